@@ -1,0 +1,87 @@
+"""The ladder of introspection: mathematics, IR, Python, LLVM, machine code."""
+
+from __future__ import annotations
+
+import inspect
+
+import sympy as sp
+
+from ..errors import OptionError
+from ..lower import ir
+
+__all__ = ["Inspection"]
+
+
+class Inspection:
+    """Methods of a program that show what was generated, from the formula down."""
+
+    def code_symbolic(self) -> str:
+        """The energy's mathematics, the kernels' tensor IR and the time that each pass took."""
+        from ..derive import first_variation, pde
+
+        energy, density = self.problem.energy, self.problem.density
+        lines = [f"energy: {energy}", f"first variation: {first_variation(energy, density)}"]
+        equation = pde(energy, density)
+        lines += [f"equation: {equation.lhs} = {equation.rhs}", ""]
+        for name, formula in self.emission.formulas.items():
+            lines.append(f"kernel {name}: {formula.summary}")
+            lines += [f"    {sp.sstr(expression)}" for expression in formula.formulas()]
+        for name, kernel in self.emission.kernels.items():
+            lines.append(f"kernel {name}: {kernel.summary}")
+            for sweep in kernel.sweeps:
+                kind = {1: "forward", -1: "backward", 0: "once"}[sweep.direction]
+                lines.append(f"  sweep {kind}: carries {', '.join(sweep.carries)}")
+                lines += [f"    {tensor}" for tensor in ir.topological(sweep.outputs())]
+        for stage, seconds in self.emission.timings.items():
+            lines.append(f"{stage}: {seconds * 1e3:.1f} ms")
+        return "\n".join(lines)
+
+    def code_python(self) -> str:
+        """The generated module."""
+        return self.path.read_text()
+
+    def code_llvm(self, kernel: str) -> str:
+        """LLVM IR of a kernel after optimization (compiles it if need be)."""
+        dispatcher, signature = self._compiled(kernel)
+        return dispatcher.inspect_llvm(signature)
+
+    def code_native(self, kernel: str) -> str:
+        """Machine code of a kernel as assembler text (compiles it if need be)."""
+        dispatcher, signature = self._compiled(kernel)
+        return dispatcher.inspect_asm(signature)
+
+    def kernel_names(self) -> list[str]:
+        """Functions of the generated module."""
+        return [n for n, f in vars(self.module).items() if hasattr(f, "py_func")]
+
+    def _compiled(self, kernel: str):
+        names = [n for n in self.kernel_names() if self._is_generated(n)]
+        if kernel not in names:
+            raise OptionError("kernel", repr(kernel), ", ".join(names))
+        dispatcher = getattr(self.module, kernel)
+        signature = self._signature(dispatcher)
+        # A function that came from the disk cache has no IR: compile it anew, without the cache.
+        from numba import njit
+
+        options = {**self.module.OPTIONS, "cache": False}
+        fresh = njit(**options)(dispatcher.py_func)
+        fresh.compile(signature)
+        return fresh, signature
+
+    def _is_generated(self, name: str) -> bool:
+        return getattr(self.module, name).py_func.__module__ == self.module.__name__
+
+    def _signature(self, dispatcher) -> tuple:
+        from numba import from_dtype, types
+
+        array = types.Array(from_dtype(self.dtype), 1, "C")
+        integers = {"first", "last", "steps", "width", "m", "k", "v", "d"}
+        names = inspect.signature(dispatcher.py_func).parameters
+        return tuple(types.intp if name in integers else array for name in names)
+
+    def cache_statistics(self) -> dict[str, int]:
+        """Kernels compiled in this process, and kernels that came from the disk cache."""
+        functions = [getattr(self.module, n) for n in self.kernel_names() if self._is_generated(n)]
+        compiled = sum(sum(f.stats.cache_misses.values()) for f in functions)
+        loaded = sum(sum(f.stats.cache_hits.values()) for f in functions)
+        return {"compiled": compiled, "loaded": loaded}

@@ -1,0 +1,69 @@
+"""The inverse of a map: its steps undone one by one, by Newton's method on every sample."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .packing import Samples, pack_samples
+
+__all__ = ["invert"]
+
+
+def invert(program, theta, points, tolerance, iterations):
+    """z with T(z) = points and log|det dT/dz|; see :meth:`Program.invert`."""
+    tiling = program.emission.tiling
+    block = tiling.samples * tiling.tiles
+    samples = pack_samples(points, None, program.dtype, tiling.samples, block)
+    if tolerance is None:
+        tolerance = 64 * float(np.finfo(program.dtype).eps)
+    theta = np.asarray(theta, program.dtype)
+    size = program.emission.layout.size
+    target, total = samples.z, np.zeros(samples.tiles * samples.lanes)
+    good = np.ones(samples.tiles * samples.lanes, bool)
+    for step in reversed(range(theta.size // size)):
+        own = theta[step * size : (step + 1) * size]
+        target, volume, done = _invert_step(program, own, samples, target, tolerance, iterations)
+        total += volume
+        good &= done
+    z, log_det = samples.unpack(target).astype(float), total[: samples.count]
+    bad = ~good[: samples.count]
+    z[bad], log_det[bad] = np.nan, np.nan
+    return z, log_det
+
+
+def _norms(values: np.ndarray, samples: Samples) -> np.ndarray:
+    """Largest component of every sample, (tiles, lanes)."""
+    return np.abs(values.reshape(samples.tiles, samples.dim, samples.lanes)).max(axis=1)
+
+
+def _invert_step(program, theta, samples, target, tolerance, iterations):
+    """Newton with halved steps where the miss does not shrink."""
+
+    def newton(x):
+        inputs = {"z": x, "target": target}
+        found = program._call.run("newton", samples, theta, inputs)
+        return found["x"], found["miss"], found["log_det"]
+
+    scale = 1.0 + _norms(target, samples)
+    x = target - newton(target)[1]  # the step taken backward, to first order
+    proposed, miss, volume = newton(x)
+    size = _norms(miss, samples)
+    damping = np.ones_like(size)
+    shape = (samples.tiles, samples.dim, samples.lanes)
+    for _ in range(iterations):
+        if np.all(size <= tolerance * scale):
+            break
+        move = (proposed - x).reshape(shape) * damping[:, None, :]
+        trial = (x.reshape(shape) + move).reshape(-1).astype(program.dtype)
+        next_proposed, next_miss, next_volume = newton(trial)
+        next_size = _norms(next_miss, samples)
+        better = (next_size < size) | (size <= tolerance * scale)
+        damping = np.where(better, np.minimum(1.0, 2 * damping), damping / 4)
+        keep = np.broadcast_to(better[:, None, :], shape).reshape(-1)
+        x, miss = np.where(keep, trial, x), np.where(keep, next_miss, miss)
+        proposed = np.where(keep, next_proposed, proposed)
+        volume = np.where(better.reshape(-1), next_volume, volume)
+        size = np.where(better, next_size, size)
+    # Round-off of the step's own evaluation bounds what can be asked for.
+    done = size <= 1e3 * tolerance * scale
+    return x, volume.astype(float), done.reshape(-1)

@@ -1,0 +1,104 @@
+"""Samples in the layout of the kernels: tile by tile, component by component, sample innermost."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ..errors import OptionError
+
+__all__ = ["Samples", "State", "pack_samples"]
+
+
+@dataclass
+class State:
+    """Packed values at pushed samples."""
+
+    x: np.ndarray
+    log_density: np.ndarray | None = None
+    score: np.ndarray | None = None
+
+
+@dataclass
+class Samples:
+    """Packed samples of the reference density.
+
+    Attributes
+    ----------
+    count, dim : int
+        N and d.
+    tiles, lanes : int
+        Number of tiles, and samples in a tile; the last ones repeat earlier samples as padding.
+    z, score : (M,) arrays
+        Points and scores, M = tiles * dim * lanes.
+    log_density, weight : (tiles * lanes,) arrays
+        Log density; 1/N at samples and 0 at padding.
+    weights : (M,) array
+        ``weight`` repeated for every component.
+    """
+
+    count: int
+    dim: int
+    tiles: int
+    lanes: int
+    z: np.ndarray
+    log_density: np.ndarray
+    score: np.ndarray
+    weight: np.ndarray
+    weights: np.ndarray
+    scratch: dict = field(default_factory=dict, repr=False)
+
+    @property
+    def width(self) -> int:
+        """M, the length of a packed vector field."""
+        return self.tiles * self.dim * self.lanes
+
+    def unpack(self, values: np.ndarray) -> np.ndarray:
+        """(M,) -> (N, d)."""
+        grid = values.reshape(self.tiles, self.dim, self.lanes).transpose(0, 2, 1)
+        return np.ascontiguousarray(grid.reshape(-1, self.dim)[: self.count])
+
+    def unpack_scalar(self, values: np.ndarray) -> np.ndarray:
+        """(tiles * lanes,) -> (N,)."""
+        return values[: self.count].copy()
+
+    def pack(self, values: np.ndarray) -> np.ndarray:
+        """(N, d) -> (M,), padding repeats the first samples."""
+        rows = np.asarray(values)[np.arange(self.tiles * self.lanes) % self.count]
+        grid = rows.reshape(self.tiles, self.lanes, self.dim).transpose(0, 2, 1)
+        return np.ascontiguousarray(grid, dtype=self.z.dtype).reshape(-1)
+
+
+def pack_samples(points, law, dtype, lanes: int, block: int) -> Samples:
+    """Pack points (N, d); ``law`` gives log density and score, None leaves them zero.
+
+    Raises
+    ------
+    OptionError
+        When points have the wrong shape or are not finite.
+    """
+    points = np.asarray(points, dtype=float)
+    dim = points.shape[1] if points.ndim == 2 else 0
+    if points.ndim != 2 or len(points) < 1 or (law is not None and dim != law.dim):
+        expected = f"(N, {law.dim})" if law is not None else "(N, d)"
+        raise OptionError("points", f"shape {points.shape}", f"shape {expected} with N >= 1")
+    if not np.all(np.isfinite(points)):
+        bad = int(np.flatnonzero(~np.isfinite(points).all(axis=1))[0])
+        raise OptionError("points", f"{points[bad]} as sample {bad}", "finite numbers")
+    count = len(points)
+    total = -(-count // block) * block
+    tiles = total // lanes
+    weight = np.zeros(total, dtype)
+    weight[:count] = 1.0 / count
+    shape = (tiles, dim, lanes)
+    weights = np.broadcast_to(weight.reshape(tiles, 1, lanes), shape).reshape(-1).copy()
+    empty = np.zeros(0, dtype)
+    samples = Samples(count, dim, tiles, lanes, empty, empty, empty, weight, weights)
+    samples.z = samples.pack(points)
+    samples.log_density, samples.score = np.zeros(total, dtype), np.zeros(weights.size, dtype)
+    if law is not None:
+        log_density = np.asarray(law.log_density(points))
+        samples.log_density = log_density[np.arange(total) % count].astype(dtype)
+        samples.score = samples.pack(law.score(points))
+    return samples

@@ -1,0 +1,225 @@
+"""A compiled problem: the kernels that the solver calls, on packed samples."""
+
+from __future__ import annotations
+
+import os
+from functools import cached_property, lru_cache
+from pathlib import Path
+
+import numpy as np
+import sympy as sp
+
+from ..emit.module import Emission, emit_module
+from ..errors import OptionError
+from .inspection import Inspection
+from .kernels import KernelCaller
+from .packing import Samples, State, pack_samples
+from .store import load_module, write_module
+
+__all__ = ["Program", "compile_program", "machine_vector_bits"]
+
+
+@lru_cache(maxsize=1)
+def machine_vector_bits() -> int:
+    """Width of this machine's vector registers (``PWGF_SYM_VECTOR_BITS`` overrides)."""
+    given = os.environ.get("PWGF_SYM_VECTOR_BITS")
+    if given:
+        if given not in ("128", "256", "512"):
+            raise OptionError("PWGF_SYM_VECTOR_BITS", given, "128, 256 or 512")
+        return int(given)
+    import llvmlite.binding as llvm
+
+    features = llvm.get_host_cpu_features()
+    if features.get("avx512f"):
+        return 512
+    return 256 if features.get("avx") else 128
+
+
+def compile_program(
+    problem, flow, target: str = "cpu", dtype: str = "float64", folder: Path | str | None = None
+) -> Program:
+    """Generate, write and load the kernels of a problem and a map.
+
+    Kernels are compiled to machine code when they are first called, and cached on disk.
+
+    Parameters
+    ----------
+    problem : GradientFlow
+        Energy, initial law, parameters.
+    flow : Map
+        The map T_theta.
+    target : {"cpu"}
+        Where kernels run.
+    dtype : {"float64", "float32"}
+        Precision of all numbers.
+    folder : path, optional
+        Where the module is written; the user's cache folder if not given.
+
+    Raises
+    ------
+    OptionError, EnergyError, FormulaError, CacheError
+        When an option is not accepted, or the module cannot be generated or written.
+    """
+    if target != "cpu":
+        fix = "The CUDA target comes with later work." if target == "cuda" else ""
+        raise OptionError("target", repr(target), '"cpu"', fix)
+    if dtype not in ("float64", "float32"):
+        raise OptionError("dtype", repr(dtype), '"float64" or "float32"')
+    if flow.dim != problem.dim:
+        raise OptionError(
+            "flow", f"a map of dimension {flow.dim}", f"dimension {problem.dim}, the problem's"
+        )
+    emission = emit_module(problem.energy, problem.density, flow, dtype, machine_vector_bits())
+    name = f"{type(flow).__name__.lower()}_d{flow.dim}_{dtype}"
+    path = write_module(emission.text, name, Path(folder) if folder else None)
+    return Program(problem, flow, dtype, emission, path)
+
+
+class Program(Inspection):
+    """Kernels of one problem and one map.
+
+    Attributes
+    ----------
+    problem, map
+        What was compiled.
+    dtype : numpy.dtype
+        Precision.
+    path : pathlib.Path
+        The generated module.
+    dim, size : int
+        Dimension d, and number p of parameters ``theta``.
+    form : SampleForm
+        The energy in samples.
+    """
+
+    def __init__(self, problem, flow, dtype: str, emission: Emission, path: Path):
+        self.problem, self.map, self.path, self.emission = problem, flow, path, emission
+        self.dtype, self.form = np.dtype(dtype), emission.form
+        self.dim, self.size = flow.dim, emission.layout.size * flow.steps
+        self._parameters = [float(problem.parameters[s]) for s in self.form.parameters]
+
+    @cached_property
+    def module(self):
+        """The generated module, imported."""
+        return load_module(self.path)
+
+    @cached_property
+    def _call(self) -> KernelCaller:
+        return KernelCaller(self.module, self.emission, self.dtype)
+
+    # -- samples ------------------------------------------------------------------------------
+
+    def samples(self, points: np.ndarray) -> Samples:
+        """Pack points (N, d) of the initial law, with its log density and score."""
+        law, lanes = self.problem.initial, self.emission.tiling.samples
+        block = lanes * self.emission.tiling.tiles
+        return pack_samples(points, law, self.dtype, lanes, block)
+
+    @staticmethod
+    def unpack(values: np.ndarray, samples: Samples) -> np.ndarray:
+        """A packed vector field (M,) as an array (N, d)."""
+        return samples.unpack(values)
+
+    @staticmethod
+    def unpack_scalar(values: np.ndarray, samples: Samples) -> np.ndarray:
+        """A packed scalar as an array (N,)."""
+        return samples.unpack_scalar(values)
+
+    def push(self, theta: np.ndarray, samples: Samples, order: int = 0) -> State:
+        """x = T(z), and l = log rho(x) (order 1), and the score (order 2)."""
+        names = ["x", "log_density", "score"][: order + 1]
+        starts = {"z": samples.z, "log_density_0": samples.log_density, "score_0": samples.score}
+        kernel = ["push", "push_log_density", "push_score"][order]
+        inputs = dict(list(starts.items())[: order + 1])
+        found = self._call.run(kernel, samples, theta, inputs)
+        return State(**{name: found[name] for name in names})
+
+    # -- energy -------------------------------------------------------------------------------
+
+    def integrals(self, state: State, samples: Samples) -> np.ndarray:
+        """Values of the energy's integrals on the samples, (K,) float64."""
+        found = np.zeros(len(self.form.integrals))
+        for kernel, pair in (("integrals", False), ("pair_integrals", True)):
+            where = [k for k, i in enumerate(self.form.integrals) if i.pair is pair]
+            if where and kernel in self.emission.formulas:
+                found[where] = self._call.means(kernel, state, samples, self._values(None))
+        return found
+
+    def energy(self, integrals: np.ndarray) -> float:
+        """The energy, from its integrals."""
+        return float(self._energy_of(*self._parameters, *integrals))
+
+    @cached_property
+    def _energy_of(self):
+        symbols = [*self.form.parameters, *(i.symbol for i in self.form.integrals)]
+        return sp.lambdify(symbols, self.form.value, "math", cse=False)
+
+    def _values(self, integrals: np.ndarray | None) -> np.ndarray:
+        if integrals is None:
+            integrals = np.zeros(len(self.form.integrals))
+        return np.array([*self._parameters, *integrals], self.dtype)
+
+    def velocity(self, state: State, samples: Samples, integrals: np.ndarray) -> np.ndarray:
+        """w = -grad dE/drho at the samples, packed (M,)."""
+        out = np.zeros(samples.width, self.dtype)
+        values = self._values(integrals)
+        for kernel in ("velocity", "pair_velocity"):
+            if kernel in self.emission.formulas:
+                self._call.fields(kernel, state, samples, values, [out])
+        return out
+
+    def gradient(self, theta, samples: Samples, integrals: np.ndarray, state: State) -> np.ndarray:
+        """grad_theta of the energy of the samples, (p,)."""
+        field_ = np.zeros(samples.width, self.dtype)
+        scalar = np.zeros(samples.width // self.dim, self.dtype)
+        values = self._values(integrals)
+        if "pair_velocity" in self.emission.formulas:
+            self._call.fields("pair_velocity", state, samples, values, [field_])
+            np.negative(field_, out=field_)
+        if "slopes" in self.emission.formulas:
+            local = np.zeros_like(field_)
+            self._call.fields("slopes", state, samples, values, [local, scalar])
+            field_ += local
+        field_ *= samples.weights
+        scalar *= samples.weight
+        if self.form.energy_order == 0:
+            return self.vjp(theta, samples, field_)
+        inputs = {"z": samples.z, "field": field_, "scalar": scalar}
+        return self._call.gradient("gradient", samples, theta, inputs)
+
+    # -- the map's derivative -----------------------------------------------------------------
+
+    def jvp(self, theta, samples: Samples, eta) -> np.ndarray:
+        """(dT/dtheta) eta at the samples, packed (M,)."""
+        return self._call.run("jvp", samples, theta, {"z": samples.z}, eta)["dx"]
+
+    def vjp(self, theta, samples: Samples, field_) -> np.ndarray:
+        """sum_n (dT/dtheta)(z_n)^T field_n, (p,)."""
+        return self._call.gradient("vjp", samples, theta, {"z": samples.z, "field": field_})
+
+    def metric(self, theta, samples: Samples, eta) -> np.ndarray:
+        """G eta = mean of (dT/dtheta)^T (dT/dtheta) eta, (p,)."""
+        inputs = {"z": samples.z, "weight": samples.weight}
+        return self._call.gradient("metric", samples, theta, inputs, eta)
+
+    def jacobian(self, theta, samples: Samples) -> np.ndarray:
+        """dT/dtheta at the samples, transposed: (p, M); the next call overwrites it."""
+        return self._call.rows("jacobian", samples, theta, {"z": samples.z})
+
+    def invert(
+        self, theta, points: np.ndarray, tolerance: float | None = None, iterations: int = 60
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """z with T(z) = points, and log|det dT/dz| there.
+
+        Steps are undone from the last to the first, each by a damped Newton iteration that
+        starts from the step taken backward.
+
+        Returns
+        -------
+        z : (N, d)
+        log_det : (N,)
+            NaN in both where the iteration did not converge.
+        """
+        from .inversion import invert
+
+        return invert(self, theta, points, tolerance, iterations)

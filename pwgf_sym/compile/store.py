@@ -1,0 +1,118 @@
+"""Generated modules on disk: named by their content, written atomically, loaded when intact.
+
+The name of a module holds a hash of its text and of the runtime that it calls, so that Numba's
+cache, which looks at the caller's file only, can never serve code compiled against another text.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import re
+import sys
+import tempfile
+from functools import lru_cache
+from pathlib import Path
+from types import ModuleType
+
+from ..errors import CacheError
+
+__all__ = ["cache_folder", "content_hash", "load_module", "seal", "write_module"]
+
+_MARK = "{content}"
+_RUNTIME_FILES = ("tile_shapes.py", "tile_types.py", "tiles.py", "vector_math.py")
+
+
+def cache_folder() -> Path:
+    """Folder of generated modules: ``PWGF_SYM_CACHE``, else pwgf_sym in the user's cache folder."""
+    given = os.environ.get("PWGF_SYM_CACHE")
+    if given:
+        return Path(given).expanduser()
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "pwgf_sym"
+
+
+@lru_cache(maxsize=1)
+def _runtime_text() -> bytes:
+    folder = Path(__file__).parent
+    return b"".join((folder / name).read_bytes() for name in _RUNTIME_FILES)
+
+
+def content_hash(text: str) -> str:
+    """Hash of a module's text (with the mark in place of the hash) and of the tile runtime."""
+    digest = hashlib.sha256(_runtime_text())
+    digest.update(text.encode())
+    return digest.hexdigest()[:16]
+
+
+def seal(text: str) -> str:
+    """The text with its hash in place of the mark."""
+    return text.replace(_MARK, content_hash(text), 1)
+
+
+def _is_intact(sealed: str) -> bool:
+    found = re.search(r"^content: ([0-9a-f]{16})$", sealed, re.MULTILINE)
+    if not found:
+        return False
+    original = sealed[: found.start(1)] + _MARK + sealed[found.end(1) :]
+    return content_hash(original) == found.group(1)
+
+
+def write_module(text: str, name: str, folder: Path | None = None) -> Path:
+    """Write a generated module under ``name_<hash>.py``; an intact one is left alone.
+
+    Raises
+    ------
+    CacheError
+        When the folder cannot be written.
+    """
+    folder = folder or cache_folder()
+    path = folder / f"{name}_{content_hash(text)}.py"
+    try:
+        if path.exists() and _is_intact(path.read_text()):
+            return path
+        folder.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=folder, prefix=".", suffix=".tmp")
+        try:
+            with os.fdopen(handle, "w") as file:
+                file.write(seal(text))
+            os.replace(temporary, path)
+        except BaseException:
+            os.unlink(temporary)
+            raise
+    except OSError as error:
+        raise CacheError(
+            "cache folder",
+            f"{folder} ({error})",
+            "a folder that can be written",
+            "Set PWGF_SYM_CACHE to one.",
+        ) from error
+    return path
+
+
+def load_module(path: Path) -> ModuleType:
+    """Import a generated module by path, once a process.
+
+    Raises
+    ------
+    CacheError
+        When the file's content does not match the hash that it states.
+    """
+    name = f"pwgf_sym_generated.{path.stem}"
+    if name in sys.modules:
+        return sys.modules[name]
+    if not _is_intact(path.read_text()):
+        raise CacheError(
+            str(path), "a text that does not match its hash", "a generated module as it was written",
+            "Delete the file; it will be generated again.",
+        )  # fmt: skip
+    spec = importlib.util.spec_from_file_location(name, path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module

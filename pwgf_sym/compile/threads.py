@@ -1,0 +1,45 @@
+"""Work on chunks of samples by several threads; the chunks never depend on how many there are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+
+__all__ = ["CHUNKS", "chunk_bounds", "run_chunks"]
+
+# Number of pieces that the samples are cut into: partial sums are kept one a piece and added in
+# the order of the pieces, so results are the same to the bit for any number of threads.
+CHUNKS = 8
+
+
+def chunk_bounds(tiles: int, tiles_a_block: int) -> list[tuple[int, int]]:
+    """First and last tile of every chunk; chunks consist of whole blocks."""
+    blocks = tiles // tiles_a_block
+    count = min(CHUNKS, blocks)
+    edges = [k * blocks // count * tiles_a_block for k in range(count + 1)]
+    return list(zip(edges[:-1], edges[1:], strict=True))
+
+
+def thread_count() -> int:
+    """Number of threads that Numba was told to use (``NUMBA_NUM_THREADS``)."""
+    from numba.core import config
+
+    return max(1, int(config.NUMBA_NUM_THREADS))
+
+
+@lru_cache(maxsize=1)
+def _pool(threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads, thread_name_prefix="pwgf_sym")
+
+
+def run_chunks(work: Callable[[int, int, int], None], bounds: Sequence[tuple[int, int]]) -> None:
+    """Call ``work(chunk, first, last)`` for every chunk; kernels release the GIL."""
+    threads = min(thread_count(), len(bounds))
+    if threads == 1:
+        for chunk, (first, last) in enumerate(bounds):
+            work(chunk, first, last)
+        return
+    futures = [_pool(thread_count()).submit(work, k, *edges) for k, edges in enumerate(bounds)]
+    for future in futures:
+        future.result()

@@ -1,0 +1,19 @@
+"""Declare: coordinates, densities, energies, laws, maps and problems.  Imports SymPy only."""
+
+from .energies import EnergyIntegral, check_energy, integral
+from .problem import GradientFlow
+from .symbols import Coordinates, Density, coordinates, copy_of
+from .tree import from_tree, to_tree
+
+__all__ = [
+    "Coordinates",
+    "Density",
+    "EnergyIntegral",
+    "GradientFlow",
+    "check_energy",
+    "coordinates",
+    "copy_of",
+    "from_tree",
+    "integral",
+    "to_tree",
+]

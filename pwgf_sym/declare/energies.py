@@ -1,0 +1,362 @@
+"""Energies: integrals over the density, as SymPy expressions.
+
+An energy is any SymPy expression of :class:`EnergyIntegral` objects and parameters, for example
+``integral(V*rho, x) + sqrt(integral(rho**2, x))``.  :func:`check_energy` says whether the
+package can derive it; :func:`pair_kernel` reads W off ``W(x, y) rho(x) rho(y)``.
+"""
+
+from __future__ import annotations
+
+import sympy as sp
+from sympy.core.function import AppliedUndef
+from sympy.printing.precedence import PRECEDENCE
+
+from ..errors import EnergyError
+from .symbols import Coordinates, Density, as_copy, copy_of
+
+__all__ = ["EnergyIntegral", "check_energy", "integral", "ordered_integrals", "pair_kernel", "short_text"]
+
+_SIGN = "\N{INTEGRAL}"
+
+
+class EnergyIntegral(sp.Expr):
+    """The integral of a formula over one or two copies of the space; made by :func:`integral`.
+
+    Behaves as a real number in SymPy: it can be added, multiplied, raised to powers, put into
+    functions and differentiated by parameters.  The integrated coordinates are bound:
+    substitutions do not reach them, and a substitution that would capture one renames it.
+
+    Attributes
+    ----------
+    integrand : Expr
+    copies : tuple of tuples of Symbol
+        The integrated copies of the space, one or two.
+    """
+
+    is_commutative = True
+    is_real = True
+    precedence = PRECEDENCE["Mul"]
+
+    def __new__(cls, integrand, *copies):
+        integrand = sp.sympify(integrand, strict=True)
+        if integrand == 0:
+            return sp.S.Zero
+        return super().__new__(cls, integrand, *(sp.Tuple(*copy) for copy in copies))
+
+    @property
+    def integrand(self) -> sp.Expr:
+        return self.args[0]
+
+    @property
+    def copies(self) -> tuple[tuple[sp.Symbol, ...], ...]:
+        return tuple(tuple(copy) for copy in self.args[1:])
+
+    @property
+    def bound_symbols(self) -> list[sp.Symbol]:
+        return [symbol for copy in self.copies for symbol in copy]
+
+    @property
+    def free_symbols(self) -> set[sp.Symbol]:
+        return self.integrand.free_symbols - set(self.bound_symbols)
+
+    @property
+    def _diff_wrt(self) -> bool:
+        # Lets E.diff(E1) work: the outer derivative of the chain rule.
+        return True
+
+    def over(self, *copies) -> EnergyIntegral:
+        """The same integral with its copies of the space called otherwise."""
+        new_symbols = [symbol for copy in copies for symbol in copy]
+        names = dict(zip(self.bound_symbols, new_symbols, strict=True))
+        return EnergyIntegral(self.integrand.xreplace(names), *copies)
+
+    def _eval_derivative(self, symbol):
+        if symbol in self.bound_symbols:
+            return sp.S.Zero
+        return EnergyIntegral(self.integrand.diff(symbol), *self.copies)
+
+    def _eval_subs(self, old, new):
+        if isinstance(old, Density) and old.args in self.copies:
+            return self._with_density(old, new)
+        bound = set(self.bound_symbols)
+        if old.free_symbols & bound:
+            return self
+        if new.free_symbols & bound:
+            used = {s.name for s in self.integrand.free_symbols | new.free_symbols}
+            return self._renamed_away_from(used)._subs(old, new)
+        return EnergyIntegral(self.integrand._subs(old, new), *self.copies)
+
+    def _with_density(self, density, formula):
+        """Put a formula in the place of the density, at every integrated copy."""
+        integrand = self.integrand
+        for copy in self.copies:
+            at_copy = formula.xreplace(dict(zip(density.args, copy, strict=True)))
+            integrand = integrand._subs(density.func(*copy), at_copy)
+        return EnergyIntegral(integrand, *self.copies)
+
+    def _renamed_away_from(self, names: set[str]) -> EnergyIntegral:
+        suffix = "_"
+        while any(s.name + suffix in names for s in self.bound_symbols):
+            suffix += "_"
+        copies = [[sp.Symbol(s.name + suffix, **s.assumptions0) for s in c] for c in self.copies]
+        return self.over(*copies)
+
+    def _xreplace(self, rule):
+        if self in rule or not isinstance(rule, dict):
+            return super()._xreplace(rule)
+        bound = set(self.bound_symbols)
+        visible = {old: new for old, new in rule.items() if not bound & old.free_symbols}
+        if any(bound & new.free_symbols for new in visible.values() if hasattr(new, "free_symbols")):
+            names = {s.name for e in (*visible, *visible.values(), self) for s in e.free_symbols}
+            return self._renamed_away_from(names)._xreplace(visible)
+        integrand, changed = self.integrand._xreplace(visible)
+        return (EnergyIntegral(integrand, *self.copies), True) if changed else (self, False)
+
+    def _differentials(self) -> list[sp.Symbol]:
+        named = [as_copy(copy, "copy") for copy in self.copies]
+        groups = [[sp.Symbol(c.name)] if c.name and len(c) > 1 else list(c) for c in named]
+        return [symbol for group in groups for symbol in group]
+
+    def _sympystr(self, printer):
+        differentials = " ".join(f"d{symbol.name}" for symbol in self._differentials())
+        return f"{_SIGN * len(self.copies)}({printer._print(self.integrand)}) {differentials}"
+
+    def _pretty(self, printer):
+        return printer._print(sp.Integral(self.integrand, *self._differentials()))
+
+    def _latex(self, printer):
+        return printer._print(sp.Integral(self.integrand, *self._differentials()))
+
+
+def integral(expr, *copies) -> EnergyIntegral:
+    """The integral of a formula over one copy of the space, or over two.
+
+    ``integral(f, x)`` is int f(x, rho(x)) dx and ``integral(f, x, y)`` the double integral,
+    whose integrand is W(x, y) rho(x) rho(y) in an energy.  Sums and products with symbolic
+    index, ``sp.Sum(x[i]**2, (i, 0, d - 1))``, are expanded.
+
+    Parameters
+    ----------
+    expr : Expr or number
+        The integrand, in the coordinates, the density and parameters.
+    *copies : one or two Coordinates, or sequences of d real symbols
+        The copies of the space that are integrated over.
+
+    Returns
+    -------
+    EnergyIntegral
+
+    Raises
+    ------
+    EnergyError
+        If the integrand is no SymPy expression, an index is out of range or left symbolic, or
+        the copies share symbols or differ in dimension.
+    """
+    if len(copies) not in (1, 2):
+        raise EnergyError("integral", f"{len(copies)} copies", "integral(f, x) or integral(f, x, y)")
+    spaces = [as_copy(copy, "copy of the space") for copy in copies]
+    symbols = {symbol for space in spaces for symbol in space}
+    if len(spaces) == 2 and len(symbols) != 2 * len(spaces[0]):
+        accepted = "two copies of one dimension without a common symbol"
+        raise EnergyError("integral", [tuple(s) for s in spaces], accepted, "Use y = copy_of(x).")
+    try:
+        integrand = sp.sympify(expr, strict=True)
+    except sp.SympifyError:
+        integrand = None
+    if not isinstance(integrand, sp.Expr):
+        raise EnergyError("integrand", short_text(expr), "a SymPy expression or a number")
+    if integrand.has(sp.Sum, sp.Product, sp.Indexed):
+        integrand = _without_indices(integrand, spaces)
+    return EnergyIntegral(integrand, *spaces)
+
+
+def _without_indices(expr: sp.Expr, spaces: list[Coordinates]) -> sp.Expr:
+    """Write sums and products over an index out, and x[3] as the symbol x3."""
+    expr = _expand_sums(expr)
+    names = {}
+    for space in spaces:
+        base = space.indexed_base
+        names |= {base[i]: symbol for i, symbol in enumerate(space)}
+    expr = expr.xreplace(names)
+    left = sorted(expr.atoms(sp.Indexed), key=str)
+    if left:
+        accepted = "indices within 0..d-1 of the integrated copies, bound by a Sum or Product"
+        raise EnergyError("integrand", left[0], accepted, "Check the limits of the sum.")
+    return expr
+
+
+def _expand_sums(expr: sp.Basic) -> sp.Basic:
+    if not expr.has(sp.Sum, sp.Product):
+        return expr
+    if not isinstance(expr, (sp.Sum, sp.Product)):
+        return expr.func(*(_expand_sums(arg) for arg in expr.args))
+    # The last limit is the outermost; the inner ones may depend on its index.
+    *inner, (index, first, last) = expr.limits
+    if not (first.is_Integer and last.is_Integer):
+        raise EnergyError("integrand", short_text(expr), "sums with integer limits")
+    body = expr.func(expr.function, *inner) if inner else expr.function
+    terms = [_expand_sums(body.xreplace({index: k})) for k in range(int(first), int(last) + 1)]
+    return sp.Add(*terms) if isinstance(expr, sp.Sum) else sp.Mul(*terms)
+
+
+def ordered_integrals(energy: sp.Expr) -> list[EnergyIntegral]:
+    """The distinct integrals of an energy, outermost only, in the order of the formula."""
+    found: dict[EnergyIntegral, None] = {}
+    walk = sp.preorder_traversal(energy)
+    for node in walk:
+        if isinstance(node, EnergyIntegral):
+            found[node] = None
+            walk.skip()
+    return list(found)
+
+
+def check_energy(energy: sp.Expr, rho: Density) -> None:
+    """Check that an expression is an energy of `rho` that the package can derive.
+
+    Raises
+    ------
+    EnergyError
+        Naming the offending term: coordinates or the density outside an integral, an integral
+        without the density or with another one, the density at an argument that is not
+        integrated over, derivatives of the density, a two-copy integrand that is not bilinear,
+        undefined functions, coordinates that are not integrated over.
+    """
+    if not isinstance(rho, Density):
+        raise EnergyError("rho", short_text(rho), "a Density", "Write rho = Density(x).")
+    if not isinstance(energy, sp.Expr):
+        fix = "Build it with integral(f, x)."
+        raise EnergyError("energy", short_text(energy), "a SymPy expression of integrals", fix)
+    found = ordered_integrals(energy)
+    known = _known_coordinates(found, rho)
+    _check_outside(energy, found, known)
+    for term in found:
+        _check_integrand(term, rho)
+        foreign = term.free_symbols & known
+        if foreign:
+            culprit = sorted(foreign, key=str)[0]
+            given = f"{short_text(term)} with the free coordinate {culprit}"
+            accepted = "integrands in the coordinates that are integrated over"
+            raise EnergyError("energy", given, accepted, "Integrate over it: integral(f, x, y).")
+
+
+def _known_coordinates(found: list[EnergyIntegral], rho: Density) -> set[sp.Symbol]:
+    """Symbols that are certainly coordinates; all other symbols are parameters."""
+    known = set(rho.coordinates) | set(copy_of(rho.coordinates))
+    for term in found:
+        known.update(term.bound_symbols)
+        known.update(s for d in term.integrand.atoms(Density) for s in d.free_symbols)
+    return known
+
+
+def _check_outside(energy: sp.Expr, found: list[EnergyIntegral], known: set[sp.Symbol]) -> None:
+    marks = {term: sp.Dummy(real=True) for term in found}
+    for term in sp.Add.make_args(energy):
+        outer = term.xreplace(marks)
+        wrong = sorted(outer.atoms(AppliedUndef) | (outer.free_symbols & known), key=str)
+        if wrong:
+            given = f"{short_text(term)} with {wrong[0]} outside an integral"
+            accepted = "integrals, parameters and functions of them"
+            raise EnergyError("energy", given, accepted, "Write integral(f, x) around it.")
+        _check_real(outer, term)
+    if not found:
+        accepted = "an expression with at least one integral of the density"
+        raise EnergyError("energy", short_text(energy), accepted, "Write integral(f*rho, x).")
+
+
+def _check_integrand(term: EnergyIntegral, rho: Density) -> None:
+    for part in sp.Add.make_args(term.integrand):
+        _check_part(part, term, rho)
+    if not any(isinstance(f, Density) for f in term.integrand.atoms(AppliedUndef)):
+        accepted = f"integrals with the density {rho} in them"
+        fix = "A constant needs no integral; write f*rho for a mean."
+        raise EnergyError("energy", short_text(term), accepted, fix)
+    if len(term.copies) == 2:
+        pair_kernel(term, rho)
+
+
+def _check_part(part: sp.Expr, term: EnergyIntegral, rho: Density) -> None:
+    """Check one summand of an integrand for objects that no derivation knows."""
+
+    def refuse(what: str, accepted: str, fix: str = ""):
+        raise EnergyError("energy", f"{short_text(part)} in {short_text(term)}: {what}", accepted, fix)
+
+    functions = part.atoms(AppliedUndef, EnergyIntegral, sp.Derivative, sp.Subs)
+    for function in sorted(functions, key=str):
+        if isinstance(function, EnergyIntegral):
+            refuse("a nested integral", "integral(f, x, y)", "Write one double integral.")
+        if isinstance(function, (sp.Derivative, sp.Subs)):
+            accepted = "formulas in the coordinates and the density itself"
+            fix = "Write derivatives of known formulas out with .doit()."
+            if function.atoms(Density):
+                refuse("gradient energies are not derived yet by this version", accepted)
+            refuse(f"the unevaluated derivative {function}", accepted, fix)
+        if not isinstance(function, Density):
+            refuse(f"the undefined function {function}", "formulas with known functions")
+        if function.func != rho.func:
+            refuse(f"the density {function}", f"one density, {rho}")
+        if function.args not in term.copies:
+            refuse(
+                f"the density {function} used as a test function",
+                f"{rho.func.__name__} at a copy of the space that is integrated over",
+                "Write integral(f*rho*rho.at(y), x, y) for an interaction.",
+            )
+    _check_real(part, term)
+
+
+def _check_real(expr: sp.Expr, term: sp.Expr) -> None:
+    wrong = expr.atoms(sp.core.numbers.ImaginaryUnit) | expr.atoms(sp.zoo, sp.nan, sp.oo, -sp.oo)
+    if wrong:
+        given = f"{short_text(term)} with {min(map(str, wrong))}"
+        raise EnergyError("energy", given, "real, finite formulas")
+
+
+def pair_kernel(term: EnergyIntegral, rho: Density) -> sp.Expr:
+    """W(x, y) of an integral of W(x, y) rho(x) rho(y), in the integral's own copies.
+
+    Raises
+    ------
+    EnergyError
+        Naming the summand that is not bilinear in rho(x) and rho(y).
+    """
+    both = [rho.func(*copy) for copy in term.copies]
+    kernels = []
+    for part in sp.Add.make_args(term.integrand):
+        kernel = _bilinear_factor(part, both)
+        if kernel is None:
+            accepted = f"double integrals of W*{both[0]}*{both[1]}"
+            fix = f"Give each summand both factors, or write {_SINGLE}."
+            raise EnergyError("energy", f"{short_text(part)} in {short_text(term)}", accepted, fix)
+        kernels.append(kernel)
+    return sp.Add(*kernels)
+
+
+_SINGLE = "integral(f, x) for a term of one copy"
+
+
+def _bilinear_factor(part: sp.Expr, both: list[Density]) -> sp.Expr | None:
+    """W of the summand W*rho(x)*rho(y); None if it is not of that form."""
+    marks = {density: sp.Dummy(positive=True) for density in both}
+    r, q = marks.values()
+    kernel, rest = part.xreplace(marks).as_independent(r, q, as_Add=False)
+    factors = []
+    for piece in sp.Add.make_args(rest if rest == r * q else sp.expand(rest)):
+        factor, densities = piece.as_independent(r, q, as_Add=False)
+        if densities != r * q:
+            return None
+        factors.append(factor)
+    return kernel * sp.Add(*factors)
+
+
+def short_text(expr, width: int = 80) -> str:
+    """A formula as text, cut to `width`; printing a formula of thousands of nodes is slow."""
+    if isinstance(expr, EnergyIntegral) and _is_long(expr):
+        copies = " ".join(f"d{symbol}" for symbol in expr._differentials())
+        return f"{_SIGN * len(expr.copies)}(...) {copies}"
+    text = f"{type(expr).__name__} of many terms" if _is_long(expr) else str(expr)
+    return text if len(text) <= width else f"{text[: width - 3]}..."
+
+
+def _is_long(expr, nodes: int = 300) -> bool:
+    if not isinstance(expr, sp.Basic):
+        return False
+    return any(i >= nodes for i, _ in enumerate(sp.preorder_traversal(expr)))

@@ -1,0 +1,125 @@
+"""A gradient flow problem: an energy, its density, the initial law and the parameters' values."""
+
+from __future__ import annotations
+
+import math
+import numbers
+
+import sympy as sp
+
+from ..errors import LawError, ParameterError
+from .energies import check_energy
+from .symbols import Coordinates, Density
+
+__all__ = ["GradientFlow"]
+
+
+class GradientFlow:
+    """The Wasserstein gradient flow d rho/dt = div(rho grad(dE/drho)) from an initial law.
+
+    Parameters
+    ----------
+    energy : Expr
+        Expression of :func:`~pwgf_sym.declare.energies.integral` objects and parameters.
+    rho : Density
+        The unknown density, on d coordinates.
+    initial : law with attribute ``dim``
+        The law at the start, of dimension d.
+    parameters : dict of Symbol to number, optional
+        A finite value for every symbol of the energy that is no coordinate.
+
+    Attributes
+    ----------
+    energy, density, coordinates, dim, initial
+        As given; `coordinates` are those of the density and `dim` is their number.
+    parameters : dict of Symbol to float
+        Sorted by name.
+
+    Raises
+    ------
+    EnergyError
+        If the energy cannot be derived.
+    LawError
+        If the initial law is none, or has another dimension.
+    ParameterError
+        If a symbol has no finite value, a value contradicts its symbol's assumptions, or a
+        parameter does not occur in the energy.
+    """
+
+    def __init__(self, energy: sp.Expr, rho: Density, initial, parameters=None):
+        check_energy(energy, rho)
+        self.energy, self.density, self.initial = energy, rho, initial
+        self.coordinates: Coordinates = rho.coordinates
+        self.dim = len(self.coordinates)
+        dim = getattr(initial, "dim", None)
+        if dim is None:
+            raise LawError("initial", repr(initial), "a law such as Gaussian(mean, cov)")
+        if dim != self.dim:
+            accepted = f"a law of dimension {self.dim}, that of {rho}"
+            raise LawError("initial", f"a law of dimension {dim}", accepted)
+        self.parameters = _parameter_values(energy, self.coordinates, parameters or {})
+
+    def __repr__(self):
+        values = "".join(f", {s.name}={v:.6g}" for s, v in self.parameters.items())
+        return f"GradientFlow({self.energy}, initial={self.initial!r}{values})"
+
+
+def _parameter_values(energy: sp.Expr, x: Coordinates, given) -> dict[sp.Symbol, float]:
+    """Check names and values; return them as floats in the order of the names."""
+    if not isinstance(given, dict):
+        raise ParameterError("parameters", repr(given), "a dict of Symbol to number")
+    wanted = sorted(energy.free_symbols, key=lambda s: s.name)
+    coordinate_names = {s.name for s in x}
+    for before, symbol in zip([None, *wanted], wanted, strict=False):
+        twin = before is not None and before.name == symbol.name
+        if twin or symbol.name in coordinate_names:
+            what = "parameter" if twin else "coordinate"
+            given_text = f"{symbol}, whose name another {what} has with other assumptions"
+            raise ParameterError("energy", given_text, "distinct names", f"Rename {symbol}.")
+    for key in given:
+        if key not in wanted:
+            _refuse_unused(key, wanted)
+    for symbol in wanted:
+        if symbol not in given:
+            fix = f"Pass parameters={{{symbol.name}: ...}}; a coordinate must be integrated over."
+            raise ParameterError(symbol.name, "no value", "a finite number", fix)
+    return {symbol: _value(symbol, given[symbol]) for symbol in wanted}
+
+
+def _refuse_unused(key, wanted: list[sp.Symbol]):
+    names = [s.name for s in wanted]
+    accepted = f"the symbols of the energy: {', '.join(names) or 'it has none'}"
+    fix = f"Remove {key} from parameters."
+    if isinstance(key, sp.Symbol) and key.name in names:
+        fix = f"The energy's {key} has other assumptions; use the same Symbol object."
+    elif isinstance(key, str):
+        fix = "Use the Symbol as the key, not its name."
+    raise ParameterError("parameters", repr(key), accepted, fix)
+
+
+# Assumptions of a symbol that SymPy may have simplified with, and what they ask of a value.
+_ASSUMED = {
+    "positive": lambda v: v > 0,
+    "negative": lambda v: v < 0,
+    "nonnegative": lambda v: v >= 0,
+    "nonpositive": lambda v: v <= 0,
+    "nonzero": lambda v: v != 0,
+    "integer": lambda v: v == math.floor(v),
+    "even": lambda v: v % 2 == 0,
+    "odd": lambda v: v % 2 == 1,
+}
+
+
+def _value(symbol: sp.Symbol, value) -> float:
+    number = isinstance(value, numbers.Real) or (isinstance(value, sp.Expr) and value.is_number)
+    try:
+        result = float(value) if number and not isinstance(value, bool) else math.nan
+    except (TypeError, ValueError, OverflowError):
+        result = math.nan
+    if not math.isfinite(result):
+        raise ParameterError(symbol.name, repr(value), "a finite real number")
+    for assumption, holds in _ASSUMED.items():
+        if getattr(symbol, f"is_{assumption}") and not holds(result):
+            accepted = f"a value that is {assumption}, as the symbol was declared"
+            raise ParameterError(symbol.name, repr(value), accepted)
+    return result

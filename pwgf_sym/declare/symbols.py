@@ -1,0 +1,230 @@
+"""Coordinates of the space and the unknown density, as SymPy objects.
+
+Owns the three names that every energy formula starts from: :func:`coordinates`,
+:func:`copy_of` and :class:`Density`.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterable, Sequence
+
+import sympy as sp
+from sympy.core.function import AppliedUndef, UndefinedFunction
+
+from ..errors import EnergyError
+
+__all__ = ["Coordinates", "Density", "as_copy", "coordinates", "copy_of", "short_arguments"]
+
+# Densities on more coordinates than this print as rho(x) instead of rho(x0, x1, x2, x3, ...).
+LONGEST_PRINTED_ARGUMENTS = 3
+
+
+class Coordinates(tuple):
+    """The coordinates of one copy of the space: a tuple of real symbols with a name.
+
+    An integer index gives a symbol, a slice a tuple, and a symbolic index an
+    ``Indexed`` object for use inside ``sympy.Sum`` and ``sympy.Product``;
+    :func:`~pwgf_sym.declare.energies.integral` expands such sums.
+
+    Attributes
+    ----------
+    name : str
+        Name of the copy, for example ``"x"``.
+    dim : int
+        Number of coordinates.
+    """
+
+    name: str
+
+    def __new__(cls, symbols: Iterable[sp.Symbol], name: str):
+        self = super().__new__(cls, symbols)
+        self.name = name
+        return self
+
+    def __getnewargs__(self):
+        return tuple(self), self.name
+
+    @property
+    def dim(self) -> int:
+        return len(self)
+
+    @property
+    def indexed_base(self) -> sp.IndexedBase:
+        """The object that stands for the whole copy where an index is symbolic."""
+        return sp.IndexedBase(self.name, real=True)
+
+    def __getitem__(self, index):
+        if isinstance(index, slice):
+            return tuple(self)[index]
+        try:
+            return super().__getitem__(operator.index(index))
+        except TypeError:
+            return self.indexed_base[index]
+
+
+def coordinates(dim: int, name: str = "x") -> Coordinates:
+    """Real symbols ``x0, ..., x{dim-1}``: the coordinates of the space.
+
+    Parameters
+    ----------
+    dim : int
+        Dimension of the space, at least 1.
+    name : str
+        Name of the coordinates, an identifier.
+
+    Returns
+    -------
+    Coordinates
+        A tuple of `dim` real symbols.
+
+    Raises
+    ------
+    EnergyError
+        If `dim` is no positive integer or `name` no identifier.
+    """
+    try:
+        count = operator.index(dim)
+    except TypeError:
+        count = 0
+    if count < 1 or isinstance(dim, bool):
+        raise EnergyError("dim", repr(dim), "a positive integer", "Write coordinates(2).")
+    if not (isinstance(name, str) and name.isidentifier()):
+        raise EnergyError("name", repr(name), "an identifier such as 'x'")
+    # x1 + 0 and x + 10 must not both be called x10.
+    stem = f"{name}_" if name[-1].isdigit() else name
+    return Coordinates((sp.Symbol(f"{stem}{i}", real=True) for i in range(count)), name)
+
+
+def copy_of(x: Sequence[sp.Symbol]) -> Coordinates:
+    """A second, independent copy of the space with coordinates of other names.
+
+    The copy of ``x`` is called ``y``; that of any other name is ``name + "_copy"``.
+
+    Parameters
+    ----------
+    x : Coordinates or sequence of d real symbols
+
+    Returns
+    -------
+    Coordinates
+        d real symbols.
+
+    Raises
+    ------
+    EnergyError
+        If `x` is no sequence of distinct real symbols.
+    """
+    symbols = as_copy(x, "x")
+    name = symbols.name
+    if name:
+        return coordinates(len(symbols), "y" if name == "x" else f"{name}_copy")
+    return Coordinates((sp.Symbol(f"{s.name}_copy", real=True) for s in symbols), "")
+
+
+def as_copy(symbols, argument: str) -> Coordinates:
+    """`symbols` as :class:`Coordinates`, with the name found from the symbols.
+
+    Raises
+    ------
+    EnergyError
+        Naming `argument`, if it is no sequence of distinct real symbols.
+    """
+    if isinstance(symbols, Coordinates):
+        return symbols
+    accepted = "coordinates(d), or a sequence of distinct real SymPy symbols"
+    fix = "Write sp.symbols('x y', real=True), or coordinates(2)."
+    if isinstance(symbols, sp.Symbol):
+        symbols = (symbols,)
+    if not isinstance(symbols, Iterable) or isinstance(symbols, str):
+        raise EnergyError(argument, symbols, accepted, fix)
+    symbols = tuple(symbols)
+    real = all(isinstance(s, sp.Symbol) and s.is_real for s in symbols)
+    if not symbols or not real or len(set(symbols)) != len(symbols):
+        raise EnergyError(argument, symbols, accepted, fix)
+    return Coordinates(symbols, _common_name(symbols) or "")
+
+
+def _common_name(symbols: Sequence[sp.Symbol]) -> str | None:
+    """The name n such that the symbols are those of coordinates(d, n), if there is one."""
+    stem = symbols[0].name[:-1]
+    name = stem[:-1] if stem.endswith("_") and stem[:-1][-1:].isdigit() else stem
+    if not name.isidentifier() or coordinates(len(symbols), name) != tuple(symbols):
+        return None
+    return name
+
+
+def short_arguments(arguments: Sequence[sp.Expr]) -> tuple[sp.Expr, ...]:
+    """Arguments of a density as they are printed: a long copy ``x0, ..., x9`` becomes ``x``."""
+    head = [a for a in arguments if isinstance(a, sp.Symbol) and a.name == "t"][:1]
+    copy = tuple(arguments[len(head) :])
+    if len(copy) <= LONGEST_PRINTED_ARGUMENTS or not all(isinstance(a, sp.Symbol) for a in copy):
+        return tuple(arguments)
+    name = _common_name(copy)
+    return (*head, sp.Symbol(name)) if name else tuple(arguments)
+
+
+class Density(AppliedUndef):
+    """The unknown density ``rho(x0, ..., x{d-1})``, a positive function.
+
+    An applied undefined SymPy function: ``rho.diff(x[0])`` is its ordinary derivative and
+    ``rho`` may be used in any formula.
+
+    Parameters
+    ----------
+    x : Coordinates or sequence of d real symbols
+    name : str
+        Name of the density.
+
+    Raises
+    ------
+    EnergyError
+        If `x` is no sequence of distinct real symbols, or `name` no identifier.
+    """
+
+    def __new__(cls, *arguments, name: str = "rho", **options):
+        if cls is not Density:  # SymPy rebuilds rho(...) from its arguments.
+            return super().__new__(cls, *arguments, **options)
+        if len(arguments) == 2:
+            arguments, name = arguments[:1], arguments[1]
+        if len(arguments) != 1:
+            raise EnergyError("Density", arguments, "Density(x) or Density(x, name)")
+        if not (isinstance(name, str) and name.isidentifier()):
+            raise EnergyError("name", repr(name), "an identifier such as 'rho'")
+        return cls.of_name(name)(*as_copy(arguments[0], "x"))
+
+    @staticmethod
+    def of_name(name: str):
+        """The SymPy function class of the densities called `name`."""
+        return UndefinedFunction(name, bases=(Density,), positive=True)
+
+    @property
+    def coordinates(self) -> Coordinates:
+        """The d symbols that the density is written in."""
+        return as_copy(self.args, "density")
+
+    def at(self, y) -> Density:
+        """The same density at another copy of the space: ``rho.at(y)`` is rho(y0, y1, ...).
+
+        Raises
+        ------
+        EnergyError
+            If `y` has another number of coordinates.
+        """
+        arguments = tuple(y) if isinstance(y, Iterable) else (y,)
+        if len(arguments) != len(self.args):
+            accepted = f"{len(self.args)} coordinates, as {self.func.__name__} has"
+            raise EnergyError("y", arguments, accepted, "Write rho.at(copy_of(x)).")
+        return self.func(*arguments)
+
+    def _shortened(self):
+        return sp.Function(self.func.__name__)(*short_arguments(self.args))
+
+    def _sympystr(self, printer):
+        return printer._print_Function(self._shortened())
+
+    def _pretty(self, printer):
+        return printer._print_Function(self._shortened())
+
+    def _latex(self, printer, exp=None):
+        return printer._print_Function(self._shortened(), exp=exp)

@@ -1,0 +1,200 @@
+"""SymPy expressions as JSON-able nested lists, and back.
+
+A tree is ``[head, ...]``: the head is a string from a fixed table, and what follows are trees,
+or plain strings and integers for the leaves:
+
+    ["Integer", "3"]   ["Rational", "1", "3"]   ["Float", sign, mantissa, exponent, bits]
+    ["Symbol", "beta", {"positive": true}]       ["pi"]
+    ["Add", tree, tree, ...]   ["exp", tree]     ["Density", "rho", tree, ...]
+
+Reading builds only objects of the table; no text is evaluated.  Sums, products and powers are
+rebuilt as they were, unevaluated, so the result equals what was stored.
+"""
+
+from __future__ import annotations
+
+import sympy as sp
+from sympy.core.function import UndefinedFunction
+from sympy.functions.elementary.piecewise import ExprCondPair
+from sympy.logic.boolalg import BooleanFalse, BooleanTrue
+
+from ..errors import FormulaError, StoredSolutionError
+from .energies import EnergyIntegral
+from .symbols import Density
+
+__all__ = ["from_tree", "to_tree"]
+
+_CONSTANTS = {
+    "pi": sp.pi,
+    "Exp1": sp.E,
+    "EulerGamma": sp.EulerGamma,
+    "GoldenRatio": sp.GoldenRatio,
+    "Catalan": sp.Catalan,
+    "Infinity": sp.oo,
+    "NegativeInfinity": -sp.oo,
+    "true": sp.true,
+    "false": sp.false,
+}
+
+# Heads rebuilt without evaluation: equality with the stored expression, and no stored text can
+# start a long computation such as 10**10**10.
+_UNEVALUATED = [
+    *(sp.Add, sp.Mul, sp.Pow, sp.Min, sp.Max, sp.Piecewise),
+    *(sp.Eq, sp.Ne, sp.Lt, sp.Le, sp.Gt, sp.Ge),
+    *(sp.exp, sp.log, sp.LambertW, sp.Abs, sp.sign, sp.floor, sp.ceiling, sp.Heaviside),
+    *(sp.sin, sp.cos, sp.tan, sp.cot, sp.sec, sp.csc, sp.sinc),
+    *(sp.asin, sp.acos, sp.atan, sp.acot, sp.asec, sp.acsc, sp.atan2),
+    *(sp.sinh, sp.cosh, sp.tanh, sp.coth, sp.sech, sp.csch),
+    *(sp.asinh, sp.acosh, sp.atanh, sp.acoth, sp.asech, sp.acsch),
+    *(sp.erf, sp.erfc, sp.erfi, sp.erfinv, sp.erfcinv),
+    *(sp.gamma, sp.loggamma, sp.digamma, sp.polygamma, sp.beta, sp.factorial),
+    *(sp.lowergamma, sp.uppergamma, sp.zeta),
+    *(sp.besselj, sp.bessely, sp.besseli, sp.besselk),
+]
+# These take no `evaluate` option, or need none.
+_PLAIN = [sp.Mod, sp.And, sp.Or, sp.Not, ExprCondPair, sp.Tuple, sp.Derivative, EnergyIntegral]
+
+_CLASSES = {cls.__name__: cls for cls in (*_UNEVALUATED, *_PLAIN)}
+_NAMES = {cls: name for name, cls in _CLASSES.items()}
+_ASSUMPTIONS = frozenset(sp.Symbol("s", positive=True, integer=True).assumptions0) | {
+    *("prime", "composite", "even", "odd", "irrational", "noninteger", "polar", "antihermitian"),
+    *("transcendental",),
+}
+_NOT_STORED = "numbers, symbols, densities, energy integrals and the usual functions"
+
+
+def to_tree(expr: sp.Basic) -> list:
+    """An expression as nested lists of strings, integers and booleans.
+
+    Parameters
+    ----------
+    expr : SymPy expression or relation
+        Any formula that the package accepts, also energies.
+
+    Returns
+    -------
+    list
+        JSON-able; :func:`from_tree` gives an equal expression.
+
+    Raises
+    ------
+    FormulaError
+        Naming the object that cannot be stored.
+    """
+    expr = sp.sympify(expr, strict=True)
+    leaf = _leaf(expr)
+    if leaf is not None:
+        return leaf
+    if isinstance(expr, Density):
+        return ["Density", expr.func.__name__, *(to_tree(arg) for arg in expr.args)]
+    name = _NAMES.get(expr.func) if not isinstance(expr.func, UndefinedFunction) else None
+    if name is None:
+        raise FormulaError("formula", f"{expr} ({type(expr).__name__})", _NOT_STORED)
+    return [name, *(to_tree(arg) for arg in expr.args)]
+
+
+def _leaf(expr: sp.Basic) -> list | None:
+    if isinstance(expr, sp.Integer):
+        return ["Integer", str(expr.p)]
+    if isinstance(expr, sp.Rational):
+        return ["Rational", str(expr.p), str(expr.q)]
+    if isinstance(expr, sp.Float) and expr.is_finite:
+        sign, mantissa, exponent, _ = expr._mpf_
+        return ["Float", int(sign), str(int(mantissa)), int(exponent), int(expr._prec)]
+    if type(expr) is sp.Symbol:
+        return ["Symbol", expr.name, _generators(expr)]
+    if isinstance(expr, (BooleanTrue, BooleanFalse)):
+        return ["true"] if expr else ["false"]
+    for name, constant in _CONSTANTS.items():
+        if expr is constant:
+            return [name]
+    return None
+
+
+def _generators(symbol: sp.Symbol) -> dict[str, bool]:
+    """The fewest assumptions that give the symbol back."""
+    few = {k: v for k, v in getattr(symbol, "_assumptions_orig", {}).items() if v is not None}
+    if sp.Symbol(symbol.name, **few) != symbol:
+        few = dict(symbol.assumptions0)
+    return dict(sorted(few.items()))
+
+
+def from_tree(tree: list) -> sp.Basic:
+    """The expression that :func:`to_tree` stored.
+
+    Raises
+    ------
+    StoredSolutionError
+        If a head is unknown or a node is malformed.
+    """
+    try:
+        return _read(tree)
+    except StoredSolutionError:
+        raise
+    except (TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as error:
+        raise _malformed(tree) from error
+
+
+def _read(tree) -> sp.Basic:
+    if not (isinstance(tree, (list, tuple)) and tree and isinstance(tree[0], str)):
+        raise _malformed(tree)
+    head, *rest = tree
+    if head in _READERS:
+        return _READERS[head](*rest)
+    if head in _CONSTANTS and not rest:
+        return _CONSTANTS[head]
+    if head not in _CLASSES:
+        fix = "Read it with the version that wrote it."
+        raise StoredSolutionError("stored formula", repr(head)[:80], _NOT_STORED, fix)
+    cls, args = _CLASSES[head], [_read(arg) for arg in rest]
+    if cls in (sp.Piecewise, sp.Max, sp.Min) and not args:
+        raise _malformed(tree)
+    return cls(*args, evaluate=False) if cls in _UNEVALUATED else cls(*args)
+
+
+def _read_integer(digits: str) -> sp.Integer:
+    return sp.Integer(_int(digits))
+
+
+def _read_rational(numerator: str, denominator: str) -> sp.Rational:
+    return sp.Rational(_int(numerator), _int(denominator))
+
+
+def _read_float(sign: int, mantissa: str, exponent: int, bits: int) -> sp.Float:
+    if sign not in (0, 1) or not (type(exponent) is type(bits) is int) or bits < 1:
+        raise ValueError("malformed number")
+    man = _int(mantissa)
+    return sp.Float._new((sign, man, exponent, man.bit_length()), bits)
+
+
+def _int(digits: str) -> int:
+    if not isinstance(digits, str):
+        raise TypeError("integers are stored as strings")
+    return int(digits)
+
+
+def _read_symbol(name: str, assumptions: dict) -> sp.Symbol:
+    if not isinstance(name, str) or not set(assumptions) <= _ASSUMPTIONS:
+        raise ValueError("malformed symbol")
+    if not all(isinstance(value, bool) for value in assumptions.values()):
+        raise ValueError("malformed assumption")
+    return sp.Symbol(name, **assumptions)
+
+
+def _read_density(name: str, *arguments) -> Density:
+    if not (isinstance(name, str) and name.isidentifier()):
+        raise ValueError("malformed density")
+    return Density.of_name(name)(*(_read(arg) for arg in arguments))
+
+
+_READERS = {
+    "Integer": _read_integer,
+    "Rational": _read_rational,
+    "Float": _read_float,
+    "Symbol": _read_symbol,
+    "Density": _read_density,
+}
+
+
+def _malformed(tree) -> StoredSolutionError:
+    return StoredSolutionError("stored formula", repr(tree)[:80], "a tree written by to_tree")

@@ -1,0 +1,143 @@
+"""Calculus on formulas f(x, rho): all partial derivatives at once, and rho written as exp(l).
+
+Inside formulas the value of the density is the symbol :data:`RHO`, an independent variable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import sympy as sp
+from sympy.core.function import AppliedUndef
+
+__all__ = ["RHO", "Gradient", "in_log_density", "times_density"]
+
+RHO = sp.Dummy("rho", positive=True)
+
+
+class Gradient:
+    """All partial derivatives of expressions at once, each subexpression visited once.
+
+    ``expr.diff`` walks the whole expression once a symbol, d times as long.  One object serves
+    several expressions, for instance an energy density and its first variation, and remembers
+    the derivatives of what they have in common.
+
+    Parameters
+    ----------
+    symbols : sequence of Symbol
+        Independent variables; a density in an expression counts as a constant.
+    """
+
+    def __init__(self, symbols: Sequence[sp.Symbol]):
+        self.symbols = tuple(symbols)
+        self._wanted = frozenset(symbols)
+        self._seen: dict[sp.Expr, dict[sp.Symbol, sp.Expr]] = {}
+
+    def __call__(self, expr: sp.Expr) -> tuple[sp.Expr, ...]:
+        """The partial derivatives, one a symbol."""
+        found = self._partials(expr)
+        return tuple(found.get(symbol, sp.S.Zero) for symbol in self.symbols)
+
+    def _partials(self, node) -> dict[sp.Symbol, sp.Expr]:
+        """The nonzero partial derivatives of a node."""
+        if node not in self._seen:
+            self._seen[node] = self._of_node(node)
+        return self._seen[node]
+
+    def _of_node(self, node) -> dict[sp.Symbol, sp.Expr]:
+        if node.is_Symbol:
+            return {node: sp.S.One} if node in self._wanted else {}
+        if not node.args or isinstance(node, AppliedUndef):
+            return {}
+        if node.is_Add:
+            return _linear(self._partials(arg) for arg in node.args)
+        if node.is_Mul:
+            return _linear(self._of_factor(node.args, i) for i in range(len(node.args)))
+        if node.is_Pow and not self._partials(node.exp):
+            slopes = self._partials(node.base)
+            outer = node.exp * node.base ** (node.exp - 1) if slopes else None
+            return {s: _times(outer, slope) for s, slope in slopes.items()}
+        if isinstance(node, sp.Function) and len(node.args) == 1:
+            slopes = self._partials(node.args[0])
+            outer = node.fdiff(1) if slopes else None
+            return {s: _times(outer, slope) for s, slope in slopes.items()}
+        present = sorted(node.free_symbols & self._wanted, key=str)
+        found = {symbol: node.diff(symbol) for symbol in present}
+        return {symbol: slope for symbol, slope in found.items() if slope != 0}
+
+    def _of_factor(self, factors, i: int) -> dict[sp.Symbol, sp.Expr]:
+        slopes = self._partials(factors[i])
+        rest = sp.Mul(*factors[:i], *factors[i + 1 :]) if slopes else None
+        return {symbol: _times(rest, slope) for symbol, slope in slopes.items()}
+
+
+def _linear(summands) -> dict[sp.Symbol, sp.Expr]:
+    collected: dict[sp.Symbol, list[sp.Expr]] = {}
+    for slopes in summands:
+        for symbol, slope in slopes.items():
+            collected.setdefault(symbol, []).append(slope)
+    return {symbol: sp.Add(*slopes) for symbol, slopes in collected.items()}
+
+
+def _times(a: sp.Expr, b: sp.Expr) -> sp.Expr:
+    # Products with one are most of the derivatives of a polynomial, and SymPy's are slow.
+    return b if a is sp.S.One else a if b is sp.S.One else a * b
+
+
+def times_density(expr: sp.Expr, power: int) -> sp.Expr:
+    """``expr * RHO**power``, summand by summand and with the powers of RHO in each combined."""
+    return sp.Add(*(_combined(p, power) for p in sp.Add.make_args(expr)))
+
+
+def _combined(product: sp.Expr, power: int) -> sp.Expr:
+    exponent, rest = power_of_density(product)
+    return rest * RHO ** (exponent + power)
+
+
+def power_of_density(product: sp.Expr) -> tuple[sp.Expr, sp.Expr]:
+    """p and c of the product c*RHO**p; SymPy leaves RHO*RHO**(m - 2) as it is."""
+    exponent, rest = sp.S.Zero, []
+    for factor in sp.Mul.make_args(product):
+        base, power = factor.as_base_exp()
+        if base == RHO:
+            exponent += power
+        else:
+            rest.append(factor)
+    return exponent, sp.Mul(*rest)
+
+
+def in_log_density(expr: sp.Expr, log_density: sp.Symbol) -> sp.Expr:
+    """Write RHO = exp(l): products of powers RHO**p as exp(p*l), log(c*RHO**p) as p*l + log(c).
+
+    Exponents are added first, where exp(l)*exp((m - 2)*l) could overflow or be 0*inf.
+    """
+    if not expr.has(RHO):
+        return expr
+    seen = {RHO: sp.exp(log_density)}
+
+    def written(node):
+        if node not in seen:
+            seen[node] = _node_in_log_density(node, written, log_density)
+        return seen[node]
+
+    return written(expr)
+
+
+def _node_in_log_density(node, written, log_density):
+    if not node.args:
+        return node
+    product, exponent = node, sp.S.One
+    if node.is_Pow:  # RHO is positive, so (c RHO**p)**q = c**q RHO**(p q).
+        product, exponent = node.args
+    elif isinstance(node, sp.log):
+        product = node.args[0]
+    if product == RHO or product.is_Mul or product.is_Pow:
+        power, rest = power_of_density(product)
+        if power != 0 and isinstance(node, sp.log):
+            return written(power) * log_density + sp.log(written(rest))
+        if power != 0:
+            return sp.exp(written(power * exponent) * log_density) * written(rest**exponent)
+    args = [written(arg) for arg in node.args]
+    if all(new is old for new, old in zip(args, node.args, strict=True)):
+        return node
+    return node.func(*args)

@@ -1,0 +1,191 @@
+"""Energies and velocities as formulas in what a sample carries: x, l = log rho and s = grad l.
+
+With rho = exp(l) and grad rho = rho s, an integral of f(x, rho) is the mean over samples of
+f(x, e^l) e^-l, and the velocity of its first variation phi(x, rho) is
+
+    -grad phi = -d phi/dx - (rho d phi/d rho) s.
+
+A double integral of W is the mean of W over pairs of samples.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import sympy as sp
+
+from ..declare.energies import short_text
+from ..declare.symbols import Density
+from .calculus import in_log_density, times_density
+from .variation import Term, Terms, energy_terms, free_name
+
+__all__ = ["SampleForm", "SampleIntegral", "sample_form"]
+
+
+@dataclass(frozen=True)
+class SampleIntegral:
+    """One integral of the energy as a mean over samples, or over pairs of samples.
+
+    Attributes
+    ----------
+    symbol : Symbol
+        Stands for the value of the integral.
+    pair : bool
+        Mean over pairs of different samples (x, y), else over single samples.
+    density : Expr
+        e(x, l) = f(x, e^l) e^-l of a single integral, W(x, y) of a double one.
+    label : str
+        The integral as text.
+    """
+
+    symbol: sp.Symbol
+    pair: bool
+    density: sp.Expr
+    label: str
+
+
+@dataclass(frozen=True)
+class SampleForm:
+    """An energy written in samples; all symbols have distinct names.
+
+    Attributes
+    ----------
+    coordinates, partners : tuple of d Symbols
+        A sample x and its partner y in a pair.
+    log_density : Symbol
+        l = log rho(x).
+    score : tuple of d Symbols
+        s = grad log rho(x).
+    parameters : tuple of Symbols
+        Sorted by name.
+    integrals : tuple of SampleIntegral
+    value : Expr
+        The energy in the symbols of its integrals and the parameters.
+    local_velocity : tuple of d Expr
+        The velocity's part from single integrals, in x, l, s, the integrals and parameters.
+    pair_velocity : tuple of d Expr
+        The part from double integrals, in x, y, the integrals and parameters, to be averaged
+        over the partners y; () if the energy has no double integral.
+    local_gradient : (tuple of d Expr, Expr)
+        Derivatives of the energy's single integrals by x at fixed l, and by l.  For pairs the
+        gradient is minus `pair_velocity`.
+    velocity_order : int
+        2 if `local_velocity` depends on l or s, else 0.
+    energy_order : int
+        1 if a density depends on l, else 0.
+    """
+
+    coordinates: tuple[sp.Symbol, ...]
+    partners: tuple[sp.Symbol, ...]
+    log_density: sp.Symbol
+    score: tuple[sp.Symbol, ...]
+    parameters: tuple[sp.Symbol, ...]
+    integrals: tuple[SampleIntegral, ...]
+    value: sp.Expr
+    local_velocity: tuple[sp.Expr, ...]
+    pair_velocity: tuple[sp.Expr, ...]
+    local_gradient: tuple[tuple[sp.Expr, ...], sp.Expr]
+    velocity_order: int
+    energy_order: int
+
+
+@lru_cache(maxsize=32)
+def sample_form(energy: sp.Expr, rho: Density) -> SampleForm:
+    """Write an energy and its velocity in the data that samples carry.
+
+    Parameters
+    ----------
+    energy : Expr
+    rho : Density
+        On d coordinates.
+
+    Returns
+    -------
+    SampleForm
+
+    Raises
+    ------
+    EnergyError
+        If the energy cannot be derived; the message names the offending term.
+    """
+    parts = energy_terms(energy, rho)
+    log_density, score, symbols = _new_symbols(parts)
+    of_integral = {t.integral: s for t, s in zip(parts.terms, symbols, strict=True)}
+    weights = [t.weight.xreplace(of_integral) for t in parts.terms]
+    integrals = tuple(
+        SampleIntegral(symbol, t.pair, _density(t, log_density), short_text(t.integral))
+        for t, symbol in zip(parts.terms, symbols, strict=True)
+    )
+    local = _local_velocity(parts, weights, log_density, score)
+    pair = _pair_velocity(parts, weights)
+    carried = {log_density, *score}
+    return SampleForm(
+        coordinates=parts.coordinates,
+        partners=parts.partners,
+        log_density=log_density,
+        score=score,
+        parameters=parts.parameters,
+        integrals=integrals,
+        value=energy.xreplace(of_integral),
+        local_velocity=local,
+        pair_velocity=pair,
+        local_gradient=_local_gradient(parts, weights, log_density),
+        velocity_order=2 if any(w.free_symbols & carried for w in local) else 0,
+        energy_order=1 if any(log_density in i.density.free_symbols for i in integrals) else 0,
+    )
+
+
+def _new_symbols(parts: Terms):
+    """l, s0.., I_0..: with underscores appended where the energy uses these names itself."""
+    taken = (*parts.coordinates, *parts.partners, *parts.parameters)
+    used = {s.name for s in taken}
+    log_density = sp.Symbol(free_name("l", used), real=True)
+    used.add(log_density.name)
+    groups = []
+    for stem, count in (("s", len(parts.coordinates)), ("I_", len(parts.terms))):
+        while any(f"{stem}{i}" in used for i in range(count)):
+            stem += "_"
+        groups.append(tuple(sp.Symbol(f"{stem}{i}", real=True) for i in range(count)))
+        used.update(s.name for s in groups[-1])
+    return log_density, *groups
+
+
+def _single(parts: Terms, weights) -> list[tuple[sp.Expr, Term]]:
+    return [(w, t) for w, t in zip(weights, parts.terms, strict=True) if not t.pair]
+
+
+def _density(term: Term, log_density: sp.Symbol) -> sp.Expr:
+    if term.pair:
+        return term.formula
+    return in_log_density(times_density(term.formula, -1), log_density)
+
+
+def _local_velocity(parts: Terms, weights, log_density, score) -> tuple[sp.Expr, ...]:
+    rows = [[] for _ in parts.coordinates]
+    for weight, term in _single(parts, weights):
+        change = in_log_density(-term.change, log_density)
+        for row, drift, s in zip(rows, term.drift, score, strict=True):
+            row.append(weight * in_log_density(drift, log_density))
+            row.append(weight * change * s)
+    return tuple(sp.Add(*row) for row in rows)
+
+
+def _pair_velocity(parts: Terms, weights) -> tuple[sp.Expr, ...]:
+    pairs = [(w, t) for w, t in zip(weights, parts.terms, strict=True) if t.pair]
+    if not pairs:
+        return ()
+    return tuple(
+        sp.Add(*(weight * term.drift[i] for weight, term in pairs))
+        for i in range(len(parts.coordinates))
+    )
+
+
+def _local_gradient(parts: Terms, weights, log_density) -> tuple[tuple[sp.Expr, ...], sp.Expr]:
+    rows, by_log = [[] for _ in parts.coordinates], []
+    for weight, term in _single(parts, weights):
+        *slopes, change = parts.gradient(times_density(term.formula, -1))
+        for row, slope in zip(rows, slopes, strict=True):
+            row.append(weight * in_log_density(slope, log_density))
+        by_log.append(weight * in_log_density(times_density(change, 1), log_density))
+    return tuple(sp.Add(*row) for row in rows), sp.Add(*by_log)

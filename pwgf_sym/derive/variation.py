@@ -1,0 +1,283 @@
+"""First variations of energies, their velocities and the equation that they drive.
+
+For E = F(I_1, ..., I_K) the chain rule gives dE/drho = sum_k (dF/dI_k) dI_k/drho with
+
+    I = int f(x, rho(x)) dx                      dI/drho = df/drho
+    I = int int W(x, y) rho(x) rho(y) dx dy      dI/drho = int [W(x, y) + W(y, x)] rho(y) dy
+
+and the Wasserstein gradient flow is d rho/dt = div(rho grad dE/drho) (Jordan, Kinderlehrer and
+Otto, SIAM J. Math. Anal. 29, 1998; Ambrosio, Gigli and Savare, "Gradient Flows", 2008).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+import sympy as sp
+
+from ..declare.energies import EnergyIntegral, check_energy, ordered_integrals, pair_kernel
+from ..declare.symbols import Density, copy_of
+from .calculus import RHO, Gradient, times_density
+
+__all__ = [
+    "Term",
+    "Terms",
+    "energy_terms",
+    "first_variation",
+    "free_name",
+    "pde",
+    "velocity",
+]
+
+# Kernels with more operations than this are not expanded to find out whether they are symmetric.
+LARGEST_EXPANDED = 400
+
+
+@dataclass(frozen=True)
+class Term:
+    """One integral I_k of an energy, written in the coordinates x and the partners y.
+
+    Attributes
+    ----------
+    integral : EnergyIntegral
+        As it stands in the energy.
+    pair : bool
+        Whether it is a double integral.
+    formula : Expr
+        f(x, RHO) of a single integral, W(x, y) of a double one.
+    variation : Expr
+        df/dRHO, or W(x, y) + W(y, x), which is to be integrated against rho(y).
+    slopes, drift : tuple of d Expr
+        Derivatives of `variation` by x at fixed RHO and y, and their negatives.
+    change : Expr
+        RHO times the derivative of `variation` by RHO; 0 for a double integral.
+    weight : Expr
+        dE/dI_k, in the integrals of the energy.
+    """
+
+    integral: EnergyIntegral
+    pair: bool
+    formula: sp.Expr
+    variation: sp.Expr
+    slopes: tuple[sp.Expr, ...]
+    drift: tuple[sp.Expr, ...]
+    change: sp.Expr
+    weight: sp.Expr
+
+
+@dataclass(frozen=True)
+class Terms:
+    """An energy taken apart: its integrals, coordinates, partners and parameters.
+
+    `gradient` gives the derivatives of a formula by (x0, ..., x{d-1}, RHO).
+    """
+
+    coordinates: tuple[sp.Symbol, ...]
+    partners: tuple[sp.Symbol, ...]
+    parameters: tuple[sp.Symbol, ...]
+    terms: tuple[Term, ...]
+    gradient: Gradient = field(compare=False, repr=False)
+
+
+@lru_cache(maxsize=32)
+def energy_terms(energy: sp.Expr, rho: Density) -> Terms:
+    """Check an energy and take it apart.
+
+    Raises
+    ------
+    EnergyError
+        If the energy cannot be derived; the message names the offending term.
+    """
+    check_energy(energy, rho)
+    x = tuple(rho.coordinates)
+    parameters = tuple(sorted(energy.free_symbols, key=lambda s: (s.name, str(s.assumptions0))))
+    found = ordered_integrals(energy)
+    y = _partners(found, rho, parameters)
+    marks = {term: sp.Dummy(f"I_{k}", real=True) for k, term in enumerate(found)}
+    value, integrals = energy.xreplace(marks), {mark: term for term, mark in marks.items()}
+    gradient = Gradient((*x, RHO))
+    terms = [
+        _term(term, value.diff(mark).xreplace(integrals), rho, y, gradient)
+        for term, mark in marks.items()
+    ]
+    return Terms(x, y, parameters, tuple(terms), gradient)
+
+
+def _term(integral: EnergyIntegral, weight, rho: Density, y, gradient: Gradient) -> Term:
+    x = tuple(rho.coordinates)
+    pair = len(integral.copies) == 2
+    if pair:
+        formula = _in_names(pair_kernel(integral, rho), integral.bound_symbols, (*x, *y))
+        variation = _symmetrized(formula, x, y)
+    else:
+        formula = _in_names(integral.integrand, integral.bound_symbols, x).xreplace({rho: RHO})
+        variation = times_density(gradient(formula)[-1], 0)
+    *slopes, change = gradient(variation)
+    change = times_density(change, 1)
+    drift = tuple(-slope for slope in slopes)
+    return Term(integral, pair, formula, variation, tuple(slopes), drift, change, weight)
+
+
+def first_variation(energy: sp.Expr, rho: Density) -> sp.Expr:
+    """The first variation dE/drho of an energy, as a SymPy expression in x and rho(x).
+
+    Nonlocal terms are integrals over a second copy of the space (convolutions).
+
+    Parameters
+    ----------
+    energy : Expr
+        Expression of :func:`~pwgf_sym.declare.energies.integral` objects and parameters.
+    rho : Density
+        The density, on d coordinates.
+
+    Returns
+    -------
+    Expr
+        Up to additive constants: constants do not move mass.
+
+    Raises
+    ------
+    EnergyError
+        If the energy cannot be derived; the message names the offending term.
+    """
+    parts = energy_terms(energy, rho)
+    return sp.Add(*(t.weight * _variation_of(t, parts, rho) for t in parts.terms))
+
+
+def velocity(energy: sp.Expr, rho: Density) -> sp.Matrix:
+    """The velocity -grad dE/drho of the gradient flow, as a column of d SymPy expressions.
+
+    Derivatives are carried out; those of the density stay as ``Derivative(rho(x0, ...), x0)``,
+    and the gradient of a nonlocal term stands under the integral sign.
+
+    Parameters
+    ----------
+    energy : Expr
+    rho : Density
+
+    Returns
+    -------
+    Matrix, (d, 1)
+
+    Raises
+    ------
+    EnergyError
+        If the energy cannot be derived; the message names the offending term.
+    """
+    parts = energy_terms(energy, rho)
+    return sp.Matrix(_along_gradient(parts, rho, sp.S.NegativeOne, 0))
+
+
+def pde(energy: sp.Expr, rho: Density) -> sp.Eq:
+    """The equation d rho/dt = div(rho grad dE/drho) of the flow, with rho(t, x0, ...).
+
+    The outer derivatives of the divergence are left unevaluated, as a conservation law is read.
+
+    Parameters
+    ----------
+    energy : Expr
+    rho : Density
+
+    Returns
+    -------
+    Eq
+
+    Raises
+    ------
+    EnergyError
+        If the energy cannot be derived; the message names the offending term.
+    """
+    used = {s.name for s in energy.atoms(sp.Symbol) | rho.atoms(sp.Symbol)}
+    time = sp.Symbol(free_name("t", used), real=True)
+    fluxes = _along_gradient(energy_terms(energy, rho), rho, sp.S.One, 1)
+    divergence = sp.Add(
+        *(
+            sp.Derivative(_in_time(flux, rho, time), symbol)
+            for flux, symbol in zip(fluxes, rho.coordinates, strict=True)
+            if flux != 0
+        )
+    )
+    return sp.Eq(sp.Derivative(_in_time(rho, rho, time), time), divergence, evaluate=False)
+
+
+def free_name(stem: str, used: set[str]) -> str:
+    """`stem`, with underscores appended until no name in `used` equals it."""
+    while stem in used:
+        stem += "_"
+    return stem
+
+
+def _along_gradient(parts: Terms, rho: Density, sign: sp.Integer, power: int) -> list[sp.Expr]:
+    """sign * rho**power * grad dE/drho, with the derivatives of rho written out."""
+    components = [[] for _ in parts.coordinates]
+    for term in parts.terms:
+        change = times_density(sign * term.change, power - 1).xreplace({RHO: rho})
+        slopes = term.slopes if sign == 1 else term.drift
+        for component, slope, symbol in zip(components, slopes, rho.coordinates, strict=True):
+            if term.pair:
+                along = rho**power * _over_partners(slope, parts, rho)
+            else:
+                local = times_density(slope, power) if power or slope.has(RHO) else slope
+                pushed = [part * rho.diff(symbol) for part in sp.Add.make_args(change)]
+                along = sp.Add(local.xreplace({RHO: rho}), *pushed)
+            component.append(term.weight * along)
+    return [sp.Add(*component) for component in components]
+
+
+def _over_partners(kernel: sp.Expr, parts: Terms, rho: Density) -> sp.Expr:
+    """The nonlocal term: the integral of kernel(x, y) rho(y) over y."""
+    return EnergyIntegral(kernel * rho.at(parts.partners), parts.partners)
+
+
+def _variation_of(term: Term, parts: Terms, rho: Density) -> sp.Expr:
+    if term.pair:
+        return _over_partners(term.variation, parts, rho)
+    return term.variation.xreplace({RHO: rho})
+
+
+def _partners(found, rho: Density, parameters) -> tuple[sp.Symbol, ...]:
+    """The second copy: the one that the energy uses where it is free, else a new one."""
+    taken = set(rho.coordinates) | set(parameters)
+    for term in found:
+        for copy in term.copies[1:]:
+            if not taken & set(copy):
+                return copy
+    names = {s.name for s in taken}
+    suffix = ""
+    while any(s.name + suffix in names for s in copy_of(rho.coordinates)):
+        suffix += "_"
+    return tuple(sp.Symbol(s.name + suffix, real=True) for s in copy_of(rho.coordinates))
+
+
+def _in_names(expr: sp.Expr, old: Sequence[sp.Symbol], new: Sequence[sp.Symbol]) -> sp.Expr:
+    return expr.xreplace(dict(zip(old, new, strict=True)))
+
+
+def _symmetrized(kernel: sp.Expr, x, y) -> sp.Expr:
+    """W(x, y) + W(y, x), as 2 W where W is seen to be symmetric."""
+    swapped = _in_names(kernel, (*x, *y), (*y, *x))
+    if swapped == kernel or _signs_dropped(swapped) == _signs_dropped(kernel):
+        return 2 * kernel
+    difference = kernel - swapped
+    if sp.count_ops(difference) <= LARGEST_EXPANDED and sp.expand(difference) == 0:
+        return 2 * kernel
+    return kernel + swapped
+
+
+def _signs_dropped(expr: sp.Expr) -> sp.Expr:
+    """Give (y - x)**2 and (x - y)**2 one form."""
+    return expr.replace(
+        lambda e: e.is_Pow and e.exp.is_even and e.base.could_extract_minus_sign(),
+        lambda e: (-e.base) ** e.exp,
+    )
+
+
+def _in_time(expr: sp.Expr, rho: Density, time: sp.Symbol) -> sp.Expr:
+    """Write rho(t, x0, ...) for rho(x0, ...), also under integral signs."""
+    if isinstance(expr, Density) and expr.func == rho.func:
+        return expr.func(time, *expr.args)
+    if not expr.args or not expr.has(rho.func):
+        return expr
+    return expr.func(*(_in_time(arg, rho, time) for arg in expr.args))

@@ -1,0 +1,178 @@
+"""Kernels of an energy as Python text: straight-line formulas over tiles of samples."""
+
+from __future__ import annotations
+
+import sympy as sp
+
+from ..lower.energies import FormulaKernel
+from ..lower.ir import Axis
+from ..lower.schedule import Tiling
+from .groups import number, rows_loop
+from .scalars import assignments, check_printable
+from .writer import Writer
+
+__all__ = ["FormulaEmitter"]
+
+
+class FormulaEmitter:
+    """Emits one formula kernel."""
+
+    def __init__(self, kernel: FormulaKernel, tiling: Tiling):
+        self.kernel, self.tiling, self.lanes = kernel, tiling, tiling.samples
+        for expression in kernel.formulas():
+            check_printable(expression, kernel.name)
+        self.names = {s: s.name for s in kernel.values}
+        for symbols in (*kernel.reads.values(), kernel.partners):
+            self.names.update({s: s.name for s in symbols})
+        for form in kernel.forms:
+            self.names.update({s: s.name for s in form.symbols})
+        self.names = _safe(self.names, self.arguments())
+        self.used = set().union(*(e.free_symbols for e in kernel.formulas()))
+
+    def arguments(self) -> list[str]:
+        """Names of the function's arguments."""
+        k = self.kernel
+        found = [*k.reads, *(["partners", "partner_weights"] if k.partners else [])]
+        found += ["values"] + (["weight"] if k.means else []) + list(k.fields)
+        return [*found, *(["sums"] if k.means else []), "first", "last"]
+
+    def emit(self, write: Writer) -> None:
+        """Write the constants and the function."""
+        k = self.kernel
+        for form in k.forms:
+            write(f"# {form.symbols[0]}, ... = {form.name} x")
+            with write.block(f"{form.name} = np.array(["):
+                pass
+            write.lines[-1] = write.lines[-1].rstrip(":")
+            for row in form.matrix:
+                write("    " + ", ".join(map(number, row)) + ",")
+            write("], dtype=DTYPE)")
+            write()
+            write()
+        write("@njit(**OPTIONS)")
+        with write.block(f"def {k.name}({', '.join(self.arguments())})"):
+            write(f'"""{k.summary}"""')
+            for j, symbol in enumerate(k.values):
+                if symbol in self.used:
+                    write(f"{self.names[symbol]} = load(values, {j}, 0, 1, 1)")
+            for j in range(len(k.means)):
+                write(f"mean{j} = zeros(x, 1, {self.lanes})")
+            for form in k.forms:
+                write(f"FORM_{form.name} = aligned(x, {len(form.symbols) * self.lanes})")
+            with write.block("for tile in range(first, last)"):
+                self._emit_tile(write)
+            for j in range(len(k.means)):
+                write(f"sums[{j}] = 0.0")
+                write(f"add_lane_sums(sums, {j}, 0, 0, mean{j}, 1)")
+        write()
+        write()
+
+    def _emit_tile(self, write: Writer) -> None:
+        k = self.kernel
+        for form in k.forms:
+            self._emit_form(write, form)
+        for array, symbols in k.reads.items():
+            self._emit_loads(write, array, symbols, "tile")
+        if k.partners:
+            self._emit_pairs(write)
+            return
+        texts = self._emit_shared(write)
+        for array, rows in k.fields.items():
+            for i, expression in enumerate(rows):
+                value = self._spread(expression, texts.pop(0))
+                write(f"store({array}, {self._at(len(rows), i)}, 0, {value})")
+        if k.means:
+            write(f"w = load(weight, {self._at(1, 0)}, 0, 1, {self.lanes})")
+        for j, text in enumerate(texts):
+            write(f"mean{j} = mean{j} + w*({text})")
+
+    def _at(self, count: int, i: int) -> str:
+        offset = i * self.lanes
+        return f"tile*{count * self.lanes}" + (f" + {offset}" if offset else "")
+
+    def _emit_loads(self, write: Writer, array: str, symbols, tile: str) -> None:
+        for i, symbol in enumerate(symbols):
+            if symbol in self.used:
+                at = self._at(len(symbols), i)
+                write(f"{self.names[symbol]} = load({array}, {at}, 0, 1, {self.lanes})")
+
+    def _emit_shared(self, write: Writer) -> list[str]:
+        """Write the common subexpressions; texts of the formulas."""
+        prefix = "t"
+        while any(name.startswith(prefix) and name[len(prefix):].isdigit()
+                  for name in self.names.values()):
+            prefix += "_"
+        shared, texts = assignments(self.kernel.formulas(), self.names, prefix)
+        for name, text in shared:
+            write(f"{name} = {text}")
+        return texts
+
+    def _spread(self, expression: sp.Expr, text: str) -> str:
+        """A formula that does not depend on the sample still fills a row of samples."""
+        fixed = set(self.kernel.values)
+        if expression.free_symbols - fixed:
+            return text
+        return f"zeros(x, 1, {self.lanes}) + {text}"
+
+    def _emit_form(self, write: Writer, form) -> None:
+        """Rows of a matrix times the coordinates, into a buffer, then into registers."""
+        size, lanes = len(form.symbols), self.lanes
+        columns = len(form.matrix[0])
+
+        def body(variable: str, rows: int) -> None:
+            at = "0" if variable == "0" else f"{variable}*{columns}"
+            write(f"acc = zeros(x, {rows}, {lanes})")
+            with write.block(f"for j in range({columns})"):
+                column = f"load({form.name}, {at} + j, {columns}, {rows}, 1)"
+                row = f"load(x, tile*{columns * lanes} + j*{lanes}, 0, 1, {lanes})"
+                write(f"acc = fma({column}, {row}, acc)")
+            write(f"store(FORM_{form.name}, {variable}*{lanes}, {lanes}, acc)")
+
+        rows_loop(write, Axis("i", size), self.tiling.rows, body)
+        for i, symbol in enumerate(form.symbols):
+            at = i * lanes
+            write(f"{self.names[symbol]} = load(FORM_{form.name}, {at}, 0, 1, {lanes})")
+
+    def _emit_pairs(self, write: Writer) -> None:
+        k, lanes = self.kernel, self.lanes
+        names = [f"sum{j}" for j in range(len(k.formulas()))]
+        for name in names:
+            write(f"{name} = zeros(x, 1, {lanes})")
+        write(f"own = lane_index(x, tile*{lanes}, {lanes})")
+        dim = len(k.partners)
+        with write.block("for j in range(partner_weights.size)"):
+            for i, symbol in enumerate(k.partners):
+                if symbol in self.used:
+                    at = f"j*{dim} + {i}" if i else f"j*{dim}"
+                    write(f"{self.names[symbol]} = load(partners, {at}, 0, 1, 1)")
+            write("share = load(partner_weights, j, 0, 1, 1)")
+            write("other = own != j")
+            for name, text in zip(names, self._emit_shared(write), strict=True):
+                write(f"{name} = {name} + where(other, share*({text}), 0.0)")
+        for array, rows in k.fields.items():
+            for i in range(len(rows)):
+                at = self._at(len(rows), i)
+                write(f"store({array}, {at}, 0, load({array}, {at}, 0, 1, {lanes}) + {names[i]})")
+        if k.means:
+            write(f"w = load(weight, {self._at(1, 0)}, 0, 1, {lanes})")
+            for j in range(len(k.means)):
+                write(f"mean{j} = mean{j} + w*sum{j}")
+
+
+def _safe(names: dict[sp.Symbol, str], reserved: list[str]) -> dict[sp.Symbol, str]:
+    """Names that are Python identifiers, distinct, and no name that the kernel itself uses."""
+    import keyword
+
+    words = {"x", "w", "own", "other", "share", "tile", "acc", "i", "j", "np", "njit", "weight"}
+    words |= {*reserved, "load", "store", "zeros", "fma", "where", "power", "spread", "exp", "log"}
+    taken: set[str] = set()
+    found = {}
+    for symbol, name in names.items():
+        clean = "".join(c if c.isascii() and (c.isalnum() or c == "_") else "_" for c in name)
+        if not clean or clean[0].isdigit() or clean.startswith(("mean", "sum", "FORM")):
+            clean = "p_" + clean
+        while clean in taken or clean in words or keyword.iskeyword(clean):
+            clean += "_"
+        taken.add(clean)
+        found[symbol] = clean
+    return found

@@ -1,0 +1,324 @@
+"""Loop nests: one fused group of tensors as loops over register tiles.
+
+The same code emits what runs for every tile of samples (``lanes`` numbers side by side) and what
+runs once for the sample-invariant values (``lanes`` = 1).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import sympy as sp
+
+from ..lower.ir import Axis, Tensor, placeholder
+from ..lower.schedule import Group
+from .scalars import TilePrinter
+from .writer import Writer
+
+__all__ = ["GroupEmitter", "Names", "Slot", "number", "plus", "row_major", "rows_loop"]
+
+
+@dataclass(frozen=True)
+class Slot:
+    """Where a tensor lives: entry (i, j, ...) starts at ``base + i*strides[0] + ...``."""
+
+    array: str
+    base: str
+    strides: tuple[int, ...]
+    lanes: int
+
+    def index(self, labels: tuple[Axis, ...], at: dict[Axis, str]) -> str:
+        """Text of the offset of an entry, with index variables ``at``."""
+        terms = [self.base] if self.base not in ("", "0") else []
+        for axis, stride in zip(labels, self.strides, strict=True):
+            if axis.size > 1 and at[axis] != "0":
+                terms.append(at[axis] if stride == 1 else f"{at[axis]}*{stride}")
+        return " + ".join(terms) or "0"
+
+    def stride(self, labels: tuple[Axis, ...], axis: Axis | None) -> str:
+        """Text of the distance between neighbours along an axis."""
+        return str(self.strides[labels.index(axis)]) if axis in labels else "0"
+
+
+def row_major(axes: tuple[Axis, ...], lanes: int) -> tuple[int, ...]:
+    """Strides of a dense array over the axes with ``lanes`` numbers an entry."""
+    strides, step = [], lanes
+    for axis in reversed(axes):
+        strides.append(step)
+        step *= axis.size
+    return tuple(reversed(strides))
+
+
+def number(value) -> str:
+    """A number as a float literal."""
+    return repr(float(value))
+
+
+def plus(base: str, offset: int) -> str:
+    """``base + offset`` without a zero."""
+    return base if offset == 0 else f"{base} + {offset}"
+
+
+def rows_loop(write: Writer, axis: Axis | None, rows: int, body) -> None:
+    """Loop over tiles of rows of an axis: ``body(variable, rows)``, remainder separately."""
+    if axis is None:
+        body("0", 1)
+        return
+    full = axis.size // rows * rows
+    if full == rows == axis.size or full == 0:
+        body("0", axis.size)
+        return
+    if axis.size % rows and axis.size <= 2 * rows and axis.size % 2 == 0 and axis.size // 2 <= rows:
+        rows, full = axis.size // 2, axis.size  # two equal tiles instead of a full and a rest
+    with write.block(f"for {axis.name} in range(0, {full}, {rows})"):
+        body(axis.name, rows)
+    if axis.size > full:
+        write(f"{axis.name} = {full}")
+        body(axis.name, axis.size - full)
+
+
+class Names:
+    """Names of tensors in a kernel: v0, v1, ... in the order in which they are met."""
+
+    def __init__(self):
+        self._found: dict[Tensor, str] = {}
+
+    def __call__(self, tensor: Tensor) -> str:
+        if tensor.kind == "input":
+            return tensor.data[0]
+        return self._found.setdefault(tensor, f"v{len(self._found)}")
+
+
+class GroupEmitter:
+    """Emits groups into a writer.
+
+    Parameters
+    ----------
+    write : Writer
+        Where lines go.
+    slots : dict of Tensor to Slot
+        Tensors that live in memory: read from there, and stored there when computed.
+    uses : dict of Tensor to int
+        Number of uses of each tensor in its sweep.
+    like : str
+        Name of an array of the program's dtype.
+    rows, lanes : int
+        Rows of a register tile and numbers side by side.
+    names : Names
+        Names of the tensors, shared by all parts of a kernel.
+    """
+
+    def __init__(self, write, slots, uses, like, rows, lanes, names):
+        self.write, self.slots, self.uses, self.like = write, slots, uses, like
+        self.max_rows, self.lanes, self.names = rows, lanes, names
+
+    def emit(self, groups: list[Group]) -> None:
+        """Emit all groups in order."""
+        for group in groups:
+            if group.tensors[0].kind in ("inverse", "logdet"):
+                self._emit_factorisation(group)
+            else:
+                self._emit_group(group)
+
+    def _emit_group(self, group: Group) -> None:
+        row = group.row
+        for tensor in group.tensors:
+            self.write(f"# {self._formula(tensor)}")
+        loops = [axis for axis in group.axes if axis != row]
+        blocks = [self.write.block(f"for {a.name} in range({a.size})") for a in loops]
+        for block in blocks:
+            block.__enter__()
+        at = {axis: axis.name for axis in loops}
+
+        def body(variable: str, rows: int) -> None:
+            _Body(self, group, row, rows, {**at, **({row: variable} if row else {})}).emit()
+
+        rows_loop(self.write, row, self.max_rows, body)
+        for block in reversed(blocks):
+            block.__exit__(None, None, None)
+
+    def _emit_factorisation(self, group: Group) -> None:
+        matrix = group.tensors[0].operands[0]
+        found = {tensor.kind: tensor for tensor in group.tensors}
+        source = self.slots[matrix]
+        inverse = self.slots.get(found.get("inverse"), Slot("scratch", "0", (), self.lanes))
+        at = inverse.base or "0"
+        size = matrix.axes[0].size
+        volume = self.slots.get(found.get("logdet"))
+        target = volume or Slot("scratch", str(size * size * self.lanes), (), self.lanes)
+        name = self.names(matrix)
+        for kind, tensor in found.items():
+            self.write(f"# {self.names(tensor)} = {'log|det' if kind == 'logdet' else 'inverse('}"
+                       f"{name}{'|' if kind == 'logdet' else ')'}")
+        self.write(
+            f"invert_{self.lanes}({source.array}, {source.base or '0'}, {inverse.array}, {at}, "
+            f"{target.array}, {target.base or '0'}, {size})"
+        )
+
+    def _formula(self, tensor: Tensor) -> str:
+        """The mathematics of a tensor in index notation, for the comment above its loops."""
+
+        def entry(t: Tensor, labels) -> str:
+            inside = ",".join(a.name for a in labels)
+            name = number(t.data[0]) if t.kind == "constant" else self.names(t)
+            name = "delta" if t.kind == "delta" else name
+            return f"{name}[{inside}]" if inside else name
+
+        left = entry(tensor, tensor.axes)
+        if tensor.kind == "add":
+            right = " + ".join(entry(t, t.axes) for t in tensor.operands)
+        elif tensor.kind == "elementwise":
+            names = {placeholder(k): sp.Symbol(entry(t, t.axes)) for k, t in enumerate(tensor.operands)}
+            right = str(tensor.data[0].xreplace(names))
+        else:
+            coefficient, labels, _ = tensor.data
+            factors = [str(coefficient)] if coefficient != 1 else []
+            factors += [entry(t, ls) for t, ls in zip(tensor.operands, labels, strict=True)]
+            right = " ".join(factors)
+        return f"{left} = {right}"
+
+
+class _Body:
+    """The innermost statements of a group for one tile of rows."""
+
+    def __init__(self, emitter: GroupEmitter, group: Group, row, rows: int, at: dict[Axis, str]):
+        self.e, self.group, self.row, self.rows, self.at = emitter, group, row, rows, at
+        self.write = emitter.write
+        self.registers: dict[tuple[Tensor, tuple[Axis, ...]], str] = {}
+        self.deferred = self._find_deferred()
+
+    def emit(self) -> None:
+        for tensor in self.group.tensors:
+            if tensor in self.deferred:
+                continue
+            text = {"add": self._add, "product": self._product, "elementwise": self._elementwise}[
+                tensor.kind
+            ](tensor)
+            self._keep(tensor, text)
+
+    def _keep(self, tensor: Tensor, text: str) -> None:
+        name = self.e.names(tensor)
+        if text != name:
+            self.write(f"{name} = {text}")
+        self.registers[tensor, tensor.axes] = name
+        slot = self.e.slots.get(tensor)
+        if slot is not None:
+            index, stride = slot.index(tensor.axes, self.at), slot.stride(tensor.axes, self.row)
+            self.write(f"store({slot.array}, {index}, {stride}, {name})")
+
+    def _find_deferred(self) -> set[Tensor]:
+        """Sums and einsums that only a sum of this group reads: they accumulate right into it."""
+        own = set(self.group.tensors)
+        found = set()
+        for tensor in self.group.tensors:
+            if tensor.kind != "add":
+                continue
+            for term in tensor.operands:
+                once = self.e.uses[term] == 1 and term in own and term not in self.e.slots
+                plain = term.kind == "add" or (term.kind == "product" and term.data[0] == 1)
+                if once and plain:
+                    found.add(term)
+        return found
+
+    def _value(self, tensor: Tensor, labels, extra: dict[Axis, str] | None = None) -> str:
+        """Text that reads a tensor's entries under the given labels."""
+        if tensor.kind == "constant":
+            return number(tensor.data[0])
+        if (tensor, labels) in self.registers:
+            return self.registers[tensor, labels]
+        at = {**self.at, **(extra or {})}
+        if tensor.kind == "delta":
+            return self._unit(labels, at)
+        slot = self.e.slots[tensor]
+        rows = self.rows if self.row in labels else 1
+        index, stride = slot.index(labels, at), slot.stride(labels, self.row)
+        return f"load({slot.array}, {index}, {stride}, {rows}, {slot.lanes})"
+
+    def _unit(self, labels, at) -> str:
+        first, second = labels
+        if self.row == first:
+            return f"unit({self.e.like}, {at[second]} - {at[first]}, {self.rows})"
+        if self.row == second:
+            return f"unit({self.e.like}, {at[first]} - {at[second]}, {self.rows})"
+        return f"unit({self.e.like}, {at[first]} - {at[second]}, 1)"
+
+    def _lanes(self, tensor: Tensor) -> int:
+        return self.e.lanes if tensor.per_sample else 1
+
+    def _zeros(self, tensor: Tensor) -> str:
+        return f"zeros({self.e.like}, {self.rows}, {self._lanes(tensor)})"
+
+    def _product(self, tensor: Tensor, start: str | None = None) -> str:
+        """Text (or register) of start + product."""
+        coefficient, labels, _ = tensor.data
+        factors = list(zip(tensor.operands, labels, strict=True))
+        sums = list(dict.fromkeys(a for ls in labels for a in ls if a not in tensor.axes))
+        scaled = "" if coefficient == 1 else number(coefficient) + "*"
+        if not sums:
+            text = scaled + "*".join(self._value(t, ls) for t, ls in factors)
+            covered = self.row is None or any(self.row in ls for _, ls in factors)
+            if not covered:
+                text = f"{self._zeros(tensor)} + {text}"
+            return f"{start} + {text}" if start else text
+        name = self.e.names(tensor)
+        self.write(f"{name} = {start if start and not scaled else self._zeros(tensor)}")
+        self._accumulate(name, factors, sums)
+        if scaled:
+            return f"{start} + {scaled}{name}" if start else f"{scaled}{name}"
+        return name
+
+    def _accumulate(self, name: str, factors, sums) -> None:
+        extra = {axis: self._inner(axis) for axis in sums}
+        blocks = [
+            self.write.block(f"for {extra[a]} in range({a.size})") for a in sums if a.size > 1
+        ]
+        extra = {a: (v if a.size > 1 else "0") for a, v in extra.items()}
+        for block in blocks:
+            block.__enter__()
+        values = [self._value(t, ls, extra) for t, ls in factors]
+        if len(values) == 2:
+            self.write(f"{name} = fma({values[0]}, {values[1]}, {name})")
+        else:
+            self.write(f"{name} = {name} + {values[0]}")
+        for block in reversed(blocks):
+            block.__exit__(None, None, None)
+
+    def _inner(self, axis: Axis) -> str:
+        """A loop variable for a summed axis that no outer loop uses."""
+        name = axis.name
+        while name in self.at.values():
+            name += "_"
+        return name
+
+    def _add(self, tensor: Tensor) -> str:
+        terms = self._flat_terms(tensor)
+        direct = [t for t in terms if t not in self.deferred]
+        chained = [t for t in terms if t in self.deferred]
+        text = " + ".join(self._value(t, t.axes) for t in direct)
+        if all(t.kind == "constant" for t in direct):  # also when there are none
+            text = " + ".join([self._zeros(tensor), *([text] if text else [])])
+        elif chained and tensor.per_sample and not any(t.per_sample for t in direct):
+            text = f"spread({text}, {self.e.lanes})"
+        for term in chained:
+            text = self._product(term, text)
+        return text
+
+    def _flat_terms(self, tensor: Tensor) -> list[Tensor]:
+        found = []
+        for term in tensor.operands:
+            nested = term.kind == "add" and term in self.deferred
+            found += self._flat_terms(term) if nested else [term]
+        return found
+
+    def _elementwise(self, tensor: Tensor) -> str:
+        names = {}
+        for k, operand in enumerate(tensor.operands):
+            text = self._value(operand, operand.axes)
+            if not text.isidentifier() and operand.kind != "constant":
+                name = self.e.names(operand).replace("eta.", "eta_")
+                self.write(f"{name} = {text}")
+                self.registers[operand, operand.axes] = text = name
+            names[placeholder(k)] = text
+        text = TilePrinter(names).doprint(tensor.data[0])
+        covered = self.row is None or any(self.row in t.axes for t in tensor.operands)
+        return text if covered else f"{self._zeros(tensor)} + {text}"

@@ -1,0 +1,224 @@
+"""The whole generated module of a problem and a map: header, kernels, nothing else."""
+
+from __future__ import annotations
+
+import re
+import time
+from dataclasses import dataclass, field
+
+from ..derive import first_variation, pde
+from ..derive.samples import SampleForm, sample_form
+from ..lower.energies import FormulaKernel, energy_kernels
+from ..lower.kernels import Kernel, map_kernels
+from ..lower.schedule import Tiling
+from .formulas import FormulaEmitter
+from .scalars import check_printable
+from .sweeps import KernelEmitter, Layout
+from .writer import Writer, wrapped
+
+__all__ = ["Emission", "emit_module"]
+
+_RUNTIME = [
+    "absolute", "acos", "acosh", "add_lane_sums", "aligned", "asin", "asinh", "atan", "atan2",
+    "atanh", "ceil", "cos", "cosh", "erf", "erfc", "exp", "floor", "fma", "gamma", "lane_index",
+    "load", "log", "loggamma", "maximum", "minimum", "outer", "power", "sign", "sin", "sinh",
+    "spread", "sqrt", "store", "tan", "tanh", "unit", "where", "zeros",
+]  # fmt: skip
+
+_SHAPES = ("spread", "unit")
+
+_INVERT = '''@njit(**OPTIONS)
+def invert_{S}(matrix, m, inverse, k, log_det, v, d):
+    """inverse = matrix^-1 and log|det matrix| of {S} matrices side by side, with row pivoting."""
+    a = aligned(matrix, d*d*{S})
+    for n in range(0, d*d*{S}, {S}):
+        store(a, n, 0, load(matrix, m + n, 0, 1, {S}))
+        store(inverse, k + n, 0, zeros(matrix, 1, {S}))
+    for i in range(d):
+        store(inverse, k + i*(d + 1)*{S}, 0, zeros(matrix, 1, {S}) + 1.0)
+    volume = zeros(matrix, 1, {S})
+    for c in range(d):
+        for i in range(c + 1, d):  # the largest pivot rises, for each sample by itself
+            low, high = load(a, (c*d + c)*{S}, 0, 1, {S}), load(a, (i*d + c)*{S}, 0, 1, {S})
+            swap = absolute(high) > absolute(low)
+            for j in range(d):
+                p, q = (c*d + j)*{S}, (i*d + j)*{S}
+                low, high = load(a, p, 0, 1, {S}), load(a, q, 0, 1, {S})
+                store(a, p, 0, where(swap, high, low))
+                store(a, q, 0, where(swap, low, high))
+                low, high = load(inverse, k + p, 0, 1, {S}), load(inverse, k + q, 0, 1, {S})
+                store(inverse, k + p, 0, where(swap, high, low))
+                store(inverse, k + q, 0, where(swap, low, high))
+        pivot = load(a, (c*d + c)*{S}, 0, 1, {S})
+        volume = volume + log(absolute(pivot))
+        for j in range(d):
+            p = (c*d + j)*{S}
+            store(a, p, 0, load(a, p, 0, 1, {S})/pivot)
+            store(inverse, k + p, 0, load(inverse, k + p, 0, 1, {S})/pivot)
+        for i in range(d):
+            if i != c:
+                factor = -load(a, (i*d + c)*{S}, 0, 1, {S})
+                for j in range(d):
+                    p, q = (c*d + j)*{S}, (i*d + j)*{S}
+                    row = fma(factor, load(a, p, 0, 1, {S}), load(a, q, 0, 1, {S}))
+                    store(a, q, 0, row)
+                    row = fma(factor, load(inverse, k + p, 0, 1, {S}), load(inverse, k + q, 0, 1, {S}))
+                    store(inverse, k + q, 0, row)
+    store(log_det, v, 0, volume)
+
+
+'''
+
+
+@dataclass
+class Emission:
+    """A generated module's text and what a caller of its kernels must know.
+
+    Attributes
+    ----------
+    text : str
+        The module, without its content hash.
+    form : SampleForm
+        The energy in samples.
+    tiling : Tiling
+        Shapes of tiles and blocks.
+    layout : Layout
+        Where parameters stand in ``theta``.
+    kernels : dict of str to Kernel
+        Kernels of the map.
+    emitters : dict of str to KernelEmitter
+        Sizes of their tables and sums.
+    formulas : dict of str to FormulaKernel
+        Kernels of the energy.
+    timings : dict of str to float
+        Seconds each stage took.
+    """
+
+    text: str
+    form: SampleForm
+    tiling: Tiling
+    layout: Layout
+    kernels: dict[str, Kernel]
+    emitters: dict[str, KernelEmitter]
+    formulas: dict[str, FormulaKernel]
+    timings: dict[str, float] = field(default_factory=dict)
+
+
+def emit_module(energy, density, flow, dtype: str, vector_bits: int) -> Emission:
+    """Derive, lower and print all kernels of an energy and a map for the CPU.
+
+    Parameters
+    ----------
+    energy : sympy.Expr
+        The energy.
+    density : Density
+        Its unknown density.
+    flow : Map
+        The map.
+    dtype : {"float64", "float32"}
+        Precision of all numbers.
+    vector_bits : int
+        Width of the vector registers that the tiles are cut for.
+
+    Raises
+    ------
+    EnergyError, FormulaError
+        When the energy cannot be derived or printed.
+    """
+    clock, timings = time.perf_counter(), {}
+
+    def lap(name: str) -> None:
+        nonlocal clock
+        now = time.perf_counter()
+        timings[name], clock = now - clock, now
+
+    if hasattr(flow, "activation"):
+        check_printable(flow.activation, "activation")
+    form = sample_form(energy, density)
+    lap("derive")
+    tiling = Tiling.for_machine(vector_bits, dtype)
+    kernels, formulas = map_kernels(flow), energy_kernels(form)
+    lap("lower")
+    layout = Layout.of(flow)
+    emitters = {name: KernelEmitter(kernel, layout, tiling) for name, kernel in kernels.items()}
+    body = Writer()
+    for kernel in formulas.values():
+        FormulaEmitter(kernel, tiling).emit(body)
+    for emitter in emitters.values():
+        emitter.emit(body)
+    text = _header(energy, density, flow, dtype, tiling, formulas) + _imports(body.text(), dtype)
+    lap("emit")
+    return Emission(text, form, tiling, layout, kernels, emitters, formulas, timings)
+
+
+def _header(energy, density, flow, dtype, tiling: Tiling, formulas) -> str:
+    write = Writer()
+    write('"""Generated by pwgf_sym: a Wasserstein gradient flow.')
+    write()
+    variation = first_variation(energy, density)
+    for label, content in (
+        ("energy", f"E = {energy}"),
+        ("first variation", f"dE/d{density.func.__name__} = {variation}"),
+        ("equation", _equation(energy, density)),
+        ("map", repr(flow)),
+        ("parameters", _layout_line(flow)),
+        ("target", f"cpu, {dtype}, {tiling.vector_bits}-bit vectors, {tiling.samples} samples a tile"),
+    ):
+        for line in wrapped(f"{label}: {content}".replace("\\", "/"), indent="    "):
+            write(line)
+    write()
+    values = next(iter(formulas.values())).values if formulas else ()
+    names = ", ".join(f"{k}: {s}" for k, s in enumerate(values))
+    write("Per-sample arrays are flat: tile by tile, component by component, sample innermost.")
+    write(f"values[] holds {names or 'nothing'}.")
+    write("content: {content}")
+    write('"""')
+    return write.text()
+
+
+def _equation(energy, density) -> str:
+    equation = pde(energy, density)
+    return f"{equation.lhs} = {equation.rhs}"
+
+
+def _layout_line(flow) -> str:
+    shapes = ", ".join(
+        f"{name}[{','.join(axes)}]" for name, axes in flow.parameters().items()
+    )
+    return f"theta holds {shapes} of each of {flow.steps} steps"
+
+
+def _imports(body: str, dtype: str) -> str:
+    found = sorted({name for name in _RUNTIME if f"{name}(" in body} | set(_used_by_invert(body)))
+    write = Writer()
+    write()
+    if "np." in body or "DTYPE" in body:
+        write("import numpy as np")
+    write("from numba import njit")
+    write()
+    shapes = [name for name in found if name in _SHAPES]
+    if shapes:
+        write(f"from pwgf_sym.compile.tile_shapes import {', '.join(shapes)}")
+    write("from pwgf_sym.compile.tiles import (")
+    for name in found:
+        if name not in _SHAPES:
+            write(f"    {name},")
+    write(")")
+    write()
+    write('OPTIONS = {"fastmath": {"contract"}, "error_model": "numpy", "nogil": True, "cache": True}')
+    if "DTYPE" in body:
+        write(f"DTYPE = np.{dtype}")
+    write()
+    write()
+    inverses = [_INVERT.replace("{S}", str(s)) for s in _inverse_sizes(body)]
+    return write.text() + "".join(inverses) + body.rstrip("\n") + "\n"
+
+
+def _inverse_sizes(body: str) -> list[int]:
+    return sorted({int(size) for size in re.findall(r"invert_(\d+)\(", body)})
+
+
+def _used_by_invert(body: str) -> list[str]:
+    return ["absolute", "aligned", "fma", "load", "log", "store", "where", "zeros"] if (
+        "invert_" in body
+    ) else []

@@ -1,0 +1,177 @@
+"""SymPy scalars as Python text over register tiles.
+
+Every function that the tile runtime has is printed by its name; anything else is refused with the
+name of the function, before anything is compiled.
+"""
+
+from __future__ import annotations
+
+import sympy as sp
+from sympy.printing.precedence import precedence
+from sympy.printing.str import StrPrinter
+
+from ..errors import FormulaError
+
+__all__ = ["FUNCTIONS", "TilePrinter", "assignments", "check_printable"]
+
+# SymPy class name -> function of the tile runtime.
+FUNCTIONS = {
+    "exp": "exp",
+    "log": "log",
+    "tanh": "tanh",
+    "sin": "sin",
+    "cos": "cos",
+    "tan": "tan",
+    "asin": "asin",
+    "acos": "acos",
+    "atan": "atan",
+    "sinh": "sinh",
+    "cosh": "cosh",
+    "asinh": "asinh",
+    "acosh": "acosh",
+    "atanh": "atanh",
+    "erf": "erf",
+    "erfc": "erfc",
+    "gamma": "gamma",
+    "loggamma": "loggamma",
+    "floor": "floor",
+    "ceiling": "ceil",
+    "sign": "sign",
+    "Abs": "absolute",
+    "atan2": "atan2",
+}
+_CONSTANTS = (sp.Number, sp.NumberSymbol)
+_LARGEST_PRODUCT = 4  # x**4 is printed as a product; larger integer powers by squaring
+
+
+def check_printable(expression: sp.Expr, where: str) -> None:
+    """Raise FormulaError that names the first function that no target prints.
+
+    Parameters
+    ----------
+    expression : sympy.Expr
+        What is to be printed.
+    where : str
+        What the expression is, for the message.
+    """
+    for part in sp.preorder_traversal(expression):
+        known = isinstance(part, (sp.Symbol, sp.Add, sp.Mul, sp.Pow, sp.Piecewise, sp.Heaviside))
+        known = known or isinstance(part, (sp.Max, sp.Min, sp.logic.boolalg.Boolean, sp.Tuple))
+        known = known or isinstance(part, (*_CONSTANTS, sp.functions.elementary.piecewise.ExprCondPair))
+        if part in (sp.zoo, sp.nan, sp.oo, -sp.oo) or part.is_real is False and part.is_number:
+            raise FormulaError(where, f"the value {part}", "real, finite formulas")
+        if not known and type(part).__name__ not in FUNCTIONS:
+            raise FormulaError(
+                where,
+                f"the function {type(part).__name__} in {part}",
+                ", ".join(sorted(FUNCTIONS)),
+                "Rewrite the formula with these functions (expr.rewrite(sp.exp) often helps).",
+            )
+
+
+class TilePrinter(StrPrinter):
+    """Prints a scalar expression; symbols by a table of names, numbers as floats."""
+
+    def __init__(self, names: dict[sp.Symbol, str]):
+        super().__init__({"order": "lex"})
+        self.names = names
+
+    def _print_Symbol(self, expr):
+        return self.names[expr]
+
+    _print_Dummy = _print_Symbol
+
+    def _print_Number(self, expr):
+        return repr(float(expr))
+
+    _print_Integer = _print_Rational = _print_Float = _print_Half = _print_Number
+    _print_One = _print_Zero = _print_NegativeOne = _print_NumberSymbol = _print_Number
+    _print_Pi = _print_Exp1 = _print_EulerGamma = _print_GoldenRatio = _print_Number
+
+    def _print_Function(self, expr):
+        name = FUNCTIONS[type(expr).__name__]
+        return f"{name}({', '.join(map(self._print, expr.args))})"
+
+    _print_Abs = _print_sign = _print_floor = _print_ceiling = _print_loggamma = _print_Function
+    _print_gamma = _print_Function
+
+    def _print_Mul(self, expr):
+        numerator, denominator = [], []
+        for factor in expr.args:
+            power = isinstance(factor, sp.Pow) and factor.exp.is_number and factor.exp < 0
+            (denominator if power else numerator).append(1 / factor if power else factor)
+        sign = ""
+        if numerator and numerator[0].is_Number and numerator[0] == -1 and len(numerator) > 1:
+            sign, numerator = "-", numerator[1:]
+        weak = precedence(sp.Symbol("a") * sp.Symbol("b"))
+        top = "*".join(self.parenthesize(f, weak) for f in numerator) or "1.0"
+        for factor in denominator:
+            text = self._print(factor)
+            top += "/" + (text if factor.is_Symbol or factor.is_Function else f"({text})")
+        return sign + top
+
+    def _print_Pow(self, expr, rational=False):
+        base, exponent = expr.args
+        if exponent == sp.Rational(1, 2):
+            return f"sqrt({self._print(base)})"
+        if exponent.is_number and exponent < 0:
+            return f"1.0/({self._print(base ** -exponent)})"
+        if exponent.is_Integer:
+            return self._integer_power(base, int(exponent))
+        if exponent.is_Rational and exponent.q == 2:
+            whole = base ** (exponent - sp.Rational(1, 2))
+            return f"{self.parenthesize(whole, 1000)}*sqrt({self._print(base)})"
+        return f"power({self._print(base)}, {self._print(exponent)})"
+
+    def _integer_power(self, base, exponent: int) -> str:
+        text = self._print(base)
+        if not base.is_Symbol:
+            text = f"({text})"
+        if exponent <= _LARGEST_PRODUCT:
+            return "(" + "*".join([text] * exponent) + ")"
+        half = self._integer_power(base, exponent // 2)
+        return f"({half}*{half}" + (f"*{text})" if exponent % 2 else ")")
+
+    def _print_Max(self, expr):
+        return self._nested("maximum", expr.args)
+
+    def _print_Min(self, expr):
+        return self._nested("minimum", expr.args)
+
+    def _nested(self, name, args):
+        text = self._print(args[0])
+        for arg in args[1:]:
+            text = f"{name}({text}, {self._print(arg)})"
+        return text
+
+    def _print_Heaviside(self, expr):
+        return f"where({self._print(expr.args[0])} > 0.0, 1.0, 0.0)"
+
+    def _print_Piecewise(self, expr):
+        *cases, last = expr.args
+        text = self._print(last.expr) if last.cond == True else "nan"
+        if last.cond != True:
+            raise FormulaError("Piecewise", str(expr), "a last branch with the condition True")
+        for case in reversed(cases):
+            text = f"where({self._print(case.cond)}, {self._print(case.expr)}, {text})"
+        return text
+
+    def _print_Relational(self, expr):
+        return f"({self._print(expr.lhs)} {expr.rel_op} {self._print(expr.rhs)})"
+
+    def _print_And(self, expr):
+        return "(" + " & ".join(self._print(a) for a in sorted(expr.args, key=str)) + ")"
+
+    def _print_Or(self, expr):
+        return "(" + " | ".join(self._print(a) for a in sorted(expr.args, key=str)) + ")"
+
+
+def assignments(
+    expressions: list[sp.Expr], names: dict[sp.Symbol, str], prefix: str = "t"
+) -> tuple[list[tuple[str, str]], list[str]]:
+    """Common subexpressions as (name, text) pairs, and the texts of the expressions themselves."""
+    symbols = sp.numbered_symbols(prefix, real=True)
+    shared, reduced = sp.cse(expressions, symbols=symbols, order="none")
+    names = {**names, **{symbol: str(symbol) for symbol, _ in shared}}
+    printer = TilePrinter(names)
+    return [(str(s), printer.doprint(e)) for s, e in shared], [printer.doprint(e) for e in reduced]

@@ -1,0 +1,51 @@
+"""Lines of generated Python."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+__all__ = ["Writer", "wrapped"]
+
+
+class Writer:
+    """Collects lines at the current indentation."""
+
+    def __init__(self):
+        self.lines: list[str] = []
+        self._depth = 0
+
+    def __call__(self, line: str = "") -> None:
+        self.lines.append("    " * self._depth + line if line else "")
+
+    @contextmanager
+    def block(self, header: str) -> Iterator[None]:
+        """A compound statement: ``header:`` and an indented body."""
+        self(header + ":")
+        self._depth += 1
+        yield
+        self._depth -= 1
+
+    @contextmanager
+    def indented(self) -> Iterator[None]:
+        """Indent what follows without a header."""
+        self._depth += 1
+        yield
+        self._depth -= 1
+
+    def text(self) -> str:
+        """All lines as one string."""
+        return "\n".join(self.lines) + "\n"
+
+
+def wrapped(text: str, width: int = 96, indent: str = "    ") -> list[str]:
+    """A long line of prose or a formula broken at blanks."""
+    lines: list[str] = []
+    current = ""
+    for word in text.split(" "):
+        if current and len(current) + 1 + len(word) > width:
+            lines.append(current)
+            current = indent + word
+        else:
+            current = f"{current} {word}" if current else word
+    return [*lines, current]

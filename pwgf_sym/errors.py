@@ -1,0 +1,98 @@
+"""Every error that a user can cause, named in one place.
+
+Each error names the argument, what was given, what is accepted and the nearest fix.  All of
+them are raised before long work starts, except :class:`FlowError`, which a running flow raises.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "CacheError",
+    "EnergyError",
+    "FlowError",
+    "FormulaError",
+    "LawError",
+    "MapError",
+    "OptionError",
+    "ParameterError",
+    "PwgfError",
+    "StoredSolutionError",
+]
+
+
+class PwgfError(ValueError):
+    """Base of all errors of the package.
+
+    Parameters
+    ----------
+    argument : str
+        Name of the argument (or term) that is wrong.
+    given : object
+        What was given; its ``str`` goes into the message.
+    accepted : str
+        What would have been accepted.
+    fix : str, optional
+        The nearest fix, as an imperative sentence.
+    """
+
+    def __init__(self, argument: str, given: object, accepted: str, fix: str = ""):
+        self.argument, self.given, self.accepted, self.fix = argument, given, accepted, fix
+        message = f"{argument}: got {given}; accepted: {accepted}."
+        super().__init__(f"{message} {fix}".rstrip())
+
+
+class EnergyError(PwgfError):
+    """A term of the energy is not a functional of the density that the package can derive."""
+
+
+class ParameterError(PwgfError):
+    """A run-time parameter has no value, a non-finite value, or does not occur in the energy."""
+
+
+class LawError(PwgfError):
+    """An initial law is ill-defined: dimensions, covariance, radius, exponent."""
+
+
+class MapError(PwgfError):
+    """A map is ill-defined: dimension, width, steps, activation."""
+
+
+class FormulaError(PwgfError):
+    """A formula holds a function or object that no target can print."""
+
+
+class OptionError(PwgfError):
+    """An option of ``solve``, ``compile`` or a method of the solution is not accepted."""
+
+
+class CacheError(PwgfError):
+    """A generated module cannot be written, or its content does not match its hash."""
+
+
+class StoredSolutionError(PwgfError):
+    """A file is not a stored solution of a version that this package reads."""
+
+
+class FlowError(PwgfError):
+    """A running flow met a state that it cannot continue from.
+
+    Attributes
+    ----------
+    step : int
+        Number of the time step (0 is the first).
+    time : float
+        Time at which the step started.
+    sample : int or None
+        First offending sample.
+    term : str or None
+        Offending term of the energy, or kernel.
+    """
+
+    def __init__(self, given, accepted, fix, *, step, time, sample=None, term=None):
+        self.step, self.time, self.sample, self.term = step, time, sample, term
+        where = f"step {step} (t = {time:.6g})"
+        if sample is not None:
+            where += f", sample {sample}"
+        if term is not None:
+            where += f", term {term}"
+        super().__init__(where, given, accepted, fix)

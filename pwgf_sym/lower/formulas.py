@@ -1,0 +1,138 @@
+"""One step of a map as tensors: samples, log density and score carried through it.
+
+The map's own formula is the only thing that a family of maps writes down.  What is carried along
+is derived here (design: Jin et al., arXiv 2404.19133, and the change of variables):
+
+    exact    l' = l - log|det J|,  s' = J^-T (s - grad log|det J|),   J the step's Jacobian
+    trace    dl/dtau = -div v,     ds/dtau = -grad div v - (grad v)^T s,  integrated with x
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import sympy as sp
+
+from . import ir
+from .differentiate import jacobian, trace_of_jacobian, vjp
+from .ir import Axis, Tensor
+
+__all__ = ["Formulas", "StepFormulas"]
+
+
+class Formulas:
+    """What a map's formula is written with: ``einsum``, ``apply``, ``integrate``."""
+
+    einsum = staticmethod(ir.einsum)
+
+    @staticmethod
+    def apply(expression: sp.Expr, tensor: Tensor) -> Tensor:
+        """Apply a SymPy expression in one symbol entry by entry."""
+        (symbol,) = expression.free_symbols
+        return ir.apply(expression.xreplace({symbol: ir.placeholder(0)}), tensor)
+
+    @staticmethod
+    def integrate(
+        field: Callable[[list[Tensor]], list[Tensor]],
+        states: Sequence[Tensor],
+        scheme: str,
+        steps: int,
+    ) -> list[Tensor]:
+        """One step of length 1/steps of d states/d tau = field(states)."""
+        h = sp.Rational(1, steps)
+        states = list(states)
+
+        def moved(weights_and_slopes):
+            return [
+                ir.add(y, ir.scale(h, _combined([(w, k[n]) for w, k in weights_and_slopes])))
+                for n, y in enumerate(states)
+            ]
+
+        k1 = field(states)
+        if scheme == "euler":
+            return moved([(1, k1)])
+        half = sp.Rational(1, 2)
+        k2 = field(moved([(half, k1)]))
+        k3 = field(moved([(half, k2)]))
+        k4 = field(moved([(1, k3)]))
+        sixth = sp.Rational(1, 6)
+        return moved([(sixth, k1), (2 * sixth, k2), (2 * sixth, k3), (sixth, k4)])
+
+
+def _combined(terms: list[tuple[sp.Expr, Tensor]]) -> Tensor:
+    return ir.add(*[ir.scale(weight, tensor) for weight, tensor in terms])
+
+
+class StepFormulas:
+    """Tensors of one step of a map.
+
+    Attributes
+    ----------
+    x, log_density, score : Tensor
+        Values before the step, per sample.
+    parameters : dict of str to Tensor
+        Parameters of the step.
+    """
+
+    def __init__(self, flow):
+        self.map = flow
+        self.axis = {name: Axis(name, size) for name, size in flow.axes().items()}
+        feature = self.axis["i"]
+        self.x = ir.input_tensor("x", (feature,), per_sample=True)
+        self.log_density = ir.input_tensor("log_density", (), per_sample=True)
+        self.score = ir.input_tensor("score", (feature,), per_sample=True)
+        self.parameters = self.parameter_tensors("")
+
+    def parameter_tensors(self, prefix: str) -> dict[str, Tensor]:
+        """Invariant inputs shaped like the step's parameters."""
+        return {
+            name: ir.input_tensor(prefix + name, [self.axis[a] for a in axes])
+            for name, axes in self.map.parameters().items()
+        }
+
+    def carried(self, order: int) -> list[Tensor]:
+        """x', then l' (order >= 1), then s' (order 2) after the step."""
+        if self.map.log_determinant == "trace" and order:
+            states = [self.x, self.log_density, self.score][: order + 1]
+            return Formulas.integrate(self._joint_field, states, self.map.substep, self.map.steps)
+        after = self.map.step(Formulas, self.parameters, self.x)
+        if order == 0:
+            return [after]
+        matrix = jacobian(after, self.x)
+        volume = ir.logdet(matrix)
+        result = [after, ir.add(self.log_density, ir.scale(-1, volume))]
+        if order == 2:
+            result.append(self._moved_score(matrix, volume))
+        return result
+
+    def _moved_score(self, matrix: Tensor, volume: Tensor) -> Tensor:
+        (gradient,) = vjp({volume: ir.constant(1)}, [self.x])
+        score = self.score if gradient is None else self.score - gradient
+        feature, basis = matrix.axes
+        inverse = ir.inverse(matrix)
+        return ir.product(1, [(inverse, inverse.axes), (score, (basis,))], (feature,))
+
+    def _joint_field(self, states: list[Tensor]) -> list[Tensor]:
+        x = states[0]
+        velocity = self.map.field(Formulas, self.parameters, x)
+        result = [velocity]
+        if len(states) > 1:
+            divergence = trace_of_jacobian(velocity, x)
+            result.append(ir.scale(-1, divergence))
+        if len(states) > 2:
+            (term,) = vjp({velocity: states[2]}, [x])
+            (gradient,) = vjp({divergence: ir.constant(1)}, [x])
+            terms = [t for t in (term, gradient) if t is not None]
+            result.append(ir.scale(-1, ir.add(*terms)))
+        return result
+
+    def newton(self) -> tuple[Tensor, Tensor, Tensor]:
+        """One Newton step for step(x) = target: new x, step(x) - target, log|det J(x)|."""
+        after = self.map.step(Formulas, self.parameters, self.x)
+        matrix = jacobian(after, self.x)
+        feature, basis = matrix.axes
+        miss = after - ir.input_tensor("target", self.x.axes, per_sample=True)
+        inverse = ir.inverse(matrix)
+        update = ir.product(-1, [(inverse, (basis, feature)), (miss, (feature,))], (basis,))
+        moved = ir.product(1, [(update, (feature,))], (feature,))
+        return ir.add(self.x, moved), miss, ir.logdet(matrix)

@@ -1,0 +1,1 @@
+"""The solver: samples, linear solves with the pullback metric, time stepping, solutions."""

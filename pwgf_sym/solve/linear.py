@@ -1,0 +1,400 @@
+"""Linear solves with the pullback metric G = E_z[J^T J], J = dT/dtheta.
+
+Two systems, one interface (:func:`solve_metric`), for a Tikhonov shift mu >= 0:
+
+* velocity form: eta = argmin  mean |J eta - w|^2 + mu |eta|^2, a least-squares problem;
+* energy form:   (G + mu I) eta = b,  b = -grad_theta E.
+
+Both obey (G + mu I) eta = b, with b = mean J^T w in the velocity form, and of all solutions the
+one of least norm is meant.  Every method ends with the residual |(G + mu I) eta - b| / |b|
+computed afresh with the kernels, and success is judged on that number alone: the recurrences
+and the stopping rules of iterative methods can both be too optimistic (SciPy's MINRES stops on
+|r| <= tol |G| |eta|, which a huge eta passes).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..errors import OptionError
+from .options import LinearOptions
+
+__all__ = ["LinearSolution", "lsmr", "solve_metric"]
+
+# Recurred residuals drift from true ones by round-off: aim a little lower than is asked.
+_MARGIN = 0.8
+# MINRES returns no residual while it runs; it is computed afresh after so many iterations.
+_MINRES_CHECK = 10
+# Round-off of a mean of products, in units of the dtype's eps.
+_ROUND_OFF = 8.0
+
+
+@dataclass(frozen=True)
+class LinearSolution:
+    """What a linear solve found.
+
+    Attributes
+    ----------
+    eta : (p,) float64 array
+        The solution.
+    residual : float
+        |(G + mu I) eta - b| / |b|, computed with the kernels from ``eta``; 0 where b = 0.
+    iterations : int
+        Iterations taken; 1 for a dense solve.
+    converged : bool
+        Whether the residual is within the tolerance.  A dense solve is judged on the modes that
+        it kept, as it drops the others on purpose.
+    rank : int or None
+        Number of modes kept by a dense solve.
+    rate : float
+        b . eta, the rate at which the energy falls.
+    """
+
+    eta: np.ndarray
+    residual: float
+    iterations: int
+    converged: bool
+    rank: int | None = None
+    rate: float = 0.0
+
+
+def solve_metric(
+    program,
+    theta: np.ndarray,
+    samples,
+    *,
+    field: np.ndarray | None = None,
+    right: np.ndarray | None = None,
+    method: str = "lsmr",
+    options: LinearOptions | None = None,
+) -> LinearSolution:
+    """Solve for the direction eta in the velocity form (``field``) or the energy form (``right``).
+
+    Parameters
+    ----------
+    program : Program
+        The compiled kernels.
+    theta : (p,) array
+        Parameters of the map.
+    samples : Samples
+        Packed samples of the program.
+    field : (M,) array, optional
+        Target velocity w on the samples, packed: the velocity form.
+    right : (p,) array, optional
+        Right side b = -grad_theta E: the energy form.  Exactly one of the two is given.
+    method : {"lsmr", "cg", "minres", "dense"}
+        "lsmr": in the velocity form on J itself, which is never squared nor formed.  In the energy
+        form on the symmetric operator G + mu I: the least-squares solution of least norm, hence
+        G^+ b also where b is not in the range of G, at the price of squaring the condition number.
+        "cg", "minres": SciPy's, on the operator G + mu I.
+        "dense": G is formed; eigenvalues below ``cutoff`` times the largest are dropped.
+    options : LinearOptions, optional
+        Tolerance, iteration limit, shift, cutoff.
+
+    Returns
+    -------
+    LinearSolution
+
+    Raises
+    ------
+    OptionError
+        If the method is unknown, or not exactly one of ``field`` and ``right`` is given.
+    """
+    if (field is None) == (right is None):
+        raise OptionError("field, right", "both or none", "exactly one of the two")
+    if method not in _METHODS:
+        raise OptionError("linear_solver", repr(method), ", ".join(f'"{m}"' for m in _METHODS))
+    options = (options or LinearOptions()).for_dtype(program.dtype)
+    system = _System(program, theta, samples, field, right, options.shift)
+    if system.right_norm == 0:
+        return LinearSolution(np.zeros_like(system.right), 0.0, 0, True)
+    if not np.isfinite(system.right_norm):
+        return LinearSolution(np.full_like(system.right, np.nan), np.nan, 0, False, None, np.nan)
+    return _METHODS[method](system, options)
+
+
+class _System:
+    """(G + mu I) eta = b through the kernels; parameter vectors are float64 on this side."""
+
+    def __init__(self, program, theta, samples, field, right, shift):
+        self.program, self.samples, self.field, self.shift = program, samples, field, shift
+        self.theta = np.asarray(theta, program.dtype)
+        self.eps = float(np.finfo(program.dtype).eps)
+        if field is not None:
+            right = self.adjoint(samples.weights * field)
+        self.right = np.asarray(right, np.float64)
+        self.right_norm = _norm(self.right)
+
+    def jvp(self, eta: np.ndarray) -> np.ndarray:
+        """J eta on the samples, (M,)."""
+        return self.program.jvp(self.theta, self.samples, eta.astype(self.program.dtype))
+
+    def adjoint(self, weighted: np.ndarray) -> np.ndarray:
+        """J^T applied to a field that carries the weights already, (p,)."""
+        return np.asarray(self.program.vjp(self.theta, self.samples, weighted), np.float64)
+
+    def normal(self, eta: np.ndarray) -> np.ndarray:
+        """(G + mu I) eta, (p,)."""
+        image = self.program.metric(self.theta, self.samples, eta.astype(self.program.dtype))
+        return np.asarray(image, np.float64) + self.shift * eta
+
+    def gap(self, eta: np.ndarray) -> np.ndarray:
+        """b - (G + mu I) eta; in the velocity form from the field's own gap, which is exacter."""
+        if self.field is None:
+            return self.right - self.normal(eta)
+        gap = self.field - self.jvp(eta)
+        return self.adjoint(self.samples.weights * gap) - self.shift * eta
+
+    def solution(self, eta, iterations, options, floor: float = 0.0) -> LinearSolution:
+        """Measure the residual of an iterative solve; ``floor`` is round-off of |gap|."""
+        gap = _norm(self.gap(eta))
+        converged = gap <= max(options.tolerance * self.right_norm, floor)
+        rate = float(np.sum(self.right * eta))
+        return LinearSolution(
+            eta, gap / self.right_norm, iterations, bool(converged), None, rate
+        )
+
+    def operator(self):
+        """The metric operator as SciPy takes it."""
+        from scipy.sparse.linalg import LinearOperator
+
+        size = self.right.size
+        return LinearOperator(
+            (size, size), matvec=self.normal, rmatvec=self.normal, dtype=np.float64
+        )
+
+
+def _solve_lsmr(system: _System, options: LinearOptions) -> LinearSolution:
+    tolerance = _MARGIN * options.tolerance
+    if system.field is None:
+        from scipy.sparse.linalg import lsmr as scipy_lsmr
+
+        # With atol = conlim = 0 SciPy's rule is |r| <= btol |b|, or machine precision.
+        limits = {"atol": 0.0, "btol": tolerance, "conlim": 0.0}
+        eta, _, iterations, *_ = scipy_lsmr(
+            system.operator(), system.right, maxiter=options.max_iterations, **limits
+        )
+        return system.solution(eta, iterations, options)
+    eta, iterations, floor = lsmr(
+        system.jvp,
+        system.adjoint,
+        system.field,
+        system.samples.weights,
+        damp=float(np.sqrt(system.shift)),
+        tolerance=tolerance,
+        max_iterations=options.max_iterations,
+        eps=_ROUND_OFF * system.eps,
+    )
+    return system.solution(eta, iterations, options, floor)
+
+
+def lsmr(
+    forward: Callable,
+    adjoint: Callable,
+    target: np.ndarray,
+    weights,
+    *,
+    damp: float,
+    tolerance: float,
+    max_iterations: int,
+    eps: float,
+) -> tuple[np.ndarray, int, float]:
+    """Minimize |A x - target|_w^2 + damp^2 |x|^2 from x = 0 by LSMR.
+
+    D. C.-L. Fong and M. A. Saunders, SIAM J. Sci. Comput. 33 (2011) 2950-2971.  The iterates are
+    those of ``scipy.sparse.linalg.lsmr``; the stopping rule is not.  SciPy's compares the
+    gradient |A^T r - damp^2 x| with |A| |r|, which says little about the direction x where the
+    target is nearly orthogonal to the range, as it is near equilibrium.  Here it is compared with
+    its value at x = 0, so that the tolerance is that of the residual of the normal equation.
+
+    Parameters
+    ----------
+    forward, adjoint : callable
+        A x, and A^T applied to a field that was multiplied by the weights.
+    target : (M,) array
+        Right side.
+    weights : (M,) array or float
+        Weights of the norm |u|_w^2 = sum w u^2.
+    damp, tolerance, max_iterations : float, float, int
+        Square root of the Tikhonov shift; relative tolerance; iteration limit.
+    eps : float
+        Relative round-off of ``adjoint``; below eps |A| |target| a gradient is noise.
+
+    Returns
+    -------
+    x : (p,) float64 array
+    iterations : int
+    floor : float
+        eps |A| |target|_w with the Frobenius norm of A estimated from below.
+    """
+    u = target.copy()
+    weighted = weights * u
+    beta = length = _norm(u, weighted)
+    u /= beta
+    v = adjoint(weighted / beta)
+    alpha = _norm(v)
+    v /= alpha
+    x, h, hbar = np.zeros_like(v), v.copy(), np.zeros_like(v)
+    start = zetabar = alpha * beta
+    alphabar, rho, rhobar, cbar, sbar = alpha, 1.0, 1.0, 1.0, 0.0
+    size2 = alpha * alpha
+    for iteration in range(1, max_iterations + 1):
+        # Golub-Kahan: beta u = A v - alpha u,  alpha v = A^T u - beta v.
+        u *= -alpha
+        u += forward(v)
+        np.multiply(weights, u, out=weighted)
+        beta = _norm(u, weighted)
+        alpha = 0.0
+        if beta > 0:
+            u /= beta
+            weighted /= beta
+            v = adjoint(weighted) - beta * v
+            alpha = _norm(v)
+            v /= alpha or 1.0
+        # Rotations: damping, then R of the bidiagonal matrix, then R of its transpose.
+        rho_old, rhobar_old = rho, rhobar
+        alphahat = float(np.hypot(alphabar, damp))
+        c, s, rho = _rotation(alphahat, beta)
+        theta_new, alphabar = s * alpha, c * alpha
+        theta_bar = sbar * rho
+        cbar, sbar, rhobar = _rotation(cbar * rho, theta_new)
+        zeta, zetabar = cbar * zetabar, -sbar * zetabar
+        hbar = h - (theta_bar * rho / (rho_old * rhobar_old)) * hbar
+        x += (zeta / (rho * rhobar)) * hbar
+        h = v - (theta_new / rho) * h
+        size2 += alpha * alpha + beta * beta
+        floor = eps * float(np.sqrt(size2)) * length
+        if abs(zetabar) <= max(tolerance * start, floor):
+            break
+    return x, iteration, floor
+
+
+def _rotation(a: float, b: float) -> tuple[float, float, float]:
+    """Cosine, sine and length of the plane rotation that takes (a, b) to (length, 0)."""
+    length = float(np.hypot(a, b))
+    return a / length, b / length, length
+
+
+def _norm(u: np.ndarray, weighted: np.ndarray | None = None) -> float:
+    """Norm of a vector, or with ``weighted`` = w u the weighted one.
+
+    Not BLAS: its sums depend on the number of threads.  Sums of float32 are kept in float64.
+    """
+    weighted = u if weighted is None else weighted
+    return float(np.sqrt(np.einsum("i,i->", u, weighted, dtype=np.float64)))
+
+
+def _solve_cg(system: _System, options: LinearOptions) -> LinearSolution:
+    from scipy.sparse.linalg import cg
+
+    counter = _Counter()
+    eta, _ = cg(
+        system.operator(),
+        system.right,
+        rtol=_MARGIN * options.tolerance,
+        atol=0.0,
+        maxiter=options.max_iterations,
+        callback=counter,
+    )
+    return system.solution(eta, counter.count, options)
+
+
+def _solve_minres(system: _System, options: LinearOptions) -> LinearSolution:
+    from scipy.sparse.linalg import minres
+
+    aim = options.tolerance * system.right_norm
+    counter = _Counter(lambda eta: _norm(system.gap(eta)) <= aim, _MINRES_CHECK)
+    try:
+        # rtol=0 leaves only SciPy's tests at machine precision; the counter stops on ours.
+        eta, _ = minres(
+            system.operator(),
+            system.right,
+            rtol=0.0,
+            maxiter=options.max_iterations,
+            callback=counter,
+        )
+    except _Enough as reached:
+        eta = reached.eta
+    return system.solution(eta, counter.count, options)
+
+
+class _Enough(Exception):
+    """Leaves SciPy's loop with the iterate that meets the tolerance."""
+
+    def __init__(self, eta: np.ndarray):
+        super().__init__()
+        self.eta = eta
+
+
+class _Counter:
+    """Callback that counts iterations and raises :class:`_Enough` once a test holds."""
+
+    def __init__(self, test: Callable[[np.ndarray], bool] | None = None, every: int = 1):
+        self.count, self.test, self.every = 0, test, every
+
+    def __call__(self, eta: np.ndarray) -> None:
+        self.count += 1
+        if self.test is not None and self.count % self.every == 0 and self.test(eta):
+            raise _Enough(eta)
+
+
+def _solve_dense(system: _System, options: LinearOptions) -> LinearSolution:
+    """G^+ b by the eigenvectors of G, with one step of iterative refinement.
+
+    The refinement takes its gap from J, not from the squared matrix: the corrected seminormal
+    equations, A. Bjorck, Linear Algebra Appl. 88/89 (1987) 31-48, about as exact as a QR
+    factorization of J at a tenth of its cost.
+    """
+    rows, values, modes = _spectrum(system)
+    keep = values > options.cutoff * values[-1]
+    modes, inverse = modes[:, keep], 1.0 / (values[keep] + system.shift)
+
+    def gap(eta):
+        image = eta.astype(rows.dtype) @ rows
+        if system.field is None:
+            return system.right - (rows @ image).astype(np.float64) - system.shift * eta
+        left = np.sqrt(system.samples.weights) * system.field - image
+        return (rows @ left).astype(np.float64) - system.shift * eta
+
+    eta = np.zeros_like(system.right)
+    left = system.right
+    for _ in range(2):
+        eta = eta + modes @ (inverse * (modes.T @ left))
+        left = gap(eta)
+    floor = _ROUND_OFF * system.eps * float(np.sqrt(np.sum(values))) * _length(system)
+    converged = _norm(modes.T @ left) <= max(options.tolerance * system.right_norm, floor)
+    residual = _norm(system.gap(eta)) / system.right_norm
+    rate = float(np.sum(system.right * eta))
+    return LinearSolution(eta, residual, 1, bool(converged), int(keep.sum()), rate)
+
+
+def _spectrum(system: _System) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """sqrt(weights) J^T (p, M), and eigenvalues (ascending) and eigenvectors of G."""
+    from scipy.linalg import eigh
+    from scipy.linalg.blas import get_blas_funcs
+
+    rows = np.ascontiguousarray(system.program.jacobian(system.theta, system.samples))
+    rows *= np.sqrt(system.samples.weights)
+    # The transpose of a C-ordered array is what Fortran wants: syrk reads it without a copy.
+    syrk = get_blas_funcs("syrk", (rows,))
+    metric = syrk(1.0, rows.T, trans=1, lower=1).astype(np.float64)
+    values, modes = eigh(metric, lower=True, driver="evd", overwrite_a=True, check_finite=False)
+    return rows, values, modes
+
+
+def _length(system: _System) -> float:
+    """Norm of the target field, or in the energy form 0: b is exact there."""
+    if system.field is None:
+        return 0.0
+    return _norm(system.field, system.samples.weights * system.field)
+
+
+_METHODS = {
+    "lsmr": _solve_lsmr,
+    "cg": _solve_cg,
+    "minres": _solve_minres,
+    "dense": _solve_dense,
+}

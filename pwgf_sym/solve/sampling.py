@@ -1,0 +1,107 @@
+"""Samples of a law for the solver: quasi-random or independent, and seeds for each purpose."""
+
+from __future__ import annotations
+
+import hashlib
+import numbers
+import warnings
+
+import numpy as np
+
+from ..errors import OptionError
+
+__all__ = ["draw", "seed_for"]
+
+# Sobol points are multiples of 2^-BITS; with 52 the midpoints k 2^-52 + 2^-53 are exact doubles.
+_BITS = 52
+_SAMPLINGS = ("sobol", "random")
+
+
+def draw(law, n: int, *, sampling: str = "sobol", seed: int) -> np.ndarray:
+    """Draw ``n`` points of a law.
+
+    Parameters
+    ----------
+    law : Law
+        Any object with ``dim``, ``transform`` and ``sample``.
+    n : int
+        Number of points, at least 1.  Sobol points are best balanced when it is a power of two.
+    sampling : {"sobol", "random"}
+        Scrambled Sobol points carried to the law, or independent points.
+    seed : int
+        Non-negative; the same seed gives the same points.
+
+    Returns
+    -------
+    (n, d) float64 array
+
+    Raises
+    ------
+    OptionError
+        If ``sampling`` is unknown, ``n`` or ``seed`` no integer in range, or the dimension is
+        beyond that of the Sobol direction numbers.
+    """
+    if sampling not in _SAMPLINGS:
+        raise OptionError("sampling", repr(sampling), " or ".join(map(repr, _SAMPLINGS)))
+    n, seed = _integer("samples", n, 1), _integer("seed", seed, 0)
+    if sampling == "random":
+        return law.sample(n, seed)
+    return law.transform(_sobol(n, law.dim, seed))
+
+
+def seed_for(seed: int, purpose: str, step: int = 0) -> int:
+    """Derive an independent seed for a purpose ("samples", "defect", ...) and a time step.
+
+    Parameters
+    ----------
+    seed : int
+        Non-negative seed of the whole run.
+    purpose : str
+        What the numbers are for; different purposes give independent streams.
+    step : int
+        Non-negative counter within the purpose.
+
+    Returns
+    -------
+    int
+        Between 0 and 2^63 - 1, the same on every machine.
+
+    Raises
+    ------
+    OptionError
+        If ``seed`` or ``step`` is no integer of at least 0, or ``purpose`` is no string.
+    """
+    seed, step = _integer("seed", seed, 0), _integer("step", step, 0)
+    if not isinstance(purpose, str):
+        raise OptionError("purpose", repr(purpose), "a string")
+    # A digest of fixed length, and not Python's hash, which differs from one process to the next.
+    digest = hashlib.sha256(purpose.encode()).digest()
+    words = [int.from_bytes(digest[i : i + 4], "little") for i in range(0, 16, 4)]
+    state = np.random.SeedSequence(seed, spawn_key=(*words, step)).generate_state(1, np.uint64)
+    return int(state[0]) >> 1
+
+
+def _sobol(n: int, dim: int, seed: int) -> np.ndarray:
+    """Scrambled Sobol points of the open unit cube, (n, dim)."""
+    from scipy.stats import qmc
+
+    if dim > qmc.Sobol.MAXDIM:
+        fix = 'Use sampling="random".'
+        raise OptionError(
+            "sampling", f'"sobol" in dimension {dim}', f"at most {qmc.Sobol.MAXDIM}", fix
+        )
+    engine = qmc.Sobol(dim, scramble=True, bits=_BITS, rng=np.random.default_rng(seed))
+    with warnings.catch_warnings():
+        # Any prefix of the sequence has low discrepancy and unbiased points; only the perfect
+        # balance of a full net is lost.  The number of samples is the user's choice.
+        warnings.filterwarnings("ignore", message="The balance properties of Sobol")
+        points = engine.random(n)
+    # Points are left ends of cells and may be 0; cell midpoints are never 0 or 1, and exact.
+    points += 2.0 ** -(_BITS + 1)
+    return points
+
+
+def _integer(name: str, value, least: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < least:
+        raise OptionError(name, repr(value), f"an integer of at least {least}")
+    return int(value)

@@ -1,0 +1,77 @@
+"""NumPy interpreter of the tensor IR: the slow reference that emitted code is compared with."""
+
+import numpy as np
+import sympy as sp
+
+from pwgf_sym.lower import ir
+from pwgf_sym.lower.ir import placeholder
+
+
+def evaluate(outputs, values, count):
+    """Values of tensors for given inputs; per-sample arrays have the sample axis first."""
+    found = {}
+    for tensor in ir.topological(outputs):
+        found[tensor] = _value(tensor, [found[t] for t in tensor.operands], values, count)
+    return [found[output] for output in outputs]
+
+
+def _value(tensor, operands, values, count):
+    if tensor.kind == "input":
+        return np.asarray(values[tensor.data[0]])
+    if tensor.kind == "constant":
+        return np.asarray(float(tensor.data[0]))
+    if tensor.kind == "delta":
+        return np.eye(tensor.axes[0].size)
+    if tensor.kind == "add":
+        return sum(_aligned(t, v, tensor) for t, v in zip(tensor.operands, operands, strict=True))
+    if tensor.kind == "elementwise":
+        f = sp.lambdify([placeholder(k) for k in range(len(operands))], tensor.data[0], "numpy")
+        return f(*[_aligned(t, v, tensor) for t, v in zip(tensor.operands, operands, strict=True)])
+    if tensor.kind == "inverse":
+        return np.linalg.inv(operands[0])
+    if tensor.kind == "logdet":
+        return np.log(np.linalg.det(operands[0]))
+    return _product(tensor, operands, count)
+
+
+def _aligned(operand, value, tensor):
+    """Insert axes so that an operand broadcasts against the result."""
+    shape = [a.size if a in operand.axes else 1 for a in tensor.axes]
+    order = [operand.axes.index(a) for a in tensor.axes if a in operand.axes]
+    if operand.per_sample:
+        return np.transpose(value, [0] + [1 + k for k in order]).reshape([len(value), *shape])
+    value = np.transpose(value, order).reshape(shape)
+    return value[None] if tensor.per_sample else value
+
+
+def _product(tensor, operands, count):
+    coefficient, labels, sum_samples = tensor.data
+    letters = {}
+    for axis in [a for ls in labels for a in ls] + list(tensor.axes):
+        letters.setdefault(axis, chr(ord("a") + len(letters)))
+    terms, arrays = [], []
+    for operand, own, value in zip(tensor.operands, labels, operands, strict=True):
+        terms.append(("Z" if operand.per_sample else "") + "".join(letters[a] for a in own))
+        arrays.append(value)
+    for axis in tensor.axes:  # an axis that no operand carries is a broadcast
+        if not any(letters[axis] in term for term in terms):
+            terms.append(letters[axis])
+            arrays.append(np.ones(axis.size))
+    out = ("Z" if tensor.per_sample else "") + "".join(letters[a] for a in tensor.axes)
+    if tensor.per_sample and not any(t.per_sample for t in tensor.operands):
+        terms.append("Z")
+        arrays.append(np.ones(count))
+    return float(coefficient) * np.einsum(",".join(terms) + "->" + out, *arrays)
+
+
+def step_values(flow, theta, layer, prefix=""):
+    """Parameters of one step, by name, as arrays."""
+    size = {name: int(n) for name, n in flow.axes().items()}
+    shapes = {n: tuple(size[a] for a in axes) for n, axes in flow.parameters().items()}
+    per_step = sum(int(np.prod(s)) for s in shapes.values())
+    at, found = layer * per_step, {}
+    for name, shape in shapes.items():
+        n = int(np.prod(shape))
+        found[prefix + name] = theta[at : at + n].reshape(shape)
+        at += n
+    return found
