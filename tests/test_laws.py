@@ -251,6 +251,7 @@ def test_long_vectors_have_a_short_repr():
         (lambda: Gaussian([0, 0], [[1, 2], [2, 1]]), "cov", "smallest eigenvalue -1"),
         (lambda: Gaussian([0, 0], [1, -3]), "cov", "smallest eigenvalue -3"),
         (lambda: Gaussian([0, 0], 0.0), "cov", "smallest eigenvalue 0"),
+        (lambda: Gaussian([0, 0], [[1, 1], [1, 1]]), "cov", "smallest eigenvalue"),
         (lambda: Gaussian([0, 0], [[1, 0.5], [0, 1]]), "cov", "symmetric"),
         (lambda: Gaussian([0, 0], [[1, np.nan], [np.nan, 1]]), "cov", "finite"),
         (lambda: Gaussian([0, np.inf], 1), "mean", "finite"),

@@ -66,6 +66,7 @@ def test_sobol_is_more_accurate_than_random():
 def test_random_points_are_independent():
     points = draw(UNIT, 20_000, sampling="random", seed=11)
     assert stats.kstest(points.ravel(), "uniform").pvalue > 1e-3
+    assert np.unique(points).size == points.size
     neighbours = np.corrcoef(points[:-1, 0], points[1:, 0])[0, 1]
     assert abs(neighbours) < 4 / np.sqrt(20_000)
     np.testing.assert_array_equal(points, UNIT.sample(20_000, 11))

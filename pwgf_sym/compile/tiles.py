@@ -184,8 +184,7 @@ def lane_index(context, builder, sig, args):
 
     Exact while the numbers stay below 2**24 (float32) or 2**53 (float64).
     """
-    tile = sig.return_type
-    lanes = tile.lanes
+    lanes = sig.return_type.lanes
     start = splat(builder, builder.sitofp(args[1], lanes.element), lanes.n)
     if lanes.n == 1:
         return start
@@ -271,9 +270,8 @@ def _named(name, table, arity):
 
 
 exp, tanh, log, sqrt = (_named(name, UNARY, 1) for name in ("exp", "tanh", "log", "sqrt"))
-absolute, floor, ceil, sign = (
-    _named(name, UNARY, 1) for name in ("absolute", "floor", "ceil", "sign")
-)
+absolute, sign = (_named(name, UNARY, 1) for name in ("absolute", "sign"))
+floor, ceil = (_named(name, UNARY, 1) for name in ("floor", "ceil"))
 sin, cos, tan, asin, acos, atan = (
     _named(name, UNARY, 1) for name in ("sin", "cos", "tan", "asin", "acos", "atan")
 )
@@ -286,8 +284,7 @@ erf, erfc, expm1, log1p, gamma, loggamma = (
 minimum, maximum, atan2 = (_named(name, BINARY, 2) for name in ("minimum", "maximum", "atan2"))
 
 _power_typing, _power_lowering = elementwise(BINARY["power"], (Tile, Tile))
-# Repeated squaring costs at most 3.5 ulp up to here.
-_LARGEST_CHAIN = 8
+_LARGEST_CHAIN = 8  # repeated squaring costs at most 3.5 ulp up to here
 
 
 def _type_power(a, b):
@@ -311,9 +308,8 @@ def power(context, builder, sig, args):
 @kernel_function(lambda t: signature(Tile(t.dtype, 1, t.S), t) if isinstance(t, Tile) else None)
 def row_sum(context, builder, sig, args):
     """row_sum(tile): the (1, S) tile of sums over the rows, added in order."""
-    rows = rows_of(builder, sig.args[0], args[0])
-    total = rows[0]
-    for row in rows[1:]:
+    total, *others = rows_of(builder, sig.args[0], args[0])
+    for row in others:
         total = builder.fadd(total, row, flags=_CONTRACT)
     return total
 

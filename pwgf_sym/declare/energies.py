@@ -14,7 +14,14 @@ from sympy.printing.precedence import PRECEDENCE
 from ..errors import EnergyError
 from .symbols import Coordinates, Density, as_copy, copy_of
 
-__all__ = ["EnergyIntegral", "check_energy", "integral", "ordered_integrals", "pair_kernel", "short_text"]
+__all__ = [
+    "EnergyIntegral",
+    "check_energy",
+    "integral",
+    "ordered_integrals",
+    "pair_kernel",
+    "short_text",
+]
 
 _SIGN = "\N{INTEGRAL}"
 
@@ -104,9 +111,15 @@ class EnergyIntegral(sp.Expr):
     def _xreplace(self, rule):
         if self in rule or not isinstance(rule, dict):
             return super()._xreplace(rule)
+        if any(isinstance(old, Density) and old.args in self.copies for old in rule):
+            # SymPy's E.diff(rho) comes here too, and would answer 0.
+            fix = "Use first_variation(E, rho), or E.subs(rho, formula)."
+            raise EnergyError("energy", "a derivative or replacement of rho", "subs", fix)
         bound = set(self.bound_symbols)
         visible = {old: new for old, new in rule.items() if not bound & old.free_symbols}
-        if any(bound & new.free_symbols for new in visible.values() if hasattr(new, "free_symbols")):
+        if any(
+            bound & new.free_symbols for new in visible.values() if hasattr(new, "free_symbols")
+        ):
             names = {s.name for e in (*visible, *visible.values(), self) for s in e.free_symbols}
             return self._renamed_away_from(names)._xreplace(visible)
         integrand, changed = self.integrand._xreplace(visible)
@@ -153,7 +166,9 @@ def integral(expr, *copies) -> EnergyIntegral:
         the copies share symbols or differ in dimension.
     """
     if len(copies) not in (1, 2):
-        raise EnergyError("integral", f"{len(copies)} copies", "integral(f, x) or integral(f, x, y)")
+        raise EnergyError(
+            "integral", f"{len(copies)} copies", "integral(f, x) or integral(f, x, y)"
+        )
     spaces = [as_copy(copy, "copy of the space") for copy in copies]
     symbols = {symbol for space in spaces for symbol in space}
     if len(spaces) == 2 and len(symbols) != 2 * len(spaces[0]):
@@ -278,7 +293,9 @@ def _check_part(part: sp.Expr, term: EnergyIntegral, rho: Density) -> None:
     """Check one summand of an integrand for objects that no derivation knows."""
 
     def refuse(what: str, accepted: str, fix: str = ""):
-        raise EnergyError("energy", f"{short_text(part)} in {short_text(term)}: {what}", accepted, fix)
+        raise EnergyError(
+            "energy", f"{short_text(part)} in {short_text(term)}: {what}", accepted, fix
+        )
 
     functions = part.atoms(AppliedUndef, EnergyIntegral, sp.Derivative, sp.Subs)
     for function in sorted(functions, key=str):
@@ -292,7 +309,7 @@ def _check_part(part: sp.Expr, term: EnergyIntegral, rho: Density) -> None:
             refuse(f"the unevaluated derivative {function}", accepted, fix)
         if not isinstance(function, Density):
             refuse(f"the undefined function {function}", "formulas with known functions")
-        if function.func != rho.func:
+        if function.func != rho.func or len(function.args) != len(rho.args):
             refuse(f"the density {function}", f"one density, {rho}")
         if function.args not in term.copies:
             refuse(

@@ -156,12 +156,15 @@ def _common_name(symbols: Sequence[sp.Symbol]) -> str | None:
 
 def short_arguments(arguments: Sequence[sp.Expr]) -> tuple[sp.Expr, ...]:
     """Arguments of a density as they are printed: a long copy ``x0, ..., x9`` becomes ``x``."""
-    head = [a for a in arguments if isinstance(a, sp.Symbol) and a.name == "t"][:1]
-    copy = tuple(arguments[len(head) :])
-    if len(copy) <= LONGEST_PRINTED_ARGUMENTS or not all(isinstance(a, sp.Symbol) for a in copy):
-        return tuple(arguments)
-    name = _common_name(copy)
-    return (*head, sp.Symbol(name)) if name else tuple(arguments)
+    arguments = tuple(arguments)
+    if len(arguments) > LONGEST_PRINTED_ARGUMENTS and all(
+        isinstance(a, sp.Symbol) for a in arguments
+    ):
+        for first in (0, 1):  # rho(t, x0, ...) has the time in front.
+            name = _common_name(arguments[first:])
+            if name:
+                return (*arguments[:first], sp.Symbol(name))
+    return arguments
 
 
 class Density(AppliedUndef):

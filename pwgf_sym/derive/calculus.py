@@ -50,14 +50,14 @@ class Gradient:
         if not node.args or isinstance(node, AppliedUndef):
             return {}
         if node.is_Add:
-            return _linear(self._partials(arg) for arg in node.args)
+            return _linear(self._partials(arg) for arg in self._groups(node))
         if node.is_Mul:
             return _linear(self._of_factor(node.args, i) for i in range(len(node.args)))
         if node.is_Pow and not self._partials(node.exp):
             slopes = self._partials(node.base)
             outer = node.exp * node.base ** (node.exp - 1) if slopes else None
             return {s: _times(outer, slope) for s, slope in slopes.items()}
-        if isinstance(node, sp.Function) and len(node.args) == 1:
+        if len(node.args) == 1 and _has_derivative(node):
             slopes = self._partials(node.args[0])
             outer = node.fdiff(1) if slopes else None
             return {s: _times(outer, slope) for s, slope in slopes.items()}
@@ -65,10 +65,26 @@ class Gradient:
         found = {symbol: node.diff(symbol) for symbol in present}
         return {symbol: slope for symbol, slope in found.items() if slope != 0}
 
+    def _groups(self, node: sp.Add) -> list[sp.Expr]:
+        """The summands, those without RHO that depend on x as one sum.
+
+        V stands in V + log(rho) and in V + log(rho) + 1: its derivatives are added up once.
+        """
+        free, groups = [], []
+        for arg in node.args:
+            if self._partials(arg):
+                (groups if arg.has(RHO) else free).append(arg)
+        return [*groups, sp.Add(*free)] if groups and free else [*groups, *free]
+
     def _of_factor(self, factors, i: int) -> dict[sp.Symbol, sp.Expr]:
         slopes = self._partials(factors[i])
         rest = sp.Mul(*factors[:i], *factors[i + 1 :]) if slopes else None
         return {symbol: _times(rest, slope) for symbol, slope in slopes.items()}
+
+
+def _has_derivative(node: sp.Expr) -> bool:
+    # Function.fdiff itself only makes an unevaluated Derivative; sign and Piecewise inherit it.
+    return isinstance(node, sp.Function) and type(node).fdiff is not sp.Function.fdiff
 
 
 def _linear(summands) -> dict[sp.Symbol, sp.Expr]:
@@ -111,21 +127,18 @@ def in_log_density(expr: sp.Expr, log_density: sp.Symbol) -> sp.Expr:
 
     Exponents are added first, where exp(l)*exp((m - 2)*l) could overflow or be 0*inf.
     """
-    if not expr.has(RHO):
-        return expr
     seen = {RHO: sp.exp(log_density)}
 
     def written(node):
         if node not in seen:
-            seen[node] = _node_in_log_density(node, written, log_density)
+            local = node.has(RHO)
+            seen[node] = _node_in_log_density(node, written, log_density) if local else node
         return seen[node]
 
     return written(expr)
 
 
 def _node_in_log_density(node, written, log_density):
-    if not node.args:
-        return node
     product, exponent = node, sp.S.One
     if node.is_Pow:  # RHO is positive, so (c RHO**p)**q = c**q RHO**(p q).
         product, exponent = node.args
@@ -137,7 +150,4 @@ def _node_in_log_density(node, written, log_density):
             return written(power) * log_density + sp.log(written(rest))
         if power != 0:
             return sp.exp(written(power * exponent) * log_density) * written(rest**exponent)
-    args = [written(arg) for arg in node.args]
-    if all(new is old for new, old in zip(args, node.args, strict=True)):
-        return node
-    return node.func(*args)
+    return node.func(*(written(arg) for arg in node.args))

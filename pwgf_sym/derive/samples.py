@@ -90,7 +90,6 @@ class SampleForm:
     energy_order: int
 
 
-@lru_cache(maxsize=32)
 def sample_form(energy: sp.Expr, rho: Density) -> SampleForm:
     """Write an energy and its velocity in the data that samples carry.
 
@@ -109,7 +108,11 @@ def sample_form(energy: sp.Expr, rho: Density) -> SampleForm:
     EnergyError
         If the energy cannot be derived; the message names the offending term.
     """
-    parts = energy_terms(energy, rho)
+    return _sample_form(energy, energy_terms(energy, rho))
+
+
+@lru_cache(maxsize=32)
+def _sample_form(energy: sp.Expr, parts: Terms) -> SampleForm:
     log_density, score, symbols = _new_symbols(parts)
     of_integral = {t.integral: s for t, s in zip(parts.terms, symbols, strict=True)}
     weights = [t.weight.xreplace(of_integral) for t in parts.terms]

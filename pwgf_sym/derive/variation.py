@@ -81,9 +81,8 @@ class Terms:
     gradient: Gradient = field(compare=False, repr=False)
 
 
-@lru_cache(maxsize=32)
 def energy_terms(energy: sp.Expr, rho: Density) -> Terms:
-    """Check an energy and take it apart.
+    """Check an energy and take it apart; the last results are remembered.
 
     Raises
     ------
@@ -91,6 +90,11 @@ def energy_terms(energy: sp.Expr, rho: Density) -> Terms:
         If the energy cannot be derived; the message names the offending term.
     """
     check_energy(energy, rho)
+    return _energy_terms(energy, rho)
+
+
+@lru_cache(maxsize=32)
+def _energy_terms(energy: sp.Expr, rho: Density) -> Terms:
     x = tuple(rho.coordinates)
     parameters = tuple(sorted(energy.free_symbols, key=lambda s: (s.name, str(s.assumptions0))))
     found = ordered_integrals(energy)
@@ -113,7 +117,8 @@ def _term(integral: EnergyIntegral, weight, rho: Density, y, gradient: Gradient)
         variation = _symmetrized(formula, x, y)
     else:
         formula = _in_names(integral.integrand, integral.bound_symbols, x).xreplace({rho: RHO})
-        variation = times_density(gradient(formula)[-1], 0)
+        (by_density,) = Gradient([RHO])(formula)
+        variation = times_density(by_density, 0)
     *slopes, change = gradient(variation)
     change = times_density(change, 1)
     drift = tuple(-slope for slope in slopes)
@@ -189,9 +194,10 @@ def pde(energy: sp.Expr, rho: Density) -> sp.Eq:
     EnergyError
         If the energy cannot be derived; the message names the offending term.
     """
-    used = {s.name for s in energy.atoms(sp.Symbol) | rho.atoms(sp.Symbol)}
+    parts = energy_terms(energy, rho)
+    used = {s.name for s in energy.atoms(sp.Symbol) | {*parts.coordinates, *parts.partners}}
     time = sp.Symbol(free_name("t", used), real=True)
-    fluxes = _along_gradient(energy_terms(energy, rho), rho, sp.S.One, 1)
+    fluxes = _along_gradient(parts, rho, sp.S.One, 1)
     divergence = sp.Add(
         *(
             sp.Derivative(_in_time(flux, rho, time), symbol)
@@ -252,7 +258,8 @@ def _partners(found, rho: Density, parameters) -> tuple[sp.Symbol, ...]:
 
 
 def _in_names(expr: sp.Expr, old: Sequence[sp.Symbol], new: Sequence[sp.Symbol]) -> sp.Expr:
-    return expr.xreplace(dict(zip(old, new, strict=True)))
+    names = {a: b for a, b in zip(old, new, strict=True) if a != b}
+    return expr.xreplace(names) if names else expr
 
 
 def _symmetrized(kernel: sp.Expr, x, y) -> sp.Expr:

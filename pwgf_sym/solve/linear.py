@@ -20,9 +20,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import OptionError
+from .lsmr import lsmr, norm
 from .options import LinearOptions
 
-__all__ = ["LinearSolution", "lsmr", "solve_metric"]
+__all__ = ["LinearSolution", "solve_metric"]
 
 # Recurred residuals drift from true ones by round-off: aim a little lower than is asked.
 _MARGIN = 0.8
@@ -112,8 +113,12 @@ def solve_metric(
     if system.right_norm == 0:
         return LinearSolution(np.zeros_like(system.right), 0.0, 0, True)
     if not np.isfinite(system.right_norm):
-        return LinearSolution(np.full_like(system.right, np.nan), np.nan, 0, False, None, np.nan)
+        return _not_a_number(system)
     return _METHODS[method](system, options)
+
+
+def _not_a_number(system: _System) -> LinearSolution:
+    return LinearSolution(np.full_like(system.right, np.nan), np.nan, 0, False, None, np.nan)
 
 
 class _System:
@@ -126,7 +131,7 @@ class _System:
         if field is not None:
             right = self.adjoint(samples.weights * field)
         self.right = np.asarray(right, np.float64)
-        self.right_norm = _norm(self.right)
+        self.right_norm = norm(self.right)
 
     def jvp(self, eta: np.ndarray) -> np.ndarray:
         """J eta on the samples, (M,)."""
@@ -150,12 +155,10 @@ class _System:
 
     def solution(self, eta, iterations, options, floor: float = 0.0) -> LinearSolution:
         """Measure the residual of an iterative solve; ``floor`` is round-off of |gap|."""
-        gap = _norm(self.gap(eta))
+        gap = norm(self.gap(eta))
         converged = gap <= max(options.tolerance * self.right_norm, floor)
         rate = float(np.sum(self.right * eta))
-        return LinearSolution(
-            eta, gap / self.right_norm, iterations, bool(converged), None, rate
-        )
+        return LinearSolution(eta, gap / self.right_norm, iterations, bool(converged), None, rate)
 
     def operator(self):
         """The metric operator as SciPy takes it."""
@@ -191,102 +194,6 @@ def _solve_lsmr(system: _System, options: LinearOptions) -> LinearSolution:
     return system.solution(eta, iterations, options, floor)
 
 
-def lsmr(
-    forward: Callable,
-    adjoint: Callable,
-    target: np.ndarray,
-    weights,
-    *,
-    damp: float,
-    tolerance: float,
-    max_iterations: int,
-    eps: float,
-) -> tuple[np.ndarray, int, float]:
-    """Minimize |A x - target|_w^2 + damp^2 |x|^2 from x = 0 by LSMR.
-
-    D. C.-L. Fong and M. A. Saunders, SIAM J. Sci. Comput. 33 (2011) 2950-2971.  The iterates are
-    those of ``scipy.sparse.linalg.lsmr``; the stopping rule is not.  SciPy's compares the
-    gradient |A^T r - damp^2 x| with |A| |r|, which says little about the direction x where the
-    target is nearly orthogonal to the range, as it is near equilibrium.  Here it is compared with
-    its value at x = 0, so that the tolerance is that of the residual of the normal equation.
-
-    Parameters
-    ----------
-    forward, adjoint : callable
-        A x, and A^T applied to a field that was multiplied by the weights.
-    target : (M,) array
-        Right side.
-    weights : (M,) array or float
-        Weights of the norm |u|_w^2 = sum w u^2.
-    damp, tolerance, max_iterations : float, float, int
-        Square root of the Tikhonov shift; relative tolerance; iteration limit.
-    eps : float
-        Relative round-off of ``adjoint``; below eps |A| |target| a gradient is noise.
-
-    Returns
-    -------
-    x : (p,) float64 array
-    iterations : int
-    floor : float
-        eps |A| |target|_w with the Frobenius norm of A estimated from below.
-    """
-    u = target.copy()
-    weighted = weights * u
-    beta = length = _norm(u, weighted)
-    u /= beta
-    v = adjoint(weighted / beta)
-    alpha = _norm(v)
-    v /= alpha
-    x, h, hbar = np.zeros_like(v), v.copy(), np.zeros_like(v)
-    start = zetabar = alpha * beta
-    alphabar, rho, rhobar, cbar, sbar = alpha, 1.0, 1.0, 1.0, 0.0
-    size2 = alpha * alpha
-    for iteration in range(1, max_iterations + 1):
-        # Golub-Kahan: beta u = A v - alpha u,  alpha v = A^T u - beta v.
-        u *= -alpha
-        u += forward(v)
-        np.multiply(weights, u, out=weighted)
-        beta = _norm(u, weighted)
-        alpha = 0.0
-        if beta > 0:
-            u /= beta
-            weighted /= beta
-            v = adjoint(weighted) - beta * v
-            alpha = _norm(v)
-            v /= alpha or 1.0
-        # Rotations: damping, then R of the bidiagonal matrix, then R of its transpose.
-        rho_old, rhobar_old = rho, rhobar
-        alphahat = float(np.hypot(alphabar, damp))
-        c, s, rho = _rotation(alphahat, beta)
-        theta_new, alphabar = s * alpha, c * alpha
-        theta_bar = sbar * rho
-        cbar, sbar, rhobar = _rotation(cbar * rho, theta_new)
-        zeta, zetabar = cbar * zetabar, -sbar * zetabar
-        hbar = h - (theta_bar * rho / (rho_old * rhobar_old)) * hbar
-        x += (zeta / (rho * rhobar)) * hbar
-        h = v - (theta_new / rho) * h
-        size2 += alpha * alpha + beta * beta
-        floor = eps * float(np.sqrt(size2)) * length
-        if abs(zetabar) <= max(tolerance * start, floor):
-            break
-    return x, iteration, floor
-
-
-def _rotation(a: float, b: float) -> tuple[float, float, float]:
-    """Cosine, sine and length of the plane rotation that takes (a, b) to (length, 0)."""
-    length = float(np.hypot(a, b))
-    return a / length, b / length, length
-
-
-def _norm(u: np.ndarray, weighted: np.ndarray | None = None) -> float:
-    """Norm of a vector, or with ``weighted`` = w u the weighted one.
-
-    Not BLAS: its sums depend on the number of threads.  Sums of float32 are kept in float64.
-    """
-    weighted = u if weighted is None else weighted
-    return float(np.sqrt(np.einsum("i,i->", u, weighted, dtype=np.float64)))
-
-
 def _solve_cg(system: _System, options: LinearOptions) -> LinearSolution:
     from scipy.sparse.linalg import cg
 
@@ -306,7 +213,7 @@ def _solve_minres(system: _System, options: LinearOptions) -> LinearSolution:
     from scipy.sparse.linalg import minres
 
     aim = options.tolerance * system.right_norm
-    counter = _Counter(lambda eta: _norm(system.gap(eta)) <= aim, _MINRES_CHECK)
+    counter = _Counter(lambda eta: norm(system.gap(eta)) <= aim, _MINRES_CHECK)
     try:
         # rtol=0 leaves only SciPy's tests at machine precision; the counter stops on ours.
         eta, _ = minres(
@@ -349,6 +256,8 @@ def _solve_dense(system: _System, options: LinearOptions) -> LinearSolution:
     factorization of J at a tenth of its cost.
     """
     rows, values, modes = _spectrum(system)
+    if modes is None:
+        return _not_a_number(system)
     keep = values > options.cutoff * values[-1]
     modes, inverse = modes[:, keep], 1.0 / (values[keep] + system.shift)
 
@@ -365,14 +274,17 @@ def _solve_dense(system: _System, options: LinearOptions) -> LinearSolution:
         eta = eta + modes @ (inverse * (modes.T @ left))
         left = gap(eta)
     floor = _ROUND_OFF * system.eps * float(np.sqrt(np.sum(values))) * _length(system)
-    converged = _norm(modes.T @ left) <= max(options.tolerance * system.right_norm, floor)
-    residual = _norm(system.gap(eta)) / system.right_norm
+    converged = norm(modes.T @ left) <= max(options.tolerance * system.right_norm, floor)
+    residual = norm(system.gap(eta)) / system.right_norm
     rate = float(np.sum(system.right * eta))
     return LinearSolution(eta, residual, 1, bool(converged), int(keep.sum()), rate)
 
 
-def _spectrum(system: _System) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """sqrt(weights) J^T (p, M), and eigenvalues (ascending) and eigenvectors of G."""
+def _spectrum(system: _System):
+    """sqrt(weights) J^T (p, M), and eigenvalues (ascending) and eigenvectors of G.
+
+    The last two are None where G is not finite, which LAPACK must not see.
+    """
     from scipy.linalg import eigh
     from scipy.linalg.blas import get_blas_funcs
 
@@ -381,6 +293,8 @@ def _spectrum(system: _System) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     # The transpose of a C-ordered array is what Fortran wants: syrk reads it without a copy.
     syrk = get_blas_funcs("syrk", (rows,))
     metric = syrk(1.0, rows.T, trans=1, lower=1).astype(np.float64)
+    if not np.all(np.isfinite(np.diag(metric))):
+        return rows, None, None
     values, modes = eigh(metric, lower=True, driver="evd", overwrite_a=True, check_finite=False)
     return rows, values, modes
 
@@ -389,7 +303,7 @@ def _length(system: _System) -> float:
     """Norm of the target field, or in the energy form 0: b is exact there."""
     if system.field is None:
         return 0.0
-    return _norm(system.field, system.samples.weights * system.field)
+    return norm(system.field, system.samples.weights * system.field)
 
 
 _METHODS = {

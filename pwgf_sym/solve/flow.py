@@ -1,0 +1,395 @@
+"""The flow itself: marches the parameters of the map along the gradient flow and records rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..declare.maps import Map
+from ..declare.problem import GradientFlow
+from ..errors import FlowError, LawError, OptionError
+from .integrators import explicit_step, tableau
+from .linear import LinearSolution, solve_metric
+from .options import FlowOptions, LinearOptions, time_grid
+from .sampling import draw, seed_for
+from .solution import Row, Solution, build_program
+
+__all__ = ["solve"]
+
+# Part of the largest |E| so far by which a step may raise the energy of its own samples: the energy
+# of finitely many samples is no exact Lyapunov function of the projected flow.  An unstable step
+# passes it within a few steps, as it grows geometrically.
+_ENERGY_RISE = 1e-3
+
+_SMALLER = "Use a smaller dt, a larger shift, or fewer parameters or more samples."
+
+
+def solve(
+    problem: GradientFlow,
+    map: Map,
+    t_span: tuple[float, float],
+    *,
+    samples: int = 4096,
+    sampling: str = "sobol",
+    seed: int = 0,
+    resample: bool = False,
+    formulation: str = "velocity",
+    integrator: str = "rk4",
+    dt: float = 0.01,
+    linear_solver: str = "lsmr",
+    target: str = "cpu",
+    dtype: str = "float64",
+    progress: bool = False,
+    save_at=None,
+    tolerance: float | None = None,
+    max_iterations: int = 500,
+    shift: float = 0.0,
+    cutoff: float | None = None,
+    theta0: np.ndarray | None = None,
+    fresh_samples: int | None = None,
+    energy_check: bool = True,
+    callback: Callable[[Row], object] | None = None,
+    tol: float | None = None,
+) -> Solution:
+    """Solve a Wasserstein gradient flow with a parameterized map.
+
+    The map T_theta pushes the initial law forward, and theta follows d theta/dt = eta with
+
+        velocity form:  eta = argmin mean |J eta - w|^2 + shift |eta|^2,   w = -grad dE/drho,
+        energy form:    (G + shift I) eta = -grad_theta E,                 G = mean J^T J,
+
+    J = dT/dtheta and means over the samples (Jin, Liu, Wu, Ye, Zhou, arXiv:2404.19133).
+
+    Parameters
+    ----------
+    problem : GradientFlow
+        Energy, initial law and parameters.
+    map : Map
+        The family of maps, of the problem's dimension.
+    t_span : (float, float)
+        Start and end.
+    samples : int
+        Number N of samples of the initial law.
+    sampling : {"sobol", "random"}
+        Scrambled Sobol points carried to the law, or independent points.
+    seed : int
+        Fixes the samples and the map's start; equal calls give bitwise equal results on a machine
+        ("dense" with the same number of BLAS threads).
+    resample : bool
+        Whether each time step draws new samples.
+    formulation : {"velocity", "energy"}
+        Which of the two forms above.
+    integrator : {"euler", "heun", "rk4"}
+        Explicit Runge-Kutta method.
+    dt : float
+        Time step; steps are shortened to end exactly at stored times.
+    linear_solver : {"lsmr", "cg", "minres", "dense"}
+        See :func:`pwgf_sym.solve.linear.solve_metric`.
+    target, dtype : str
+        "cpu"; "float64" or "float32" for the kernels.  Parameters are kept in float64.
+    progress : bool
+        Whether to show a bar with time, energy and residual.
+    save_at : sequence of float, optional
+        Times to store, and no others; nothing is computed beyond the last.  By default the ends of
+        ``t_span`` and every step.
+    tolerance, max_iterations, shift, cutoff : float, int, float, float
+        See :class:`pwgf_sym.solve.options.LinearOptions`.
+    theta0 : (p,) array, optional
+        Start parameters; by default the map's own, the identity.
+    fresh_samples : int, optional
+        Number of samples, drawn apart, on which the defect is measured; min(samples, 1024).
+    energy_check : bool
+        Whether to stop when a step raises the energy of its own samples by more than
+        (1e-3 + 1/N) times the largest |E| so far.  The second term covers the noise of N samples.
+    callback : callable, optional
+        Called with each stored :class:`Row`; the run stops when it returns something true.
+    tol : None
+        Reserved for the adaptive integrator.
+
+    Returns
+    -------
+    Solution
+        One row a stored time.  ``status`` is "completed", "stopped" by the callback, or
+        "interrupted": a KeyboardInterrupt returns the rows so far, so that nothing is lost.
+
+    Raises
+    ------
+    OptionError
+        When an option is not accepted; before anything is compiled.
+    LawError
+        When the initial law gives samples that are not finite.
+    FlowError
+        When a state is not finite or the energy rises; its attribute ``solution`` holds the rows so
+        far, or None.
+    """
+    if tol is not None:
+        fix = "The adaptive integrator comes with later work: choose dt."
+        raise OptionError("tol", repr(tol), "nothing", fix)
+    linear = LinearOptions(tolerance, max_iterations, shift, cutoff)
+    options = FlowOptions(
+        samples=samples,
+        sampling=sampling,
+        seed=seed,
+        resample=resample,
+        formulation=formulation,
+        integrator=integrator,
+        dt=dt,
+        linear_solver=linear_solver,
+        target=target,
+        dtype=dtype,
+        progress=progress,
+        energy_check=energy_check,
+        fresh_samples=fresh_samples,
+        linear=linear,
+    )
+    times, stored = time_grid(t_span, dt, save_at)
+    theta = _start(problem, map, theta0, options.seed)
+    if callback is not None and not callable(callback):
+        raise OptionError("callback", repr(callback), "a function of one row")
+    points = _draw(problem, options, "samples", 0)
+    run = _Run(build_program(problem, map, target, dtype), options, points)
+    return _collect(run, times, stored, theta, callback)
+
+
+def _start(problem, map, theta0, seed: int) -> np.ndarray:
+    """Check problem and map and return the start parameters, (p,) float64."""
+    if not isinstance(problem, GradientFlow):
+        raise OptionError("problem", repr(problem), "a GradientFlow")
+    if not isinstance(map, Map):
+        raise OptionError("map", repr(map), "a map such as NeuralFlow(dim=2, width=32)")
+    if map.dim != problem.dim:
+        raise OptionError("map", f"dimension {map.dim}", f"dimension {problem.dim}, the problem's")
+    default = map.initial_parameters(problem.initial, seed_for(seed, "map"))
+    if theta0 is None:
+        return np.asarray(default, np.float64)
+    try:
+        theta = np.array(theta0, np.float64)
+    except (TypeError, ValueError):
+        raise OptionError("theta0", repr(theta0), f"an array of {default.size} numbers") from None
+    if theta.shape != default.shape:
+        raise OptionError("theta0", f"shape {theta.shape}", f"shape {default.shape} for {map}")
+    if not np.all(np.isfinite(theta)):
+        bad = int(np.flatnonzero(~np.isfinite(theta))[0])
+        raise OptionError("theta0", f"{theta[bad]} at index {bad}", "finite numbers")
+    return theta
+
+
+def _draw(problem, options: FlowOptions, purpose: str, step: int) -> np.ndarray:
+    """Points of the initial law, (N, d), checked to be finite."""
+    count = options.fresh_samples if purpose == "defect" else options.samples
+    seed = seed_for(options.seed, purpose, step)
+    points = draw(problem.initial, count, sampling=options.sampling, seed=seed)
+    finite = np.isfinite(points).all(axis=1)
+    if not finite.all():
+        given = f"sample {int(np.argmin(finite))} = {points[np.argmin(finite)]}"
+        raise LawError("initial", given, "finite samples", "Check the law's parameters.")
+    return points
+
+
+def _collect(run: _Run, times, stored, theta, callback) -> Solution:
+    """Drive the march, gather its rows and say how it ended."""
+    rows: list[Row] = []
+    status = "completed"
+
+    def solution(status: str, message: str = "") -> Solution:
+        return Solution(rows, run.program, run.options.to_dict(), status, message)
+
+    with _Bar(run.options.progress, len(times) - 1) as bar:
+        try:
+            for row in run.march(times, stored, theta, bar):
+                rows.append(row)
+                if callback is not None and callback(row):
+                    status = "stopped"
+                    break
+        except KeyboardInterrupt:
+            if not rows:
+                raise
+            return solution("interrupted", f"interrupted in step {run.step} (t = {run.time:.6g})")
+        except FlowError as error:
+            error.solution = solution("failed", str(error)) if rows else None
+            raise
+    return solution(status, "" if status == "completed" else "stopped by the callback")
+
+
+@dataclass(frozen=True)
+class _Stage:
+    """The right side at one (t, theta): direction, energy of the samples, linear solve."""
+
+    eta: np.ndarray
+    energy: float
+    linear: LinearSolution
+
+
+class _Run:
+    """State of a running flow: program, samples, and statistics since the last stored row."""
+
+    def __init__(self, program, options: FlowOptions, points: np.ndarray):
+        self.program, self.options = program, options
+        self.method = tableau(options.integrator)
+        self.samples = program.samples(points)
+        self.fresh = program.samples(_draw(program.problem, options, "defect", 0))
+        form = program.form
+        self.full_order = max(form.velocity_order, form.energy_order)
+        self.order = self.full_order if options.formulation == "velocity" else form.energy_order
+        self.step, self.time, self.scale = 0, 0.0, 0.0
+        self.solves: list[LinearSolution] = []
+
+    def march(self, times, stored, theta: np.ndarray, bar: _Bar) -> Iterator[Row]:
+        """Step from the first time to the last and yield a row at each stored one."""
+        self.time = times[0]
+        stage = self.evaluate(times[0], theta)
+        if stored[0]:
+            yield self.row(times[0], theta, stage)
+        for step, (t, t_next) in enumerate(zip(times[:-1], times[1:], strict=True)):
+            self.step, self.time = step, float(t)
+            theta, stage = self.advance(float(t), float(t_next), theta, stage)
+            bar.update(t_next, stage)
+            if stored[step + 1]:
+                yield self.row(t_next, theta, stage)
+
+    def advance(self, t, t_next, theta, stage: _Stage) -> tuple[np.ndarray, _Stage]:
+        """One time step; returns the new parameters and the stage there."""
+
+        def rhs(time, parameters):
+            return self.evaluate(time, parameters).eta
+
+        theta_new, _ = explicit_step(self.method, rhs, t, theta, t_next - t, stage.eta)
+        after = None
+        if self.options.resample:
+            # The energy is compared on equal samples, where the sampling noise cancels.
+            after = self.energy(theta_new)
+            points = _draw(self.program.problem, self.options, "samples", self.step + 1)
+            self.samples = self.program.samples(points)
+        new = self.evaluate(t_next, theta_new)
+        self.check_energy(stage.energy, new.energy if after is None else after)
+        return theta_new, new
+
+    def energy(self, theta) -> float:
+        """Energy of the samples, whether finite or not."""
+        theta = theta.astype(self.program.dtype)
+        state = self.program.push(theta, self.samples, order=self.program.form.energy_order)
+        return self.program.energy(self.program.integrals(state, self.samples))
+
+    def evaluate(self, t: float, theta: np.ndarray) -> _Stage:
+        """The right side eta(t, theta), guarded."""
+        program, samples = self.program, self.samples
+        theta = theta.astype(program.dtype)
+        state = program.push(theta, samples, order=self.order)
+        integrals = program.integrals(state, samples)
+        energy = program.energy(integrals)
+        if not (np.isfinite(energy) and np.all(np.isfinite(theta))):
+            raise self.diagnosis(theta, state, integrals, {})
+        if self.options.formulation == "velocity":
+            target = {"field": program.velocity(state, samples, integrals)}
+        else:
+            target = {"right": -program.gradient(theta, samples, integrals, state)}
+        linear = solve_metric(
+            program,
+            theta,
+            samples,
+            **target,
+            method=self.options.linear_solver,
+            options=self.options.linear,
+        )
+        if not np.all(np.isfinite(linear.eta)):
+            raise self.diagnosis(theta, state, integrals, target)
+        self.solves.append(linear)
+        self.scale = max(self.scale, abs(energy))
+        return _Stage(linear.eta, energy, linear)
+
+    def row(self, t, theta: np.ndarray, stage: _Stage) -> Row:
+        """Record a stored time; the linear statistics are those since the row before."""
+        defect, speed = self.defect(theta, stage.eta)
+        solves, self.solves = self.solves, []
+        return Row(
+            t=float(t),
+            theta=theta.copy(),
+            energy=stage.energy,
+            dissipation=stage.linear.rate,
+            defect=defect,
+            relative_defect=defect / speed if speed > 0 else 0.0 if defect == 0 else np.inf,
+            residual=max(solve.residual for solve in solves),
+            iterations=sum(solve.iterations for solve in solves),
+            converged=all(solve.converged for solve in solves),
+        )
+
+    def defect(self, theta: np.ndarray, eta: np.ndarray) -> tuple[float, float]:
+        """sqrt(mean |u - w|^2) and sqrt(mean |w|^2) on samples that the flow does not use."""
+        program, fresh = self.program, self.fresh
+        theta = theta.astype(program.dtype)
+        state = program.push(theta, fresh, order=self.full_order)
+        w = program.velocity(state, fresh, program.integrals(state, fresh)).astype(np.float64)
+        gap = program.jvp(theta, fresh, eta.astype(program.dtype)) - w
+        weights = fresh.weights.astype(np.float64)
+        return tuple(float(np.sqrt(np.einsum("i,i,i->", weights, u, u))) for u in (gap, w))
+
+    def check_energy(self, before: float, after: float) -> None:
+        """Stop when a step has raised the energy of its samples."""
+        allowed = (_ENERGY_RISE + 1 / self.samples.count) * self.scale
+        if not self.options.energy_check or after <= before + allowed:
+            return
+        raise FlowError(
+            f"energy {before:.6g} before the step and {after:.6g} after",
+            f"a rise of at most {allowed:.3g}",
+            "Use a smaller dt, more samples or a larger shift, or energy_check=False to go on.",
+            step=self.step,
+            time=self.time,
+        )
+
+    def diagnosis(self, theta, state, integrals, target: dict) -> FlowError:
+        """Find the first number that is not finite, from the parameters to the direction."""
+        program, samples = self.program, self.samples
+        where = {"step": self.step, "time": self.time}
+        if not np.all(np.isfinite(theta)):
+            return FlowError("parameters not finite", "finite numbers", _SMALLER, **where)
+        vectors = {
+            "position x": getattr(state, "x", None),
+            "score": getattr(state, "score", None),
+            "target velocity w": target.get("field"),
+        }
+        logs = getattr(state, "log_density", None)
+        found = {name: program.unpack(v, samples) for name, v in vectors.items() if v is not None}
+        if logs is not None:
+            found["log density"] = program.unpack_scalar(logs, samples)[:, None]
+        for name in ("position x", "log density", "score", "target velocity w"):
+            finite = np.isfinite(found.get(name, np.zeros((1, 1)))).all(axis=1)
+            if not finite.all():
+                bad = int(np.argmin(finite))
+                given = f"{name} = {found[name][bad]}"
+                return FlowError(given, "finite numbers", _SMALLER, sample=bad, **where)
+        for integral, value in zip(program.form.integrals, integrals, strict=True):
+            if not np.isfinite(value):
+                fix = "Check that the term is finite wherever samples can go. " + _SMALLER
+                given = f"value {value}"
+                return FlowError(given, "a finite energy", fix, term=integral.label, **where)
+        what = "gradient of the energy" if "right" in target else "direction eta"
+        fine = "right" not in target or np.all(np.isfinite(target["right"]))
+        what = "direction eta of the linear solve" if fine else what
+        return FlowError(f"{what} not finite", "finite numbers", _SMALLER, **where)
+
+
+class _Bar:
+    """A tqdm bar over the steps, or nothing; tqdm is imported only where it is shown."""
+
+    def __init__(self, shown: bool, steps: int):
+        self.bar = None
+        if shown:
+            from tqdm.auto import tqdm
+
+            self.bar = tqdm(total=steps, unit="step", desc="flow")
+
+    def __enter__(self) -> _Bar:
+        return self
+
+    def __exit__(self, *_) -> None:
+        if self.bar is not None:
+            self.bar.close()
+
+    def update(self, t: float, stage: _Stage) -> None:
+        """Advance by a step."""
+        if self.bar is not None:
+            fields = {"t": f"{t:.4g}", "energy": f"{stage.energy:.6g}"}
+            self.bar.set_postfix(fields | {"residual": f"{stage.linear.residual:.1e}"})
+            self.bar.update()

@@ -1,0 +1,149 @@
+"""A NumPy stand-in for a compiled program: x = A z + b with a quadratic potential and entropy.
+
+E = int (x - m)^T K (x - m)/2 rho dx + eps int rho log rho dx, theta = (A row by row, b).  Fields are
+packed in tiles of 8 samples with garbage in the padding, so that a solver that looks past the
+weights is found out.
+"""
+
+from types import SimpleNamespace
+
+import numpy as np
+import sympy as sp
+
+import pwgf_sym.declare.energies as energies
+import pwgf_sym.declare.symbols as symbols
+from pwgf_sym.declare.maps import Affine
+from pwgf_sym.declare.problem import GradientFlow
+
+LANES = 8
+GARBAGE = 7.0
+
+
+def quadratic_problem(initial, stiffness, center, entropy):
+    """The problem that :class:`AffineProgram` solves, in symbols."""
+    x = symbols.coordinates(initial.dim)
+    rho = symbols.Density(x)
+    offset = sp.Matrix(x) - sp.Matrix(np.asarray(center, float))
+    potential = (offset.T * sp.Matrix(np.asarray(stiffness, float)) * offset)[0] / 2
+    eps = sp.Symbol("eps", positive=True)
+    energy = energies.integral(potential * rho + eps * rho * sp.log(rho), x)
+    return GradientFlow(energy, rho, initial, parameters={eps: entropy}), Affine(initial.dim)
+
+
+class AffineProgram:
+    """The Program interface for the affine map; see the module's docstring."""
+
+    def __init__(self, problem, map, stiffness, center, dtype="float64"):
+        self.problem, self.map, self.dtype = problem, map, np.dtype(dtype)
+        self.dim = map.dim
+        self.size = self.dim**2 + self.dim
+        self.stiffness, self.center = np.asarray(stiffness), np.asarray(center)
+        (self.entropy,) = problem.parameters.values()
+        self.form = SimpleNamespace(
+            velocity_order=2,
+            energy_order=1,
+            integrals=(SimpleNamespace(label="potential"), SimpleNamespace(label="entropy")),
+        )
+        self.calls = {"push": 0, "jvp": 0, "metric": 0}
+
+    # Packing.
+
+    def samples(self, points):
+        points = np.asarray(points, float)
+        law = self.problem.initial
+        count = len(points)
+        samples = SimpleNamespace(count=count, points=points)
+        samples.weights = self._pack(np.full(points.shape, 1 / count), 0.0)
+        samples.log_density, samples.score = law.log_density(points), law.score(points)
+        return samples
+
+    def _pack(self, field, padding=GARBAGE):
+        field = np.asarray(field, float)
+        tiles = -(-len(field) // LANES)
+        full = np.full((tiles * LANES, self.dim), padding)
+        full[: len(field)] = field
+        return full.reshape(tiles, LANES, self.dim).swapaxes(1, 2).ravel().astype(self.dtype)
+
+    def unpack(self, field, samples):
+        full = np.asarray(field).reshape(-1, self.dim, LANES).swapaxes(1, 2)
+        return full.reshape(-1, self.dim)[: samples.count]
+
+    def unpack_scalar(self, values, samples):
+        return np.asarray(values)[: samples.count]
+
+    # Kernels.
+
+    def _parts(self, theta):
+        theta = np.asarray(theta, float)
+        d = self.dim
+        return theta[: d * d].reshape(d, d), theta[d * d :]
+
+    def push(self, theta, samples, order=0):
+        self.calls["push"] += 1
+        matrix, shift = self._parts(theta)
+        state = SimpleNamespace(x=self._pack(samples.points @ matrix.T + shift))
+        if order >= 1:
+            values = samples.log_density - np.linalg.slogdet(matrix)[1]
+            padded = np.full(len(state.x) // self.dim, GARBAGE)
+            padded[: samples.count] = values
+            state.log_density = padded.astype(self.dtype)
+        if order == 2:
+            state.score = self._pack(np.linalg.solve(matrix.T, samples.score.T).T)
+        return state
+
+    def integrals(self, state, samples):
+        offset = self.unpack(state.x, samples) - self.center
+        potential = np.einsum("ni,ij,nj->n", offset, self.stiffness, offset) / 2
+        logs = self.unpack_scalar(state.log_density, samples)
+        return np.array([np.mean(potential), np.mean(logs)], float)
+
+    def energy(self, integrals):
+        return float(integrals[0] + self.entropy * integrals[1])
+
+    def velocity(self, state, samples, integrals):
+        offset = self.unpack(state.x, samples) - self.center
+        score = self.unpack(state.score, samples)
+        return self._pack(-offset @ self.stiffness - self.entropy * score)
+
+    def gradient(self, theta, samples, integrals, state):
+        matrix, _ = self._parts(theta)
+        force = (self.unpack(state.x, samples) - self.center) @ self.stiffness
+        by_matrix = force.T @ samples.points / samples.count
+        by_matrix -= self.entropy * np.linalg.inv(matrix).T
+        return np.concatenate([by_matrix.ravel(), force.mean(axis=0)]).astype(self.dtype)
+
+    def jvp(self, theta, samples, eta):
+        self.calls["jvp"] += 1
+        matrix, shift = self._parts(eta)
+        return self._pack(samples.points @ matrix.T + shift)
+
+    def vjp(self, theta, samples, field):
+        field = self.unpack(field, samples).astype(float)
+        parts = [(field.T @ samples.points).ravel(), field.sum(axis=0)]
+        return np.concatenate(parts).astype(self.dtype)
+
+    def metric(self, theta, samples, eta):
+        self.calls["metric"] += 1
+        return self.vjp(theta, samples, self.jvp(theta, samples, eta)) / samples.count
+
+    def jacobian(self, theta, samples):
+        return np.stack([self.jvp(theta, samples, unit) for unit in np.eye(self.size)])
+
+    def invert(self, theta, points):
+        matrix, shift = self._parts(theta)
+        z = np.linalg.solve(matrix, (np.asarray(points) - shift).T).T
+        return z, np.full(len(z), np.linalg.slogdet(matrix)[1])
+
+
+def exact_moments(t, mean, cov, stiffness, center, entropy):
+    """Mean and covariance at time t of the flow from N(mean, cov), for an invertible K.
+
+    mean' = -K (mean - m), cov' = -K cov - cov K + 2 eps I, so cov(t) - eps K^-1 decays as exp(-K t)
+    from both sides.
+    """
+    from scipy.linalg import expm
+
+    decay = expm(-t * np.asarray(stiffness))
+    limit = entropy * np.linalg.inv(stiffness)
+    center = np.asarray(center)
+    return center + decay @ (np.asarray(mean) - center), limit + decay @ (cov - limit) @ decay.T
