@@ -1,22 +1,30 @@
 """A NumPy stand-in for a compiled program: x = A z + b with a quadratic potential and entropy.
 
-E = int (x - m)^T K (x - m)/2 rho dx + eps int rho log rho dx, theta = (A row by row, b).  Fields are
-packed in tiles of 8 samples with garbage in the padding, so that a solver that looks past the
-weights is found out.
+E = int (x - m)^T K (x - m)/2 rho dx + eps int rho log rho dx, theta = (A row by row, b).
+Fields are packed in tiles of 8 samples with garbage in the padding, so that a solver that looks
+past the weights is found out.
 """
 
-from types import SimpleNamespace
+import sys
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import sympy as sp
 
-import pwgf_sym.declare.energies as energies
-import pwgf_sym.declare.symbols as symbols
+from pwgf_sym.declare import energies, symbols
+from pwgf_sym.declare.laws import Gaussian
 from pwgf_sym.declare.maps import Affine
 from pwgf_sym.declare.problem import GradientFlow
+from pwgf_sym.solve.flow import solve
 
 LANES = 8
 GARBAGE = 7.0
+
+# One problem for all tests: K, m, eps, and the initial Gaussian.
+STIFFNESS = np.array([[1.0, 0.4], [0.4, 2.0]])
+CENTER = np.array([0.5, -1.0])
+ENTROPY = 0.7
+MEAN, COV = np.array([1.0, 2.0]), np.array([[0.5, 0.2], [0.2, 1.5]])
 
 
 def quadratic_problem(initial, stiffness, center, entropy):
@@ -147,3 +155,36 @@ def exact_moments(t, mean, cov, stiffness, center, entropy):
     limit = entropy * np.linalg.inv(stiffness)
     center = np.asarray(center)
     return center + decay @ (np.asarray(mean) - center), limit + decay @ (cov - limit) @ decay.T
+
+
+def fake_compiler(monkeypatch):
+    """Put the stand-in where ``solve`` looks for the compiler; gives the programs it builds."""
+    built = []
+
+    def compile_program(problem, map, *, target, dtype):
+        assert target == "cpu"
+        built.append(AffineProgram(problem, map, STIFFNESS, CENTER, dtype))
+        return built[-1]
+
+    module = ModuleType("pwgf_sym.compile.program")
+    module.compile_program = compile_program
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    return built
+
+
+def problem():
+    """Problem and map of all tests."""
+    return quadratic_problem(Gaussian(MEAN, COV), STIFFNESS, CENTER, ENTROPY)
+
+
+def run(t_span=(0.0, 0.5), **options):
+    """Solve it, with few samples and steps unless asked otherwise."""
+    options = {"samples": 128, "dt": 0.05} | options
+    return solve(*problem(), t_span, **options)
+
+
+def moments(solution, t=None):
+    """Mean and covariance of the push-forward of the initial law, exact for an affine map."""
+    theta = solution.theta[solution._index(t)]
+    matrix, shift = theta[:4].reshape(2, 2), theta[4:]
+    return matrix @ MEAN + shift, matrix @ COV @ matrix.T

@@ -2,6 +2,7 @@
 
 import numpy as np
 import sympy as sp
+from flow_reference import erf
 
 from pwgf_sym.lower import ir
 from pwgf_sym.lower.ir import placeholder
@@ -25,7 +26,8 @@ def _value(tensor, operands, values, count):
     if tensor.kind == "add":
         return sum(_aligned(t, v, tensor) for t, v in zip(tensor.operands, operands, strict=True))
     if tensor.kind == "elementwise":
-        f = sp.lambdify([placeholder(k) for k in range(len(operands))], tensor.data[0], "numpy")
+        symbols = [placeholder(k) for k in range(len(operands))]
+        f = sp.lambdify(symbols, tensor.data[0], [{"erf": erf}, "scipy", "numpy"])
         return f(*[_aligned(t, v, tensor) for t, v in zip(tensor.operands, operands, strict=True)])
     if tensor.kind == "inverse":
         return np.linalg.inv(operands[0])

@@ -298,7 +298,7 @@ def _check_part(part: sp.Expr, term: EnergyIntegral, rho: Density) -> None:
         )
 
     functions = part.atoms(AppliedUndef, EnergyIntegral, sp.Derivative, sp.Subs)
-    for function in sorted(functions, key=str):
+    for function in sorted(functions, key=lambda f: (isinstance(f, Density), str(f))):
         if isinstance(function, EnergyIntegral):
             refuse("a nested integral", "integral(f, x, y)", "Write one double integral.")
         if isinstance(function, (sp.Derivative, sp.Subs)):
@@ -335,33 +335,29 @@ def pair_kernel(term: EnergyIntegral, rho: Density) -> sp.Expr:
     EnergyError
         Naming the summand that is not bilinear in rho(x) and rho(y).
     """
-    both = [rho.func(*copy) for copy in term.copies]
-    kernels = []
+    marks = {rho.func(*copy): sp.Dummy(positive=True) for copy in term.copies}
+    wanted = sp.Mul(*marks.values())
+    found: dict[sp.Expr, list[tuple[sp.Expr, sp.Expr]]] = {wanted: []}
     for part in sp.Add.make_args(term.integrand):
-        kernel = _bilinear_factor(part, both)
-        if kernel is None:
-            accepted = f"double integrals of W*{both[0]}*{both[1]}"
-            fix = f"Give each summand both factors, or write {_SINGLE}."
-            raise EnergyError("energy", f"{short_text(part)} in {short_text(term)}", accepted, fix)
-        kernels.append(kernel)
-    return sp.Add(*kernels)
+        for densities, factor in _in_densities(part, marks):
+            found.setdefault(densities, []).append((factor, part))
+    for densities, summands in found.items():
+        # Other factors than rho(x)*rho(y) may only stand in summands that cancel.
+        if densities != wanted and sp.Add(*(factor for factor, _ in summands)) != 0:
+            product = "*".join(map(str, marks))
+            given = f"{short_text(summands[0][1])} in {short_text(term)}"
+            fix = "Give each summand both factors, or write integral(f, x) for one of one copy."
+            raise EnergyError("energy", given, f"double integrals of W*{product}", fix)
+    return sp.Add(*(factor for factor, _ in found[wanted]))
 
 
-_SINGLE = "integral(f, x) for a term of one copy"
-
-
-def _bilinear_factor(part: sp.Expr, both: list[Density]) -> sp.Expr | None:
-    """W of the summand W*rho(x)*rho(y); None if it is not of that form."""
-    marks = {density: sp.Dummy(positive=True) for density in both}
-    r, q = marks.values()
-    kernel, rest = part.xreplace(marks).as_independent(r, q, as_Add=False)
-    factors = []
-    for piece in sp.Add.make_args(rest if rest == r * q else sp.expand(rest)):
-        factor, densities = piece.as_independent(r, q, as_Add=False)
-        if densities != r * q:
-            return None
-        factors.append(factor)
-    return kernel * sp.Add(*factors)
+def _in_densities(part: sp.Expr, marks: dict[Density, sp.Dummy]):
+    """Pairs (g, c) with part = sum of c*g, where c holds no density and g nothing else."""
+    both = tuple(marks.values())
+    factor, rest = part.xreplace(marks).as_independent(*both, as_Add=False)
+    for piece in sp.Add.make_args(rest if rest.is_Symbol else sp.expand(rest)):
+        inner, densities = piece.as_independent(*both, as_Add=False)
+        yield densities, factor * inner
 
 
 def short_text(expr, width: int = 80) -> str:

@@ -13,6 +13,8 @@ rebuilt as they were, unevaluated, so the result equals what was stored.
 
 from __future__ import annotations
 
+import reprlib
+
 import sympy as sp
 from sympy.core.function import UndefinedFunction
 from sympy.functions.elementary.piecewise import ExprCondPair
@@ -157,6 +159,8 @@ def _read_integer(digits: str) -> sp.Integer:
 
 
 def _read_rational(numerator: str, denominator: str) -> sp.Rational:
+    if _int(denominator) < 1:
+        raise ValueError("malformed number")
     return sp.Rational(_int(numerator), _int(denominator))
 
 
@@ -164,7 +168,7 @@ def _read_float(sign: int, mantissa: str, exponent: int, bits: int) -> sp.Float:
     if sign not in (0, 1) or not (type(exponent) is type(bits) is int) or bits < 1:
         raise ValueError("malformed number")
     man = _int(mantissa)
-    return sp.Float._new((sign, man, exponent, man.bit_length()), bits)
+    return sp.Float._new((sign, man, exponent, man.bit_length()), bits, zero=False)
 
 
 def _int(digits: str) -> int:
@@ -197,4 +201,6 @@ _READERS = {
 
 
 def _malformed(tree) -> StoredSolutionError:
-    return StoredSolutionError("stored formula", repr(tree)[:80], "a tree written by to_tree")
+    return StoredSolutionError(
+        "stored formula", reprlib.repr(tree)[:80], "a tree written by to_tree"
+    )

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import sympy as sp
 from sympy.core.function import AppliedUndef
 
-__all__ = ["RHO", "Gradient", "in_log_density", "times_density"]
+__all__ = ["RHO", "Gradient", "in_log_density", "negated", "times_density"]
 
 RHO = sp.Dummy("rho", positive=True)
 
@@ -55,8 +55,8 @@ class Gradient:
             return _linear(self._of_factor(node.args, i) for i in range(len(node.args)))
         if node.is_Pow and not self._partials(node.exp):
             slopes = self._partials(node.base)
-            outer = node.exp * node.base ** (node.exp - 1) if slopes else None
-            return {s: _times(outer, slope) for s, slope in slopes.items()}
+            rest = node.base ** (node.exp - 1) if slopes else None
+            return {s: sp.Mul(node.exp, slope, rest) for s, slope in slopes.items()}
         if len(node.args) == 1 and _has_derivative(node):
             slopes = self._partials(node.args[0])
             outer = node.fdiff(1) if slopes else None
@@ -98,6 +98,19 @@ def _linear(summands) -> dict[sp.Symbol, sp.Expr]:
 def _times(a: sp.Expr, b: sp.Expr) -> sp.Expr:
     # Products with one are most of the derivatives of a polynomial, and SymPy's are slow.
     return b if a is sp.S.One else a if b is sp.S.One else a * b
+
+
+def negated(expr: sp.Expr) -> sp.Expr:
+    """-expr with the sign in a factor that reads better so: (x - y)*e for -(y - x)*e."""
+    return sp.Add(*(_negated_product(p) for p in sp.Add.make_args(expr)))
+
+
+def _negated_product(product: sp.Expr) -> sp.Expr:
+    coefficient, factors = product.as_coeff_mul()
+    for i, factor in enumerate(factors):
+        if coefficient.is_positive and factor.is_Add and factor.could_extract_minus_sign():
+            return sp.Mul(coefficient, *factors[:i], -factor, *factors[i + 1 :])
+    return -product
 
 
 def times_density(expr: sp.Expr, power: int) -> sp.Expr:

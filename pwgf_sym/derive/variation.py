@@ -19,7 +19,7 @@ import sympy as sp
 
 from ..declare.energies import EnergyIntegral, check_energy, ordered_integrals, pair_kernel
 from ..declare.symbols import Density, copy_of
-from .calculus import RHO, Gradient, times_density
+from .calculus import RHO, Gradient, negated, times_density
 
 __all__ = [
     "Term",
@@ -121,7 +121,7 @@ def _term(integral: EnergyIntegral, weight, rho: Density, y, gradient: Gradient)
         variation = times_density(by_density, 0)
     *slopes, change = gradient(variation)
     change = times_density(change, 1)
-    drift = tuple(-slope for slope in slopes)
+    drift = tuple(negated(slope) for slope in slopes)
     return Term(integral, pair, formula, variation, tuple(slopes), drift, change, weight)
 
 
@@ -220,10 +220,10 @@ def _along_gradient(parts: Terms, rho: Density, sign: sp.Integer, power: int) ->
     components = [[] for _ in parts.coordinates]
     for term in parts.terms:
         change = times_density(sign * term.change, power - 1).xreplace({RHO: rho})
-        slopes = term.slopes if sign == 1 else term.drift
+        slopes = term.drift if sign == -1 and not term.pair else term.slopes
         for component, slope, symbol in zip(components, slopes, rho.coordinates, strict=True):
             if term.pair:
-                along = rho**power * _over_partners(slope, parts, rho)
+                along = sign * rho**power * _over_partners(slope, parts, rho)
             else:
                 local = times_density(slope, power) if power or slope.has(RHO) else slope
                 pushed = [part * rho.diff(symbol) for part in sp.Add.make_args(change)]

@@ -419,18 +419,18 @@ class _SweepEmitter:
             if carry.after.per_sample:
                 self.k.copy(self.write, target, slots[carry.after], carry.after.axes)
             else:
-                self._emit_invariant_carry(target, carry.after, slots)
+                self._emit_entries(target, carry.after, slots)
         for name, row in self.sweep.rows.items():
-            if slots.get(row) is None or slots[row].array != "rows":
-                raise NotImplementedError(f"rows of {name} that are not computed here")
+            if slots[row].array != "rows":  # the cotangent itself, handed through
+                self._emit_entries(self._row_slot(name, row), row, slots)
 
     def _node_slot_for(self, name: str) -> Slot:
         if self.sweep.direction:
             return self.k.carry_slot(self.sweep, name, f"{self.turn} + 1")
         return self._seed_slot(name)
 
-    def _emit_invariant_carry(self, target: Slot, tensor: Tensor, slots) -> None:
-        """A carry that is the same for every sample, spread over the lanes."""
+    def _emit_entries(self, target: Slot, tensor: Tensor, slots) -> None:
+        """Copy a tensor entry by entry; one that no sample changes is spread over the lanes."""
         lanes = self.k.tiling.samples
         loops = list(tensor.axes)
         blocks = [self.write.block(f"for {a.name} in range({a.size})") for a in loops]
@@ -441,9 +441,10 @@ class _SweepEmitter:
             value = f"unit(theta, {loops[0].name} - {loops[1].name}, 1)"
         else:
             slot = slots[tensor]
-            value = f"load({slot.array}, {slot.index(tensor.axes, at)}, 0, 1, 1)"
-        index = target.index(tensor.axes, at)
-        self.write(f"store({target.array}, {index}, 0, spread({value}, {lanes}))")
+            value = f"load({slot.array}, {slot.index(tensor.axes, at)}, 0, 1, {slot.lanes})"
+        if not tensor.per_sample:
+            value = f"spread({value}, {lanes})"
+        self.write(f"store({target.array}, {target.index(tensor.axes, at)}, 0, {value})")
         for block in reversed(blocks):
             block.__exit__(None, None, None)
 

@@ -130,9 +130,12 @@ def _pulled_product(tensor: Tensor, k: int, cotangent: Tensor, extra, lift: bool
     factors += [
         (other, labels[j]) for j, other in enumerate(tensor.operands) if j != k
     ]
+    taken = {a for ls in labels for a in ls} | set(extra + tensor.axes)
     for position, axis in enumerate(own):  # a repeated label reads a diagonal
         if axis in own[:position]:
-            own[position] = _fresh(axis)
+            while own[position] in taken:
+                own[position] = _fresh(own[position])
+            taken.add(own[position])
             factors.append((ir.delta(axis, own[position]), (axis, own[position])))
     result = product(coefficient, factors, extra + tuple(own), _sums(factors, operand, lift))
     if tuple(own) == operand.axes:
@@ -150,10 +153,12 @@ def _rename(tensor: Tensor, axes: tuple[Axis, ...]) -> Tensor:
         return product(1, [(tensor, axes)], axes)
     coefficient, labels, sum_samples = tensor.data
     summed = {a for ls in labels for a in ls} - set(tensor.axes)
+    taken = {*axes, *summed}
     for axis in sorted(summed, key=lambda a: a.name):  # keep summed labels apart from new names
         free = axis
-        while free in axes or (free != axis and free in summed):
+        while axis in axes and free in taken:
             free = _fresh(free)
+        taken.add(free)
         rename[axis] = free
     new = [tuple(rename[a] for a in ls) for ls in labels]
     return product(coefficient, zip(tensor.operands, new, strict=True), axes, sum_samples)

@@ -166,7 +166,8 @@ def product(
             factors.append((tensor.operands[0], tuple(labels)))
         else:
             factors.append((tensor, tuple(labels)))
-    factors = _eliminate_deltas(factors, axes)
+    factors, ones = _eliminate_deltas(factors, axes)
+    coefficient *= ones
     if not factors:
         base = constant(coefficient)
         return base if not axes else _product(sp.Integer(1), [(base, ())], axes, False)
@@ -189,18 +190,23 @@ def _is_plain(tensor: Tensor) -> bool:
     return labels == tensor.axes == tensor.operands[0].axes and not tensor.data[2]
 
 
-def _eliminate_deltas(factors: list[Labelled], axes: tuple[Axis, ...]) -> list[Labelled]:
-    """Rename one index of every delta into the other where the result does not need both."""
-    k = 0
+def _eliminate_deltas(
+    factors: list[Labelled], axes: tuple[Axis, ...]
+) -> tuple[list[Labelled], int]:
+    """Rename one index of every delta into the other where the result does not need both.
+
+    The second result is the number of ones on diagonals that were summed.
+    """
+    k, ones = 0, 1
     while k < len(factors):
         tensor, labels = factors[k]
+        others = {a for j, (_, ls) in enumerate(factors) if j != k for a in ls}
         if tensor.kind == "delta" and labels[0] == labels[1]:  # its diagonal: all ones
+            ones *= 1 if labels[0] in others or labels[0] in axes else labels[0].size
             del factors[k]
             continue
-        gone = [a for a in labels if a not in axes]
-        others = [a for j, (_, ls) in enumerate(factors) if j != k for a in ls]
         removable = tensor.kind == "delta" and labels[0] != labels[1]
-        gone = [a for a in gone if a in others] if removable else []
+        gone = [a for a in labels if a not in axes and a in others] if removable else []
         if not gone:
             k += 1
             continue
@@ -210,7 +216,7 @@ def _eliminate_deltas(factors: list[Labelled], axes: tuple[Axis, ...]) -> list[L
             (t, tuple(rename.get(a, a) for a in ls)) for j, (t, ls) in enumerate(factors) if j != k
         ]
         k = 0
-    return factors
+    return factors, ones
 
 
 def einsum(subscripts: str, *operands: Tensor) -> Tensor:

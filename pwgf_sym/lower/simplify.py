@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import opt_einsum
@@ -49,6 +50,8 @@ def share_functions(outputs: Sequence[Tensor]) -> list[Tensor]:
 
 def is_function(expression: sp.Expr) -> bool:
     """Whether an expression's outermost operation is worth keeping: a function or a real power."""
+    if not expression.free_symbols:  # a number such as 1/sqrt(pi)
+        return False
     if isinstance(expression, sp.Pow):
         return not expression.exp.is_Integer or expression.exp < 0
     return isinstance(expression, sp.Function)
@@ -90,6 +93,10 @@ def flatten_products(outputs: Sequence[Tensor]) -> list[Tensor]:
                 factors += _inlined(operand, own, tensor, factors, labels)
             else:
                 factors.append((operand, own))
+        # A sum over an axis along which an inlined factor was a broadcast repeats every term.
+        summed = {a for ls in labels for a in ls} - set(tensor.axes)
+        lost = summed - {a for _, ls in factors for a in ls}
+        coefficient *= math.prod(axis.size for axis in lost)
         return product(coefficient, factors, tensor.axes, sum_samples)
 
     # A tensor's number of uses is that of the tensor it was rebuilt from.
@@ -146,9 +153,7 @@ def _reduced_first(factors, axes):
     varying = [f for f in factors if f[0].per_sample]
     fixed = [f for f in factors if not f[0].per_sample]
     needed = set(axes) | {a for _, ls in fixed for a in ls}
-    kept: list[ir.Axis] = []
-    for _, ls in varying:
-        kept += [a for a in ls if a in needed and a not in kept]
+    kept = list(dict.fromkeys(a for _, ls in varying for a in ls if a in needed))
     while len(varying) > 2:
         varying = _contract_pair(varying, tuple(kept))
     return [(product(1, varying, kept, sum_samples=True), tuple(kept)), *fixed]
@@ -168,8 +173,9 @@ def _contract_pair(factors, axes):
     sample = opt_einsum.get_symbol(0)
     terms = [(sample if t.per_sample else "") + "".join(symbol[a] for a in ls) for t, ls in factors]
     sizes = {sample: SAMPLES, **{s: a.size for a, s in symbol.items()}}
+    carried = {a for _, ls in factors for a in ls}  # other axes of the result are broadcasts
     output = (sample if any(t.per_sample for t, _ in factors) else "") + "".join(
-        symbol[a] for a in axes
+        symbol[a] for a in axes if a in carried
     )
     shapes = [tuple(sizes[s] for s in term) for term in terms]
     path, _ = opt_einsum.contract_path(

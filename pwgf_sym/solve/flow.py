@@ -45,7 +45,7 @@ def solve(
     save_at=None,
     tolerance: float | None = None,
     max_iterations: int = 500,
-    shift: float = 0.0,
+    shift: float = 1e-5,
     cutoff: float | None = None,
     theta0: np.ndarray | None = None,
     fresh_samples: int | None = None,

@@ -14,7 +14,7 @@ and the stopping rules of iterative methods can both be too optimistic (SciPy's 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,6 +29,8 @@ __all__ = ["LinearSolution", "solve_metric"]
 _MARGIN = 0.8
 # MINRES returns no residual while it runs; it is computed afresh after so many iterations.
 _MINRES_CHECK = 10
+# A residual that falls by less than this factor between two checks has stopped falling.
+_STAGNATION = 1 - 1e-6
 # Round-off of a mean of products, in units of the dtype's eps.
 _ROUND_OFF = 8.0
 
@@ -90,7 +92,8 @@ def solve_metric(
         "lsmr": in the velocity form on J itself, which is never squared nor formed.  In the energy
         form on the symmetric operator G + mu I: the least-squares solution of least norm, hence
         G^+ b also where b is not in the range of G, at the price of squaring the condition number.
-        "cg", "minres": SciPy's, on the operator G + mu I.
+        "cg", "minres": SciPy's, on the operator G + mu I.  Where b may leave the range of G, as in
+        the energy form on samples, both need a shift.
         "dense": G is formed; eigenvalues below ``cutoff`` times the largest are dropped.
     options : LinearOptions, optional
         Tolerance, iteration limit, shift, cutoff.
@@ -197,55 +200,56 @@ def _solve_lsmr(system: _System, options: LinearOptions) -> LinearSolution:
 def _solve_cg(system: _System, options: LinearOptions) -> LinearSolution:
     from scipy.sparse.linalg import cg
 
-    counter = _Counter()
+    watch = _Watch(system, 0.0, every=0)
     eta, _ = cg(
         system.operator(),
         system.right,
         rtol=_MARGIN * options.tolerance,
         atol=0.0,
         maxiter=options.max_iterations,
-        callback=counter,
+        callback=watch,
     )
-    return system.solution(eta, counter.count, options)
+    return system.solution(eta, watch.count, options)
 
 
 def _solve_minres(system: _System, options: LinearOptions) -> LinearSolution:
     from scipy.sparse.linalg import minres
 
-    aim = options.tolerance * system.right_norm
-    counter = _Counter(lambda eta: norm(system.gap(eta)) <= aim, _MINRES_CHECK)
-    try:
-        # rtol=0 leaves only SciPy's tests at machine precision; the counter stops on ours.
-        eta, _ = minres(
-            system.operator(),
-            system.right,
-            rtol=0.0,
-            maxiter=options.max_iterations,
-            callback=counter,
-        )
-    except _Enough as reached:
-        eta = reached.eta
-    return system.solution(eta, counter.count, options)
+    watch = _Watch(system, options.tolerance * system.right_norm, every=_MINRES_CHECK)
+    # rtol=0 leaves only SciPy's tests at machine precision; the watch stops on ours.
+    limits = {"rtol": 0.0, "maxiter": options.max_iterations}
+    with suppress(_Enough):
+        eta, _ = minres(system.operator(), system.right, callback=watch, **limits)
+        watch.check(eta)
+    return system.solution(watch.best, watch.count, options)
 
 
 class _Enough(Exception):
-    """Leaves SciPy's loop with the iterate that meets the tolerance."""
-
-    def __init__(self, eta: np.ndarray):
-        super().__init__()
-        self.eta = eta
+    """Leaves SciPy's loop."""
 
 
-class _Counter:
-    """Callback that counts iterations and raises :class:`_Enough` once a test holds."""
+class _Watch:
+    """Callback that counts iterations and, every few of them, computes the residual afresh.
 
-    def __init__(self, test: Callable[[np.ndarray], bool] | None = None, every: int = 1):
-        self.count, self.test, self.every = 0, test, every
+    It raises :class:`_Enough` when the residual is small enough, or has stopped falling.
+    """
+
+    def __init__(self, system: _System, aim: float, every: int):
+        self.system, self.aim, self.every = system, aim, every
+        self.count, self.lowest, self.best = 0, np.inf, np.zeros_like(system.right)
 
     def __call__(self, eta: np.ndarray) -> None:
         self.count += 1
-        if self.test is not None and self.count % self.every == 0 and self.test(eta):
-            raise _Enough(eta)
+        if self.every and self.count % self.every == 0:
+            self.check(eta)
+
+    def check(self, eta: np.ndarray) -> None:
+        """Keep the best iterate; raise when it is good enough or no better than before."""
+        before, gap = self.lowest, norm(self.system.gap(eta))
+        if gap < before:
+            self.lowest, self.best = gap, eta.copy()
+        if gap <= self.aim or not gap < _STAGNATION * before:
+            raise _Enough
 
 
 def _solve_dense(system: _System, options: LinearOptions) -> LinearSolution:

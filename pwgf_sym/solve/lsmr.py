@@ -23,9 +23,10 @@ def lsmr(
     """Minimize |A x - target|_w^2 + damp^2 |x|^2 from x = 0 by LSMR.
 
     D. C.-L. Fong and M. A. Saunders, SIAM J. Sci. Comput. 33 (2011) 2950-2971.  The iterates are
-    those of ``scipy.sparse.linalg.lsmr``; the stopping rule is not.  SciPy's compares the
-    gradient |A^T r - damp^2 x| with |A| |r|, which says little about x where the target is nearly orthogonal to the range, as it is near equilibrium.  Here it is compared with
-    its value at x = 0, so that the tolerance is that of the residual of the normal equation.
+    those of ``scipy.sparse.linalg.lsmr``; the stopping rule is not.  SciPy's compares the gradient
+    g = A^T r - damp^2 x with |A| |r|, which says little about x where the target is nearly
+    orthogonal to the range, as it is near equilibrium.  Here g is compared with its value at x = 0,
+    so that the tolerance is that of the residual of the normal equation.
 
     Parameters
     ----------

@@ -1,0 +1,236 @@
+"""Figures of a solution: the density at a few times, the energy, dissipation and defect.
+
+matplotlib is imported inside the functions, so that importing this module costs nothing.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..errors import OptionError, PwgfError
+
+__all__ = ["plot"]
+
+# Colours that remain distinct under the common colour blindnesses: M. Okabe and K. Ito, "Color
+# Universal Design", 2008.
+_BLUE, _VERMILLION, _GREY = "#0072B2", "#D55E00", "#666666"
+_PANELS = 4
+_STYLE = {
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": _GREY,
+    "axes.grid": True,
+    "grid.color": "#E6E6E6",
+    "grid.linewidth": 0.6,
+    "axes.axisbelow": True,
+    "axes.titlesize": "medium",
+    "legend.frameon": False,
+    "xtick.color": _GREY,
+    "ytick.color": _GREY,
+    "xtick.labelcolor": "black",
+    "ytick.labelcolor": "black",
+}
+# Part of the samples that the shown window may leave out on each side.
+_TAIL = 2e-3
+# Windows longer than this are not drawn to scale.
+_LONG = 3.0
+
+
+def plot(solution, path=None, *, times=None, samples: int = 4000, seed: int = 0, density=None):
+    """Draw a solution.
+
+    In one dimension the densities at a few times share one panel.  In two dimensions each time has
+    its panel with the density, or with samples where the map cannot be inverted.  In more
+    dimensions the panels show samples in the first two coordinates.  Below are the energy, and the
+    dissipation with the defect.
+
+    Parameters
+    ----------
+    solution : Solution
+        What to draw.
+    path : str or Path, optional
+        File to write; the figure is then closed.
+    times : sequence of float, optional
+        Up to four stored times; by default four that are evenly spread over the stored rows.
+    samples : int
+        Number of samples that windows, histograms and points are taken from.
+    seed : int
+        Seed of these samples.
+    density : bool, optional
+        Whether to evaluate the density (True) or to draw samples (False); by default the density in
+        one and two dimensions where it can be had.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Show it with ``matplotlib.pyplot.show()``.
+
+    Raises
+    ------
+    OptionError
+        If a time is not stored, there are none or more than four, or ``density=True`` is asked for
+        in more than two dimensions.
+    """
+    import matplotlib.pyplot as plt
+
+    dim = solution.problem.dim
+    if density and dim > 2:
+        fix = "Leave density out: samples in the first two coordinates are drawn."
+        raise OptionError("density", f"True in dimension {dim}", "at most two dimensions", fix)
+    times = _times(solution, times)
+    points = [solution.sample(samples, t=t, seed=seed) for t in times]
+    ranges = [_window(points, axis) for axis in range(min(dim, 2))]
+    count = 1 if dim == 1 else len(times)
+    width = max(2.8 * count, 7.2)
+    height = 3.0 if dim == 1 else np.clip(width / count * _shape(ranges), 1.8, 4.0)
+    with plt.rc_context(_STYLE):
+        figure = plt.figure(figsize=(width, height + 3.1), layout="constrained")
+        # Rows of their own, so that labels below do not push panels above apart.
+        above, below = figure.subfigures(2, 1, height_ratios=(height + 0.5, 2.6))
+        panels = above.subplots(1, count, squeeze=False)[0]
+        if dim == 1:
+            _curves(panels[0], solution, times, points, ranges[0], density)
+        else:
+            _panels(panels, solution, times, points, ranges, density)
+        left, right = below.subplots(1, 2)
+        _energy(left, solution)
+        _rates(right, solution)
+        # Constrained layout takes a few passes around axes of fixed aspect.
+        for _ in range(4):
+            figure.draw_without_rendering()
+    if path is not None:
+        figure.savefig(path, dpi=160)
+        plt.close(figure)
+    return figure
+
+
+def _times(solution, times) -> list[float]:
+    """The times to draw, all of them stored."""
+    if times is None:
+        rows = np.linspace(0, solution.t.size - 1, min(_PANELS, solution.t.size))
+        return [float(solution.t[row]) for row in np.unique(np.round(rows).astype(int))]
+    chosen = np.atleast_1d(np.asarray(times, np.float64))
+    if chosen.ndim != 1 or not 1 <= chosen.size <= _PANELS:
+        raise OptionError("times", repr(times), f"one to {_PANELS} stored times")
+    return [float(t) for t in chosen]
+
+
+def _window(points: list[np.ndarray], axis: int) -> tuple[float, float]:
+    """Range of a coordinate that holds nearly all samples of all times, with a margin."""
+    values = np.concatenate([p[:, axis] for p in points])
+    low, high = np.quantile(values[np.isfinite(values)], [_TAIL, 1 - _TAIL])
+    margin = 0.08 * (high - low) or 0.5
+    return float(low - margin), float(high + margin)
+
+
+def _shape(ranges) -> float:
+    """Height over width of a panel: that of the window, unless it is too long to draw so."""
+    (left, right), (low, high) = ranges
+    ratio = (high - low) / (right - left)
+    return ratio if 1 / _LONG < ratio < _LONG else 1.0
+
+
+def _densities(solution, times, grid: np.ndarray, wanted) -> list[np.ndarray] | None:
+    """Densities on a grid (n, d) at the times, or None where samples are to be drawn."""
+    if wanted is False:
+        return None
+    try:
+        with np.errstate(all="ignore"):
+            found = [np.exp(solution.log_density(grid, t=t)) for t in times]
+    except (PwgfError, NotImplementedError, ArithmeticError):
+        if wanted:
+            raise
+        return None
+    return [np.nan_to_num(values, nan=0.0, posinf=0.0) for values in found]
+
+
+def _curves(axes, solution, times, points, window, wanted) -> None:
+    """Densities of a one-dimensional flow in one panel, from light to dark over time."""
+    from matplotlib import colormaps
+
+    grid = np.linspace(*window, 400)[:, None]
+    densities = _densities(solution, times, grid, wanted)
+    shades = colormaps["viridis"](np.linspace(0.85, 0.1, len(times)))
+    for k, t in enumerate(times):
+        style = {"color": shades[k], "lw": 1.8, "label": f"$t = {t:.4g}$"}
+        if densities is None:
+            bins = np.linspace(*window, 61)
+            axes.hist(points[k][:, 0], bins, density=True, histtype="step", **style)
+        else:
+            axes.plot(grid[:, 0], densities[k], **style)
+    axes.set(xlabel=_name(solution, 0), ylabel="density", xlim=window)
+    axes.set_ylim(bottom=0)
+    axes.legend()
+
+
+def _panels(panels, solution, times, points, ranges, wanted) -> None:
+    """A panel a time in the first two coordinates: densities on a common scale, or samples."""
+    densities = None
+    if solution.problem.dim == 2:
+        sides = [np.linspace(*r, 121) for r in ranges]
+        grid = np.stack(np.meshgrid(*sides), axis=-1)
+        densities = _densities(solution, times, grid.reshape(-1, 2), wanted)
+    if densities is not None:
+        _images(panels, densities, grid)
+    equal = 1 / _LONG < np.ptp(ranges[1]) / np.ptp(ranges[0]) < _LONG
+    for k, axes in enumerate(panels):
+        if densities is None:
+            x, y = points[k][:, :2].T
+            axes.plot(x, y, ".", ms=2.5, mew=0, alpha=0.35, color=_BLUE, rasterized=True)
+        axes.set(xlim=ranges[0], ylim=ranges[1], aspect="equal" if equal else "auto")
+        axes.set(xlabel=_name(solution, 0), title=f"$t = {times[k]:.4g}$")
+        axes.tick_params(labelleft=k == 0)
+    panels[0].set_ylabel(_name(solution, 1))
+
+
+def _images(panels, densities, grid: np.ndarray) -> None:
+    """Densities as images with one colour bar; the square root shows tails beside peaks."""
+    from matplotlib.colors import PowerNorm
+
+    norm = PowerNorm(0.5, vmin=0, vmax=max(np.max(values) for values in densities) or 1.0)
+    for axes, values in zip(panels, densities, strict=True):
+        axes.grid(False)
+        image = axes.pcolormesh(
+            grid[..., 0],
+            grid[..., 1],
+            values.reshape(grid.shape[:2]),
+            norm=norm,
+            cmap="Blues",
+            shading="gouraud",
+            rasterized=True,
+        )
+    bar = panels[0].figure.colorbar(image, ax=list(panels), fraction=0.05, pad=0.01)
+    bar.set_label("density")
+    bar.outline.set_visible(False)
+
+
+def _energy(axes, solution) -> None:
+    axes.plot(solution.t, solution.energy, color=_BLUE, **_marks(solution))
+    axes.set(xlabel="$t$", ylabel="energy  $E$")
+
+
+def _rates(axes, solution) -> None:
+    """Dissipation and squared defect: the two share a unit, and their ratio is the misfit."""
+    curves = (
+        (solution.dissipation, "dissipation  $-dE/dt$", _BLUE, "-"),
+        (solution.defect**2, r"defect  $\delta^2 = \mathbb{E}|u - w|^2$", _VERMILLION, "--"),
+    )
+    positive = False
+    for values, label, colour, line in curves:
+        shown = np.where(values > 0, values, np.nan)
+        positive |= bool(np.isfinite(shown).any())
+        axes.plot(solution.t, shown, line, color=colour, label=label, **_marks(solution))
+    axes.set(xlabel="$t$", ylabel="energy per time", yscale="log" if positive else "linear")
+    axes.legend()
+
+
+def _marks(solution) -> dict:
+    """Points where there are few stored times, which a line alone would not show."""
+    return {"marker": "o", "ms": 3.5, "lw": 1.6} if solution.t.size <= 12 else {"lw": 1.6}
+
+
+def _name(solution, axis: int) -> str:
+    """The coordinate's own name, as mathematics."""
+    import sympy as sp
+
+    return f"${sp.latex(solution.problem.coordinates[axis])}$"

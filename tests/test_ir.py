@@ -1,0 +1,301 @@
+"""The tensor IR: derivatives and passes on random graphs, against complex steps in NumPy."""
+
+import numpy as np
+import pytest
+import sympy as sp
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from ir_numpy import evaluate
+
+from pwgf_sym.declare.maps import NeuralFlow
+from pwgf_sym.lower import ir
+from pwgf_sym.lower.differentiate import jacobian, jvp, trace_of_jacobian, vjp
+from pwgf_sym.lower.formulas import StepFormulas
+from pwgf_sym.lower.ir import Axis, placeholder
+from pwgf_sym.lower.kernels import map_kernels
+from pwgf_sym.lower.simplify import (
+    contract_products,
+    flatten_products,
+    share_functions,
+    simplify,
+)
+
+COUNT = 5
+STEP = 1e-30
+SIZE = {"i": 3, "j": 3, "k": 4, "m": 2}
+A = placeholder(0)
+FORMULAS = [sp.tanh(A), sp.sin(A) * A, 1 / (2 + A**2), sp.exp(-(A**2)), A / (1 + sp.exp(-A))]
+quick = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+
+
+def axis(name):
+    return Axis(name, SIZE[name[0]])
+
+
+INPUTS = {
+    "x": ir.input_tensor("x", [axis("i")], per_sample=True),
+    "h": ir.input_tensor("h", [axis("k")], per_sample=True),
+    "g": ir.input_tensor("g", [axis("i"), axis("j")], per_sample=True),
+    "r": ir.input_tensor("r", [], per_sample=True),
+    "A": ir.input_tensor("A", [axis("i"), axis("j")]),
+    "W": ir.input_tensor("W", [axis("k"), axis("j")]),
+    "U": ir.input_tensor("U", [axis("i"), axis("k")]),
+    "b": ir.input_tensor("b", [axis("i")]),
+    "c": ir.input_tensor("c", [axis("k")]),
+    "s": ir.input_tensor("s", []),
+}
+DELTA = ir.delta(axis("i"), axis("j"))
+
+
+def shape(tensor):
+    return ([COUNT] if tensor.per_sample else []) + [a.size for a in tensor.axes]
+
+
+def random_values(seed, inputs=INPUTS):
+    rng = np.random.default_rng(seed)
+    return {name: rng.uniform(-1, 1, shape(t)) for name, t in inputs.items()}
+
+
+@st.composite
+def graphs(draw):
+    """A tensor made of random einsums, sums, scalar functions and scalings of the inputs."""
+    pool = [*INPUTS.values(), DELTA]
+    for _ in range(draw(st.integers(2, 6))):
+        kind = draw(st.sampled_from(["einsum", "einsum", "einsum", "apply", "apply2", "add", "scale"]))
+        first = draw(st.sampled_from(pool))
+        if kind == "apply":
+            pool.append(ir.apply(draw(st.sampled_from(FORMULAS)), first))
+        elif kind == "apply2":
+            second = draw(st.sampled_from([t for t in pool if set(t.axes) <= set(first.axes)]))
+            formula = sp.sin(placeholder(0) * placeholder(1)) + placeholder(1) ** 2
+            pool.append(ir.apply(formula, first, second))
+        elif kind == "scale":
+            pool.append(ir.scale(draw(st.sampled_from([2, -1, sp.Rational(1, 3)])), first))
+        elif kind == "add":
+            same = [t for t in pool if t.axes == first.axes]
+            pool.append(ir.add(first, draw(st.sampled_from(same))))
+        else:
+            pool.append(draw(einsums(first, draw(st.sampled_from(pool)))))
+    return pool[-1]
+
+
+@st.composite
+def einsums(draw, first, second):
+    """Product of two tensors under random labels: shared, repeated (a diagonal) or broadcast."""
+    names = {"i": ["i", "j", "i_"], "j": ["i", "j", "i_"], "k": ["k", "k_"], "m": ["m"]}
+    labels = [
+        tuple(axis(draw(st.sampled_from(names[a.name[0]]))) for a in t.axes)
+        for t in (first, second)
+    ]
+    found = sorted({a for ls in labels for a in ls}, key=str)
+    kept = draw(st.lists(st.sampled_from(found), unique=True, max_size=3)) if found else []
+    if draw(st.booleans()) and axis("m") not in kept and len(kept) < 3:
+        kept.append(axis("m"))  # a broadcast
+    return ir.product(draw(st.sampled_from([1, 3])), zip((first, second), labels, strict=True), kept)
+
+
+def full(value, tensor):
+    """Values of a graph whose only per-sample part is a broadcast still have all samples."""
+    return np.broadcast_to(value, shape(tensor))
+
+
+@quick
+@given(graphs(), st.integers(0, 99))
+def test_forward_mode_is_the_complex_step(graph, seed):
+    values, directions = random_values(seed), random_values(seed + 100)
+    named = {t: ir.input_tensor("d" + n, t.axes, t.per_sample) for n, t in INPUTS.items()}
+    (tangent,) = jvp([graph], named)
+    moved = {n: v + 1j * STEP * directions[n] for n, v in values.items()}
+    expected = np.imag(evaluate([graph], moved, COUNT)[0]) / STEP
+    if tangent is None:
+        assert not expected.any()
+        return
+    assert tangent.axes == graph.axes
+    values |= {"d" + n: v for n, v in directions.items()}
+    (got,) = evaluate([tangent], values, COUNT)
+    np.testing.assert_allclose(got, expected, rtol=1e-12, atol=1e-12 * np.abs(expected).max())
+
+
+@quick
+@given(graphs(), st.integers(0, 99), st.booleans())
+def test_reverse_mode_is_the_transpose_of_the_complex_step(graph, seed, passes):
+    """<u, J eta> = <J^T u, eta> for every input, with and without the simplifying passes."""
+    values, rng = random_values(seed), np.random.default_rng(seed + 1)
+    u = ir.input_tensor("u", graph.axes, graph.per_sample)
+    values["u"] = rng.normal(size=shape(graph))
+    cotangents = vjp({graph: u}, INPUTS.values())
+    for (name, tensor), cotangent in zip(INPUTS.items(), cotangents, strict=True):
+        eta = rng.normal(size=shape(tensor))
+        moved = {**values, name: values[name] + 1j * STEP * eta}
+        slope = full(np.imag(evaluate([graph], moved, COUNT)[0]) / STEP, graph)
+        expected = np.sum(values["u"] * slope)
+        if cotangent is None:
+            assert expected == 0
+            continue
+        assert cotangent.axes == tensor.axes
+        (cotangent,) = simplify([cotangent]) if passes else [cotangent]
+        got = np.broadcast_to(evaluate([cotangent], values, COUNT)[0], shape(tensor))
+        scale = np.sum(np.abs(values["u"] * slope)) + np.sum(np.abs(got * eta))
+        assert abs(np.sum(got * eta) - expected) <= 1e-12 * scale
+
+
+@quick
+@given(graphs(), st.integers(0, 99))
+def test_passes_keep_values(graph, seed):
+    values = random_values(seed)
+    expected = evaluate([graph], values, COUNT)[0]
+    scale = np.abs(expected).max() + 1e-9
+    for rewrite in (share_functions, flatten_products, contract_products, simplify):
+        (rewritten,) = rewrite([graph])
+        assert (rewritten.axes, rewritten.per_sample) == (graph.axes, graph.per_sample)
+        got = evaluate([rewritten], values, COUNT)[0]
+        np.testing.assert_allclose(got, expected, rtol=1e-11, atol=1e-11 * scale)
+
+
+@quick
+@given(graphs(), st.integers(0, 99))
+def test_second_derivatives(graph, seed):
+    """Reverse mode of reverse mode: the Hessian of a scalar of x, against complex steps."""
+    values, rng = random_values(seed), np.random.default_rng(seed + 1)
+    x = INPUTS["x"]
+    total = ir.product(1, [(graph, graph.axes), (INPUTS["r"], ())], ())  # per sample
+    (slope,) = vjp({total: ir.constant(1)}, [x])
+    if slope is None:
+        return
+    values["u"] = rng.normal(size=shape(x))
+    (second,) = vjp({slope: ir.input_tensor("u", x.axes, True)}, [x])
+    eta = rng.normal(size=shape(x))
+    moved = {**values, "x": values["x"] + 1j * STEP * eta}
+    change = np.imag(evaluate([slope], moved, COUNT)[0]) / STEP
+    expected = np.sum(values["u"] * change, axis=1)
+    got = np.zeros(COUNT)
+    if second is not None:
+        (second,) = simplify([second])
+        got = np.sum(evaluate([second], values, COUNT)[0] * eta, axis=1)
+    scale = np.sum(np.abs(values["u"] * change)) + 1e-9
+    np.testing.assert_allclose(got, expected, rtol=1e-10, atol=1e-11 * scale)
+
+
+def test_inverse_and_log_determinant():
+    matrix, values = INPUTS["g"], random_values(3)
+    values["g"] = values["g"] + 2 * np.eye(3)
+    outputs = [ir.inverse(matrix), ir.logdet(matrix)]
+    tangents = jvp(outputs, {matrix: ir.input_tensor("dg", matrix.axes, True)})
+    u = ir.input_tensor("u", matrix.axes[::-1], True)
+    r = INPUTS["r"]
+    (pulled,) = vjp({outputs[0]: u, outputs[1]: r}, [matrix])
+    rng = np.random.default_rng(0)
+    values["dg"], values["u"] = rng.normal(size=(COUNT, 3, 3)), rng.normal(size=(COUNT, 3, 3))
+    moved = {**values, "g": values["g"] + 1j * STEP * values["dg"]}
+    expected = [np.imag(v) / STEP for v in evaluate(outputs, moved, COUNT)]
+    for got, truth in zip(evaluate(tangents, values, COUNT), expected, strict=True):
+        np.testing.assert_allclose(got, truth, rtol=1e-12, atol=1e-13)
+    (got,) = evaluate([pulled], values, COUNT)
+    both = np.einsum("nij,nij->n", values["u"], expected[0]) + values["r"] * expected[1]
+    np.testing.assert_allclose(np.einsum("nij,nij->n", got, values["dg"]), both, rtol=1e-12)
+
+
+def test_repeated_axes_are_diagonals_and_deltas_disappear():
+    matrix = INPUTS["A"]
+    i = axis("i")
+    diagonal = ir.einsum("ii->i", matrix)
+    unit = ir.delta(axis("j"), Axis("e", 3))
+    renamed = ir.product(1, [(matrix, matrix.axes), (unit, unit.axes)], [i, Axis("e", 3)])
+    values = random_values(0)
+    got = evaluate([diagonal, renamed], values, COUNT)
+    np.testing.assert_array_equal(got[0], np.diag(values["A"]))
+    np.testing.assert_array_equal(got[1], values["A"])
+    assert not any(t.kind == "delta" for t in ir.topological([renamed]))
+    (pulled,) = vjp({diagonal: INPUTS["b"]}, [matrix])
+    np.testing.assert_array_equal(evaluate([pulled], values, COUNT)[0], np.diag(values["b"]))
+
+
+def test_equal_tensors_are_one_object():
+    first = ir.einsum("kj,j->k", INPUTS["W"], INPUTS["x"])
+    assert ir.einsum("kj,j->k", INPUTS["W"], INPUTS["x"]) is first
+    assert ir.scale(1, first) is first and ir.add(first) is first
+    with pytest.raises(ValueError, match="different axes"):
+        ir.add(INPUTS["b"], INPUTS["c"])
+    with pytest.raises(ValueError, match="lengths"):
+        ir.einsum("ii->i", INPUTS["U"])
+
+
+# ------------------------------------------------------------------------------- steps of the map
+@st.composite
+def activations(draw):
+    """A random smooth formula in one symbol."""
+    a = sp.Symbol("a", real=True)
+    parts = [sp.tanh(a), sp.sin(a), a / (1 + sp.exp(-a)), sp.erf(a), sp.exp(-(a**2)), sp.atan(a)]
+    parts += [sp.sqrt(1 + a**2), sp.log(1 + a**2), a**3 / (1 + a**2), sp.cosh(a) / sp.exp(a**2)]
+    first, second = draw(st.sampled_from(parts)), draw(st.sampled_from(parts))
+    how = draw(st.sampled_from(["sum", "product", "inside", "alone"]))
+    combined = {
+        "sum": first + second / 3,
+        "product": first * second,
+        "inside": first.xreplace({a: second}),
+        "alone": first,
+    }[how]
+    return combined if combined.free_symbols else sp.tanh(a)
+
+
+@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    activations(),
+    st.sampled_from(["euler", "rk4"]),
+    st.integers(1, 4),
+    st.integers(1, 6),
+    st.integers(0, 99),
+)
+def test_divergence_of_random_fields(activation, substep, dim, width, seed):
+    """trace_of_jacobian is the trace of the complex-step Jacobian, and holds no (i, e) matrix."""
+    flow = NeuralFlow(dim, width, 1, lambda a: activation.xreplace({_symbol(activation): a}), substep)
+    formulas = StepFormulas(flow)
+    field = flow.field(_Operations, formulas.parameters, formulas.x)
+    (divergence,) = simplify([trace_of_jacobian(field, formulas.x)])
+    per_sample = [t for t in ir.topological([divergence]) if t.per_sample]
+    assert max(len(t.axes) for t in per_sample) <= 1
+    inputs = {"x": formulas.x, **formulas.parameters}
+    values = random_values(seed, inputs)
+    columns = []
+    for k in range(dim):
+        moved = {**values, "x": values["x"] + 1j * STEP * np.eye(dim)[k]}
+        columns.append(np.imag(evaluate([field], moved, COUNT)[0])[:, k] / STEP)
+    (got,) = evaluate([divergence], values, COUNT)
+    expected = np.sum(columns, axis=0)
+    np.testing.assert_allclose(got, expected, rtol=1e-11, atol=1e-11 * np.abs(columns).max())
+
+
+def _symbol(formula):
+    (symbol,) = formula.free_symbols
+    return symbol
+
+
+class _Operations:
+    einsum = staticmethod(ir.einsum)
+
+    @staticmethod
+    def apply(expression, tensor):
+        return ir.apply(expression.xreplace({_symbol(expression): placeholder(0)}), tensor)
+
+
+@pytest.mark.parametrize("substep", ["euler", "rk4"])
+def test_jacobian_of_a_step(substep):
+    flow = NeuralFlow(3, 5, 2, sp.tanh, substep)
+    formulas = StepFormulas(flow)
+    (after,) = formulas.carried(0)
+    matrix = jacobian(after, formulas.x)
+    values = random_values(0, {"x": formulas.x, **formulas.parameters})
+    (got,) = evaluate(simplify([matrix]), values, COUNT)
+    for k in range(3):
+        moved = {**values, "x": values["x"] + 1j * STEP * np.eye(3)[k]}
+        expected = np.imag(evaluate([after], moved, COUNT)[0]) / STEP
+        np.testing.assert_allclose(got[:, :, k], expected, rtol=1e-13, atol=1e-14)
+
+
+def test_functions_are_computed_once():
+    """The backward sweep reads tanh(a) back; tanh' and tanh'' are written in tanh."""
+    kernels = map_kernels(NeuralFlow(3, 5, 2))
+    for kernel in kernels.values():
+        tensors = [t for s in kernel.sweeps for t in ir.topological(s.outputs())]
+        found = [t for t in tensors if t.kind == "elementwise" and t.data[0].has(sp.tanh)]
+        assert len(found) <= 1, (kernel.name, found)
