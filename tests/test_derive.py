@@ -353,6 +353,18 @@ def test_logarithms_of_the_density_become_l():
     assert mixed_form.integrals[0].density == sp.exp((POWER - 1) * l) * l**2
 
 
+def test_potentials_that_are_not_smooth_everywhere():
+    x = X1[0]
+    huber = sp.Piecewise((x**2 / 2, sp.Abs(x) < 1), (sp.Abs(x) - sp.Rational(1, 2), True))
+    (local,) = sample_form(integral(huber * RHO1, X1), RHO1).local_velocity
+    for at, want in ((-3.0, 1.0), (-0.25, 0.25), (0.5, -0.5), (2.0, -1.0)):
+        assert float(local.subs(x, at)) == want
+    clipped = sp.sign(x) * x**2 + sp.Max(x, 1) * sp.Min(x, 2)
+    (local,) = sample_form(integral(clipped * RHO1, X1), RHO1).local_velocity
+    assert not local.has(sp.Derivative, sp.Subs)
+    assert float(local.subs(x, 3.0)) == -8.0 and float(local.subs(x, -1.5)) == -4.0
+
+
 def test_orders_and_parts():
     potential = sample_form(integral(X2[0] ** 2 * RHO2, X2), RHO2)
     assert (potential.velocity_order, potential.energy_order) == (0, 0)

@@ -65,7 +65,7 @@ def rng():
 
 
 def solve(a, w, method, count=40, dtype="float64", right=None, **options):
-    options = {"max_iterations": 4000, "cutoff": 1e-10} | options
+    options = {"max_iterations": 4000, "cutoff": 1e-10, "shift": 0.0} | options
     program = MatrixProgram(a, count, dtype)
     target = {"right": right} if w is None else {"field": program.field(w)}
     options = LinearOptions(**options)
@@ -163,10 +163,12 @@ def test_residual_comes_from_the_kernels_and_not_from_the_recurrence(rng, method
     a = matrix(rng, 80, 12, np.linspace(1, 3, 12))
     program = MatrixProgram(a, 40)
     b = a.T @ rng.standard_normal(80) / 40
-    found = solve_metric(program, THETA, program.samples, right=b, method="dense")
+    options = LinearOptions(shift=0.0, tolerance=1e-10)
+    given = {"right": b, "options": options}
+    found = solve_metric(program, THETA, program.samples, **given, method="dense")
     assert found.residual < 1e-12
     program.broken = 1.5
-    found = solve_metric(program, THETA, program.samples, right=b, method=method)
+    found = solve_metric(program, THETA, program.samples, **given, method=method)
     right_for_the_kernel = np.linalg.norm(program.metric(THETA, program.samples, found.eta) - b)
     assert found.residual == pytest.approx(right_for_the_kernel / np.linalg.norm(b), abs=1e-15)
     assert (found.residual > 0.4) == (method == "dense")

@@ -153,7 +153,7 @@ def test_resampling_draws_new_samples_each_step(compiled):
 
 
 def test_float32_kernels_with_float64_parameters(compiled):
-    single, double = run(dtype="float32"), run()
+    single, double = run(dtype="float32", tolerance=None), run(tolerance=None)
     assert compiled[0].dtype == np.float32 and single.theta.dtype == np.float64
     np.testing.assert_allclose(single.theta, double.theta, atol=2e-3)
     assert single.sample(5).dtype == np.float64

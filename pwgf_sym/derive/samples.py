@@ -111,7 +111,7 @@ def sample_form(energy: sp.Expr, rho: Density) -> SampleForm:
     return _sample_form(energy, energy_terms(energy, rho))
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=8)
 def _sample_form(energy: sp.Expr, parts: Terms) -> SampleForm:
     log_density, score, symbols = _new_symbols(parts)
     of_integral = {t.integral: s for t, s in zip(parts.terms, symbols, strict=True)}
@@ -150,7 +150,6 @@ def _new_symbols(parts: Terms):
         while any(f"{stem}{i}" in used for i in range(count)):
             stem += "_"
         groups.append(tuple(sp.Symbol(f"{stem}{i}", real=True) for i in range(count)))
-        used.update(s.name for s in groups[-1])
     return log_density, *groups
 
 

@@ -93,7 +93,7 @@ def energy_terms(energy: sp.Expr, rho: Density) -> Terms:
     return _energy_terms(energy, rho)
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=8)
 def _energy_terms(energy: sp.Expr, rho: Density) -> Terms:
     x = tuple(rho.coordinates)
     parameters = tuple(sorted(energy.free_symbols, key=lambda s: (s.name, str(s.assumptions0))))

@@ -139,6 +139,8 @@ class FormulaEmitter:
         for name in names:
             write(f"{name} = zeros(x, 1, {lanes})")
         write(f"own = lane_index(x, tile*{lanes}, {lanes})")
+        # Padding repeats the samples: there, too, a sample is no partner of its own.
+        write("own = own - floor(own/partner_weights.size)*partner_weights.size")
         dim = len(k.partners)
         with write.block("for j in range(partner_weights.size)"):
             for i, symbol in enumerate(k.partners):

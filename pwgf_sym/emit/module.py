@@ -26,6 +26,8 @@ _RUNTIME = [
 ]  # fmt: skip
 
 _SHAPES = ("spread", "unit")
+# Lines of a formula in the header; one of hundreds of terms is cut there.
+_LONGEST = 16
 
 _INVERT = '''@njit(**OPTIONS)
 def invert_{S}(matrix, m, inverse, k, log_det, v, d):
@@ -164,8 +166,11 @@ def _header(energy, density, flow, dtype, tiling: Tiling, formulas) -> str:
         ("parameters", _layout_line(flow)),
         ("target", f"cpu, {dtype}, {tiling.vector_bits}-bit vectors, {tiling.samples} samples a tile"),
     ):
-        for line in wrapped(f"{label}: {content}".replace("\\", "/"), indent="    "):
+        lines = wrapped(f"{label}: {content}".replace("\\", "/"), indent="    ")
+        for line in lines[:_LONGEST]:
             write(line)
+        if len(lines) > _LONGEST:
+            write(f"    ... ({len(lines) - _LONGEST} more lines)")
     write()
     values = next(iter(formulas.values())).values if formulas else ()
     names = ", ".join(f"{k}: {s}" for k, s in enumerate(values))

@@ -1,0 +1,441 @@
+"""Kernels of maps against plain NumPy: values, log density, score and all derivatives.
+
+Most configurations run the generated text as plain Python (tile_numpy); some run compiled.  The
+truth is flow_reference: complex steps where one derivative is enough, fourth-order differences
+of those where it takes two.
+"""
+
+import sys
+
+import numpy as np
+import pytest
+import sympy as sp
+from flow_reference import AffineReference, FlowReference, from_formula, tanh_derivatives
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sample_energies import ENERGIES, Energy, R
+from test_ir import activations
+from tile_numpy import interpreted
+
+from pwgf_sym.compile.program import compile_program
+from pwgf_sym.declare.laws import Gaussian
+from pwgf_sym.declare.maps import Affine, NeuralFlow
+
+a = sp.Symbol("a", real=True)
+SWISH, SINE, ERF = a / (1 + sp.exp(-a)), sp.sin(a), sp.erf(a)
+TANH = sp.tanh(a)
+
+
+def entropy_problem(dim, spread=0.5):
+    """Potential and entropy; a correlated law, so that scores mix the coordinates."""
+    root = np.tril(np.full((dim, dim), 0.3)) + np.diag(np.full(dim, spread))
+    law = Gaussian(mean=np.linspace(-0.2, 0.3, dim), cov=root @ root.T)
+    energy = Energy(dim, internal=R * sp.log(R))
+    return Energy(dim, sum(c**2 for c in energy.x), R * sp.log(R)).problem(law)
+
+
+class Case:
+    """A map, its reference and samples."""
+
+    def __init__(self, flow, count, noise=0.15, seed=0):
+        self.flow, self.count = flow, count
+        self.problem = entropy_problem(flow.dim)
+        rng = np.random.default_rng(seed)
+        self.theta = flow.initial_parameters(self.problem.initial, seed)
+        self.theta = self.theta + noise * rng.standard_normal(self.theta.size)
+        self.z = self.problem.initial.sample(count, seed)
+        self.eta = rng.standard_normal(self.theta.size)
+        self.field = rng.standard_normal((count, flow.dim))
+        self.scalar = rng.standard_normal(count)
+        self.reference = reference_of(flow)
+
+    def check(self, program, tolerance=1e-12, differences=1e-7):
+        """All kernels of the map; ``differences`` is for truths by finite differences."""
+        self.program, self.samples = program, program.samples(self.z)
+        self.tolerance, self.differences = tolerance, differences
+        self.check_push()
+        self.check_derivatives()
+        self.check_gradient()
+
+    def close(self, got, expected, tolerance):
+        scale = np.max(np.abs(expected)) + 1e-3
+        np.testing.assert_allclose(got, expected, rtol=tolerance, atol=tolerance * scale)
+
+    def check_push(self):
+        program, samples, reference = self.program, self.samples, self.reference
+        law, theta, z = self.problem.initial, self.theta, self.z
+        x = reference.push(theta, z)
+        log_density = reference.log_density(theta, z, law.log_density(z))
+        for order in (0, 1, 2):
+            state = program.push(theta, samples, order)
+            self.close(program.unpack(state.x, samples), x, self.tolerance)
+            assert state.x.dtype == program.dtype
+            if order:
+                got = program.unpack_scalar(state.log_density, samples)
+                self.close(got, log_density, self.tolerance)
+        score = reference.score(theta, z, law.score(z))
+        self.close(program.unpack(state.score, samples), score, self.differences)
+
+    def check_derivatives(self):
+        program, samples, eta, theta = self.program, self.samples, self.eta, self.theta
+        columns = self.reference.jacobian_theta(theta, self.z)  # (p, n, d)
+        pushed = np.tensordot(eta, columns, 1)
+        got = program.jvp(theta, samples, eta)
+        self.close(program.unpack(got, samples), pushed, self.tolerance)
+        pulled = np.tensordot(columns, self.field, 2)
+        packed = samples.pack(self.field) * (samples.weights > 0)
+        self.close(program.vjp(theta, samples, packed), pulled, self.tolerance)
+        metric = np.tensordot(columns, pushed, 2) / self.count
+        self.close(program.metric(theta, samples, eta), metric, self.tolerance)
+        rows = program.jacobian(theta, samples)
+        assert rows.shape == (program.size, samples.width)
+        unpacked = np.stack([program.unpack(row, samples) for row in rows])
+        self.close(unpacked, columns, self.tolerance)
+        self.columns = columns
+
+    def check_gradient(self):
+        """sum (dx/dtheta)^T field + (dl/dtheta)^T scalar."""
+        program, samples = self.program, self.samples
+        start = self.problem.initial.log_density(self.z)
+        by_log = self.reference.log_density_theta(self.theta, self.z, start)
+        expected = np.tensordot(self.columns, self.field, 2) + by_log @ self.scalar
+        scalar = np.zeros(samples.weight.size, program.dtype)
+        scalar[: self.count] = self.scalar
+        field = samples.pack(self.field) * (samples.weights > 0)
+        inputs = {"z": samples.z, "field": field, "scalar": scalar}
+        got = program._call.gradient("gradient", samples, self.theta, inputs)
+        self.close(got, expected, self.differences)
+
+
+def reference_of(flow):
+    if isinstance(flow, Affine):
+        return AffineReference(flow.dim)
+    sigma = tanh_derivatives() if flow.activation == TANH else from_formula(flow.activation)
+    trace = flow.log_determinant == "trace"
+    return FlowReference(flow.dim, flow.width, flow.steps, sigma, flow.substep, trace)
+
+
+def neural(dim, width, steps, activation=TANH, substep="euler", log_determinant="exact"):
+    return NeuralFlow(dim, width, steps, lambda s: activation.xreplace({a: s}), substep, log_determinant)
+
+
+CASES = [
+    (neural(1, 5, 1), 7),
+    (neural(2, 10, 3), 100),
+    (neural(3, 6, 3, SWISH), 64),
+    (neural(5, 3, 1, SINE), 1),
+    (neural(2, 8, 1, ERF), 7),
+    (neural(1, 3, 3, SWISH, "rk4"), 64),
+    (neural(2, 7, 3, TANH, "rk4"), 7),
+    (neural(3, 5, 1, ERF, "rk4"), 1),
+    (neural(5, 2, 1, SINE, "rk4"), 100),
+    (neural(1, 1, 3, TANH, "rk4", "trace"), 1),
+    (neural(2, 6, 3, ERF, "rk4", "trace"), 100),
+    (neural(3, 4, 1, SWISH, "rk4", "trace"), 7),
+    (neural(5, 9, 1, TANH, "rk4", "trace"), 64),
+    (neural(1, 5, 3, SINE, "euler", "trace"), 100),
+    (neural(3, 10, 3, TANH, "euler", "trace"), 64),
+    (neural(5, 6, 1, ERF, "euler", "trace"), 7),
+    (Affine(1), 1),
+    (Affine(2), 100),
+    (Affine(3), 64),
+    (Affine(5), 7),
+]
+
+
+def name_of(flow):
+    if isinstance(flow, Affine):
+        return f"affine-{flow.dim}"
+    activation = str(flow.activation).split("(")[0].replace("a/", "swish")
+    return f"{flow.substep}-{flow.log_determinant}-{flow.dim}-{flow.width}-{flow.steps}-{activation}"
+
+
+@pytest.mark.parametrize("flow, count", CASES, ids=[f"{name_of(f)}-N{n}" for f, n in CASES])
+def test_generated_text(flow, count, tmp_path):
+    case = Case(flow, count)
+    case.check(interpreted(case.problem, flow, tmp_path))
+
+
+@pytest.mark.parametrize("bits", [128, 512])
+def test_other_vector_widths(bits, tmp_path, monkeypatch):
+    """Other machines get other tiles: their kernels hold the same numbers."""
+    module = sys.modules[compile_program.__module__]  # "compile" itself names the function
+    monkeypatch.setattr(module, "machine_vector_bits", lambda: bits)
+    for flow in (neural(5, 7, 2, SWISH), neural(3, 5, 2, TANH, "rk4", "trace")):
+        case = Case(flow, 70)
+        program = interpreted(case.problem, flow, tmp_path)
+        assert program.emission.tiling.vector_bits == bits
+        case.check(program)
+
+
+@settings(
+    max_examples=12, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
+)
+@given(
+    activations(),
+    st.sampled_from([("euler", "exact"), ("euler", "trace"), ("rk4", "exact"), ("rk4", "trace")]),
+    st.integers(1, 4),
+    st.integers(1, 9),
+    st.integers(1, 3),
+    st.integers(1, 9),
+)
+def test_random_maps(tmp_path_factory, activation, scheme, dim, width, steps, count):
+    flow = neural(dim, width, steps, activation, *scheme)
+    case = Case(flow, count, noise=0.15)
+    program = interpreted(case.problem, flow, tmp_path_factory.mktemp("random"))
+    case.check(program, 1e-11, 1e-6)
+
+
+@pytest.mark.parametrize("flow", [neural(3, 6, 2, SWISH), neural(2, 5, 2, TANH, "rk4", "trace")])
+def test_generated_text_in_single_precision(flow, tmp_path):
+    """float32 kernels: 1e3 units of its round-off; inputs are rounded, too."""
+    case = Case(flow, 20, noise=0.15)
+    case.theta, case.z = (v.astype(np.float32).astype(float) for v in (case.theta, case.z))
+    case.check(interpreted(case.problem, flow, tmp_path, "float32"), 1e-4, 1e-4)
+
+
+# --------------------------------------------------------------------------------- compiled code
+def test_compiled_euler_exact(mixed_program):
+    case = Case(mixed_program.map, 100)
+    case.problem = mixed_program.problem
+    case.check(mixed_program)
+
+
+@pytest.fixture(scope="session")
+def single_program():
+    return compile_program(ENERGIES["mixed"].problem(), neural(2, 6, 2, SWISH), dtype="float32")
+
+
+def test_compiled_single_precision(single_program):
+    case = Case(single_program.map, 70, noise=0.15)
+    case.problem = single_program.problem
+    case.theta, case.z = (v.astype(np.float32).astype(float) for v in (case.theta, case.z))
+    case.check(single_program, 1e-4, 1e-4)
+
+
+def test_compiled_affine():
+    flow = Affine(5)
+    case = Case(flow, 7)
+    case.check(compile_program(case.problem, flow))
+
+
+@pytest.mark.parametrize(
+    "flow", [neural(3, 5, 2, ERF, "rk4", "trace"), neural(2, 3, 1, TANH, "rk4")], ids=name_of
+)
+def test_compiled_runge_kutta(flow):
+    case = Case(flow, 64)
+    case.program = compile_program(case.problem, flow)
+    case.samples = case.program.samples(case.z)
+    case.tolerance, case.differences = 1e-12, 1e-7
+    program, samples, law = case.program, case.samples, case.problem.initial
+    state = program.push(case.theta, samples, 2)
+    start, slope = law.log_density(case.z), law.score(case.z)
+    expected = case.reference.log_density(case.theta, case.z, start)
+    case.close(program.unpack_scalar(state.log_density, samples), expected, 1e-12)
+    expected = case.reference.score(case.theta, case.z, slope)
+    case.close(program.unpack(state.score, samples), expected, 1e-7)
+    columns = case.reference.jacobian_theta(case.theta, case.z)
+    pushed = np.tensordot(case.eta, columns, 1)
+    metric = np.tensordot(columns, pushed, 2) / case.count
+    case.close(program.metric(case.theta, samples, case.eta), metric, 1e-12)
+
+
+def test_metric_is_symmetric_and_nonnegative(mixed_program):
+    case = Case(mixed_program.map, 33)
+    samples = mixed_program.samples(case.z)
+    rng = np.random.default_rng(2)
+    directions = rng.standard_normal((4, case.theta.size))
+    images = [mixed_program.metric(case.theta, samples, v) for v in directions]
+    gram = np.array([[u @ g for u in directions] for g in images])
+    np.testing.assert_allclose(gram, gram.T, rtol=1e-12, atol=1e-13 * np.abs(gram).max())
+    assert np.linalg.eigvalsh(gram).min() > 0
+    # G = J^T diag(weights) J, from the other two kernels.
+    for v, image in zip(directions, images, strict=True):
+        pushed = mixed_program.jvp(case.theta, samples, v) * samples.weights
+        np.testing.assert_allclose(
+            mixed_program.vjp(case.theta, samples, pushed), image, rtol=1e-12, atol=1e-14
+        )
+        rows = mixed_program.jacobian(case.theta, samples)
+        np.testing.assert_allclose(rows @ pushed, image, rtol=1e-12, atol=1e-13)
+
+
+@pytest.mark.parametrize("count", [1, 7, 64, 100])
+def test_padding_changes_nothing(mixed_program, count):
+    """The first samples of a longer run have the same bits; padding has no weight in sums."""
+    case = Case(mixed_program.map, 100)
+    whole, part = mixed_program.samples(case.z), mixed_program.samples(case.z[:count])
+    for order in (0, 2):
+        long = mixed_program.push(case.theta, whole, order)
+        short = mixed_program.push(case.theta, part, order)
+        expected = mixed_program.unpack(long.x, whole)[:count]
+        np.testing.assert_array_equal(mixed_program.unpack(short.x, part), expected)
+    pushed = mixed_program.unpack(mixed_program.jvp(case.theta, part, case.eta), part)
+    got = case.eta @ mixed_program.metric(case.theta, part, case.eta)
+    np.testing.assert_allclose(got, np.mean(np.sum(pushed**2, axis=1)), rtol=1e-12)
+    assert part.weights.sum() == pytest.approx(2, rel=1e-14)
+
+
+# --------------------------------------------------------- log density, score, inverse: the maths
+def test_log_density_is_the_log_determinant_of_the_map(tmp_path):
+    """At the default steps and width 32: to 1e-12 in exact mode; the trace mode is off by O(h^4)."""
+    case = Case(NeuralFlow(2, 32), 30, noise=0.1)
+    program = interpreted(case.problem, case.flow, tmp_path)
+    samples = program.samples(case.z)
+    start = case.problem.initial.log_density(case.z)
+    got = program.unpack_scalar(program.push(case.theta, samples, 1).log_density, samples)
+    expected = start - case.reference.log_det(case.theta, case.z)
+    np.testing.assert_allclose(got, expected, rtol=0, atol=1e-12)
+
+    case = Case(NeuralFlow(2, 32, substep="rk4", log_determinant="trace"), 30, noise=0.1)
+    program = interpreted(case.problem, case.flow, tmp_path)
+    got = program.unpack_scalar(program.push(case.theta, samples, 1).log_density, samples)
+    defect = np.abs(got - start + case.reference.log_det(case.theta, case.z)).max()
+    assert 0 < defect < 2e-3, defect
+
+
+@pytest.mark.parametrize("substep, order", [("euler", 1), ("rk4", 4)])
+def test_trace_mode_converges_to_the_flow(substep, order, tmp_path):
+    """More steps of one field: x, l and s approach the exact flow at the order of the scheme."""
+    from scipy.integrate import solve_ivp
+
+    one = Case(neural(2, 6, 1, TANH, substep, "trace"), 6, noise=0.3)
+    law, reference = one.problem.initial, one.reference
+    own = reference.step_parameters(one.theta, 0)
+    shapes = (6, 2), (6,), (6, 2)
+    start = [one.z, law.log_density(one.z), law.score(one.z)]
+
+    def unflatten(y):
+        return [p.reshape(s) for p, s in zip(np.split(y, [12, 18]), shapes, strict=True)]
+
+    def rates(_, y):
+        return np.concatenate([k.ravel() for k in reference.joint_field(own, unflatten(y))])
+
+    joined = np.concatenate([p.ravel() for p in start])
+    solution = solve_ivp(rates, (0, 1), joined, method="DOP853", rtol=1e-12, atol=1e-12)
+    exact = unflatten(solution.y[:, -1])
+    errors = []
+    for steps in (8, 16):
+        flow = neural(2, 6, steps, TANH, substep, "trace")
+        program = interpreted(one.problem, flow, tmp_path)
+        samples = program.samples(one.z)
+        state = program.push(np.tile(one.theta, steps), samples, 2)
+        got = [program.unpack(state.x, samples), program.unpack_scalar(state.log_density, samples)]
+        got.append(program.unpack(state.score, samples))
+        errors.append([np.abs(g - e).max() for g, e in zip(got, exact, strict=True)])
+    rate = np.log2(np.array(errors[0]) / np.array(errors[1]))
+    assert np.all(rate > order - 0.35), (errors, rate)
+    assert np.all(rate < order + 0.7), (errors, rate)
+
+
+def test_score_is_the_gradient_of_the_log_density(mixed_program):
+    """Differences of l along the map: dl(T(z))/dz = J^T s."""
+    case = Case(mixed_program.map, 40, noise=0.2)
+    case.problem, program = mixed_program.problem, mixed_program
+    samples = program.samples(case.z)
+    score = program.unpack(program.push(case.theta, samples, 2).score, samples)
+    pulled = np.einsum("nij,ni->nj", case.reference.jacobian_z(case.theta, case.z), score)
+    for k, unit in enumerate(np.eye(2)):
+
+        def log_density(z):
+            moved = program.samples(z)
+            return program.unpack_scalar(program.push(case.theta, moved, 1).log_density, moved)
+
+        slope = (log_density(case.z + 1e-5 * unit) - log_density(case.z - 1e-5 * unit)) / 2e-5
+        scale = np.abs(pulled).max()
+        np.testing.assert_allclose(slope, pulled[:, k], rtol=1e-6, atol=1e-7 * scale)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize(
+    "flow",
+    [neural(3, 6, 3, SWISH), neural(2, 5, 2, TANH, "rk4", "trace"), Affine(5), neural(1, 4, 2)],
+    ids=name_of,
+)
+def test_inverse(flow, dtype, tmp_path):
+    case = Case(flow, 50, noise=0.1)
+    program = interpreted(case.problem, flow, tmp_path, dtype)
+    eps = np.finfo(dtype).eps
+    theta = case.theta.astype(dtype).astype(float)
+    x = case.reference.push(theta, case.z).astype(dtype).astype(float)
+    z, log_det = program.invert(theta, x)
+    assert z.shape == case.z.shape and log_det.shape == (50,)
+    condition = np.linalg.norm(np.linalg.inv(case.reference.jacobian_z(theta, z)), 2, axis=(1, 2))
+    miss = np.abs(case.reference.push(theta, z) - x).max(axis=1)
+    assert np.all(miss <= 1e3 * eps * (1 + np.abs(x).max())), miss.max() / eps
+    error = np.abs(z - case.z).max(axis=1)
+    assert np.all(error <= 2e3 * eps * condition * (1 + np.abs(x).max())), error.max() / eps
+    np.testing.assert_allclose(log_det, case.reference.log_det(theta, z), rtol=0, atol=4e3 * eps)
+
+
+def test_inverse_says_where_it_failed(tmp_path):
+    """NaN where no point is mapped to the target, and only there."""
+    flow = neural(1, 1, 1, TANH)
+    theta = np.array([-1.0, 0.0, 1.0, 0.0, 2.0])  # T(z) = 2 tanh(z): nothing beyond 2
+    program = interpreted(entropy_problem(1), flow, tmp_path)
+    back, log_det = program.invert(theta, np.array([[1.5], [2.5], [-3.0]]))
+    np.testing.assert_allclose(back[0], np.arctanh(0.75), rtol=1e-12)
+    np.testing.assert_allclose(log_det[0], np.log(2 * (1 - 0.75**2)), rtol=1e-12)
+    assert np.isnan(back[1:]).all() and np.isnan(log_det[1:]).all()
+
+
+# ----------------------------------------------------------------------- energies along the map
+@pytest.mark.parametrize("name", ["mixed", "root", "porous medium 3", "square", "newtonian"])
+@pytest.mark.parametrize("log_determinant", ["exact", "trace"])
+def test_gradient_of_the_energy(name, log_determinant, tmp_path):
+    """The energy form: grad_theta of the sample energy, against differences of that energy."""
+    energy = ENERGIES[name]
+    flow = neural(energy.dim, 5, 2, TANH, "rk4" if log_determinant == "trace" else "euler", log_determinant)
+    problem = energy.problem()
+    check_energy_gradient(interpreted(problem, flow, tmp_path), 9)
+
+
+def test_gradient_of_the_energy_compiled(mixed_program):
+    check_energy_gradient(mixed_program, 9)
+
+
+def check_energy_gradient(program, count):
+    case = Case(program.map, count, noise=0.2)
+    samples = program.samples(case.z)
+
+    def energy(theta):
+        return program.energy(program.integrals(program.push(theta, samples, 1), samples))
+
+    state = program.push(case.theta, samples, 1)
+    integrals = program.integrals(state, samples)
+    gradient = program.gradient(case.theta, samples, integrals, state)
+    rng = np.random.default_rng(5)
+    for direction in [*rng.standard_normal((2, case.theta.size)), gradient]:
+        unit = direction / np.linalg.norm(direction)
+        steps = [energy(case.theta + k * 1e-3 * unit) * w for k, w in STENCIL]
+        slope = sum(steps) / 1e-3
+        assert slope == pytest.approx(gradient @ unit, rel=1e-7, abs=1e-7 * np.linalg.norm(gradient))
+
+
+STENCIL = ((-2, 1 / 12), (-1, -2 / 3), (1, 2 / 3), (2, -1 / 12))
+
+
+def test_not_a_number_stays_with_its_sample(mixed_program):
+    """NaN and infinity in one sample come out there, and change no bit of the others."""
+    case = Case(mixed_program.map, 20)
+    clean, dirty = mixed_program.samples(case.z), mixed_program.samples(case.z)
+    lanes = dirty.lanes
+    dirty.z[3] = np.nan  # sample 3, coordinate 0
+    dirty.z[lanes + 5] = np.inf  # sample 5, coordinate 1
+    expected = mixed_program.push(case.theta, clean, 2)
+    state = mixed_program.push(case.theta, dirty, 2)
+    x, before = (mixed_program.unpack(s.x, clean) for s in (state, expected))
+    assert np.isnan(x[3]).all() and not np.isfinite(x[5]).any()
+    log_density = mixed_program.unpack_scalar(state.log_density, dirty)
+    assert np.isnan(log_density[3])
+    others = [n for n in range(20) if n not in (3, 5)]
+    np.testing.assert_array_equal(x[others], before[others])
+    np.testing.assert_array_equal(
+        log_density[others], mixed_program.unpack_scalar(expected.log_density, clean)[others]
+    )
+    integrals = mixed_program.integrals(state, dirty)
+    assert np.isnan(integrals).all() and np.isnan(mixed_program.energy(integrals))
+    single = mixed_program.emission.formulas["velocity"]
+    assert single.partners == ()
+    assert np.isnan(mixed_program.metric(case.theta, dirty, case.eta)).any()
+    velocity = mixed_program.unpack(mixed_program.velocity(state, dirty, integrals), dirty)
+    assert np.isnan(velocity[3]).all()
