@@ -18,7 +18,7 @@ problem = pw.GradientFlow(E, rho, initial=pw.Gaussian(mean=[0, 0], cov=1))
 flow = pw.NeuralFlow(dim=2, width=16, steps=4)
 
 if __name__ == "__main__":
-    options = dict(samples=1024, linear_solver="dense")
+    options = {"samples": 1024, "linear_solver": "dense"}
     # Fast at first, slow later: short steps to t = 2, longer ones from there on.
     early = pw.solve(problem, flow, t_span=(0, 2), dt=0.02, save_at=[0, 1, 2], **options)
     late = pw.solve(

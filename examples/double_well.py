@@ -35,7 +35,10 @@ if __name__ == "__main__":
         integrator="euler", linear_solver="minres", shift=1e-4,
     )  # fmt: skip
     print("W2 of the x0-marginal at t = 1 against the exact one, 32,768 fresh samples")
-    for name, solution in (("velocity form, RK4", velocity), ("energy form, MINRES, Euler", energy)):
+    for name, solution in (
+        ("velocity form, RK4", velocity),
+        ("energy form, MINRES, Euler", energy),
+    ):
         samples = solution.sample(32768, t=1, seed=1, sampling="sobol")
         error = pw.exact.w2_1d(samples[:, 0], grid, cdf[-1])
         print(f"  {name:28s} {error:.1e}   ({solution.theta.shape[1]} parameters)")
@@ -43,7 +46,9 @@ if __name__ == "__main__":
     figure, axes = plt.subplots(1, 3, figsize=(10, 3), sharey=True, layout="constrained")
     for k, axis in enumerate(axes):
         samples = velocity.sample(32768, t=save_at[k + 1], seed=1, sampling="sobol")
-        axis.hist(samples[:, 0], bins=100, density=True, color="#9ecae1", label="samples of the map")
+        axis.hist(
+            samples[:, 0], bins=100, density=True, color="#9ecae1", label="samples of the map"
+        )
         axis.plot(grid, density[k], color="#08306b", label="finite volumes")
         axis.set(title=f"t = {save_at[k + 1]}", xlabel="$x_0$", xlim=(-2.5, 2.5))
     axes[0].set_ylabel("density")

@@ -11,10 +11,8 @@ import sympy as sp
 import pwgf_sym as pw
 
 dim = 30
+A = 0.5 ** np.abs(np.subtract.outer(np.arange(dim), np.arange(dim)))  # full, 1/3 < A < 3
 rng = np.random.default_rng(7)
-rotation = np.linalg.qr(rng.standard_normal((dim, dim)))[0]
-A = rotation @ np.diag(np.linspace(0.5, 2.0, dim)) @ rotation.T
-A = (A + A.T) / 2
 mean = rng.standard_normal(dim)
 factor = rng.standard_normal((dim, dim))
 cov = factor @ factor.T / dim + 0.5 * np.eye(dim)

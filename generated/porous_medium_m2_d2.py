@@ -10,7 +10,7 @@ target: cpu, float64, 256-bit vectors, 8 samples a tile
 
 Per-sample arrays are flat: tile by tile, component by component, sample innermost.
 values[] holds 0: I_0.
-content: c0110212e3cc5b1a
+content: 336d2f4c7010a5da
 """
 
 from numba import njit
@@ -69,7 +69,8 @@ def invert_8(matrix, m, inverse, k, log_det, v, d):
                     p, q = (c*d + j)*8, (i*d + j)*8
                     row = fma(factor, load(a, p, 0, 1, 8), load(a, q, 0, 1, 8))
                     store(a, q, 0, row)
-                    row = fma(factor, load(inverse, k + p, 0, 1, 8), load(inverse, k + q, 0, 1, 8))
+                    row = load(inverse, k + q, 0, 1, 8)
+                    row = fma(factor, load(inverse, k + p, 0, 1, 8), row)
                     store(inverse, k + q, 0, row)
     store(log_det, v, 0, volume)
 
@@ -1070,39 +1071,39 @@ def gradient(theta, table, z, field, scalar, sums, first, last, steps):
 @njit(**OPTIONS)
 def gradient_finish(theta, table, sums, gradient, steps):
     """From sums over the samples to the gradient by theta."""
-    finish_13 = aligned(theta, 4)
-    finish_14 = aligned(theta, 4)
-    finish_18 = aligned(theta, 16)
-    finish_19 = aligned(theta, 16)
+    V30 = aligned(theta, 4)
+    V31 = aligned(theta, 4)
+    V32 = aligned(theta, 16)
+    V33 = aligned(theta, 16)
     for step in range(steps):
         p, q, g = step*46, step*20, step*82
-        # v30[i,j] = 1/2 v31[i,j]
-        # v32[i,j] = 1/2 v33[i,j]
-        # v34[i,j] = v30[i,j] + v32[i,j]
+        # v30[i,j] = 1/2 v34[i,j]
+        # v31[i,j] = 1/2 v35[i,j]
+        # v36[i,j] = v30[i,j] + v31[i,j]
         for i in range(2):
             v30 = 0.5*load(sums, g + i*2, 1, 2, 1)
-            store(finish_13, i*2, 1, v30)
-            v32 = 0.5*load(sums, g + 4 + i*2, 1, 2, 1)
-            store(finish_14, i*2, 1, v32)
-            v34 = v30 + v32
-            store(gradient, p + i*2, 1, v34)
-        # v35[i] = 1/2 v36[i]
-        v35 = 0.5*load(sums, g + 8, 1, 2, 1)
-        store(gradient, p + 4, 1, v35)
-        # v37[k,j] = v38[k,j] + v39[k,j]
+            store(V30, i*2, 1, v30)
+            v31 = 0.5*load(sums, g + 4 + i*2, 1, 2, 1)
+            store(V31, i*2, 1, v31)
+            v36 = v30 + v31
+            store(gradient, p + i*2, 1, v36)
+        # v37[i] = 1/2 v38[i]
+        v37 = 0.5*load(sums, g + 8, 1, 2, 1)
+        store(gradient, p + 4, 1, v37)
+        # v39[k,j] = v40[k,j] + v41[k,j]
         for k in range(8):
-            v37 = load(sums, g + 10 + k*2, 1, 2, 1) + load(sums, g + 26 + k*2, 1, 2, 1)
-            store(gradient, p + 6 + k*2, 1, v37)
-        # v40[i,k] = 1/2 v41[i,k]
-        # v42[i,k] = 1/2 v43[i,k]
-        # v44[i,k] = v40[i,k] + v42[i,k]
+            v39 = load(sums, g + 10 + k*2, 1, 2, 1) + load(sums, g + 26 + k*2, 1, 2, 1)
+            store(gradient, p + 6 + k*2, 1, v39)
+        # v32[i,k] = 1/2 v42[i,k]
+        # v33[i,k] = 1/2 v43[i,k]
+        # v44[i,k] = v32[i,k] + v33[i,k]
         for i in range(2):
             for k in range(0, 8, 4):
-                v40 = 0.5*load(sums, g + 50 + i*8 + k, 1, 4, 1)
-                store(finish_18, i*8 + k, 1, v40)
-                v42 = 0.5*load(sums, g + 66 + i*8 + k, 1, 4, 1)
-                store(finish_19, i*8 + k, 1, v42)
-                v44 = v40 + v42
+                v32 = 0.5*load(sums, g + 50 + i*8 + k, 1, 4, 1)
+                store(V32, i*8 + k, 1, v32)
+                v33 = 0.5*load(sums, g + 66 + i*8 + k, 1, 4, 1)
+                store(V33, i*8 + k, 1, v33)
+                v44 = v32 + v33
                 store(gradient, p + 30 + i*8 + k, 1, v44)
         for n in range(8):
             store(gradient, p + 22 + n, 0, load(sums, g + 42 + n, 0, 1, 1))

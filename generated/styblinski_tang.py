@@ -23,13 +23,13 @@ equation: Derivative(rho(t, x), t) = Derivative(6*x0**3*rho(t, x)/25 - 48*x0*rho
     Derivative(rho(t, x), x7), x7) + Derivative(6*x8**3*rho(t, x)/25 - 48*x8*rho(t, x)/25 +
     3*rho(t, x)/10 + Derivative(rho(t, x), x8), x8) + Derivative(6*x9**3*rho(t, x)/25 -
     48*x9*rho(t, x)/25 + 3*rho(t, x)/10 + Derivative(rho(t, x), x9), x9)
-map: NeuralFlow(dim=10, width=40, steps=3, tanh)
-parameters: theta holds A[i,j], b[i], W1[k,j], c[k], W2[i,k] of each of 3 steps
+map: NeuralFlow(dim=10, width=40, steps=2, tanh)
+parameters: theta holds A[i,j], b[i], W1[k,j], c[k], W2[i,k] of each of 2 steps
 target: cpu, float64, 256-bit vectors, 8 samples a tile
 
 Per-sample arrays are flat: tile by tile, component by component, sample innermost.
 values[] holds 0: I_0.
-content: f7009fde1e3965da
+content: e30e62d04c4fdb90
 """
 
 from numba import njit
@@ -87,7 +87,8 @@ def invert_8(matrix, m, inverse, k, log_det, v, d):
                     p, q = (c*d + j)*8, (i*d + j)*8
                     row = fma(factor, load(a, p, 0, 1, 8), load(a, q, 0, 1, 8))
                     store(a, q, 0, row)
-                    row = fma(factor, load(inverse, k + p, 0, 1, 8), load(inverse, k + q, 0, 1, 8))
+                    row = load(inverse, k + q, 0, 1, 8)
+                    row = fma(factor, load(inverse, k + p, 0, 1, 8), row)
                     store(inverse, k + q, 0, row)
     store(log_det, v, 0, volume)
 
@@ -214,14 +215,14 @@ def push(theta, z, x_out, first, last, steps):
                 store(V1, k*8, 8, v1)
             # v5[i] = W2[i,k] v1[k]
             # v6[i] = v0[i] + v5[i]
-            # v7[i] = 1/3 v6[i]
+            # v7[i] = 1/2 v6[i]
             # v8[i] = x[i] + v7[i]
             for i in range(0, 8, 4):
                 v5 = load(V0, i*8, 8, 4, 8)
                 for k in range(40):
                     v5 = fma(load(theta, p + 550 + i*40 + k, 40, 4, 1), load(V1, k*8, 0, 1, 8), v5)
                 v6 = v5
-                v7 = 0.3333333333333333*v6
+                v7 = 0.5*v6
                 v8 = load(X, ((step) % 2)*80 + i*8, 8, 4, 8) + v7
                 store(X, ((step + 1) % 2)*80 + i*8, 8, v8)
             i = 8
@@ -229,7 +230,7 @@ def push(theta, z, x_out, first, last, steps):
             for k in range(40):
                 v5 = fma(load(theta, p + 550 + i*40 + k, 40, 2, 1), load(V1, k*8, 0, 1, 8), v5)
             v6 = v5
-            v7 = 0.3333333333333333*v6
+            v7 = 0.5*v6
             v8 = load(X, ((step) % 2)*80 + i*8, 8, 2, 8) + v7
             store(X, ((step + 1) % 2)*80 + i*8, 8, v8)
         for n in range(0, 80, 8):
@@ -307,14 +308,14 @@ def push_log_density(theta, table, z, log_density_0, x_out, log_density_out, fir
                 store(V4, k*8, 8, v4)
             # v10[i] = W2[i,k] v3[k]
             # v11[i] = v2[i] + v10[i]
-            # v12[i] = 1/3 v11[i]
+            # v12[i] = 1/2 v11[i]
             # v13[i] = x[i] + v12[i]
             for i in range(0, 8, 4):
                 v10 = load(V2, i*8, 8, 4, 8)
                 for k in range(40):
                     v10 = fma(load(theta, p + 550 + i*40 + k, 40, 4, 1), load(V3, k*8, 0, 1, 8), v10)
                 v11 = v10
-                v12 = 0.3333333333333333*v11
+                v12 = 0.5*v11
                 v13 = load(X, ((step) % 2)*80 + i*8, 8, 4, 8) + v12
                 store(X, ((step + 1) % 2)*80 + i*8, 8, v13)
             i = 8
@@ -322,12 +323,12 @@ def push_log_density(theta, table, z, log_density_0, x_out, log_density_out, fir
             for k in range(40):
                 v10 = fma(load(theta, p + 550 + i*40 + k, 40, 2, 1), load(V3, k*8, 0, 1, 8), v10)
             v11 = v10
-            v12 = 0.3333333333333333*v11
+            v12 = 0.5*v11
             v13 = load(X, ((step) % 2)*80 + i*8, 8, 2, 8) + v12
             store(X, ((step + 1) % 2)*80 + i*8, 8, v13)
             # v14[i,e] = v4[k] v1[i,k,e]
             # v15[i,e] = v0[i,e] + v14[i,e]
-            # v16[i,e] = 1/3 v15[i,e]
+            # v16[i,e] = 1/2 v15[i,e]
             # v5[i,e] = delta[i,e] + v16[i,e]
             for i in range(10):
                 for e in range(0, 8, 4):
@@ -335,7 +336,7 @@ def push_log_density(theta, table, z, log_density_0, x_out, log_density_out, fir
                     for k in range(40):
                         v14 = fma(load(V4, k*8, 0, 1, 8), load(table, q + 100 + i*400 + k*10 + e, 1, 4, 1), v14)
                     v15 = v14
-                    v16 = 0.3333333333333333*v15
+                    v16 = 0.5*v15
                     v5 = unit(theta, i - e, 4) + v16
                     store(V5, i*80 + e*8, 8, v5)
                 e = 8
@@ -343,7 +344,7 @@ def push_log_density(theta, table, z, log_density_0, x_out, log_density_out, fir
                 for k in range(40):
                     v14 = fma(load(V4, k*8, 0, 1, 8), load(table, q + 100 + i*400 + k*10 + e, 1, 2, 1), v14)
                 v15 = v14
-                v16 = 0.3333333333333333*v15
+                v16 = 0.5*v15
                 v5 = unit(theta, i - e, 2) + v16
                 store(V5, i*80 + e*8, 8, v5)
             # v6 = log|detv5|
@@ -456,14 +457,14 @@ def push_score(theta, table, z, log_density_0, score_0, x_out, log_density_out, 
                 store(V10, k*8, 8, v10)
             # v16[i] = W2[i,k] v5[k]
             # v17[i] = v4[i] + v16[i]
-            # v18[i] = 1/3 v17[i]
+            # v18[i] = 1/2 v17[i]
             # v19[i] = x[i] + v18[i]
             for i in range(0, 8, 4):
                 v16 = load(V4, i*8, 8, 4, 8)
                 for k in range(40):
                     v16 = fma(load(theta, p + 550 + i*40 + k, 40, 4, 1), load(V5, k*8, 0, 1, 8), v16)
                 v17 = v16
-                v18 = 0.3333333333333333*v17
+                v18 = 0.5*v17
                 v19 = load(X, ((step) % 2)*80 + i*8, 8, 4, 8) + v18
                 store(X, ((step + 1) % 2)*80 + i*8, 8, v19)
             i = 8
@@ -471,12 +472,12 @@ def push_score(theta, table, z, log_density_0, score_0, x_out, log_density_out, 
             for k in range(40):
                 v16 = fma(load(theta, p + 550 + i*40 + k, 40, 2, 1), load(V5, k*8, 0, 1, 8), v16)
             v17 = v16
-            v18 = 0.3333333333333333*v17
+            v18 = 0.5*v17
             v19 = load(X, ((step) % 2)*80 + i*8, 8, 2, 8) + v18
             store(X, ((step + 1) % 2)*80 + i*8, 8, v19)
             # v20[i,e] = v6[k] v2[i,k,e]
             # v21[i,e] = v0[i,e] + v20[i,e]
-            # v22[i,e] = 1/3 v21[i,e]
+            # v22[i,e] = 1/2 v21[i,e]
             # v7[i,e] = delta[i,e] + v22[i,e]
             for i in range(10):
                 for e in range(0, 8, 4):
@@ -484,7 +485,7 @@ def push_score(theta, table, z, log_density_0, score_0, x_out, log_density_out, 
                     for k in range(40):
                         v20 = fma(load(V6, k*8, 0, 1, 8), load(table, q + 500 + i*400 + k*10 + e, 1, 4, 1), v20)
                     v21 = v20
-                    v22 = 0.3333333333333333*v21
+                    v22 = 0.5*v21
                     v7 = unit(theta, i - e, 4) + v22
                     store(V7, i*80 + e*8, 8, v7)
                 e = 8
@@ -492,7 +493,7 @@ def push_score(theta, table, z, log_density_0, score_0, x_out, log_density_out, 
                 for k in range(40):
                     v20 = fma(load(V6, k*8, 0, 1, 8), load(table, q + 500 + i*400 + k*10 + e, 1, 2, 1), v20)
                 v21 = v20
-                v22 = 0.3333333333333333*v21
+                v22 = 0.5*v21
                 v7 = unit(theta, i - e, 2) + v22
                 store(V7, i*80 + e*8, 8, v7)
             # v8 = log|detv7|
@@ -512,20 +513,20 @@ def push_score(theta, table, z, log_density_0, score_0, x_out, log_density_out, 
                         v26 = fma(load(V9, e*80 + i_*8, 0, 1, 8), load(table, q + 4500 + i_*400 + k*10 + e, 10, 4, 1), v26)
                 v11 = load(V10, k*8, 8, 4, 8)*v26
                 store(V11, k*8, 8, v11)
-            # v27[i] = -1/3 W1[k,i] v11[k]
+            # v27[i] = -1/2 W1[k,i] v11[k]
             # v12[i] = score[i] + v27[i]
             for i in range(0, 8, 4):
                 v27 = zeros(theta, 4, 8)
                 for k in range(40):
                     v27 = fma(load(theta, p + 110 + k*10 + i, 1, 4, 1), load(V11, k*8, 0, 1, 8), v27)
-                v27 = -0.3333333333333333*v27
+                v27 = -0.5*v27
                 v12 = load(SCORE, ((step) % 2)*80 + i*8, 8, 4, 8) + v27
                 store(V12, i*8, 8, v12)
             i = 8
             v27 = zeros(theta, 2, 8)
             for k in range(40):
                 v27 = fma(load(theta, p + 110 + k*10 + i, 1, 2, 1), load(V11, k*8, 0, 1, 8), v27)
-            v27 = -0.3333333333333333*v27
+            v27 = -0.5*v27
             v12 = load(SCORE, ((step) % 2)*80 + i*8, 8, 2, 8) + v27
             store(V12, i*8, 8, v12)
             # v28[i] = v9[e,i] v12[e]
@@ -624,20 +625,20 @@ def jvp(theta, eta, z, dx_out, first, last, steps):
                 store(V3, k*8, 8, v3)
             # v15[i] = W2[i,k] v1[k]
             # v16[i] = v0[i] + v15[i]
-            # v17[i] = 1/3 v16[i]
+            # v17[i] = 1/2 v16[i]
             # v18[i] = x[i] + v17[i]
             # v19[i] = eta.W2[i,k] v1[k]
             # v20[i] = W2[i,k] v3[k]
             # v21[i] = v19[i] + v20[i]
             # v22[i] = v2[i] + v21[i]
-            # v23[i] = 1/3 v22[i]
+            # v23[i] = 1/2 v22[i]
             # v24[i] = dx[i] + v23[i]
             for i in range(0, 8, 4):
                 v15 = load(V0, i*8, 8, 4, 8)
                 for k in range(40):
                     v15 = fma(load(theta, p + 550 + i*40 + k, 40, 4, 1), load(V1, k*8, 0, 1, 8), v15)
                 v16 = v15
-                v17 = 0.3333333333333333*v16
+                v17 = 0.5*v16
                 v18 = load(X, ((step) % 2)*80 + i*8, 8, 4, 8) + v17
                 store(X, ((step + 1) % 2)*80 + i*8, 8, v18)
                 v19 = load(V2, i*8, 8, 4, 8)
@@ -647,7 +648,7 @@ def jvp(theta, eta, z, dx_out, first, last, steps):
                 for k in range(40):
                     v20 = fma(load(theta, p + 550 + i*40 + k, 40, 4, 1), load(V3, k*8, 0, 1, 8), v20)
                 v22 = v20
-                v23 = 0.3333333333333333*v22
+                v23 = 0.5*v22
                 v24 = load(DX, ((step) % 2)*80 + i*8, 8, 4, 8) + v23
                 store(DX, ((step + 1) % 2)*80 + i*8, 8, v24)
             i = 8
@@ -655,7 +656,7 @@ def jvp(theta, eta, z, dx_out, first, last, steps):
             for k in range(40):
                 v15 = fma(load(theta, p + 550 + i*40 + k, 40, 2, 1), load(V1, k*8, 0, 1, 8), v15)
             v16 = v15
-            v17 = 0.3333333333333333*v16
+            v17 = 0.5*v16
             v18 = load(X, ((step) % 2)*80 + i*8, 8, 2, 8) + v17
             store(X, ((step + 1) % 2)*80 + i*8, 8, v18)
             v19 = load(V2, i*8, 8, 2, 8)
@@ -665,7 +666,7 @@ def jvp(theta, eta, z, dx_out, first, last, steps):
             for k in range(40):
                 v20 = fma(load(theta, p + 550 + i*40 + k, 40, 2, 1), load(V3, k*8, 0, 1, 8), v20)
             v22 = v20
-            v23 = 0.3333333333333333*v22
+            v23 = 0.5*v22
             v24 = load(DX, ((step) % 2)*80 + i*8, 8, 2, 8) + v23
             store(DX, ((step + 1) % 2)*80 + i*8, 8, v24)
         for n in range(0, 80, 8):
@@ -702,7 +703,7 @@ def vjp(theta, z, field, sums, first, last, steps):
                 # v4[i] = b[i] + v3[i]
                 # v5[i] = W2[i,k] v2[k]
                 # v6[i] = v4[i] + v5[i]
-                # v7[i] = 1/3 v6[i]
+                # v7[i] = 1/2 v6[i]
                 # v8[i] = x[i] + v7[i]
                 for i in range(0, 8, 4):
                     v3 = spread(load(theta, p + 100 + i, 1, 4, 1), 8)
@@ -712,7 +713,7 @@ def vjp(theta, z, field, sums, first, last, steps):
                     for k in range(40):
                         v5 = fma(load(theta, p + 550 + i*40 + k, 40, 4, 1), load(HIDDEN_0, (step*8 + tile)*320 + k*8, 0, 1, 8), v5)
                     v6 = v5
-                    v7 = 0.3333333333333333*v6
+                    v7 = 0.5*v6
                     v8 = load(X_PATH, ((step)*8 + tile)*80 + i*8, 8, 4, 8) + v7
                     store(X_PATH, ((step + 1)*8 + tile)*80 + i*8, 8, v8)
                 i = 8
@@ -723,7 +724,7 @@ def vjp(theta, z, field, sums, first, last, steps):
                 for k in range(40):
                     v5 = fma(load(theta, p + 550 + i*40 + k, 40, 2, 1), load(HIDDEN_0, (step*8 + tile)*320 + k*8, 0, 1, 8), v5)
                 v6 = v5
-                v7 = 0.3333333333333333*v6
+                v7 = 0.5*v6
                 v8 = load(X_PATH, ((step)*8 + tile)*80 + i*8, 8, 2, 8) + v7
                 store(X_PATH, ((step + 1)*8 + tile)*80 + i*8, 8, v8)
         for tile in range(8):
@@ -735,23 +736,23 @@ def vjp(theta, z, field, sums, first, last, steps):
             for tile in range(8):
                 # v10[k] = 1 - hidden_0[k]**2
                 # v11[k] = u[i] W2[i,k]
-                # v9[k] = 1/3 v10[k] v11[k]
+                # v9[k] = 1/2 v10[k] v11[k]
                 for k in range(0, 40, 4):
                     hidden_0 = load(HIDDEN_0, (step*8 + tile)*320 + k*8, 8, 4, 8)
                     v10 = -(hidden_0*hidden_0) + 1.0
                     v11 = zeros(theta, 4, 8)
                     for i in range(10):
                         v11 = fma(load(U, (((turn) % 2)*8 + tile)*80 + i*8, 0, 1, 8), load(theta, p + 550 + i*40 + k, 1, 4, 1), v11)
-                    v9 = 0.3333333333333333*v10*v11
+                    v9 = 0.5*v10*v11
                     store(V9, tile*320 + k*8, 8, v9)
                 # v12[i] = v9[k] W1[k,i]
-                # v13[i] = 1/3 u[i_] A[i_,i]
+                # v13[i] = 1/2 u[i_] A[i_,i]
                 # v14[i] = u[i] + v12[i] + v13[i]
                 for i in range(0, 8, 4):
                     v13 = zeros(theta, 4, 8)
                     for i_ in range(10):
                         v13 = fma(load(U, (((turn) % 2)*8 + tile)*80 + i_*8, 0, 1, 8), load(theta, p + i_*10 + i, 1, 4, 1), v13)
-                    v13 = 0.3333333333333333*v13
+                    v13 = 0.5*v13
                     v12 = load(U, (((turn) % 2)*8 + tile)*80 + i*8, 8, 4, 8) + v13
                     for k in range(40):
                         v12 = fma(load(V9, tile*320 + k*8, 0, 1, 8), load(theta, p + 110 + k*10 + i, 1, 4, 1), v12)
@@ -761,7 +762,7 @@ def vjp(theta, z, field, sums, first, last, steps):
                 v13 = zeros(theta, 2, 8)
                 for i_ in range(10):
                     v13 = fma(load(U, (((turn) % 2)*8 + tile)*80 + i_*8, 0, 1, 8), load(theta, p + i_*10 + i, 1, 2, 1), v13)
-                v13 = 0.3333333333333333*v13
+                v13 = 0.5*v13
                 v12 = load(U, (((turn) % 2)*8 + tile)*80 + i*8, 8, 2, 8) + v13
                 for k in range(40):
                     v12 = fma(load(V9, tile*320 + k*8, 0, 1, 8), load(theta, p + 110 + k*10 + i, 1, 2, 1), v12)
@@ -833,25 +834,25 @@ def vjp_finish(theta, sums, gradient, steps):
     """From sums over the samples to the gradient by theta."""
     for step in range(steps):
         p, q, g = step*950, step*0, step*950
-        # v15[i,j] = 1/3 v16[i,j]
+        # v15[i,j] = 1/2 v16[i,j]
         for i in range(10):
             for j in range(0, 8, 4):
-                v15 = 0.3333333333333333*load(sums, g + i*10 + j, 1, 4, 1)
+                v15 = 0.5*load(sums, g + i*10 + j, 1, 4, 1)
                 store(gradient, p + i*10 + j, 1, v15)
             j = 8
-            v15 = 0.3333333333333333*load(sums, g + i*10 + j, 1, 2, 1)
+            v15 = 0.5*load(sums, g + i*10 + j, 1, 2, 1)
             store(gradient, p + i*10 + j, 1, v15)
-        # v17[i] = 1/3 v18[i]
+        # v17[i] = 1/2 v18[i]
         for i in range(0, 8, 4):
-            v17 = 0.3333333333333333*load(sums, g + 100 + i, 1, 4, 1)
+            v17 = 0.5*load(sums, g + 100 + i, 1, 4, 1)
             store(gradient, p + 100 + i, 1, v17)
         i = 8
-        v17 = 0.3333333333333333*load(sums, g + 100 + i, 1, 2, 1)
+        v17 = 0.5*load(sums, g + 100 + i, 1, 2, 1)
         store(gradient, p + 100 + i, 1, v17)
-        # v19[i,k] = 1/3 v20[i,k]
+        # v19[i,k] = 1/2 v20[i,k]
         for i in range(10):
             for k in range(0, 40, 4):
-                v19 = 0.3333333333333333*load(sums, g + 550 + i*40 + k, 1, 4, 1)
+                v19 = 0.5*load(sums, g + 550 + i*40 + k, 1, 4, 1)
                 store(gradient, p + 550 + i*40 + k, 1, v19)
         for n in range(400):
             store(gradient, p + 110 + n, 0, load(sums, g + 110 + n, 0, 1, 1))
@@ -909,7 +910,7 @@ def metric(theta, eta, z, weight, sums, first, last, steps):
                 # v10[i] = b[i] + v9[i]
                 # v11[i] = W2[i,k] v3[k]
                 # v12[i] = v10[i] + v11[i]
-                # v13[i] = 1/3 v12[i]
+                # v13[i] = 1/2 v12[i]
                 # v14[i] = x[i] + v13[i]
                 # v15[i] = eta.A[i,j] x[j]
                 # v16[i] = A[i,j] dx[j]
@@ -919,7 +920,7 @@ def metric(theta, eta, z, weight, sums, first, last, steps):
                 # v20[i] = W2[i,k] v0[k]
                 # v21[i] = v19[i] + v20[i]
                 # v22[i] = v18[i] + v21[i]
-                # v23[i] = 1/3 v22[i]
+                # v23[i] = 1/2 v22[i]
                 # v24[i] = dx[i] + v23[i]
                 for i in range(0, 8, 4):
                     v9 = spread(load(theta, p + 100 + i, 1, 4, 1), 8)
@@ -929,7 +930,7 @@ def metric(theta, eta, z, weight, sums, first, last, steps):
                     for k in range(40):
                         v11 = fma(load(theta, p + 550 + i*40 + k, 40, 4, 1), load(HIDDEN_0, (step*8 + tile)*320 + k*8, 0, 1, 8), v11)
                     v12 = v11
-                    v13 = 0.3333333333333333*v12
+                    v13 = 0.5*v12
                     v14 = load(X_PATH, ((step)*8 + tile)*80 + i*8, 8, 4, 8) + v13
                     store(X_PATH, ((step + 1)*8 + tile)*80 + i*8, 8, v14)
                     v15 = spread(load(eta, p + 100 + i, 1, 4, 1), 8)
@@ -945,7 +946,7 @@ def metric(theta, eta, z, weight, sums, first, last, steps):
                     for k in range(40):
                         v20 = fma(load(theta, p + 550 + i*40 + k, 40, 4, 1), load(V0, k*8, 0, 1, 8), v20)
                     v22 = v20
-                    v23 = 0.3333333333333333*v22
+                    v23 = 0.5*v22
                     v24 = load(DX, (((step) % 2)*8 + tile)*80 + i*8, 8, 4, 8) + v23
                     store(DX, (((step + 1) % 2)*8 + tile)*80 + i*8, 8, v24)
                 i = 8
@@ -956,7 +957,7 @@ def metric(theta, eta, z, weight, sums, first, last, steps):
                 for k in range(40):
                     v11 = fma(load(theta, p + 550 + i*40 + k, 40, 2, 1), load(HIDDEN_0, (step*8 + tile)*320 + k*8, 0, 1, 8), v11)
                 v12 = v11
-                v13 = 0.3333333333333333*v12
+                v13 = 0.5*v12
                 v14 = load(X_PATH, ((step)*8 + tile)*80 + i*8, 8, 2, 8) + v13
                 store(X_PATH, ((step + 1)*8 + tile)*80 + i*8, 8, v14)
                 v15 = spread(load(eta, p + 100 + i, 1, 2, 1), 8)
@@ -972,7 +973,7 @@ def metric(theta, eta, z, weight, sums, first, last, steps):
                 for k in range(40):
                     v20 = fma(load(theta, p + 550 + i*40 + k, 40, 2, 1), load(V0, k*8, 0, 1, 8), v20)
                 v22 = v20
-                v23 = 0.3333333333333333*v22
+                v23 = 0.5*v22
                 v24 = load(DX, (((step) % 2)*8 + tile)*80 + i*8, 8, 2, 8) + v23
                 store(DX, (((step + 1) % 2)*8 + tile)*80 + i*8, 8, v24)
         for tile in range(8):
@@ -989,23 +990,23 @@ def metric(theta, eta, z, weight, sums, first, last, steps):
             for tile in range(8):
                 # v27[k] = 1 - hidden_0[k]**2
                 # v28[k] = u[i] W2[i,k]
-                # v26[k] = 1/3 v27[k] v28[k]
+                # v26[k] = 1/2 v27[k] v28[k]
                 for k in range(0, 40, 4):
                     hidden_0 = load(HIDDEN_0, (step*8 + tile)*320 + k*8, 8, 4, 8)
                     v27 = -(hidden_0*hidden_0) + 1.0
                     v28 = zeros(theta, 4, 8)
                     for i in range(10):
                         v28 = fma(load(U, (((turn) % 2)*8 + tile)*80 + i*8, 0, 1, 8), load(theta, p + 550 + i*40 + k, 1, 4, 1), v28)
-                    v26 = 0.3333333333333333*v27*v28
+                    v26 = 0.5*v27*v28
                     store(V26, tile*320 + k*8, 8, v26)
                 # v29[i] = v26[k] W1[k,i]
-                # v30[i] = 1/3 u[i_] A[i_,i]
+                # v30[i] = 1/2 u[i_] A[i_,i]
                 # v31[i] = u[i] + v29[i] + v30[i]
                 for i in range(0, 8, 4):
                     v30 = zeros(theta, 4, 8)
                     for i_ in range(10):
                         v30 = fma(load(U, (((turn) % 2)*8 + tile)*80 + i_*8, 0, 1, 8), load(theta, p + i_*10 + i, 1, 4, 1), v30)
-                    v30 = 0.3333333333333333*v30
+                    v30 = 0.5*v30
                     v29 = load(U, (((turn) % 2)*8 + tile)*80 + i*8, 8, 4, 8) + v30
                     for k in range(40):
                         v29 = fma(load(V26, tile*320 + k*8, 0, 1, 8), load(theta, p + 110 + k*10 + i, 1, 4, 1), v29)
@@ -1015,7 +1016,7 @@ def metric(theta, eta, z, weight, sums, first, last, steps):
                 v30 = zeros(theta, 2, 8)
                 for i_ in range(10):
                     v30 = fma(load(U, (((turn) % 2)*8 + tile)*80 + i_*8, 0, 1, 8), load(theta, p + i_*10 + i, 1, 2, 1), v30)
-                v30 = 0.3333333333333333*v30
+                v30 = 0.5*v30
                 v29 = load(U, (((turn) % 2)*8 + tile)*80 + i*8, 8, 2, 8) + v30
                 for k in range(40):
                     v29 = fma(load(V26, tile*320 + k*8, 0, 1, 8), load(theta, p + 110 + k*10 + i, 1, 2, 1), v29)
@@ -1087,25 +1088,25 @@ def metric_finish(theta, eta, sums, gradient, steps):
     """From sums over the samples to the gradient by theta."""
     for step in range(steps):
         p, q, g = step*950, step*0, step*950
-        # v32[i,j] = 1/3 v33[i,j]
+        # v32[i,j] = 1/2 v33[i,j]
         for i in range(10):
             for j in range(0, 8, 4):
-                v32 = 0.3333333333333333*load(sums, g + i*10 + j, 1, 4, 1)
+                v32 = 0.5*load(sums, g + i*10 + j, 1, 4, 1)
                 store(gradient, p + i*10 + j, 1, v32)
             j = 8
-            v32 = 0.3333333333333333*load(sums, g + i*10 + j, 1, 2, 1)
+            v32 = 0.5*load(sums, g + i*10 + j, 1, 2, 1)
             store(gradient, p + i*10 + j, 1, v32)
-        # v34[i] = 1/3 v35[i]
+        # v34[i] = 1/2 v35[i]
         for i in range(0, 8, 4):
-            v34 = 0.3333333333333333*load(sums, g + 100 + i, 1, 4, 1)
+            v34 = 0.5*load(sums, g + 100 + i, 1, 4, 1)
             store(gradient, p + 100 + i, 1, v34)
         i = 8
-        v34 = 0.3333333333333333*load(sums, g + 100 + i, 1, 2, 1)
+        v34 = 0.5*load(sums, g + 100 + i, 1, 2, 1)
         store(gradient, p + 100 + i, 1, v34)
-        # v36[i,k] = 1/3 v37[i,k]
+        # v36[i,k] = 1/2 v37[i,k]
         for i in range(10):
             for k in range(0, 40, 4):
-                v36 = 0.3333333333333333*load(sums, g + 550 + i*40 + k, 1, 4, 1)
+                v36 = 0.5*load(sums, g + 550 + i*40 + k, 1, 4, 1)
                 store(gradient, p + 550 + i*40 + k, 1, v36)
         for n in range(400):
             store(gradient, p + 110 + n, 0, load(sums, g + 110 + n, 0, 1, 1))
@@ -1139,7 +1140,7 @@ def jacobian(theta, z, rows, width, first, last, steps):
             # v4[i] = b[i] + v3[i]
             # v5[i] = W2[i,k] v2[k]
             # v6[i] = v4[i] + v5[i]
-            # v7[i] = 1/3 v6[i]
+            # v7[i] = 1/2 v6[i]
             # v8[i] = x[i] + v7[i]
             for i in range(0, 8, 4):
                 v3 = spread(load(theta, p + 100 + i, 1, 4, 1), 8)
@@ -1149,7 +1150,7 @@ def jacobian(theta, z, rows, width, first, last, steps):
                 for k in range(40):
                     v5 = fma(load(theta, p + 550 + i*40 + k, 40, 4, 1), load(HIDDEN_0, step*320 + k*8, 0, 1, 8), v5)
                 v6 = v5
-                v7 = 0.3333333333333333*v6
+                v7 = 0.5*v6
                 v8 = load(X_PATH, (step)*80 + i*8, 8, 4, 8) + v7
                 store(X_PATH, (step + 1)*80 + i*8, 8, v8)
             i = 8
@@ -1160,7 +1161,7 @@ def jacobian(theta, z, rows, width, first, last, steps):
             for k in range(40):
                 v5 = fma(load(theta, p + 550 + i*40 + k, 40, 2, 1), load(HIDDEN_0, step*320 + k*8, 0, 1, 8), v5)
             v6 = v5
-            v7 = 0.3333333333333333*v6
+            v7 = 0.5*v6
             v8 = load(X_PATH, (step)*80 + i*8, 8, 2, 8) + v7
             store(X_PATH, (step + 1)*80 + i*8, 8, v8)
         for o in range(10):
@@ -1175,51 +1176,51 @@ def jacobian(theta, z, rows, width, first, last, steps):
                 v9 = -(hidden_0*hidden_0) + 1.0
                 store(V9, k*8, 8, v9)
             # v10[o,k] = u[o,i] W2[i,k]
-            # v11[o,k] = 1/3 v9[k] v10[o,k]
+            # v11[o,k] = 1/2 v9[k] v10[o,k]
             for o in range(10):
                 for k in range(0, 40, 4):
                     v10 = zeros(theta, 4, 8)
                     for i in range(10):
                         v10 = fma(load(U, ((turn) % 2)*800 + o*80 + i*8, 0, 1, 8), load(theta, p + 550 + i*40 + k, 1, 4, 1), v10)
-                    v11 = 0.3333333333333333*load(V9, k*8, 8, 4, 8)*v10
+                    v11 = 0.5*load(V9, k*8, 8, 4, 8)*v10
                     store(rows, (p + 510)*width + tile*80 + o*8 + k*1*width, 1*width, v11)
             # v12[o,i] = v11[o,k] W1[k,i]
-            # v13[o,i] = 1/3 u[o,i_] A[i_,i]
+            # v13[o,i] = 1/2 u[o,i_] A[i_,i]
             # v14[o,i] = u[o,i] + v12[o,i] + v13[o,i]
-            # v15[o,i] = 1/3 u[o,i]
+            # v15[o,i] = 1/2 u[o,i]
             for o in range(10):
                 for i in range(0, 8, 4):
                     v13 = zeros(theta, 4, 8)
                     for i_ in range(10):
                         v13 = fma(load(U, ((turn) % 2)*800 + o*80 + i_*8, 0, 1, 8), load(theta, p + i_*10 + i, 1, 4, 1), v13)
-                    v13 = 0.3333333333333333*v13
+                    v13 = 0.5*v13
                     v12 = load(U, ((turn) % 2)*800 + o*80 + i*8, 8, 4, 8) + v13
                     for k in range(40):
                         v12 = fma(load(rows, (p + 510)*width + tile*80 + o*8 + k*1*width, 0, 1, 8), load(theta, p + 110 + k*10 + i, 1, 4, 1), v12)
                     v14 = v12
                     store(U, ((turn + 1) % 2)*800 + o*80 + i*8, 8, v14)
-                    v15 = 0.3333333333333333*load(U, ((turn) % 2)*800 + o*80 + i*8, 8, 4, 8)
+                    v15 = 0.5*load(U, ((turn) % 2)*800 + o*80 + i*8, 8, 4, 8)
                     store(rows, (p + 100)*width + tile*80 + o*8 + i*1*width, 1*width, v15)
                 i = 8
                 v13 = zeros(theta, 2, 8)
                 for i_ in range(10):
                     v13 = fma(load(U, ((turn) % 2)*800 + o*80 + i_*8, 0, 1, 8), load(theta, p + i_*10 + i, 1, 2, 1), v13)
-                v13 = 0.3333333333333333*v13
+                v13 = 0.5*v13
                 v12 = load(U, ((turn) % 2)*800 + o*80 + i*8, 8, 2, 8) + v13
                 for k in range(40):
                     v12 = fma(load(rows, (p + 510)*width + tile*80 + o*8 + k*1*width, 0, 1, 8), load(theta, p + 110 + k*10 + i, 1, 2, 1), v12)
                 v14 = v12
                 store(U, ((turn + 1) % 2)*800 + o*80 + i*8, 8, v14)
-                v15 = 0.3333333333333333*load(U, ((turn) % 2)*800 + o*80 + i*8, 8, 2, 8)
+                v15 = 0.5*load(U, ((turn) % 2)*800 + o*80 + i*8, 8, 2, 8)
                 store(rows, (p + 100)*width + tile*80 + o*8 + i*1*width, 1*width, v15)
-            # v16[o,i,j] = 1/3 u[o,i] x[j]
+            # v16[o,i,j] = 1/2 u[o,i] x[j]
             for o in range(10):
                 for i in range(10):
                     for j in range(0, 8, 4):
-                        v16 = 0.3333333333333333*load(U, ((turn) % 2)*800 + o*80 + i*8, 0, 1, 8)*load(X_PATH, (step)*80 + j*8, 8, 4, 8)
+                        v16 = 0.5*load(U, ((turn) % 2)*800 + o*80 + i*8, 0, 1, 8)*load(X_PATH, (step)*80 + j*8, 8, 4, 8)
                         store(rows, (p)*width + tile*80 + o*8 + i*10*width + j*1*width, 1*width, v16)
                     j = 8
-                    v16 = 0.3333333333333333*load(U, ((turn) % 2)*800 + o*80 + i*8, 0, 1, 8)*load(X_PATH, (step)*80 + j*8, 8, 2, 8)
+                    v16 = 0.5*load(U, ((turn) % 2)*800 + o*80 + i*8, 0, 1, 8)*load(X_PATH, (step)*80 + j*8, 8, 2, 8)
                     store(rows, (p)*width + tile*80 + o*8 + i*10*width + j*1*width, 1*width, v16)
             # v17[o,k,j] = v11[o,k] x[j]
             for o in range(10):
@@ -1230,11 +1231,11 @@ def jacobian(theta, z, rows, width, first, last, steps):
                     j = 8
                     v17 = load(rows, (p + 510)*width + tile*80 + o*8 + k*1*width, 0, 1, 8)*load(X_PATH, (step)*80 + j*8, 8, 2, 8)
                     store(rows, (p + 110)*width + tile*80 + o*8 + k*10*width + j*1*width, 1*width, v17)
-            # v18[o,i,k] = 1/3 u[o,i] hidden_0[k]
+            # v18[o,i,k] = 1/2 u[o,i] hidden_0[k]
             for o in range(10):
                 for i in range(10):
                     for k in range(0, 40, 4):
-                        v18 = 0.3333333333333333*load(U, ((turn) % 2)*800 + o*80 + i*8, 0, 1, 8)*load(HIDDEN_0, step*320 + k*8, 8, 4, 8)
+                        v18 = 0.5*load(U, ((turn) % 2)*800 + o*80 + i*8, 0, 1, 8)*load(HIDDEN_0, step*320 + k*8, 8, 4, 8)
                         store(rows, (p + 550)*width + tile*80 + o*8 + i*40*width + k*1*width, 1*width, v18)
 
 
@@ -1302,7 +1303,7 @@ def gradient(theta, table, z, field, scalar, sums, first, last, steps):
                 # v6[i] = b[i] + v5[i]
                 # v7[i] = W2[i,k] v4[k]
                 # v8[i] = v6[i] + v7[i]
-                # v9[i] = 1/3 v8[i]
+                # v9[i] = 1/2 v8[i]
                 # v10[i] = x[i] + v9[i]
                 for i in range(0, 8, 4):
                     v5 = spread(load(theta, p + 100 + i, 1, 4, 1), 8)
@@ -1312,7 +1313,7 @@ def gradient(theta, table, z, field, scalar, sums, first, last, steps):
                     for k in range(40):
                         v7 = fma(load(theta, p + 550 + i*40 + k, 40, 4, 1), load(HIDDEN_0, (step*8 + tile)*320 + k*8, 0, 1, 8), v7)
                     v8 = v7
-                    v9 = 0.3333333333333333*v8
+                    v9 = 0.5*v8
                     v10 = load(X_PATH, ((step)*8 + tile)*80 + i*8, 8, 4, 8) + v9
                     store(X_PATH, ((step + 1)*8 + tile)*80 + i*8, 8, v10)
                 i = 8
@@ -1323,7 +1324,7 @@ def gradient(theta, table, z, field, scalar, sums, first, last, steps):
                 for k in range(40):
                     v7 = fma(load(theta, p + 550 + i*40 + k, 40, 2, 1), load(HIDDEN_0, (step*8 + tile)*320 + k*8, 0, 1, 8), v7)
                 v8 = v7
-                v9 = 0.3333333333333333*v8
+                v9 = 0.5*v8
                 v10 = load(X_PATH, ((step)*8 + tile)*80 + i*8, 8, 2, 8) + v9
                 store(X_PATH, ((step + 1)*8 + tile)*80 + i*8, 8, v10)
         for tile in range(8):
@@ -1338,7 +1339,7 @@ def gradient(theta, table, z, field, scalar, sums, first, last, steps):
                 # v11[k] = -hidden_0[k]*(2 - 2*hidden_0[k]**2)
                 # v12[k] = 1 - hidden_0[k]**2
                 # v20[k] = u[i] W2[i,k]
-                # v18[k] = 1/3 v12[k] v20[k]
+                # v18[k] = 1/2 v12[k] v20[k]
                 for k in range(0, 40, 4):
                     hidden_0 = load(HIDDEN_0, (step*8 + tile)*320 + k*8, 8, 4, 8)
                     v11 = -hidden_0*((-2.0)*(hidden_0*hidden_0) + 2.0)
@@ -1348,7 +1349,7 @@ def gradient(theta, table, z, field, scalar, sums, first, last, steps):
                     v20 = zeros(theta, 4, 8)
                     for i in range(10):
                         v20 = fma(load(U, (((turn) % 2)*8 + tile)*80 + i*8, 0, 1, 8), load(theta, p + 550 + i*40 + k, 1, 4, 1), v20)
-                    v18 = 0.3333333333333333*v12*v20
+                    v18 = 0.5*v12*v20
                     store(V18, k*8, 8, v18)
                 # v13[k,e] = v12[k] v1[k,e]
                 for k in range(40):
@@ -1360,7 +1361,7 @@ def gradient(theta, table, z, field, scalar, sums, first, last, steps):
                     store(V13, tile*3200 + k*80 + e*8, 8, v13)
                 # v21[i,e] = W2[i,k] v13[k,e]
                 # v22[i,e] = v0[i,e] + v21[i,e]
-                # v23[i,e] = 1/3 v22[i,e]
+                # v23[i,e] = 1/2 v22[i,e]
                 # v14[i,e] = delta[i,e] + v23[i,e]
                 for e in range(10):
                     for i in range(0, 8, 4):
@@ -1368,7 +1369,7 @@ def gradient(theta, table, z, field, scalar, sums, first, last, steps):
                         for k in range(40):
                             v21 = fma(load(theta, p + 550 + i*40 + k, 40, 4, 1), load(V13, tile*3200 + k*80 + e*8, 0, 1, 8), v21)
                         v22 = v21
-                        v23 = 0.3333333333333333*v22
+                        v23 = 0.5*v22
                         v14 = unit(theta, e - i, 4) + v23
                         store(V14, i*80 + e*8, 80, v14)
                     i = 8
@@ -1376,7 +1377,7 @@ def gradient(theta, table, z, field, scalar, sums, first, last, steps):
                     for k in range(40):
                         v21 = fma(load(theta, p + 550 + i*40 + k, 40, 2, 1), load(V13, tile*3200 + k*80 + e*8, 0, 1, 8), v21)
                     v22 = v21
-                    v23 = 0.3333333333333333*v22
+                    v23 = 0.5*v22
                     v14 = unit(theta, e - i, 2) + v23
                     store(V14, i*80 + e*8, 80, v14)
                 # v15 = inverse(v14)
@@ -1389,13 +1390,13 @@ def gradient(theta, table, z, field, scalar, sums, first, last, steps):
                     e = 8
                     v16 = -1.0*load(U_LOG_DENSITY, tile*8, 0, 1, 8)*load(V15, e*80 + i*8, 80, 2, 8)
                     store(V16, tile*800 + i*80 + e*8, 8, v16)
-                # v17[k,e] = 1/3 v16[i,e] W2[i,k]
+                # v17[k,e] = 1/2 v16[i,e] W2[i,k]
                 for e in range(10):
                     for k in range(0, 40, 4):
                         v17 = zeros(theta, 4, 8)
                         for i in range(10):
                             v17 = fma(load(V16, tile*800 + i*80 + e*8, 0, 1, 8), load(theta, p + 550 + i*40 + k, 1, 4, 1), v17)
-                        v17 = 0.3333333333333333*v17
+                        v17 = 0.5*v17
                         store(V17, tile*3200 + k*80 + e*8, 80, v17)
                 # v25[k] = v17[k,e] v1[k,e]
                 # v26[k] = v11[k] v25[k]
@@ -1407,13 +1408,13 @@ def gradient(theta, table, z, field, scalar, sums, first, last, steps):
                     v19 = load(V18, k*8, 8, 4, 8) + load(V11, k*8, 8, 4, 8)*v25
                     store(V19, tile*320 + k*8, 8, v19)
                 # v27[i] = v19[k] W1[k,i]
-                # v28[i] = 1/3 u[i_] A[i_,i]
+                # v28[i] = 1/2 u[i_] A[i_,i]
                 # v29[i] = u[i] + v27[i] + v28[i]
                 for i in range(0, 8, 4):
                     v28 = zeros(theta, 4, 8)
                     for i_ in range(10):
                         v28 = fma(load(U, (((turn) % 2)*8 + tile)*80 + i_*8, 0, 1, 8), load(theta, p + i_*10 + i, 1, 4, 1), v28)
-                    v28 = 0.3333333333333333*v28
+                    v28 = 0.5*v28
                     v27 = load(U, (((turn) % 2)*8 + tile)*80 + i*8, 8, 4, 8) + v28
                     for k in range(40):
                         v27 = fma(load(V19, tile*320 + k*8, 0, 1, 8), load(theta, p + 110 + k*10 + i, 1, 4, 1), v27)
@@ -1423,7 +1424,7 @@ def gradient(theta, table, z, field, scalar, sums, first, last, steps):
                 v28 = zeros(theta, 2, 8)
                 for i_ in range(10):
                     v28 = fma(load(U, (((turn) % 2)*8 + tile)*80 + i_*8, 0, 1, 8), load(theta, p + i_*10 + i, 1, 2, 1), v28)
-                v28 = 0.3333333333333333*v28
+                v28 = 0.5*v28
                 v27 = load(U, (((turn) % 2)*8 + tile)*80 + i*8, 8, 2, 8) + v28
                 for k in range(40):
                     v27 = fma(load(V19, tile*320 + k*8, 0, 1, 8), load(theta, p + 110 + k*10 + i, 1, 2, 1), v27)
@@ -1538,55 +1539,55 @@ def gradient(theta, table, z, field, scalar, sums, first, last, steps):
 @njit(**OPTIONS)
 def gradient_finish(theta, table, sums, gradient, steps):
     """From sums over the samples to the gradient by theta."""
-    finish_13 = aligned(theta, 100)
-    finish_14 = aligned(theta, 100)
-    finish_18 = aligned(theta, 400)
-    finish_19 = aligned(theta, 400)
+    V30 = aligned(theta, 100)
+    V31 = aligned(theta, 100)
+    V32 = aligned(theta, 400)
+    V33 = aligned(theta, 400)
     for step in range(steps):
         p, q, g = step*950, step*500, step*1850
-        # v30[i,j] = 1/3 v31[i,j]
-        # v32[i,j] = 1/3 v33[i,j]
-        # v34[i,j] = v30[i,j] + v32[i,j]
+        # v30[i,j] = 1/2 v34[i,j]
+        # v31[i,j] = 1/2 v35[i,j]
+        # v36[i,j] = v30[i,j] + v31[i,j]
         for i in range(10):
             for j in range(0, 8, 4):
-                v30 = 0.3333333333333333*load(sums, g + i*10 + j, 1, 4, 1)
-                store(finish_13, i*10 + j, 1, v30)
-                v32 = 0.3333333333333333*load(sums, g + 100 + i*10 + j, 1, 4, 1)
-                store(finish_14, i*10 + j, 1, v32)
-                v34 = v30 + v32
-                store(gradient, p + i*10 + j, 1, v34)
+                v30 = 0.5*load(sums, g + i*10 + j, 1, 4, 1)
+                store(V30, i*10 + j, 1, v30)
+                v31 = 0.5*load(sums, g + 100 + i*10 + j, 1, 4, 1)
+                store(V31, i*10 + j, 1, v31)
+                v36 = v30 + v31
+                store(gradient, p + i*10 + j, 1, v36)
             j = 8
-            v30 = 0.3333333333333333*load(sums, g + i*10 + j, 1, 2, 1)
-            store(finish_13, i*10 + j, 1, v30)
-            v32 = 0.3333333333333333*load(sums, g + 100 + i*10 + j, 1, 2, 1)
-            store(finish_14, i*10 + j, 1, v32)
-            v34 = v30 + v32
-            store(gradient, p + i*10 + j, 1, v34)
-        # v35[i] = 1/3 v36[i]
+            v30 = 0.5*load(sums, g + i*10 + j, 1, 2, 1)
+            store(V30, i*10 + j, 1, v30)
+            v31 = 0.5*load(sums, g + 100 + i*10 + j, 1, 2, 1)
+            store(V31, i*10 + j, 1, v31)
+            v36 = v30 + v31
+            store(gradient, p + i*10 + j, 1, v36)
+        # v37[i] = 1/2 v38[i]
         for i in range(0, 8, 4):
-            v35 = 0.3333333333333333*load(sums, g + 200 + i, 1, 4, 1)
-            store(gradient, p + 100 + i, 1, v35)
+            v37 = 0.5*load(sums, g + 200 + i, 1, 4, 1)
+            store(gradient, p + 100 + i, 1, v37)
         i = 8
-        v35 = 0.3333333333333333*load(sums, g + 200 + i, 1, 2, 1)
-        store(gradient, p + 100 + i, 1, v35)
-        # v37[k,j] = v38[k,j] + v39[k,j]
+        v37 = 0.5*load(sums, g + 200 + i, 1, 2, 1)
+        store(gradient, p + 100 + i, 1, v37)
+        # v39[k,j] = v40[k,j] + v41[k,j]
         for k in range(40):
             for j in range(0, 8, 4):
-                v37 = load(sums, g + 210 + k*10 + j, 1, 4, 1) + load(sums, g + 610 + k*10 + j, 1, 4, 1)
-                store(gradient, p + 110 + k*10 + j, 1, v37)
+                v39 = load(sums, g + 210 + k*10 + j, 1, 4, 1) + load(sums, g + 610 + k*10 + j, 1, 4, 1)
+                store(gradient, p + 110 + k*10 + j, 1, v39)
             j = 8
-            v37 = load(sums, g + 210 + k*10 + j, 1, 2, 1) + load(sums, g + 610 + k*10 + j, 1, 2, 1)
-            store(gradient, p + 110 + k*10 + j, 1, v37)
-        # v40[i,k] = 1/3 v41[i,k]
-        # v42[i,k] = 1/3 v43[i,k]
-        # v44[i,k] = v40[i,k] + v42[i,k]
+            v39 = load(sums, g + 210 + k*10 + j, 1, 2, 1) + load(sums, g + 610 + k*10 + j, 1, 2, 1)
+            store(gradient, p + 110 + k*10 + j, 1, v39)
+        # v32[i,k] = 1/2 v42[i,k]
+        # v33[i,k] = 1/2 v43[i,k]
+        # v44[i,k] = v32[i,k] + v33[i,k]
         for i in range(10):
             for k in range(0, 40, 4):
-                v40 = 0.3333333333333333*load(sums, g + 1050 + i*40 + k, 1, 4, 1)
-                store(finish_18, i*40 + k, 1, v40)
-                v42 = 0.3333333333333333*load(sums, g + 1450 + i*40 + k, 1, 4, 1)
-                store(finish_19, i*40 + k, 1, v42)
-                v44 = v40 + v42
+                v32 = 0.5*load(sums, g + 1050 + i*40 + k, 1, 4, 1)
+                store(V32, i*40 + k, 1, v32)
+                v33 = 0.5*load(sums, g + 1450 + i*40 + k, 1, 4, 1)
+                store(V33, i*40 + k, 1, v33)
+                v44 = v32 + v33
                 store(gradient, p + 550 + i*40 + k, 1, v44)
         for n in range(40):
             store(gradient, p + 510 + n, 0, load(sums, g + 1010 + n, 0, 1, 1))
@@ -1651,7 +1652,7 @@ def newton(theta, table, z, target, x_out, miss_out, log_det_out, first, last, s
                 store(V3, k*8, 8, v3)
             # v8[i,e] = v3[k] v1[i,k,e]
             # v9[i,e] = v0[i,e] + v8[i,e]
-            # v10[i,e] = 1/3 v9[i,e]
+            # v10[i,e] = 1/2 v9[i,e]
             # v4[i,e] = delta[i,e] + v10[i,e]
             for i in range(10):
                 for e in range(0, 8, 4):
@@ -1659,7 +1660,7 @@ def newton(theta, table, z, target, x_out, miss_out, log_det_out, first, last, s
                     for k in range(40):
                         v8 = fma(load(V3, k*8, 0, 1, 8), load(table, q + 100 + i*400 + k*10 + e, 1, 4, 1), v8)
                     v9 = v8
-                    v10 = 0.3333333333333333*v9
+                    v10 = 0.5*v9
                     v4 = unit(theta, i - e, 4) + v10
                     store(V4, i*80 + e*8, 8, v4)
                 e = 8
@@ -1667,7 +1668,7 @@ def newton(theta, table, z, target, x_out, miss_out, log_det_out, first, last, s
                 for k in range(40):
                     v8 = fma(load(V3, k*8, 0, 1, 8), load(table, q + 100 + i*400 + k*10 + e, 1, 2, 1), v8)
                 v9 = v8
-                v10 = 0.3333333333333333*v9
+                v10 = 0.5*v9
                 v4 = unit(theta, i - e, 2) + v10
                 store(V4, i*80 + e*8, 8, v4)
             # v5 = inverse(v4)
@@ -1677,7 +1678,7 @@ def newton(theta, table, z, target, x_out, miss_out, log_det_out, first, last, s
             # v14[i] = b[i] + v13[i]
             # v15[i] = W2[i,k] v2[k]
             # v16[i] = v14[i] + v15[i]
-            # v17[i] = 1/3 v16[i]
+            # v17[i] = 1/2 v16[i]
             # v18[i] = x[i] + v17[i]
             # v19[i] = -1 target[i]
             # v20[i] = v18[i] + v19[i]
@@ -1689,7 +1690,7 @@ def newton(theta, table, z, target, x_out, miss_out, log_det_out, first, last, s
                 for k in range(40):
                     v15 = fma(load(theta, p + 550 + i*40 + k, 40, 4, 1), load(V2, k*8, 0, 1, 8), v15)
                 v16 = v15
-                v17 = 0.3333333333333333*v16
+                v17 = 0.5*v16
                 v19 = -1.0*load(target, tile*80 + i*8, 8, 4, 8)
                 v20 = load(X, ((step) % 2)*80 + i*8, 8, 4, 8) + v17 + v19
                 store(MISS, ((step + 1) % 2)*80 + i*8, 8, v20)
@@ -1701,7 +1702,7 @@ def newton(theta, table, z, target, x_out, miss_out, log_det_out, first, last, s
             for k in range(40):
                 v15 = fma(load(theta, p + 550 + i*40 + k, 40, 2, 1), load(V2, k*8, 0, 1, 8), v15)
             v16 = v15
-            v17 = 0.3333333333333333*v16
+            v17 = 0.5*v16
             v19 = -1.0*load(target, tile*80 + i*8, 8, 2, 8)
             v20 = load(X, ((step) % 2)*80 + i*8, 8, 2, 8) + v17 + v19
             store(MISS, ((step + 1) % 2)*80 + i*8, 8, v20)

@@ -20,8 +20,9 @@ def pytest_unconfigure(config):
 @pytest.fixture(scope="session")
 def mixed_program():
     """Double well, entropy and Gaussian attraction in the plane, with a flow of width 10."""
+    from sample_energies import ENERGIES
+
     from pwgf_sym.compile.program import compile_program
     from pwgf_sym.declare.maps import NeuralFlow
-    from sample_energies import ENERGIES
 
     return compile_program(ENERGIES["mixed"].problem(), NeuralFlow(2, 10, steps=3))

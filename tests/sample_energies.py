@@ -52,7 +52,9 @@ class Energy:
         if self.pair != 0:
             values[PAIR] = integral(self.pair * rho * rho.at(self.y), self.x, self.y)
         law = law or Gaussian(mean=np.zeros(self.dim), cov=0.5)
-        return GradientFlow(self.outer.subs(values), rho, law, self.parameters)
+        energy = self.outer.subs(values)
+        parameters = {s: v for s, v in self.parameters.items() if s in energy.free_symbols}
+        return GradientFlow(energy, rho, law, parameters)
 
     @property
     def _exact(self):
@@ -135,7 +137,11 @@ class Energy:
 
 
 def _number(expression):
-    return mpmath.mpf(sp.N(expression, DIGITS)) if not isinstance(expression, mpmath.mpf) else expression
+    return (
+        mpmath.mpf(sp.N(expression, DIGITS))
+        if not isinstance(expression, mpmath.mpf)
+        else expression
+    )
 
 
 def stacked(rows):
@@ -156,10 +162,13 @@ class Running:
         self.symbols = symbols
 
     def __call__(self, *arguments):
-        known = {s: (mpmath.mpf(v), mpmath.mpf(0)) for s, v in zip(self.symbols, arguments, strict=True)}
+        known = {
+            s: (mpmath.mpf(v), mpmath.mpf(0)) for s, v in zip(self.symbols, arguments, strict=True)
+        }
         for symbol, piece in self.steps:
             known[symbol] = self._of(piece, known)
-        return self._of(self.result, known)
+        value, magnitude = self._of(self.result, known)
+        return value, magnitude + abs(value)
 
     def _of(self, node, known):
         if node in known:

@@ -405,8 +405,11 @@ def test_names_of_the_user_do_not_collide():
 
 def test_partners_avoid_parameters_of_the_same_name():
     plain = sp.Symbol("y0")
-    form = sample_form(integral(plain * RHO1**2, X1), RHO1)
-    assert form.parameters == (plain,) and form.partners[0].name != "y0"
+    pair = integral(plain * X1[0] * Y1[0] * RHO1 * RHO1.at(Y1), X1, Y1)
+    for energy in (integral(plain * RHO1**2, X1), pair):
+        form = sample_form(energy, RHO1)
+        assert form.parameters == (plain,) and form.partners[0].name != "y0"
+    assert form.pair_velocity == (-2 * plain * form.partners[0],)
 
 
 def test_names_do_not_depend_on_the_hash_seed():

@@ -61,7 +61,9 @@ def graphs(draw):
     """A tensor made of random einsums, sums, scalar functions and scalings of the inputs."""
     pool = [*INPUTS.values(), DELTA]
     for _ in range(draw(st.integers(2, 6))):
-        kind = draw(st.sampled_from(["einsum", "einsum", "einsum", "apply", "apply2", "add", "scale"]))
+        kind = draw(
+            st.sampled_from(["einsum", "einsum", "einsum", "apply", "apply2", "add", "scale"])
+        )
         first = draw(st.sampled_from(pool))
         if kind == "apply":
             pool.append(ir.apply(draw(st.sampled_from(FORMULAS)), first))
@@ -91,7 +93,9 @@ def einsums(draw, first, second):
     kept = draw(st.lists(st.sampled_from(found), unique=True, max_size=3)) if found else []
     if draw(st.booleans()) and axis("m") not in kept and len(kept) < 3:
         kept.append(axis("m"))  # a broadcast
-    return ir.product(draw(st.sampled_from([1, 3])), zip((first, second), labels, strict=True), kept)
+    return ir.product(
+        draw(st.sampled_from([1, 3])), zip((first, second), labels, strict=True), kept
+    )
 
 
 def full(value, tensor):
@@ -248,7 +252,9 @@ def activations(draw):
 )
 def test_divergence_of_random_fields(activation, substep, dim, width, seed):
     """trace_of_jacobian is the trace of the complex-step Jacobian, and holds no (i, e) matrix."""
-    flow = NeuralFlow(dim, width, 1, lambda a: activation.xreplace({_symbol(activation): a}), substep)
+    flow = NeuralFlow(
+        dim, width, 1, lambda a: activation.xreplace({_symbol(activation): a}), substep
+    )
     formulas = StepFormulas(flow)
     field = flow.field(_Operations, formulas.parameters, formulas.x)
     (divergence,) = simplify([trace_of_jacobian(field, formulas.x)])

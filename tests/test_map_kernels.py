@@ -116,7 +116,9 @@ def reference_of(flow):
 
 
 def neural(dim, width, steps, activation=TANH, substep="euler", log_determinant="exact"):
-    return NeuralFlow(dim, width, steps, lambda s: activation.xreplace({a: s}), substep, log_determinant)
+    return NeuralFlow(
+        dim, width, steps, lambda s: activation.xreplace({a: s}), substep, log_determinant
+    )
 
 
 CASES = [
@@ -147,7 +149,9 @@ def name_of(flow):
     if isinstance(flow, Affine):
         return f"affine-{flow.dim}"
     activation = str(flow.activation).split("(")[0].replace("a/", "swish")
-    return f"{flow.substep}-{flow.log_determinant}-{flow.dim}-{flow.width}-{flow.steps}-{activation}"
+    return (
+        f"{flow.substep}-{flow.log_determinant}-{flow.dim}-{flow.width}-{flow.steps}-{activation}"
+    )
 
 
 @pytest.mark.parametrize("flow, count", CASES, ids=[f"{name_of(f)}-N{n}" for f, n in CASES])
@@ -168,9 +172,7 @@ def test_other_vector_widths(bits, tmp_path, monkeypatch):
         case.check(program)
 
 
-@settings(
-    max_examples=12, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
-)
+@settings(max_examples=12, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(
     activations(),
     st.sampled_from([("euler", "exact"), ("euler", "trace"), ("rk4", "exact"), ("rk4", "trace")]),
@@ -384,7 +386,9 @@ def test_inverse_says_where_it_failed(tmp_path):
 def test_gradient_of_the_energy(name, log_determinant, tmp_path):
     """The energy form: grad_theta of the sample energy, against differences of that energy."""
     energy = ENERGIES[name]
-    flow = neural(energy.dim, 5, 2, TANH, "rk4" if log_determinant == "trace" else "euler", log_determinant)
+    flow = neural(
+        energy.dim, 5, 2, TANH, "rk4" if log_determinant == "trace" else "euler", log_determinant
+    )
     problem = energy.problem()
     check_energy_gradient(interpreted(problem, flow, tmp_path), 9)
 
@@ -408,7 +412,9 @@ def check_energy_gradient(program, count):
         unit = direction / np.linalg.norm(direction)
         steps = [energy(case.theta + k * 1e-3 * unit) * w for k, w in STENCIL]
         slope = sum(steps) / 1e-3
-        assert slope == pytest.approx(gradient @ unit, rel=1e-7, abs=1e-7 * np.linalg.norm(gradient))
+        assert slope == pytest.approx(
+            gradient @ unit, rel=1e-7, abs=1e-7 * np.linalg.norm(gradient)
+        )
 
 
 STENCIL = ((-2, 1 / 12), (-1, -2 / 3), (1, 2 / 3), (2, -1 / 12))

@@ -274,7 +274,7 @@ def test_masks(dtype, shape):
         n = R * S
         store(y, 0, S, where(a < b, 1.0, zeros(x, 1, 1)))
         store(y, n, S, where(a <= column, a, 5))
-        store(y, 2 * n, S, where(1.0 > a, a, b))
+        store(y, 2 * n, S, where(a < 1.0, a, b))
         store(y, 3 * n, S, where((a >= b) | (a == 0.0), a, b))
         store(y, 4 * n, S, where((a != b) & ~(column > 0.0), a, b))
         store(y, 5 * n, S, where(column == b, a, b))

@@ -114,7 +114,9 @@ def interpreted(problem, flow, folder, dtype="float64"):
     """
     program = compile_program(problem, flow, dtype=dtype, folder=folder)
     text = re.sub(
-        r"from (numba|pwgf_sym\.compile\.\w+) import", "from tile_numpy import", program.path.read_text()
+        r"from (numba|pwgf_sym\.compile\.\w+) import",
+        "from tile_numpy import",
+        program.path.read_text(),
     )
     path = program.path.with_suffix(".interpreted.py")
     path.write_text(text, encoding="utf-8")

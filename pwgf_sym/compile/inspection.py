@@ -38,7 +38,7 @@ class Inspection:
 
     def code_python(self) -> str:
         """The generated module."""
-        return self.path.read_text()
+        return self.path.read_text(encoding="utf-8")
 
     def code_llvm(self, kernel: str) -> str:
         """LLVM IR of a kernel after optimization (compiles it if need be)."""

@@ -105,7 +105,7 @@ class Program(Inspection):
 
     @cached_property
     def _call(self) -> KernelCaller:
-        return KernelCaller(self.module, self.emission, self.dtype)
+        return KernelCaller(self.module, self.emission, self.dtype, self.size)
 
     # -- samples ------------------------------------------------------------------------------
 
@@ -152,7 +152,10 @@ class Program(Inspection):
     @cached_property
     def _energy_of(self):
         symbols = [*self.form.parameters, *(i.symbol for i in self.form.integrals)]
-        return sp.lambdify(symbols, self.form.value, "math", cse=False)
+        # Dummies: a parameter may be called sqrt.
+        dummies = [sp.Dummy(real=True) for _ in symbols]
+        value = self.form.value.xreplace(dict(zip(symbols, dummies, strict=True)))
+        return sp.lambdify(dummies, value, "math", cse=False)
 
     def _values(self, integrals: np.ndarray | None) -> np.ndarray:
         if integrals is None:

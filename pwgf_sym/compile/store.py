@@ -51,6 +51,10 @@ def seal(text: str) -> str:
     return text.replace(_MARK, content_hash(text), 1)
 
 
+def _read(path: Path) -> str:
+    return path.read_bytes().decode("utf-8", errors="replace")  # garbage is not intact, either
+
+
 def _is_intact(sealed: str) -> bool:
     found = re.search(r"^content: ([0-9a-f]{16})$", sealed, re.MULTILINE)
     if not found:
@@ -70,12 +74,12 @@ def write_module(text: str, name: str, folder: Path | None = None) -> Path:
     folder = folder or cache_folder()
     path = folder / f"{name}_{content_hash(text)}.py"
     try:
-        if path.exists() and _is_intact(path.read_text()):
+        if path.exists() and _is_intact(_read(path)):
             return path
         folder.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=folder, prefix=".", suffix=".tmp")
         try:
-            with os.fdopen(handle, "w") as file:
+            with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
                 file.write(seal(text))
             os.replace(temporary, path)
         except BaseException:
@@ -102,9 +106,11 @@ def load_module(path: Path) -> ModuleType:
     name = f"pwgf_sym_generated.{path.stem}"
     if name in sys.modules:
         return sys.modules[name]
-    if not _is_intact(path.read_text()):
+    if not _is_intact(_read(path)):
         raise CacheError(
-            str(path), "a text that does not match its hash", "a generated module as it was written",
+            str(path),
+            "a text that does not match its hash",
+            "a generated module as it was written",
             "Delete the file; it will be generated again.",
         )  # fmt: skip
     spec = importlib.util.spec_from_file_location(name, path)

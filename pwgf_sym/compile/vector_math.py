@@ -124,7 +124,7 @@ def _shared(name, body, inline):
 
 
 # ------------------------------------------------------------------------------- exp and tanh
-# expm1(r) = r + r^2 P(r) on |r| <= ln(2)/2, P minimax (Remez exchange).  ln(2) = LN2_HIGH + LN2_LOW,
+# expm1(r) = r + r^2 P(r) on |r| <= ln(2)/2, P minimax (Remez).  ln(2) = LN2_HIGH + LN2_LOW,
 # LN2_HIGH short enough that n*LN2_HIGH is exact (Cody and Waite, "Software manual for the
 # elementary functions", 1980).
 _EXPM1 = {

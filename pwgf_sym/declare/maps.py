@@ -169,8 +169,12 @@ class NeuralFlow(Map):
         center = np.asarray(law.mean)
         spread = np.sqrt(np.diag(law.covariance))
         theta = []
-        for _ in range(self.steps):
+        # Half of the units look along one coordinate each, which suits potentials that are sums
+        # over coordinates; the others look in random directions.
+        along = np.arange(self.width // 2)
+        for step in range(self.steps):
             direction = rng.standard_normal((self.width, self.dim)) / np.sqrt(self.dim)
+            direction[along] = np.eye(self.dim)[(along + step * along.size) % self.dim]
             scale = rng.uniform(0.5, 2.5, (self.width, 1))
             w1 = direction * scale / spread
             # Each unit bends where the reference has its mass.

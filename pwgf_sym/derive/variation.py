@@ -245,12 +245,11 @@ def _variation_of(term: Term, parts: Terms, rho: Density) -> sp.Expr:
 
 def _partners(found, rho: Density, parameters) -> tuple[sp.Symbol, ...]:
     """The second copy: the one that the energy uses where it is free, else a new one."""
-    taken = set(rho.coordinates) | set(parameters)
+    names = {s.name for s in (*rho.coordinates, *parameters)}
     for term in found:
         for copy in term.copies[1:]:
-            if not taken & set(copy):
+            if not any(s.name in names for s in copy):
                 return copy
-    names = {s.name for s in taken}
     suffix = ""
     while any(s.name + suffix in names for s in copy_of(rho.coordinates)):
         suffix += "_"

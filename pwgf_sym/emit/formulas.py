@@ -8,10 +8,17 @@ from ..lower.energies import FormulaKernel
 from ..lower.ir import Axis
 from ..lower.schedule import Tiling
 from .groups import number, rows_loop
-from .scalars import assignments, check_printable
+from .scalars import FUNCTIONS, assignments, check_printable
 from .writer import Writer
 
 __all__ = ["FormulaEmitter"]
+
+# Names that kernels use besides their arguments and the functions of formulas.
+_WORDS = (
+    *("x", "w", "own", "other", "share", "tile", "acc", "i", "j", "np", "njit", "weight", "range"),
+    *("load", "store", "zeros", "fma", "where", "power", "sqrt", "maximum", "minimum", "aligned"),
+    *("lane_index", "add_lane_sums", "spread", "OPTIONS", "DTYPE"),
+)
 
 
 class FormulaEmitter:
@@ -26,7 +33,8 @@ class FormulaEmitter:
             self.names.update({s: s.name for s in symbols})
         for form in kernel.forms:
             self.names.update({s: s.name for s in form.symbols})
-        self.names = _safe(self.names, self.arguments())
+        forms = [form.name for form in kernel.forms]
+        self.names = _safe(self.names, [*self.arguments(), *forms])
         self.used = set().union(*(e.free_symbols for e in kernel.formulas()))
 
     def arguments(self) -> list[str]:
@@ -99,8 +107,10 @@ class FormulaEmitter:
     def _emit_shared(self, write: Writer) -> list[str]:
         """Write the common subexpressions; texts of the formulas."""
         prefix = "t"
-        while any(name.startswith(prefix) and name[len(prefix):].isdigit()
-                  for name in self.names.values()):
+        while any(
+            name.startswith(prefix) and name[len(prefix) :].isdigit()
+            for name in self.names.values()
+        ):
             prefix += "_"
         shared, texts = assignments(self.kernel.formulas(), self.names, prefix)
         for name, text in shared:
@@ -165,8 +175,7 @@ def _safe(names: dict[sp.Symbol, str], reserved: list[str]) -> dict[sp.Symbol, s
     """Names that are Python identifiers, distinct, and no name that the kernel itself uses."""
     import keyword
 
-    words = {"x", "w", "own", "other", "share", "tile", "acc", "i", "j", "np", "njit", "weight"}
-    words |= {*reserved, "load", "store", "zeros", "fma", "where", "power", "spread", "exp", "log"}
+    words = {*_WORDS, *FUNCTIONS.values(), *reserved}
     taken: set[str] = set()
     found = {}
     for symbol, name in names.items():

@@ -15,7 +15,17 @@ from ..lower.schedule import Group
 from .scalars import TilePrinter
 from .writer import Writer
 
-__all__ = ["GroupEmitter", "Names", "Slot", "number", "plus", "row_major", "rows_loop"]
+__all__ = [
+    "GroupEmitter",
+    "Names",
+    "Slot",
+    "loop_headers",
+    "number",
+    "plus",
+    "row_major",
+    "size_of",
+    "rows_loop",
+]
 
 
 @dataclass(frozen=True)
@@ -49,6 +59,14 @@ def row_major(axes: tuple[Axis, ...], lanes: int) -> tuple[int, ...]:
     return tuple(reversed(strides))
 
 
+def size_of(axes) -> int:
+    """Number of entries of an array over axes."""
+    result = 1
+    for axis in axes:
+        result *= axis.size
+    return result
+
+
 def number(value) -> str:
     """A number as a float literal."""
     return repr(float(value))
@@ -57,6 +75,11 @@ def number(value) -> str:
 def plus(base: str, offset: int) -> str:
     """``base + offset`` without a zero."""
     return base if offset == 0 else f"{base} + {offset}"
+
+
+def loop_headers(axes) -> list[str]:
+    """Headers of plain loops over axes."""
+    return [f"for {axis.name} in range({axis.size})" for axis in axes]
 
 
 def rows_loop(write: Writer, axis: Axis | None, rows: int, body) -> None:
@@ -125,17 +148,13 @@ class GroupEmitter:
         for tensor in group.tensors:
             self.write(f"# {self._formula(tensor)}")
         loops = [axis for axis in group.axes if axis != row]
-        blocks = [self.write.block(f"for {a.name} in range({a.size})") for a in loops]
-        for block in blocks:
-            block.__enter__()
         at = {axis: axis.name for axis in loops}
 
         def body(variable: str, rows: int) -> None:
             _Body(self, group, row, rows, {**at, **({row: variable} if row else {})}).emit()
 
-        rows_loop(self.write, row, self.max_rows, body)
-        for block in reversed(blocks):
-            block.__exit__(None, None, None)
+        with self.write.nest(loop_headers(loops)):
+            rows_loop(self.write, row, self.max_rows, body)
 
     def _emit_factorisation(self, group: Group) -> None:
         matrix = group.tensors[0].operands[0]
@@ -148,8 +167,10 @@ class GroupEmitter:
         target = volume or Slot("scratch", str(size * size * self.lanes), (), self.lanes)
         name = self.names(matrix)
         for kind, tensor in found.items():
-            self.write(f"# {self.names(tensor)} = {'log|det' if kind == 'logdet' else 'inverse('}"
-                       f"{name}{'|' if kind == 'logdet' else ')'}")
+            self.write(
+                f"# {self.names(tensor)} = {'log|det' if kind == 'logdet' else 'inverse('}"
+                f"{name}{'|' if kind == 'logdet' else ')'}"
+            )
         self.write(
             f"invert_{self.lanes}({source.array}, {source.base or '0'}, {inverse.array}, {at}, "
             f"{target.array}, {target.base or '0'}, {size})"
@@ -168,7 +189,9 @@ class GroupEmitter:
         if tensor.kind == "add":
             right = " + ".join(entry(t, t.axes) for t in tensor.operands)
         elif tensor.kind == "elementwise":
-            names = {placeholder(k): sp.Symbol(entry(t, t.axes)) for k, t in enumerate(tensor.operands)}
+            names = {
+                placeholder(k): sp.Symbol(entry(t, t.axes)) for k, t in enumerate(tensor.operands)
+            }
             right = str(tensor.data[0].xreplace(names))
         else:
             coefficient, labels, _ = tensor.data
@@ -268,20 +291,14 @@ class _Body:
         return name
 
     def _accumulate(self, name: str, factors, sums) -> None:
-        extra = {axis: self._inner(axis) for axis in sums}
-        blocks = [
-            self.write.block(f"for {extra[a]} in range({a.size})") for a in sums if a.size > 1
-        ]
-        extra = {a: (v if a.size > 1 else "0") for a, v in extra.items()}
-        for block in blocks:
-            block.__enter__()
-        values = [self._value(t, ls, extra) for t, ls in factors]
-        if len(values) == 2:
-            self.write(f"{name} = fma({values[0]}, {values[1]}, {name})")
-        else:
-            self.write(f"{name} = {name} + {values[0]}")
-        for block in reversed(blocks):
-            block.__exit__(None, None, None)
+        extra = {axis: self._inner(axis) if axis.size > 1 else "0" for axis in sums}
+        headers = [f"for {extra[a]} in range({a.size})" for a in sums if a.size > 1]
+        with self.write.nest(headers):
+            values = [self._value(t, ls, extra) for t, ls in factors]
+            if len(values) == 2:
+                self.write(f"{name} = fma({values[0]}, {values[1]}, {name})")
+            else:
+                self.write(f"{name} = {name} + {values[0]}")
 
     def _inner(self, axis: Axis) -> str:
         """A loop variable for a summed axis that no outer loop uses."""

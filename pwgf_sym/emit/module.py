@@ -6,14 +6,18 @@ import re
 import time
 from dataclasses import dataclass, field
 
+import sympy as sp
+
+from ..declare.energies import ordered_integrals, short_text
+from ..declare.symbols import Density
 from ..derive import first_variation, pde
 from ..derive.samples import SampleForm, sample_form
 from ..lower.energies import FormulaKernel, energy_kernels
 from ..lower.kernels import Kernel, map_kernels
 from ..lower.schedule import Tiling
 from .formulas import FormulaEmitter
+from .map_kernels import KernelEmitter, Layout
 from .scalars import check_printable
-from .sweeps import KernelEmitter, Layout
 from .writer import Writer, wrapped
 
 __all__ = ["Emission", "emit_module"]
@@ -64,7 +68,8 @@ def invert_{S}(matrix, m, inverse, k, log_det, v, d):
                     p, q = (c*d + j)*{S}, (i*d + j)*{S}
                     row = fma(factor, load(a, p, 0, 1, {S}), load(a, q, 0, 1, {S}))
                     store(a, q, 0, row)
-                    row = fma(factor, load(inverse, k + p, 0, 1, {S}), load(inverse, k + q, 0, 1, {S}))
+                    row = load(inverse, k + q, 0, 1, {S})
+                    row = fma(factor, load(inverse, k + p, 0, 1, {S}), row)
                     store(inverse, k + q, 0, row)
     store(log_det, v, 0, volume)
 
@@ -136,6 +141,9 @@ def emit_module(energy, density, flow, dtype: str, vector_bits: int) -> Emission
 
     if hasattr(flow, "activation"):
         check_printable(flow.activation, "activation")
+    for term in ordered_integrals(energy):  # before SymPy is asked for derivatives
+        values = {d: sp.Symbol(d.func.__name__, positive=True) for d in term.atoms(Density)}
+        check_printable(term.integrand.xreplace(values), short_text(term))
     form = sample_form(energy, density)
     lap("derive")
     tiling = Tiling.for_machine(vector_bits, dtype)
@@ -164,9 +172,12 @@ def _header(energy, density, flow, dtype, tiling: Tiling, formulas) -> str:
         ("equation", _equation(energy, density)),
         ("map", repr(flow)),
         ("parameters", _layout_line(flow)),
-        ("target", f"cpu, {dtype}, {tiling.vector_bits}-bit vectors, {tiling.samples} samples a tile"),
+        (
+            "target",
+            f"cpu, {dtype}, {tiling.vector_bits}-bit vectors, {tiling.samples} samples a tile",
+        ),
     ):
-        lines = wrapped(f"{label}: {content}".replace("\\", "/"), indent="    ")
+        lines = wrapped(_plain(f"{label}: {content}"), indent="    ")
         for line in lines[:_LONGEST]:
             write(line)
         if len(lines) > _LONGEST:
@@ -175,10 +186,15 @@ def _header(energy, density, flow, dtype, tiling: Tiling, formulas) -> str:
     values = next(iter(formulas.values())).values if formulas else ()
     names = ", ".join(f"{k}: {s}" for k, s in enumerate(values))
     write("Per-sample arrays are flat: tile by tile, component by component, sample innermost.")
-    write(f"values[] holds {names or 'nothing'}.")
+    write(_plain(f"values[] holds {names or 'nothing'}."))
     write("content: {content}")
     write('"""')
     return write.text()
+
+
+def _plain(text: str) -> str:
+    """Text that can stand in the docstring whatever symbols are called."""
+    return " ".join(text.translate(str.maketrans('\\"{}', "/'()")).split())
 
 
 def _equation(energy, density) -> str:
@@ -187,9 +203,7 @@ def _equation(energy, density) -> str:
 
 
 def _layout_line(flow) -> str:
-    shapes = ", ".join(
-        f"{name}[{','.join(axes)}]" for name, axes in flow.parameters().items()
-    )
+    shapes = ", ".join(f"{name}[{','.join(axes)}]" for name, axes in flow.parameters().items())
     return f"theta holds {shapes} of each of {flow.steps} steps"
 
 
@@ -210,7 +224,9 @@ def _imports(body: str, dtype: str) -> str:
             write(f"    {name},")
     write(")")
     write()
-    write('OPTIONS = {"fastmath": {"contract"}, "error_model": "numpy", "nogil": True, "cache": True}')
+    write(
+        'OPTIONS = {"fastmath": {"contract"}, "error_model": "numpy", "nogil": True, "cache": True}'
+    )
     if "DTYPE" in body:
         write(f"DTYPE = np.{dtype}")
     write()
@@ -224,6 +240,8 @@ def _inverse_sizes(body: str) -> list[int]:
 
 
 def _used_by_invert(body: str) -> list[str]:
-    return ["absolute", "aligned", "fma", "load", "log", "store", "where", "zeros"] if (
-        "invert_" in body
-    ) else []
+    return (
+        ["absolute", "aligned", "fma", "load", "log", "store", "where", "zeros"]
+        if ("invert_" in body)
+        else []
+    )

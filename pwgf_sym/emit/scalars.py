@@ -6,7 +6,12 @@ name of the function, before anything is compiled.
 
 from __future__ import annotations
 
+import math
+
 import sympy as sp
+from sympy.core.relational import Relational
+from sympy.functions.elementary.piecewise import ExprCondPair
+from sympy.logic.boolalg import BooleanFalse, BooleanTrue
 from sympy.printing.precedence import precedence
 from sympy.printing.str import StrPrinter
 
@@ -40,7 +45,11 @@ FUNCTIONS = {
     "Abs": "absolute",
     "atan2": "atan2",
 }
-_CONSTANTS = (sp.Number, sp.NumberSymbol)
+# Printed by structure.
+_PRINTED = (
+    *(sp.Number, sp.NumberSymbol, sp.Symbol, sp.Add, sp.Mul, sp.Pow, sp.Max, sp.Min, sp.Heaviside),
+    *(sp.Piecewise, ExprCondPair, Relational, sp.And, sp.Or, sp.Not, BooleanTrue, BooleanFalse),
+)
 _LARGEST_PRODUCT = 4  # x**4 is printed as a product; larger integer powers by squaring
 
 
@@ -54,19 +63,24 @@ def check_printable(expression: sp.Expr, where: str) -> None:
     where : str
         What the expression is, for the message.
     """
-    for part in sp.preorder_traversal(expression):
-        known = isinstance(part, (sp.Symbol, sp.Add, sp.Mul, sp.Pow, sp.Piecewise, sp.Heaviside))
-        known = known or isinstance(part, (sp.Max, sp.Min, sp.logic.boolalg.Boolean, sp.Tuple))
-        known = known or isinstance(part, (*_CONSTANTS, sp.functions.elementary.piecewise.ExprCondPair))
-        if part in (sp.zoo, sp.nan, sp.oo, -sp.oo) or part.is_real is False and part.is_number:
+    walk = sp.preorder_traversal(expression)
+    for part in walk:
+        if isinstance(part, sp.Expr) and part.is_number and part.is_finite and part.is_real:
+            walk.skip()  # printed as one number
+            continue
+        if part in (sp.zoo, sp.nan, sp.oo, -sp.oo) or (part.is_real is False and part.is_number):
             raise FormulaError(where, f"the value {part}", "real, finite formulas")
-        if not known and type(part).__name__ not in FUNCTIONS:
-            raise FormulaError(
-                where,
-                f"the function {type(part).__name__} in {part}",
-                ", ".join(sorted(FUNCTIONS)),
-                "Rewrite the formula with these functions (expr.rewrite(sp.exp) often helps).",
-            )
+        if not isinstance(part, _PRINTED) and type(part).__name__ not in FUNCTIONS:
+            raise _no_such_function(where, part)
+
+
+def _no_such_function(where: str, part: sp.Basic) -> FormulaError:
+    return FormulaError(
+        where,
+        f"the function {type(part).__name__} in {part}",
+        ", ".join(sorted(FUNCTIONS)),
+        "Rewrite the formula with these functions (expr.rewrite(sp.exp) often helps).",
+    )
 
 
 class TilePrinter(StrPrinter):
@@ -81,15 +95,30 @@ class TilePrinter(StrPrinter):
 
     _print_Dummy = _print_Symbol
 
+    def _print(self, expr, **kwargs):
+        if isinstance(expr, sp.Expr) and expr.is_number and not expr.is_Atom:
+            return self._print_Number(expr)  # 1/sqrt(pi): rounded once, here
+        return super()._print(expr, **kwargs)
+
     def _print_Number(self, expr):
-        return repr(float(expr))
+        value = float(expr)
+        if not math.isfinite(value):
+            raise FormulaError(
+                "formula", f"the number {expr}", "numbers that double precision holds"
+            )
+        return repr(value)
 
     _print_Integer = _print_Rational = _print_Float = _print_Half = _print_Number
     _print_One = _print_Zero = _print_NegativeOne = _print_NumberSymbol = _print_Number
     _print_Pi = _print_Exp1 = _print_EulerGamma = _print_GoldenRatio = _print_Number
+    _print_Catalan = _print_TribonacciConstant = _print_Number
 
     def _print_Function(self, expr):
-        name = FUNCTIONS[type(expr).__name__]
+        name = FUNCTIONS.get(type(expr).__name__)
+        if (
+            name is None
+        ):  # a derivative of what check_printable saw: DiracDelta of Max, for instance
+            raise _no_such_function("derivative of a formula", expr)
         return f"{name}({', '.join(map(self._print, expr.args))})"
 
     _print_Abs = _print_sign = _print_floor = _print_ceiling = _print_loggamma = _print_Function
@@ -115,7 +144,7 @@ class TilePrinter(StrPrinter):
         if exponent == sp.Rational(1, 2):
             return f"sqrt({self._print(base)})"
         if exponent.is_number and exponent < 0:
-            return f"1.0/({self._print(base ** -exponent)})"
+            return f"1.0/({self._print(base**-exponent)})"
         if exponent.is_Integer:
             return self._integer_power(base, int(exponent))
         if exponent.is_Rational and exponent.q == 2:
@@ -145,13 +174,18 @@ class TilePrinter(StrPrinter):
         return text
 
     def _print_Heaviside(self, expr):
-        return f"where({self._print(expr.args[0])} > 0.0, 1.0, 0.0)"
+        argument, at_zero = expr.args
+        text = f"(0.5 + 0.5*sign({self._print(argument)}))"  # NaN stays NaN
+        if at_zero == sp.Rational(1, 2):
+            return text
+        zero = f"{self._print(argument)} == 0.0"
+        return f"where({zero}, {self._print(at_zero)}, {text})"
 
     def _print_Piecewise(self, expr):
         *cases, last = expr.args
-        text = self._print(last.expr) if last.cond == True else "nan"
-        if last.cond != True:
+        if last.cond != sp.true:
             raise FormulaError("Piecewise", str(expr), "a last branch with the condition True")
+        text = self._print(last.expr)
         for case in reversed(cases):
             text = f"where({self._print(case.cond)}, {self._print(case.expr)}, {text})"
         return text

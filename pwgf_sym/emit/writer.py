@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 
 __all__ = ["Writer", "wrapped"]
 
@@ -27,11 +27,12 @@ class Writer:
         self._depth -= 1
 
     @contextmanager
-    def indented(self) -> Iterator[None]:
-        """Indent what follows without a header."""
-        self._depth += 1
-        yield
-        self._depth -= 1
+    def nest(self, headers: Iterable[str]) -> Iterator[None]:
+        """Compound statements inside each other."""
+        with ExitStack() as stack:
+            for header in headers:
+                stack.enter_context(self.block(header))
+            yield
 
     def text(self) -> str:
         """All lines as one string."""

@@ -116,7 +116,11 @@ def _pulled(tensor: Tensor, k: int, cotangent: Tensor, extra, lift: bool) -> Ten
     elif tensor.kind == "inverse":
         row, column = operand.axes
         left, right = _fresh(row), _fresh(column)
-        factors = [(tensor, (right, row)), (cotangent, (*extra, right, left)), (tensor, (column, left))]
+        factors = [
+            (tensor, (right, row)),
+            (cotangent, (*extra, right, left)),
+            (tensor, (column, left)),
+        ]
         return product(-1, factors, out, _sums(factors, operand, lift))
     else:
         raise TypeError(f"no reverse rule for {tensor.kind}")
@@ -127,9 +131,7 @@ def _pulled_product(tensor: Tensor, k: int, cotangent: Tensor, extra, lift: bool
     coefficient, labels, _ = tensor.data
     operand, own = tensor.operands[k], list(labels[k])
     factors = [(cotangent, extra + tensor.axes)]
-    factors += [
-        (other, labels[j]) for j, other in enumerate(tensor.operands) if j != k
-    ]
+    factors += [(other, labels[j]) for j, other in enumerate(tensor.operands) if j != k]
     taken = {a for ls in labels for a in ls} | set(extra + tensor.axes)
     for position, axis in enumerate(own):  # a repeated label reads a diagonal
         if axis in own[:position]:
@@ -141,9 +143,11 @@ def _pulled_product(tensor: Tensor, k: int, cotangent: Tensor, extra, lift: bool
     if tuple(own) == operand.axes:
         return result
     # The product named the operand's axes by its own labels: give them their names back.
-    return product(1, [(result, extra + operand.axes)], extra + operand.axes) if (
-        result.axes == extra + operand.axes
-    ) else _rename(result, extra + operand.axes)
+    return (
+        product(1, [(result, extra + operand.axes)], extra + operand.axes)
+        if (result.axes == extra + operand.axes)
+        else _rename(result, extra + operand.axes)
+    )
 
 
 def _rename(tensor: Tensor, axes: tuple[Axis, ...]) -> Tensor:
@@ -169,7 +173,7 @@ def _sums(factors, operand: Tensor, lift: bool) -> bool:
 
 
 def jacobian(output: Tensor, state: Tensor, basis: str = "e") -> Tensor:
-    """d output / d state as a tensor with axes ``output.axes + (basis,)``: forward mode with a basis."""
+    """d output / d state with axes ``output.axes + (basis,)``: forward mode with a basis."""
     axis = Axis(basis, state.axes[0].size)
     (tangent,) = jvp([output], {state: ir.delta(state.axes[0], axis)}, (axis,))
     if tangent is None:

@@ -76,24 +76,44 @@ def energy_kernels(form: SampleForm) -> dict[str, FormulaKernel]:
     slopes, by_log = form.local_gradient
     candidates = [
         FormulaKernel(
-            "integrals", "means of the energy densities f(x, rho)/rho", carried, (), values,
+            "integrals",
+            "means of the energy densities f(x, rho)/rho",
+            carried,
+            (),
+            values,
             means=single,
         ),
         FormulaKernel(
-            "velocity", "w = -grad dE/drho, without pairs", carried, (), values,
+            "velocity",
+            "w = -grad dE/drho, without pairs",
+            carried,
+            (),
+            values,
             {"velocity_out": form.local_velocity},
         ),
         FormulaKernel(
-            "slopes", "dE/dx and dE/dl of a sample, without pairs", carried, (), values,
+            "slopes",
+            "dE/dx and dE/dl of a sample, without pairs",
+            carried,
+            (),
+            values,
             {"field_out": slopes, "scalar_out": (by_log,)},
         ),
         FormulaKernel(
-            "pair_integrals", "means of W(x, y) over pairs", carried, form.partners, values,
+            "pair_integrals",
+            "means of W(x, y) over pairs",
+            carried,
+            form.partners,
+            values,
             means=pair,
         ),
         FormulaKernel(
-            "pair_velocity", "mean over partners y of -grad_x (W(x, y) + W(y, x))", carried,
-            form.partners, values, {"velocity_out": form.pair_velocity},
+            "pair_velocity",
+            "mean over partners y of -grad_x (W(x, y) + W(y, x))",
+            carried,
+            form.partners,
+            values,
+            {"velocity_out": form.pair_velocity},
         ),
     ]
     return {k.name: _lowered(k) for k in candidates if any(e != 0 for e in k.formulas())}
@@ -128,48 +148,72 @@ def _new_form(kernel: FormulaKernel, rows: list[dict[sp.Symbol, sp.Expr]], x) ->
 def _extract_rows(kernel: FormulaKernel, name, rows, x) -> tuple[sp.Expr, ...]:
     if len(rows) < DENSE:
         return tuple(rows)
-    split = [_linear_part(sp.expand(row), set(x)) for row in rows]
-    if sum(len(linear) for linear, _ in split) <= DENSE * len(rows):
-        return tuple(rows)
-    form = _new_form(kernel, [linear for linear, _ in split], x)
-    return tuple(s + rest for s, (_, rest) in zip(form.symbols, split, strict=True))
-
-
-def _linear_part(row: sp.Expr, coordinates: set) -> tuple[dict, sp.Expr]:
-    linear, rest = {}, []
-    for term in sp.Add.make_args(row):
-        coefficient, factor = term.as_coeff_Mul()
-        if factor in coordinates:
-            linear[factor] = linear.get(factor, 0) + coefficient
+    split = [_split(row, set(x), 1) for row in rows]
+    results = [[rest] for _, rest in split]
+    dense = False
+    for factor in dict.fromkeys(f for found, _ in split for f in found):
+        matrix = [{c: n for (c,), n in found.get(factor, {}).items()} for found, _ in split]
+        if sum(map(len, matrix)) > DENSE * len(rows):
+            dense, values = True, _new_form(kernel, matrix, x).symbols
         else:
-            rest.append(term)
-    return linear, sp.Add(*rest)
+            values = [sp.Add(*(n * c for c, n in row.items())) for row in matrix]
+        for result, value in zip(results, values, strict=True):
+            result.append(factor * value)
+    return tuple(sp.Add(*result) for result in results) if dense else tuple(rows)
 
 
 def _extract_quadratic(kernel: FormulaKernel, density: sp.Expr, x) -> sp.Expr:
-    """x'Hx/2 with H from the numeric quadratic terms, as (1/2) sum_i x_i (Hx)_i."""
+    """x'Hx/2 with H from the numbers in the quadratic terms, as (1/2) sum_i x_i (Hx)_i."""
     if len(x) < DENSE:
         return density
-    place = {symbol: k for k, symbol in enumerate(x)}
-    rows: list[dict] = [{} for _ in x]
-    rest, count = [], 0
-    for term in sp.Add.make_args(sp.expand(density)):
-        coefficient, factor = term.as_coeff_Mul()
-        factors = [b for b, e in factor.as_powers_dict().items() for _ in range(_times(e))]
-        if len(factors) == 2 and all(f in place for f in factors) and sp.Mul(*factors) == factor:
-            first, second = factors
-            rows[place[first]][second] = rows[place[first]].get(second, 0) + coefficient
-            rows[place[second]][first] = rows[place[second]].get(first, 0) + coefficient
-            count += 1
-        else:
+    found, rest = _split(density, set(x), 2)
+    result, dense = [rest], False
+    for factor, numbers in found.items():
+        if 2 * len(numbers) <= DENSE * len(x):
+            result += [n * factor * c * d for (c, d), n in numbers.items()]
+            continue
+        rows: dict[sp.Symbol, dict] = {c: {} for c in x}
+        for (c, d), n in numbers.items():
+            rows[c][d] = rows[c].get(d, 0) + n
+            rows[d][c] = rows[d].get(c, 0) + n
+        dense, symbols = True, _new_form(kernel, list(rows.values()), x).symbols
+        result += [factor * a * b / 2 for a, b in zip(x, symbols, strict=True)]
+    return sp.Add(*result) if dense else density
+
+
+def _split(formula: sp.Expr, coordinates: set, degree: int):
+    """Terms number*factor*(product of ``degree`` coordinates), and the sum of all others.
+
+    The terms come as factor -> sorted coordinates -> number.  A term is multiplied out only where
+    that leaves nothing of a higher degree.
+    """
+    found: dict[sp.Expr, dict[tuple, sp.Expr]] = {}
+    rest = []
+    products = sp.Add.make_args(formula)
+    for term in [t for p in products for t in sp.Add.make_args(sp.expand_mul(p, deep=False))]:
+        parts = [_monomial(p, coordinates) for p in sp.Add.make_args(sp.expand_mul(term))]
+        if not all(own is not None and len(own) <= degree for own, *_ in parts):
             rest.append(term)
-    if 2 * count <= DENSE * len(x):
-        return density
-    form = _new_form(kernel, rows, x)
-    half = sp.Rational(1, 2)
-    products = [half * a * b for a, b in zip(x, form.symbols, strict=True)]
-    return sp.Add(*products, *rest)
+            continue
+        for own, number, factor in parts:
+            if len(own) == degree:
+                numbers = found.setdefault(factor, {})
+                numbers[own] = numbers.get(own, 0) + number
+            else:
+                rest.append(number * factor * sp.Mul(*own))
+    return found, sp.Add(*rest)
 
 
-def _times(exponent: sp.Expr) -> int:
-    return int(exponent) if exponent.is_Integer and 0 < exponent <= 2 else 3
+def _monomial(term: sp.Expr, coordinates: set):
+    """(coordinates in order, number, factor without coordinates), or None in the first place."""
+    number, product = term.as_coeff_Mul()
+    own, others = [], []
+    for part in sp.Mul.make_args(product):
+        base, exponent = part.as_base_exp()
+        if base in coordinates and exponent.is_Integer and 0 < exponent <= 2:
+            own += [base] * int(exponent)
+        else:
+            others.append(part)
+    factor = sp.Mul(*others)
+    known = not factor.free_symbols & coordinates
+    return (tuple(sorted(own, key=str)) if known else None), number, factor

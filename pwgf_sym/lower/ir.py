@@ -171,9 +171,9 @@ def product(
     if not factors:
         base = constant(coefficient)
         return base if not axes else _product(sp.Integer(1), [(base, ())], axes, False)
-    if coefficient == 1 and len(factors) == 1 and factors[0][1] == axes and not sum_samples:
-        if factors[0][0].axes == axes:
-            return factors[0][0]
+    alone = coefficient == 1 and len(factors) == 1 and not sum_samples
+    if alone and factors[0][1] == axes == factors[0][0].axes:
+        return factors[0][0]
     return _product(coefficient, factors, axes, sum_samples)
 
 
@@ -256,7 +256,7 @@ def topological(outputs: Iterable[Tensor]) -> Iterator[Tensor]:
 def uses(outputs: Iterable[Tensor]) -> dict[Tensor, int]:
     """How often each tensor is an operand or an output."""
     outputs = list(outputs)
-    count = {tensor: 0 for tensor in topological(outputs)}
+    count = dict.fromkeys(topological(outputs), 0)
     for tensor in list(count):
         for operand in tensor.operands:
             count[operand] += 1

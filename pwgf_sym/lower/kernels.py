@@ -109,9 +109,7 @@ def _push(f: StepFormulas, order: int) -> Kernel:
     starts = ["z", "log_density_0", "score_0"]
     before = [f.x, f.log_density, f.score]
     after = f.carried(order)
-    carries = {
-        n: Carry(b, a, s) for n, b, a, s in zip(names, before, after, starts, strict=False)
-    }
+    carries = {n: Carry(b, a, s) for n, b, a, s in zip(names, before, after, starts, strict=False)}
     summary = ["x = T(z)", "x = T(z), l = log rho(x)", "x = T(z), l = log rho(x), s = grad l"]
     return Kernel(
         ["push", "push_log_density", "push_score"][order],
@@ -187,7 +185,9 @@ def _jacobian(f: StepFormulas) -> Kernel:
     rows = dict(zip(f.parameters, found[1:], strict=True))
     backward = Sweep(-1, {"u": Carry(u, found[0])}, rows=rows)
     inputs = {"z": f.x.axes}
-    return Kernel("jacobian", "dT/dtheta of every sample", inputs, {}, [_forward(f), seed, backward])
+    return Kernel(
+        "jacobian", "dT/dtheta of every sample", inputs, {}, [_forward(f), seed, backward]
+    )
 
 
 def _gradient(f: StepFormulas) -> Kernel:

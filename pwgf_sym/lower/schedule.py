@@ -17,6 +17,10 @@ from .kernels import Sweep
 __all__ = ["Group", "Parts", "Tiling", "fuse", "parts_of"]
 
 
+# Computed together by one call: the inverse and log |det| of a matrix.
+FACTORISATIONS = ("inverse", "logdet")
+
+
 @dataclass(frozen=True)
 class Tiling:
     """Shapes of the register tiles and blocks.
@@ -91,7 +95,7 @@ class Group:
 
     @property
     def row(self) -> Axis | None:
-        """The axis that register tiles cover: one that only an invariant factor carries if possible.
+        """The axis of register tiles: if possible one that only an invariant factor carries.
 
         Then the update of a tile is a rank-1 update, a column of numbers times a row of samples.
         """
@@ -128,32 +132,22 @@ def fuse(tensors: list[Tensor]) -> list[Group]:
         level = 0
         for operand in tensor.operands:
             if operand in where:
-                same = operand in aligned and operand.kind not in ("inverse", "logdet")
+                same = operand in aligned and operand.kind not in FACTORISATIONS
                 level = max(level, where[operand] + (0 if same else 1))
-        alone = tensor.kind in ("inverse", "logdet")
-        found = next(
-            (
-                k
-                for k in range(level, len(groups))
-                if groups[k].axes == tensor.axes
-                and not alone
-                and groups[k].tensors[0].kind not in ("inverse", "logdet")
-            ),
-            None,
-        )
-        if alone:
-            found = next(
-                (
-                    k
-                    for k in range(level, len(groups))
-                    if groups[k].tensors[0].kind in ("inverse", "logdet")
-                    and groups[k].tensors[0].operands == tensor.operands
-                ),
-                None,
-            )
-        if found is None:
-            found = len(groups)
+        found = level
+        while found < len(groups) and not _joins(tensor, groups[found]):
+            found += 1
+        if found == len(groups):
             groups.append(Group(tensor.axes, []))
         groups[found].tensors.append(tensor)
         where[tensor] = found
     return groups
+
+
+def _joins(tensor: Tensor, group: Group) -> bool:
+    """Whether a tensor may be computed in a group's loops; a factorisation is a call of its own."""
+    first = group.tensors[0]
+    if tensor.kind in FACTORISATIONS or first.kind in FACTORISATIONS:
+        both = tensor.kind in FACTORISATIONS and first.kind in FACTORISATIONS
+        return both and tensor.operands == first.operands
+    return group.axes == tensor.axes

@@ -321,8 +321,9 @@ def load_solution(path) -> Solution:
         solution.problem, solution.map = _restore(description)
         solution.options = dict(description["options"])
         solution.status, solution.message = description["status"], description["message"]
-        # What the program will ask for, later on.
-        assert solution.options["target"] and solution.options["dtype"]
+        missing = {"target", "dtype"} - set(solution.options)
+        if missing:  # the program will ask for them, later on
+            raise KeyError(*missing)
     except (PwgfError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise _wrong(path, f"a description that cannot be read ({error})") from error
     for name, array in arrays.items():

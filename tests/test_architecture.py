@@ -1,0 +1,202 @@
+"""The shape of the package: imports go one way, nothing evaluates text, importing is quick."""
+
+import ast
+import importlib
+import inspect
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import pwgf_sym
+
+PACKAGE = Path(pwgf_sym.__file__).resolve().parent
+FILES = sorted(PACKAGE.rglob("*.py"))
+ORDER = ["declare", "derive", "lower", "emit", "compile", "solve", "look"]
+LEAVES = {"errors", "exact"}
+NAMES = [str(f.relative_to(PACKAGE)) for f in FILES]
+
+
+def tree_of(path):
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def own_imports(path):
+    """Top-level parts of the package that a file imports, wherever the import stands."""
+    where = path.relative_to(PACKAGE).with_suffix("").parts
+    found = set()
+    for node in ast.walk(tree_of(path)):
+        if isinstance(node, ast.Import):
+            names = [a.name.split(".") for a in node.names]
+            found |= {n[1] if len(n) > 1 else "" for n in names if n[0] == "pwgf_sym"}
+        elif isinstance(node, ast.ImportFrom):
+            module = node.module.split(".") if node.module else []
+            if node.level:
+                module = [*where[: len(where) - node.level], *module]
+            elif module[0] == "pwgf_sym":
+                module = module[1:]
+            else:
+                continue
+            found |= {module[0]} if module else {a.name for a in node.names}
+    return found
+
+
+@pytest.mark.parametrize("path", FILES, ids=NAMES)
+def test_imports_go_one_way(path):
+    """declare -> derive -> lower -> emit -> compile -> solve -> look; errors and exact are leaves."""
+    where = path.relative_to(PACKAGE).with_suffix("").parts
+    if where == ("__init__",):
+        return  # names of the public modules, imported when they are used
+    found = own_imports(path)
+    if where[0] in LEAVES:
+        assert found <= {"errors"}
+        return
+    assert where[0] in ORDER, f"{path} stands outside the pipeline"
+    allowed = {*ORDER[: ORDER.index(where[0]) + 1], "errors"}
+    assert found <= allowed, f"{path} imports {found - allowed}"
+
+
+def test_the_check_of_imports_sees_all_forms(tmp_path, monkeypatch):
+    folder = tmp_path / "pwgf_sym" / "declare"
+    folder.mkdir(parents=True)
+    monkeypatch.setattr(sys.modules[__name__], "PACKAGE", tmp_path / "pwgf_sym")
+    for line, expected in [
+        ("import pwgf_sym.solve.flow", "solve"),
+        ("from pwgf_sym.emit import module", "emit"),
+        ("from pwgf_sym import look", "look"),
+        ("from .. import compile", "compile"),
+        ("from ..lower.ir import Axis", "lower"),
+        ("from .laws import Law", "declare"),
+        ("def f():\n    from ..solve import flow", "solve"),
+    ]:
+        (folder / "file.py").write_text(line)
+        assert own_imports(folder / "file.py") == {expected}, line
+
+
+IMPORT = """
+import sys, time
+start = time.perf_counter()
+import pwgf_sym
+seconds = time.perf_counter() - start
+dir(pwgf_sym)
+heavy = [m for m in ("numba", "llvmlite", "scipy", "matplotlib", "tqdm") if m in sys.modules]
+print(seconds, *heavy)
+"""
+
+
+def run(code, **environment):
+    command = [sys.executable, "-c", code]
+    variables = os.environ | {"PYTHONPATH": str(PACKAGE.parent)} | environment
+    result = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=120)
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def test_import_is_quick():
+    """Under a second on a machine of its own, three here; nothing heavy comes with it."""
+    seconds, *heavy = run(IMPORT).split()
+    assert heavy == []
+    assert float(seconds) < 3
+
+
+def test_declaring_and_deriving_needs_no_compiler():
+    """Neither Numba nor SciPy's statistics nor plots for the symbolic half."""
+    code = """
+import sys, time
+start = time.perf_counter()
+import sympy as sp, pwgf_sym as pw
+x = pw.coordinates(2)
+rho = pw.Density(x)
+energy = pw.integral(x[0]**2*rho + rho*sp.log(rho), x)
+pw.first_variation(energy, rho), pw.velocity(energy, rho), pw.pde(energy, rho)
+pw.NeuralFlow(2, 8), pw.Affine(2)
+print([m for m in ("numba", "llvmlite", "scipy.stats", "matplotlib") if m in sys.modules])
+"""
+    assert run(code).strip() == "[]"
+
+
+FORBIDDEN = {"eval", "exec", "compile", "parse_expr", "__import__", "pickle", "marshal", "shelve"}
+# sympify of SymPy objects or numbers, never of text: (file, function).
+SYMPIFY = {
+    ("declare/energies.py", "__new__"),
+    ("declare/energies.py", "integral"),
+    ("declare/maps.py", "__init__"),
+    ("declare/tree.py", "to_tree"),
+    ("lower/ir.py", "constant"),
+    ("lower/ir.py", "scale"),
+    ("lower/ir.py", "product"),
+}
+
+
+def calls(tree):
+    """(name called, enclosing function) of every call by a plain name or an attribute."""
+    found = []
+
+    def visit(node, function):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            function = node.name
+        if isinstance(node, ast.Call):
+            target = node.func
+            module = getattr(getattr(target, "value", None), "id", None)
+            if isinstance(target, ast.Name):
+                found.append((target.id, None, function))
+            elif isinstance(target, ast.Attribute):
+                found.append((target.attr, module, function))
+        for child in ast.iter_child_nodes(node):
+            visit(child, function)
+
+    visit(tree, "")
+    return found
+
+
+@pytest.mark.parametrize("path", FILES, ids=NAMES)
+def test_no_text_is_evaluated(path):
+    tree, name = tree_of(path), path.relative_to(PACKAGE).as_posix()
+    imported = {a.name.split(".")[0] for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names}
+    imported |= {n.module.split(".")[0] for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) and n.module}
+    assert not imported & {"pickle", "marshal", "shelve", "dill", "joblib"}
+    for function, module, inside in calls(tree):
+        if function in ("sympify", "S"):
+            assert (name, inside) in SYMPIFY, f"sympify in {inside}"
+        if module is None:
+            assert function not in FORBIDDEN, f"{function} in {inside}"
+        assert function not in ("parse_expr", "exec_module") or name == "compile/store.py"
+        if function == "load" and module in ("np", "numpy"):
+            assert "allow_pickle=True" not in path.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", [n for n in pwgf_sym.__all__ if n != "__version__"])
+def test_public_names(name):
+    value = getattr(pwgf_sym, name)
+    assert inspect.getdoc(value), f"{name} has no docstring"
+    if inspect.isclass(value) or inspect.isfunction(value):
+        assert value.__module__.startswith("pwgf_sym")
+    assert name in dir(pwgf_sym)
+
+
+def test_names_of_folders_mean_functions():
+    """pwgf_sym.compile and .solve stay functions whatever was imported before."""
+    importlib.import_module("pwgf_sym.compile.program")
+    importlib.import_module("pwgf_sym.solve.flow")
+    assert inspect.isfunction(pwgf_sym.compile) and inspect.isfunction(pwgf_sym.solve)
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        pwgf_sym.nothing  # noqa: B018
+
+
+def test_exported_names_exist():
+    """__all__ of every module, and a docstring for every public function and class in it."""
+    for path in FILES:
+        parts = path.relative_to(PACKAGE).with_suffix("").parts
+        parts = parts[:-1] if parts[-1] == "__init__" else parts
+        module = importlib.import_module(".".join(["pwgf_sym", *parts]))
+        for name in getattr(module, "__all__", []):
+            value = getattr(module, name)
+            if inspect.isfunction(value) or inspect.isclass(value):
+                assert inspect.getdoc(value), f"{path}: {name} has no docstring"
+
+
+@pytest.mark.parametrize("path", FILES, ids=NAMES)
+def test_files_are_short(path):
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 500

@@ -1,0 +1,272 @@
+"""Kernels of energies against 50-digit arithmetic (sample_energies), to 1e-12.
+
+Errors are relative to the sum of the sizes of the terms that a formula adds up on its way: where
+terms cancel, double precision cannot be accurate relative to the result.
+"""
+
+import numpy as np
+import pytest
+import sympy as sp
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sample_energies import ENERGIES, LOCAL, PAIR, Energy, R, full_quadratic
+from tile_numpy import interpreted
+
+from pwgf_sym.compile.packing import State
+from pwgf_sym.compile.program import compile_program
+from pwgf_sym.declare.maps import Affine
+from pwgf_sym.declare.symbols import coordinates, copy_of
+
+RELATIVE = 1e-12
+
+
+def carried(program, count, seed=0, spread=1.0):
+    """Samples with any log density and score: what the kernels read."""
+    rng = np.random.default_rng(seed)
+    samples = program.samples(spread * rng.normal(size=(count, program.dim)))
+    repeat = np.arange(samples.weight.size) % count
+    log_density = rng.uniform(-3, 2, count)[repeat].astype(program.dtype)
+    score = samples.pack(2 * rng.normal(size=(count, program.dim)))
+    return samples, State(samples.z, log_density, score)
+
+
+def check(energy, program, count, relative=RELATIVE, seed=0, spread=1.0):
+    """Integrals, energy, velocity and slopes of a program against the truth."""
+    samples, state = carried(program, count, seed, spread)
+    x = program.unpack(state.x, samples).astype(float)
+    log_density = program.unpack_scalar(state.log_density, samples).astype(float)
+    score = program.unpack(state.score, samples).astype(float)
+    truth = energy.truth(x, log_density, score)
+
+    def close(got, name):
+        value, magnitude = truth[name]
+        error = np.abs(np.asarray(got) - value)
+        worst = np.max(error / (magnitude + 1e-200))
+        assert worst <= relative, f"{name}: {float(worst):.2e}"
+
+    integrals = program.integrals(state, samples)
+    assert integrals.dtype == np.float64
+    for integral, value in zip(program.form.integrals, integrals, strict=True):
+        close(value, "pair" if integral.pair else "local")
+    # The outer function is evaluated at the integrals that were found.
+    values = {LOCAL: 0.0, PAIR: 0.0}
+    values |= {
+        (PAIR if i.pair else LOCAL): v
+        for i, v in zip(program.form.integrals, integrals, strict=True)
+    }
+    expected = float(energy.outer.subs(energy.parameters).subs(values))
+    assert program.energy(integrals) == pytest.approx(expected, rel=1e-12)
+    velocity = program.velocity(state, samples, integrals)
+    assert velocity.dtype == program.dtype
+    # c_k = dF/dI_k also carries the integrals' own round-off.
+    relative *= 1 if energy.outer == LOCAL + PAIR else 20
+    close(program.unpack(velocity, samples), "velocity")
+    if "slopes" in program.emission.formulas:
+        field, scalar = np.zeros_like(velocity), np.zeros(samples.weight.size, program.dtype)
+        values = program._values(integrals)
+        program._call.fields("slopes", state, samples, values, [field, scalar])
+        close(program.unpack(field, samples), "slopes")
+        close(program.unpack_scalar(scalar, samples)[:, None], "by_log")
+
+
+def compiled(energy, dtype="float64"):
+    """The program with the smallest map: only the formulas are of interest."""
+    return compile_program(energy.problem(), Affine(energy.dim), dtype=dtype)
+
+
+GALLERY = [name for name in ENERGIES if name != "ornstein uhlenbeck"]
+
+
+@pytest.mark.parametrize("name", GALLERY)
+def test_gallery_text(name, tmp_path):
+    energy = ENERGIES[name]
+    check(energy, interpreted(energy.problem(), Affine(energy.dim), tmp_path), 7)
+
+
+@pytest.mark.parametrize("name", ["styblinski tang", "root", "aggregation"])
+def test_gallery_compiled(name):
+    check(ENERGIES[name], compiled(ENERGIES[name]), 7)
+
+
+@pytest.mark.parametrize("name", ["mixed", "newtonian", "porous medium 3"])
+def test_gallery_in_single_precision(name, tmp_path):
+    energy = ENERGIES[name]
+    program = interpreted(energy.problem(), Affine(energy.dim), tmp_path, "float32")
+    check(energy, program, 7, relative=64 * np.finfo(np.float32).eps)
+
+
+def test_quadratic_in_thirty_dimensions():
+    """A full matrix is emitted as a matrix, once a kernel, and not as 900 products in a row."""
+    energy = full_quadratic(30)
+    program = compiled(energy)
+    forms = {name: len(k.forms) for name, k in program.emission.formulas.items()}
+    assert forms == {"integrals": 1, "velocity": 1, "slopes": 1}
+    check(energy, program, 3)
+    body = program.emission.text.split('"""', 2)[2]
+    assert body.count("x29") < 40
+
+
+@pytest.mark.parametrize("dim", [4, 5, 7])
+def test_linear_forms_of_all_sizes(dim, tmp_path):
+    """Dense rows with terms beside them: cubes, parameters, cross terms of a parameter."""
+    x, stiffness = coordinates(dim), sp.Symbol("k", positive=True)
+    base = full_quadratic(dim, seed=dim)
+    extra = sum(c**3 for c in x) / 3 + stiffness * x[0] * x[1] + sp.sin(x[2]) * x[3]
+    energy = Energy(
+        dim, base.potential + extra, R**2, outer=sp.exp(LOCAL / 5), parameters={stiffness: 1.5}
+    )
+    program = interpreted(energy.problem(), Affine(dim), tmp_path)
+    assert all(k.forms for k in program.emission.formulas.values()) == (dim > 4)
+    check(energy, program, 9)
+
+
+# ------------------------------------------------------------------------------ random formulas
+THETA, KAPPA = sp.symbols("theta kappa", positive=True)
+
+
+@st.composite
+def potentials(draw, x):
+    def term():
+        c = draw(st.sampled_from(x))
+        d = draw(st.sampled_from(x))
+        return draw(
+            st.sampled_from(
+                [c ** draw(st.integers(1, 9)), c * d, sp.sin(c - d), sp.cos(c * d), sp.exp(-c * c)]
+                + [sp.sqrt(1 + c**2), (1 + c**2) ** sp.Rational(3, 2), sp.log(2 + sp.cos(c))]
+                + [1 / (1 + c**2 + d**2), (2 + d**2) ** -3, (1 + c**2) ** THETA, sp.atan(KAPPA * c)]
+                + [sp.tanh(c + d), sp.erf(c), sp.Abs(c) ** 3, sp.Max(c, d, 0) ** 2, sp.atan2(c, 2)]
+                + [sp.Piecewise((c**2, c < 1), (2 * c - 1, True)), sp.asinh(c) * d]
+                + [
+                    (1 + d**2) ** sp.Rational(1, 3),
+                    sp.cosh(c) / (1 + sp.cosh(c)),
+                    sp.Min(c, 1) ** 4,
+                ]
+            )
+        )
+
+    factor = draw(st.sampled_from([1, -2, sp.Rational(3, 7), THETA, -1 / KAPPA, sp.sqrt(3), sp.pi]))
+    formula = sum((term() for _ in range(draw(st.integers(0, 2)))), sp.S.Zero)
+    return factor * term() + formula + x[0] ** 2 / 2
+
+
+@st.composite
+def internals(draw):
+    return sp.Add(
+        *draw(
+            st.lists(
+                st.sampled_from(
+                    [R * sp.log(R), THETA * R * sp.log(R), R**2 / 2, R**3, -3 * sp.sqrt(R)]
+                    + [R ** sp.Rational(5, 3), R**THETA, R**2 / (1 + R), R * sp.exp(-R)]
+                    + [R * sp.log(1 + KAPPA * R), R**2 * sp.log(R), sp.log(R), R * sp.sin(R)]
+                ),
+                max_size=2,
+                unique=True,
+            )
+        )
+    )
+
+
+@st.composite
+def pairs(draw, x, y):
+    q = sum((a - b) ** 2 for a, b in zip(x, y, strict=True))
+    choice = [sp.S.Zero, sp.S.Zero, sp.exp(-KAPPA * q), q**2 / 4 - q / 2, sp.sqrt(1 + q)]
+    choice += [1 / (1 + q), q ** sp.Rational(3, 2), sp.log(q), sp.sin(x[0]) * y[-1] ** 2]
+    choice += [sp.tanh(x[0] * y[0]) / THETA, sp.cos(q), 1 / sp.sqrt(q)]
+    return draw(st.sampled_from(choice))
+
+
+@st.composite
+def energies(draw):
+    dim = draw(st.integers(1, 3))
+    x = coordinates(dim)
+    outer = [
+        LOCAL + PAIR,
+        LOCAL + PAIR,
+        (LOCAL + THETA * PAIR) ** 2,
+        sp.sqrt(4 + LOCAL**2 + PAIR**2),
+    ]
+    outer += [sp.exp((LOCAL + PAIR) / 100) + KAPPA * LOCAL]
+    energy = Energy(
+        dim,
+        draw(potentials(x)),
+        draw(internals()),
+        draw(pairs(x, copy_of(x))),
+        draw(st.sampled_from(outer)),
+    )
+    free = (energy.potential + energy.internal + energy.pair + energy.outer).free_symbols
+    values = {THETA: 1.375, KAPPA: 0.75}
+    energy.parameters = {s: v for s, v in values.items() if s in free}
+    return energy
+
+
+def random(examples):
+    checks = list(HealthCheck)
+    return settings(
+        max_examples=examples, deadline=None, derandomize=True, suppress_health_check=checks
+    )
+
+
+@random(40)
+@given(energies(), st.integers(2, 5), st.integers(0, 99))
+def test_random_energies(tmp_path_factory, energy, count, seed):
+    folder = tmp_path_factory.mktemp("random")
+    check(energy, interpreted(energy.problem(), Affine(energy.dim), folder), count, seed=seed)
+
+
+@random(5)
+@given(energies())
+def test_random_energies_compiled(energy):
+    check(energy, compiled(energy), 3)
+
+
+# ----------------------------------------------------------------------------- pairs of samples
+@pytest.fixture(scope="module")
+def newtonian():
+    """A kernel that is infinite at x = y: the diagonal must be left out, also in the padding."""
+    return compiled(ENERGIES["newtonian"])
+
+
+@pytest.mark.parametrize("count", [1, 2, 7, 64, 130])
+def test_pairs_against_a_double_loop(newtonian, count):
+    samples, state = carried(newtonian, count)
+    x = newtonian.unpack(state.x, samples)
+    integrals = newtonian.integrals(state, samples)
+    velocity = newtonian.velocity(state, samples, integrals)
+    assert np.isfinite(velocity).all()  # the padding, too: sums run over it with weight 0
+    total, pull, others = 0.0, np.zeros_like(x), max(count - 1, 1)
+    for n in range(count):
+        for m in range(count):
+            if n != m:
+                difference = x[n] - x[m]
+                square = difference @ difference
+                total += -np.log(square) / (4 * np.pi) / others
+                pull[n] += difference / (np.pi * square) / others
+    pull[:, 0] -= 2 * x[:, 0]
+    (pair,) = [v for i, v in zip(newtonian.form.integrals, integrals, strict=True) if i.pair]
+    assert pair == pytest.approx(total / count, rel=1e-12, abs=1e-15)
+    got = newtonian.unpack(velocity, samples)
+    np.testing.assert_allclose(got, pull, rtol=1e-11, atol=1e-12 * np.abs(pull).max())
+
+
+def test_not_a_number_comes_through(newtonian):
+    samples, state = carried(newtonian, 20)
+    state.x = state.x.copy()
+    state.x[2] = np.nan
+    integrals = newtonian.integrals(state, samples)
+    assert np.isnan(integrals).all()
+    assert np.isnan(newtonian.velocity(state, samples, integrals)[2])
+    state.x[2] = np.inf
+    assert not np.isfinite(newtonian.integrals(state, samples)).any()
+
+
+def test_parameters_need_no_new_code():
+    """Values of parameters are read at run time: one module for all of them."""
+    energy = ENERGIES["double well"]
+    first = compiled(energy)
+    (beta,) = energy.parameters
+    second = compiled(Energy(2, energy.potential, energy.internal, parameters={beta: 3.0}))
+    assert first.path == second.path
+    samples, state = carried(first, 7)
+    gap = first.integrals(state, samples) - second.integrals(state, samples)
+    expected = np.mean(first.unpack_scalar(state.log_density, samples)) * (1 / 0.75 - 1 / 3.0)
+    assert gap[0] == pytest.approx(expected, rel=1e-12)

@@ -1,0 +1,184 @@
+"""Generated modules on disk: named by content, written whole or not at all, loaded when intact."""
+
+import multiprocessing
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pwgf_sym.compile import store
+from pwgf_sym.compile.program import compile_program
+from pwgf_sym.compile.store import cache_folder, content_hash, load_module, seal, write_module
+from pwgf_sym.declare.maps import Affine
+from pwgf_sym.errors import CacheError
+from sample_energies import ENERGIES
+
+TEXT = '"""A module.\n\n∫ content: {content} is a mark elsewhere.\ncontent: {content}\n"""\n\nVALUE = 7\n'
+TEXT = TEXT.replace("∫ content: {content}", "∫ content")
+
+
+def test_same_text_same_path(tmp_path):
+    path = write_module(TEXT, "module", tmp_path)
+    written = path.stat().st_mtime_ns
+    assert path.parent == tmp_path and path.name == f"module_{content_hash(TEXT)}.py"
+    assert write_module(TEXT, "module", tmp_path) == path
+    assert path.stat().st_mtime_ns == written  # left alone: Numba's cache looks at the time
+    assert write_module(TEXT.replace("7", "8"), "module", tmp_path) != path
+    assert load_module(path).VALUE == 7
+    assert load_module(path) is load_module(path)
+    assert path.read_text(encoding="utf-8") == seal(TEXT)
+    assert not [p for p in tmp_path.iterdir() if p.suffix == ".tmp"]
+
+
+def test_the_runtime_is_part_of_the_name(monkeypatch):
+    """Kernels are inlined into cached machine code: another runtime needs other modules."""
+    before = content_hash(TEXT)
+    monkeypatch.setattr(store, "_runtime_text", lambda: b"another runtime")
+    assert content_hash(TEXT) != before
+    monkeypatch.undo()
+    names = set(store._RUNTIME_FILES)
+    folder = Path(store.__file__).parent
+    assert all((folder / name).exists() for name in names)
+    # All that generated modules import, and what those files import in turn.
+    todo, found = ["tiles.py", "tile_shapes.py"], set()
+    while todo:
+        name = todo.pop()
+        found.add(name)
+        lines = (folder / name).read_text(encoding="utf-8").splitlines()
+        modules = [line.split()[1][1:] + ".py" for line in lines if line.startswith("from .")]
+        todo += [m for m in modules if m not in found]
+    assert found == names
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda b: b.replace(b"VALUE = 7", b"VALUE = 8"),
+        lambda b: b[: len(b) // 2],
+        lambda b: b"",
+        lambda b: b + b"\nimport os\n",
+        lambda b: b"\xff\xfe" + b,
+        lambda b: b.replace(b"content: ", b"contents "),
+        lambda b: b.replace(b"\n", b"\r\n"),
+    ],
+    ids=["changed", "half", "empty", "longer", "no text", "no hash", "line ends"],
+)
+def test_damaged_files(tmp_path, damage):
+    """Never loaded; written anew when the same module is generated again."""
+    text = TEXT + f"# {tmp_path.name}\n"  # modules are loaded once a process
+    path = write_module(text, "module", tmp_path)
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(CacheError, match=r"does not match its hash.*Delete the file"):
+        load_module(path)
+    assert write_module(text, "module", tmp_path) == path
+    assert path.read_bytes() == seal(text).encode()
+    assert load_module(path).VALUE == 7
+
+
+def test_a_module_that_fails_is_not_kept(tmp_path):
+    path = write_module(TEXT + "raise RuntimeError('first')\n", "module", tmp_path)
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="first"):
+            load_module(path)
+
+
+def test_folders_that_cannot_be_written(tmp_path):
+    blocked = tmp_path / "file"
+    blocked.write_text("in the way")
+    with pytest.raises(CacheError, match="PWGF_SYM_CACHE"):
+        write_module(TEXT, "module", blocked)
+    with pytest.raises(CacheError, match="can be written"):
+        write_module(TEXT, "module", blocked / "below")
+    problem = ENERGIES["porous medium 2"].problem()
+    with pytest.raises(CacheError):
+        compile_program(problem, Affine(2), folder=blocked)
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root writes anywhere")
+def test_read_only_folder(tmp_path):
+    folder = tmp_path / "locked"
+    folder.mkdir()
+    folder.chmod(stat.S_IRUSR | stat.S_IXUSR)
+    with pytest.raises(CacheError):
+        write_module(TEXT, "module", folder)
+
+
+def test_where_modules_go(monkeypatch, tmp_path):
+    monkeypatch.setenv("PWGF_SYM_CACHE", str(tmp_path / "own"))
+    assert cache_folder() == tmp_path / "own"
+    assert write_module(TEXT, "module").parent == tmp_path / "own"
+    monkeypatch.delenv("PWGF_SYM_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    assert cache_folder() == tmp_path / "cache" / "pwgf_sym"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    assert cache_folder() == Path.home() / ".cache" / "pwgf_sym"
+
+
+LONG = TEXT + "# much more text\n" * 20_000
+
+
+def test_many_processes_write_at_once(tmp_path):
+    context = multiprocessing.get_context("spawn")
+    start = context.Event()
+    processes = [context.Process(target=write_whole, args=(str(tmp_path), start)) for _ in range(8)]
+    for process in processes:
+        process.start()
+    start.set()
+    for process in processes:
+        process.join(120)
+    assert [process.exitcode for process in processes] == [0] * 8
+    (path,) = tmp_path.iterdir()
+    assert path.read_bytes() == seal(LONG).encode()
+
+
+def write_whole(folder, start):
+    """In another process: every file that ever stands there is whole."""
+    start.wait(60)
+    path = Path(folder) / f"module_{content_hash(LONG)}.py"
+    for turn in range(20):
+        if turn % 5 == os.getpid() % 5:  # damage, as a crash would leave it
+            try:
+                os.replace(_half(folder), path)
+            except FileNotFoundError:
+                pass
+        write_module(LONG, "module", Path(folder))
+    write_module(LONG, "module", Path(folder))
+
+
+def _half(folder):
+    half = Path(folder) / f"half_{os.getpid()}"
+    half.write_bytes(seal(LONG).encode()[:1000])
+    return half
+
+
+AGAIN = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import numpy as np
+from pwgf_sym.compile.program import compile_program
+from pwgf_sym.declare.maps import Affine
+from sample_energies import ENERGIES
+program = compile_program(ENERGIES["porous medium 2"].problem(), Affine(2))
+samples = program.samples(np.zeros((3, 2)))
+state = program.push(np.array([1.0, 0, 0, 1, 0, 0]), samples, 1)
+program.integrals(state, samples)
+print(program.path, *program.cache_statistics().values())
+"""
+
+
+def test_a_second_process_compiles_nothing(tmp_path):
+    root = Path(store.__file__).resolve().parents[2]
+    environment = os.environ | {"PWGF_SYM_CACHE": str(tmp_path), "PYTHONPATH": str(root)}
+    command = [sys.executable, "-c", AGAIN, str(Path(__file__).parent)]
+    found = []
+    for _ in range(2):
+        run = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+        assert run.returncode == 0, run.stderr
+        found.append(run.stdout.split())
+    (path, compiled, loaded), (again, *none) = found
+    assert path == again and Path(path).parent == tmp_path
+    assert int(compiled) > 0 and int(loaded) == 0
+    assert none == ["0", compiled]
