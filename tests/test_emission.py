@@ -44,7 +44,7 @@ ARGUMENTS = {
 }
 FORMULAS = [
     *(getattr(sp, name)(ARGUMENTS.get(name, x)) for name in FUNCTIONS if name != "atan2"),
-    sp.atan2(x, y),
+    sp.atan2(x - sp.Rational(1, 8), y),  # in all quadrants
     *(x**k for k in range(2, 10)),
     *((1 + x**2) ** -k for k in range(1, 10)),
     *((x + y) ** k for k in (3, 7)),
@@ -267,9 +267,9 @@ from sample_energies import ENERGIES
 from pwgf_sym.compile.store import content_hash
 from pwgf_sym.declare.maps import NeuralFlow
 from pwgf_sym.emit.module import emit_module
-for name in ("mixed", "root", "styblinski tang", "porous medium 3"):
+for name in ("root", "styblinski tang"):
     problem = ENERGIES[name].problem()
-    flow = NeuralFlow(problem.dim, 6, substep="rk4" if name == "mixed" else "euler")
+    flow = NeuralFlow(problem.dim, 6, log_determinant="trace" if name == "root" else "exact")
     text = emit_module(problem.energy, problem.density, flow, "float64", 256).text
     print(content_hash(text))
 """
@@ -287,7 +287,7 @@ def test_text_does_not_depend_on_hash_seeds():
         running = [hashes(seed) for seed in seeds]
         for process in running:
             text, _ = process.communicate(timeout=120)
-            assert process.returncode == 0 and len(text.split()) == 4
+            assert process.returncode == 0 and len(text.split()) == 2
             found.add(text)
     assert len(found) == 1, found
 
@@ -360,6 +360,16 @@ def single():
         NeuralFlow(2, 4, 2, lambda a: a / (1 + sp.exp(-a))),
         dtype="float32",
     )
+
+
+def test_the_search_for_doubles_finds_them():
+    for line in (
+        "  %3 = fadd contract <8 x double> %1, %2",
+        "  %3 = tail call double @pow(double %1, double 2.0)",
+        "  %.5 = fpext <8 x float> %1 to <8 x double>",
+        "  store double %3, double* %4, align 8",
+    ):
+        assert float64_arithmetic(f"entry:\n{line}\n")
 
 
 @pytest.mark.parametrize("kernel", ["push_score", "vjp", "velocity", "pair_velocity", "integrals"])

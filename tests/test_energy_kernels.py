@@ -95,10 +95,10 @@ def test_gallery_in_single_precision(name, tmp_path):
     check(energy, program, 7, relative=64 * np.finfo(np.float32).eps)
 
 
-def test_quadratic_in_thirty_dimensions():
+def test_quadratic_in_thirty_dimensions(tmp_path):
     """A full matrix is emitted as a matrix, once a kernel, and not as 900 products in a row."""
     energy = full_quadratic(30)
-    program = compiled(energy)
+    program = interpreted(energy.problem(), Affine(30), tmp_path)
     forms = {name: len(k.forms) for name, k in program.emission.formulas.items()}
     assert forms == {"integrals": 1, "velocity": 1, "slopes": 1}
     check(energy, program, 3)
@@ -115,7 +115,7 @@ def test_linear_forms_of_all_sizes(dim, tmp_path):
     energy = Energy(
         dim, base.potential + extra, R**2, outer=sp.exp(LOCAL / 5), parameters={stiffness: 1.5}
     )
-    program = interpreted(energy.problem(), Affine(dim), tmp_path)
+    program = compiled(energy) if dim == 5 else interpreted(energy.problem(), Affine(dim), tmp_path)
     assert all(k.forms for k in program.emission.formulas.values()) == (dim > 4)
     check(energy, program, 9)
 
@@ -206,7 +206,7 @@ def random(examples):
     )
 
 
-@random(40)
+@random(30)
 @given(energies(), st.integers(2, 5), st.integers(0, 99))
 def test_random_energies(tmp_path_factory, energy, count, seed):
     folder = tmp_path_factory.mktemp("random")

@@ -59,8 +59,9 @@ def run_demo(picture: str | Path, say: Callable[[str], None] = print, progress: 
         say(f"{label}:\n{sp.pretty(formula, wrap_line=False)}\n")
     say(f"generated code: {program.path}\n")
     solution = solve(
-        problem, flow, (0, 1), dt=0.01, save_at=_TIMES, linear_solver="dense", progress=progress
-    )
+        problem, flow, (0, 1), samples=2048, dt=0.01, save_at=_TIMES, linear_solver="dense",
+        progress=progress,
+    )  # fmt: skip
     grid, density, cdf = exact.fokker_planck_1d(
         lambda q: (q**2 - 1) ** 2, 1.0, _start_density, _TIMES[1:], -5, 5
     )

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -258,7 +259,24 @@ def _solve_dense(system: _System, options: LinearOptions) -> LinearSolution:
     The refinement takes its gap from J, not from the squared matrix: the corrected seminormal
     equations, A. Bjorck, Linear Algebra Appl. 88/89 (1987) 31-48, about as exact as a QR
     factorization of J at a tenth of its cost.
+
+    BLAS runs on one thread: its waiting threads take the processor from the kernels' own, and its
+    sums depend on how many there are.
     """
+    with _blas().limit(limits=1, user_api="blas"):
+        return _dense(system, options)
+
+
+@lru_cache(maxsize=1)
+def _blas():
+    """The BLAS libraries of this process; finding them takes milliseconds."""
+    import scipy.linalg.blas  # noqa: F401  (a library must be loaded to be found)
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
+
+
+def _dense(system: _System, options: LinearOptions) -> LinearSolution:
     rows, values, modes = _spectrum(system)
     if modes is None:
         return _not_a_number(system)
