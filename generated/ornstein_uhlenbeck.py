@@ -34,30 +34,14 @@ first variation: dE/drho = 0.5*x0**2 + 0.5*x0*x1 + 0.0009765625*x0*x10 + 0.00048
     1.49011611938477e-8*x1*x27 + 7.45058059692383e-9*x1*x28 + 3.72529029846191e-9*x1*x29 +
     0.25*x1*x3 + 0.125*x1*x4 + 0.0625*x1*x5 + 0.03125*x1*x6 + 0.015625*x1*x7 + 0.0078125*x1*x8 +
     ... (100 more lines)
-equation: Derivative(rho(t, x), t) = Derivative(1.86264514923096e-9*x0*rho(t, x) +
-    3.72529029846191e-9*x1*rho(t, x) + 1.9073486328125e-6*x10*rho(t, x) +
-    3.814697265625e-6*x11*rho(t, x) + 7.62939453125e-6*x12*rho(t, x) +
-    1.52587890625e-5*x13*rho(t, x) + 3.0517578125e-5*x14*rho(t, x) + 6.103515625e-5*x15*rho(t,
-    x) + 0.0001220703125*x16*rho(t, x) + 0.000244140625*x17*rho(t, x) + 0.00048828125*x18*rho(t,
-    x) + 0.0009765625*x19*rho(t, x) + 7.45058059692383e-9*x2*rho(t, x) + 0.001953125*x20*rho(t,
-    x) + 0.00390625*x21*rho(t, x) + 0.0078125*x22*rho(t, x) + 0.015625*x23*rho(t, x) +
-    0.03125*x24*rho(t, x) + 0.0625*x25*rho(t, x) + 0.125*x26*rho(t, x) + 0.25*x27*rho(t, x) +
-    0.5*x28*rho(t, x) + 1.0*x29*rho(t, x) + 1.49011611938477e-8*x3*rho(t, x) +
-    2.98023223876953e-8*x4*rho(t, x) + 5.96046447753906e-8*x5*rho(t, x) +
-    1.19209289550781e-7*x6*rho(t, x) + 2.38418579101563e-7*x7*rho(t, x) +
-    4.76837158203125e-7*x8*rho(t, x) + 9.5367431640625e-7*x9*rho(t, x) + Derivative(rho(t, x),
-    x29), x29) + Derivative(3.72529029846191e-9*x0*rho(t, x) + 7.45058059692383e-9*x1*rho(t, x)
-    + 3.814697265625e-6*x10*rho(t, x) + 7.62939453125e-6*x11*rho(t, x) +
-    1.52587890625e-5*x12*rho(t, x) + 3.0517578125e-5*x13*rho(t, x) + 6.103515625e-5*x14*rho(t,
-    x) + 0.0001220703125*x15*rho(t, x) + 0.000244140625*x16*rho(t, x) + 0.00048828125*x17*rho(t,
-    ... (297 more lines)
+equation: drho/dt = div(rho grad(dE/drho))
 map: Affine(dim=30)
 parameters: theta holds A[i,j], b[i] of each of 1 steps
 target: cpu, float64, 256-bit vectors, 8 samples a tile
 
 Per-sample arrays are flat: tile by tile, component by component, sample innermost.
 values[] holds 0: I_0.
-content: 832e1fdd9d7262b7
+content: 7230d9c762d71f15
 """
 
 import numpy as np

@@ -47,7 +47,7 @@ def _aligned(operand, value, tensor):
 
 
 def _product(tensor, operands, count):
-    coefficient, labels, sum_samples = tensor.data
+    coefficient, labels, _ = tensor.data
     letters = {}
     for axis in [a for ls in labels for a in ls] + list(tensor.axes):
         letters.setdefault(axis, chr(ord("a") + len(letters)))

@@ -88,7 +88,7 @@ class Energy:
 
     def _at_samples(self, name, x, log_density):
         functions = self._functions[name]
-        rows = [[f(*p, l) for f in functions] for p, l in zip(x, log_density, strict=True)]
+        rows = [[f(*p, v) for f in functions] for p, v in zip(x, log_density, strict=True)]
         return stacked(rows)
 
     def _at_pairs(self, name, x):
@@ -242,7 +242,7 @@ def _gallery():
     }  # fmt: skip
 
 
-def full_quadratic(dim, entropy=R * sp.log(R) / 2, seed=0):
+def full_quadratic(dim, seed=0):
     """V = x'Ax/2 + b'x with a full random symmetric A of numbers."""
     rng = np.random.default_rng(seed)
     factor = rng.normal(size=(dim, dim))
@@ -251,7 +251,7 @@ def full_quadratic(dim, entropy=R * sp.log(R) / 2, seed=0):
     column = sp.Matrix(coordinates(dim))
     shift = sp.Matrix(rng.normal(size=dim))
     potential = (column.T * sp.Matrix(matrix) * column)[0] / 2 + (shift.T * column)[0]
-    return Energy(dim, sp.expand(potential), entropy)
+    return Energy(dim, sp.expand(potential), R * sp.log(R) / 2)
 
 
 ENERGIES = _gallery()

@@ -45,7 +45,7 @@ def own_imports(path):
 
 @pytest.mark.parametrize("path", FILES, ids=NAMES)
 def test_imports_go_one_way(path):
-    """declare -> derive -> lower -> emit -> compile -> solve -> look; errors and exact are leaves."""
+    """declare, derive, lower, emit, compile, solve, look; errors and exact are leaves."""
     where = path.relative_to(PACKAGE).with_suffix("").parts
     if where in (("__init__",), ("__main__",)):
         return  # the public names, and a program that uses them
@@ -156,8 +156,12 @@ def calls(tree):
 @pytest.mark.parametrize("path", FILES, ids=NAMES)
 def test_no_text_is_evaluated(path):
     tree, name = tree_of(path), path.relative_to(PACKAGE).as_posix()
-    imported = {a.name.split(".")[0] for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names}
-    imported |= {n.module.split(".")[0] for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) and n.module}
+    imported = {
+        a.name.split(".")[0] for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names
+    }
+    imported |= {
+        n.module.split(".")[0] for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) and n.module
+    }
     assert not imported & {"pickle", "marshal", "shelve", "dill", "joblib"}
     for function, module, inside in calls(tree):
         if function in ("sympify", "S"):

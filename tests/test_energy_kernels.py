@@ -111,7 +111,8 @@ def test_linear_forms_of_all_sizes(dim, tmp_path):
     """Dense rows with terms beside them: cubes, parameters, cross terms of a parameter."""
     x, stiffness = coordinates(dim), sp.Symbol("k", positive=True)
     base = full_quadratic(dim, seed=dim)
-    extra = sum(c**3 for c in x) / 3 + stiffness * x[0] * x[1] + sp.sin(x[2]) * x[3]
+    extra = sum(c**3 for c in x) / 3 + sp.sin(x[2]) * x[3]
+    extra += stiffness * x[0] * x[1] + stiffness * sum(x) ** 2 / 2
     energy = Energy(
         dim, base.potential + extra, R**2, outer=sp.exp(LOCAL / 5), parameters={stiffness: 1.5}
     )

@@ -103,9 +103,8 @@ def full(value, tensor):
     return np.broadcast_to(value, shape(tensor))
 
 
-@quick
-@given(graphs(), st.integers(0, 99))
-def test_forward_mode_is_the_complex_step(graph, seed):
+def check_forward(graph, seed):
+    """Forward mode is the complex step."""
     values, directions = random_values(seed), random_values(seed + 100)
     named = {t: ir.input_tensor("d" + n, t.axes, t.per_sample) for n, t in INPUTS.items()}
     (tangent,) = jvp([graph], named)
@@ -116,13 +115,12 @@ def test_forward_mode_is_the_complex_step(graph, seed):
         return
     assert tangent.axes == graph.axes
     values |= {"d" + n: v for n, v in directions.items()}
-    (got,) = evaluate([tangent], values, COUNT)
-    np.testing.assert_allclose(got, expected, rtol=1e-12, atol=1e-12 * np.abs(expected).max())
+    for form in ([tangent], simplify([tangent])):
+        (got,) = evaluate(form, values, COUNT)
+        np.testing.assert_allclose(got, expected, rtol=1e-12, atol=1e-12 * np.abs(expected).max())
 
 
-@quick
-@given(graphs(), st.integers(0, 99), st.booleans())
-def test_reverse_mode_is_the_transpose_of_the_complex_step(graph, seed, passes):
+def check_reverse(graph, seed):
     """<u, J eta> = <J^T u, eta> for every input, with and without the simplifying passes."""
     values, rng = random_values(seed), np.random.default_rng(seed + 1)
     u = ir.input_tensor("u", graph.axes, graph.per_sample)
@@ -137,15 +135,14 @@ def test_reverse_mode_is_the_transpose_of_the_complex_step(graph, seed, passes):
             assert expected == 0
             continue
         assert cotangent.axes == tensor.axes
-        (cotangent,) = simplify([cotangent]) if passes else [cotangent]
-        got = np.broadcast_to(evaluate([cotangent], values, COUNT)[0], shape(tensor))
-        scale = np.sum(np.abs(values["u"] * slope)) + np.sum(np.abs(got * eta))
-        assert abs(np.sum(got * eta) - expected) <= 1e-12 * scale
+        for form in ([cotangent], simplify([cotangent])):
+            got = np.broadcast_to(evaluate(form, values, COUNT)[0], shape(tensor))
+            scale = np.sum(np.abs(values["u"] * slope)) + np.sum(np.abs(got * eta))
+            assert abs(np.sum(got * eta) - expected) <= 1e-12 * scale
 
 
-@quick
-@given(graphs(), st.integers(0, 99))
-def test_passes_keep_values(graph, seed):
+def check_passes(graph, seed):
+    """Every pass keeps the values."""
     values = random_values(seed)
     expected = evaluate([graph], values, COUNT)[0]
     scale = np.abs(expected).max() + 1e-9
@@ -156,9 +153,7 @@ def test_passes_keep_values(graph, seed):
         np.testing.assert_allclose(got, expected, rtol=1e-11, atol=1e-11 * scale)
 
 
-@quick
-@given(graphs(), st.integers(0, 99))
-def test_second_derivatives(graph, seed):
+def check_second(graph, seed):
     """Reverse mode of reverse mode: the Hessian of a scalar of x, against complex steps."""
     values, rng = random_values(seed), np.random.default_rng(seed + 1)
     x = INPUTS["x"]
@@ -178,6 +173,40 @@ def test_second_derivatives(graph, seed):
         got = np.sum(evaluate([second], values, COUNT)[0] * eta, axis=1)
     scale = np.sum(np.abs(values["u"] * change)) + 1e-9
     np.testing.assert_allclose(got, expected, rtol=1e-10, atol=1e-11 * scale)
+
+
+CHECKS = [check_forward, check_reverse, check_passes, check_second]
+
+
+@pytest.mark.parametrize("check", CHECKS)
+def test_random_graphs(check):
+    quick(given(graphs(), st.integers(0, 99))(check))()
+
+
+def _traps():
+    """Graphs that an earlier version got wrong."""
+    i, i_, m = axis("i"), axis("i_"), axis("m")
+    x, g, r, s, c = (INPUTS[n] for n in "xgrsc")
+    square = ir.product(1, [(x, (i,)), (x, (i,))], ())
+    copies = ir.product(1, [(square, ())], (m,))
+    return {
+        "a diagonal beside its fresh name": ir.product(1, [(x, (i_,)), (g, (i, i))], ()),
+        "a sum over a broadcast": ir.product(1, [(copies, (m,)), (r, ())], ()),
+        "two broadcasts": ir.product(2, [(copies, (m,)), (copies, (m,)), (s, ())], ()),
+        "three factors and a broadcast": ir.product(
+            1, [(x, (i,)), (x, (i,)), (c, (axis("k"),))], (m,)
+        ),
+        "trace of a delta": ir.product(1, [(DELTA, (i, i)), (square, ())], ()),
+        "diagonal of a delta": ir.product(3, [(DELTA, (i, i)), (x, (i,))], (i,)),
+        "sum of a delta": ir.product(1, [(DELTA, DELTA.axes), (r, ())], ()),
+        "three diagonals": ir.product(1, [(g, (i, i)), (g, (i, i)), (x, (i,))], (i,)),
+    }
+
+
+@pytest.mark.parametrize("check", CHECKS)
+@pytest.mark.parametrize("name", _traps())
+def test_traps(name, check):
+    check(_traps()[name], 5)
 
 
 def test_inverse_and_log_determinant():
@@ -210,6 +239,12 @@ def test_repeated_axes_are_diagonals_and_deltas_disappear():
     np.testing.assert_array_equal(got[0], np.diag(values["A"]))
     np.testing.assert_array_equal(got[1], values["A"])
     assert not any(t.kind == "delta" for t in ir.topological([renamed]))
+    trace = ir.product(2, [(DELTA, (i, i)), (INPUTS["s"], ())], ())
+    assert evaluate([trace], values, COUNT)[0] == 6 * values["s"]
+    copies = ir.product(1, [(INPUTS["b"], (i,))], (i, axis("m")))
+    total = ir.product(1, [(copies, (i, axis("m")))], ())
+    for form in ([total], simplify([total])):
+        np.testing.assert_allclose(evaluate(form, values, COUNT)[0], 2 * values["b"].sum())
     (pulled,) = vjp({diagonal: INPUTS["b"]}, [matrix])
     np.testing.assert_array_equal(evaluate([pulled], values, COUNT)[0], np.diag(values["b"]))
 

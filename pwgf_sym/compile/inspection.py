@@ -32,9 +32,16 @@ class Inspection:
                 kind = {1: "forward", -1: "backward", 0: "once"}[sweep.direction]
                 lines.append(f"  sweep {kind}: carries {', '.join(sweep.carries)}")
                 lines += [f"    {tensor}" for tensor in ir.topological(sweep.outputs())]
-        for stage, seconds in self.emission.timings.items():
-            lines.append(f"{stage}: {seconds * 1e3:.1f} ms")
-        return "\n".join(lines)
+        return "\n".join([*lines, "", *self._times()])
+
+    def _times(self) -> list[str]:
+        """Milliseconds of every stage, and of every pass over all kernels."""
+        passes: dict[str, float] = {}
+        for kernel in self.emission.kernels.values():
+            for name, seconds in kernel.timings.items():
+                passes[name] = passes.get(name, 0.0) + seconds
+        stages = [f"stage {n}: {s * 1e3:.1f} ms" for n, s in self.emission.timings.items()]
+        return stages + [f"pass {n}: {s * 1e3:.1f} ms" for n, s in passes.items()]
 
     def code_python(self) -> str:
         """The generated module."""

@@ -32,6 +32,8 @@ _RUNTIME = [
 _SHAPES = ("spread", "unit")
 # Lines of a formula in the header; one of hundreds of terms is cut there.
 _LONGEST = 16
+# Energies with more nodes than this state their equation in short: deriving it takes a second.
+_WRITTEN_OUT = 1000
 
 _INVERT = '''@njit(**OPTIONS)
 def invert_{S}(matrix, m, inverse, k, log_det, v, d):
@@ -198,6 +200,9 @@ def _plain(text: str) -> str:
 
 
 def _equation(energy, density) -> str:
+    if sum(1 for _ in sp.preorder_traversal(energy)) > _WRITTEN_OUT:
+        name = density.func.__name__
+        return f"d{name}/dt = div({name} grad(dE/d{name}))"
     equation = pde(energy, density)
     return f"{equation.lhs} = {equation.rhs}"
 
