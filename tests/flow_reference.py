@@ -7,15 +7,11 @@ imaginary part of f(x + i h) is h f'(x) to round-off, without any cancellation.
 import numpy as np
 
 STEP = 1e-30
-# Fourth-order central differences: offsets and weights, for a spacing of 1e-3.
-SPACING = 1e-3
-STENCIL = ((-2, 1 / 12), (-1, -2 / 3), (1, 2 / 3), (2, -1 / 12))
 
 
-def differences(function, at, direction):
-    """Derivative of a function along a direction, to about 1e-12."""
-    terms = [w * function(at + k * SPACING * direction) for k, w in STENCIL]
-    return sum(terms) / SPACING
+def complex_step(function, at, direction):
+    """Derivative of a function along a direction, to round-off."""
+    return np.imag(function(at + 1j * STEP * direction)) / STEP
 
 
 class Reference:
@@ -34,14 +30,16 @@ class Reference:
         return z
 
     def jacobian_z(self, theta, z):
-        """dT/dz, (n, d, d) with the derivative last."""
-        unit = np.eye(self.dim)
-        columns = [np.imag(self.push(theta, z + 1j * STEP * e)) / STEP for e in unit]
-        return np.stack(columns, axis=-1)
+        """dT/dz, (n, d, d) with the derivative last: the chain rule, step by step."""
+        tangent = np.broadcast_to(np.eye(self.dim), (len(z), self.dim, self.dim))
+        for step in range(self.steps):
+            z, tangent = self.step_with_tangent(self.step_parameters(theta, step), z, tangent)
+        return tangent
 
     def log_det(self, theta, z):
         """log|det dT/dz|, (n,)."""
-        return np.linalg.slogdet(self.jacobian_z(theta, z))[1]
+        volume = np.linalg.det(self.jacobian_z(theta, z))
+        return np.log(volume * np.sign(np.real(volume)))
 
     def log_density(self, theta, z, start):
         """log rho(T(z)) by the change of variables."""
@@ -50,20 +48,20 @@ class Reference:
     def score(self, theta, z, start):
         """grad log rho at T(z): J^-T (s - grad log|det J|)."""
         unit = np.eye(self.dim)
-        slope = np.stack([differences(lambda p: self.log_det(theta, p), z, e) for e in unit], -1)
+        slope = [complex_step(lambda p: self.log_det(theta, p), z, e) for e in unit]
         transposed = np.swapaxes(self.jacobian_z(theta, z), 1, 2)
-        return np.linalg.solve(transposed, (start - slope)[..., None])[..., 0]
+        return np.linalg.solve(transposed, (start - np.stack(slope, -1))[..., None])[..., 0]
 
     def jacobian_theta(self, theta, z):
         """dT/dtheta, (p, n, d)."""
         unit = np.eye(len(theta))
-        return np.stack([np.imag(self.push(theta + 1j * STEP * e, z)) / STEP for e in unit])
+        return np.stack([complex_step(lambda t: self.push(t, z), theta, e) for e in unit])
 
     def log_density_theta(self, theta, z, start):
         """d log rho(T(z))/dtheta, (p, n)."""
         unit = np.eye(len(theta))
         return np.stack(
-            [differences(lambda t: self.log_density(t, z, start), theta, e) for e in unit]
+            [complex_step(lambda t: self.log_density(t, z, start), theta, e) for e in unit]
         )
 
 
@@ -79,6 +77,9 @@ class AffineReference(Reference):
     def one_step(self, parameters, x):
         matrix, shift = parameters
         return x @ matrix.T + shift
+
+    def step_with_tangent(self, parameters, x, tangent):
+        return self.one_step(parameters, x), parameters[0] @ tangent
 
 
 class FlowReference(Reference):
@@ -115,6 +116,18 @@ class FlowReference(Reference):
 
     def one_step(self, parameters, x):
         return self.integrate(lambda y: [self.field(parameters, y[0])], [x])[0]
+
+    def step_with_tangent(self, parameters, x, tangent):
+        """The scheme applied to d(dx/dz)/dtau = Dv(x) dx/dz gives the scheme's own derivative."""
+        matrix, _, w1, c, w2 = parameters
+
+        def field(states):
+            y, own = states
+            slopes = self.sigma[1](y @ w1.T + c)
+            linear = matrix + np.einsum("ik,nk,kj->nij", w2, slopes, w1)
+            return [self.field(parameters, y), linear @ own]
+
+        return self.integrate(field, [x, tangent])
 
     def integrate(self, field, states):
         h = 1 / self.steps

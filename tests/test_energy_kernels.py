@@ -260,6 +260,13 @@ def test_not_a_number_comes_through(newtonian):
     assert not np.isfinite(newtonian.integrals(state, samples)).any()
 
 
+def test_outer_functions_without_a_value():
+    energy = Energy(1, coordinates(1)[0] ** 2, outer=sp.sqrt(LOCAL - 1) + 1 / (LOCAL - 3))
+    program = compiled(energy)
+    assert program.energy([5.0]) == pytest.approx(2.5, rel=1e-15)
+    assert np.isnan([program.energy([v]) for v in (0.0, 3.0, np.nan)]).all()
+
+
 def test_parameters_need_no_new_code():
     """Values of parameters are read at run time: one module for all of them."""
     energy = ENERGIES["double well"]

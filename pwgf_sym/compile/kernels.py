@@ -8,7 +8,7 @@ import numpy as np
 
 from ..emit.formulas import FormulaEmitter
 from ..emit.module import Emission
-from ..errors import OptionError
+from ..errors import FormulaError, OptionError
 from .packing import Samples, State
 from .threads import chunk_bounds, run_chunks
 
@@ -41,7 +41,10 @@ class KernelCaller:
 
     def _prepare(self, name: str, theta, eta):
         """Leading arguments (theta, eta, table) and the number of steps."""
-        emitter = self.emission.emitters[name]
+        emitter = self.emission.emitters.get(name)
+        if emitter is None:  # left out when the module was printed
+            accepted = "an activation with derivatives that can be printed"
+            raise FormulaError("activation", f"one without the kernel {name}", accepted)
         size = self.emission.layout.size if name == "newton" else self.size  # newton: one step
         leading = [self._vector("theta", theta, size)]
         if emitter.kernel.tangent:

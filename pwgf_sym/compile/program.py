@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -146,8 +147,11 @@ class Program(Inspection):
         return found
 
     def energy(self, integrals: np.ndarray) -> float:
-        """The energy, from its integrals."""
-        return float(self._energy_of(*self._parameters, *integrals))
+        """The energy, from its integrals; NaN where its formula has no value."""
+        try:
+            return float(self._energy_of(*self._parameters, *integrals))
+        except (ValueError, OverflowError, ZeroDivisionError):  # Python's sqrt, exp and division
+            return math.nan
 
     @cached_property
     def _energy_of(self):

@@ -1,4 +1,4 @@
-"""Declare: coordinates, densities, energies, laws, maps and problems.  Imports SymPy only."""
+"""Declare: coordinates, densities, energies and problems; laws and maps stand in files beside."""
 
 from .energies import EnergyIntegral, check_energy, integral
 from .problem import GradientFlow

@@ -7,6 +7,7 @@ scores, derivatives by the parameters) is the compiler's.
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
 import sympy as sp
@@ -64,9 +65,13 @@ class Map:
 
 
 def _positive(argument: str, value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+    try:
+        number = 0 if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        number = 0
+    if number < 1:
         raise MapError(argument, repr(value), "an integer of at least 1")
-    return value
+    return number
 
 
 class Affine(Map):
@@ -138,7 +143,10 @@ class NeuralFlow(Map):
             raise MapError("log_determinant", repr(log_determinant), '"exact" or "trace"')
         self.substep, self.log_determinant = substep, log_determinant
         symbol = sp.Symbol("a", real=True)
-        formula = sp.sympify(activation(symbol)) if callable(activation) else activation
+        try:
+            formula = sp.sympify(activation(symbol)) if callable(activation) else activation
+        except (TypeError, AttributeError, sp.SympifyError):  # a NumPy function, say
+            formula = None
         if not isinstance(formula, sp.Expr) or formula.free_symbols != {symbol}:
             raise MapError(
                 "activation",
@@ -196,8 +204,12 @@ class NeuralFlow(Map):
         }
 
     def __repr__(self) -> str:
-        formula = str(self.activation).replace("(a)", "")
-        return f"NeuralFlow(dim={self.dim}, width={self.width}, steps={self.steps}, {formula})"
+        plain = isinstance(self.activation, sp.Function) and self.activation.args[0].is_Symbol
+        formula = type(self.activation).__name__ if plain else str(self.activation)
+        parts = [f"dim={self.dim}, width={self.width}, steps={self.steps}", formula]
+        parts += [self.substep] * (self.substep != "euler")
+        parts += [f"{self.log_determinant} log det"] * (self.log_determinant != "exact")
+        return f"NeuralFlow({', '.join(parts)})"
 
 
 def map_from_dict(data: dict) -> Map:

@@ -74,7 +74,8 @@ class KernelEmitter:
 
     def invariant_slots(self, tensors) -> dict[Tensor, Slot]:
         names = self._parameter_slots()
-        return {t: names[t.data[0]] for t in tensors if t.kind == "input" and t.data[0] in names}
+        fixed = [t for t in tensors if t.kind == "input" and not t.per_sample]
+        return {t: names[t.data[0]] for t in fixed if t.data[0] in names}
 
     def _table_slots(self) -> tuple[dict[Tensor, Slot], int]:
         slots: dict[Tensor, Slot] = {}

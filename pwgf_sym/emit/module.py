@@ -12,6 +12,7 @@ from ..declare.energies import ordered_integrals, short_text
 from ..declare.symbols import Density
 from ..derive import first_variation, pde
 from ..derive.samples import SampleForm, sample_form
+from ..errors import FormulaError
 from ..lower.energies import FormulaKernel, energy_kernels
 from ..lower.kernels import Kernel, map_kernels
 from ..lower.schedule import Tiling
@@ -156,11 +157,33 @@ def emit_module(energy, density, flow, dtype: str, vector_bits: int) -> Emission
     body = Writer()
     for kernel in formulas.values():
         FormulaEmitter(kernel, tiling).emit(body)
-    for emitter in emitters.values():
-        emitter.emit(body)
+    _emit_map(flow, form, kernels, emitters, body)
     text = _header(energy, density, flow, dtype, tiling, formulas) + _imports(body.text(), dtype)
     lap("emit")
     return Emission(text, form, tiling, layout, kernels, emitters, formulas, timings)
+
+
+def _emit_map(flow, form: SampleForm, kernels: dict, emitters: dict, body: Writer) -> None:
+    """Print the map's kernels; leave out what this energy never calls and no target prints.
+
+    An activation with a kink has no second derivative, so no score and no energy gradient by the
+    log density; a potential or an interaction does not ask for them.
+    """
+    called = {"push", "jvp", "vjp", "metric", "jacobian", "newton"}
+    called |= {"push_log_density", "gradient"} if form.energy_order else set()
+    called |= {"push_log_density", "push_score"} if form.velocity_order else set()
+    for name in list(emitters):
+        part = Writer()
+        try:
+            emitters[name].emit(part)
+        except FormulaError as error:
+            if name in called:
+                given = f"{getattr(flow, 'activation', flow)}, of whose derivatives: {error}"
+                accepted = "an activation with derivatives that can be printed"
+                raise FormulaError("activation", given, accepted) from error
+            del kernels[name], emitters[name]
+            continue
+        body.lines += part.lines
 
 
 def _header(energy, density, flow, dtype, tiling: Tiling, formulas) -> str:

@@ -60,12 +60,17 @@ class Reduction:
         labels = {a for _, ls in self.factors for a in ls}
         sums = sorted(labels - set(self.tensor.axes), key=lambda a: a.name)
         write(f"acc = zeros(theta, {rows * columns}, {lanes})")
-        loop = [f"for {a.name}_ in range({a.size})" for a in sums]
+        inner: dict[Axis, str] = {}
+        for axis in sums:
+            inner[axis] = axis.name + "_"
+            while inner[axis] in at.values():
+                inner[axis] += "_"
+        loop = [f"for {inner[a]} in range({a.size})" for a in sums]
         if self.s.k.tiles > 1:
             loop.append(f"for tile in range({self.s.k.tiles})")
         loop.append(f"for n in range(0, {self.tiling.samples}, {lanes})")
         with write.nest(loop):
-            at = {**at, **{a: f"{a.name}_" for a in sums}}
+            at = {**at, **inner}
             values = [self._load(t, ls, at, row, rows, column, columns) for t, ls in self.factors]
             if column is not None:
                 write(f"acc = outer(acc, {values[0]}, {values[1]})")

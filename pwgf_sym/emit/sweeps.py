@@ -27,7 +27,6 @@ class SweepEmitter:
     def __init__(self, kernel, write: Writer, sweep: Sweep, parts):
         self.k, self.write, self.sweep, self.parts = kernel, write, sweep, parts
         self.turn = {1: "step", -1: "turn", 0: "0"}[sweep.direction]
-        # A carry that is an input handed through, or one an earlier sweep seeded, needs no loop.
         self.groups = fuse(parts.sample)
 
     def emit(self) -> None:
@@ -157,6 +156,10 @@ class SweepEmitter:
                 self.k.copy(self.write, target, slots[carry.after], carry.after.axes)
             else:
                 self._emit_entries(target, carry.after, slots)
+        for name, saved in self.sweep.saved.items():
+            target = self.k.local_slot(name, saved.axes, True, "step", "steps")
+            if slots[saved] != target:  # it is a carry as well, and stands there
+                self.k.copy(self.write, target, slots[saved], saved.axes)
         for name, row in self.sweep.rows.items():
             if slots[row].array != "rows":  # the cotangent itself, handed through
                 self._emit_entries(self._row_slot(name, row), row, slots)

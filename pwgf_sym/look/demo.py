@@ -17,6 +17,7 @@ from ..declare.maps import NeuralFlow
 from ..declare.problem import GradientFlow
 from ..declare.symbols import Density, coordinates
 from ..derive.variation import first_variation, pde
+from ..errors import OptionError
 from ..solve.flow import solve
 
 __all__ = ["run_demo"]
@@ -43,6 +44,8 @@ def run_demo(picture: str | Path, say: Callable[[str], None] = print, progress: 
         W2 distance between the x0-marginal at t = 1 and a fine finite-volume solution.
     """
     start = time.perf_counter()
+    if not Path(picture).absolute().parent.is_dir():
+        raise OptionError("picture", str(picture), "a path in a folder that exists")
     x = coordinates(2)
     rho = Density(x)
     potential = (x[0] ** 2 - 1) ** 2 + x[1] ** 2 / 2

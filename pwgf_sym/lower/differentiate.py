@@ -143,11 +143,7 @@ def _pulled_product(tensor: Tensor, k: int, cotangent: Tensor, extra, lift: bool
     if tuple(own) == operand.axes:
         return result
     # The product named the operand's axes by its own labels: give them their names back.
-    return (
-        product(1, [(result, extra + operand.axes)], extra + operand.axes)
-        if (result.axes == extra + operand.axes)
-        else _rename(result, extra + operand.axes)
-    )
+    return _rename(result, extra + operand.axes)
 
 
 def _rename(tensor: Tensor, axes: tuple[Axis, ...]) -> Tensor:

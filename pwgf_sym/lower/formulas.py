@@ -9,10 +9,12 @@ is derived here (design: Jin et al., arXiv 2404.19133, and the change of variabl
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 
 import sympy as sp
 
+from ..errors import MapError
 from . import ir
 from .differentiate import jacobian, trace_of_jacobian, vjp
 from .ir import Axis, Tensor
@@ -63,6 +65,25 @@ def _combined(terms: list[tuple[sp.Expr, Tensor]]) -> Tensor:
     return ir.add(*[ir.scale(weight, tensor) for weight, tensor in terms])
 
 
+# Names that kernels use themselves: as axes of a basis, loop variables, offsets, arrays.
+_AXES = {"e", "g", "n", "o", "p", "q"}
+_PARAMETERS = {"acc", "block", "dx", "eta", "first", "last", "log_density", "log_det", "miss"}
+_PARAMETERS |= {"rows", "score", "scratch", "step", "steps", "sums", "table", "target", "theta"}
+_PARAMETERS |= {"tile", "turn", "u", "u_log_density", "weight", "width", "x", "z", *_AXES}
+
+
+def _check_names(flow) -> None:
+    """Refuse names of a map's axes and parameters that the generated kernels use themselves."""
+    for name in flow.axes():
+        if len(name) != 1 or not name.isascii() or not name.islower() or name in _AXES:
+            free = "one small letter other than " + ", ".join(sorted(_AXES))
+            raise MapError("axis", repr(name), free, "Rename the axis.")
+    for name in flow.parameters():
+        taken = name in _PARAMETERS or name in flow.axes() or re.fullmatch(r"v\d+|hidden_.*", name)
+        if taken or not name.isidentifier():
+            raise MapError("parameter", repr(name), "a name no kernel uses", "Rename it.")
+
+
 class StepFormulas:
     """Tensors of one step of a map.
 
@@ -75,6 +96,7 @@ class StepFormulas:
     """
 
     def __init__(self, flow):
+        _check_names(flow)
         self.map = flow
         self.axis = {name: Axis(name, size) for name, size in flow.axes().items()}
         feature = self.axis["i"]

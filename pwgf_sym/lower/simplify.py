@@ -143,7 +143,6 @@ def contract_products(outputs: Sequence[Tensor]) -> list[Tensor]:
         factors = list(zip(tensor.operands, labels, strict=True))
         if sum_samples:
             factors = _reduced_first(factors, tensor.axes)
-            sum_samples = len(factors) == 1 and factors[0][0].per_sample
         return _pairwise(coefficient, factors, tensor.axes)
 
     return _rewrite(outputs, rule)
@@ -182,8 +181,6 @@ def _contract_pair(factors, axes):
         ",".join(terms) + "->" + output, *shapes, shapes=True, optimize="optimal"
     )
     chosen = sorted(path[0])
-    if len(chosen) > 2:
-        chosen = chosen[:2]
     rest = [f for k, f in enumerate(factors) if k not in chosen]
     needed = set(axes) | {a for _, ls in rest for a in ls}
     labels = [a for k in chosen for a in factors[k][1]]

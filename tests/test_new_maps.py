@@ -1,0 +1,117 @@
+"""Maps that a user might write next: elementwise last operations, kinks, forbidden names."""
+
+import os
+import sys
+
+import numpy as np
+import pytest
+import sympy as sp
+from sample_energies import ENERGIES
+
+import pwgf_sym as pw
+from pwgf_sym.compile import threads
+from pwgf_sym.compile.program import compile_program
+from pwgf_sym.declare.maps import Map, NeuralFlow
+from pwgf_sym.errors import FormulaError, MapError
+from pwgf_sym.lower.formulas import StepFormulas
+
+
+class Squashed(Map):
+    """x' = tanh(A x + b): the last operation is elementwise, so a carry is a stored value too."""
+
+    def __init__(self, dim=2, steps=2, names=("A", "b")):
+        self.dim, self.steps, self.names = dim, steps, names
+
+    def parameters(self):
+        return {self.names[0]: "ij", self.names[1]: "i"}
+
+    def step(self, op, p, x):
+        inner = op.einsum("ij,j->i", p[self.names[0]], x) + p[self.names[1]]
+        return op.apply(sp.tanh(sp.Symbol("a")), inner)
+
+    def to_dict(self):
+        return {"map": "Squashed", "dim": self.dim, "steps": self.steps}
+
+
+def squashed(theta, z, steps):
+    x = z
+    for part in theta.reshape(steps, -1):
+        x = np.tanh(x @ part[:4].reshape(2, 2).T + part[4:])
+    return x
+
+
+def test_a_step_that_ends_in_a_function():
+    flow = Squashed()
+    program = compile_program(ENERGIES["mixed"].problem(), flow)
+    rng = np.random.default_rng(0)
+    theta, eta = rng.standard_normal((2, program.size))
+    z = rng.standard_normal((70, 2))
+    samples = program.samples(z)
+    expected = squashed(theta + 1e-30j * eta, z, flow.steps).imag / 1e-30
+    moved = program.jvp(theta, samples, eta)
+    assert np.allclose(program.unpack(moved, samples), expected, rtol=1e-12, atol=1e-14)
+    u = samples.pack(rng.standard_normal((70, 2))) * (samples.weights > 0)
+    assert program.vjp(theta, samples, u) @ eta == pytest.approx(np.sum(u * moved), rel=1e-12)
+
+
+@pytest.mark.parametrize("names", [("theta", "b"), ("A", "p"), ("x", "b"), ("A", "v3")])
+def test_names_that_kernels_use_are_refused(names):
+    with pytest.raises(MapError, match="parameter"):
+        StepFormulas(Squashed(names=names))
+
+
+@pytest.mark.parametrize("axis", ["e", "o", "p", "n", "kk", "K"])
+def test_axes_that_kernels_use_are_refused(axis):
+    flow = Squashed()
+    flow.axes = lambda: {"i": 2, "j": 2, axis: 2}
+    with pytest.raises(MapError, match="axis"):
+        StepFormulas(flow)
+
+
+def test_a_kink_serves_energies_without_entropy():
+    x = pw.coordinates(2)
+    rho = pw.Density(x)
+    flow = NeuralFlow(2, 6, activation=lambda a: sp.Max(a, 0))
+    law = pw.Gaussian([0, 0], 1.0)
+    potential = pw.GradientFlow(pw.integral(x[0] ** 2 * rho, x), rho, initial=law)
+    exactly = {"shift": 0, "tolerance": 1e-8}
+    solution = pw.solve(potential, flow, (0, 0.1), samples=256, dt=0.05, **exactly)
+    z = law.sample(100, seed=0)
+    assert np.allclose(solution.push(z)[:, 0], np.exp(-0.2) * z[:, 0], atol=1e-5)
+    with pytest.raises(FormulaError, match="activation"):
+        solution.program.push(solution.theta[-1], solution.program.samples(z), 2)
+    entropy = pw.GradientFlow(pw.integral(rho * sp.log(rho), x), rho, initial=law)
+    with pytest.raises(FormulaError, match="activation"):
+        pw.compile(entropy, flow)
+
+
+def test_arguments_of_maps():
+    assert NeuralFlow(np.int64(2), 3).dim == 2
+    with pytest.raises(MapError, match="activation"):
+        NeuralFlow(2, 3, activation=np.tanh)
+    shown = repr(NeuralFlow(2, 3, activation=lambda a: sp.tanh(a) ** 2, log_determinant="trace"))
+    assert "tanh(a)**2" in shown and "trace" in shown
+    assert repr(NeuralFlow(2, 3)) == "NeuralFlow(dim=2, width=3, steps=4, tanh)"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_a_forked_child_works_on():
+    """In a process of its own: forking this one would fork pytest's threads as well."""
+    code = """
+import os, signal, time
+from pwgf_sym.compile import threads
+threads.thread_count = lambda: 2
+work = lambda chunk, first, last: time.sleep(0.02)
+threads.run_chunks(work, [(k, k + 1) for k in range(8)])
+child = os.fork()
+if child == 0:
+    signal.alarm(20)
+    threads.run_chunks(work, [(k, k + 1) for k in range(8)])
+    os._exit(0)
+assert os.waitpid(child, 0)[1] == 0
+"""
+    import subprocess
+
+    assert threads.CHUNKS == 8
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert run.returncode == 0, run.stderr
