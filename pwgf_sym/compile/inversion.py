@@ -11,9 +11,7 @@ __all__ = ["invert"]
 
 def invert(program, theta, points, tolerance, iterations):
     """z with T(z) = points and log|det dT/dz|; see :meth:`Program.invert`."""
-    tiling = program.emission.tiling
-    block = tiling.samples * tiling.tiles
-    samples = pack_samples(points, None, program.dtype, tiling.samples, block)
+    samples = pack_samples(points, None, program.dtype, program.emission.tiling.samples)
     if tolerance is None:
         tolerance = 64 * float(np.finfo(program.dtype).eps)
     theta = np.asarray(theta, program.dtype)

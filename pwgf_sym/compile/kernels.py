@@ -3,16 +3,34 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 
 from ..emit.formulas import FormulaEmitter
+from ..emit.groups import size_of
 from ..emit.module import Emission
 from ..errors import FormulaError, OptionError
-from .packing import Samples, State
+from .packing import Samples, State, aligned_empty
 from .threads import chunk_bounds, run_chunks
 
-__all__ = ["KernelCaller"]
+__all__ = ["KernelCaller", "Storage"]
+
+
+@dataclass
+class Storage:
+    """Values of the map's forward pass for ``extent`` tiles from ``origin`` on, by name.
+
+    Each array is (steps, extent, components, samples of a tile), flat.
+    """
+
+    arrays: dict[str, np.ndarray]
+    origin: int
+    extent: int
+
+    @property
+    def nbytes(self) -> int:
+        return sum(array.nbytes for array in self.arrays.values())
 
 
 def _length(samples: Samples, axes) -> int:
@@ -25,6 +43,7 @@ class KernelCaller:
 
     def __init__(self, module, emission: Emission, dtype: np.dtype, size: int):
         self.module, self.emission, self.dtype, self.size = module, emission, dtype, size
+        self._orders: dict[str, np.ndarray] = {}
         self.formulas = {
             name: FormulaEmitter(kernel, emission.tiling).arguments()
             for name, kernel in emission.formulas.items()
@@ -32,7 +51,7 @@ class KernelCaller:
 
     # -- kernels of the map -------------------------------------------------------------------
 
-    def _vector(self, argument: str, values, size: int) -> np.ndarray:
+    def vector(self, argument: str, values, size: int) -> np.ndarray:
         """A contiguous vector; kernels do not check bounds, so its length is checked here."""
         found = np.ascontiguousarray(values, dtype=self.dtype)
         if found.shape != (size,):
@@ -46,9 +65,9 @@ class KernelCaller:
             accepted = "an activation with derivatives that can be printed"
             raise FormulaError("activation", f"one without the kernel {name}", accepted)
         size = self.emission.layout.size if name == "newton" else self.size  # newton: one step
-        leading = [self._vector("theta", theta, size)]
+        leading = [self.vector("theta", theta, size)]
         if emitter.kernel.tangent:
-            leading.append(self._vector("eta", eta, size))
+            leading.append(self.vector("eta", eta, size))
         steps = size // self.emission.layout.size
         if emitter.table:
             table = np.empty(steps * emitter.table_size, self.dtype)
@@ -58,58 +77,94 @@ class KernelCaller:
 
     def _inputs(self, emitter, samples: Samples, inputs: dict) -> list[np.ndarray]:
         return [
-            self._vector(key, inputs[key], _length(samples, axes))
+            self.vector(key, inputs[key], _length(samples, axes))
             for key, axes in emitter.kernel.inputs.items()
         ]
 
-    def run(self, name: str, samples: Samples, theta, inputs: dict, eta=None) -> dict:
-        """Run a kernel that writes per-sample arrays; they come back by name."""
+    def _work(self, name: str, emitter, leading, steps: int, pieces):
+        """A function of (arguments, first tile, last tile) that runs a kernel on a chunk."""
+        kernel = getattr(self.module, name)
+        if not emitter.kernel.stored:
+            return lambda given, first, last: kernel(*leading, *given, first, last, steps)
+        names = list(emitter.kernel.stored)
+
+        def work(given, first: int, last: int) -> None:
+            for stored, start, end in pieces(first, last):
+                arrays = [stored.arrays[key] for key in names]
+                where = (start, end, stored.origin, stored.extent)
+                kernel(*leading, *arrays, *given, *where, steps)
+
+        return work
+
+    def run(
+        self, name: str, samples: Samples, theta, inputs: dict, eta=None, stored=None
+    ) -> dict[str, np.ndarray]:
+        """Run a kernel that writes per-sample arrays; they come back by name.
+
+        ``stored`` gives the pieces of a :class:`Linearization` to a kernel that has stored arrays.
+        """
         emitter, leading, steps = self._prepare(name, theta, eta)
         outputs = {
-            key: np.empty(_length(samples, axes), self.dtype)
+            key: aligned_empty(_length(samples, axes), self.dtype)
             for key, axes in emitter.kernel.outputs.items()
         }
-        kernel = getattr(self.module, name)
-        given = self._inputs(emitter, samples, inputs)
-
-        def work(chunk: int, first: int, last: int) -> None:
-            kernel(*leading, *given, *outputs.values(), first, last, steps)
-
-        run_chunks(work, chunk_bounds(samples.tiles, self.emission.tiling.tiles))
+        work = self._work(name, emitter, leading, steps, stored)
+        given = [*self._inputs(emitter, samples, inputs), *outputs.values()]
+        run_chunks(lambda _, *edges: work(given, *edges), chunk_bounds(samples.tiles, 1))
         return outputs
 
-    def gradient(self, name: str, samples: Samples, theta, inputs: dict, eta=None) -> np.ndarray:
+    def gradient(self, name: str, samples: Samples, theta, inputs: dict, eta, stored) -> np.ndarray:
         """Run a kernel that sums over the samples; the gradient by theta."""
         emitter, leading, steps = self._prepare(name, theta, eta)
-        bounds = chunk_bounds(samples.tiles, self.emission.tiling.tiles)
-        sums = np.empty((len(bounds), steps * emitter.sums_size), self.dtype)
-        kernel = getattr(self.module, name)
+        bounds = chunk_bounds(samples.tiles, emitter.tiles)
+        sums = np.zeros((len(bounds), steps * emitter.sums_size), self.dtype)
+        work = self._work(name, emitter, leading, steps, stored)
         given = self._inputs(emitter, samples, inputs)
-
-        def work(chunk: int, first: int, last: int) -> None:
-            kernel(*leading, *given, sums[chunk], first, last, steps)
-
-        run_chunks(work, bounds)
+        run_chunks(lambda chunk, *edges: work([*given, sums[chunk]], *edges), bounds)
         gradient = np.empty(leading[0].size, self.dtype)
-        total = np.add.reduce(sums, axis=0)
+        total = np.empty_like(sums[0])
+        total.reshape(steps, -1)[:, self._order(name)] = np.add.reduce(sums, axis=0).reshape(
+            steps, -1
+        )
         getattr(self.module, f"{name}_finish")(*leading, total, gradient, steps)
         return gradient
 
-    def rows(self, name: str, samples: Samples, theta, inputs: dict) -> np.ndarray:
+    def _order(self, name: str) -> np.ndarray:
+        """Where the sums of a kernel belong, computed once."""
+        if name not in self._orders:
+            self._orders[name] = self.emission.emitters[name].sums_order()
+        return self._orders[name]
+
+    def rows(self, name: str, samples: Samples, theta, inputs: dict, stored) -> np.ndarray:
         """Run a kernel that writes the rows (p, M) of the sample Jacobian, into a reused array."""
         emitter, leading, steps = self._prepare(name, theta, None)
         shape = (leading[0].size, samples.width)
         rows = samples.scratch.get("rows")
         if rows is None or rows.shape != shape or rows.dtype != self.dtype:
             rows = samples.scratch["rows"] = np.empty(shape, self.dtype)
-        kernel, flat = getattr(self.module, name), rows.reshape(-1)
-        given = self._inputs(emitter, samples, inputs)
-
-        def work(chunk: int, first: int, last: int) -> None:
-            kernel(*leading, *given, flat, samples.width, first, last, steps)
-
-        run_chunks(work, chunk_bounds(samples.tiles, self.emission.tiling.tiles))
+        work = self._work(name, emitter, leading, steps, stored)
+        given = [*self._inputs(emitter, samples, inputs), rows.reshape(-1), samples.width]
+        run_chunks(lambda _, *edges: work(given, *edges), chunk_bounds(samples.tiles, 1))
         return rows
+
+    # -- stored values of the forward pass ----------------------------------------------------
+
+    def storage(self, origin: int, extent: int) -> Storage:
+        """Arrays for the stored values of ``extent`` tiles, not initialized."""
+        tiling, stored = self.emission.tiling, self.emission.kernels["linearize"].stored
+        shape = (self.size // self.emission.layout.size, extent, tiling.samples)
+        arrays = {
+            key: aligned_empty(math.prod((*shape, tiling.padded(size_of(axes)))), self.dtype)
+            for key, axes in stored.items()
+        }
+        return Storage(arrays, origin, extent)
+
+    def store_piece(self, samples: Samples, theta, piece: Storage) -> None:
+        """Run the forward pass of the tiles of a storage into it."""
+        emitter, leading, steps = self._prepare("linearize", theta, None)
+        last = piece.origin + piece.extent
+        work = self._work("linearize", emitter, leading, steps, lambda *edges: [(piece, *edges)])
+        work([samples.z, np.empty_like(samples.z)], piece.origin, last)
 
     # -- kernels of the energy ----------------------------------------------------------------
 
@@ -130,7 +185,7 @@ class KernelCaller:
     def means(self, name: str, state: State, samples: Samples, values) -> np.ndarray:
         """Run a kernel that averages formulas; (K,) float64."""
         given = list(self._formula_arguments(name, state, samples, values).values())
-        bounds = chunk_bounds(samples.tiles, self.emission.tiling.tiles)
+        bounds = chunk_bounds(samples.tiles, 1)
         sums = np.empty((len(bounds), len(self.emission.formulas[name].means)), self.dtype)
         kernel = getattr(self.module, name)
 
@@ -148,4 +203,4 @@ class KernelCaller:
         def work(chunk: int, first: int, last: int) -> None:
             kernel(*given, *out, first, last)
 
-        run_chunks(work, chunk_bounds(samples.tiles, self.emission.tiling.tiles))
+        run_chunks(work, chunk_bounds(samples.tiles, 1))

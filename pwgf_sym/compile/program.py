@@ -12,17 +12,42 @@ import sympy as sp
 
 from ..emit.module import Emission, emit_module
 from ..errors import OptionError
+from ..lower.schedule import Machine
 from .inspection import Inspection
 from .kernels import KernelCaller
+from .linearization import Linearization
 from .packing import Samples, State, pack_samples
 from .store import load_module, write_module
 
-__all__ = ["Program", "compile_program", "machine_vector_bits"]
+__all__ = ["Program", "compile_program", "this_machine"]
 
 
 @lru_cache(maxsize=1)
-def machine_vector_bits() -> int:
-    """Width of this machine's vector registers (``PWGF_SYM_VECTOR_BITS`` overrides)."""
+def this_machine() -> Machine:
+    """This machine's vector registers and cache.
+
+    ``PWGF_SYM_VECTOR_BITS`` overrides the width that is detected.
+    """
+    near, cache = (_cache_bytes(level) for level in ("1", "2"))
+    return Machine(_vector_bits(), near or Machine.near_bytes, cache or Machine.cache_bytes)
+
+
+def _cache_bytes(level: str) -> int | None:
+    """Size of a data cache, rounded down to a power of two; None where the system hides it."""
+    for index in range(4):
+        folder = Path(f"/sys/devices/system/cpu/cpu0/cache/index{index}")
+        try:
+            found, kind, size = (
+                (folder / name).read_text().strip() for name in ("level", "type", "size")
+            )
+            if found == level and kind != "Instruction" and size.endswith("K"):
+                return 1024 << (int(size[:-1]).bit_length() - 1)
+        except (OSError, ValueError):
+            continue
+    return None
+
+
+def _vector_bits() -> int:
     given = os.environ.get("PWGF_SYM_VECTOR_BITS")
     if given:
         if given not in ("128", "256", "512"):
@@ -70,7 +95,7 @@ def compile_program(
         raise OptionError(
             "flow", f"a map of dimension {flow.dim}", f"dimension {problem.dim}, the problem's"
         )
-    emission = emit_module(problem.energy, problem.density, flow, dtype, machine_vector_bits())
+    emission = emit_module(problem.energy, problem.density, flow, dtype, this_machine())
     name = f"{type(flow).__name__.lower()}_d{flow.dim}_{dtype}"
     path = write_module(emission.text, name, Path(folder) if folder else None)
     return Program(problem, flow, dtype, emission, path)
@@ -112,9 +137,7 @@ class Program(Inspection):
 
     def samples(self, points: np.ndarray) -> Samples:
         """Pack points (N, d) of the initial law, with its log density and score."""
-        law, lanes = self.problem.initial, self.emission.tiling.samples
-        block = lanes * self.emission.tiling.tiles
-        return pack_samples(points, law, self.dtype, lanes, block)
+        return pack_samples(points, self.problem.initial, self.dtype, self.emission.tiling.samples)
 
     @staticmethod
     def unpack(values: np.ndarray, samples: Samples) -> np.ndarray:
@@ -175,8 +198,9 @@ class Program(Inspection):
                 self._call.fields(kernel, state, samples, values, [out])
         return out
 
-    def gradient(self, theta, samples: Samples, integrals: np.ndarray, state: State) -> np.ndarray:
-        """grad_theta of the energy of the samples, (p,)."""
+    def gradient(self, linearization: Linearization, integrals: np.ndarray) -> np.ndarray:
+        """grad_theta of the energy of the samples, (p,), where the map was linearized."""
+        samples, state = linearization.samples, linearization.state
         field_ = np.zeros(samples.width, self.dtype)
         scalar = np.zeros(samples.width // self.dim, self.dtype)
         values = self._values(integrals)
@@ -190,28 +214,30 @@ class Program(Inspection):
         field_ *= samples.weights
         scalar *= samples.weight
         if self.form.energy_order == 0:
-            return self.vjp(theta, samples, field_)
-        inputs = {"z": samples.z, "field": field_, "scalar": scalar}
-        return self._call.gradient("gradient", samples, theta, inputs)
+            return linearization.vjp(field_)
+        return linearization.gradient(field_, scalar)
 
     # -- the map's derivative -----------------------------------------------------------------
 
+    def linearize(self, theta, samples: Samples, order: int = 0) -> Linearization:
+        """The map at theta, for products with J = dT/dtheta; order 1 adds log densities."""
+        return Linearization(self._call, theta, samples, order)
+
     def jvp(self, theta, samples: Samples, eta) -> np.ndarray:
         """(dT/dtheta) eta at the samples, packed (M,)."""
-        return self._call.run("jvp", samples, theta, {"z": samples.z}, eta)["dx"]
+        return self.linearize(theta, samples).jvp(eta)
 
     def vjp(self, theta, samples: Samples, field_) -> np.ndarray:
         """sum_n (dT/dtheta)(z_n)^T field_n, (p,)."""
-        return self._call.gradient("vjp", samples, theta, {"z": samples.z, "field": field_})
+        return self.linearize(theta, samples).vjp(field_)
 
     def metric(self, theta, samples: Samples, eta) -> np.ndarray:
         """G eta = mean of (dT/dtheta)^T (dT/dtheta) eta, (p,)."""
-        inputs = {"z": samples.z, "weight": samples.weight}
-        return self._call.gradient("metric", samples, theta, inputs, eta)
+        return self.linearize(theta, samples).metric(eta)
 
     def jacobian(self, theta, samples: Samples) -> np.ndarray:
         """dT/dtheta at the samples, transposed: (p, M); the next call overwrites it."""
-        return self._call.rows("jacobian", samples, theta, {"z": samples.z})
+        return self.linearize(theta, samples).jacobian()
 
     def invert(
         self, theta, points: np.ndarray, tolerance: float | None = None, iterations: int = 60

@@ -15,10 +15,10 @@ CHUNKS = 8
 
 
 def chunk_bounds(tiles: int, tiles_a_block: int) -> list[tuple[int, int]]:
-    """First and last tile of every chunk; chunks consist of whole blocks."""
-    blocks = tiles // tiles_a_block
+    """First and last tile of every chunk; chunks consist of blocks, the last may be short."""
+    blocks = -(-tiles // tiles_a_block)
     count = min(CHUNKS, blocks)
-    edges = [k * blocks // count * tiles_a_block for k in range(count + 1)]
+    edges = [min(k * blocks // count * tiles_a_block, tiles) for k in range(count + 1)]
     return list(zip(edges[:-1], edges[1:], strict=True))
 
 

@@ -40,7 +40,6 @@ from .tile_types import (
     declare,
     elementwise,
     kernel_function,
-    literal,
     pack,
     rows_of,
     tile_type,
@@ -365,9 +364,12 @@ def _transposed_sums(builder, rows, n):
 
 
 def _lane_sums(builder, tile, rows):
-    """The sum over the lanes of each row; the order of additions depends on S and R only."""
+    """Sums over the lanes of each row, in groups: (values of the group's rows, how many).
+
+    A group is a vector, or a number for S = 1.  The order of additions depends on S and R only.
+    """
     if tile.S == 1:
-        return rows
+        return [(row, 1) for row in rows]
     width = min(tile.S, 256 // tile.lanes.bits, 4 if tile.R <= 4 else 8)
     lanes = Lanes(tile.lanes.bits, width)
     rows = [_halve(builder, row, width) for row in rows]
@@ -375,26 +377,29 @@ def _lane_sums(builder, tile, rows):
     for start in range(0, tile.R, width):
         group = rows[start : start + width]
         padding = [lanes.const(-0.0)] * (width - len(group))  # x + (-0.0) folds to x
-        packed = _transposed_sums(builder, group + padding, width)
-        sums += [builder.extract_element(packed, _I32(i)) for i in range(len(group))]
+        sums.append((_transposed_sums(builder, group + padding, width), len(group)))
     return sums
 
 
-def _type_lane_sums(buf, off, stride_r, stride_q, acc, Q):
+def _type_lane_sums(buf, off, acc):
     check_buffer(buf)
-    if not isinstance(acc, Tile) or acc.dtype != buf.dtype or acc.R % literal("Q", Q):
-        raise NumbaTypeError(f"add_lane_sums: got {acc}, Q = {Q}; accepted: rows in groups of Q.")
-    return signature(types.void, buf, types.intp, types.intp, types.intp, acc, Q)
+    if not isinstance(acc, Tile) or acc.dtype != buf.dtype:
+        raise NumbaTypeError(f"add_lane_sums: got {acc} into {buf}; accepted: equal dtypes.")
+    return signature(types.void, buf, types.intp, acc)
 
 
 @kernel_function(_type_lane_sums)
 def add_lane_sums(context, builder, sig, args):
-    """add_lane_sums(buf, off, stride_r, stride_q, acc, Q): adds the sum over the lanes of row
-    r*Q + q of acc to buf[off + r*stride_r + q*stride_q]."""
-    tile, Q = sig.args[4], sig.args[5].literal_value
-    buf, off, stride_r, stride_q, acc = args[:5]
-    for i, total in enumerate(_lane_sums(builder, tile, rows_of(builder, tile, acc))):
-        terms = ((off, 1), (stride_r, i // Q), (stride_q, i % Q))
-        at = _pointer(context, builder, sig.args[0], buf, *terms)
-        builder.store(builder.fadd(builder.load(at), total), at)
+    """add_lane_sums(buf, off, acc): adds the sum over the lanes of row r to buf[off + r]."""
+    tile, (buf, off, acc), at = sig.args[2], args, 0
+    for total, count in _lane_sums(builder, tile, rows_of(builder, tile, acc)):
+        whole = isinstance(total.type, ir.VectorType) and total.type.count == count
+        parts = [total] if whole or tile.S == 1 else []
+        parts = parts or [builder.extract_element(total, _I32(i)) for i in range(count)]
+        for part in parts:
+            place = _pointer(context, builder, sig.args[0], buf, (off, 1), (_I64(1), at))
+            place = builder.bitcast(place, part.type.as_pointer())
+            old = builder.load(place, align=tile.lanes.bits // 8)
+            builder.store(builder.fadd(old, part), place, align=tile.lanes.bits // 8)
+            at += count if whole else 1
     return context.get_dummy_value()

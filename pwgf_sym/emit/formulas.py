@@ -71,7 +71,7 @@ class FormulaEmitter:
                 self._emit_tile(write)
             for j in range(len(k.means)):
                 write(f"sums[{j}] = 0.0")
-                write(f"add_lane_sums(sums, {j}, 0, 0, mean{j}, 1)")
+                write(f"add_lane_sums(sums, {j}, mean{j})")
         write()
         write()
 
@@ -138,7 +138,7 @@ class FormulaEmitter:
                 write(f"acc = fma({column}, {row}, acc)")
             write(f"store(FORM_{form.name}, {variable}*{lanes}, {lanes}, acc)")
 
-        rows_loop(write, Axis("i", size), self.tiling.rows, body)
+        rows_loop(write, Axis("i", size), self.tiling.rows(size), body)
         for i, symbol in enumerate(form.symbols):
             at = i * lanes
             write(f"{self.names[symbol]} = load(FORM_{form.name}, {at}, 0, 1, {lanes})")

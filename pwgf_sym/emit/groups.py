@@ -88,11 +88,9 @@ def rows_loop(write: Writer, axis: Axis | None, rows: int, body) -> None:
         body("0", 1)
         return
     full = axis.size // rows * rows
-    if full == rows == axis.size or full == 0:
+    if axis.size <= rows:
         body("0", axis.size)
         return
-    if axis.size % rows and axis.size <= 2 * rows and axis.size % 2 == 0 and axis.size // 2 <= rows:
-        rows, full = axis.size // 2, axis.size  # two equal tiles instead of a full and a rest
     with write.block(f"for {axis.name} in range(0, {full}, {rows})"):
         body(axis.name, rows)
     if axis.size > full:
@@ -125,15 +123,17 @@ class GroupEmitter:
         Number of uses of each tensor in its sweep.
     like : str
         Name of an array of the program's dtype.
-    rows, lanes : int
-        Rows of a register tile and numbers side by side.
+    tiling : Tiling
+        Shapes of register tiles.
+    lanes : int
+        Numbers side by side: the tiling's samples, or 1 for what samples share.
     names : Names
         Names of the tensors, shared by all parts of a kernel.
     """
 
-    def __init__(self, write, slots, uses, like, rows, lanes, names):
+    def __init__(self, write, slots, uses, like, tiling, lanes, names):
         self.write, self.slots, self.uses, self.like = write, slots, uses, like
-        self.max_rows, self.lanes, self.names = rows, lanes, names
+        self.tiling, self.lanes, self.names = tiling, lanes, names
 
     def emit(self, groups: list[Group]) -> None:
         """Emit all groups in order."""
@@ -154,7 +154,7 @@ class GroupEmitter:
             _Body(self, group, row, rows, {**at, **({row: variable} if row else {})}).emit()
 
         with self.write.nest(loop_headers(loops)):
-            rows_loop(self.write, row, self.max_rows, body)
+            rows_loop(self.write, row, self.tiling.rows(row.size) if row else 1, body)
 
     def _emit_factorisation(self, group: Group) -> None:
         matrix = group.tensors[0].operands[0]
@@ -291,14 +291,33 @@ class _Body:
         return name
 
     def _accumulate(self, name: str, factors, sums) -> None:
+        """Add the products over all summed axes to a register tile."""
         extra = {axis: self._inner(axis) if axis.size > 1 else "0" for axis in sums}
-        headers = [f"for {extra[a]} in range({a.size})" for a in sums if a.size > 1]
+        long = [axis for axis in sums if axis.size > 1]
+        names = self._chains(name, long[-1].size if long else 1)
+        headers = [f"for {extra[a]} in range({a.size})" for a in long]
+        if len(names) > 1:
+            headers[-1] = f"for {extra[long[-1]]} in range(0, {long[-1].size}, {len(names)})"
         with self.write.nest(headers):
-            values = [self._value(t, ls, extra) for t, ls in factors]
-            if len(values) == 2:
-                self.write(f"{name} = fma({values[0]}, {values[1]}, {name})")
-            else:
-                self.write(f"{name} = {name} + {values[0]}")
+            for k, chain in enumerate(names):
+                at = {**extra, **({long[-1]: f"({extra[long[-1]]} + {k})"} if k else {})}
+                values = [self._value(t, ls, at) for t, ls in factors]
+                if len(values) == 2:
+                    self.write(f"{chain} = fma({values[0]}, {values[1]}, {chain})")
+                else:
+                    self.write(f"{chain} = {chain} + {values[0]}")
+        if len(names) > 1:
+            self.write(f"{name} = {' + '.join(names)}")
+
+    def _chains(self, name: str, terms: int) -> list[str]:
+        """Names of the tiles that hold partial sums: several, where few rows have few in flight."""
+        count = self.e.tiling.chains(self.rows) if self.e.lanes > 1 else 1
+        while terms % count:
+            count -= 1
+        names = [name, *(f"{name}_{k}" for k in range(1, count))]
+        for chain in names[1:]:
+            self.write(f"{chain} = zeros({self.e.like}, {self.rows}, {self.e.lanes})")
+        return names
 
     def _inner(self, axis: Axis) -> str:
         """A loop variable for a summed axis that no outer loop uses."""

@@ -5,9 +5,12 @@ from __future__ import annotations
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
+import numpy as np
+
 from ..lower import ir
 from ..lower.ir import Axis, Tensor
 from ..lower.kernels import Kernel, Sweep
+from ..lower.reductions import outer_tiles
 from ..lower.schedule import Tiling, fuse, parts_of
 from .groups import GroupEmitter, Names, Slot, plus, row_major, size_of
 from .sweeps import SweepEmitter, scratch_size
@@ -55,12 +58,29 @@ class KernelEmitter:
 
     def __init__(self, kernel: Kernel, layout: Layout, tiling: Tiling):
         self.kernel, self.layout, self.tiling = kernel, layout, tiling
-        self.tiles = tiling.tiles if kernel.has_gradient else 1
         self.parts = [parts_of(sweep) for sweep in kernel.sweeps]
+        reductions = [tensor for parts in self.parts for tensor in parts.reduction]
+        self.outer_tiles = outer_tiles(reductions, tiling)
+        blocked = kernel.has_gradient or kernel.stored
+        self.tiles = tiling.block(*self._block_numbers()) if blocked else 1
         self.buffers: dict[str, str] = {}
         self.names = Names()
         self.table, self.table_size = self._table_slots()
         self.sums, self.sums_size = self._sum_slots()
+
+    def _block_numbers(self) -> tuple[int, int]:
+        """Numbers of a sample in the cache: carries and what is summed; and the hot ones of them.
+
+        Hot is the smaller factor of an outer product, which is read once for every tile of the
+        other.
+        """
+        carried = {n: c.before for sweep in self.kernel.sweeps for n, c in sweep.carries.items()}
+        summed = {t for tensor in self.outer_tiles for t in tensor.operands if t.per_sample}
+        numbers = 2 * sum(size_of(t.axes) for t in carried.values())
+        numbers += sum(size_of(t.axes) for t in summed)
+        outer = [tensor for tensor, tiles in self.outer_tiles.items() if tiles.column is not None]
+        near = [min(size_of(t.axes) for t in tensor.operands) for tensor in outer]
+        return numbers, max(near, default=1)
 
     # -- what lives outside the samples ------------------------------------------------------
 
@@ -86,6 +106,15 @@ class KernelEmitter:
                     slots[tensor] = Slot("table", plus("q", at), row_major(tensor.axes, 1), 1)
                     at += size_of(tensor.axes)
         return slots, at
+
+    def sums_order(self) -> np.ndarray:
+        """Row-major index of each place in a step's sums, which stand tile by tile."""
+        found, start = np.empty(self.sums_size, int), 0
+        for tensor in self.sums:
+            positions = self.outer_tiles[tensor].positions()
+            found[start : start + positions.size] = start + positions
+            start += positions.size
+        return found
 
     def _sum_slots(self) -> tuple[dict[Tensor, Slot], int]:
         slots: dict[Tensor, Slot] = {}
@@ -123,9 +152,7 @@ class KernelEmitter:
         return ["table"] if self.table else []
 
     def _invariant_emitter(self, write: Writer, slots, outputs) -> GroupEmitter:
-        return GroupEmitter(
-            write, slots, ir.uses(outputs), "theta", self.tiling.rows, 1, self.names
-        )
+        return GroupEmitter(write, slots, ir.uses(outputs), "theta", self.tiling, 1, self.names)
 
     def _emit_table(self, write: Writer) -> None:
         summary = "What every sample shares, once a step."
@@ -180,10 +207,11 @@ class KernelEmitter:
 
     def _emit_samples(self, write: Writer) -> None:
         kernel = self.kernel
-        arguments = [*self._theta(), *self._table(), *kernel.inputs]
-        arguments += [f"{name}_out" for name in kernel.outputs]
+        arguments = [*self._theta(), *self._table(), *(f"{n}_path" for n in kernel.stored)]
+        arguments += [*kernel.inputs, *(f"{name}_out" for name in kernel.outputs)]
         arguments += ["sums"] * kernel.has_gradient + ["rows", "width"] * kernel.has_rows
-        arguments += ["first", "last", "steps"]
+        arguments += ["first", "last"] + ["origin", "extent"] * bool(kernel.stored)
+        arguments += ["steps"]
         body = Writer()  # first, because it finds out which buffers it needs
         several = self.tiles > 1
         block, tile = (
@@ -191,15 +219,14 @@ class KernelEmitter:
             "for tile in range(first, last)",
         )
         with body.block(block if several else tile):
+            if several:  # the last block may be shorter
+                body(f"count = min({self.tiles}, last - block)")
             for sweep, parts in zip(kernel.sweeps, self.parts, strict=True):
                 SweepEmitter(self, body, sweep, parts).emit()
             self._emit_outputs(body)
         with self._function(write, kernel.name, arguments, kernel.summary):
             for name, size in self.buffers.items():
                 write(f"{name} = aligned(theta, {size})")
-            if kernel.has_gradient:
-                with write.block(f"for n in range(steps*{self.sums_size})"):
-                    write("sums[n] = 0.0")
             for line in body.lines:
                 write(line)
 
@@ -216,7 +243,7 @@ class KernelEmitter:
         """The loop over the tiles of a block, if there are several."""
         if self.tiles == 1:
             return nullcontext()
-        return write.block(f"for tile in range({self.tiles})")
+        return write.block("for tile in range(count)")
 
     def copy(self, write: Writer, target: Slot, source: Slot | None, axes) -> None:
         """Copy a per-sample value (``None`` stands for zero)."""
@@ -243,11 +270,18 @@ class KernelEmitter:
         tile = "(block + tile)" if self.tiles > 1 else "tile"
         return Slot(name, f"{tile}*{size_of(axes) * lanes}", row_major(axes, lanes), lanes)
 
+    def stored_slot(self, name: str, axes) -> Slot:
+        """A value of the forward pass at the current step, in an array of tiles from origin on."""
+        lanes = self.tiling.samples
+        tile = "block + tile" if self.tiles > 1 else "tile"
+        base = f"(step*extent + {tile} - origin)*{self.tiling.padded(size_of(axes)) * lanes}"
+        return Slot(f"{name}_path", base, row_major(axes, lanes), lanes)
+
     def local_slot(self, name: str, axes, block: bool, when: str = "", copies: str = "") -> Slot:
         """A buffer: of one tile, or of every tile of the block, ``copies`` times over."""
         name = name.upper()  # arrays in capitals, registers in small letters
         lanes, tiles = self.tiling.samples, self.tiles if block else 1
-        size = size_of(axes) * lanes
+        size = (self.tiling.padded(size_of(axes)) if tiles > 1 else size_of(axes)) * lanes
         self.buffers[name] = (f"({copies})*" if copies else "") + str(size * tiles)
         tile = "tile" if tiles > 1 else ""
         if when:
@@ -262,8 +296,6 @@ class KernelEmitter:
         axes = carry.before.axes
         if carry.after is carry.before:
             return self.local_slot(name, axes, True)
-        if name in sweep.history:
-            return self.local_slot(f"{name}_path", axes, True, f"({when})", "steps + 1")
         parity = "0" if when == "0" else f"(({when}) % 2)"
         return self.local_slot(name, axes, True, parity, "2")
 

@@ -15,7 +15,7 @@ from ..derive.samples import SampleForm, sample_form
 from ..errors import FormulaError
 from ..lower.energies import FormulaKernel, energy_kernels
 from ..lower.kernels import Kernel, map_kernels
-from ..lower.schedule import Tiling
+from ..lower.schedule import Machine, Tiling
 from .formulas import FormulaEmitter
 from .map_kernels import KernelEmitter, Layout
 from .scalars import check_printable
@@ -114,7 +114,7 @@ class Emission:
     timings: dict[str, float] = field(default_factory=dict)
 
 
-def emit_module(energy, density, flow, dtype: str, vector_bits: int) -> Emission:
+def emit_module(energy, density, flow, dtype: str, machine: Machine) -> Emission:
     """Derive, lower and print all kernels of an energy and a map for the CPU.
 
     Parameters
@@ -127,8 +127,8 @@ def emit_module(energy, density, flow, dtype: str, vector_bits: int) -> Emission
         The map.
     dtype : {"float64", "float32"}
         Precision of all numbers.
-    vector_bits : int
-        Width of the vector registers that the tiles are cut for.
+    machine : Machine
+        Vector registers and cache that tiles and blocks are cut for.
 
     Raises
     ------
@@ -149,7 +149,7 @@ def emit_module(energy, density, flow, dtype: str, vector_bits: int) -> Emission
         check_printable(term.integrand.xreplace(values), short_text(term))
     form = sample_form(energy, density)
     lap("derive")
-    tiling = Tiling.for_machine(vector_bits, dtype)
+    tiling = Tiling.for_machine(machine, dtype)
     kernels, formulas = map_kernels(flow), energy_kernels(form)
     lap("lower")
     layout = Layout.of(flow)
@@ -169,8 +169,9 @@ def _emit_map(flow, form: SampleForm, kernels: dict, emitters: dict, body: Write
     An activation with a kink has no second derivative, so no score and no energy gradient by the
     log density; a potential or an interaction does not ask for them.
     """
-    called = {"push", "jvp", "vjp", "metric", "jacobian", "newton"}
-    called |= {"push_log_density", "gradient"} if form.energy_order else set()
+    called = {"push", "linearize", "jvp", "vjp", "metric", "jacobian", "newton"}
+    energy = {"push_log_density", "linearize_log_density", "gradient"}
+    called |= energy if form.energy_order else set()
     called |= {"push_log_density", "push_score"} if form.velocity_order else set()
     for name in list(emitters):
         part = Writer()

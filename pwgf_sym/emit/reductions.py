@@ -2,93 +2,113 @@
 
 from __future__ import annotations
 
-from ..lower.ir import Axis, Tensor
+from ..lower.ir import Axis
+from ..lower.reductions import OuterTiles
 from .groups import loop_headers, rows_loop
 
-__all__ = ["Reduction"]
+__all__ = ["emit_reductions"]
+
+
+def emit_reductions(sweep, reductions: dict) -> None:
+    """Emit sums over samples; those with the same outermost tiles share the loop over them.
+
+    A tile of rows is then read into the nearest cache once for all sums that it enters.
+    """
+    shared: dict[tuple, list[Reduction]] = {}
+    for number, (tensor, tiles) in enumerate(reductions.items()):
+        reduction = Reduction(sweep, tensor, tiles, f"at_{number}")
+        shared.setdefault((tiles.loops, *tiles.nest[:1]), []).append(reduction)
+    for (loops, *outer), members in shared.items():
+        for reduction in members:
+            reduction.begin()
+
+        def emit_all(at, counts, outer=outer, members=members) -> None:
+            for reduction in members:
+                reduction.emit(reduction.tiles.nest[len(outer) :], at, counts)
+
+        at = {a: a.name for a in loops}
+        with sweep.write.nest(loop_headers(loops)):
+            if not outer:
+                emit_all(at, {})
+                continue
+            (axis, size) = outer[0]
+            rows_loop(
+                sweep.write,
+                axis,
+                size,
+                lambda name, count, axis=axis, at=at, emit=emit_all: emit(
+                    {**at, axis: name}, {axis: count}
+                ),
+            )
 
 
 class Reduction:
     """A sum over the samples of a block: outer products of registers, then sums over lanes."""
 
-    def __init__(self, sweep, tensor: Tensor):
-        self.s, self.tensor, self.write = sweep, tensor, sweep.write
-        _, labels, _ = tensor.data
-        self.factors = list(zip(tensor.operands, labels, strict=True))
-        tiling = sweep.k.tiling
-        self.lanes, self.tiling = tiling.lanes, tiling
-        self.slots = sweep.slots()
+    def __init__(self, sweep, tensor, tiles: OuterTiles, place: str):
+        self.s, self.tensor, self.tiles, self.write = sweep, tensor, tiles, sweep.write
+        self.tiling, self.slots, self.place = sweep.k.tiling, sweep.slots(), place
 
-    def emit(self) -> None:
-        axes = self.tensor.axes
-        first = self.factors[0][1]
-        second = self.factors[1][1] if len(self.factors) > 1 else ()
-        only_first = [a for a in axes if a in first and a not in second]
-        only_second = [a for a in axes if a in second and a not in first]
-        if len(self.factors) > 1 and not only_first and only_second:
-            self.factors.reverse()
-            only_first, only_second = only_second, []
-        row = only_first[-1] if only_first else (axes[-1] if axes else None)
-        column = only_second[-1] if only_second else None
-        loops = [a for a in axes if a not in (row, column)]
+    def begin(self) -> None:
+        """Say what is summed, and where the sums begin; they stand in the order of the tiles."""
         self.write(f"# {self._comment()}")
-        at = {a: a.name for a in loops}
+        self.write(f"{self.place} = {self.s.k.sums[self.tensor].base}")
 
-        def rows(variable: str, count: int) -> None:
-            inner = {**at, **({row: variable} if row else {})}
+    def emit(self, nest, at: dict[Axis, str], counts: dict[Axis, int]) -> None:
+        """Loops over what is left of the tiled axes, and the tile itself inside."""
+        if not nest:
+            self._tile(at, counts)
+            return
+        (axis, size), *inner = nest
 
-            def columns(other: str, width: int) -> None:
-                self._tile(
-                    row, count, column, width, {**inner, **({column: other} if column else {})}
-                )
+        def body(variable: str, count: int) -> None:
+            self.emit(inner, {**at, axis: variable}, {**counts, axis: count})
 
-            rows_loop(self.write, column, self.tiling.columns, columns)
-
-        with self.write.nest(loop_headers(loops)):
-            rows_loop(self.write, row, self.tiling.rows, rows)
+        rows_loop(self.write, axis, size, body)
 
     def _comment(self) -> str:
-        def name(t):
-            return self.s.k.names(t)
+        def entry(tensor, labels) -> str:
+            return f"{self.s.k.names(tensor)}[{','.join(a.name for a in labels)}]"
 
+        parts = [entry(*factor) for factor in self.tiles.factors]
         out = ",".join(a.name for a in self.tensor.axes)
-        parts = [f"{name(t)}[{','.join(a.name for a in ls)}]" for t, ls in self.factors]
         return f"sums[{out}] += sum over samples of {' '.join(parts)}"
 
-    def _tile(self, row, rows: int, column, columns: int, at: dict[Axis, str]) -> None:
-        write, lanes = self.write, self.lanes
-        labels = {a for _, ls in self.factors for a in ls}
-        sums = sorted(labels - set(self.tensor.axes), key=lambda a: a.name)
-        write(f"acc = zeros(theta, {rows * columns}, {lanes})")
-        inner: dict[Axis, str] = {}
-        for axis in sums:
-            inner[axis] = axis.name + "_"
-            while inner[axis] in at.values():
-                inner[axis] += "_"
-        loop = [f"for {inner[a]} in range({a.size})" for a in sums]
-        if self.s.k.tiles > 1:
-            loop.append(f"for tile in range({self.s.k.tiles})")
-        loop.append(f"for n in range(0, {self.tiling.samples}, {lanes})")
-        with write.nest(loop):
-            at = {**at, **inner}
-            values = [self._load(t, ls, at, row, rows, column, columns) for t, ls in self.factors]
-            if column is not None:
+    def _tile(self, at: dict[Axis, str], counts: dict[Axis, int]) -> None:
+        write, lanes, tiles = self.write, self.tiling.lanes, self.tiles
+        size = counts.get(tiles.row, 1) * counts.get(tiles.column, 1)
+        write(f"acc = zeros(theta, {size}, {lanes})")
+        at = {**at, **self._summed(at)}
+        with write.nest(self._sample_loops(at)):
+            values = [self._load(t, labels, at, counts) for t, labels in tiles.factors]
+            if tiles.column is not None:
                 write(f"acc = outer(acc, {values[0]}, {values[1]})")
             elif len(values) == 2:
                 write(f"acc = fma({values[0]}, {values[1]}, acc)")
             else:
                 write(f"acc = acc + {values[0]}")
-        target = self.s.k.sums[self.tensor]
-        strides = dict(zip(self.tensor.axes, target.strides, strict=True))
-        index = target.index(self.tensor.axes, at)
-        write(
-            f"add_lane_sums(sums, {index}, {strides.get(row, 0)}, {strides.get(column, 0)}, acc, "
-            f"{columns})"
-        )
+        write(f"add_lane_sums(sums, {self.place}, acc)")
+        write(f"{self.place} += {size}")
 
-    def _load(self, tensor, labels, at, row, rows, column, columns) -> str:
-        slot = self.slots[tensor]
-        axis, count = (row, rows) if row in labels else (column, columns)
-        stride = slot.stride(labels, axis)
-        count = count if axis in labels else 1
-        return f"load({slot.array}, {slot.index(labels, at)} + n, {stride}, {count}, {self.lanes})"
+    def _summed(self, at: dict[Axis, str]) -> dict[Axis, str]:
+        """Loop variables of the axes that are summed beside the samples."""
+        labels = {a for _, ls in self.tiles.factors for a in ls} - set(self.tensor.axes)
+        found: dict[Axis, str] = {}
+        for axis in sorted(labels, key=lambda a: a.name):
+            found[axis] = axis.name + "_"
+            while found[axis] in at.values():
+                found[axis] += "_"
+        return found
+
+    def _sample_loops(self, at: dict[Axis, str]) -> list[str]:
+        summed = [a for a in at if a not in self.tensor.axes]
+        loops = [f"for {at[a]} in range({a.size})" for a in summed]
+        loops += ["for tile in range(count)"] if self.s.k.tiles > 1 else []
+        return [*loops, f"for n in range(0, {self.tiling.samples}, {self.tiling.lanes})"]
+
+    def _load(self, tensor, labels, at, counts) -> str:
+        slot, tiles = self.slots[tensor], self.tiles
+        axis = next((a for a in (tiles.row, tiles.column) if a in labels), None)
+        stride, index = slot.stride(labels, axis), slot.index(labels, at)
+        rows = counts[axis] if axis is not None else 1
+        return f"load({slot.array}, {index} + n, {stride}, {rows}, {self.tiling.lanes})"

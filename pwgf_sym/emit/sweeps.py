@@ -9,7 +9,7 @@ from ..lower.ir import Tensor
 from ..lower.kernels import Sweep
 from ..lower.schedule import fuse
 from .groups import GroupEmitter, Slot, loop_headers, plus, row_major
-from .reductions import Reduction
+from .reductions import emit_reductions
 from .writer import Writer
 
 __all__ = ["SweepEmitter", "scratch_size"]
@@ -48,8 +48,7 @@ class SweepEmitter:
                 self._emit_body()
             if self.parts.reduction:
                 self.write(f"g = step*{k.sums_size}")
-                for tensor in self.parts.reduction:
-                    Reduction(self, tensor).emit()
+                emit_reductions(self, {t: k.outer_tiles[t] for t in self.parts.reduction})
 
     def _emit_starts(self) -> None:
         starts = {n: c for n, c in self.sweep.carries.items() if c.start is not None}
@@ -80,10 +79,8 @@ class SweepEmitter:
             return k.carry_slot(sweep, name, self.turn)
         if name in k.kernel.inputs:
             return k.global_slot(name, tensor.axes)
-        if name.startswith("hidden_"):
-            return k.local_slot(name, tensor.axes, True, "step", "steps")
-        if sweep.direction < 0:  # a forward carry, read at the step that is being undone
-            return k.carry_slot(k.kernel.sweeps[0], name, "step")
+        if name in k.kernel.stored:
+            return k.stored_slot(name, tensor.axes)
         return k.final_slot(name, sweep)
 
     def _stored(self) -> list[Tensor]:
@@ -110,7 +107,7 @@ class SweepEmitter:
                 return self._seed_slot(name)
         for name, saved in sweep.saved.items():
             if saved is tensor:
-                return k.local_slot(name, tensor.axes, True, "step", "steps")
+                return k.stored_slot(name, tensor.axes)
         for name, row in sweep.rows.items():
             if row is tensor:
                 return self._row_slot(name, tensor)
@@ -138,9 +135,7 @@ class SweepEmitter:
         scratch = scratch_size(self.parts.sample)
         if scratch:
             self.k.buffers["scratch"] = str(scratch * tiling.samples)
-        emitter = GroupEmitter(
-            self.write, slots, uses, "theta", tiling.rows, tiling.samples, k.names
-        )
+        emitter = GroupEmitter(self.write, slots, uses, "theta", tiling, tiling.samples, k.names)
         emitter.emit(self.groups)
         self._emit_copies(slots)
 
@@ -157,7 +152,7 @@ class SweepEmitter:
             else:
                 self._emit_entries(target, carry.after, slots)
         for name, saved in self.sweep.saved.items():
-            target = self.k.local_slot(name, saved.axes, True, "step", "steps")
+            target = self.k.stored_slot(name, saved.axes)
             if slots[saved] != target:  # it is a carry as well, and stands there
                 self.k.copy(self.write, target, slots[saved], saved.axes)
         for name, row in self.sweep.rows.items():

@@ -14,7 +14,13 @@ from . import ir
 from .differentiate import jvp, replace, vjp
 from .formulas import StepFormulas
 from .ir import Axis, Tensor
-from .simplify import contract_products, flatten_products, is_function, share_functions
+from .simplify import (
+    contract_products,
+    flatten_products,
+    is_function,
+    share_factors,
+    share_functions,
+)
 
 __all__ = ["Carry", "Kernel", "Sweep", "map_kernels"]
 
@@ -34,11 +40,13 @@ class Carry:
 
 @dataclass
 class Sweep:
-    """One pass over the steps: ``direction`` +1, -1, or 0 for a body that runs once."""
+    """One pass over the steps: ``direction`` +1, -1, or 0 for a body that runs once.
+
+    ``saved`` values are written to the kernel's stored arrays, one entry a step.
+    """
 
     direction: int
     carries: dict[str, Carry]
-    history: tuple[str, ...] = ()
     saved: dict[str, Tensor] = field(default_factory=dict)
     gradients: dict[str, Tensor] = field(default_factory=dict)
     rows: dict[str, Tensor] = field(default_factory=dict)
@@ -55,7 +63,7 @@ class Sweep:
         carries = {n: Carry(c.before, next(values), c.start) for n, c in self.carries.items()}
         gradients = {name: next(values) for name in self.gradients}
         rows = {name: next(values) for name in self.rows}
-        return Sweep(self.direction, carries, self.history, saved, gradients, rows)
+        return Sweep(self.direction, carries, saved, gradients, rows)
 
 
 @dataclass
@@ -74,6 +82,9 @@ class Kernel:
         Whether a direction ``eta`` in parameter space is read.
     sweeps : list of Sweep
         What runs, in order.
+    stored : dict of str to tuple of Axis
+        Values of the map's forward pass, one per-sample array each with an entry a step:
+        ``linearize`` writes them, the derivatives of the map read them.
     timings : dict of str to float
         Seconds each pass took.
     """
@@ -84,6 +95,7 @@ class Kernel:
     outputs: dict[str, tuple[Axis, ...]]
     sweeps: list[Sweep]
     tangent: bool = False
+    stored: dict[str, tuple[Axis, ...]] = field(default_factory=dict)
     timings: dict[str, float] = field(default_factory=dict)
 
     @property
@@ -99,46 +111,56 @@ def map_kernels(flow) -> dict[str, Kernel]:
     """All kernels of a map by name, simplified and ready to be scheduled."""
     formulas = StepFormulas(flow)
     kernels = [_push(formulas, order) for order in (0, 1, 2)]
-    kernels += [_jvp(formulas), _vjp(formulas), _metric(formulas), _jacobian(formulas)]
-    kernels += [_gradient(formulas), _newton(formulas)]
-    return {kernel.name: _lowered(kernel) for kernel in kernels}
+    linearizations = [_linearize(formulas, order) for order in (0, 1)]
+    derivatives = [make(formulas) for make in (_jvp, _vjp, _metric, _jacobian, _gradient)]
+    kernels += [*linearizations, *derivatives, _newton(formulas)]
+    for name, run in _PASSES:
+        for kernel in kernels:
+            start = time.perf_counter()
+            kernel.sweeps = [s.with_outputs(run(s.outputs())) for s in kernel.sweeps]
+            kernel.timings[name] = time.perf_counter() - start
+        if run is share_functions:
+            _store(linearizations, derivatives)
+    return {kernel.name: kernel for kernel in kernels}
+
+
+_NAMES = ("x", "log_density", "score")
+_STARTS = ("z", "log_density_0", "score_0")
+_SUMMARIES = ("x = T(z)", "x = T(z), l = log rho(x)", "x = T(z), l = log rho(x), s = grad l")
 
 
 def _push(f: StepFormulas, order: int) -> Kernel:
-    names = ["x", "log_density", "score"][: order + 1]
-    starts = ["z", "log_density_0", "score_0"]
     before = [f.x, f.log_density, f.score]
     after = f.carried(order)
-    carries = {n: Carry(b, a, s) for n, b, a, s in zip(names, before, after, starts, strict=False)}
-    summary = ["x = T(z)", "x = T(z), l = log rho(x)", "x = T(z), l = log rho(x), s = grad l"]
+    carries = {n: Carry(b, a, s) for n, b, a, s in zip(_NAMES, before, after, _STARTS)}
     return Kernel(
         ["push", "push_log_density", "push_score"][order],
-        summary[order],
-        {s: b.axes for s, b in zip(starts[: order + 1], before, strict=False)},
-        {n: b.axes for n, b in zip(names, before, strict=False)},
+        _SUMMARIES[order],
+        {c.start: c.before.axes for c in carries.values()},
+        {n: c.before.axes for n, c in carries.items()},
         [Sweep(+1, carries)],
     )
 
 
-def _forward(f: StepFormulas) -> Sweep:
-    (after,) = f.carried(0)
-    return Sweep(+1, {"x": Carry(f.x, after, "z")}, history=("x",))
+def _linearize(f: StepFormulas, order: int) -> Kernel:
+    """The forward pass that also stores what the derivatives of the map read of it."""
+    kernel = _push(f, order)
+    kernel.name = ["linearize", "linearize_log_density"][order]
+    kernel.summary += "; the path of x and the values that derivatives of T read are stored"
+    return kernel
 
 
-def _tangent(f: StepFormulas) -> Carry:
+def _tangent(f: StepFormulas) -> Sweep:
     before = ir.input_tensor("dx", f.x.axes, per_sample=True)
     directions = f.parameter_tensors("eta.")
     tangents = {p: directions[name] for name, p in f.parameters.items()}
     (after,) = jvp(f.carried(0), {**tangents, f.x: before})
-    return Carry(before, after, "0")
+    return Sweep(+1, {"dx": Carry(before, after, "0")})
 
 
 def _jvp(f: StepFormulas) -> Kernel:
-    sweep = _forward(f)
-    sweep.history = ()
-    sweep.carries["dx"] = _tangent(f)
-    inputs = {"z": f.x.axes}
-    return Kernel("jvp", "dx = (dT/dtheta) eta", inputs, {"dx": f.x.axes}, [sweep], tangent=True)
+    outputs = {"dx": f.x.axes}
+    return Kernel("jvp", "dx = (dT/dtheta) eta", {}, outputs, [_tangent(f)], tangent=True)
 
 
 def _cotangent(f: StepFormulas) -> Tensor:
@@ -154,21 +176,20 @@ def _backward(f: StepFormulas, start: str | None) -> Sweep:
 
 
 def _vjp(f: StepFormulas) -> Kernel:
-    inputs = {"z": f.x.axes, "field": f.x.axes}
-    sweeps = [_forward(f), _backward(f, "field")]
-    return Kernel("vjp", "sum over samples of (dT/dtheta)^T field", inputs, {}, sweeps)
+    summary = "sum over samples of (dT/dtheta)^T field"
+    return Kernel("vjp", summary, {"field": f.x.axes}, {}, [_backward(f, "field")])
 
 
 def _metric(f: StepFormulas) -> Kernel:
-    forward = _forward(f)
-    forward.carries["dx"] = tangent = _tangent(f)
+    forward = _tangent(f)
     weight = ir.input_tensor("weight", (), per_sample=True)
-    weighted = ir.product(1, [(weight, ()), (tangent.before, f.x.axes)], f.x.axes)
+    dx = forward.carries["dx"].before
+    weighted = ir.product(1, [(weight, ()), (dx, f.x.axes)], f.x.axes)
     seed = Sweep(0, {"u": Carry(_cotangent(f), weighted)})
     return Kernel(
         "metric",
         "sum over samples of weight (dT/dtheta)^T (dT/dtheta) eta",
-        {"z": f.x.axes, "weight": ()},
+        {"weight": ()},
         {},
         [forward, seed, _backward(f, None)],
         tangent=True,
@@ -184,10 +205,7 @@ def _jacobian(f: StepFormulas) -> Kernel:
     seed = Sweep(0, {"u": Carry(u, unit)})
     rows = dict(zip(f.parameters, found[1:], strict=True))
     backward = Sweep(-1, {"u": Carry(u, found[0])}, rows=rows)
-    inputs = {"z": f.x.axes}
-    return Kernel(
-        "jacobian", "dT/dtheta of every sample", inputs, {}, [_forward(f), seed, backward]
-    )
+    return Kernel("jacobian", "dT/dtheta of every sample", {}, {}, [seed, backward])
 
 
 def _gradient(f: StepFormulas) -> Kernel:
@@ -199,8 +217,8 @@ def _gradient(f: StepFormulas) -> Kernel:
     carries = {"u": Carry(u, found[0], "field"), "u_log_density": Carry(ul, found[1], "scalar")}
     backward = Sweep(-1, carries, gradients=dict(zip(f.parameters, found[2:], strict=True)))
     summary = "sum over samples of (dx/dtheta)^T field + (dl/dtheta)^T scalar"
-    inputs = {"z": f.x.axes, "field": f.x.axes, "scalar": ()}
-    return Kernel("gradient", summary, inputs, {}, [_forward(f), backward])
+    inputs = {"field": f.x.axes, "scalar": ()}
+    return Kernel("gradient", summary, inputs, {}, [backward])
 
 
 def _newton(f: StepFormulas) -> Kernel:
@@ -216,45 +234,69 @@ def _newton(f: StepFormulas) -> Kernel:
     return Kernel("newton", summary, inputs, outputs, [Sweep(+1, carries)])
 
 
-def _lowered(kernel: Kernel) -> Kernel:
-    """Run the passes; values that a backward sweep shares with the forward one are stored."""
-    for name, run in _PASSES:
-        start = time.perf_counter()
-        run(kernel)
-        kernel.timings[name] = time.perf_counter() - start
-    return kernel
+def _store(linearizations: list[Kernel], derivatives: list[Kernel]) -> None:
+    """Let derivatives read what the forward pass computes, instead of computing it again.
+
+    Stored are x and, of all values that a derivative shares with the forward pass, those that take
+    a contraction or a function; cheap arithmetic on them is done again.
+    """
+    known = {t for t in ir.topological(linearizations[0].sweeps[0].outputs()) if t.per_sample}
+    stored: dict[Tensor, Tensor] = {}
+    for kernel in derivatives:
+        for tensor in _frontier([o for s in kernel.sweeps for o in s.outputs()], known):
+            if tensor.kind == "input":  # x, which keeps its name
+                stored[tensor] = tensor
+            elif tensor not in stored:
+                name = f"hidden_{sum(t.kind != 'input' for t in stored)}"
+                stored[tensor] = ir.input_tensor(name, tensor.axes, per_sample=True)
+    for kernel in linearizations:
+        kernel.sweeps[0].saved = {new.data[0]: old for old, new in stored.items()}
+        kernel.stored = {new.data[0]: new.axes for new in stored.values()}
+    for kernel in derivatives:
+        kernel.sweeps = [s.with_outputs(replace(s.outputs(), stored)) for s in kernel.sweeps]
+        reached = set(ir.topological([o for s in kernel.sweeps for o in s.outputs()]))
+        kernel.stored = {t.data[0]: t.axes for t in stored.values() if t in reached}
 
 
-def _each(rewrite):
-    def run(kernel: Kernel) -> None:
-        kernel.sweeps = [s.with_outputs(rewrite(s.outputs())) for s in kernel.sweeps]
+def _frontier(outputs: list[Tensor], known: set[Tensor]) -> list[Tensor]:
+    """Shared values worth storing at which the outputs' own computation begins, in a fixed order.
 
-    return run
+    A value that only others of them need is reached from none of the outputs.
+    """
+    found: dict[Tensor, None] = {}
+    seen: set[Tensor] = set()
+    stack = list(reversed(outputs))
+    while stack:
+        tensor = stack.pop()
+        if tensor in seen:
+            continue
+        seen.add(tensor)
+        if tensor in known and _is_worth_storing(tensor):
+            found[tensor] = None
+        else:
+            stack += reversed(tensor.operands)
+    return list(found)
 
 
-def _store_functions(kernel: Kernel) -> None:
-    """Functions (tanh, exp, ...) computed forward are read back backward, not computed again."""
-    backward = [k for k, sweep in enumerate(kernel.sweeps) if sweep.direction < 0]
-    if not backward:
-        return
-    forward, last = kernel.sweeps[0], kernel.sweeps[backward[0]]
-    known = set(ir.topological(forward.outputs()))
-    stored = [
-        t
-        for t in ir.topological(last.outputs())
-        if t in known and t.kind == "elementwise" and t.per_sample and is_function(t.data[0])
-    ]
-    mapping = {}
-    for k, tensor in enumerate(stored):
-        name = f"hidden_{k}"
-        forward.saved[name] = tensor
-        mapping[tensor] = ir.input_tensor(name, tensor.axes, per_sample=True)
-    kernel.sweeps[backward[0]] = last.with_outputs(replace(last.outputs(), mapping))
+def _is_worth_storing(tensor: Tensor) -> bool:
+    if tensor.kind == "input":
+        return True
+    if tensor.kind == "elementwise":
+        return is_function(tensor.data[0])
+    if tensor.kind == "product":
+        summed = {a for labels in tensor.data[1] for a in labels} - set(tensor.axes)
+        return bool(summed) or any(map(_is_sum_of_products, tensor.operands))
+    return any(map(_is_sum_of_products, tensor.operands))
+
+
+def _is_sum_of_products(tensor: Tensor) -> bool:
+    """Whether per-sample contractions lie between a value and its functions and inputs."""
+    return tensor.per_sample and tensor.kind in ("add", "product") and _is_worth_storing(tensor)
 
 
 _PASSES = [
-    ("share functions", _each(share_functions)),
-    ("store functions", _store_functions),
-    ("flatten products", _each(flatten_products)),
-    ("contract products", _each(contract_products)),
+    ("share functions", share_functions),
+    ("share factors", share_factors),
+    ("flatten products", flatten_products),
+    ("contract products", contract_products),
 ]

@@ -12,7 +12,14 @@ from . import ir
 from .differentiate import replace
 from .ir import Tensor, placeholder, product
 
-__all__ = ["contract_products", "flatten_products", "share_functions", "simplify"]
+__all__ = [
+    "contract_products",
+    "flatten_products",
+    "is_function",
+    "share_factors",
+    "share_functions",
+    "simplify",
+]
 
 # Length that stands for the sample axis when contraction orders are compared: any number far
 # above the feature axes makes sample-invariant products hoist wherever that saves operations.
@@ -20,8 +27,10 @@ SAMPLES = 4096
 
 
 def simplify(outputs: Sequence[Tensor]) -> list[Tensor]:
-    """All passes in their order: functions shared, products flattened, then contracted pairwise."""
-    return contract_products(flatten_products(share_functions(outputs)))
+    """All passes in their order."""
+    for run in (share_functions, share_factors, flatten_products, contract_products):
+        outputs = run(outputs)
+    return list(outputs)
 
 
 def _rewrite(outputs: Sequence[Tensor], rule: Callable[[Tensor], Tensor]) -> list[Tensor]:
@@ -46,6 +55,29 @@ def share_functions(outputs: Sequence[Tensor]) -> list[Tensor]:
         return _shared(tensor.data[0], tensor.operands)
 
     return _rewrite(outputs, rule)
+
+
+def share_factors(outputs: Sequence[Tensor]) -> list[Tensor]:
+    """Write a polynomial of a value through another polynomial of it that divides it.
+
+    tanh'' = -2 tanh tanh' then costs two multiplications beside tanh'.
+    """
+    found: dict[Tensor, list[Tensor]] = {}
+    for tensor in ir.topological(outputs):
+        if tensor.kind == "elementwise" and len(tensor.operands) == 1:
+            expression = tensor.data[0]
+            if expression.is_polynomial() and sp.degree(expression, placeholder(0)) > 1:
+                found.setdefault(tensor.operands[0], []).append(tensor)
+    mapping: dict[Tensor, Tensor] = {}
+    for operand, tensors in found.items():
+        tensors.sort(key=lambda t: sp.degree(t.data[0], placeholder(0)))
+        for k, tensor in enumerate(tensors):
+            for factor in tensors[:k]:
+                quotient, rest = sp.div(tensor.data[0], factor.data[0], placeholder(0))
+                if rest == 0:
+                    mapping[tensor] = ir.apply(quotient * placeholder(1), operand, factor)
+                    break
+    return replace(outputs, mapping) if mapping else list(outputs)
 
 
 def is_function(expression: sp.Expr) -> bool:
@@ -79,7 +111,11 @@ def _outermost_functions(expression: sp.Expr) -> list[sp.Expr]:
 
 
 def flatten_products(outputs: Sequence[Tensor]) -> list[Tensor]:
-    """Merge a product that only one other product reads into that product."""
+    """Merge into a product its factors that are products read only there, or outer products.
+
+    An outer product (of a scalar of the sample with a matrix, say) is larger than what it is made
+    of: merged into every product that reads it, it need not be formed at all.
+    """
     count = ir.uses(outputs)
 
     def rule(tensor: Tensor) -> Tensor:
@@ -88,7 +124,8 @@ def flatten_products(outputs: Sequence[Tensor]) -> list[Tensor]:
         coefficient, labels, sum_samples = tensor.data
         factors = []
         for operand, own in zip(tensor.operands, labels, strict=True):
-            if operand.kind == "product" and not operand.data[2] and once.get(operand, False):
+            merges = operand.kind == "product" and not operand.data[2]
+            if merges and (once.get(operand, False) or _is_outer_product(operand)):
                 coefficient *= operand.data[0]
                 factors += _inlined(operand, own, tensor, factors, labels)
             else:
@@ -108,6 +145,15 @@ def flatten_products(outputs: Sequence[Tensor]) -> list[Tensor]:
         mapping[tensor] = result = rule(rebuilt)
         once[result] = count[tensor] == 1 and once.get(result, True)
     return [mapping[output] for output in outputs]
+
+
+def _is_outer_product(tensor: Tensor) -> bool:
+    """Whether a per-sample product sums nothing and has more entries than any per-sample factor."""
+    own = {a for labels in tensor.data[1] for a in labels}
+    if not tensor.per_sample or len(tensor.operands) < 2 or own - set(tensor.axes):
+        return False
+    sizes = [math.prod(a.size for a in t.axes) for t in tensor.operands if t.per_sample]
+    return math.prod(a.size for a in tensor.axes) > max(sizes)
 
 
 def _inlined(inner: Tensor, own, outer: Tensor, factors, labels) -> list[ir.Labelled]:
@@ -143,9 +189,26 @@ def contract_products(outputs: Sequence[Tensor]) -> list[Tensor]:
         factors = list(zip(tensor.operands, labels, strict=True))
         if sum_samples:
             factors = _reduced_first(factors, tensor.axes)
+        elif abs(coefficient) != 1:
+            coefficient, factors = _placed(coefficient, factors, tensor.axes)
         return _pairwise(coefficient, factors, tensor.axes)
 
     return _rewrite(outputs, rule)
+
+
+def _placed(coefficient, factors, axes):
+    """Multiply the coefficient where it costs least: into what samples share, or a small factor."""
+    sizes = [
+        math.prod(a.size for a in t.axes) if t.per_sample else 0 if t.kind != "input" else math.inf
+        for t, _ in factors
+    ]
+    least = min(range(len(factors)), key=sizes.__getitem__)
+    if len(factors) < 2 or sizes[least] >= math.prod(a.size for a in axes):
+        return coefficient, factors
+    tensor, labels = factors[least]
+    # An elementwise value: a product would give up its coefficient to the products that read it.
+    scaled = ir.apply(coefficient * placeholder(0), tensor)
+    return sp.Integer(1), [*factors[:least], (scaled, labels), *factors[least + 1 :]]
 
 
 def _reduced_first(factors, axes):

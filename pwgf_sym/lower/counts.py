@@ -1,0 +1,137 @@
+"""Floating-point operations and bytes of kernels, counted in the IR that is emitted.
+
+A fused multiply-add counts as two operations, a division and a square root as one, an elementary
+function as many as its vector code takes (``FUNCTION_FLOPS``).  Bytes are those of the arrays that
+a kernel is handed, each read or written once; what stays in the cache is not counted.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import sympy as sp
+
+from . import ir
+from .ir import Tensor
+from .kernels import Kernel, Sweep
+
+__all__ = ["Count", "FUNCTION_FLOPS", "expression_flops", "kernel_count", "tensor_flops"]
+
+# Operations of a vector function, (float64, float32): the instructions of its code, a fused
+# multiply-add as two.
+FUNCTION_FLOPS = {
+    "exp": (30, 20),
+    "tanh": (34, 24),
+    "log": (32, 22),
+    "sin": (32, 22),
+    "cos": (32, 22),
+    "erf": (60, 36),
+    "Pow": (70, 50),
+}
+_OTHER_FUNCTION = (40, 30)
+
+
+@dataclass(frozen=True)
+class Count:
+    """Floating-point operations and bytes of memory traffic of one call of a kernel."""
+
+    flops: float
+    bytes: float
+
+    def __add__(self, other: Count) -> Count:
+        return Count(self.flops + other.flops, self.bytes + other.bytes)
+
+    def __mul__(self, times: float) -> Count:
+        return Count(self.flops * times, self.bytes * times)
+
+
+def expression_flops(expressions, dtype: str) -> int:
+    """Operations of SymPy scalars, common subexpressions computed once.
+
+    Parameters
+    ----------
+    expressions : sequence of sympy.Expr
+        Scalars that are computed together.
+    dtype : {"float64", "float32"}
+        Precision, on which the length of the functions depends.
+    """
+    shared, reduced = sp.cse(list(expressions), order="none")
+    parts = [e for _, e in shared] + list(reduced)
+    return sum(_own_flops(part, dtype) for e in parts for part in sp.preorder_traversal(e))
+
+
+def _own_flops(part: sp.Basic, dtype: str) -> int:
+    """Operations of the outermost operation of an expression."""
+    if isinstance(part, sp.Add):
+        return len(part.args) - 1
+    if isinstance(part, sp.Mul):
+        return len(part.args) - 1 - (part.args[0] == -1)
+    single = dtype == "float32"
+    if isinstance(part, sp.Pow):
+        exponent = part.exp
+        if exponent.is_Integer:  # by squaring, and one division
+            n = abs(int(exponent))
+            return n.bit_length() - 1 + bin(n).count("1") - 1 + bool(exponent < 0)
+        if exponent.is_Rational and exponent.q == 2:
+            return 1 + abs(exponent.p) // 2
+        return FUNCTION_FLOPS["Pow"][single]
+    if isinstance(part, sp.Function):
+        return FUNCTION_FLOPS.get(type(part).__name__, _OTHER_FUNCTION)[single]
+    return 0
+
+
+def _size(axes) -> int:
+    return math.prod(axis.size for axis in axes)
+
+
+def tensor_flops(tensor: Tensor, dtype: str) -> int:
+    """Operations to compute one tensor from its operands, of one sample if it is per sample."""
+    out = _size(tensor.axes)
+    if tensor.kind == "add":
+        return (len(tensor.operands) - 1) * out
+    if tensor.kind == "elementwise":
+        return expression_flops([tensor.data[0]], dtype) * out
+    if tensor.kind == "product":
+        coefficient, labels, sum_samples = tensor.data
+        total = _size({a for ls in labels for a in ls} | set(tensor.axes))
+        products = total * (len(tensor.operands) - 1)
+        sums = total if sum_samples else total - out
+        return products + sums + (out if abs(coefficient) != 1 else 0)
+    if tensor.kind in ("inverse", "logdet"):
+        d = tensor.operands[0].axes[0].size
+        return 2 * d**3 if tensor.kind == "inverse" else 2 * d**3 // 3
+    return 0
+
+
+def kernel_count(kernel: Kernel, steps: int, samples: int, dtype: str) -> Count:
+    """Count of one call on ``samples`` samples of a map of ``steps`` steps.
+
+    Returns
+    -------
+    Count
+        Of all sweeps, with what every sample shares counted once a step.
+    """
+    flops = 0.0
+    for sweep in kernel.sweeps:
+        shared, single = _sweep_flops(sweep, dtype)
+        flops += (steps if sweep.direction else 1) * (shared + samples * single)
+    numbers = 0
+    for axes in (*kernel.inputs.values(), *kernel.outputs.values()):
+        numbers += samples * _size(axes)
+    for axes in kernel.stored.values():
+        numbers += samples * steps * _size(axes)
+    return Count(flops, numbers * (8 if dtype == "float64" else 4))
+
+
+def _sweep_flops(sweep: Sweep, dtype: str) -> tuple[int, int]:
+    """Operations of a sweep's body: what samples share, and what each sample costs."""
+    shared = single = 0
+    for tensor in ir.topological(sweep.outputs()):
+        flops = tensor_flops(tensor, dtype)
+        summed = tensor.kind == "product" and tensor.data[2]
+        if tensor.per_sample or summed:
+            single += flops
+        else:
+            shared += flops
+    return shared, single
