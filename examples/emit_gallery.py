@@ -1,4 +1,4 @@
-"""Write the generated modules of the gallery into generated/ (for 256-bit vector registers).
+"""Write the generated modules of the gallery into generated/, for the machine ``Machine()``.
 
 Run it after a change of the compiler; a test holds the committed modules against fresh ones.
 """
@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pwgf_sym.compile.store import seal
 from pwgf_sym.emit.module import emit_module
+from pwgf_sym.lower.schedule import Machine
 
 EXAMPLES = Path(__file__).parent
 
@@ -26,7 +27,7 @@ def gallery() -> dict:
 
 def emitted(problem, flow) -> str:
     """The text of a generated module, with its content hash."""
-    return seal(emit_module(problem.energy, problem.density, flow, "float64", 256).text)
+    return seal(emit_module(problem.energy, problem.density, flow, "float64", Machine()).text)
 
 
 if __name__ == "__main__":

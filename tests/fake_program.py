@@ -113,8 +113,12 @@ class AffineProgram:
         score = self.unpack(state.score, samples)
         return self._pack(-offset @ self.stiffness - self.entropy * score)
 
-    def gradient(self, theta, samples, integrals, state):
-        matrix, _ = self._parts(theta)
+    def linearize(self, theta, samples, order=0):
+        return AffineLinearization(self, theta, samples, self.push(theta, samples, order))
+
+    def gradient(self, linearization, integrals):
+        samples, state = linearization.samples, linearization.state
+        matrix, _ = self._parts(linearization.theta)
         force = (self.unpack(state.x, samples) - self.center) @ self.stiffness
         by_matrix = force.T @ samples.points / samples.count
         by_matrix -= self.entropy * np.linalg.inv(matrix).T
@@ -125,22 +129,33 @@ class AffineProgram:
         matrix, shift = self._parts(eta)
         return self._pack(samples.points @ matrix.T + shift)
 
-    def vjp(self, theta, samples, field):
-        field = self.unpack(field, samples).astype(float)
-        parts = [(field.T @ samples.points).ravel(), field.sum(axis=0)]
-        return np.concatenate(parts).astype(self.dtype)
-
-    def metric(self, theta, samples, eta):
-        self.calls["metric"] += 1
-        return self.vjp(theta, samples, self.jvp(theta, samples, eta)) / samples.count
-
-    def jacobian(self, theta, samples):
-        return np.stack([self.jvp(theta, samples, unit) for unit in np.eye(self.size)])
-
     def invert(self, theta, points):
         matrix, shift = self._parts(theta)
         z = np.linalg.solve(matrix, (np.asarray(points) - shift).T).T
         return z, np.full(len(z), np.linalg.slogdet(matrix)[1])
+
+
+class AffineLinearization:
+    """Products with the derivative of the affine map, which does not depend on theta."""
+
+    def __init__(self, program, theta, samples, state):
+        self.program, self.samples, self.state = program, samples, state
+        self.theta = np.asarray(theta, program.dtype)
+
+    def jvp(self, eta):
+        return self.program.jvp(self.theta, self.samples, eta)
+
+    def vjp(self, field):
+        field = self.program.unpack(field, self.samples).astype(float)
+        parts = [(field.T @ self.samples.points).ravel(), field.sum(axis=0)]
+        return np.concatenate(parts).astype(self.program.dtype)
+
+    def metric(self, eta):
+        self.program.calls["metric"] += 1
+        return self.vjp(self.jvp(eta)) / self.samples.count
+
+    def jacobian(self):
+        return np.stack([self.jvp(unit) for unit in np.eye(self.program.size)])
 
 
 def exact_moments(t, mean, cov, stiffness, center, entropy):

@@ -16,7 +16,7 @@ from tile_numpy import interpreted
 
 import pwgf_sym
 from pwgf_sym.compile.packing import State
-from pwgf_sym.compile.program import compile_program
+from pwgf_sym.compile.program import compile_program, this_machine
 from pwgf_sym.compile.store import load_module, write_module
 from pwgf_sym.declare.maps import Affine, NeuralFlow
 from pwgf_sym.declare.symbols import coordinates
@@ -26,7 +26,7 @@ from pwgf_sym.emit.scalars import FUNCTIONS, check_printable
 from pwgf_sym.emit.writer import Writer
 from pwgf_sym.errors import FormulaError, OptionError
 from pwgf_sym.lower.energies import FormulaKernel
-from pwgf_sym.lower.schedule import Tiling
+from pwgf_sym.lower.schedule import Machine, Tiling
 
 ROOT = Path(pwgf_sym.__file__).resolve().parents[1]
 x, y = sp.symbols("x0 x1", real=True)
@@ -87,7 +87,7 @@ POINTS = np.array(
 
 def many_formulas(dtype):
     """A module with one kernel that evaluates all formulas at every sample."""
-    tiling = Tiling.for_machine(256, dtype)
+    tiling = Tiling.for_machine(Machine(256), dtype)
     kernel = FormulaKernel(
         "formulas", "all of them", {"x": (x, y)}, (), (p,), {"out": tuple(FORMULAS)}
     )
@@ -238,8 +238,7 @@ def test_hostile_names(start, tmp_path):
         state = State(samples.z, samples.log_density, samples.score)
         integrals = program.integrals(state, samples)
         theta = np.array([1.0, 0.1, 0.0, 1.2, 0.0, 0.0])
-        pushed = program.push(theta, samples, 1)
-        gradient = program.gradient(theta, samples, integrals, pushed)
+        gradient = program.gradient(program.linearize(theta, samples, order=1), integrals)
         results.append([integrals, program.velocity(state, samples, integrals), gradient])
         assert np.isfinite(program.energy(integrals))
     for got, expected in zip(*results, strict=True):
@@ -267,10 +266,11 @@ from sample_energies import ENERGIES
 from pwgf_sym.compile.store import content_hash
 from pwgf_sym.declare.maps import Affine, NeuralFlow
 from pwgf_sym.emit.module import emit_module
+from pwgf_sym.lower.schedule import Machine
 for name in ("root", "styblinski tang"):
     problem = ENERGIES[name].problem()
     flow = NeuralFlow(2, 6) if problem.dim == 2 else Affine(problem.dim)
-    text = emit_module(problem.energy, problem.density, flow, "float64", 256).text
+    text = emit_module(problem.energy, problem.density, flow, "float64", Machine()).text
     print(content_hash(text))
 """
 
@@ -294,9 +294,7 @@ def test_text_does_not_depend_on_hash_seeds():
 
 def test_same_text_twice(mixed_program):
     problem, flow = mixed_program.problem, mixed_program.map
-    again = emit_module(
-        problem.energy, problem.density, flow, "float64", mixed_program.emission.tiling.vector_bits
-    )
+    again = emit_module(problem.energy, problem.density, flow, "float64", this_machine())
     assert again.text == mixed_program.emission.text
     assert compile_program(problem, flow).path == mixed_program.path
 
@@ -320,7 +318,8 @@ state = program.push(theta, samples, 2)
 integrals = program.integrals(state, samples)
 found = [state.x, state.log_density, state.score, integrals]
 found += [program.velocity(state, samples, integrals)]
-found += [program.gradient(theta, samples, integrals, state), program.metric(theta, samples, theta)]
+linearization = program.linearize(theta, samples, order=1)
+found += [program.gradient(linearization, integrals), linearization.metric(theta)]
 found += [program.jvp(theta, samples, theta), program.vjp(theta, samples, state.score)]
 found += list(program.invert(theta, program.unpack(state.x, samples)))
 print(thread_count(), program.cache_statistics()["compiled"])
@@ -439,7 +438,9 @@ def test_time_to_emit_thirty_dimensions():
     energy = full_quadratic(30, seed=1)
     problem = energy.problem()
     start = time.process_time()
-    emission = emit_module(problem.energy, problem.density, NeuralFlow(30, 32), "float64", 256)
+    emission = emit_module(
+        problem.energy, problem.density, NeuralFlow(30, 32), "float64", Machine()
+    )
     assert time.process_time() - start < 12
     assert emission.timings["derive"] < 6
     assert emission.timings["lower"] + emission.timings["emit"] < 6

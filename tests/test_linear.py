@@ -12,14 +12,14 @@ from pwgf_sym.solve.lsmr import lsmr
 from pwgf_sym.solve.options import LinearOptions
 
 METHODS = ("lsmr", "cg", "minres", "dense")
-THETA = np.zeros(1)
 
 
-class MatrixProgram:
-    """The kernels of a given Jacobian (M, p), with a tail of padding that holds garbage."""
+class MatrixMap:
+    """Products with a given Jacobian (M, p), with a tail of padding that holds garbage."""
 
     def __init__(self, jacobian, count, dtype="float64", padding=5):
         self.dtype = np.dtype(dtype)
+        self.theta = np.zeros(1, dtype)
         tail = np.full((padding, jacobian.shape[1]), 3.0)
         self.full = np.concatenate([jacobian, tail]).astype(dtype)
         weights = np.concatenate([np.full(len(jacobian), 1 / count), np.zeros(padding)])
@@ -28,18 +28,18 @@ class MatrixProgram:
         self.broken = 1.0
         self.applications = 0
 
-    def jvp(self, theta, samples, eta):
+    def jvp(self, eta):
         self.applications += 1
         return (self.full.astype(float) @ eta).astype(self.dtype)
 
-    def vjp(self, theta, samples, field):
+    def vjp(self, field):
         return (self.full.astype(float).T @ field).astype(self.dtype)
 
-    def metric(self, theta, samples, eta):
-        weighted = samples.weights * (self.full.astype(float) @ eta)
+    def metric(self, eta):
+        weighted = self.samples.weights * (self.full.astype(float) @ eta)
         return self.broken * (self.full.astype(float).T @ weighted).astype(self.dtype)
 
-    def jacobian(self, theta, samples):
+    def jacobian(self):
         return np.ascontiguousarray(self.full.T)
 
     def field(self, values):
@@ -66,10 +66,10 @@ def rng():
 
 def solve(a, w, method, count=40, dtype="float64", right=None, **options):
     options = {"max_iterations": 4000, "cutoff": 1e-10, "shift": 0.0} | options
-    program = MatrixProgram(a, count, dtype)
+    program = MatrixMap(a, count, dtype)
     target = {"right": right} if w is None else {"field": program.field(w)}
     options = LinearOptions(**options)
-    return solve_metric(program, THETA, program.samples, **target, method=method, options=options)
+    return solve_metric(program, **target, method=method, options=options)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -161,15 +161,15 @@ def test_minres_that_is_content_with_itself_is_not_believed(rng):
 def test_residual_comes_from_the_kernels_and_not_from_the_recurrence(rng, method):
     """A metric kernel that disagrees with the Jacobian must show in the residual."""
     a = matrix(rng, 80, 12, np.linspace(1, 3, 12))
-    program = MatrixProgram(a, 40)
+    program = MatrixMap(a, 40)
     b = a.T @ rng.standard_normal(80) / 40
     options = LinearOptions(shift=0.0, tolerance=1e-10)
     given = {"right": b, "options": options}
-    found = solve_metric(program, THETA, program.samples, **given, method="dense")
+    found = solve_metric(program, **given, method="dense")
     assert found.residual < 1e-12
     program.broken = 1.5
-    found = solve_metric(program, THETA, program.samples, **given, method=method)
-    right_for_the_kernel = np.linalg.norm(program.metric(THETA, program.samples, found.eta) - b)
+    found = solve_metric(program, **given, method=method)
+    right_for_the_kernel = np.linalg.norm(program.metric(found.eta) - b)
     assert found.residual == pytest.approx(right_for_the_kernel / np.linalg.norm(b), abs=1e-15)
     assert (found.residual > 0.4) == (method == "dense")
 
@@ -269,12 +269,12 @@ def test_numbers_that_are_not_finite_come_out_as_such(rng, method):
 
 
 def test_wrong_calls_are_refused():
-    program = MatrixProgram(np.eye(4), 4)
+    program = MatrixMap(np.eye(4), 4)
     for given in ({}, {"field": np.ones(9), "right": np.ones(4)}):
         with pytest.raises(OptionError, match="exactly one"):
-            solve_metric(program, THETA, program.samples, **given)
+            solve_metric(program, **given)
     with pytest.raises(OptionError, match=r"linear_solver.*lsmr.*minres"):
-        solve_metric(program, THETA, program.samples, right=np.ones(4), method="gmres")
+        solve_metric(program, right=np.ones(4), method="gmres")
 
 
 @pytest.mark.parametrize(

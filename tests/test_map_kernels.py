@@ -26,6 +26,7 @@ from tile_numpy import interpreted
 from pwgf_sym.compile.program import compile_program
 from pwgf_sym.declare.laws import Gaussian
 from pwgf_sym.declare.maps import Affine, NeuralFlow
+from pwgf_sym.lower.schedule import Machine
 
 a = sp.Symbol("a", real=True)
 SWISH, SINE, ERF = a / (1 + sp.exp(-a)), sp.sin(a), sp.erf(a)
@@ -128,8 +129,7 @@ class Case:
         scalar = np.zeros(samples.weight.size, program.dtype)
         scalar[: self.count] = self.scalar
         field = samples.pack(self.field) * (samples.weights > 0)
-        inputs = {"z": samples.z, "field": field, "scalar": scalar}
-        got = program._call.gradient("gradient", samples, self.theta, inputs)
+        got = program.linearize(self.theta, samples).gradient(field, scalar)
         self.close(got, expected, self.second)
 
 
@@ -216,7 +216,7 @@ def test_generated_text(flow, count, tmp_path):
 def test_other_vector_widths(bits, tmp_path, monkeypatch):
     """Other machines get other tiles: their kernels hold the same numbers."""
     module = sys.modules[compile_program.__module__]  # "compile" itself names the function
-    monkeypatch.setattr(module, "machine_vector_bits", lambda: bits)
+    monkeypatch.setattr(module, "this_machine", lambda: Machine(bits))
     for flow in (neural(5, 7, 2, SWISH), neural(3, 5, 1, TANH, "rk4", "trace")):
         case = Case(flow, 40)
         program = interpreted(case.problem, flow, tmp_path)
@@ -457,9 +457,9 @@ def check_energy_gradient(program, count):
     def energy(theta):
         return program.energy(program.integrals(program.push(theta, samples, 1), samples))
 
-    state = program.push(case.theta, samples, 1)
-    integrals = program.integrals(state, samples)
-    gradient = program.gradient(case.theta, samples, integrals, state)
+    linearization = program.linearize(case.theta, samples, order=1)
+    integrals = program.integrals(linearization.state, samples)
+    gradient = program.gradient(linearization, integrals)
     rng = np.random.default_rng(5)
     for direction in [*rng.standard_normal((2, case.theta.size)), gradient]:
         unit = direction / np.linalg.norm(direction)

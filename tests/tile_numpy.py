@@ -77,12 +77,8 @@ def outer(accumulated, a, b):
     return accumulated + products.reshape(accumulated.shape)
 
 
-def add_lane_sums(buffer, offset, stride_r, stride_q, tile, columns):
-    rows = np.arange(len(tile))
-    at = offset + rows // columns * stride_r + rows % columns * stride_q
-    assert at.min() >= 0 and at.max() < buffer.size
-    assert len(set(at)) == len(at)
-    buffer[at] += tile.sum(axis=1)
+def add_lane_sums(buffer, offset, tile):
+    buffer[_entries(buffer, offset, 1, len(tile), 1)[:, 0]] += tile.sum(axis=1)
 
 
 def power(a, b):

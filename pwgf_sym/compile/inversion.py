@@ -39,7 +39,7 @@ def _invert_step(program, theta, samples, target, tolerance, iterations):
 
     def newton(x):
         inputs = {"z": x, "target": target}
-        found = program._call.run("newton", samples, theta, inputs)
+        found = program.kernels.run("newton", samples, theta, inputs)
         return found["x"], found["miss"], found["log_det"]
 
     scale = 1.0 + _norms(target, samples)

@@ -37,24 +37,29 @@ class Linearization:
 
     Attributes
     ----------
+    program : Program
+        The compiled kernels.
     theta : (p,) array
         Parameters, in the program's precision.
     samples : Samples
         Packed samples.
-    state : State or None
-        x, and with order 1 the log densities; None where the values are not stored.
+    state : State
+        x, and with order 1 the log densities.
     """
 
-    def __init__(self, call, theta: np.ndarray, samples: Samples, order: int):
-        self._call, self.samples = call, samples
+    def __init__(self, program, theta: np.ndarray, samples: Samples, order: int = 0):
+        self.program, self.samples = program, samples
+        self._call = call = program.kernels
         self.theta = call.vector("theta", theta, call.size)
-        self.state, self._stored = None, None
-        if order or samples.tiles * call.storage(0, 1).nbytes <= storage_limit():
+        self._stored = None
+        if samples.tiles * call.storage(0, 1).nbytes <= storage_limit():
             self._stored = self._borrow()
             kernel = ["linearize", "linearize_log_density"][order]
             inputs = {"z": samples.z, "log_density_0": samples.log_density}
             found = call.run(kernel, samples, self.theta, inputs, stored=self.pieces)
             self.state = State(found["x"], found.get("log_density"))
+        else:
+            self.state = program.push(self.theta, samples, order)
 
     def _borrow(self) -> Storage:
         """Arrays of an earlier linearization that is gone, or new ones: fresh pages cost time."""
@@ -74,6 +79,22 @@ class Linearization:
             piece.origin, piece.extent = start, end - start
             self._call.store_piece(self.samples, self.theta, piece)
             yield piece, start, end
+
+    def on_first(self, count: int) -> Linearization:
+        """The same map at the first samples only."""
+        key = ("first", count)
+        if key not in self.samples.scratch:
+            points = self.samples.unpack(self.samples.z)[:count]
+            self.samples.scratch[key] = self.program.samples(points)
+        return Linearization(self.program, self.theta, self.samples.scratch[key])
+
+    def in_single(self) -> Linearization:
+        """The same map at the same samples in float32."""
+        program = self.program.in_single
+        if "float32" not in self.samples.scratch:
+            points = self.samples.unpack(self.samples.z)
+            self.samples.scratch["float32"] = program.samples(points)
+        return Linearization(program, self.theta, self.samples.scratch["float32"])
 
     def jvp(self, eta: np.ndarray) -> np.ndarray:
         """J eta at the samples, packed (M,)."""

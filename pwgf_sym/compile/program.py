@@ -130,8 +130,15 @@ class Program(Inspection):
         return load_module(self.path)
 
     @cached_property
-    def _call(self) -> KernelCaller:
+    def kernels(self) -> KernelCaller:
+        """Calls of the generated kernels by name."""
         return KernelCaller(self.module, self.emission, self.dtype, self.size)
+
+    @cached_property
+    def in_single(self) -> Program:
+        """The same problem and map in float32, compiled when it is first asked for."""
+        folder = self.path.parent
+        return compile_program(self.problem, self.map, "cpu", "float32", folder)
 
     # -- samples ------------------------------------------------------------------------------
 
@@ -155,7 +162,7 @@ class Program(Inspection):
         starts = {"z": samples.z, "log_density_0": samples.log_density, "score_0": samples.score}
         kernel = ["push", "push_log_density", "push_score"][order]
         inputs = dict(list(starts.items())[: order + 1])
-        found = self._call.run(kernel, samples, theta, inputs)
+        found = self.kernels.run(kernel, samples, theta, inputs)
         return State(**{name: found[name] for name in names})
 
     # -- energy -------------------------------------------------------------------------------
@@ -166,7 +173,7 @@ class Program(Inspection):
         for kernel, pair in (("integrals", False), ("pair_integrals", True)):
             where = [k for k, i in enumerate(self.form.integrals) if i.pair is pair]
             if where and kernel in self.emission.formulas:
-                found[where] = self._call.means(kernel, state, samples, self._values(None))
+                found[where] = self.kernels.means(kernel, state, samples, self._values(None))
         return found
 
     def energy(self, integrals: np.ndarray) -> float:
@@ -195,7 +202,7 @@ class Program(Inspection):
         values = self._values(integrals)
         for kernel in ("velocity", "pair_velocity"):
             if kernel in self.emission.formulas:
-                self._call.fields(kernel, state, samples, values, [out])
+                self.kernels.fields(kernel, state, samples, values, [out])
         return out
 
     def gradient(self, linearization: Linearization, integrals: np.ndarray) -> np.ndarray:
@@ -205,11 +212,11 @@ class Program(Inspection):
         scalar = np.zeros(samples.width // self.dim, self.dtype)
         values = self._values(integrals)
         if "pair_velocity" in self.emission.formulas:
-            self._call.fields("pair_velocity", state, samples, values, [field_])
+            self.kernels.fields("pair_velocity", state, samples, values, [field_])
             np.negative(field_, out=field_)
         if "slopes" in self.emission.formulas:
             local = np.zeros_like(field_)
-            self._call.fields("slopes", state, samples, values, [local, scalar])
+            self.kernels.fields("slopes", state, samples, values, [local, scalar])
             field_ += local
         field_ *= samples.weights
         scalar *= samples.weight
@@ -221,7 +228,7 @@ class Program(Inspection):
 
     def linearize(self, theta, samples: Samples, order: int = 0) -> Linearization:
         """The map at theta, for products with J = dT/dtheta; order 1 adds log densities."""
-        return Linearization(self._call, theta, samples, order)
+        return Linearization(self, theta, samples, order)
 
     def jvp(self, theta, samples: Samples, eta) -> np.ndarray:
         """(dT/dtheta) eta at the samples, packed (M,)."""

@@ -264,17 +264,20 @@ class KernelEmitter:
 
     # -- places of per-sample values ----------------------------------------------------------
 
+    @property
+    def tile(self) -> str:
+        """The number of the current tile among all samples, as text."""
+        return "(block + tile)" if self.tiles > 1 else "tile"
+
     def global_slot(self, name: str, axes) -> Slot:
         """A kernel argument with one entry a sample."""
         lanes = self.tiling.samples
-        tile = "(block + tile)" if self.tiles > 1 else "tile"
-        return Slot(name, f"{tile}*{size_of(axes) * lanes}", row_major(axes, lanes), lanes)
+        return Slot(name, f"{self.tile}*{size_of(axes) * lanes}", row_major(axes, lanes), lanes)
 
     def stored_slot(self, name: str, axes) -> Slot:
         """A value of the forward pass at the current step, in an array of tiles from origin on."""
         lanes = self.tiling.samples
-        tile = "block + tile" if self.tiles > 1 else "tile"
-        base = f"(step*extent + {tile} - origin)*{self.tiling.padded(size_of(axes)) * lanes}"
+        base = f"(step*extent + {self.tile} - origin)*{self.tiling.padded(size_of(axes)) * lanes}"
         return Slot(f"{name}_path", base, row_major(axes, lanes), lanes)
 
     def local_slot(self, name: str, axes, block: bool, when: str = "", copies: str = "") -> Slot:

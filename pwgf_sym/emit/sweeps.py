@@ -124,7 +124,7 @@ class SweepEmitter:
         lanes, basis = self.k.tiling.samples, tensor.axes[0]
         inner = row_major(tensor.axes[1:], 1)
         offset = plus("p", self.k.layout.offsets[name])
-        base = f"({offset})*width + tile*{basis.size * lanes}"
+        base = f"({offset})*width + {self.k.tile}*{basis.size * lanes}"
         return RowSlot("rows", base, (lanes, *inner), lanes)
 
     def _emit_body(self) -> None:

@@ -276,19 +276,22 @@ class _Run:
         """The right side eta(t, theta), guarded."""
         program, samples = self.program, self.samples
         theta = theta.astype(program.dtype)
-        state = program.push(theta, samples, order=self.order)
+        if self.options.formulation == "velocity":
+            state = program.push(theta, samples, order=self.order)
+        else:
+            linearization = program.linearize(theta, samples, order=self.order)
+            state = linearization.state
         integrals = program.integrals(state, samples)
         energy = program.energy(integrals)
         if not (np.isfinite(energy) and np.all(np.isfinite(theta))):
             raise self.diagnosis(theta, state, integrals, {})
         if self.options.formulation == "velocity":
             target = {"field": program.velocity(state, samples, integrals)}
+            linearization = program.linearize(theta, samples)
         else:
-            target = {"right": -program.gradient(theta, samples, integrals, state)}
+            target = {"right": -program.gradient(linearization, integrals)}
         linear = solve_metric(
-            program,
-            theta,
-            samples,
+            linearization,
             **target,
             method=self.options.linear_solver,
             options=self.options.linear,

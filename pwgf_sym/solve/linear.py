@@ -66,9 +66,7 @@ class LinearSolution:
 
 
 def solve_metric(
-    program,
-    theta: np.ndarray,
-    samples,
+    linearization,
     *,
     field: np.ndarray | None = None,
     right: np.ndarray | None = None,
@@ -79,12 +77,8 @@ def solve_metric(
 
     Parameters
     ----------
-    program : Program
-        The compiled kernels.
-    theta : (p,) array
-        Parameters of the map.
-    samples : Samples
-        Packed samples of the program.
+    linearization : Linearization
+        Products with J at the parameters and the samples.
     field : (M,) array, optional
         Target velocity w on the samples, packed: the velocity form.
     right : (p,) array, optional
@@ -112,8 +106,8 @@ def solve_metric(
         raise OptionError("field, right", "both or none", "exactly one of the two")
     if method not in _METHODS:
         raise OptionError("linear_solver", repr(method), ", ".join(f'"{m}"' for m in _METHODS))
-    options = (options or LinearOptions()).for_dtype(program.dtype)
-    system = _System(program, theta, samples, field, right, options.shift)
+    options = (options or LinearOptions()).for_dtype(linearization.theta.dtype)
+    system = System(linearization, field, right, options.shift)
     if system.right_norm == 0:
         return LinearSolution(np.zeros_like(system.right), 0.0, 0, True)
     if not np.isfinite(system.right_norm):
@@ -121,34 +115,33 @@ def solve_metric(
     return _METHODS[method](system, options)
 
 
-def _not_a_number(system: _System) -> LinearSolution:
+def _not_a_number(system: System) -> LinearSolution:
     return LinearSolution(np.full_like(system.right, np.nan), np.nan, 0, False, None, np.nan)
 
 
-class _System:
+class System:
     """(G + mu I) eta = b through the kernels; parameter vectors are float64 on this side."""
 
-    def __init__(self, program, theta, samples, field, right, shift):
-        self.program, self.samples, self.field, self.shift = program, samples, field, shift
-        self.theta = np.asarray(theta, program.dtype)
-        self.eps = float(np.finfo(program.dtype).eps)
+    def __init__(self, linearization, field, right, shift):
+        self.map, self.samples = linearization, linearization.samples
+        self.field, self.shift, self.dtype = field, shift, linearization.theta.dtype
+        self.eps = float(np.finfo(self.dtype).eps)
         if field is not None:
-            right = self.adjoint(samples.weights * field)
+            right = self.adjoint(self.samples.weights * field)
         self.right = np.asarray(right, np.float64)
         self.right_norm = norm(self.right)
 
     def jvp(self, eta: np.ndarray) -> np.ndarray:
         """J eta on the samples, (M,)."""
-        return self.program.jvp(self.theta, self.samples, eta.astype(self.program.dtype))
+        return self.map.jvp(eta.astype(self.dtype))
 
     def adjoint(self, weighted: np.ndarray) -> np.ndarray:
         """J^T applied to a field that carries the weights already, (p,)."""
-        return np.asarray(self.program.vjp(self.theta, self.samples, weighted), np.float64)
+        return np.asarray(self.map.vjp(weighted), np.float64)
 
     def normal(self, eta: np.ndarray) -> np.ndarray:
         """(G + mu I) eta, (p,)."""
-        image = self.program.metric(self.theta, self.samples, eta.astype(self.program.dtype))
-        return np.asarray(image, np.float64) + self.shift * eta
+        return np.asarray(self.map.metric(eta.astype(self.dtype)), np.float64) + self.shift * eta
 
     def gap(self, eta: np.ndarray) -> np.ndarray:
         """b - (G + mu I) eta; in the velocity form from the field's own gap, which is exacter."""
@@ -174,7 +167,7 @@ class _System:
         )
 
 
-def _solve_lsmr(system: _System, options: LinearOptions) -> LinearSolution:
+def _solve_lsmr(system: System, options: LinearOptions) -> LinearSolution:
     tolerance = _MARGIN * options.tolerance
     if system.field is None:
         from scipy.sparse.linalg import lsmr as scipy_lsmr
@@ -198,7 +191,7 @@ def _solve_lsmr(system: _System, options: LinearOptions) -> LinearSolution:
     return system.solution(eta, iterations, options, floor)
 
 
-def _solve_cg(system: _System, options: LinearOptions) -> LinearSolution:
+def _solve_cg(system: System, options: LinearOptions) -> LinearSolution:
     from scipy.sparse.linalg import cg
 
     watch = _Watch(system, 0.0, every=0)
@@ -213,7 +206,7 @@ def _solve_cg(system: _System, options: LinearOptions) -> LinearSolution:
     return system.solution(eta, watch.count, options)
 
 
-def _solve_minres(system: _System, options: LinearOptions) -> LinearSolution:
+def _solve_minres(system: System, options: LinearOptions) -> LinearSolution:
     from scipy.sparse.linalg import minres
 
     watch = _Watch(system, options.tolerance * system.right_norm, every=_MINRES_CHECK)
@@ -235,7 +228,7 @@ class _Watch:
     It raises :class:`_Enough` when the residual is small enough, or has stopped falling.
     """
 
-    def __init__(self, system: _System, aim: float, every: int):
+    def __init__(self, system: System, aim: float, every: int):
         self.system, self.aim, self.every = system, aim, every
         self.count, self.lowest, self.best = 0, np.inf, np.zeros_like(system.right)
 
@@ -253,7 +246,7 @@ class _Watch:
             raise _Enough
 
 
-def _solve_dense(system: _System, options: LinearOptions) -> LinearSolution:
+def _solve_dense(system: System, options: LinearOptions) -> LinearSolution:
     """G^+ b by the eigenvectors of G, with one step of iterative refinement.
 
     The refinement takes its gap from J, not from the squared matrix: the corrected seminormal
@@ -276,7 +269,7 @@ def _blas():
     return ThreadpoolController()
 
 
-def _dense(system: _System, options: LinearOptions) -> LinearSolution:
+def _dense(system: System, options: LinearOptions) -> LinearSolution:
     rows, values, modes = _spectrum(system)
     if modes is None:
         return _not_a_number(system)
@@ -302,7 +295,7 @@ def _dense(system: _System, options: LinearOptions) -> LinearSolution:
     return LinearSolution(eta, residual, 1, bool(converged), int(keep.sum()), rate)
 
 
-def _spectrum(system: _System):
+def _spectrum(system: System):
     """sqrt(weights) J^T (p, M), and eigenvalues (ascending) and eigenvectors of G.
 
     The last two are None where G is not finite, which LAPACK must not see.
@@ -310,7 +303,7 @@ def _spectrum(system: _System):
     from scipy.linalg import eigh
     from scipy.linalg.blas import get_blas_funcs
 
-    rows = np.ascontiguousarray(system.program.jacobian(system.theta, system.samples))
+    rows = np.ascontiguousarray(system.map.jacobian())
     rows *= np.sqrt(system.samples.weights)
     # The transpose of a C-ordered array is what Fortran wants: syrk reads it without a copy.
     syrk = get_blas_funcs("syrk", (rows,))
@@ -321,7 +314,7 @@ def _spectrum(system: _System):
     return rows, values, modes
 
 
-def _length(system: _System) -> float:
+def _length(system: System) -> float:
     """Norm of the target field, or in the energy form 0: b is exact there."""
     if system.field is None:
         return 0.0
