@@ -47,6 +47,9 @@ def solve(
     max_iterations: int = 500,
     shift: float = 1e-5,
     cutoff: float | None = None,
+    precision: str = "working",
+    preconditioner: int = 0,
+    warm_start: bool = False,
     theta0: np.ndarray | None = None,
     fresh_samples: int | None = None,
     energy_check: bool = True,
@@ -85,7 +88,7 @@ def solve(
         Explicit Runge-Kutta method.
     dt : float
         Time step; steps are shortened to end exactly at stored times.
-    linear_solver : {"lsmr", "cg", "minres", "dense"}
+    linear_solver : {"lsmr", "cg", "minres", "dense", "kernel"}
         See :func:`pwgf_sym.solve.linear.solve_metric`.
     target, dtype : str
         "cpu"; "float64" or "float32" for the kernels.  Parameters are kept in float64.
@@ -94,7 +97,7 @@ def solve(
     save_at : sequence of float, optional
         Times to store, and no others; nothing is computed beyond the last.  By default the ends of
         ``t_span`` and every step.
-    tolerance, max_iterations, shift, cutoff : float, int, float, float
+    tolerance, max_iterations, shift, cutoff, precision, preconditioner, warm_start
         See :class:`pwgf_sym.solve.options.LinearOptions`.
     theta0 : (p,) array, optional
         Start parameters; by default the map's own, the identity.
@@ -127,7 +130,9 @@ def solve(
     if tol is not None:
         fix = "The adaptive integrator comes with later work: choose dt."
         raise OptionError("tol", repr(tol), "nothing", fix)
-    linear = LinearOptions(tolerance, max_iterations, shift, cutoff)
+    linear = LinearOptions(
+        tolerance, max_iterations, shift, cutoff, precision, preconditioner, warm_start
+    )
     options = FlowOptions(
         samples=samples,
         sampling=sampling,
@@ -235,6 +240,7 @@ class _Run:
         self.order = self.full_order if options.formulation == "velocity" else form.energy_order
         self.step, self.time, self.scale = 0, 0.0, 0.0
         self.solves: list[LinearSolution] = []
+        self.direction: np.ndarray | None = None
 
     def march(self, times, stored, theta: np.ndarray, bar: _Bar) -> Iterator[Row]:
         """Step from the first time to the last and yield a row at each stored one."""
@@ -295,10 +301,12 @@ class _Run:
             **target,
             method=self.options.linear_solver,
             options=self.options.linear,
+            guess=self.direction if self.options.linear.warm_start else None,
         )
         if not np.all(np.isfinite(linear.eta)):
             raise self.diagnosis(theta, state, integrals, target)
         self.solves.append(linear)
+        self.direction = linear.eta
         self.scale = max(self.scale, abs(energy))
         return _Stage(linear.eta, energy, linear)
 

@@ -15,7 +15,7 @@ __all__ = ["FlowOptions", "LinearOptions", "check_names", "integer", "number", "
 #: Accepted names of each option that takes a name; the first is the default.
 NAMES = {
     "formulation": ("velocity", "energy"),
-    "linear_solver": ("lsmr", "cg", "minres", "dense"),
+    "linear_solver": ("lsmr", "cg", "minres", "dense", "kernel"),
     "sampling": ("sobol", "random"),
     "target": ("cpu",),
     "dtype": ("float64", "float32"),
@@ -43,16 +43,31 @@ class LinearOptions:
         Tikhonov shift, in units of G.  The default damps directions that the samples hardly
         determine; take 0 where the map represents the flow exactly and all digits are wanted.
     cutoff : float, optional
-        "dense" drops eigenvalues of G below this fraction of the largest; 1e-10 in float64, 1e-6 in
-        float32.
+        "dense" drops eigenvalues of G below this fraction of the largest; without a shift 1e-10 in
+        float64, 1e-6 in float32.  With a shift, by default, none is dropped.
+    precision : {"working", "mixed"}
+        "mixed": the products of "cg" and "minres" run in float32, and rounds of refinement bring
+        the residual down to what float64 reaches.
+    preconditioner : int
+        Number of samples that the preconditioner of "cg" and "minres" is made of; 0 for none.
+    warm_start : bool
+        Whether "cg" and "minres" start from the direction of the stage before.
     """
 
     tolerance: float | None = None
     max_iterations: int = 500
     shift: float = 1e-5
     cutoff: float | None = None
+    precision: str = "working"
+    preconditioner: int = 0
+    warm_start: bool = False
 
     def __post_init__(self):
+        if self.precision not in ("working", "mixed"):
+            raise OptionError("precision", repr(self.precision), '"working" or "mixed"')
+        integer("preconditioner", self.preconditioner, 0)
+        if not isinstance(self.warm_start, bool | np.bool_):
+            raise OptionError("warm_start", repr(self.warm_start), "True or False")
         if self.tolerance is not None:
             number("tolerance", self.tolerance, above=0.0, below=1.0)
         integer("max_iterations", self.max_iterations, 1)
@@ -64,7 +79,8 @@ class LinearOptions:
         """The same options with the defaults of a dtype filled in."""
         name = np.dtype(dtype).name
         tolerance = _TOLERANCE[name] if self.tolerance is None else self.tolerance
-        cutoff = _CUTOFF[name] if self.cutoff is None else self.cutoff
+        drops = self.cutoff is None and self.shift == 0  # a shift makes G + shift I regular
+        cutoff = _CUTOFF[name] if drops else self.cutoff
         return replace(self, tolerance=tolerance, cutoff=cutoff)
 
 
