@@ -12,13 +12,16 @@ import os
 import re
 import sys
 import tempfile
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
+from typing import BinaryIO
 
 from ..errors import CacheError
 
-__all__ = ["cache_folder", "content_hash", "load_module", "seal", "write_module"]
+__all__ = ["cache_folder", "content_hash", "load_module", "seal"]
+__all__ += ["write_atomically", "write_module"]
 
 _MARK = "{content}"
 _RUNTIME_FILES = ("tile_shapes.py", "tile_types.py", "tiles.py", "vector_math.py")
@@ -63,6 +66,27 @@ def _is_intact(sealed: str) -> bool:
     return content_hash(original) == found.group(1)
 
 
+def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Write a file beside its place and move it there when it is whole; makes the folder.
+
+    Raises
+    ------
+    OSError
+        When the folder cannot be written; nothing is left behind.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".tmp")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
 def write_module(text: str, name: str, folder: Path | None = None) -> Path:
     """Write a generated module under ``name_<hash>.py``; an intact one is left alone.
 
@@ -76,15 +100,7 @@ def write_module(text: str, name: str, folder: Path | None = None) -> Path:
     try:
         if path.exists() and _is_intact(_read(path)):
             return path
-        folder.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=folder, prefix=".", suffix=".tmp")
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-                file.write(seal(text))
-            os.replace(temporary, path)
-        except BaseException:
-            os.unlink(temporary)
-            raise
+        write_atomically(path, lambda file: file.write(seal(text).encode()))
     except OSError as error:
         raise CacheError(
             "cache folder",

@@ -39,12 +39,22 @@ if hasattr(os, "register_at_fork"):  # a forked child inherits the pool, but not
 
 
 def run_chunks(work: Callable[[int, int, int], None], bounds: Sequence[tuple[int, int]]) -> None:
-    """Call ``work(chunk, first, last)`` for every chunk; kernels release the GIL."""
-    threads = min(thread_count(), len(bounds))
-    if threads == 1:
-        for chunk, (first, last) in enumerate(bounds):
+    """Call ``work(chunk, first, last)`` for every chunk; kernels release the GIL.
+
+    The calling thread works, too: the others take chunks from the same list as they wake up, so a
+    kernel of less than a millisecond does not wait for a thread that the system has put aside.
+    """
+    chunks = enumerate(bounds)  # taking the next one is atomic
+
+    def drain() -> None:
+        for chunk, (first, last) in chunks:
             work(chunk, first, last)
-        return
-    futures = [_pool(thread_count()).submit(work, k, *edges) for k, edges in enumerate(bounds)]
-    for future in futures:
-        future.result()
+
+    others = min(thread_count(), len(bounds)) - 1
+    futures = [_pool(thread_count() - 1).submit(drain) for _ in range(others)]
+    try:
+        drain()
+    finally:
+        for future in futures:
+            if not future.cancel():
+                future.result()

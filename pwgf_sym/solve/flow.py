@@ -185,7 +185,7 @@ def _draw(problem, options: FlowOptions, purpose: str, step: int) -> np.ndarray:
     """Points of the initial law, (N, d), checked to be finite."""
     count = options.fresh_samples if purpose == "defect" else options.samples
     seed = seed_for(options.seed, purpose, step)
-    points = draw(problem.initial, count, sampling=options.sampling, seed=seed)
+    points = draw(problem.initial, count, sampling=options.sampling, seed=seed, keep=step == 0)
     finite = np.isfinite(points).all(axis=1)
     if not finite.all():
         given = f"sample {int(np.argmin(finite))} = {points[np.argmin(finite)]}"

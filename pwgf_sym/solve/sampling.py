@@ -5,19 +5,23 @@ from __future__ import annotations
 import hashlib
 import numbers
 import warnings
+from contextlib import suppress
 
 import numpy as np
 
+from ..compile.store import cache_folder, write_atomically
 from ..errors import OptionError
 
 __all__ = ["draw", "seed_for"]
 
 # Sobol points are multiples of 2^-BITS; with 52 the midpoints k 2^-52 + 2^-53 are exact doubles.
 _BITS = 52
+# Points that are kept: at most so many numbers a file, and so many files.
+_KEPT_NUMBERS, _KEPT_FILES = 1 << 19, 32
 _SAMPLINGS = ("sobol", "random")
 
 
-def draw(law, n: int, *, sampling: str = "sobol", seed: int) -> np.ndarray:
+def draw(law, n: int, *, sampling: str = "sobol", seed: int, keep: bool = False) -> np.ndarray:
     """Draw ``n`` points of a law.
 
     Parameters
@@ -30,6 +34,9 @@ def draw(law, n: int, *, sampling: str = "sobol", seed: int) -> np.ndarray:
         Scrambled Sobol points carried to the law, or independent points.
     seed : int
         Non-negative; the same seed gives the same points.
+    keep : bool
+        Whether Sobol points are kept in the cache folder: importing SciPy's generator takes longer
+        than everything else before the first step of a run whose kernels are compiled.
 
     Returns
     -------
@@ -46,7 +53,7 @@ def draw(law, n: int, *, sampling: str = "sobol", seed: int) -> np.ndarray:
     n, seed = _integer("samples", n, 1), _integer("seed", seed, 0)
     if sampling == "random":
         return law.sample(n, seed)
-    return law.transform(_sobol(n, law.dim, seed))
+    return law.transform(_kept_sobol(n, law.dim, seed) if keep else _sobol(n, law.dim, seed))
 
 
 def seed_for(seed: int, purpose: str, step: int = 0) -> int:
@@ -79,6 +86,31 @@ def seed_for(seed: int, purpose: str, step: int = 0) -> int:
     words = [int.from_bytes(digest[i : i + 4], "little") for i in range(0, 16, 4)]
     state = np.random.SeedSequence(seed, spawn_key=(*words, step)).generate_state(1, np.uint64)
     return int(state[0]) >> 1
+
+
+def _kept_sobol(n: int, dim: int, seed: int) -> np.ndarray:
+    """The same points, from the cache folder if they are there."""
+    import scipy
+
+    if n * dim > _KEPT_NUMBERS:
+        return _sobol(n, dim, seed)
+    path = cache_folder() / f"sobol_{dim}_{n}_{seed}_scipy{scipy.__version__}.npy"
+    try:
+        points = np.load(path, allow_pickle=False)
+        if points.shape == (n, dim) and points.dtype == np.float64:
+            return points
+    except (OSError, ValueError, EOFError):  # not there, or damaged
+        pass
+    points = _sobol(n, dim, seed)
+    with suppress(OSError):  # a folder that cannot be written costs time, nothing else
+        write_atomically(path, lambda file: np.save(file, points))
+        for old in sorted(path.parent.glob("sobol_*.npy"), key=_age)[:-_KEPT_FILES]:
+            old.unlink()
+    return points
+
+
+def _age(path) -> float:
+    return path.stat().st_mtime
 
 
 def _sobol(n: int, dim: int, seed: int) -> np.ndarray:

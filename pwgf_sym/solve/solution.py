@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import os
-import tempfile
 import zipfile
 import zlib
 from pathlib import Path
@@ -13,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..compile.store import write_atomically
 from ..declare.laws import law_from_dict
 from ..declare.maps import map_from_dict
 from ..declare.problem import GradientFlow
@@ -196,17 +195,8 @@ class Solution:
         """
         arrays = {name: getattr(self, name) for name in Row._fields}
         description = json.dumps(_describe(self))
-        path = Path(path)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                np.savez(file, description=np.array(description), **arrays)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(name, path)
-        except BaseException:
-            os.unlink(name)
-            raise
+        description = np.array(description)
+        write_atomically(Path(path), lambda file: np.savez(file, description=description, **arrays))
 
     def plot(self, path=None, **options):
         """Draw densities and energy over time; see :func:`pwgf_sym.look.plots.plot`.
