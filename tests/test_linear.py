@@ -12,6 +12,7 @@ from pwgf_sym.solve.lsmr import lsmr
 from pwgf_sym.solve.options import LinearOptions
 
 METHODS = ("lsmr", "cg", "minres", "dense")
+SHIFTED = (*METHODS, "kernel")
 
 
 class MatrixMap:
@@ -20,22 +21,26 @@ class MatrixMap:
     def __init__(self, jacobian, count, dtype="float64", padding=5):
         self.dtype = np.dtype(dtype)
         self.theta = np.zeros(1, dtype)
+        self.jacobian_, self.padding = jacobian, padding
         tail = np.full((padding, jacobian.shape[1]), 3.0)
         self.full = np.concatenate([jacobian, tail]).astype(dtype)
         weights = np.concatenate([np.full(len(jacobian), 1 / count), np.zeros(padding)])
-        self.samples = SimpleNamespace(weights=weights.astype(dtype), count=count)
+        self.samples = SimpleNamespace(
+            weights=weights.astype(dtype), count=count, unpack=self.unpack, pack=self.field
+        )
         self.size = jacobian.shape[1]
         self.broken = 1.0
-        self.applications = 0
+        self.applications = {"float64": 0, "float32": 0}
 
     def jvp(self, eta):
-        self.applications += 1
+        self.applications[self.dtype.name] += 1
         return (self.full.astype(float) @ eta).astype(self.dtype)
 
     def vjp(self, field):
         return (self.full.astype(float).T @ field).astype(self.dtype)
 
     def metric(self, eta):
+        self.applications[self.dtype.name] += 1
         weighted = self.samples.weights * (self.full.astype(float) @ eta)
         return self.broken * (self.full.astype(float).T @ weighted).astype(self.dtype)
 
@@ -43,7 +48,23 @@ class MatrixMap:
         return np.ascontiguousarray(self.full.T)
 
     def field(self, values):
-        return np.concatenate([values, np.full(5, 11.0)]).astype(self.dtype)
+        return np.concatenate([np.ravel(values), np.full(self.padding, 11.0)]).astype(self.dtype)
+
+    def unpack(self, field):
+        return field[: len(self.jacobian_)].reshape(self.samples.count, -1)
+
+    def in_single(self):
+        single = MatrixMap(self.jacobian_, self.samples.count, "float32", self.padding + 3)
+        single.applications = self.applications
+        return single
+
+    def on_first(self, count):
+        rows = len(self.jacobian_) // self.samples.count * count
+        return MatrixMap(self.jacobian_[:rows], count, self.dtype, self.padding)
+
+    def kernel_matrix(self):
+        rows = self.full[: len(self.jacobian_)]
+        return rows @ rows.T
 
 
 def matrix(rng, rows, columns, singular_values):
@@ -86,7 +107,7 @@ def test_velocity_form_is_the_least_squares_solution_of_least_norm(rng, method, 
     assert found.rate == pytest.approx(np.sum(w * (a @ expected)) / 40, rel=1e-9)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", SHIFTED)
 @pytest.mark.parametrize("shift", [1e-3, 0.5])
 def test_both_forms_solve_the_shifted_system(rng, method, shift):
     a = matrix(rng, 80, 12, np.geomspace(0.1, 4, 9))
@@ -296,3 +317,72 @@ def test_linear_options_are_checked_by_name(name, value):
     with pytest.raises(OptionError) as raised:
         LinearOptions(**{name: value})
     assert raised.value.argument == name and repr(value) in str(raised.value)
+
+
+# ----------------------------------------------------- mixed precision, preconditioner, warm start
+def stiff_system(rng):
+    """Rows of 200 samples in the plane, 60 parameters, a metric of condition 1e6."""
+    a = matrix(rng, 400, 60, np.geomspace(1e-3, 1, 60)) * np.sqrt(200)
+    w = rng.standard_normal(400)
+    metric = a.T @ a / 200 + 1e-6 * np.eye(60)
+    return a, w, np.linalg.solve(metric, a.T @ w / 200)
+
+
+@pytest.mark.parametrize("method", ["cg", "minres"])
+@pytest.mark.parametrize("form", ["velocity", "energy"])
+def test_mixed_precision_reaches_the_residual_of_float64(rng, method, form):
+    a, w, expected = stiff_system(rng)
+    program = MatrixMap(a, 200)
+    given = {"field": program.field(w)} if form == "velocity" else {"right": a.T @ w / 200}
+    options = LinearOptions(tolerance=1e-10, shift=1e-6, max_iterations=4000, precision="mixed")
+    found = solve_metric(program, **given, method=method, options=options)
+    assert found.converged and found.residual <= 1e-10
+    np.testing.assert_allclose(found.eta, expected, rtol=0, atol=1e-5 * np.linalg.norm(expected))
+    # The work is done in float32: a residual of 1e-10 is out of its reach, but not of the rounds.
+    counts = program.applications
+    assert counts["float32"] > 4 * counts["float64"] > 0
+
+
+@pytest.mark.parametrize("method", ["cg", "minres"])
+def test_preconditioner_saves_iterations(rng, method):
+    a, w, expected = stiff_system(rng)
+    options = {"tolerance": 1e-8, "shift": 1e-6, "max_iterations": 4000}
+    counts = []
+    for samples in (0, 100, 1000):  # more than there are means all
+        program = MatrixMap(a, 200)
+        found = solve_metric(
+            program,
+            field=program.field(w),
+            method=method,
+            options=LinearOptions(**options, preconditioner=samples),
+        )
+        assert found.converged
+        scale = np.linalg.norm(expected)
+        np.testing.assert_allclose(found.eta, expected, rtol=0, atol=1e-3 * scale)
+        counts.append(found.iterations)
+    assert counts[1] < counts[0] / 2 and counts[2] < counts[0] / 2, counts
+
+
+@pytest.mark.parametrize("method", ["cg", "minres"])
+def test_a_good_guess_saves_iterations(rng, method):
+    a, w, expected = stiff_system(rng)
+    program = MatrixMap(a, 200)
+    options = LinearOptions(tolerance=1e-6, shift=1e-6, max_iterations=4000)
+    given = {"field": program.field(w), "method": method, "options": options}
+    cold = solve_metric(program, **given)
+    warm = solve_metric(program, **given, guess=expected * (1 + 1e-5 * rng.standard_normal(60)))
+    exact = solve_metric(program, **given, guess=expected)
+    assert cold.converged and warm.converged and exact.converged
+    assert warm.iterations < cold.iterations and exact.iterations == 0
+
+
+def test_kernel_form_needs_a_shift(rng):
+    a, w, _ = stiff_system(rng)
+    with pytest.raises(OptionError, match=r"shift.*kernel"):
+        solve(a, w, "kernel", count=200, shift=0.0)
+
+
+def test_options_of_the_iteration_are_checked():
+    for name, value in (("precision", "half"), ("preconditioner", -1), ("warm_start", 2)):
+        with pytest.raises(OptionError, match=name):
+            LinearOptions(**{name: value})

@@ -498,3 +498,40 @@ def test_not_a_number_stays_with_its_sample(mixed_program):
     assert np.isnan(mixed_program.metric(case.theta, dirty, case.eta)).any()
     velocity = mixed_program.unpack(mixed_program.velocity(state, dirty, integrals), dirty)
     assert np.isnan(velocity[3]).all()
+
+
+def test_products_without_storage_have_the_same_bits(mixed_program, monkeypatch):
+    """Where the forward pass does not fit in memory it is computed again, piece by piece."""
+    case = Case(mixed_program.map, 1500)
+    samples = mixed_program.samples(case.z)
+    rng = np.random.default_rng(4)
+    field = rng.standard_normal(samples.width) * (samples.weights > 0)
+    scalar = rng.standard_normal(samples.weight.size) * (samples.weight > 0)
+
+    def products():
+        linearization = mixed_program.linearize(case.theta, samples, order=1)
+        state = linearization.state
+        yield from (state.x, state.log_density, linearization.jvp(case.eta))
+        yield from (linearization.vjp(field), linearization.metric(case.eta))
+        yield from (linearization.gradient(field, scalar), linearization.jacobian().copy())
+
+    stored = list(products())
+    monkeypatch.setenv("PWGF_SYM_STORAGE", "0")
+    again = list(products())
+    assert mixed_program.linearize(case.theta, samples)._stored is None
+    for first, second in zip(stored, again, strict=True):
+        np.testing.assert_array_equal(first, second)
+
+
+def test_two_linearizations_at_once_do_not_share_storage(mixed_program):
+    case = Case(mixed_program.map, 40)
+    samples = mixed_program.samples(case.z)
+    first = mixed_program.linearize(case.theta, samples)
+    expected = first.jvp(case.eta)
+    second = mixed_program.linearize(case.theta + 0.1, samples)
+    assert not np.array_equal(second.jvp(case.eta), expected)
+    np.testing.assert_array_equal(first.jvp(case.eta), expected)
+    del second  # its arrays are free now, and used again
+    third = mixed_program.linearize(case.theta - 0.1, samples)
+    assert not np.array_equal(third.jvp(case.eta), expected)
+    np.testing.assert_array_equal(first.jvp(case.eta), expected)
