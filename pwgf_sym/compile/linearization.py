@@ -14,6 +14,7 @@ import weakref
 
 import numpy as np
 
+from ..errors import OptionError
 from .kernels import Storage
 from .packing import Samples, State
 
@@ -28,6 +29,8 @@ def storage_limit() -> int:
     """Bytes that stored values may take: ``PWGF_SYM_STORAGE``, else a quarter of the memory."""
     given = os.environ.get("PWGF_SYM_STORAGE")
     if given:
+        if not given.isdecimal():
+            raise OptionError("PWGF_SYM_STORAGE", given, "a number of bytes")
         return int(given)
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 4
 
