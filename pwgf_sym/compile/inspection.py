@@ -82,7 +82,19 @@ class Inspection:
         from numba import from_dtype, types
 
         array = types.Array(from_dtype(self.dtype), 1, "C")
-        integers = {"first", "last", "origin", "extent", "steps", "width", "m", "k", "v", "d"}
+        integers = {
+            "number",
+            "first",
+            "last",
+            "origin",
+            "extent",
+            "steps",
+            "width",
+            "m",
+            "k",
+            "v",
+            "d",
+        }
         names = inspect.signature(dispatcher.py_func).parameters
         return tuple(types.intp if name in integers else array for name in names)
 

@@ -173,8 +173,8 @@ class KernelCaller:
         found.update(values=values, weight=samples.weight)
         if self.emission.formulas[name].partners:
             found["partners"] = samples.unpack(state.x).reshape(-1)
-            share = 1.0 / max(samples.count - 1, 1)
-            found["partner_weights"] = np.full(samples.count, share, self.dtype)
+            found["share"] = np.array([1.0 / max(samples.count - 1, 1)], self.dtype)
+            found["number"] = samples.count
         given = {key: found[key] for key in self.formulas[name] if key in found}
         missing = [key for key, value in given.items() if value is None]
         if missing:

@@ -21,11 +21,12 @@ def aligned_empty(size: int, dtype) -> np.ndarray:
 
 @dataclass
 class State:
-    """Packed values at pushed samples."""
+    """Packed values at pushed samples; ``moments`` are kept once they are computed."""
 
     x: np.ndarray
     log_density: np.ndarray | None = None
     score: np.ndarray | None = None
+    moments: tuple[np.ndarray, np.ndarray] | None = None
 
 
 @dataclass

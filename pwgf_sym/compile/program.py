@@ -16,6 +16,7 @@ from ..lower.schedule import Machine
 from .inspection import Inspection
 from .kernels import KernelCaller
 from .linearization import Linearization
+from .moments import Moments
 from .packing import Samples, State, pack_samples
 from .store import load_module, write_module
 
@@ -62,7 +63,12 @@ def _vector_bits() -> int:
 
 
 def compile_program(
-    problem, flow, target: str = "cpu", dtype: str = "float64", folder: Path | str | None = None
+    problem,
+    flow,
+    target: str = "cpu",
+    dtype: str = "float64",
+    folder: Path | str | None = None,
+    moments: bool = True,
 ) -> Program:
     """Generate, write and load the kernels of a problem and a map.
 
@@ -80,6 +86,9 @@ def compile_program(
         Precision of all numbers.
     folder : path, optional
         Where the module is written; the user's cache folder if not given.
+    moments : bool
+        Whether interactions that are polynomials of |x - y|^2 are computed from moments of the
+        samples, in O(N d^2); False sums over all pairs.
 
     Raises
     ------
@@ -95,7 +104,7 @@ def compile_program(
         raise OptionError(
             "flow", f"a map of dimension {flow.dim}", f"dimension {problem.dim}, the problem's"
         )
-    emission = emit_module(problem.energy, problem.density, flow, dtype, this_machine())
+    emission = emit_module(problem.energy, problem.density, flow, dtype, this_machine(), moments)
     name = f"{type(flow).__name__.lower()}_d{flow.dim}_{dtype}"
     path = write_module(emission.text, name, Path(folder) if folder else None)
     return Program(problem, flow, dtype, emission, path)
@@ -174,6 +183,11 @@ class Program(Inspection):
             where = [k for k, i in enumerate(self.form.integrals) if i.pair is pair]
             if where and kernel in self.emission.formulas:
                 found[where] = self.kernels.means(kernel, state, samples, self._values(None))
+        if self.moments is not None:
+            doubles = [k for k, i in enumerate(self.form.integrals) if i.pair]
+            values = found[doubles]
+            self.moments.add_integrals(values, state, samples, self._numbers(None))
+            found[doubles] = values
         return found
 
     def energy(self, integrals: np.ndarray) -> float:
@@ -191,18 +205,37 @@ class Program(Inspection):
         value = self.form.value.xreplace(dict(zip(symbols, dummies, strict=True)))
         return sp.lambdify(dummies, value, "math", cse=False)
 
-    def _values(self, integrals: np.ndarray | None) -> np.ndarray:
+    @cached_property
+    def moments(self) -> Moments | None:
+        """Interactions that are computed from moments of the samples, if the energy has any."""
+        if self.emission.moments is None:
+            return None
+        symbols = [*self.form.parameters, *(i.symbol for i in self.form.integrals)]
+        return Moments(self.module, self.emission.moments, symbols, self.dtype)
+
+    def _numbers(self, integrals: np.ndarray | None) -> list[float]:
+        """Values of the parameters and of the integrals, zero where they are not known."""
         if integrals is None:
             integrals = np.zeros(len(self.form.integrals))
-        return np.array([*self._parameters, *integrals], self.dtype)
+        return [*self._parameters, *integrals]
+
+    def _values(self, integrals: np.ndarray | None) -> np.ndarray:
+        return np.array(self._numbers(integrals), self.dtype)
+
+    def _pair_velocity(self, out, state: State, samples: Samples, integrals) -> None:
+        """Add the velocity of the double integrals."""
+        if "pair_velocity" in self.emission.formulas:
+            values = self._values(integrals)
+            self.kernels.fields("pair_velocity", state, samples, values, [out])
+        if self.moments is not None:
+            self.moments.add_velocity(out, state, samples, self._numbers(integrals))
 
     def velocity(self, state: State, samples: Samples, integrals: np.ndarray) -> np.ndarray:
         """w = -grad dE/drho at the samples, packed (M,)."""
         out = np.zeros(samples.width, self.dtype)
-        values = self._values(integrals)
-        for kernel in ("velocity", "pair_velocity"):
-            if kernel in self.emission.formulas:
-                self.kernels.fields(kernel, state, samples, values, [out])
+        if "velocity" in self.emission.formulas:
+            self.kernels.fields("velocity", state, samples, self._values(integrals), [out])
+        self._pair_velocity(out, state, samples, integrals)
         return out
 
     def gradient(self, linearization: Linearization, integrals: np.ndarray) -> np.ndarray:
@@ -211,9 +244,8 @@ class Program(Inspection):
         field_ = np.zeros(samples.width, self.dtype)
         scalar = np.zeros(samples.width // self.dim, self.dtype)
         values = self._values(integrals)
-        if "pair_velocity" in self.emission.formulas:
-            self.kernels.fields("pair_velocity", state, samples, values, [field_])
-            np.negative(field_, out=field_)
+        self._pair_velocity(field_, state, samples, integrals)
+        np.negative(field_, out=field_)
         if "slopes" in self.emission.formulas:
             local = np.zeros_like(field_)
             self.kernels.fields("slopes", state, samples, values, [local, scalar])

@@ -64,12 +64,12 @@ class SampleForm:
         The energy in the symbols of its integrals and the parameters.
     local_velocity : tuple of d Expr
         The velocity's part from single integrals, in x, l, s, the integrals and parameters.
-    pair_velocity : tuple of d Expr
-        The part from double integrals, in x, y, the integrals and parameters, to be averaged
-        over the partners y; () if the energy has no double integral.
+    pair_terms : tuple of (Expr, tuple of d Expr)
+        For each double integral its weight in the velocity, in the integrals and parameters, and
+        its part -grad_x (W(x, y) + W(y, x)), to be averaged over the partners y.
     local_gradient : (tuple of d Expr, Expr)
         Derivatives of the energy's single integrals by x at fixed l, and by l.  For pairs the
-        gradient is minus `pair_velocity`.
+        gradient is minus the velocity.
     velocity_order : int
         2 if `local_velocity` depends on l or s, else 0.
     energy_order : int
@@ -84,7 +84,7 @@ class SampleForm:
     integrals: tuple[SampleIntegral, ...]
     value: sp.Expr
     local_velocity: tuple[sp.Expr, ...]
-    pair_velocity: tuple[sp.Expr, ...]
+    pair_terms: tuple[tuple[sp.Expr, tuple[sp.Expr, ...]], ...]
     local_gradient: tuple[tuple[sp.Expr, ...], sp.Expr]
     velocity_order: int
     energy_order: int
@@ -121,7 +121,7 @@ def _sample_form(energy: sp.Expr, parts: Terms) -> SampleForm:
         for t, symbol in zip(parts.terms, symbols, strict=True)
     )
     local = _local_velocity(parts, weights, log_density, score)
-    pair = _pair_velocity(parts, weights)
+    pairs = [(w, t) for w, t in zip(weights, parts.terms, strict=True) if t.pair]
     carried = {log_density, *score}
     return SampleForm(
         coordinates=parts.coordinates,
@@ -132,7 +132,7 @@ def _sample_form(energy: sp.Expr, parts: Terms) -> SampleForm:
         integrals=integrals,
         value=energy.xreplace(of_integral),
         local_velocity=local,
-        pair_velocity=pair,
+        pair_terms=tuple((weight, tuple(term.drift)) for weight, term in pairs),
         local_gradient=_local_gradient(parts, weights, log_density),
         velocity_order=2 if any(w.free_symbols & carried for w in local) else 0,
         energy_order=1 if any(log_density in i.density.free_symbols for i in integrals) else 0,
@@ -171,16 +171,6 @@ def _local_velocity(parts: Terms, weights, log_density, score) -> tuple[sp.Expr,
             row.append(weight * in_log_density(drift, log_density))
             row.append(weight * change * s)
     return tuple(sp.Add(*row) for row in rows)
-
-
-def _pair_velocity(parts: Terms, weights) -> tuple[sp.Expr, ...]:
-    pairs = [(w, t) for w, t in zip(weights, parts.terms, strict=True) if t.pair]
-    if not pairs:
-        return ()
-    return tuple(
-        sp.Add(*(weight * term.drift[i] for weight, term in pairs))
-        for i in range(len(parts.coordinates))
-    )
 
 
 def _local_gradient(parts: Terms, weights, log_density) -> tuple[tuple[sp.Expr, ...], sp.Expr]:

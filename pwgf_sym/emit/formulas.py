@@ -8,6 +8,7 @@ from ..lower.energies import FormulaKernel
 from ..lower.ir import Axis
 from ..lower.schedule import Tiling
 from .groups import number, rows_loop
+from .pairs import UNROLLED, PairBody
 from .scalars import FUNCTIONS, assignments, check_printable
 from .writer import Writer
 
@@ -17,7 +18,8 @@ __all__ = ["FormulaEmitter"]
 _WORDS = (
     *("x", "w", "own", "other", "share", "tile", "acc", "i", "j", "np", "njit", "weight", "range"),
     *("load", "store", "zeros", "fma", "where", "power", "sqrt", "maximum", "minimum", "aligned"),
-    *("lane_index", "add_lane_sums", "spread", "OPTIONS", "DTYPE"),
+    *("lane_index", "add_lane_sums", "spread", "OPTIONS", "DTYPE", "row_dot", "row_sum", "part"),
+    *("low", "high", "begin", "end", "whole", "SUMS", "scale", "share", "number", "c"),
 )
 
 
@@ -34,13 +36,17 @@ class FormulaEmitter:
         for form in kernel.forms:
             self.names.update({s: s.name for s in form.symbols})
         forms = [form.name for form in kernel.forms]
+        if kernel.distance is not None:
+            self.names[kernel.distance] = kernel.distance.name
         self.names = _safe(self.names, [*self.arguments(), *forms])
         self.used = set().union(*(e.free_symbols for e in kernel.formulas()))
+        if kernel.distance in self.used and len(kernel.partners) <= UNROLLED:
+            self.used |= {*kernel.reads["x"], *kernel.partners}
 
     def arguments(self) -> list[str]:
         """Names of the function's arguments."""
         k = self.kernel
-        found = [*k.reads, *(["partners", "partner_weights"] if k.partners else [])]
+        found = [*k.reads, *(["partners", "share", "number"] if k.partners else [])]
         found += ["values"] + (["weight"] if k.means else []) + list(k.fields)
         return [*found, *(["sums"] if k.means else []), "first", "last"]
 
@@ -65,6 +71,8 @@ class FormulaEmitter:
                     write(f"{self.names[symbol]} = load(values, {j}, 0, 1, 1)")
             for j in range(len(k.means)):
                 write(f"mean{j} = zeros(x, 1, {self.lanes})")
+            if k.radial != 0 and len(k.partners) > UNROLLED:
+                write(f"SUMS = aligned(x, {len(k.partners) * self.lanes})")
             for form in k.forms:
                 write(f"FORM_{form.name} = aligned(x, {len(form.symbols) * self.lanes})")
             with write.block("for tile in range(first, last)"):
@@ -82,29 +90,29 @@ class FormulaEmitter:
         for array, symbols in k.reads.items():
             self._emit_loads(write, array, symbols, "tile")
         if k.partners:
-            self._emit_pairs(write)
+            PairBody(self, write).emit()
             return
-        texts = self._emit_shared(write)
+        texts = self.emit_shared(write)
         for array, rows in k.fields.items():
             for i, expression in enumerate(rows):
                 value = self._spread(expression, texts.pop(0))
-                write(f"store({array}, {self._at(len(rows), i)}, 0, {value})")
+                write(f"store({array}, {self.at(len(rows), i)}, 0, {value})")
         if k.means:
-            write(f"w = load(weight, {self._at(1, 0)}, 0, 1, {self.lanes})")
+            write(f"w = load(weight, {self.at(1, 0)}, 0, 1, {self.lanes})")
         for j, text in enumerate(texts):
             write(f"mean{j} = mean{j} + w*({text})")
 
-    def _at(self, count: int, i: int) -> str:
+    def at(self, count: int, i: int) -> str:
         offset = i * self.lanes
         return f"tile*{count * self.lanes}" + (f" + {offset}" if offset else "")
 
     def _emit_loads(self, write: Writer, array: str, symbols, tile: str) -> None:
         for i, symbol in enumerate(symbols):
             if symbol in self.used:
-                at = self._at(len(symbols), i)
+                at = self.at(len(symbols), i)
                 write(f"{self.names[symbol]} = load({array}, {at}, 0, 1, {self.lanes})")
 
-    def _emit_shared(self, write: Writer) -> list[str]:
+    def emit_shared(self, write: Writer) -> list[str]:
         """Write the common subexpressions; texts of the formulas."""
         prefix = "t"
         while any(
@@ -143,33 +151,6 @@ class FormulaEmitter:
             at = i * lanes
             write(f"{self.names[symbol]} = load(FORM_{form.name}, {at}, 0, 1, {lanes})")
 
-    def _emit_pairs(self, write: Writer) -> None:
-        k, lanes = self.kernel, self.lanes
-        names = [f"sum{j}" for j in range(len(k.formulas()))]
-        for name in names:
-            write(f"{name} = zeros(x, 1, {lanes})")
-        write(f"own = lane_index(x, tile*{lanes}, {lanes})")
-        # Padding repeats the samples: there, too, a sample is no partner of its own.
-        write("own = own - floor(own/partner_weights.size)*partner_weights.size")
-        dim = len(k.partners)
-        with write.block("for j in range(partner_weights.size)"):
-            for i, symbol in enumerate(k.partners):
-                if symbol in self.used:
-                    at = f"j*{dim} + {i}" if i else f"j*{dim}"
-                    write(f"{self.names[symbol]} = load(partners, {at}, 0, 1, 1)")
-            write("share = load(partner_weights, j, 0, 1, 1)")
-            write("other = own != j")
-            for name, text in zip(names, self._emit_shared(write), strict=True):
-                write(f"{name} = {name} + where(other, share*({text}), 0.0)")
-        for array, rows in k.fields.items():
-            for i in range(len(rows)):
-                at = self._at(len(rows), i)
-                write(f"store({array}, {at}, 0, load({array}, {at}, 0, 1, {lanes}) + {names[i]})")
-        if k.means:
-            write(f"w = load(weight, {self._at(1, 0)}, 0, 1, {lanes})")
-            for j in range(len(k.means)):
-                write(f"mean{j} = mean{j} + w*sum{j}")
-
 
 def _safe(names: dict[sp.Symbol, str], reserved: list[str]) -> dict[sp.Symbol, str]:
     """Names that are Python identifiers, distinct, and no name that the kernel itself uses."""
@@ -180,7 +161,7 @@ def _safe(names: dict[sp.Symbol, str], reserved: list[str]) -> dict[sp.Symbol, s
     found = {}
     for symbol, name in names.items():
         clean = "".join(c if c.isascii() and (c.isalnum() or c == "_") else "_" for c in name)
-        if not clean or clean[0].isdigit() or clean.startswith(("mean", "sum", "FORM")):
+        if not clean or clean[0].isdigit() or clean.startswith(("mean", "sum", "FORM", "moved")):
             clean = "p_" + clean
         while clean in taken or clean in words or keyword.iskeyword(clean):
             clean += "_"

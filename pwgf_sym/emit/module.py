@@ -15,9 +15,11 @@ from ..derive.samples import SampleForm, sample_form
 from ..errors import FormulaError
 from ..lower.energies import FormulaKernel, energy_kernels
 from ..lower.kernels import Kernel, map_kernels
+from ..lower.pairs import MomentForm, pair_parts
 from ..lower.schedule import Machine, Tiling
 from .formulas import FormulaEmitter
 from .map_kernels import KernelEmitter, Layout
+from .moments import emit_moments
 from .scalars import check_printable
 from .writer import Writer, wrapped
 
@@ -26,8 +28,8 @@ __all__ = ["Emission", "emit_module"]
 _RUNTIME = [
     "absolute", "acos", "acosh", "add_lane_sums", "aligned", "asin", "asinh", "atan", "atan2",
     "atanh", "ceil", "cos", "cosh", "erf", "erfc", "exp", "floor", "fma", "gamma", "lane_index",
-    "load", "log", "loggamma", "maximum", "minimum", "outer", "power", "sign", "sin", "sinh",
-    "spread", "sqrt", "store", "tan", "tanh", "unit", "where", "zeros",
+    "load", "log", "loggamma", "maximum", "minimum", "outer", "power", "row_dot", "row_sum",
+    "sign", "sin", "sinh", "spread", "sqrt", "store", "tan", "tanh", "unit", "where", "zeros",
 ]  # fmt: skip
 
 _SHAPES = ("spread", "unit")
@@ -100,6 +102,8 @@ class Emission:
         Sizes of their tables and sums.
     formulas : dict of str to FormulaKernel
         Kernels of the energy.
+    moments : MomentForm or None
+        Interactions that are computed from moments of the samples.
     timings : dict of str to float
         Seconds each stage took.
     """
@@ -111,10 +115,13 @@ class Emission:
     kernels: dict[str, Kernel]
     emitters: dict[str, KernelEmitter]
     formulas: dict[str, FormulaKernel]
+    moments: MomentForm | None = None
     timings: dict[str, float] = field(default_factory=dict)
 
 
-def emit_module(energy, density, flow, dtype: str, machine: Machine) -> Emission:
+def emit_module(
+    energy, density, flow, dtype: str, machine: Machine, moments: bool = True
+) -> Emission:
     """Derive, lower and print all kernels of an energy and a map for the CPU.
 
     Parameters
@@ -129,6 +136,8 @@ def emit_module(energy, density, flow, dtype: str, machine: Machine) -> Emission
         Precision of all numbers.
     machine : Machine
         Vector registers and cache that tiles and blocks are cut for.
+    moments : bool
+        Whether interactions that are polynomials of |x - y|^2 become moments of the samples.
 
     Raises
     ------
@@ -150,17 +159,20 @@ def emit_module(energy, density, flow, dtype: str, machine: Machine) -> Emission
     form = sample_form(energy, density)
     lap("derive")
     tiling = Tiling.for_machine(machine, dtype)
-    kernels, formulas = map_kernels(flow), energy_kernels(form)
+    parts = pair_parts(form, moments)
+    kernels, formulas = map_kernels(flow), energy_kernels(form, parts)
     lap("lower")
     layout = Layout.of(flow)
     emitters = {name: KernelEmitter(kernel, layout, tiling) for name, kernel in kernels.items()}
     body = Writer()
     for kernel in formulas.values():
         FormulaEmitter(kernel, tiling).emit(body)
+    if parts.moments is not None:
+        emit_moments(flow.dim, tiling.samples, body)
     _emit_map(flow, form, kernels, emitters, body)
     text = _header(energy, density, flow, dtype, tiling, formulas) + _imports(body.text(), dtype)
     lap("emit")
-    return Emission(text, form, tiling, layout, kernels, emitters, formulas, timings)
+    return Emission(text, form, tiling, layout, kernels, emitters, formulas, parts.moments, timings)
 
 
 def _emit_map(flow, form: SampleForm, kernels: dict, emitters: dict, body: Writer) -> None:

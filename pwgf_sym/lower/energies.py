@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import sympy as sp
 
 from ..derive.samples import SampleForm
+from .pairs import PairParts, is_symmetric
 
 __all__ = ["FormulaKernel", "LinearForm", "energy_kernels"]
 
@@ -47,6 +48,12 @@ class FormulaKernel:
         Results that are averaged over the samples (over pairs, if there are partners).
     forms : list of LinearForm
         Dense linear forms that the formulas use.
+    distance : Symbol or None
+        |x - y|^2 of a pair, where the formulas use it.
+    radial : Expr
+        c(|x - y|^2) of a part c (x - y) that is added to the field.
+    symmetric : bool
+        Whether the means over pairs stay the same when x and y change places.
     """
 
     name: str
@@ -57,14 +64,26 @@ class FormulaKernel:
     fields: dict[str, tuple[sp.Expr, ...]] = field(default_factory=dict)
     means: tuple[sp.Expr, ...] = ()
     forms: list[LinearForm] = field(default_factory=list)
+    distance: sp.Symbol | None = None
+    radial: sp.Expr = sp.S.Zero
+    symmetric: bool = False
 
     def formulas(self) -> list[sp.Expr]:
         """All formulas in order."""
-        return [e for row in self.fields.values() for e in row] + list(self.means)
+        rows = [e for row in self.fields.values() for e in row]
+        return rows + list(self.means) + ([self.radial] if self.radial != 0 else [])
 
 
-def energy_kernels(form: SampleForm) -> dict[str, FormulaKernel]:
-    """The kernels of an energy by name; those that would compute nothing are left out."""
+def energy_kernels(form: SampleForm, parts: PairParts) -> dict[str, FormulaKernel]:
+    """The kernels of an energy by name; those that would compute nothing are left out.
+
+    Parameters
+    ----------
+    form : SampleForm
+        The energy in samples.
+    parts : PairParts
+        Its double integrals, taken apart.
+    """
     values = (*form.parameters, *(integral.symbol for integral in form.integrals))
     carried = {
         "x": form.coordinates,
@@ -72,7 +91,11 @@ def energy_kernels(form: SampleForm) -> dict[str, FormulaKernel]:
         "score": form.score,
     }
     single = tuple(i.density for i in form.integrals if not i.pair)
-    pair = tuple(i.density for i in form.integrals if i.pair)
+    symmetric = all(
+        is_symmetric(mean, form.coordinates, form.partners)
+        for mean in parts.means
+        if not mean.has(parts.distance)
+    )
     slopes, by_log = form.local_gradient
     candidates = [
         FormulaKernel(
@@ -105,7 +128,9 @@ def energy_kernels(form: SampleForm) -> dict[str, FormulaKernel]:
             carried,
             form.partners,
             values,
-            means=pair,
+            means=tuple(parts.means),
+            distance=parts.distance,
+            symmetric=symmetric,
         ),
         FormulaKernel(
             "pair_velocity",
@@ -113,7 +138,9 @@ def energy_kernels(form: SampleForm) -> dict[str, FormulaKernel]:
             carried,
             form.partners,
             values,
-            {"velocity_out": form.pair_velocity},
+            {"velocity_out": parts.rows},
+            distance=parts.distance,
+            radial=parts.radial,
         ),
     ]
     return {k.name: _lowered(k) for k in candidates if any(e != 0 for e in k.formulas())}

@@ -1,0 +1,82 @@
+"""Kernels of interactions that are polynomials of the distance: moments, and the velocity in them.
+
+With centered samples y, t = |y|^2, and means over all samples
+
+    mean |x - y|^2             = s + <t> - 2 x.<y>,                      s = |x|^2,
+    mean |x - y|^2 (x - y)     = x mean |x - y|^2 - s <y> - <t y> + 2 <y y^T> x.
+"""
+
+from __future__ import annotations
+
+from .writer import Writer
+
+__all__ = ["emit_moments"]
+
+_TEXT = '''@njit(**OPTIONS)
+def moments(x, center, weight, sums, first, last):
+    """Means of |y|^2, |y|^4, y, |y|^2 y, y y^T over the samples, y = x - center."""
+    y = aligned(x, {d}*{S})
+    acc = aligned(x, {count}*{S})
+    for n in range({count}):
+        store(acc, n*{S}, 0, zeros(x, 1, {S}))
+        sums[n] = 0.0
+    for tile in range(first, last):
+        w = load(weight, tile*{S}, 0, 1, {S})
+        t = zeros(x, 1, {S})
+        for i in range({d}):
+            v = load(x, tile*{dS} + i*{S}, 0, 1, {S}) - load(center, i, 0, 1, 1)
+            store(y, i*{S}, 0, v)
+            t = fma(v, v, t)
+        wt = w*t
+        store(acc, 0, 0, load(acc, 0, 0, 1, {S}) + wt)
+        store(acc, {S}, 0, fma(wt, t, load(acc, {S}, 0, 1, {S})))
+        for i in range({d}):
+            v = load(y, i*{S}, 0, 1, {S})
+            first_order, third_order = (2 + i)*{S}, ({d} + 2 + i)*{S}
+            store(acc, first_order, 0, fma(w, v, load(acc, first_order, 0, 1, {S})))
+            store(acc, third_order, 0, fma(wt, v, load(acc, third_order, 0, 1, {S})))
+            wv = w*v
+            for j in range({d}):
+                n = ({second} + i*{d} + j)*{S}
+                store(acc, n, 0, fma(wv, load(y, j*{S}, 0, 1, {S}), load(acc, n, 0, 1, {S})))
+    for n in range({count}):
+        add_lane_sums(sums, n, load(acc, n*{S}, 0, 1, {S}))
+
+
+@njit(**OPTIONS)
+def moment_velocity(x, center, means, slopes, velocity_out, first, last):
+    """Adds the mean over partners y of (k1 |x - y|^2 + k0) (x - y); slopes holds k1, k0."""
+    y = aligned(x, {d}*{S})
+    k1, k0 = load(slopes, 0, 0, 1, 1), load(slopes, 1, 0, 1, 1)
+    for tile in range(first, last):
+        s = zeros(x, 1, {S})
+        inner = zeros(x, 1, {S})
+        for i in range({d}):
+            v = load(x, tile*{dS} + i*{S}, 0, 1, {S}) - load(center, i, 0, 1, 1)
+            store(y, i*{S}, 0, v)
+            s = fma(v, v, s)
+            inner = fma(load(means, 2 + i, 0, 1, 1), v, inner)
+        slope = k1*(s + load(means, 0, 0, 1, 1) - 2.0*inner) + k0
+        for i in range({d}):
+            total = zeros(x, 1, {S})
+            for j in range({d}):
+                total = fma(
+                    load(means, {second} + i*{d} + j, 0, 1, 1), load(y, j*{S}, 0, 1, {S}), total
+                )
+            mean, third = load(means, 2 + i, 0, 1, 1), load(means, {d} + 2 + i, 0, 1, 1)
+            v = slope*load(y, i*{S}, 0, 1, {S}) - k0*mean - k1*(s*mean + third - 2.0*total)
+            at = tile*{dS} + i*{S}
+            store(velocity_out, at, 0, load(velocity_out, at, 0, 1, {S}) + v)
+
+
+'''
+
+
+def emit_moments(dim: int, lanes: int, write: Writer) -> None:
+    """Write the two kernels for dimension d and a number of samples in a tile."""
+    values = {"d": dim, "S": lanes, "dS": dim * lanes, "second": 2 + 2 * dim}
+    values["count"] = 2 + 2 * dim + dim * dim
+    text = _TEXT
+    for name, value in values.items():
+        text = text.replace("{" + name + "}", str(value))
+    write.lines += text.split("\n")[:-1]

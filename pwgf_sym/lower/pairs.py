@@ -1,0 +1,146 @@
+"""Interactions of pairs: which depend on the distance only, and which of these are polynomials.
+
+W(x, y) = f(|x - y|^2) has the gradient 2 f'(q) (x - y), q = |x - y|^2: one scalar a pair instead
+of d formulas.  Where f is a polynomial a q^2 + b q + c the mean over all partners needs no pairs at
+all, but moments of the samples: it costs O(N d^2) instead of O(N^2 d).
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+
+import sympy as sp
+
+from ..derive.samples import SampleForm
+
+__all__ = ["MomentForm", "PairParts", "is_symmetric", "pair_parts"]
+
+# Random points at which a formula is compared with its radial form, and digits of the comparison.
+_POINTS, _DIGITS = 3, 40
+
+
+@dataclass(frozen=True)
+class MomentForm:
+    """The polynomial parts of an energy's interactions, as coefficients.
+
+    Attributes
+    ----------
+    integrals : dict of int to (Expr, Expr, Expr)
+        Coefficients (a, b, c) of a q^2 + b q + c, in the parameters, by the number of the double
+        integral.
+    slopes : (Expr, Expr)
+        k1, k0 of the velocity's part: the mean over partners of (k1 q + k0) (x - y).
+    """
+
+    integrals: dict[int, tuple[sp.Expr, sp.Expr, sp.Expr]]
+    slopes: tuple[sp.Expr, sp.Expr]
+
+
+@dataclass
+class PairParts:
+    """The double integrals of an energy, taken apart.
+
+    Attributes
+    ----------
+    distance : Symbol
+        q = |x - y|^2.
+    means : list of Expr
+        Of every double integral what is left for pairs, in q, or in x and y.
+    radial : Expr
+        c(q) of the velocity's part c(q) (x - y).
+    rows : tuple of Expr
+        What is left of the velocity, in x and y.
+    moments : MomentForm or None
+        The polynomial parts.
+    """
+
+    distance: sp.Symbol
+    means: list[sp.Expr] = field(default_factory=list)
+    radial: sp.Expr = sp.S.Zero
+    rows: tuple[sp.Expr, ...] = ()
+    moments: MomentForm | None = None
+
+
+def pair_parts(form: SampleForm, moments: bool = True) -> PairParts:
+    """Take the double integrals of an energy apart; ``moments=False`` leaves all to the pairs."""
+    distance = _distance_symbol(form)
+    parts = PairParts(distance)
+    polynomials, slopes = {}, [sp.S.Zero, sp.S.Zero]
+    rest: list[list[sp.Expr]] = [[] for _ in form.coordinates]
+    doubles = [i for i in form.integrals if i.pair]
+    for number, (integral, (weight, rows)) in enumerate(zip(doubles, form.pair_terms, strict=True)):
+        profile = _profile(integral.density, form.coordinates, form.partners, distance)
+        if profile is None:
+            parts.means.append(integral.density)
+            for row, formula in zip(rest, rows, strict=True):
+                row.append(weight * formula)
+            continue
+        coefficients, left = _split(profile, distance) if moments else (None, profile)
+        if coefficients is not None:
+            polynomials[number] = coefficients
+            slopes[0] -= 8 * weight * coefficients[0]
+            slopes[1] -= 4 * weight * coefficients[1]
+        parts.means.append(left)
+        # -grad_x (W(x, y) + W(y, x)) = -4 f'(q) (x - y)
+        parts.radial += -4 * weight * left.diff(distance)
+    parts.rows = tuple(sp.Add(*row) for row in rest)
+    if polynomials:
+        parts.moments = MomentForm(polynomials, tuple(slopes))
+    return parts
+
+
+def _distance_symbol(form: SampleForm) -> sp.Symbol:
+    taken = (*form.coordinates, *form.partners, *form.parameters, form.log_density, *form.score)
+    name, used = "q", {s.name for s in taken}
+    while name in used:
+        name += "_"
+    return sp.Symbol(name, positive=True)
+
+
+def _profile(formula: sp.Expr, x, y, distance: sp.Symbol) -> sp.Expr | None:
+    """f with formula = f(|x - y|^2), or None; f is verified at random points in high precision."""
+    moved = {x[0]: y[0] + sp.sqrt(distance), **dict(zip(x[1:], y[1:], strict=True))}
+    profile = sp.expand_mul(sp.powdenest(formula.xreplace(moved), force=True))
+    profile = profile.xreplace(dict.fromkeys(y, sp.S.Zero))
+    if profile.has(sp.nan, sp.zoo, sp.oo) or not profile.has(distance):
+        return None
+    generator = random.Random(20240419)
+    for _ in range(_POINTS):
+        values = {s: _rational(generator) for s in sorted(formula.free_symbols, key=str)}
+        point = {s: values.get(s, _rational(generator)) for s in (*x, *y)}
+        square = sum((point[a] - point[b]) ** 2 for a, b in zip(x, y, strict=True))
+        gap = formula.xreplace({**values, **point}) - profile.xreplace({**values, distance: square})
+        if not _is_zero(gap):
+            return None
+    return profile
+
+
+def _rational(generator: random.Random) -> sp.Rational:
+    return sp.Rational(generator.randint(1, 999), generator.randint(1, 499))
+
+
+def _is_zero(number: sp.Expr) -> bool:
+    value = number.evalf(_DIGITS)
+    return bool(value.is_number and abs(value) < sp.Float(10) ** (-_DIGITS // 2))
+
+
+def _split(profile: sp.Expr, distance: sp.Symbol):
+    """Coefficients of q^2, q and 1 in the polynomial terms of a profile, and all other terms."""
+    found, rest = [sp.S.Zero] * 3, []
+    for term in sp.Add.make_args(sp.expand(profile)):
+        factor, power = term.as_independent(distance, as_Add=False)
+        degree = sp.degree(power, distance) if power.is_polynomial(distance) else 3
+        if degree <= 2 and power == distance**degree:
+            found[2 - degree] += factor
+        else:
+            rest.append(term)
+    if found[0] == 0 and found[1] == 0:  # a constant alone is cheap where pairs are summed anyway
+        return None, profile
+    return tuple(found), sp.Add(*rest)
+
+
+def is_symmetric(formula: sp.Expr, x, y) -> bool:
+    """Whether W(x, y) = W(y, x)."""
+    swapped = formula.xreplace(dict(zip((*x, *y), (*y, *x), strict=True)))
+    return swapped == formula or sp.expand(swapped - formula) == 0
