@@ -17,7 +17,7 @@ from .vector_lanes import (
     where,
 )
 
-__all__ = ["exp", "expm1", "one_minus_exp", "scaled_exp", "sigmoid", "tanh"]
+__all__ = ["exp", "expm1", "exp_of_sum", "one_minus_exp", "sigmoid", "tanh"]
 
 # expm1(r) = r + r^2 P(r) on |r| <= ln(2)/2.
 _EXPM1 = {
@@ -43,6 +43,10 @@ _LN2 = {
 _LOG2_E = 1.4426950408889634
 # exp is exactly 0 below and infinite above these.
 _EXP_RANGE = {64: (-746.0, 710.0), 32: (-104.0, 89.0)}
+# A quotient e/(e + 1) is computed as c e/(c e + c).  Rounding costs numerator and denominator most
+# just above a power of two; these c keep both away from there where the quotient is just below
+# one, where its unit is smallest.
+_SIGMOID_SCALE, _TANH_SCALE = 1.4140625, 1.5
 # Beyond this expm1 is -1 below zero, and the logistic function 1 above.
 _ONE_BEYOND = {64: 44.0, 32: 20.0}
 
@@ -66,18 +70,28 @@ def _expm1_tail(r: Floats, more: Floats) -> Floats:
     return fma(polynomial(_EXPM1[r.lanes.bits], r), r * r, more)
 
 
-def scaled_exp(y: Floats, low=None):
-    """(a, b) with exp(y + low) = a b and b = 2^m, m about half the exponent of the result.
+def _scaled(r: Floats, coefficients, c: float) -> Floats:
+    """c (r + r^2 P(r)), rounded once but for its small tail."""
+    tail = r * r * polynomial([c * a for a in coefficients], r)
+    return fma(r, c, tail)
+
+
+def _halves(y: Floats):
+    """y = n ln(2) + r: 2^h, 2^(n - h) with h about n/2, and r.
 
     2^n itself may overflow or be subnormal; its two half powers never are.
     """
     bias = y.lanes.bias
     both, n = round_to_integer(y, _LOG2_E, plus=2 * bias)
     half, _ = round_to_integer(n, 0.5, plus=bias)
-    r, _ = _rest(y, n)
-    r = r if low is None else r + low
-    e = _expm1_tail(r, r) + 1.0
-    return e * half.as_exponent(), (both - half).as_exponent()
+    return half.as_exponent(), (both - half).as_exponent(), _rest(y, n)[0]
+
+
+def exp_of_sum(y: Floats, low: Floats) -> Floats:
+    """exp(y + low), |low| far below 1."""
+    first, second, r = _halves(clamp(y, *_EXP_RANGE[y.lanes.bits]))
+    r = r + low
+    return (_expm1_tail(r, r) + 1.0) * first * second
 
 
 def one_minus_exp(y: Floats) -> Floats:
@@ -88,19 +102,16 @@ def one_minus_exp(y: Floats) -> Floats:
 
 
 def _exp(x):
-    a, b = scaled_exp(clamp(x, *_EXP_RANGE[x.lanes.bits]))
-    return a * b
+    first, second, r = _halves(clamp(x, *_EXP_RANGE[x.lanes.bits]))
+    return (_expm1_tail(r, r) + 1.0) * first * second
 
 
 def _sigmoid(x):
-    """E/(E + 1), E = exp(x): right down to subnormal results, as 1/(1 + exp(-x)) is not."""
-    bits = x.lanes.bits
-    a, b = scaled_exp(clamp(x, _EXP_RANGE[bits][0], _ONE_BEYOND[bits]))
-    d = fma(a, b, 1.0)
-    q = a / d
-    # Below zero, what d lost in rounding would cost up to one unit (d is between 1 and 2).
-    q = where(x < 0.0, fma(-q, fma(a, b, 1.0 - d), q), q)
-    return q * b
+    """c E/(c E + c), E = exp(x): right down to subnormal results, as 1/(1 + exp(-x)) is not."""
+    bits, c = x.lanes.bits, _SIGMOID_SCALE
+    first, second, r = _halves(clamp(x, _EXP_RANGE[bits][0], _ONE_BEYOND[bits]))
+    e = (_scaled(r, _EXPM1[bits], c) + c) * first
+    return e / fma(e, second, c) * second
 
 
 def _expm1(x):
@@ -137,30 +148,24 @@ _TANH = {
 }
 _HALF_LN2 = {64: 0.34657359027997264, 32: 0.3465735912322998}
 _TANH_CLAMP = {64: 20.0, 32: 10.0}  # beyond, tanh rounds to 1
-# tanh is 1/4 here and its unit doubles.  The shift makes n = 0 up to here, so that what n = 1 adds
-# to the error counts half.
-_TANH_CUT = 0.25541281188299536
+# The shift makes n = 0 up to tanh = 1/4, where the unit doubles: what n = 1 adds counts half.
 _TANH_SHIFT = 0.23696559416620616
 
 
 def _tanh(x):
-    """e/(e + 1), e = expm1(2|x|)/2; the sign travels as a bit, so -0 and NaN survive.
+    """e/(e + c), e = c expm1(2|x|)/2; the sign travels as a bit, so -0 and NaN survive.
 
     |x| = n ln(2)/2 + rho.  One part of ln(2)/2 is enough: its error fades with exp(-2|x|).
     """
-    bits = x.lanes.bits
+    bits, c = x.lanes.bits, _TANH_SCALE
     sign = sign_of(x)
     y = (x.bits ^ sign).floats
     limit = _TANH_CLAMP[bits]
     y = where(y > limit, limit, y)
     s, n = _two_to_the(y, 2 * _LOG2_E, -_TANH_SHIFT)
     rho = fma(n, -_HALF_LN2[bits], y)
-    h = fma(polynomial(_TANH[bits], rho), rho * rho, rho)
-    e = fma(s, h, fma(s, 0.5, -0.5))
-    t = e / (e + 1.0)
-    # e - e t = t: what the sum and the division lose is scaled by e.
-    t = where(y < _TANH_CUT, fma(-e, t, e), t)
-    return (t.bits | sign).floats
+    e = fma(s, _scaled(rho, _TANH[bits], c), fma(s, 0.5 * c, -0.5 * c))
+    return ((e / (e + c)).bits | sign).floats
 
 
 exp = shared("exp", _exp, inline=True)

@@ -128,10 +128,18 @@ class Floats(_Lanewise):
         kind = self.builder.fcmp_unordered if relation == "!=" else self.builder.fcmp_ordered
         return kind(relation, self.value, self.operand(other))
 
-    __lt__, __gt__, __eq__, __ne__ = (
-        (lambda relation: lambda self, other: self.compare(relation, other))(relation)
-        for relation in ("<", ">", "==", "!=")
-    )
+    def __lt__(self, other):
+        return self.compare("<", other)
+
+    def __gt__(self, other):
+        return self.compare(">", other)
+
+    def __eq__(self, other):
+        return self.compare("==", other)
+
+    def __ne__(self, other):
+        return self.compare("!=", other)
+
     __hash__ = None
 
     @property

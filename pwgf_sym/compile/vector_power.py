@@ -6,7 +6,7 @@ in log|x| grows with |y log|x|| up to 745.  In float32 everything is computed in
 
 from __future__ import annotations
 
-from .vector_exponential import exp, scaled_exp
+from .vector_exponential import exp, exp_of_sum
 from .vector_lanes import Floats, clamp, fma, intrinsic, polynomial, shared, sign_of, where
 from .vector_logarithm import LN2, log, split_exponent
 
@@ -59,8 +59,7 @@ def _exp_of_product(y, a):
     high = y * log_a
     low = fma(y, log_low, fma(y, log_a, -high))
     low = where(abs(high) < 2000.0, low, 0.0)  # beyond, low may be NaN
-    first, second = scaled_exp(clamp(high, -746.0, 710.0), low)
-    return first * second
+    return exp_of_sum(high, low)
 
 
 def _exp_of_product_32(y, a):
