@@ -44,9 +44,9 @@ _LOG2_E = 1.4426950408889634
 # exp is exactly 0 below and infinite above these.
 _EXP_RANGE = {64: (-746.0, 710.0), 32: (-104.0, 89.0)}
 # A quotient e/(e + 1) is computed as c e/(c e + c).  Rounding costs numerator and denominator most
-# just above a power of two; these c keep both away from there where the quotient is just below
+# just above a power of two; this c keeps both away from there where the quotient is just below
 # one, where its unit is smallest.
-_SIGMOID_SCALE, _TANH_SCALE = 1.4140625, 1.5
+_SCALE = 1.5
 # Beyond this expm1 is -1 below zero, and the logistic function 1 above.
 _ONE_BEYOND = {64: 44.0, 32: 20.0}
 
@@ -70,27 +70,27 @@ def _expm1_tail(r: Floats, more: Floats) -> Floats:
     return fma(polynomial(_EXPM1[r.lanes.bits], r), r * r, more)
 
 
-def _scaled(r: Floats, coefficients, c: float) -> Floats:
-    """c (r + r^2 P(r)), rounded once but for its small tail."""
+def _scaled(r: Floats, coefficients, c: float, lost: Floats | None = None) -> Floats:
+    """c (r + lost + r^2 P(r)), rounded once but for its small tail."""
     tail = r * r * polynomial([c * a for a in coefficients], r)
-    return fma(r, c, tail)
+    return fma(r, c, tail if lost is None else fma(lost, c, tail))
 
 
 def _halves(y: Floats):
-    """y = n ln(2) + r: 2^h, 2^(n - h) with h about n/2, and r.
+    """y = n ln(2) + r: 2^h and 2^(n - h), h about n/2, then r and what it loses in rounding.
 
     2^n itself may overflow or be subnormal; its two half powers never are.
     """
     bias = y.lanes.bias
     both, n = round_to_integer(y, _LOG2_E, plus=2 * bias)
     half, _ = round_to_integer(n, 0.5, plus=bias)
-    return half.as_exponent(), (both - half).as_exponent(), _rest(y, n)[0]
+    return half.as_exponent(), (both - half).as_exponent(), *_rest(y, n)
 
 
 def exp_of_sum(y: Floats, low: Floats) -> Floats:
     """exp(y + low), |low| far below 1."""
-    first, second, r = _halves(clamp(y, *_EXP_RANGE[y.lanes.bits]))
-    r = r + low
+    first, second, r, lost = _halves(clamp(y, *_EXP_RANGE[y.lanes.bits]))
+    r = r + (low + lost)
     return (_expm1_tail(r, r) + 1.0) * first * second
 
 
@@ -102,15 +102,15 @@ def one_minus_exp(y: Floats) -> Floats:
 
 
 def _exp(x):
-    first, second, r = _halves(clamp(x, *_EXP_RANGE[x.lanes.bits]))
+    first, second, r, _ = _halves(clamp(x, *_EXP_RANGE[x.lanes.bits]))
     return (_expm1_tail(r, r) + 1.0) * first * second
 
 
 def _sigmoid(x):
     """c E/(c E + c), E = exp(x): right down to subnormal results, as 1/(1 + exp(-x)) is not."""
-    bits, c = x.lanes.bits, _SIGMOID_SCALE
-    first, second, r = _halves(clamp(x, _EXP_RANGE[bits][0], _ONE_BEYOND[bits]))
-    e = (_scaled(r, _EXPM1[bits], c) + c) * first
+    bits, c = x.lanes.bits, _SCALE
+    first, second, r, lost = _halves(clamp(x, _EXP_RANGE[bits][0], _ONE_BEYOND[bits]))
+    e = (_scaled(r, _EXPM1[bits], c, lost) + c) * first
     return e / fma(e, second, c) * second
 
 
@@ -157,7 +157,7 @@ def _tanh(x):
 
     |x| = n ln(2)/2 + rho.  One part of ln(2)/2 is enough: its error fades with exp(-2|x|).
     """
-    bits, c = x.lanes.bits, _TANH_SCALE
+    bits, c = x.lanes.bits, _SCALE
     sign = sign_of(x)
     y = (x.bits ^ sign).floats
     limit = _TANH_CLAMP[bits]
