@@ -1,7 +1,8 @@
 """sin and cos on LLVM vectors.
 
 x = n pi/2 + r by three parts of pi/2 (Cody and Waite); with fused multiply-adds each part may
-have full precision.  If any lane is larger than the parts reach, the C library takes over.
+have full precision.  Where x is larger than the parts reach, the C library
+takes over.
 """
 
 from __future__ import annotations
@@ -84,13 +85,15 @@ def _with_library(symbol, quarters):
 
     def body(x: Floats) -> Floats:
         builder = x.builder
-        value = _sine(x, quarters)
+        value = _sine(x, quarters).value
         start = builder.block
-        with builder.if_then(any_lane(x, abs(x) > _REACH[x.lanes.bits]), likely=False):
-            exact = library(builder, x.lanes, x.value)
+        huge = abs(x) > _REACH[x.lanes.bits]
+        with builder.if_then(any_lane(x, huge), likely=False):
+            # Only the huge lanes: a result must not depend on what the other lanes hold.
+            exact = builder.select(huge, library(builder, x.lanes, x.value), value)
             end = builder.block
         result = builder.phi(x.lanes.type)
-        result.add_incoming(value.value, start)
+        result.add_incoming(value, start)
         result.add_incoming(exact, end)
         return Floats(builder, x.lanes, result)
 
