@@ -1,8 +1,7 @@
 """sin and cos on LLVM vectors.
 
 x = n pi/2 + r by three parts of pi/2 (Cody and Waite); with fused multiply-adds each part may
-have full precision.  Where x is larger than the parts reach, the C library
-takes over.
+have full precision.  Where x is larger than the parts reach, the C library takes over.
 """
 
 from __future__ import annotations
@@ -51,10 +50,10 @@ _COS = {
         0.000024389635616999316662,
     ),
 }
-# pi/2 = sum of these, each the rest rounded to the precision.
+# pi/2 = sum of these, each the rest rounded down: positive parts keep the sign of r = -0.
 _HALF_PI = {
-    64: (1.5707963267948966, 6.123233995736766e-17, -1.4973849048591698e-33),
-    32: (1.5707963705062866, -4.371138828673793e-08, -1.7151245100058819e-15),
+    64: (1.5707963267948966, 6.123233995736765e-17, 1.0828566739219139e-32),
+    32: (1.570796251296997, 7.549789415861596e-08, 5.390302529957765e-15),
 }
 _REACH = {64: 2.0**30, 32: 2.0**14}
 
