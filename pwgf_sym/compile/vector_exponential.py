@@ -102,6 +102,7 @@ def one_minus_exp(y: Floats) -> Floats:
 
 
 def _exp(x):
+    """exp(x): 2^n expm1(r) + 2^n, the power of two applied in two halves."""
     first, second, r, _ = _halves(clamp(x, *_EXP_RANGE[x.lanes.bits]))
     return (_expm1_tail(r, r) + 1.0) * first * second
 

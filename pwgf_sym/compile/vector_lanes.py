@@ -279,6 +279,7 @@ def shared(name: str, body, inline: bool = False):
             inner.ret(body(*(Floats(inner, lanes, a) for a in function.args)).value)
         return builder.call(function, args)
 
+    emit.__name__, emit.__doc__ = name, body.__doc__
     return emit
 
 

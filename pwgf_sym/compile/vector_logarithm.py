@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .vector_lanes import Floats, fma, polynomial, shared, sign_of, where
 
-__all__ = ["LN2", "log", "log1p", "log_positive", "split_exponent"]
+__all__ = ["LN2", "log", "log1p", "split_exponent"]
 
 # x = 2^k m with m in [sqrt(1/2), sqrt(2)), f = m - 1, s = f/(2 + f):
 # log(1 + f) = f - f^2/2 + s (f^2/2 + s^2 Q(s^2)), as in FreeBSD's e_log.c and e_logf.c.
@@ -45,7 +45,7 @@ def split_exponent(x: Floats, subnormals: bool = True):
     return k, ((bits & ((1 << mantissa) - 1)) + root).floats, exponent
 
 
-def log_positive(k: Floats, f: Floats) -> Floats:
+def _log_positive(k: Floats, f: Floats) -> Floats:
     """k ln(2) + log(1 + f)."""
     bits = f.lanes.bits
     s = f / (f + 2.0)
@@ -57,7 +57,7 @@ def log_positive(k: Floats, f: Floats) -> Floats:
     return fma(k, high, -tail)
 
 
-def outside_too(x: Floats, value: Floats) -> Floats:
+def _outside_too(x: Floats, value: Floats) -> Floats:
     """``value`` where 0 < x < inf, else log(x)."""
     value = where(x == float("inf"), float("inf"), value)
     outside = where(x == 0.0, x.like(float("-inf")), float("nan"))
@@ -65,8 +65,9 @@ def outside_too(x: Floats, value: Floats) -> Floats:
 
 
 def _log(x):
+    """log(x); subnormal x are scaled first."""
     k, m, _ = split_exponent(x)
-    return outside_too(x, log_positive(k, m - 1.0))
+    return _outside_too(x, _log_positive(k, m - 1.0))
 
 
 def _log1p(x):
@@ -78,7 +79,7 @@ def _log1p(x):
     mantissa, bias = x.lanes.mantissa, x.lanes.bias
     scale = ((2 * bias + 1 - exponent) << mantissa).floats  # 2^(1 - k), 0 if k is the largest
     f = fma(lost * 0.5, scale, m - 1.0)
-    value = outside_too(u, log_positive(k, f))
+    value = _outside_too(u, _log_positive(k, f))
     return (value.bits | sign_of(x)).floats
 
 

@@ -70,6 +70,7 @@ def _exp_of_product_32(y, a):
 
 
 def _power(x, y):
+    """x**y; 1 for x = 1 or y = 0 whatever the other is, NaN for a negative x and broken y."""
     bounded = clamp(y, -_LARGEST_EXPONENT, _LARGEST_EXPONENT)  # no infinity times log(1)
     value = (_exp_of_product if x.lanes.bits == 64 else _exp_of_product_32)(bounded, abs(x))
     half = y * 0.5

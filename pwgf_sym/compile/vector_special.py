@@ -68,6 +68,7 @@ _ONE_BEYOND = {64: 5.95, 32: 4.0}
 
 
 def _erf(x):
+    """erf(x): an odd polynomial up to 1, then 1 - exp(-q(|x| - 1))."""
     bits = x.lanes.bits
     t = abs(x)
     small = fma(t, polynomial(_SMALL[bits], t * t), t)

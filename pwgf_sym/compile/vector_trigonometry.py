@@ -83,6 +83,7 @@ def _with_library(symbol, quarters):
     library = by_lane(symbol)
 
     def body(x: Floats) -> Floats:
+        """sin or cos; huge lanes are done by the C library."""
         builder = x.builder
         value = _sine(x, quarters).value
         start = builder.block
