@@ -51,6 +51,9 @@ DOMAIN = {
     "loggamma": lambda x: 0.01 < x < 1e5,
 }
 LN2 = math.log(2)
+# Multiples of pi/4 (even ones: next to zeros), and the integers closest to multiples of pi.
+ANGLES = [k * math.pi / 4 for k in (1, 2, 3, 4, 6, 710, 1420, 2**13 + 2, 2**17, 2**29 + 2, 10**9)]
+ANGLES += [3, 22, 333, 355, 9563, 103993, 104348, 208341, 312689, 1146408, 80143857, 411557987]
 # Where reductions change interval, results overflow, become subnormal or round to a constant.
 CUTS = {
     "exp": [LN2 / 2, 1.5 * LN2, 88.7228, 709.7827, -87.3365, -103.9, -708.396, -745.13],
@@ -59,8 +62,8 @@ CUTS = {
     "tanh": [math.atanh(0.25), 0.0624, 0.1733, 0.549, 0.6020, 9.01, 19.06, 10.0, 20.0],
     "log": [0.5**0.5, 2**0.5, 1.0, 2.0**-126, 2.0**-1022],
     "log1p": [0.5**0.5 - 1, 2**0.5 - 1, -1.0, 1.0, 2.0**24, 2.0**53],
-    "sin": [k * math.pi / 4 for k in (1, 2, 3, 4, 355, 2**16 + 1)] + [2.0**14, 2.0**30],
-    "cos": [k * math.pi / 4 for k in (1, 2, 3, 4, 355, 2**16 + 1)] + [2.0**14, 2.0**30],
+    "sin": [*ANGLES, 2.0**14, 2.0**30],
+    "cos": [*ANGLES, 2.0**14, 2.0**30],
     "erf": [1.0, 0.5, 0.25, 3.83, 3.92, 4.0, 5.86, 5.92, 5.95],
 }
 
@@ -95,10 +98,11 @@ def ulps(value, truth, dtype):
 
 
 def near(points, dtype):
-    """Points and their closest neighbours, of both signs."""
-    points = np.asarray(points, dtype)
-    steps = np.arange(-3, 4) * np.spacing(points)[:, None]
-    found = (points[:, None] + steps).ravel()
+    """Points, their closest neighbours, and others within 5 per cent; of both signs."""
+    points = np.asarray(points, dtype)[:, None]
+    steps = np.arange(-3, 4) * np.spacing(points)
+    around = points * np.random.default_rng(1).uniform(0.95, 1.05, (len(points), 100))
+    found = np.concatenate([(points + steps).ravel(), around.ravel()])
     return np.concatenate([found, -found]).astype(dtype)
 
 
