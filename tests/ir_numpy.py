@@ -3,6 +3,7 @@
 import numpy as np
 import sympy as sp
 from flow_reference import erf
+from scipy.special import expit
 
 from pwgf_sym.lower import ir
 from pwgf_sym.lower.ir import placeholder
@@ -27,7 +28,7 @@ def _value(tensor, operands, values, count):
         return sum(_aligned(t, v, tensor) for t, v in zip(tensor.operands, operands, strict=True))
     if tensor.kind == "elementwise":
         symbols = [placeholder(k) for k in range(len(operands))]
-        f = sp.lambdify(symbols, tensor.data[0], [{"erf": erf}, "scipy", "numpy"])
+        f = sp.lambdify(symbols, tensor.data[0], [{"erf": erf, "sigmoid": expit}, "scipy", "numpy"])
         return f(*[_aligned(t, v, tensor) for t, v in zip(tensor.operands, operands, strict=True)])
     if tensor.kind == "inverse":
         return np.linalg.inv(operands[0])

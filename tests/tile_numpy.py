@@ -98,6 +98,7 @@ where, floor, ceil, sign, absolute = np.where, np.floor, np.ceil, np.sign, np.ab
 exp, log, sqrt, maximum, minimum = np.exp, np.log, np.sqrt, np.maximum, np.minimum
 sin, cos, tan, asin, acos, atan = np.sin, np.cos, np.tan, np.arcsin, np.arccos, np.arctan
 sinh, cosh, tanh = np.sinh, np.cosh, np.tanh
+expm1, log1p, sigmoid = np.expm1, np.log1p, scipy.special.expit
 asinh, acosh, atanh, atan2 = np.arcsinh, np.arccosh, np.arctanh, np.arctan2
 erf, erfc, gamma, loggamma = (
     scipy.special.erf,

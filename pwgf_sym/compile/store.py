@@ -24,7 +24,11 @@ __all__ = ["cache_folder", "content_hash", "load_module", "seal"]
 __all__ += ["write_atomically", "write_module"]
 
 _MARK = "{content}"
-_RUNTIME_FILES = ("tile_shapes.py", "tile_types.py", "tiles.py", "vector_math.py")
+_RUNTIME_FILES = (
+    *("tile_shapes.py", "tile_types.py", "tiles.py", "vector_exponential.py", "vector_lanes.py"),
+    *("vector_logarithm.py", "vector_math.py", "vector_power.py", "vector_special.py"),
+    "vector_trigonometry.py",
+)
 
 
 def cache_folder() -> Path:

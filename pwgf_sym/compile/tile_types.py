@@ -15,7 +15,7 @@ from numba.core.imputils import lower_builtin
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
 from numba.extending import models, register_model
 
-from .vector_math import Lanes, splat
+from .vector_lanes import Lanes, splat
 
 __all__ = [
     "Rows",

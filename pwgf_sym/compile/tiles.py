@@ -44,8 +44,8 @@ from .tile_types import (
     rows_of,
     tile_type,
 )
-from .vector_math import BINARY, UNARY, Lanes, integer_power, splat
-from .vector_math import fma as fma_lanes
+from .vector_lanes import Lanes, fma_lanes, splat
+from .vector_math import BINARY, UNARY, integer_power
 
 __all__ = [
     "Tile",
@@ -83,6 +83,7 @@ __all__ = [
     "power",
     "row_dot",
     "row_sum",
+    "sigmoid",
     "sign",
     "sin",
     "sinh",
@@ -281,6 +282,7 @@ sinh, cosh, asinh, acosh, atanh = (
 erf, erfc, expm1, log1p, gamma, loggamma = (
     _named(name, UNARY, 1) for name in ("erf", "erfc", "expm1", "log1p", "gamma", "loggamma")
 )
+sigmoid = _named("sigmoid", UNARY, 1)
 minimum, maximum, atan2 = (_named(name, BINARY, 2) for name in ("minimum", "maximum", "atan2"))
 
 _power_typing, _power_lowering = elementwise(BINARY["power"], (Tile, Tile))

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from . import ir
 from .ir import Axis, Tensor, placeholder, product
+from .stable import stable
 
 __all__ = ["jacobian", "jvp", "replace", "trace_of_jacobian", "vjp"]
 
@@ -66,7 +67,7 @@ def _fresh(axis: Axis) -> Axis:
 
 
 def _partial(tensor: Tensor, k: int) -> Tensor:
-    derivative = tensor.data[0].diff(placeholder(k))
+    derivative = stable(tensor.data[0].diff(placeholder(k)))
     if not derivative.free_symbols:
         return ir.constant(derivative)
     return ir.apply(derivative, *tensor.operands)

@@ -12,6 +12,7 @@ import sympy as sp
 
 from ..derive.samples import SampleForm
 from .pairs import PairParts, is_symmetric
+from .stable import stable
 
 __all__ = ["FormulaKernel", "LinearForm", "energy_kernels"]
 
@@ -147,11 +148,14 @@ def energy_kernels(form: SampleForm, parts: PairParts) -> dict[str, FormulaKerne
 
 
 def _lowered(kernel: FormulaKernel) -> FormulaKernel:
-    """Extract dense linear forms, and keep only the arrays that are read."""
+    """Extract dense linear forms, name stable functions, and keep only the arrays that are read."""
     x = kernel.reads["x"]
     if not kernel.partners:
         kernel.fields = {n: _extract_rows(kernel, n, rows, x) for n, rows in kernel.fields.items()}
         kernel.means = tuple(_extract_quadratic(kernel, e, x) for e in kernel.means)
+    kernel.fields = {name: tuple(map(stable, rows)) for name, rows in kernel.fields.items()}
+    kernel.means = tuple(map(stable, kernel.means))
+    kernel.radial = stable(kernel.radial)
     used = set().union(*(e.free_symbols for e in kernel.formulas()))
     kernel.reads = {
         name: symbols

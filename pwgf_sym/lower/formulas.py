@@ -18,6 +18,7 @@ from ..errors import MapError
 from . import ir
 from .differentiate import jacobian, trace_of_jacobian, vjp
 from .ir import Axis, Tensor
+from .stable import stable
 
 __all__ = ["Formulas", "StepFormulas"]
 
@@ -31,7 +32,7 @@ class Formulas:
     def apply(expression: sp.Expr, tensor: Tensor) -> Tensor:
         """Apply a SymPy expression in one symbol entry by entry."""
         (symbol,) = expression.free_symbols
-        return ir.apply(expression.xreplace({symbol: ir.placeholder(0)}), tensor)
+        return ir.apply(stable(expression.xreplace({symbol: ir.placeholder(0)})), tensor)
 
     @staticmethod
     def integrate(

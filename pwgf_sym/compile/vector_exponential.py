@@ -1,0 +1,175 @@
+"""exp, expm1, tanh and the logistic function on LLVM vectors, without branches.
+
+All reduce by x = n ln(2) + r (Cody and Waite, "Software manual for the elementary functions",
+1980).  Coefficients: Remez fits in mpmath, of the relative error of the function.
+"""
+
+from __future__ import annotations
+
+from .vector_lanes import (
+    Floats,
+    clamp,
+    fma,
+    polynomial,
+    round_to_integer,
+    shared,
+    sign_of,
+    where,
+)
+
+__all__ = ["exp", "expm1", "exp_of_sum", "one_minus_exp", "sigmoid", "tanh"]
+
+# expm1(r) = r + r^2 P(r) on |r| <= ln(2)/2.
+_EXPM1 = {
+    64: (
+        0.5000000000000001,
+        0.16666666666666674,
+        0.04166666666662399,
+        0.008333333333322174,
+        0.0013888888917283466,
+        0.00019841269886695202,
+        2.4801521188003656e-05,
+        2.7557242219069154e-06,
+        2.76201396375759e-07,
+        2.5110094155232378e-08,
+    ),
+    32: (0.500000002702, 0.166665768263, 0.0416663746651, 0.00836320515684, 0.00139411659931),
+}
+# ln(2) = high + low, high short enough that n*high is exact.
+_LN2 = {
+    64: (0.6931471805598903, 5.497923018708371e-14),
+    32: (0.693145751953125, 1.4286068203094173e-06),
+}
+_LOG2_E = 1.4426950408889634
+# exp is exactly 0 below and infinite above these.
+_EXP_RANGE = {64: (-746.0, 710.0), 32: (-104.0, 89.0)}
+# A quotient e/(e + 1) is computed as c e/(c e + c).  Rounding costs numerator and denominator most
+# just above a power of two; this c keeps both away from there where the quotient is just below
+# one, where its unit is smallest.
+_SCALE = 1.5
+# Beyond this expm1 is -1 below zero, and the logistic function 1 above.
+_ONE_BEYOND = {64: 44.0, 32: 20.0}
+
+
+def _two_to_the(y: Floats, factor: float, offset: float = 0.0, plus: int = 0):
+    """n = y*factor + offset rounded: 2^(n + plus) and n, both as floats."""
+    integers, n = round_to_integer(y, factor, offset, y.lanes.bias + plus)
+    return integers.as_exponent(), n
+
+
+def _rest(y: Floats, n: Floats):
+    """r = y - n ln(2), and what it loses in rounding."""
+    high, low = _LN2[y.lanes.bits]
+    first = fma(n, -high, y)
+    r = fma(n, -low, first)
+    return r, fma(n, -low, first - r)
+
+
+def _expm1_tail(r: Floats, more: Floats) -> Floats:
+    """expm1(r) - r + more for |r| <= ln(2)/2: with more = r, expm1(r)."""
+    return fma(polynomial(_EXPM1[r.lanes.bits], r), r * r, more)
+
+
+def _scaled(r: Floats, coefficients, c: float, lost: Floats | None = None) -> Floats:
+    """c (r + lost + r^2 P(r)), rounded once but for its small tail."""
+    tail = r * r * polynomial([c * a for a in coefficients], r)
+    return fma(r, c, tail if lost is None else fma(lost, c, tail))
+
+
+def _halves(y: Floats):
+    """y = n ln(2) + r: 2^h and 2^(n - h), h about n/2, then r and what it loses in rounding.
+
+    2^n itself may overflow or be subnormal; its two half powers never are.
+    """
+    bias = y.lanes.bias
+    both, n = round_to_integer(y, _LOG2_E, plus=2 * bias)
+    half, _ = round_to_integer(n, 0.5, plus=bias)
+    return half.as_exponent(), (both - half).as_exponent(), *_rest(y, n)
+
+
+def exp_of_sum(y: Floats, low: Floats) -> Floats:
+    """exp(y + low), |low| far below 1."""
+    first, second, r, lost = _halves(clamp(y, *_EXP_RANGE[y.lanes.bits]))
+    r = r + (low + lost)
+    return (_expm1_tail(r, r) + 1.0) * first * second
+
+
+def one_minus_exp(y: Floats) -> Floats:
+    """1 - exp(y) for moderate y <= -1."""
+    s, n = _two_to_the(y, _LOG2_E)
+    r, _ = _rest(y, n)
+    return fma(-s, _expm1_tail(r, r), 1.0 - s)
+
+
+def _exp(x):
+    """exp(x): 2^n expm1(r) + 2^n, the power of two applied in two halves."""
+    first, second, r, _ = _halves(clamp(x, *_EXP_RANGE[x.lanes.bits]))
+    return (_expm1_tail(r, r) + 1.0) * first * second
+
+
+def _sigmoid(x):
+    """c E/(c E + c), E = exp(x): right down to subnormal results, as 1/(1 + exp(-x)) is not."""
+    bits, c = x.lanes.bits, _SCALE
+    first, second, r, lost = _halves(clamp(x, _EXP_RANGE[bits][0], _ONE_BEYOND[bits]))
+    e = (_scaled(r, _EXPM1[bits], c, lost) + c) * first
+    return e / fma(e, second, c) * second
+
+
+def _expm1(x):
+    """2^n (1 + p) - 1; the sign bit of x survives in results that are zero."""
+    bits = x.lanes.bits
+    y = clamp(x, -_ONE_BEYOND[bits], _EXP_RANGE[bits][1])
+    half, n = _two_to_the(y, _LOG2_E, plus=-1)  # 2^n overflows one step before the result
+    r, lost = _rest(y, n)
+    value = fma(half, _expm1_tail(r, lost), fma(half, r, half - 0.5)) * 2.0
+    return (value.bits | sign_of(x)).floats
+
+
+# expm1(2 rho)/2 = rho + rho^2 P(rho) on [-0.0914, 0.2556].
+_TANH = {
+    64: (
+        1.0000000000000004,
+        0.6666666666666357,
+        0.33333333333286513,
+        0.1333333333509286,
+        0.044444444481275144,
+        0.012698409681397396,
+        0.003174615844011403,
+        0.0007055990812552577,
+        0.00013977725906198722,
+        2.9783714941706534e-05,
+    ),
+    32: (
+        1.00000012283223,
+        0.6666729977025212,
+        0.333280326491487,
+        0.13266824359806356,
+        0.05089887431984377,
+    ),
+}
+_HALF_LN2 = {64: 0.34657359027997264, 32: 0.3465735912322998}
+_TANH_CLAMP = {64: 20.0, 32: 10.0}  # beyond, tanh rounds to 1
+# The shift makes n = 0 up to tanh = 1/4, where the unit doubles: what n = 1 adds counts half.
+_TANH_SHIFT = 0.23696559416620616
+
+
+def _tanh(x):
+    """e/(e + c), e = c expm1(2|x|)/2; the sign travels as a bit, so -0 and NaN survive.
+
+    |x| = n ln(2)/2 + rho.  One part of ln(2)/2 is enough: its error fades with exp(-2|x|).
+    """
+    bits, c = x.lanes.bits, _SCALE
+    sign = sign_of(x)
+    y = (x.bits ^ sign).floats
+    limit = _TANH_CLAMP[bits]
+    y = where(y > limit, limit, y)
+    s, n = _two_to_the(y, 2 * _LOG2_E, -_TANH_SHIFT)
+    rho = fma(n, -_HALF_LN2[bits], y)
+    e = fma(s, _scaled(rho, _TANH[bits], c), fma(s, 0.5 * c, -0.5 * c))
+    return ((e / (e + c)).bits | sign).floats
+
+
+exp = shared("exp", _exp, inline=True)
+expm1 = shared("expm1", _expm1)
+sigmoid = shared("sigmoid", _sigmoid, inline=True)
+tanh = shared("tanh", _tanh, inline=True)
