@@ -138,7 +138,9 @@ class Blocks:
     def joined(self, gradients):
         import jax.numpy as jnp
 
-        return jnp.concatenate([g[k].ravel() for g in gradients for k in ("A", "b", "W1", "c", "W2")])
+        return jnp.concatenate(
+            [g[k].ravel() for g in gradients for k in ("A", "b", "W1", "c", "W2")]
+        )
 
     def stored(self, theta, z):
         """Activations of all blocks."""

@@ -150,9 +150,7 @@ def _whole(case: Case, layout) -> list[Timed]:
     def step():
         stored = passes.stored(steps(), z)[1]
         right = -gradient()[1]
-        return conjugate_gradients(
-            lambda u: product(stored, u) + SHIFT * u, right, case.iterations
-        )
+        return conjugate_gradients(lambda u: product(stored, u) + SHIFT * u, right, case.iterations)
 
     calls = {
         "push": lambda: (passes.push(steps(), z),),

@@ -1,4 +1,4 @@
-"""Passes in place on blocks of samples, for NumPy and PyTorch: stacked matrices, stored activations.
+"""Passes in place on blocks of samples, for NumPy and PyTorch: stacked matrices, kept activations.
 
 What a step multiplies is stacked, so that a step of a pass is two matrix products and a few passes
 over the hidden units, all into buffers that stay in the cache when the block is small.  A step's
@@ -43,7 +43,7 @@ class Stacked:
     block : int
         Samples in a block.
     stored : bool
-        Whether products keep the activations of all blocks, else they are recomputed block by block.
+        Whether products keep the activations of all blocks; else they are recomputed by block.
     """
 
     def __init__(self, ops, case, block: int, stored: bool):
