@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .cases import SHIFT, Case, PairCase
+from .cases import CG_ITERATIONS, SHIFT, TRIAL_ITERATIONS, Case, PairCase
 from .krylov import conjugate_gradients
 from .timing import Timed
 
@@ -36,11 +36,11 @@ def build(case: Case) -> list[Timed]:
     def product():
         return program.metric(theta, samples, eta)
 
-    def step():
+    def step(iterations=CG_ITERATIONS):
         def shifted(u):
             return program.metric(theta, samples, u) + program.dtype.type(SHIFT) * u
 
-        return conjugate_gradients(shifted, -gradient()[1], case.iterations)
+        return conjugate_gradients(shifted, -gradient()[1], iterations)
 
     def unpacked(pushed):
         scalars = [] if pushed.log_density is None else [pushed.log_density]
@@ -48,10 +48,12 @@ def build(case: Case) -> list[Timed]:
         parts = [samples.unpack(pushed.x), *map(samples.unpack_scalar, scalars), *fields]
         return tuple(parts)
 
-    calls = {"gradient": gradient, "metric": product, "product": product, "step": step}
+    calls = {"gradient": gradient, "metric": product, "product": product}
     orders = {"push": 0, "push_log_density": 1, "push_score": 2}
     found = [Timed(name, SIDE, "tiles", state(k), unpacked) for name, k in orders.items()]
-    return found + [Timed(name, SIDE, "tiles", call) for name, call in calls.items()]
+    found += [Timed(name, SIDE, "tiles", call) for name, call in calls.items()]
+    found.append(Timed("step", SIDE, "tiles", step, trial=lambda: step(TRIAL_ITERATIONS)))
+    return found
 
 
 def build_pairs(case: PairCase, kind: str) -> list[Timed]:

@@ -41,6 +41,10 @@ class Timed:
         Largest relative difference from the reference side.
     note : str
         Why a variant was not timed further.
+    first : float
+        Seconds of a first trial.
+    trial : callable, optional
+        A shorter run that is compared between the sides instead of ``call``.
     """
 
     kernel: str
@@ -52,6 +56,11 @@ class Timed:
     error: float = 0.0
     note: str = ""
     first: float = 0.0
+    trial: Callable[[], Any] | None = None
+
+    def result(self) -> Any:
+        """What is compared between the sides, in NumPy."""
+        return self.convert((self.trial or self.call)())
 
     @property
     def median(self) -> float:
@@ -70,12 +79,12 @@ def difference(found, expected) -> float:
 
 
 def compare(calls: Sequence[Timed], reference: dict[str, Any]) -> None:
-    """Run each call once, untimed, and keep its difference from the reference of its kernel.
+    """Keep the difference of every call's result from the reference of its kernel.
 
-    This call compiles whatever is compiled at the first one.
+    This compiles whatever is compiled at the first call.
     """
     for timed in calls:
-        timed.error = difference(timed.convert(timed.call()), reference[timed.kernel])
+        timed.error = difference(timed.result(), reference[timed.kernel])
 
 
 def screen(calls: Sequence[Timed], clock: str, factor: float) -> list[Timed]:

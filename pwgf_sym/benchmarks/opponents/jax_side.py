@@ -6,18 +6,19 @@ whole step, its conjugate gradients included, is one compiled function.
 
 from __future__ import annotations
 
-from functools import partial
+from functools import cache, partial
 
 import numpy as np
 
-from ..cases import SHIFT, Case, PairCase, step_parameters
+from ..cases import CG_ITERATIONS, SHIFT, TRIAL_ITERATIONS, Case, PairCase, step_parameters
 from ..timing import Timed
-from .passes import LAYOUTS, Passes
+from .passes import Columns, Passes, Rows
 
-__all__ = ["BLOCKS", "build", "build_pairs", "missing"]
+__all__ = ["build", "build_pairs", "missing"]
 
 SIDE = "jax"
-BLOCKS = (64, 128, 256, 512)
+# What won in a trial of rows and columns in blocks of 64 to 4096 samples; None is the whole batch.
+TRIED = ((Columns, 128), (Columns, 512), (Columns, None), (Rows, 512))
 PAIR_BLOCKS = (16, 64, 256)
 
 
@@ -31,7 +32,7 @@ def missing() -> str:
     return ""
 
 
-def conjugate_gradients(apply, right, iterations: int):
+def conjugate_gradients(apply, right, iterations):
     """Run a fixed number of iterations of CG from zero, as one loop in the compiled function."""
     import jax
     import jax.numpy as jnp
@@ -188,13 +189,11 @@ class Blocks:
 
         return jax.linearize(push, theta)[1], jax.vjp(push, theta)[1]
 
-    def step(self, gradient, prepare, apply, theta, z, l0):
-        """eta of the whole step; ``apply(kept, u)`` is the product with what ``prepare`` gave."""
+    def step(self, gradient, prepare, apply, theta, z, l0, iterations):
+        """eta of the whole step; ``apply(theta, kept, u)`` is the product after ``prepare``."""
         right = -gradient(theta, z, l0)[1]
         kept = prepare(theta, z)
-        return conjugate_gradients(
-            lambda u: apply(theta, kept, u) + SHIFT * u, right, self.case.iterations
-        )
+        return conjugate_gradients(lambda u: apply(theta, kept, u) + SHIFT * u, right, iterations)
 
     # -- what is timed ----------------------------------------------------------------------------
 
@@ -207,54 +206,78 @@ class Blocks:
         return tuple(found)
 
     def timed(self) -> list[Timed]:
-        import jax
+        """All kernels and variants of this layout and block."""
+        theta, z, eta = self.theta, self.z, self.eta
+        fields, unchanged = self.fields, _unchanged
 
-        theta, z, l0, eta = self.theta, self.z, self.l0, self.eta
-        found = []
+        def kept():  # made when it is first needed
+            return jitted(self.stored)(theta, z)
 
-        def add(kernel, how, function, *arguments, convert=_unchanged):
-            compiled = jax.jit(function)
+        found = [
+            self._timed("push", "", self.push, lambda: (theta, z), fields),
+            self._timed("push_log_density", "", self.push_log_density, self._given, fields),
+            self._timed("push_score", "", self.push_score, self._given, fields),
+            self._timed("gradient", "automatic ", self.gradient_automatic, self._given, unchanged),
+            self._timed("gradient", "manual ", self.gradient_manual, self._given, unchanged),
+        ]
+        for how, product in [
+            ("automatic", self.product_automatic),
+            ("manual", self.product_recomputed),
+        ]:
             found.append(
-                Timed(
-                    kernel,
-                    SIDE,
-                    f"{how}{self.label}",
-                    lambda: jax.block_until_ready(compiled(*arguments)),
-                    convert,
-                )
+                self._timed("metric", f"{how} ", product, lambda: (theta, z, eta), unchanged)
             )
+        product, stored = self.product_stored, self.stored
+        found.append(
+            self._timed("product", "manual ", product, lambda: (theta, kept(), eta), unchanged)
+        )
+        found.append(self._step("manual stored ", self.gradient_manual, stored, product))
+        again = self.product_recomputed
+        found.append(self._step("manual recomputed ", self.gradient_manual, lambda t, x: x, again))
+        return found + (self._linearized() if len(z) == 1 else [])
 
-        add("push", "", self.push, theta, z, convert=self.fields)
-        add("push_log_density", "", self.push_log_density, theta, z, l0, convert=self.fields)
-        add("push_score", "", self.push_score, theta, z, l0, convert=self.fields)
-        automatic, manual = self.gradient_automatic, self.gradient_manual
-        add("gradient", "automatic ", automatic, theta, z, l0)
-        add("gradient", "manual ", manual, theta, z, l0)
-        add("metric", "automatic ", self.product_automatic, theta, z, eta)
-        add("metric", "manual ", self.product_recomputed, theta, z, eta)
-        stored = jax.jit(self.stored)(theta, z)
-        add("product", "manual ", self.product_stored, theta, stored, eta)
-        keep = partial(self.step, manual, self.stored, self.product_stored)
-        add("step", "manual stored ", keep, theta, z, l0)
-        again = partial(self.step, manual, lambda t, x: x, self.product_recomputed)
-        add("step", "manual recomputed ", again, theta, z, l0)
-        if len(z) == 1:
-            self._add_linearized(add)
-        return found
-
-    def _add_linearized(self, add):
-        import jax
-
-        theta, z, l0, eta = self.theta, self.z, self.l0, self.eta
-
+    def _linearized(self) -> list[Timed]:
         def product(_, kept, u):
             forward, backward = kept
             return backward(self.weight * forward(u))[0]
 
-        kept = jax.jit(self.linearized)(theta, z)
-        add("product", "linearize ", product, theta, kept, eta)
-        whole = partial(self.step, self.gradient_automatic, self.linearized, product)
-        add("step", "linearize ", whole, theta, z, l0)
+        def given():
+            return self.theta, jitted(self.linearized)(self.theta, self.z), self.eta
+
+        step = self._step("linearize ", self.gradient_automatic, self.linearized, product)
+        return [self._timed("product", "linearize ", product, given, _unchanged), step]
+
+    def _given(self):
+        return self.theta, self.z, self.l0
+
+    def _timed(self, kernel, how, function, arguments, convert) -> Timed:
+        """Compile at the first call; ``arguments()`` are made then too."""
+        compiled, given = jitted(function), cache(arguments)
+        call = partial(_finished, lambda: compiled(*given()))
+        return Timed(kernel, SIDE, f"{how}{self.label}", call, convert)
+
+    def _step(self, how, gradient, prepare, product) -> Timed:
+        compiled = jitted(partial(self.step, gradient, prepare, product))
+
+        def run(iterations):
+            return _finished(lambda: compiled(*self._given(), iterations))
+
+        trial, call = partial(run, TRIAL_ITERATIONS), partial(run, CG_ITERATIONS)
+        return Timed("step", SIDE, f"{how}{self.label}", call, trial=trial)
+
+
+def jitted(function):
+    """The function compiled by JAX, which is imported late."""
+    import jax
+
+    return jax.jit(function)
+
+
+def _finished(run):
+    """Wait for what ``run`` started."""
+    import jax
+
+    return jax.block_until_ready(run())
 
 
 def _unchanged(result):
@@ -264,11 +287,11 @@ def _unchanged(result):
 def build(case: Case) -> list[Timed]:
     """JAX's variants of all kernels."""
     missing()
-    blocks = [b for b in BLOCKS if b < case.samples and case.samples % b == 0]
     found = []
-    for layout in LAYOUTS:
-        for block in (*blocks, case.samples):
-            found += Blocks(case, layout, block).timed()
+    for layout, block in TRIED:
+        whole = block is None
+        if whole or (block < case.samples and case.samples % block == 0):
+            found += Blocks(case, layout, case.samples if whole else block).timed()
     return found
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
-from ..cases import SHIFT, Case, PairCase, step_parameters
+from ..cases import CG_ITERATIONS, SHIFT, TRIAL_ITERATIONS, Case, PairCase, step_parameters
 from ..krylov import conjugate_gradients
 from ..timing import Timed
 from .passes import LAYOUTS, Passes
 from .stacked import Stacked
 
-__all__ = ["BLOCKS", "build", "build_pairs", "kernels_of", "missing"]
+__all__ = ["BLOCKS", "build", "build_pairs", "kernels_of", "missing", "step_of"]
 
 SIDE = "numpy"
 BLOCKS = (128, 256, 512)
@@ -88,13 +90,18 @@ def kernels_of(side: str, make, case: Case, blocks, convert) -> list[Timed]:
             Timed("product", side, label, lambda run=kept, eta=eta: run.product(eta), convert)
         )
         for run, how in ((plain, "recomputed"), (kept, "stored")):
-            call = _step(run, case.iterations)
-            found.append(Timed("step", side, f"{label} {how}", call, convert))
+            found.append(step_of(side, f"{label} {how}", _step(run), convert))
     return found
 
 
-def _step(run: Stacked, iterations: int):
-    def step():
+def step_of(side: str, label: str, step, convert) -> Timed:
+    """The full step from a function of the number of iterations."""
+    trial = partial(step, TRIAL_ITERATIONS)
+    return Timed("step", side, label, partial(step, CG_ITERATIONS), convert, trial=trial)
+
+
+def _step(run: Stacked):
+    def step(iterations):
         right = -run.gradient()[1]
         run.prepare()
         return conjugate_gradients(lambda u: run.product(u) + SHIFT * u, right, iterations)
@@ -147,10 +154,10 @@ def _whole(case: Case, layout) -> list[Timed]:
 
     kept = passes.stored(steps(), z)[1]
 
-    def step():
+    def step(iterations):
         stored = passes.stored(steps(), z)[1]
         right = -gradient()[1]
-        return conjugate_gradients(lambda u: product(stored, u) + SHIFT * u, right, case.iterations)
+        return conjugate_gradients(lambda u: product(stored, u) + SHIFT * u, right, iterations)
 
     calls = {
         "push": lambda: (passes.push(steps(), z),),
@@ -159,11 +166,12 @@ def _whole(case: Case, layout) -> list[Timed]:
         "gradient": gradient,
         "metric": lambda: product(passes.stored(steps(), z)[1], case.eta),
         "product": lambda: product(kept, case.eta),
-        "step": step,
     }
     # Gradients come back as (p,) and fields in the layout: only fields are turned.
     turn = _rows if columns else lambda r: r
-    return [Timed(k, SIDE, f"whole {layout.name}", call, turn) for k, call in calls.items()]
+    label = f"whole {layout.name}"
+    found = [Timed(k, SIDE, label, call, turn) for k, call in calls.items()]
+    return [*found, step_of(SIDE, label, step, turn)]
 
 
 def build_pairs(case: PairCase, kind: str) -> list[Timed]:

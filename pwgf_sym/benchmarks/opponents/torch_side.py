@@ -9,7 +9,7 @@ import numpy as np
 from ..cases import SHIFT, Case, PairCase, step_parameters
 from ..krylov import conjugate_gradients
 from ..timing import Timed
-from .numpy_side import BLOCKS, kernels_of
+from .numpy_side import BLOCKS, kernels_of, step_of
 from .passes import LAYOUTS, Passes
 from .stacked import Stacked
 
@@ -84,6 +84,8 @@ def _without_tape(timed: Timed) -> Timed:
     import torch
 
     timed.call = torch.no_grad()(timed.call)
+    if timed.trial:
+        timed.trial = torch.no_grad()(timed.trial)
     return timed
 
 
@@ -127,11 +129,9 @@ def _whole(case: Case, layout, ops: Ops) -> list[Timed]:
         image = torch.func.jvp(push, (theta,), (u,))[1]
         return backward(weight * image, retain_graph=True)[0]
 
-    def step():
+    def step(iterations):
         right, backward = -gradient()[1], linearized()
-        return conjugate_gradients(
-            lambda u: product(backward, u) + SHIFT * u, right, case.iterations
-        )
+        return conjugate_gradients(lambda u: product(backward, u) + SHIFT * u, right, iterations)
 
     kept = linearized()
     calls = {
@@ -141,10 +141,11 @@ def _whole(case: Case, layout, ops: Ops) -> list[Timed]:
         "gradient": gradient,
         "metric": lambda: product(linearized(), eta),
         "product": lambda: product(kept, eta),
-        "step": step,
     }
     turn = _rows if columns else _unturned
-    return [Timed(k, SIDE, f"automatic {layout.name}", call, turn) for k, call in calls.items()]
+    label = f"automatic {layout.name}"
+    found = [Timed(k, SIDE, label, call, turn) for k, call in calls.items()]
+    return [*found, step_of(SIDE, label, step, turn)]
 
 
 def _unturned(result):
