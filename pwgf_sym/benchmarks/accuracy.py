@@ -8,6 +8,7 @@ recomputed in float64 by NumPy, from a product that shares no code with ours.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import numpy as np
 
@@ -36,7 +37,7 @@ _LARGEST_DENSE = 6000
 
 def true_residual(case: Case, eta: np.ndarray) -> float:
     """|(G + shift I) eta - b| / |b| in float64, by NumPy."""
-    exact = Case(case.dim, case.width, case.samples, "float64")
+    exact = replace(case, dtype="float64")
     run = Stacked(numpy_side.Ops(np.dtype("float64")), exact, 256, False)
     run.theta = case.theta.astype(np.float64)
     run.z = np.ascontiguousarray(case.z.T, dtype=np.float64)

@@ -70,12 +70,15 @@ class Case:
         Dimension d, hidden units m, number N of samples.
     dtype : str
         "float64" or "float32": the precision of every side.
+    steps : int
+        Steps of the map.
     """
 
     dim: int
     width: int
     samples: int = 4096
     dtype: str = "float64"
+    steps: int = STEPS
 
     @cached_property
     def problem(self):
@@ -100,7 +103,7 @@ class Case:
 
         from ..declare.maps import NeuralFlow
 
-        return NeuralFlow(self.dim, self.width, STEPS, sp.tanh, log_determinant="trace")
+        return NeuralFlow(self.dim, self.width, self.steps, sp.tanh, log_determinant="trace")
 
     @cached_property
     def theta(self) -> np.ndarray:

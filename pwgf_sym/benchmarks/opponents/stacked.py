@@ -14,11 +14,9 @@ and every product reads a contiguous range of them:
 
 from __future__ import annotations
 
-from ..cases import STEPS, step_parameters
+from ..cases import step_parameters
 
 __all__ = ["Stacked"]
-
-H = 1.0 / STEPS
 
 
 class Buffers:
@@ -47,7 +45,8 @@ class Stacked:
     """
 
     def __init__(self, ops, case, block: int, stored: bool):
-        self.ops, self.dim, self.width = ops, case.dim, case.width
+        self.ops, self.dim, self.width, self.steps = ops, case.dim, case.width, case.steps
+        self.h = 1.0 / case.steps
         self.count, self.block = case.samples, min(block, case.samples)
         self.z = ops.array(case.z.T.copy())
         self.log_density = ops.array(case.log_density)
@@ -67,14 +66,14 @@ class Stacked:
         """Stacked matrices of every step."""
         cat, eye, found = self.ops.cat, self.ops.eye(self.dim), []
         for p in step_parameters(theta, self.dim, self.width):
-            near, out = eye + H * p["A"], H * p["W2"]
+            near, out = eye + self.h * p["A"], self.h * p["W2"]
             q = (p["W2"] * p["W1"].T).sum(0)
             table = {
                 "in": cat([p["W1"], p["c"][:, None]]),
-                "out": cat([out, near, H * p["b"][:, None]]),
+                "out": cat([out, near, self.h * p["b"][:, None]]),
                 "out_T": self.ops.transposed(out),
                 "back": cat([near.T, p["W1"].T]),
-                "score": cat([eye - H * p["A"].T, -H * p["W1"].T]),
+                "score": cat([eye - self.h * p["A"].T, -self.h * p["W1"].T]),
                 "W2_T": self.ops.transposed(p["W2"]),
                 "q": q,
                 "trace": p["A"].diagonal().sum(),
@@ -87,7 +86,13 @@ class Stacked:
         cat, found = self.ops.cat, []
         for t, e in zip(tables, step_parameters(eta, self.dim, self.width), strict=True):
             near = t["out"][:, self.x]
-            steps = [H * e["W2"], H * e["A"], H * e["b"][:, None], near, t["out"][:, self.hidden]]
+            steps = [
+                self.h * e["W2"],
+                self.h * e["A"],
+                self.h * e["b"][:, None],
+                near,
+                t["out"][:, self.hidden],
+            ]
             found.append((cat([e["W1"], e["c"][:, None], t["W1"]]), cat(steps)))
         return found
 
@@ -147,7 +152,9 @@ class Stacked:
             self.ops.matmul(t["out_T"], r[:dim], out=r[dim:])
             if weight is not None:
                 product = self.scratch[:, :n]
-                self.ops.multiply(s[self.hidden], (2 * H * weight) * t["q"][:, None], out=product)
+                self.ops.multiply(
+                    s[self.hidden], (2 * self.h * weight) * t["q"][:, None], out=product
+                )
                 r[dim:] += product
                 sums[step][2].__iadd__(d.sum(1))
             self.ops.multiply(r[dim:], d, out=r[dim:])
@@ -159,17 +166,17 @@ class Stacked:
     def new_sums(self):
         """Sums over the samples of every step: [W2 A b]-shaped, [W1 c]-shaped, and of D."""
         d, m, zeros = self.dim, self.width, self.ops.zeros
-        return [(zeros((d, m + d + 1)), zeros((m, d + 1)), zeros((m,))) for _ in range(STEPS)]
+        return [(zeros((d, m + d + 1)), zeros((m, d + 1)), zeros((m,))) for _ in range(self.steps)]
 
     def packed(self, sums, tables=None, weight=0.0):
         """The gradient (p,) from the sums; with ``tables`` the divergence's part is added."""
         parts = []
         for step, (outer, inner, slopes) in enumerate(sums):
-            a, b = H * outer[:, self.x], H * outer[:, -1]
-            w1, c, w2 = inner[:, : self.dim], inner[:, self.dim], H * outer[:, self.hidden]
+            a, b = self.h * outer[:, self.x], self.h * outer[:, -1]
+            w1, c, w2 = inner[:, : self.dim], inner[:, self.dim], self.h * outer[:, self.hidden]
             if tables is not None:
-                by_q = -H * weight * slopes
-                a = a - H * self.ops.eye(self.dim)
+                by_q = -self.h * weight * slopes
+                a = a - self.h * self.ops.eye(self.dim)
                 w1 = w1 + by_q[:, None] * tables[step]["W2"].T
                 w2 = w2 + by_q * tables[step]["W1"].T
             parts += [a.reshape(-1), b, w1.reshape(-1), c, w2.reshape(-1)]
@@ -193,7 +200,7 @@ class Stacked:
             self.back[0][: self.dim, :n] *= -1.0  # the score of N(0, I)
 
             def each(t, h, d, n=n, now=now):
-                now -= H * (t["trace"] + t["q"] @ d)
+                now -= self.h * (t["trace"] + t["q"] @ d)
                 if score:
                     self._move_score(t, h, d, n)
 
@@ -222,13 +229,13 @@ class Stacked:
         weight = 1.0 / self.count
         moved = float(self.log_density.sum())
         for first, last in self.blocks():
-            n, buffers = last - first, self.buffers(0, STEPS)
+            n, buffers = last - first, self.buffers(0, self.steps)
             x = self.forward(tables, buffers, first, last, slopes=True)
             well = x * x - 1
             value += float((well * well).sum()) / 4
             self.adjoint(tables, buffers, weight * (well * x), n, sums, weight)
         for t, (_, _, slopes) in zip(tables, sums, strict=True):
-            moved -= H * (self.count * float(t["trace"]) + float(t["q"] @ slopes))
+            moved -= self.h * (self.count * float(t["trace"]) + float(t["q"] @ slopes))
         return (value + moved) * weight, self.packed(sums, tables, weight)
 
     def prepare(self):
@@ -236,13 +243,13 @@ class Stacked:
         self.now = self.tables(self.theta)
         if self.stored:
             for k, (first, last) in enumerate(self.blocks()):
-                self.forward(self.now, self.buffers(k, STEPS), first, last, slopes=True)
+                self.forward(self.now, self.buffers(k, self.steps), first, last, slopes=True)
 
     def product(self, eta):
         """Mean of J^T J eta, after `prepare`."""
         matrices, sums = self.directions(self.now, eta), self.new_sums()
         for k, (first, last) in enumerate(self.blocks()):
-            buffers = self.buffers(k if self.stored else 0, STEPS)
+            buffers = self.buffers(k if self.stored else 0, self.steps)
             if not self.stored:
                 self.forward(self.now, buffers, first, last, slopes=True)
             field = self.tangent(matrices, buffers, last - first)
