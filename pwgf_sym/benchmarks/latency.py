@@ -29,16 +29,17 @@ def first_step(samples: int = 256) -> dict[str, float]:
         Process seconds: "import" since the process started, "emission" of the module's text,
         "step" from there to the end of the first step, "total" since the process started.
     """
-    import pwgf_sym as pw
-
+    from ..compile.program import compile_program
+    from ..declare.maps import NeuralFlow
+    from ..solve.flow import solve
     from .cases import Case
 
     imported = time.process_time()
     case = Case(10, 64, samples)
-    problem, flow = case.problem, pw.NeuralFlow(10, 64)
-    pw.compile(problem, flow)
+    problem, flow = case.problem, NeuralFlow(10, 64)
+    compile_program(problem, flow)
     emitted = time.process_time()
-    pw.solve(problem, flow, (0.0, 1e-3), dt=1e-3, samples=samples)
+    solve(problem, flow, (0.0, 1e-3), dt=1e-3, samples=samples)
     done = time.process_time()
     found = {"import": imported, "emission": emitted - imported}
     return found | {"step": done - emitted, "total": done}
