@@ -267,6 +267,8 @@ def test_missing_opponents_are_said(monkeypatch):
         ("seconds", "nan"),
         ("threads", "100000"),
         ("clock", "sun"),
+        ("json", "no/such/folder/r.json"),
+        ("plot", "."),
     ],
 )
 def test_bad_options(option, value, capsys):

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from dataclasses import asdict
 
+from ..errors import OptionError
 from .options import SIDES, SUITES, BenchmarkOptions, parse_sizes
 from .pinning import pin
 
@@ -43,6 +46,8 @@ def add_profile(commands) -> None:
 def run_benchmark(given) -> None:
     """Run the suites that the command line asked for, print the table and write the files."""
     options = BenchmarkOptions.parse(given)
+    for option in ("json", "plot"):
+        _check_folder(f"--{option}", getattr(given, option))
     pin(options.threads)  # before anything heavy is imported
     from .report import save_plot, save_report, table
 
@@ -52,6 +57,12 @@ def run_benchmark(given) -> None:
         save_report(report, given.json)
     if given.plot:
         save_plot(report, given.plot)
+
+
+def _check_folder(option: str, path: str | None) -> None:
+    """Refuse a path that could not be written after all the work."""
+    if path and (os.path.isdir(path) or not os.path.isdir(os.path.dirname(path) or ".")):
+        raise OptionError(option, repr(path), "a file in a folder that exists")
 
 
 def run(options: BenchmarkOptions) -> dict:
@@ -71,7 +82,10 @@ def run(options: BenchmarkOptions) -> dict:
     rows = []
     for suite in options.suites:
         if suite in in_process:
-            rows += in_process[suite](options, sides)
+            for row in in_process[suite](options, sides):
+                rows.append(row)
+                if row["kernel"] == "gemm":  # the first row of a block
+                    print(f"timed {suite} {row['size']} {row['dtype']}", file=sys.stderr)
     if "threads" in options.suites:
         rows += run_threads(options)
     latency = run_latency() if "latency" in options.suites else None

@@ -44,7 +44,7 @@ class Timed:
     first : float
         Seconds of a first trial.
     trial : callable, optional
-        A shorter run that is compared between the sides instead of ``call``.
+        A shorter run that is compared between the sides, and screened, instead of ``call``.
     """
 
     kernel: str
@@ -88,7 +88,7 @@ def compare(calls: Sequence[Timed], reference: dict[str, Any]) -> None:
 
 
 def screen(calls: Sequence[Timed], clock: str, factor: float) -> list[Timed]:
-    """Time each call once or twice and keep the variants that may be their side's best.
+    """Time each call or its trial a few times; keep the variants that may be their side's best.
 
     Variants more than ``factor`` times slower than the best of their side and kernel get a note and
     are not timed further.
@@ -96,9 +96,9 @@ def screen(calls: Sequence[Timed], clock: str, factor: float) -> list[Timed]:
     now = CLOCKS[clock]
     best: dict[tuple[str, str], float] = {}
     for timed in calls:
-        for _ in range(2):
+        for _ in range(3):
             start = now()
-            timed.call()
+            (timed.trial or timed.call)()
             seconds = now() - start
             timed.first = min(timed.first or seconds, seconds)
         key = (timed.kernel, timed.side)
@@ -122,7 +122,8 @@ def measure(calls: Sequence[Timed], *, rounds: int, seconds: float, clock: str) 
             timed.first = now() - start
     for _ in range(rounds):
         for timed in calls:
-            repeats = max(1, min(10000, int(seconds / max(timed.first, 1e-7))))
+            repeats = 1 if timed.trial else int(seconds / max(timed.first, 1e-7))
+            repeats = max(1, min(10000, repeats))
             start = now()
             for _ in range(repeats):
                 timed.call()

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..cases import CG_ITERATIONS, SHIFT, TRIAL_ITERATIONS, Case, PairCase, step_parameters
 from ..timing import Timed
-from .passes import Columns, Passes, Rows
+from .passes import Columns, JoinedPasses, Passes, Rows
 
 __all__ = ["build", "build_pairs", "missing"]
 
@@ -50,21 +50,25 @@ def conjugate_gradients(apply, right, iterations):
     return jax.lax.fori_loop(0, iterations, body, start)[0]
 
 
+def _unchanged(result):
+    return result
+
+
 class Blocks:
     """Kernels on blocks of ``block`` samples in one layout; one block is the whole batch."""
 
-    def __init__(self, case: Case, layout, block: int):
+    def __init__(self, case: Case, layout, block: int, linear=Passes):
         import jax.numpy as jnp
 
         self.case, self.block, self.columns = case, block, layout.name == "columns"
-        self.passes = Passes(jnp, layout)
+        self.passes, self.linear = Passes(jnp, layout), linear(jnp, layout)
         self.weight = 1.0 / case.samples
         grid = case.z.reshape(-1, block, case.dim)
         self.z = jnp.asarray(grid.transpose(0, 2, 1) if self.columns else grid)
         self.l0 = jnp.asarray(case.log_density.reshape(-1, block))
         self.theta, self.eta = jnp.asarray(case.theta), jnp.asarray(case.eta)
         kind = "whole" if block == case.samples else f"blocks {block}"
-        self.label = f"{kind} {layout.name}"
+        self.label = f"{kind} {'joined' if linear is JoinedPasses else layout.name}"
 
     def steps(self, theta):
         return step_parameters(theta, self.case.dim, self.case.width)
@@ -145,15 +149,15 @@ class Blocks:
 
     def stored(self, theta, z):
         """Activations of all blocks."""
-        return self.each(lambda x: self.passes.stored(self.steps(theta), x)[1], z)
+        return self.each(lambda x: self.linear.stored(self.steps(theta), x)[1], z)
 
     def product_stored(self, theta, stored, eta):
         """Mean of J^T J eta from activations."""
         steps = self.steps(theta)
 
         def part(kept):
-            field = self.weight * self.passes.tangent(steps, kept, self.steps(eta))
-            return self.passes.adjoint(steps, kept, field)
+            field = self.weight * self.linear.tangent(steps, kept, self.steps(eta))
+            return self.linear.adjoint(steps, kept, field)
 
         return self.joined(self.summed(part, stored))
 
@@ -161,9 +165,9 @@ class Blocks:
         steps = self.steps(theta)
 
         def part(x):
-            kept = self.passes.stored(steps, x)[1]
-            field = self.weight * self.passes.tangent(steps, kept, self.steps(eta))
-            return self.passes.adjoint(steps, kept, field)
+            kept = self.linear.stored(steps, x)[1]
+            field = self.weight * self.linear.tangent(steps, kept, self.steps(eta))
+            return self.linear.adjoint(steps, kept, field)
 
         return self.joined(self.summed(part, z))
 
@@ -208,33 +212,32 @@ class Blocks:
     def timed(self) -> list[Timed]:
         """All kernels and variants of this layout and block."""
         theta, z, eta = self.theta, self.z, self.eta
-        fields, unchanged = self.fields, _unchanged
+        automatic, manual = self.gradient_automatic, self.gradient_manual
+        push = self._timed("push", "", self.push, lambda: (theta, z), self.fields)
+        found = [
+            push,
+            self._timed("push_log_density", "", self.push_log_density, self._given, self.fields),
+            self._timed("push_score", "", self.push_score, self._given, self.fields),
+            self._timed("gradient", "automatic ", automatic, self._given),
+            self._timed("gradient", "manual ", manual, self._given),
+            self._timed("metric", "automatic ", self.product_automatic, lambda: (theta, z, eta)),
+            self._step("manual recomputed ", manual, lambda t, x: x, self.product_recomputed),
+        ]
+        return found + self.products() + (self._linearized() if len(z) == 1 else [])
+
+    def products(self) -> list[Timed]:
+        """Variants with the manual product."""
+        theta, z, eta = self.theta, self.z, self.eta
 
         def kept():  # made when it is first needed
-            return jitted(self.stored)(theta, z)
+            return theta, jitted(self.stored)(theta, z), eta
 
-        found = [
-            self._timed("push", "", self.push, lambda: (theta, z), fields),
-            self._timed("push_log_density", "", self.push_log_density, self._given, fields),
-            self._timed("push_score", "", self.push_score, self._given, fields),
-            self._timed("gradient", "automatic ", self.gradient_automatic, self._given, unchanged),
-            self._timed("gradient", "manual ", self.gradient_manual, self._given, unchanged),
-        ]
-        for how, product in [
-            ("automatic", self.product_automatic),
-            ("manual", self.product_recomputed),
-        ]:
-            found.append(
-                self._timed("metric", f"{how} ", product, lambda: (theta, z, eta), unchanged)
-            )
-        product, stored = self.product_stored, self.stored
-        found.append(
-            self._timed("product", "manual ", product, lambda: (theta, kept(), eta), unchanged)
-        )
-        found.append(self._step("manual stored ", self.gradient_manual, stored, product))
         again = self.product_recomputed
-        found.append(self._step("manual recomputed ", self.gradient_manual, lambda t, x: x, again))
-        return found + (self._linearized() if len(z) == 1 else [])
+        return [
+            self._timed("metric", "manual ", again, lambda: (theta, z, eta)),
+            self._timed("product", "manual ", self.product_stored, kept),
+            self._step("manual stored ", self.gradient_manual, self.stored, self.product_stored),
+        ]
 
     def _linearized(self) -> list[Timed]:
         def product(_, kept, u):
@@ -245,12 +248,12 @@ class Blocks:
             return self.theta, jitted(self.linearized)(self.theta, self.z), self.eta
 
         step = self._step("linearize ", self.gradient_automatic, self.linearized, product)
-        return [self._timed("product", "linearize ", product, given, _unchanged), step]
+        return [self._timed("product", "linearize ", product, given), step]
 
     def _given(self):
         return self.theta, self.z, self.l0
 
-    def _timed(self, kernel, how, function, arguments, convert) -> Timed:
+    def _timed(self, kernel, how, function, arguments, convert=_unchanged) -> Timed:
         """Compile at the first call; ``arguments()`` are made then too."""
         compiled, given = jitted(function), cache(arguments)
         call = partial(_finished, lambda: compiled(*given()))
@@ -280,18 +283,16 @@ def _finished(run):
     return jax.block_until_ready(run())
 
 
-def _unchanged(result):
-    return result
-
-
 def build(case: Case) -> list[Timed]:
     """JAX's variants of all kernels."""
     missing()
     found = []
     for layout, block in TRIED:
-        whole = block is None
-        if whole or (block < case.samples and case.samples % block == 0):
-            found += Blocks(case, layout, case.samples if whole else block).timed()
+        block = block or case.samples
+        if case.samples % block == 0:
+            found += Blocks(case, layout, block).timed()
+            if layout is Columns:
+                found += Blocks(case, layout, block, JoinedPasses).products()
     return found
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["LAYOUTS", "Columns", "Passes", "Rows"]
+__all__ = ["LAYOUTS", "Columns", "JoinedPasses", "Passes", "Rows"]
 
 
 class Columns:
@@ -188,3 +188,49 @@ class Passes:
         gradient["A"] = gradient["A"] + by_trace * identity
         gradient["W1"] = gradient["W1"] + by_q[:, None] * p["W2"].T
         gradient["W2"] = gradient["W2"] + by_q * p["W1"].T
+
+
+class JoinedPasses(Passes):
+    """The linear passes with stacked matrices: fewer, larger products.  For columns, by JAX.
+
+    Stored are [H x 1] and D of every step; with lambda the field at a step's end, the sums over
+    the samples are lambda [H x 1]^T and (D W2^T lambda) [x 1]^T.
+    """
+
+    def stored(self, steps, x):
+        """x after all steps, and ([H x 1], D) before each."""
+        join, found, one = self.xp.concatenate, [], self.xp.ones((1, x.shape[1]), x.dtype)
+        for p in steps:
+            h = self.hidden(p, x)
+            s = join([h, x, one])
+            found.append((s, 1 - h * h))
+            x = x + join([p["W2"], p["A"], p["b"][:, None]], axis=1) @ s / len(steps)
+        return x, found
+
+    def tangent(self, steps, stored, etas):
+        """Derivative of the map along the direction ``etas``."""
+        join, dx, h = self.xp.concatenate, None, 1 / len(steps)
+        for p, e, (s, d) in zip(steps, etas, stored, strict=True):
+            width = d.shape[0]
+            inner, point = [e["W1"], e["c"][:, None]], s[width:]
+            if dx is not None:
+                inner, point = [*inner, p["W1"]], join([point, dx])
+            moved = d * (join(inner, axis=1) @ point)
+            dv = join([e["W2"], e["A"], e["b"][:, None]], axis=1) @ s
+            parts = [moved] if dx is None else [moved, dx]
+            outer = [p["W2"]] if dx is None else [p["W2"], p["A"]]
+            dv = h * (dv + join(outer, axis=1) @ join(parts))
+            dx = dv if dx is None else dx + dv
+        return dx
+
+    def adjoint(self, steps, stored, field, weights=None):
+        """Adjoint of the map's derivative on ``field``; ``weights`` are not taken here."""
+        join, found = self.xp.concatenate, []
+        for p, (s, d) in zip(reversed(steps), reversed(stored), strict=True):
+            width, g = d.shape[0], field / len(steps)
+            back = d * (p["W2"].T @ g)
+            outer, inner = g @ s.T, back @ s[width:].T
+            gradient = {"A": outer[:, width:-1], "b": outer[:, -1], "W1": inner[:, :-1]}
+            found.append(gradient | {"c": inner[:, -1], "W2": outer[:, :width]})
+            field = field + join([p["A"], p["W1"]]).T @ join([g, back])
+        return found[::-1]
