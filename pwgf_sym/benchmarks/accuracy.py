@@ -48,23 +48,20 @@ def true_residual(case: Case, eta: np.ndarray) -> float:
     return float(np.linalg.norm(gap) / np.linalg.norm(right))
 
 
-def run_accuracy(options: BenchmarkOptions, sides: dict) -> Iterable[dict]:
-    """Rows of the opponents' steps in float64 and of ours to the same true residual."""
+def run_accuracy(options: BenchmarkOptions, sides: dict) -> Iterable[list[dict]]:
+    """Rows of the opponents' steps in float64 and of ours to the same true residual, by size."""
     for dim, width in options.sizes:
         case = Case(dim, width, options.samples)
         theirs = [t for m in sides.values() for t in m.build(case) if t.kernel == "step"]
         fixed = [t for t in ours.build(case) if t.kernel == "step"]
-        goal = true_residual(case, fixed[0].call())
-        for timed in theirs:
+        for timed in [*fixed, *theirs]:
             timed.error = true_residual(case, timed.convert(timed.call()))
-            goal = min(goal, timed.error * _SLACK) if timed.error < goal else goal
-        for timed in fixed:
-            timed.error = true_residual(case, timed.call())
+        goal = min(t.error for t in theirs or fixed)
         solved = [_tuned(case, name, given, goal) for name, given in SOLVERS.items()]
         good = [t for t in solved if not t.note]
         kept = screen([*fixed, *theirs, *good], options.clock, options.keep)
         measure(kept, rounds=options.rounds, seconds=options.seconds, clock=options.clock)
-        yield from _rows(case, options, [*fixed, *theirs, *solved], goal)
+        yield _rows(case, options, [*fixed, *theirs, *solved], goal)
 
 
 def _tuned(case: Case, name: str, given: dict, goal: float) -> Timed:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from dataclasses import asdict
 
 from ..errors import OptionError
@@ -49,10 +48,16 @@ def run_benchmark(given) -> None:
     for option in ("json", "plot"):
         _check_folder(f"--{option}", getattr(given, option))
     pin(options.threads)  # before anything heavy is imported
-    from .report import save_plot, save_report, table
+    from .report import block_text, head_text, latency_text, save_plot, save_report
 
-    report = run(options)
-    print(table(report, given.variants))
+    def show(report, block):
+        """Each block as soon as it is there: a long run that is stopped has left something."""
+        print(*([""] + block_text(block, given.variants)), sep="\n", flush=True)
+        if given.json:
+            save_report(report, given.json)
+
+    report = run(options, show)
+    print("", *latency_text(report["latency"]), *head_text(report), sep="\n")
     if given.json:
         save_report(report, given.json)
     if given.plot:
@@ -65,32 +70,36 @@ def _check_folder(option: str, path: str | None) -> None:
         raise OptionError(option, repr(path), "a file in a folder that exists")
 
 
-def run(options: BenchmarkOptions) -> dict:
-    """The report of a run; see :func:`pwgf_sym.benchmarks.report.save_report`."""
-    from . import machine, report, suites
+def run(options: BenchmarkOptions, show=None) -> dict:
+    """The report of a run; see :func:`pwgf_sym.benchmarks.report.save_report`.
+
+    ``show(report, rows)`` is called with every block of rows that is finished.
+    """
+    from . import machine, suites
     from .accuracy import run_accuracy
     from .latency import run_latency
+    from .report import FORMAT
     from .threads import run_threads
 
     sides, skipped = suites.opponents(options.against)
-    in_process = {
+    runs = {
         "kernels": suites.run_kernels,
         "step": suites.run_step,
         "pairs": suites.run_pairs,
         "accuracy": run_accuracy,
+        "threads": run_threads,
     }
-    rows = []
+    report = {"format": FORMAT, "machine": machine.describe(), "options": asdict(options)}
+    report |= {"skipped": skipped, "results": [], "latency": None}
     for suite in options.suites:
-        if suite in in_process:
-            for row in in_process[suite](options, sides):
-                rows.append(row)
-                if row["kernel"] == "gemm":  # the first row of a block
-                    print(f"timed {suite} {row['size']} {row['dtype']}", file=sys.stderr)
-    if "threads" in options.suites:
-        rows += run_threads(options)
-    latency = run_latency() if "latency" in options.suites else None
-    found = {"format": report.FORMAT, "machine": machine.describe(), "options": asdict(options)}
-    return found | {"skipped": skipped, "results": rows, "latency": latency}
+        if suite == "latency":
+            report["latency"] = run_latency()
+            continue
+        for rows in runs[suite](options, sides):
+            report["results"] += rows
+            if show:
+                show(report, rows)
+    return report
 
 
 def run_profile(given) -> None:

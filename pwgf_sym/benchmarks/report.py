@@ -9,7 +9,17 @@ from pathlib import Path
 
 from ..errors import OptionError
 
-__all__ = ["OURS", "best_rows", "load_report", "save_plot", "save_report", "table"]
+__all__ = [
+    "OURS",
+    "best_rows",
+    "block_text",
+    "head_text",
+    "latency_text",
+    "load_report",
+    "save_plot",
+    "save_report",
+    "table",
+]
 
 OURS = "pwgf_sym"
 FORMAT = 1
@@ -42,28 +52,52 @@ def _pairs(line, widths):
     return enumerate(zip(line, widths, strict=True))
 
 
-def table(report: dict, every_variant: bool = False) -> str:
-    """The report as plain text: one block a suite, size and precision.
+def block_text(rows: Sequence[dict], every_variant: bool = False) -> list[str]:
+    """Lines of a table of rows of one suite, size, precision and number of threads.
 
     Parameters
     ----------
-    report : dict
-        As `save_report` writes it.
+    rows : sequence of dict
     every_variant : bool
         Whether all variants are listed, else the best of each side.
     """
-    rows = report["results"]
-    shown = rows if every_variant else list(best_rows(rows).values())
-    text = [_machine_line(report["machine"])]
-    text += [f"{side}: {reason}" for side, reason in report["skipped"].items()]
-    for key in dict.fromkeys(_block(r) for r in rows):
-        suite, size, dtype, threads = key
-        text += ["", f"{suite}  {size}  {dtype}  {threads} thread{'s' * (threads > 1)}"]
-        block = [r for r in shown if _block(r) == key]
-        text += _grid([_HEAD, *(_line(r) for r in sorted(block, key=_order(block)))])
-    if report["latency"]:
-        text += ["", *_latency_lines(report["latency"])]
-    return "\n".join(text)
+    shown = list(rows) if every_variant else list(best_rows(rows).values())
+    lines = [_title(_block(rows[0]))]
+    return lines + _grid([_HEAD, *(_line(r) for r in sorted(shown, key=_order(shown)))])
+
+
+def table(report: dict, every_variant: bool = False) -> str:
+    """A whole report, as `load_report` gives it, as plain text."""
+    rows, text = report["results"], head_text(report)
+    for key in dict.fromkeys(map(_block, rows)):
+        text += ["", *block_text([r for r in rows if _block(r) == key], every_variant)]
+    return "\n".join([*text, *latency_text(report["latency"])])
+
+
+def head_text(report: dict) -> list[str]:
+    """Lines about the machine, and about opponents that could not run."""
+    machine = report["machine"]
+    versions = ", ".join(f"{k} {v}" for k, v in machine["versions"].items() if v)
+    load = machine["load_average"]
+    busy = f", load {load[0]:.1f}" if load else ""
+    cores = f"{machine['usable_cores']} of {machine['cores']} cores"
+    lines = [f"{machine['cpu']}, {machine['vector_bits']} bits, {cores}{busy}", versions]
+    return lines + [f"{side}: {reason}" for side, reason in report["skipped"].items()]
+
+
+def latency_text(latency: dict | None) -> list[str]:
+    """Lines of the latencies, none if they were not measured."""
+    if latency is None:
+        return []
+    lines = [["latency (s)", *latency["cold"]]]
+    for name in ("cold", "warm"):
+        lines.append([name, *(f"{v:.2f}" for v in latency[name].values())])
+    return [*_grid(lines), f"compilation: {latency['compile']:.2f} s"]
+
+
+def _title(key: tuple) -> str:
+    suite, size, dtype, threads = key
+    return f"{suite}  {size}  {dtype}  {threads} thread{'s' * (threads > 1)}"
 
 
 _HEAD = ["kernel", "side", "variant", "ms", "min", "max", "ratio", "GFLOP/s", "of gemm", "error"]
@@ -75,7 +109,7 @@ def _block(row: dict) -> tuple:
 
 def _order(block: list[dict]):
     kernels = list(dict.fromkeys(r["kernel"] for r in block))
-    sides = list(dict.fromkeys(r["side"] for r in block))
+    sides = [OURS, *dict.fromkeys(r["side"] for r in block)]
     return lambda r: (kernels.index(r["kernel"]), sides.index(r["side"]), r["median"] or 1e99)
 
 
@@ -88,21 +122,6 @@ def _line(row: dict) -> list[str]:
     fraction = number("peak_fraction", 100, ".0f")
     tail = [number("gflops"), fraction and f"{fraction} %", row["note"] or error]
     return [row["kernel"], row["side"], row["variant"], *times, number("ratio", 1, ".2f"), *tail]
-
-
-def _machine_line(machine: dict) -> str:
-    versions = ", ".join(f"{k} {v}" for k, v in machine["versions"].items() if v)
-    load = machine["load_average"]
-    busy = f", load {load[0]:.1f}" if load else ""
-    cores = f"{machine['usable_cores']} of {machine['cores']} cores"
-    return f"{machine['cpu']}, {machine['vector_bits']} bits, {cores}{busy}\n{versions}"
-
-
-def _latency_lines(latency: dict) -> list[str]:
-    lines = [["latency (s)", *latency["cold"]]]
-    for name in ("cold", "warm"):
-        lines.append([name, *(f"{v:.2f}" for v in latency[name].values())])
-    return [*_grid(lines), f"compilation: {latency['compile']:.2f} s"]
 
 
 def save_report(report: dict, path: str | Path) -> None:
@@ -164,7 +183,6 @@ def _panel(axes, key, rows, sides) -> None:
     axes.set_yticks([k + 0.4 - height / 2 for k in range(len(kernels))], kernels)
     axes.invert_yaxis()
     axes.set_xscale("log")
-    suite, size, dtype, threads = key
-    axes.set_title(f"{suite} {size} {dtype}, {threads} thread{'s' * (threads > 1)}", fontsize=9)
+    axes.set_title(_title(key), fontsize=9)
     axes.set_xlabel("ms a call (bars: median, lines: least and most)", fontsize=8)
     axes.legend(fontsize=7)

@@ -33,13 +33,13 @@ def opponents(names: Sequence[str]) -> tuple[dict, dict[str, str]]:
     return found, skipped
 
 
-def run_kernels(options: BenchmarkOptions, sides: dict) -> Iterable[dict]:
-    """Rows of all kernels of the map, of every size and precision."""
+def run_kernels(options: BenchmarkOptions, sides: dict) -> Iterable[list[dict]]:
+    """Rows of all kernels of the map, a block for every size and precision."""
     return _map_rows("kernels", KERNELS, options, sides)
 
 
-def run_step(options: BenchmarkOptions, sides: dict) -> Iterable[dict]:
-    """Rows of the energy gradient and 50 iterations of CG."""
+def run_step(options: BenchmarkOptions, sides: dict) -> Iterable[list[dict]]:
+    """Rows of the energy gradient and 50 iterations of CG, in blocks."""
     return _map_rows("step", ("step",), options, sides)
 
 
@@ -51,7 +51,7 @@ def _map_rows(suite: str, kernels, options, sides):
             theirs = [t for m in sides.values() for t in m.build(case) if t.kernel in kernels]
             program = ours.program_of(case)
             counts = {k: _step_counts(program, k, case) for k in kernels}
-            yield from timed_together(suite, case, mine, theirs, counts, options)
+            yield timed_together(suite, case, mine, theirs, counts, options)
 
 
 def _step_counts(program, kernel: str, case: Case):
@@ -64,8 +64,8 @@ def _step_counts(program, kernel: str, case: Case):
     return flops, gradient[1] + CG_ITERATIONS * product[1]
 
 
-def run_pairs(options: BenchmarkOptions, sides: dict) -> Iterable[dict]:
-    """Rows of value and velocity over all pairs, of every dimension and precision."""
+def run_pairs(options: BenchmarkOptions, sides: dict) -> Iterable[list[dict]]:
+    """Rows of value and velocity over all pairs, a block for every dimension and precision."""
     for dim in dict.fromkeys(d for d, _ in options.sizes):
         for dtype in options.dtypes:
             case = PairCase(dim, options.samples, dtype)
@@ -73,7 +73,7 @@ def run_pairs(options: BenchmarkOptions, sides: dict) -> Iterable[dict]:
                 mine = ours.build_pairs(case, kind)
                 theirs = [t for m in sides.values() for t in m.build_pairs(case, kind)]
                 counts = {kind: pair_counts(dim, kind, case.samples, dtype)}
-                yield from timed_together("pairs", case, mine, theirs, counts, options)
+                yield timed_together("pairs", case, mine, theirs, counts, options)
 
 
 def timed_together(suite, case, mine, theirs, counts, options) -> list[dict]:

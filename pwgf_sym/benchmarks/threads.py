@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 from ..errors import BenchmarkError
@@ -24,14 +25,13 @@ def thread_counts(cores: int) -> list[int]:
     return found if cores == 1 else [*found, cores]
 
 
-def run_threads(options: BenchmarkOptions) -> list[dict]:
-    """Rows of suite "kernels" for every number of threads, by the wall clock."""
-    rows = []
+def run_threads(options: BenchmarkOptions, sides: dict) -> Iterable[list[dict]]:
+    """Rows of suite "kernels", a block for every number of threads, by the wall clock."""
     with tempfile.TemporaryDirectory(prefix="pwgf_sym_threads_") as folder:
         for threads in thread_counts(usable_cores()):
             path = Path(folder) / f"{threads}.json"
             done = subprocess.run(
-                _command(options, threads, path),
+                _command(options, sides, threads, path),
                 env=dict(os.environ),
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
@@ -41,18 +41,19 @@ def run_threads(options: BenchmarkOptions) -> list[dict]:
             if done.returncode:
                 raise BenchmarkError("threads", done.stderr.strip()[-300:], "a run of the kernels")
             found = json.loads(path.read_text(encoding="utf-8"))["results"]
-            rows += [row | {"suite": "threads"} for row in found]
-    return rows
+            found = [row | {"suite": "threads"} for row in found]
+            for key in dict.fromkeys((r["size"], r["dtype"]) for r in found):
+                yield [r for r in found if (r["size"], r["dtype"]) == key]
 
 
-def _command(options: BenchmarkOptions, threads: int, path: Path) -> list[str]:
+def _command(options: BenchmarkOptions, sides: dict, threads: int, path: Path) -> list[str]:
     sizes = ",".join(f"{d}/{m}" for d, m in options.sizes)
     given = {
         "suite": "kernels",
         "size": sizes,
         "samples": options.samples,
         "dtype": ",".join(options.dtypes),
-        "against": ",".join(options.against) or "none",
+        "against": ",".join(sides) or "none",
         "rounds": options.rounds,
         "seconds": options.seconds,
         "threads": threads,
