@@ -12,12 +12,12 @@ import numpy as np
 
 from ..cases import CG_ITERATIONS, SHIFT, TRIAL_ITERATIONS, Case, PairCase, step_parameters
 from ..timing import Timed
-from .passes import Columns, JoinedPasses, Passes, Rows
+from .passes import Columns, JoinedPasses, Passes
 
 __all__ = ["build", "build_pairs", "missing"]
 
 SIDE = "jax"
-# Rows, columns and blocks of 128, 512 and 4096 samples were tried at 10/64: columns won every kernel
+# Rows, columns and blocks of 128, 512 and 4096 samples were tried at 10/64: columns won each kernel
 # in blocks of 128 or, where None stands, as the whole batch, up to ties.
 TRIED = ((Columns, 128), (Columns, None))
 PAIR_BLOCKS = (16, 64, 256)
