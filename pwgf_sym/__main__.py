@@ -1,4 +1,4 @@
-"""``python -m pwgf_sym demo``: see :mod:`pwgf_sym.look.demo`."""
+"""``python -m pwgf_sym demo``, ``benchmark`` and ``profile``."""
 
 from __future__ import annotations
 
@@ -7,22 +7,30 @@ import sys
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Parse the command line and run the demo; exit status 2 for errors that a user can mend."""
+    """Parse the command line and run a command; exit status 2 for errors that a user can mend."""
+    from .benchmarks.command import add_benchmark, add_profile
+    from .errors import PwgfError
+
     parser = argparse.ArgumentParser(prog="python -m pwgf_sym", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     demo = commands.add_parser("demo", help="solve a double well and compare with the exact answer")
     demo.add_argument("--picture", default="demo.png", help="where the picture is saved")
+    demo.set_defaults(run=_demo)
+    add_benchmark(commands)
+    add_profile(commands)
     given = parser.parse_args(arguments)
-
-    from .errors import PwgfError
-    from .look.demo import run_demo
-
     try:
-        run_demo(given.picture)
+        given.run(given)
     except PwgfError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return 2
     return 0
+
+
+def _demo(given) -> None:
+    from .look.demo import run_demo
+
+    run_demo(given.picture)
 
 
 if __name__ == "__main__":

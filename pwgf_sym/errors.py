@@ -7,6 +7,7 @@ them are raised before long work starts, except :class:`FlowError`, which a runn
 from __future__ import annotations
 
 __all__ = [
+    "BenchmarkError",
     "CacheError",
     "EnergyError",
     "FlowError",
@@ -67,6 +68,10 @@ class OptionError(PwgfError):
 
 class CacheError(PwgfError):
     """A generated module cannot be written, or its content does not match its hash."""
+
+
+class BenchmarkError(PwgfError):
+    """Two sides of a benchmark compute different things."""
 
 
 class StoredSolutionError(PwgfError):

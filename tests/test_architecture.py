@@ -14,7 +14,7 @@ import pwgf_sym
 
 PACKAGE = Path(pwgf_sym.__file__).resolve().parent
 FILES = sorted(PACKAGE.rglob("*.py"))
-ORDER = ["declare", "derive", "lower", "emit", "compile", "solve", "look"]
+ORDER = ["declare", "derive", "lower", "emit", "compile", "solve", "look", "benchmarks"]
 LEAVES = {"errors", "exact"}
 NAMES = [str(f.relative_to(PACKAGE)) for f in FILES]
 
@@ -45,7 +45,7 @@ def own_imports(path):
 
 @pytest.mark.parametrize("path", FILES, ids=NAMES)
 def test_imports_go_one_way(path):
-    """declare, derive, lower, emit, compile, solve, look; errors and exact are leaves."""
+    """In the order of the folders; errors and exact are leaves."""
     where = path.relative_to(PACKAGE).with_suffix("").parts
     if where in (("__init__",), ("__main__",)):
         return  # the public names, and a program that uses them
@@ -55,7 +55,7 @@ def test_imports_go_one_way(path):
         return
     assert where[0] in ORDER, f"{path} stands outside the pipeline"
     allowed = {*ORDER[: ORDER.index(where[0]) + 1], "errors"}
-    if where[0] == "look":
+    if where[0] in ("look", "benchmarks"):
         allowed |= {"exact"}  # solutions are shown beside exact ones
     assert found <= allowed, f"{path} imports {found - allowed}"
 

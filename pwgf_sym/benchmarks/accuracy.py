@@ -1,0 +1,99 @@
+"""The step to equal accuracy: 50 iterations of CG against our solver's options.
+
+The opponents run a fixed number of iterations in float64 and reach some true relative residual r of
+(G + shift I) eta = -grad E.  Ours may take any way to a residual of at most r; both residuals are
+recomputed in float64 by NumPy, from a product that shares no code with ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+import numpy as np
+
+from . import ours
+from .cases import SHIFT, Case
+from .opponents import numpy_side
+from .opponents.stacked import Stacked
+from .options import BenchmarkOptions
+from .timing import Timed, measure, median_ratio, screen
+
+__all__ = ["SOLVERS", "run_accuracy", "true_residual"]
+
+# Sets of options of our solver that are tried; a tolerance is filled in.  "tries" are fractions of
+# r to ask for, as a recurred residual may be too optimistic.
+SOLVERS = {
+    "cg": {"method": "cg"},
+    "minres": {"method": "minres"},
+    "lsmr": {"method": "lsmr"},
+    "dense": {"method": "dense", "cutoff": 0.0},
+}
+_TRIES = (1.0, 0.5, 0.2)
+_SLACK = 1 + 1e-6
+# A dense solve forms G (p, p): beyond this it is left out.
+_LARGEST_DENSE = 6000
+
+
+def true_residual(case: Case, eta: np.ndarray) -> float:
+    """|(G + shift I) eta - b| / |b| in float64, by NumPy."""
+    exact = replace(case, dtype="float64")
+    run = Stacked(numpy_side.Ops(np.dtype("float64")), exact, 256, False)
+    run.theta = case.theta.astype(np.float64)
+    run.z = np.ascontiguousarray(case.z.T, dtype=np.float64)
+    right = -run.gradient()[1]
+    run.prepare()
+    eta = np.asarray(eta, np.float64)
+    gap = right - run.product(eta) - SHIFT * eta
+    return float(np.linalg.norm(gap) / np.linalg.norm(right))
+
+
+def run_accuracy(options: BenchmarkOptions, sides: dict) -> Iterable[list[dict]]:
+    """Rows of the opponents' steps in float64 and of ours to the same true residual, by size."""
+    for dim, width in options.sizes:
+        case = Case(dim, width, options.samples)
+        theirs = [t for m in sides.values() for t in m.build(case) if t.kernel == "step"]
+        fixed = [t for t in ours.build(case) if t.kernel == "step"]
+        for timed in [*fixed, *theirs]:
+            timed.error = true_residual(case, timed.convert(timed.call()))
+        goal = min(t.error for t in theirs or fixed)
+        solved = [_tuned(case, name, given, goal) for name, given in SOLVERS.items()]
+        good = [t for t in solved if not t.note]
+        kept = screen([*fixed, *theirs, *good], options.clock, options.keep)
+        measure(kept, rounds=options.rounds, seconds=options.seconds, clock=options.clock)
+        yield _rows(case, options, [*fixed, *theirs, *solved], goal)
+
+
+def _tuned(case: Case, name: str, given: dict, goal: float) -> Timed:
+    """A set of options with the loosest tolerance that reaches the goal; a note if none does."""
+    found = Timed("step", "pwgf_sym to r", name, lambda: None)
+    if given["method"] == "dense" and case.theta.size > _LARGEST_DENSE:
+        found.note = f"left out: p = {case.theta.size}"
+        return found
+    for share in _TRIES:
+        asked = dict(given, tolerance=min(share * goal, 0.9))
+        found.call = ours.solver_call(case, asked)
+        found.error = true_residual(case, found.call())
+        found.variant = f"{name} tolerance {asked['tolerance']:.2g}"
+        if found.error <= goal * _SLACK:
+            return found
+    found.note = f"residual {found.error:.2g} at best"
+    return found
+
+
+def _rows(case, options, calls: list[Timed], goal: float) -> list[dict]:
+    timed = [t for t in calls if t.times]
+    mine = [t for t in timed if t.side == "pwgf_sym to r"]
+    best = min(mine or timed, key=lambda t: t.median)
+    head = {"suite": "accuracy", "size": case.name, "dtype": case.dtype, "samples": case.samples}
+    head |= {"threads": options.threads, "clock": options.clock, "goal": goal}
+    rows = []
+    for t in calls:
+        row = {**head, "kernel": t.kernel, "side": t.side, "variant": t.variant, "times": t.times}
+        spread = (t.median, min(t.times), max(t.times)) if t.times else (None, None, None)
+        row |= dict(zip(("median", "min", "max"), spread, strict=True))
+        row |= {"residual": t.error, "error": 0.0, "note": t.note, "best": t is best}
+        row |= {"gflops": None, "peak_fraction": None}
+        row["ratio"] = median_ratio(t.times, best.times) if t.times else None
+        rows.append(row)
+    return rows

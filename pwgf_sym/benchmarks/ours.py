@@ -1,0 +1,100 @@
+"""Our side of the benchmarks: every call of the package's compiled kernels is in this file."""
+
+from __future__ import annotations
+
+from .cases import CG_ITERATIONS, SHIFT, TRIAL_ITERATIONS, Case, PairCase
+from .krylov import conjugate_gradients
+from .timing import Timed
+
+__all__ = ["build", "build_pairs", "program_of", "solver_call"]
+
+SIDE = "pwgf_sym"
+
+
+def program_of(case: Case, dtype: str | None = None):
+    """The compiled program of a case."""
+    from ..compile.program import compile_program
+
+    return compile_program(case.problem, case.map, "cpu", dtype or case.dtype)
+
+
+def build(case: Case) -> list[Timed]:
+    """Our kernels on one case."""
+    program = program_of(case)
+    samples = program.samples(case.z)
+    theta, eta = case.theta, case.eta
+
+    def state(order):
+        return lambda: program.push(theta, samples, order)
+
+    def gradient():
+        pushed = program.push(theta, samples, 1)
+        integrals = program.integrals(pushed, samples)
+        slope = program.gradient(theta, samples, integrals, pushed)
+        return program.energy(integrals), slope
+
+    def product():
+        return program.metric(theta, samples, eta)
+
+    def step(iterations=CG_ITERATIONS):
+        def shifted(u):
+            return program.metric(theta, samples, u) + program.dtype.type(SHIFT) * u
+
+        return conjugate_gradients(shifted, -gradient()[1], iterations)
+
+    def unpacked(pushed):
+        scalars = [] if pushed.log_density is None else [pushed.log_density]
+        fields = [] if pushed.score is None else [samples.unpack(pushed.score)]
+        parts = [samples.unpack(pushed.x), *map(samples.unpack_scalar, scalars), *fields]
+        return tuple(parts)
+
+    calls = {"gradient": gradient, "metric": product, "product": product}
+    orders = {"push": 0, "push_log_density": 1, "push_score": 2}
+    found = [Timed(name, SIDE, "tiles", state(k), unpacked) for name, k in orders.items()]
+    found += [Timed(name, SIDE, "tiles", call) for name, call in calls.items()]
+    found.append(Timed("step", SIDE, "tiles", step, trial=lambda: step(TRIAL_ITERATIONS)))
+    return found
+
+
+def build_pairs(case: PairCase, kind: str) -> list[Timed]:
+    """Our kernels of value and velocity for one interaction."""
+    from ..compile.program import compile_program
+    from ..declare.maps import Affine
+
+    program = compile_program(case.problem(kind), Affine(case.dim), "cpu", case.dtype)
+    samples = program.samples(case.z)
+    state = program.push(program.map.initial_parameters(None), samples, 0)
+
+    def both():
+        integrals = program.integrals(state, samples)
+        return program.energy(integrals), program.velocity(state, samples, integrals)
+
+    return [Timed(kind, SIDE, "tiles", both, lambda r: (r[0], samples.unpack(r[1])))]
+
+
+def solver_call(case: Case, options: dict):
+    """One whole step with a set of solver options: a function that returns eta (p,) float64.
+
+    Parameters
+    ----------
+    case : Case
+    options : dict
+        "method", and fields of :class:`pwgf_sym.solve.options.LinearOptions`.
+    """
+    from ..solve.linear import solve_metric
+    from ..solve.options import LinearOptions
+
+    program = program_of(case)
+    samples = program.samples(case.z)
+    theta = case.theta
+    rest = {k: v for k, v in options.items() if k != "method"}
+    linear = LinearOptions(shift=SHIFT, **rest)
+
+    def call():
+        pushed = program.push(theta, samples, 1)
+        integrals = program.integrals(pushed, samples)
+        right = -program.gradient(theta, samples, integrals, pushed)
+        how = {"right": right, "method": options["method"], "options": linear}
+        return solve_metric(program, theta, samples, **how).eta
+
+    return call

@@ -1,0 +1,315 @@
+"""The benchmarks compute the same thing on every side, and their files and options hold up."""
+
+import importlib
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from pwgf_sym.__main__ import main
+from pwgf_sym.benchmarks import command, ours, report, suites, timing
+from pwgf_sym.benchmarks.accuracy import true_residual
+from pwgf_sym.benchmarks.cases import SHIFT, Case, PairCase, step_parameters
+from pwgf_sym.benchmarks.counts import counts_of, pair_counts
+from pwgf_sym.benchmarks.opponents.numpy_side import Ops
+from pwgf_sym.benchmarks.opponents.passes import Columns, Rows
+from pwgf_sym.benchmarks.opponents.stacked import Stacked
+from pwgf_sym.benchmarks.options import BenchmarkOptions, parse_sizes
+from pwgf_sym.benchmarks.threads import thread_counts
+from pwgf_sym.errors import BenchmarkError, OptionError
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+
+SIDES = ["numpy", "jax", "torch"]
+SAMPLES = 160  # no multiple of all block sizes: the last block of a batch is a part of one
+
+
+def side(name):
+    module = importlib.import_module(f"pwgf_sym.benchmarks.opponents.{name}_side")
+    if module.missing():
+        pytest.skip(module.missing())
+    return module
+
+
+@pytest.fixture(scope="module")
+def small():
+    case = Case(2, 5, SAMPLES, steps=2)
+    calls = ours.build(case)
+    return case, {t.kernel: t.result() for t in calls}
+
+
+def given(**changes):
+    defaults = {
+        "suite": "kernels",
+        "size": "2/5",
+        "samples": str(SAMPLES),
+        "dtype": "float64",
+        "against": "numpy",
+        "targets": "cpu",
+        "rounds": "2",
+        "seconds": "0",
+        "threads": "1",
+        "clock": "",
+    }
+    return SimpleNamespace(**(defaults | changes))
+
+
+# -- the sides ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", SIDES)
+def test_opponents_agree_with_ours(small, name, monkeypatch):
+    case, expected = small
+    module = side(name)
+    if name == "jax":  # a block that divides the batch, and the batch
+        monkeypatch.setattr(module, "TRIED", ((Columns, 32), (Rows, None)))
+    calls = module.build(case)
+    assert {t.kernel for t in calls} == set(expected)
+    timing.compare(calls, expected)
+    for timed in calls:
+        assert timed.error < 1e-10, (timed.kernel, timed.variant)
+
+
+@pytest.mark.parametrize("name", SIDES)
+@pytest.mark.parametrize("kind", ["quartic", "gaussian"])
+def test_pairs_agree(name, kind):
+    case = PairCase(3, SAMPLES)
+    (mine,) = ours.build_pairs(case, kind)
+    calls = side(name).build_pairs(case, kind)
+    timing.compare(calls, {kind: mine.result()})
+    assert max(t.error for t in calls) < 1e-10
+
+
+def test_float32_agrees_to_single_precision(small):
+    case, expected = small
+    calls = side("numpy").build(replace(case, dtype="float32"))
+    timing.compare(calls, expected)
+    assert 1e-9 < max(t.error for t in calls) < 1e-4
+
+
+def field_value(p, x):
+    return p["A"] @ x + p["b"] + p["W2"] @ np.tanh(p["W1"] @ x + p["c"])
+
+
+def test_numpy_against_differences(small):
+    """The hand-written passes against complex steps of the map, one sample at a time."""
+    case, _ = small
+    run = Stacked(Ops(np.dtype("float64")), case, 64, False)
+
+    def push(theta, z):
+        for p in step_parameters(theta, case.dim, case.width):
+            z = z + field_value(p, z) / case.map.steps
+        return z
+
+    z = np.array([push(case.theta, row) for row in case.z])
+    np.testing.assert_allclose(run.push()[0].T, z, rtol=1e-13)
+    image = np.zeros(case.theta.size)
+    for row in case.z:
+        columns = [
+            push(case.theta + 1e-30j * unit, row).imag / 1e-30 for unit in np.eye(case.theta.size)
+        ]
+        matrix = np.array(columns).T
+        image += matrix.T @ (matrix @ case.eta) / case.samples
+    run.prepare()
+    np.testing.assert_allclose(run.product(case.eta), image, rtol=1e-12, atol=1e-14)
+
+
+def test_true_residual_of_an_exact_solution(small):
+    """G as a matrix, solved by NumPy, leaves no residual; zero leaves all of it."""
+    case, _ = small
+    run = Stacked(Ops(np.dtype("float64")), case, 64, True)
+    right = -run.gradient()[1]
+    run.prepare()
+    matrix = np.array([run.product(unit) for unit in np.eye(right.size)])
+    eta = np.linalg.solve(matrix + SHIFT * np.eye(right.size), right)
+    assert true_residual(case, eta) < 1e-9
+    assert true_residual(case, 0 * eta) == 1.0
+
+
+# -- the harness ----------------------------------------------------------------------------------
+
+
+def test_a_side_that_differs_is_refused(small):
+    case, expected = small
+    mine = [timing.Timed("push", "pwgf_sym", "tiles", lambda: expected["push"])]
+    wrong = [timing.Timed("push", "numpy", "wrong", lambda: (expected["push"][0] + 1e-6,))]
+    options = BenchmarkOptions.parse(given())
+    with pytest.raises(BenchmarkError, match="numpy"):
+        suites.timed_together("kernels", case, mine, wrong, {"push": (1.0, 1.0)}, options)
+
+
+@pytest.mark.parametrize(
+    ("found", "expected", "error"),
+    [
+        (np.ones(3), np.ones(3), 0.0),
+        (np.array([1.0, 2.5]), np.array([1.0, 2.0]), 0.25),
+        ((1.0, np.zeros(2)), (2.0, np.zeros(2)), 0.5),
+        (np.ones(2), np.ones(3), np.inf),
+    ],
+)
+def test_difference(found, expected, error):
+    assert timing.difference(found, expected) == error
+
+
+def test_difference_sees_nan():
+    assert not timing.difference(np.array([np.nan, 1.0]), np.ones(2)) <= 1e-4
+
+
+def test_rounds_alternate():
+    order = []
+    calls = [timing.Timed("k", "s", v, lambda v=v: order.append(v)) for v in "ab"]
+    for timed in calls:
+        timed.first = 1.0
+    timing.measure(calls, rounds=3, seconds=0.0, clock="wall")
+    assert "".join(order) == "ababab"
+    assert all(len(t.times) == 3 for t in calls)
+
+
+def test_ratios_are_taken_round_by_round():
+    assert timing.median_ratio([2.0, 30.0, 4.0], [1.0, 10.0, 4.0]) == 2.0
+
+
+def test_counts_grow_with_the_samples():
+    program = ours.program_of(Case(2, 5, SAMPLES))
+    for name in ("push", "push_log_density", "push_score", "gradient", "metric", "product"):
+        flops, size = counts_of(program, name, 100)
+        assert flops > 0 and size > 0
+        assert counts_of(program, name, 200) == (2 * flops, 2 * size)
+    assert (
+        pair_counts(2, "gaussian", 10, "float64")[0] > pair_counts(2, "quartic", 10, "float64")[0]
+    )
+
+
+@pytest.fixture(scope="module")
+def small_report():
+    return command.run(BenchmarkOptions.parse(given(suite="kernels,step,pairs,accuracy")))
+
+
+def test_report_has_every_kernel(small_report):
+    rows = small_report["results"]
+    names = {r["kernel"] for r in rows}
+    assert names == {"gemm", *suites.KERNELS, *suites.PAIR_KERNELS, "step"}
+    for row in rows:
+        if row["suite"] != "accuracy":
+            assert row["flops"] > 0
+        assert len(row["times"]) == 2 or row["note"]
+    best = report.best_rows(rows)
+    for kernel in suites.KERNELS:
+        for name in ("pwgf_sym", "numpy"):
+            assert best["kernels", "2/5", "float64", 1, kernel, name]["median"] > 0
+
+
+def test_report_can_be_read_back(small_report, tmp_path):
+    path = tmp_path / "report.json"
+    report.save_report(small_report, path)
+    found = report.load_report(path)
+    assert found == json.loads(json.dumps(small_report))
+    machine = found["machine"]
+    assert {"cpu", "cores", "vector_bits", "load_average", "versions", "blas"} <= set(machine)
+    assert {"python", "numba", "llvmlite", "numpy", "scipy", "jax", "torch"} <= set(
+        machine["versions"]
+    )
+    text = report.table(found, every_variant=True)
+    assert "push_score" in text and "r = " in text and "1 thread" in text
+    report.save_plot(found, tmp_path / "plot.png")
+    assert (tmp_path / "plot.png").stat().st_size > 1000
+
+
+def test_accuracy_reaches_the_goal(small_report):
+    rows = [r for r in small_report["results"] if r["suite"] == "accuracy"]
+    goal = rows[0]["goal"]
+    good = [r for r in rows if r["side"] == "pwgf_sym to r" and not r["note"]]
+    assert good and all(r["residual"] <= goal * 1.00001 for r in good)
+    assert sum(r["best"] for r in rows) == 1
+
+
+def test_no_report(tmp_path):
+    path = tmp_path / "report.json"
+    for text in ("{", "[]", '{"format": 1}'):
+        path.write_text(text)
+        with pytest.raises(OptionError, match="report"):
+            report.load_report(path)
+    with pytest.raises(OptionError, match="json"):
+        report.save_report({}, tmp_path / "nowhere" / "report.json")
+
+
+def test_missing_opponents_are_said(monkeypatch):
+    module = importlib.import_module("pwgf_sym.benchmarks.opponents.jax_side")
+    monkeypatch.setitem(sys.modules, "jax", None)
+    assert module.missing() == "jax is not installed"
+    found, skipped = suites.opponents(["numpy", "jax"])
+    assert list(found) == ["numpy"] and skipped == {"jax": "jax is not installed"}
+
+
+# -- the command ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("suite", "kernel"),
+        ("size", "10x64"),
+        ("size", "0/64"),
+        ("size", "10/00"),
+        ("samples", "1"),
+        ("samples", "many"),
+        ("dtype", "float16"),
+        ("against", "tensorflow"),
+        ("targets", "cuda"),
+        ("rounds", "0"),
+        ("seconds", "-1"),
+        ("seconds", "nan"),
+        ("threads", "100000"),
+        ("clock", "sun"),
+        ("json", "no/such/folder/r.json"),
+        ("plot", "."),
+    ],
+)
+def test_bad_options(option, value, capsys):
+    assert main(["benchmark", f"--{option}", value]) == 2
+    message = capsys.readouterr().err
+    assert message.startswith("OptionError: ") and f"--{option}" in message
+
+
+def test_options():
+    assert parse_sizes("2/32, 10/64,2/32") == ((2, 32), (10, 64))
+    options = BenchmarkOptions.parse(given(against="none", dtype="float32,float64"))
+    assert options.against == () and options.dtypes == ("float32", "float64")
+    assert options.clock == "cpu"
+
+
+@pytest.mark.parametrize(("cores", "counts"), [(1, [1]), (2, [1, 2]), (6, [1, 2, 4, 6])])
+def test_thread_counts(cores, counts):
+    assert thread_counts(cores) == counts
+
+
+def test_the_command_in_a_process_of_its_own(tmp_path):
+    """Pinning changes the process, so it has one: benchmark, then profile."""
+    root = str(Path(command.__file__).resolve().parents[2])
+    variables = os.environ | {"PYTHONPATH": root}
+    head = [sys.executable, "-m", "pwgf_sym"]
+    size = ["--size", "2/5", "--samples", "160", "--rounds", "1", "--seconds", "0"]
+    size += ["--dtype", "float64"]
+    where = tmp_path / "r.json"
+    files = ["--against", "none", "--json", str(where)]
+    done = subprocess.run(
+        [*head, "benchmark", "--suite", "kernels", *size, *files],
+        env=variables,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "gemm" in done.stdout
+    assert report.load_report(where)["options"]["threads"] == 1
+    done = subprocess.run(
+        [*head, "profile", *size], env=variables, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    assert "push_score" in done.stdout and "of roof" in done.stdout
