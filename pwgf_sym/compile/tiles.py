@@ -279,10 +279,8 @@ sin, cos, tan, asin, acos, atan = (
 sinh, cosh, asinh, acosh, atanh = (
     _named(name, UNARY, 1) for name in ("sinh", "cosh", "asinh", "acosh", "atanh")
 )
-erf, erfc, expm1, log1p, gamma, loggamma = (
-    _named(name, UNARY, 1) for name in ("erf", "erfc", "expm1", "log1p", "gamma", "loggamma")
-)
-sigmoid = _named("sigmoid", UNARY, 1)
+erf, erfc, gamma, loggamma = (_named(n, UNARY, 1) for n in ("erf", "erfc", "gamma", "loggamma"))
+expm1, log1p, sigmoid = (_named(name, UNARY, 1) for name in ("expm1", "log1p", "sigmoid"))
 minimum, maximum, atan2 = (_named(name, BINARY, 2) for name in ("minimum", "maximum", "atan2"))
 
 _power_typing, _power_lowering = elementwise(BINARY["power"], (Tile, Tile))
