@@ -63,7 +63,8 @@ class MatrixMap:
         return MatrixMap(self.jacobian_[:rows], count, self.dtype, self.padding)
 
     def kernel_matrix(self):
-        rows = self.full[: len(self.jacobian_)]
+        rows = self.full[: len(self.jacobian_)].reshape(self.samples.count, -1, self.size)
+        rows = rows.swapaxes(0, 1).reshape(-1, self.size)  # component by component
         return rows @ rows.T
 
 

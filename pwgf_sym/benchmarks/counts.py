@@ -1,12 +1,17 @@
-"""Operation counts of the benchmark kernels, by hand, for rates and fractions of the peak."""
+"""Operation counts of the benchmark kernels, from the IR that our kernels are emitted from."""
 
 from __future__ import annotations
 
+from ..lower.counts import Count, kernel_count, pair_count
+
 __all__ = ["counts_of", "pair_counts"]
 
-# Operations of the vector functions; a fused multiply-add counts as two, a division as one.
-_TANH = {"float64": 34, "float32": 24}
-_EXP = {"float64": 30, "float32": 20}
+# What our side runs for each kernel of the benchmarks.
+_PARTS = {
+    "gradient": ("linearize_log_density", "gradient"),
+    "metric": ("linearize", "metric"),
+    "product": ("metric",),
+}
 
 
 def counts_of(program, name: str, samples_count: int) -> tuple[float, float]:
@@ -15,7 +20,7 @@ def counts_of(program, name: str, samples_count: int) -> tuple[float, float]:
     Parameters
     ----------
     program : Program
-        Of a ``NeuralFlow`` with Euler steps and log_determinant="trace".
+        Of a map.
     name : str
         Kernel of the benchmarks.
     samples_count : int
@@ -24,30 +29,17 @@ def counts_of(program, name: str, samples_count: int) -> tuple[float, float]:
     -------
     flops, bytes : float
     """
-    flow, dtype = program.map, program.dtype.name
-    d, m, tanh = flow.dim, flow.width, _TANH[program.dtype.name]
-    push = 2 * d * m + tanh * m + 2 * d * d + 2 * d * m + 3 * d
-    divergence = 4 * m + 3  # 1 - H^2 and its product with q
-    tangent = 8 * d * m + 3 * m + 4 * d * d + 3 * d  # four products with m x d, two with d x d
-    adjoint = 8 * d * m + 3 * m + 4 * d * d + 4 * d
-    score = 4 * d * m + 5 * m + 2 * d * d + 2 * d
-    step_flops = {
-        "push": push,
-        "push_log_density": push + divergence,
-        "push_score": push + divergence + score,
-        "gradient": push + divergence + adjoint + 5 * m,
-        "metric": push + tangent + adjoint,
-        "product": tangent + adjoint,
-    }
-    numbers = {"push": 2 * d, "push_log_density": 2 * d + 2, "push_score": 4 * d + 2}
-    width = {"float64": 8, "float32": 4}[dtype]
-    flops = flow.steps * samples_count * step_flops[name]
-    return float(flops), float(samples_count * numbers.get(name, d + 1) * width)
+    total = Count(0.0, 0.0)
+    for part in _PARTS.get(name, (name,)):
+        kernel = program.emission.kernels[part]
+        total = total + kernel_count(kernel, program.map.steps, samples_count, program.dtype.name)
+    return total.flops, total.bytes
 
 
-def pair_counts(dim: int, kind: str, samples_count: int, dtype: str) -> tuple[float, float]:
+def pair_counts(program, samples_count: int) -> tuple[float, float]:
     """Operations and bytes of value and velocity over all pairs."""
-    scalar = 4 if kind == "quartic" else 2 + _EXP[dtype]
-    pair = 3 * dim + scalar + 2 * dim  # differences, square, W and k, sums
-    width = {"float64": 8, "float32": 4}[dtype]
-    return float(samples_count**2 * pair), float(2 * dim * samples_count * width)
+    total = Count(0.0, 0.0)
+    for name in ("pair_integrals", "pair_velocity"):
+        kernel = program.emission.formulas[name]
+        total = total + pair_count(kernel, samples_count, program.dtype.name)
+    return total.flops, total.bytes

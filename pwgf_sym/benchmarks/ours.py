@@ -6,7 +6,7 @@ from .cases import CG_ITERATIONS, SHIFT, TRIAL_ITERATIONS, Case, PairCase
 from .krylov import conjugate_gradients
 from .timing import Timed
 
-__all__ = ["build", "build_pairs", "program_of", "solver_call"]
+__all__ = ["build", "build_pairs", "pair_program", "program_of", "solver_call"]
 
 SIDE = "pwgf_sym"
 
@@ -27,20 +27,30 @@ def build(case: Case) -> list[Timed]:
     def state(order):
         return lambda: program.push(theta, samples, order)
 
-    def gradient():
-        pushed = program.push(theta, samples, 1)
-        integrals = program.integrals(pushed, samples)
-        slope = program.gradient(theta, samples, integrals, pushed)
-        return program.energy(integrals), slope
+    stored = program.linearize(theta, samples)
 
-    def product():
+    def slope():
+        linearization = program.linearize(theta, samples, order=1)
+        integrals = program.integrals(linearization.state, samples)
+        value = program.energy(integrals), program.gradient(linearization, integrals)
+        return linearization, *value
+
+    def gradient():
+        return slope()[1:]
+
+    def metric():
         return program.metric(theta, samples, eta)
 
-    def step(iterations=CG_ITERATIONS):
-        def shifted(u):
-            return program.metric(theta, samples, u) + program.dtype.type(SHIFT) * u
+    def product():
+        return stored.metric(eta)
 
-        return conjugate_gradients(shifted, -gradient()[1], iterations)
+    def step(iterations=CG_ITERATIONS):
+        linearization, _, right = slope()
+
+        def shifted(u):
+            return linearization.metric(u) + program.dtype.type(SHIFT) * u
+
+        return conjugate_gradients(shifted, -right, iterations)
 
     def unpacked(pushed):
         scalars = [] if pushed.log_density is None else [pushed.log_density]
@@ -48,7 +58,7 @@ def build(case: Case) -> list[Timed]:
         parts = [samples.unpack(pushed.x), *map(samples.unpack_scalar, scalars), *fields]
         return tuple(parts)
 
-    calls = {"gradient": gradient, "metric": product, "product": product}
+    calls = {"gradient": gradient, "metric": metric, "product": product}
     orders = {"push": 0, "push_log_density": 1, "push_score": 2}
     found = [Timed(name, SIDE, "tiles", state(k), unpacked) for name, k in orders.items()]
     found += [Timed(name, SIDE, "tiles", call) for name, call in calls.items()]
@@ -57,19 +67,34 @@ def build(case: Case) -> list[Timed]:
 
 
 def build_pairs(case: PairCase, kind: str) -> list[Timed]:
-    """Our kernels of value and velocity for one interaction."""
+    """Our kernels of value and velocity for one interaction; all pairs are the last."""
+    found = []
+    for variant, moments in (("moments", True), ("all pairs", False)):
+        program = pair_program(case, kind, moments)
+        if variant == "all pairs" or program.moments is not None:
+            found.append(_pair_call(program, case, kind, variant))
+    return found
+
+
+def pair_program(case: PairCase, kind: str, moments: bool = False):
+    """The compiled program of an interaction, from all pairs or from moments."""
     from ..compile.program import compile_program
     from ..declare.maps import Affine
 
-    program = compile_program(case.problem(kind), Affine(case.dim), "cpu", case.dtype)
+    problem = case.problem(kind)
+    return compile_program(problem, Affine(case.dim), "cpu", case.dtype, moments=moments)
+
+
+def _pair_call(program, case: PairCase, kind: str, variant: str) -> Timed:
     samples = program.samples(case.z)
     state = program.push(program.map.initial_parameters(None), samples, 0)
 
     def both():
+        state.moments = None  # kept by the state otherwise
         integrals = program.integrals(state, samples)
         return program.energy(integrals), program.velocity(state, samples, integrals)
 
-    return [Timed(kind, SIDE, "tiles", both, lambda r: (r[0], samples.unpack(r[1])))]
+    return Timed(kind, SIDE, variant, both, lambda r: (r[0], samples.unpack(r[1])))
 
 
 def solver_call(case: Case, options: dict):
@@ -91,10 +116,10 @@ def solver_call(case: Case, options: dict):
     linear = LinearOptions(shift=SHIFT, **rest)
 
     def call():
-        pushed = program.push(theta, samples, 1)
-        integrals = program.integrals(pushed, samples)
-        right = -program.gradient(theta, samples, integrals, pushed)
+        linearization = program.linearize(theta, samples, order=1)
+        integrals = program.integrals(linearization.state, samples)
+        right = -program.gradient(linearization, integrals)
         how = {"right": right, "method": options["method"], "options": linear}
-        return solve_metric(program, theta, samples, **how).eta
+        return solve_metric(linearization, **how).eta
 
     return call

@@ -72,7 +72,7 @@ def run_pairs(options: BenchmarkOptions, sides: dict) -> Iterable[list[dict]]:
             for kind in PAIR_KERNELS:
                 mine = ours.build_pairs(case, kind)
                 theirs = [t for m in sides.values() for t in m.build_pairs(case, kind)]
-                counts = {kind: pair_counts(dim, kind, case.samples, dtype)}
+                counts = {kind: pair_counts(ours.pair_program(case, kind), case.samples)}
                 yield timed_together("pairs", case, mine, theirs, counts, options)
 
 

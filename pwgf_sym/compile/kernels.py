@@ -149,9 +149,9 @@ class KernelCaller:
 
     # -- stored values of the forward pass ----------------------------------------------------
 
-    def storage(self, origin: int, extent: int) -> Storage:
+    def storage(self, origin: int, extent: int, kernel: str = "linearize") -> Storage:
         """Arrays for the stored values of ``extent`` tiles, not initialized."""
-        tiling, stored = self.emission.tiling, self.emission.kernels["linearize"].stored
+        tiling, stored = self.emission.tiling, self.emission.kernels[kernel].stored
         shape = (self.size // self.emission.layout.size, extent, tiling.samples)
         arrays = {
             key: aligned_empty(math.prod((*shape, tiling.padded(size_of(axes)))), self.dtype)

@@ -15,6 +15,7 @@ import weakref
 import numpy as np
 
 from ..errors import OptionError
+from .kernel_matrix import kernel_matrix
 from .kernels import Storage
 from .packing import Samples, State
 
@@ -70,6 +71,18 @@ class Linearization:
         stored = free.pop() if free else self._call.storage(0, self.samples.tiles)
         weakref.finalize(self, free.append, stored)
         return stored
+
+    def stored(self) -> Storage:
+        """The stored values of all samples, computed now where they were not kept."""
+        if self._stored is not None:
+            return self._stored
+        whole = self._call.storage(0, self.samples.tiles)
+        self._call.store_piece(self.samples, self.theta, whole)
+        return whole
+
+    def kernel_matrix(self) -> np.ndarray:
+        """J J^T, (d N, d N), component by component; see :mod:`.kernel_matrix`."""
+        return kernel_matrix(self)
 
     def pieces(self, first: int, last: int):
         """(stored values, first tile, last tile) of the pieces of a chunk, in their order."""

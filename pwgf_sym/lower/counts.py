@@ -13,10 +13,18 @@ from dataclasses import dataclass
 import sympy as sp
 
 from . import ir
+from .energies import FormulaKernel
 from .ir import Tensor
 from .kernels import Kernel, Sweep
 
-__all__ = ["Count", "FUNCTION_FLOPS", "expression_flops", "kernel_count", "tensor_flops"]
+__all__ = [
+    "FUNCTION_FLOPS",
+    "Count",
+    "expression_flops",
+    "kernel_count",
+    "pair_count",
+    "tensor_flops",
+]
 
 # Operations of a vector function, (float64, float32): the instructions of its code, a fused
 # multiply-add as two.
@@ -122,6 +130,23 @@ def kernel_count(kernel: Kernel, steps: int, samples: int, dtype: str) -> Count:
     for axes in kernel.stored.values():
         numbers += samples * steps * _size(axes)
     return Count(flops, numbers * (8 if dtype == "float64" else 4))
+
+
+def pair_count(kernel: FormulaKernel, samples: int, dtype: str) -> Count:
+    """Count of a kernel of an energy over all pairs of samples.
+
+    Of means that are symmetric every pair is computed once.
+    """
+    dim, flops = len(kernel.partners), expression_flops(kernel.formulas(), dtype)
+    rows = [formula for row in kernel.fields.values() for formula in row]
+    flops += sum(formula != 0 for formula in (*kernel.means, *rows))
+    if any(e.has(kernel.distance) for e in kernel.formulas()):
+        flops += 3 * dim
+    if kernel.radial != 0:
+        flops += 2 * dim
+    pairs = samples * (samples - 1) / (2 if kernel.symmetric and kernel.means else 1)
+    numbers = samples * (dim + sum(map(len, kernel.fields.values())))
+    return Count(pairs * flops, numbers * (8 if dtype == "float64" else 4))
 
 
 def _sweep_flops(sweep: Sweep, dtype: str) -> tuple[int, int]:

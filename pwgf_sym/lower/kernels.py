@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from . import ir
 from .differentiate import jvp, replace, vjp
+from .factors import RowFactors, factor_kernel
 from .formulas import StepFormulas
 from .ir import Axis, Tensor
 from .simplify import (
@@ -85,6 +86,8 @@ class Kernel:
     stored : dict of str to tuple of Axis
         Values of the map's forward pass, one per-sample array each with an entry a step:
         ``linearize`` writes them, the derivatives of the map read them.
+    factors : dict of str to RowFactors
+        Of the kernel "factors": what the rows of the sample Jacobian are products of.
     timings : dict of str to float
         Seconds each pass took.
     """
@@ -96,6 +99,7 @@ class Kernel:
     sweeps: list[Sweep]
     tangent: bool = False
     stored: dict[str, tuple[Axis, ...]] = field(default_factory=dict)
+    factors: dict[str, RowFactors] = field(default_factory=dict)
     timings: dict[str, float] = field(default_factory=dict)
 
     @property
@@ -121,6 +125,9 @@ def map_kernels(flow) -> dict[str, Kernel]:
             kernel.timings[name] = time.perf_counter() - start
         if run is share_functions:
             _store(linearizations, derivatives)
+        if run is flatten_products:
+            (jacobian,) = (kernel for kernel in kernels if kernel.has_rows)
+            kernels.append(factor_kernel(jacobian))
     return {kernel.name: kernel for kernel in kernels}
 
 

@@ -51,7 +51,7 @@ class SamplePreconditioner:
         from scipy.linalg import cho_solve
 
         samples = self.samples
-        values = samples.unpack(field).astype(np.float64)
+        values = samples.unpack(field).astype(np.float64).T  # component by component
         inner = cho_solve(self.factor, values.ravel() * self.weight, check_finite=False)
-        packed = samples.pack(inner.reshape(values.shape)) * (samples.weights > 0)
+        packed = samples.pack(inner.reshape(values.shape).T) * (samples.weights > 0)
         return self.map.vjp(packed).astype(np.float64)
