@@ -41,7 +41,7 @@ target: cpu, float64, 256-bit vectors, 8 samples a tile
 
 Per-sample arrays are flat: tile by tile, component by component, sample innermost.
 values[] holds 0: I_0.
-content: 7230d9c762d71f15
+content: 115e2b87747c5f4f
 """
 
 import numpy as np
@@ -147,16 +147,11 @@ def integrals(x, log_density, values, weight, sums, first, last):
     mean0 = zeros(x, 1, 8)
     FORM_INTEGRALS_0 = aligned(x, 240)
     for tile in range(first, last):
-        for i in range(0, 28, 4):
-            acc = zeros(x, 4, 8)
+        for i in range(0, 30, 5):
+            acc = zeros(x, 5, 8)
             for j in range(30):
-                acc = fma(load(INTEGRALS_0, i*30 + j, 30, 4, 1), load(x, tile*240 + j*8, 0, 1, 8), acc)
+                acc = fma(load(INTEGRALS_0, i*30 + j, 30, 5, 1), load(x, tile*240 + j*8, 0, 1, 8), acc)
             store(FORM_INTEGRALS_0, i*8, 8, acc)
-        i = 28
-        acc = zeros(x, 2, 8)
-        for j in range(30):
-            acc = fma(load(INTEGRALS_0, i*30 + j, 30, 2, 1), load(x, tile*240 + j*8, 0, 1, 8), acc)
-        store(FORM_INTEGRALS_0, i*8, 8, acc)
         form0_0 = load(FORM_INTEGRALS_0, 0, 0, 1, 8)
         form0_1 = load(FORM_INTEGRALS_0, 8, 0, 1, 8)
         form0_2 = load(FORM_INTEGRALS_0, 16, 0, 1, 8)
@@ -221,7 +216,7 @@ def integrals(x, log_density, values, weight, sums, first, last):
         w = load(weight, tile*8, 0, 1, 8)
         mean0 = mean0 + w*((0.5)*form0_0*x0 + (0.5)*form0_1*x1 + (0.5)*form0_10*x10 + (0.5)*form0_11*x11 + (0.5)*form0_12*x12 + (0.5)*form0_13*x13 + (0.5)*form0_14*x14 + (0.5)*form0_15*x15 + (0.5)*form0_16*x16 + (0.5)*form0_17*x17 + (0.5)*form0_18*x18 + (0.5)*form0_19*x19 + (0.5)*form0_2*x2 + (0.5)*form0_20*x20 + (0.5)*form0_21*x21 + (0.5)*form0_22*x22 + (0.5)*form0_23*x23 + (0.5)*form0_24*x24 + (0.5)*form0_25*x25 + (0.5)*form0_26*x26 + (0.5)*form0_27*x27 + (0.5)*form0_28*x28 + (0.5)*form0_29*x29 + (0.5)*form0_3*x3 + (0.5)*form0_4*x4 + (0.5)*form0_5*x5 + (0.5)*form0_6*x6 + (0.5)*form0_7*x7 + (0.5)*form0_8*x8 + (0.5)*form0_9*x9 + l)
     sums[0] = 0.0
-    add_lane_sums(sums, 0, 0, 0, mean0, 1)
+    add_lane_sums(sums, 0, mean0)
 
 
 # form0_0, ... = VELOCITY_0 x
@@ -264,16 +259,11 @@ def velocity(x, score, values, velocity_out, first, last):
     """w = -grad dE/drho, without pairs"""
     FORM_VELOCITY_0 = aligned(x, 240)
     for tile in range(first, last):
-        for i in range(0, 28, 4):
-            acc = zeros(x, 4, 8)
+        for i in range(0, 30, 5):
+            acc = zeros(x, 5, 8)
             for j in range(30):
-                acc = fma(load(VELOCITY_0, i*30 + j, 30, 4, 1), load(x, tile*240 + j*8, 0, 1, 8), acc)
+                acc = fma(load(VELOCITY_0, i*30 + j, 30, 5, 1), load(x, tile*240 + j*8, 0, 1, 8), acc)
             store(FORM_VELOCITY_0, i*8, 8, acc)
-        i = 28
-        acc = zeros(x, 2, 8)
-        for j in range(30):
-            acc = fma(load(VELOCITY_0, i*30 + j, 30, 2, 1), load(x, tile*240 + j*8, 0, 1, 8), acc)
-        store(FORM_VELOCITY_0, i*8, 8, acc)
         form0_0 = load(FORM_VELOCITY_0, 0, 0, 1, 8)
         form0_1 = load(FORM_VELOCITY_0, 8, 0, 1, 8)
         form0_2 = load(FORM_VELOCITY_0, 16, 0, 1, 8)
@@ -406,16 +396,11 @@ def slopes(x, values, field_out, scalar_out, first, last):
     """dE/dx and dE/dl of a sample, without pairs"""
     FORM_SLOPES_0 = aligned(x, 240)
     for tile in range(first, last):
-        for i in range(0, 28, 4):
-            acc = zeros(x, 4, 8)
+        for i in range(0, 30, 5):
+            acc = zeros(x, 5, 8)
             for j in range(30):
-                acc = fma(load(SLOPES_0, i*30 + j, 30, 4, 1), load(x, tile*240 + j*8, 0, 1, 8), acc)
+                acc = fma(load(SLOPES_0, i*30 + j, 30, 5, 1), load(x, tile*240 + j*8, 0, 1, 8), acc)
             store(FORM_SLOPES_0, i*8, 8, acc)
-        i = 28
-        acc = zeros(x, 2, 8)
-        for j in range(30):
-            acc = fma(load(SLOPES_0, i*30 + j, 30, 2, 1), load(x, tile*240 + j*8, 0, 1, 8), acc)
-        store(FORM_SLOPES_0, i*8, 8, acc)
         form0_0 = load(FORM_SLOPES_0, 0, 0, 1, 8)
         form0_1 = load(FORM_SLOPES_0, 8, 0, 1, 8)
         form0_2 = load(FORM_SLOPES_0, 16, 0, 1, 8)
@@ -490,18 +475,12 @@ def push(theta, z, x_out, first, last, steps):
             p = step*930
             # v0[i] = A[i,j] x[j]
             # v1[i] = v0[i] + b[i]
-            for i in range(0, 28, 4):
-                v0 = spread(load(theta, p + 900 + i, 1, 4, 1), 8)
+            for i in range(0, 30, 5):
+                v0 = spread(load(theta, p + 900 + i, 1, 5, 1), 8)
                 for j in range(30):
-                    v0 = fma(load(theta, p + i*30 + j, 30, 4, 1), load(X, ((step) % 2)*240 + j*8, 0, 1, 8), v0)
+                    v0 = fma(load(theta, p + i*30 + j, 30, 5, 1), load(X, ((step) % 2)*240 + j*8, 0, 1, 8), v0)
                 v1 = v0
                 store(X, ((step + 1) % 2)*240 + i*8, 8, v1)
-            i = 28
-            v0 = spread(load(theta, p + 900 + i, 1, 2, 1), 8)
-            for j in range(30):
-                v0 = fma(load(theta, p + i*30 + j, 30, 2, 1), load(X, ((step) % 2)*240 + j*8, 0, 1, 8), v0)
-            v1 = v0
-            store(X, ((step + 1) % 2)*240 + i*8, 8, v1)
         for n in range(0, 240, 8):
             store(x_out, tile*240 + n, 0, load(X, ((steps) % 2)*240 + n, 0, 1, 8))
 
@@ -514,12 +493,9 @@ def push_log_density_table(theta, table, steps):
         p, q = step*930, step*902
         # v0[i,e] = A[i,e]
         for i in range(30):
-            for e in range(0, 28, 4):
-                v0 = load(theta, p + i*30 + e, 1, 4, 1)
+            for e in range(0, 30, 5):
+                v0 = load(theta, p + i*30 + e, 1, 5, 1)
                 store(table, q + i*30 + e, 1, v0)
-            e = 28
-            v0 = load(theta, p + i*30 + e, 1, 2, 1)
-            store(table, q + i*30 + e, 1, v0)
         # v1 = log|detv0|
         invert_1(table, q, scratch, 0, table, q + 900, 30)
         # v2 = -1 v1
@@ -541,18 +517,12 @@ def push_log_density(theta, table, z, log_density_0, x_out, log_density_out, fir
             q = step*902
             # v3[i] = A[i,j] x[j]
             # v4[i] = v3[i] + b[i]
-            for i in range(0, 28, 4):
-                v3 = spread(load(theta, p + 900 + i, 1, 4, 1), 8)
+            for i in range(0, 30, 5):
+                v3 = spread(load(theta, p + 900 + i, 1, 5, 1), 8)
                 for j in range(30):
-                    v3 = fma(load(theta, p + i*30 + j, 30, 4, 1), load(X, ((step) % 2)*240 + j*8, 0, 1, 8), v3)
+                    v3 = fma(load(theta, p + i*30 + j, 30, 5, 1), load(X, ((step) % 2)*240 + j*8, 0, 1, 8), v3)
                 v4 = v3
                 store(X, ((step + 1) % 2)*240 + i*8, 8, v4)
-            i = 28
-            v3 = spread(load(theta, p + 900 + i, 1, 2, 1), 8)
-            for j in range(30):
-                v3 = fma(load(theta, p + i*30 + j, 30, 2, 1), load(X, ((step) % 2)*240 + j*8, 0, 1, 8), v3)
-            v4 = v3
-            store(X, ((step + 1) % 2)*240 + i*8, 8, v4)
             # v5 = log_density + v2
             v5 = load(LOG_DENSITY, ((step) % 2)*8, 0, 1, 8) + load(table, q + 901, 0, 1, 1)
             store(LOG_DENSITY, ((step + 1) % 2)*8, 0, v5)
@@ -569,12 +539,9 @@ def push_score_table(theta, table, steps):
         p, q = step*930, step*1802
         # v0[i,e] = A[i,e]
         for i in range(30):
-            for e in range(0, 28, 4):
-                v0 = load(theta, p + i*30 + e, 1, 4, 1)
+            for e in range(0, 30, 5):
+                v0 = load(theta, p + i*30 + e, 1, 5, 1)
                 store(table, q + i*30 + e, 1, v0)
-            e = 28
-            v0 = load(theta, p + i*30 + e, 1, 2, 1)
-            store(table, q + i*30 + e, 1, v0)
         # v1 = log|detv0|
         # v2 = inverse(v0)
         invert_1(table, q, table, q + 902, table, q + 900, 30)
@@ -601,26 +568,16 @@ def push_score(theta, table, z, log_density_0, score_0, x_out, log_density_out, 
             # v4[i] = A[i,j] x[j]
             # v5[i] = v4[i] + b[i]
             # v6[i] = v2[e,i] score[e]
-            for i in range(0, 28, 4):
-                v4 = spread(load(theta, p + 900 + i, 1, 4, 1), 8)
+            for i in range(0, 30, 5):
+                v4 = spread(load(theta, p + 900 + i, 1, 5, 1), 8)
                 for j in range(30):
-                    v4 = fma(load(theta, p + i*30 + j, 30, 4, 1), load(X, ((step) % 2)*240 + j*8, 0, 1, 8), v4)
+                    v4 = fma(load(theta, p + i*30 + j, 30, 5, 1), load(X, ((step) % 2)*240 + j*8, 0, 1, 8), v4)
                 v5 = v4
                 store(X, ((step + 1) % 2)*240 + i*8, 8, v5)
-                v6 = zeros(theta, 4, 8)
+                v6 = zeros(theta, 5, 8)
                 for e in range(30):
-                    v6 = fma(load(table, q + 902 + e*30 + i, 1, 4, 1), load(SCORE, ((step) % 2)*240 + e*8, 0, 1, 8), v6)
+                    v6 = fma(load(table, q + 902 + e*30 + i, 1, 5, 1), load(SCORE, ((step) % 2)*240 + e*8, 0, 1, 8), v6)
                 store(SCORE, ((step + 1) % 2)*240 + i*8, 8, v6)
-            i = 28
-            v4 = spread(load(theta, p + 900 + i, 1, 2, 1), 8)
-            for j in range(30):
-                v4 = fma(load(theta, p + i*30 + j, 30, 2, 1), load(X, ((step) % 2)*240 + j*8, 0, 1, 8), v4)
-            v5 = v4
-            store(X, ((step + 1) % 2)*240 + i*8, 8, v5)
-            v6 = zeros(theta, 2, 8)
-            for e in range(30):
-                v6 = fma(load(table, q + 902 + e*30 + i, 1, 2, 1), load(SCORE, ((step) % 2)*240 + e*8, 0, 1, 8), v6)
-            store(SCORE, ((step + 1) % 2)*240 + i*8, 8, v6)
             # v7 = log_density + v3
             v7 = load(LOG_DENSITY, ((step) % 2)*8, 0, 1, 8) + load(table, q + 901, 0, 1, 1)
             store(LOG_DENSITY, ((step + 1) % 2)*8, 0, v7)
@@ -632,130 +589,152 @@ def push_score(theta, table, z, log_density_0, score_0, x_out, log_density_out, 
 
 
 @njit(**OPTIONS)
-def jvp(theta, eta, z, dx_out, first, last, steps):
-    """dx = (dT/dtheta) eta"""
-    X = aligned(theta, (2)*240)
-    DX = aligned(theta, (2)*240)
-    for tile in range(first, last):
-        for n in range(0, 240, 8):
-            store(X, 0*240 + n, 0, load(z, tile*240 + n, 0, 1, 8))
-        for n in range(0, 240, 8):
-            store(DX, 0*240 + n, 0, zeros(theta, 1, 8))
+def linearize(theta, x_path, z, x_out, first, last, origin, extent, steps):
+    """x = T(z); the path of x and the values that derivatives of T read are stored"""
+    X = aligned(theta, (2)*7936)
+    for block in range(first, last, 32):
+        count = min(32, last - block)
+        for tile in range(count):
+            for n in range(0, 240, 8):
+                store(X, (0*32 + tile)*248 + n, 0, load(z, (block + tile)*240 + n, 0, 1, 8))
         for step in range(steps):
             p = step*930
-            # v0[i] = A[i,j] x[j]
-            # v1[i] = v0[i] + b[i]
-            # v2[i] = eta.A[i,j] x[j]
-            # v3[i] = A[i,j] dx[j]
-            # v4[i] = v2[i] + v3[i]
-            # v5[i] = v4[i] + eta.b[i]
-            for i in range(0, 28, 4):
-                v0 = spread(load(theta, p + 900 + i, 1, 4, 1), 8)
-                for j in range(30):
-                    v0 = fma(load(theta, p + i*30 + j, 30, 4, 1), load(X, ((step) % 2)*240 + j*8, 0, 1, 8), v0)
-                v1 = v0
-                store(X, ((step + 1) % 2)*240 + i*8, 8, v1)
-                v2 = spread(load(eta, p + 900 + i, 1, 4, 1), 8)
-                for j in range(30):
-                    v2 = fma(load(eta, p + i*30 + j, 30, 4, 1), load(X, ((step) % 2)*240 + j*8, 0, 1, 8), v2)
-                v3 = v2
-                for j in range(30):
-                    v3 = fma(load(theta, p + i*30 + j, 30, 4, 1), load(DX, ((step) % 2)*240 + j*8, 0, 1, 8), v3)
-                v5 = v3
-                store(DX, ((step + 1) % 2)*240 + i*8, 8, v5)
-            i = 28
-            v0 = spread(load(theta, p + 900 + i, 1, 2, 1), 8)
-            for j in range(30):
-                v0 = fma(load(theta, p + i*30 + j, 30, 2, 1), load(X, ((step) % 2)*240 + j*8, 0, 1, 8), v0)
-            v1 = v0
-            store(X, ((step + 1) % 2)*240 + i*8, 8, v1)
-            v2 = spread(load(eta, p + 900 + i, 1, 2, 1), 8)
-            for j in range(30):
-                v2 = fma(load(eta, p + i*30 + j, 30, 2, 1), load(X, ((step) % 2)*240 + j*8, 0, 1, 8), v2)
-            v3 = v2
-            for j in range(30):
-                v3 = fma(load(theta, p + i*30 + j, 30, 2, 1), load(DX, ((step) % 2)*240 + j*8, 0, 1, 8), v3)
-            v5 = v3
-            store(DX, ((step + 1) % 2)*240 + i*8, 8, v5)
-        for n in range(0, 240, 8):
-            store(dx_out, tile*240 + n, 0, load(DX, ((steps) % 2)*240 + n, 0, 1, 8))
+            for tile in range(count):
+                # v0[i] = A[i,j] x[j]
+                # v1[i] = v0[i] + b[i]
+                for i in range(0, 30, 5):
+                    v0 = spread(load(theta, p + 900 + i, 1, 5, 1), 8)
+                    for j in range(30):
+                        v0 = fma(load(theta, p + i*30 + j, 30, 5, 1), load(X, (((step) % 2)*32 + tile)*248 + j*8, 0, 1, 8), v0)
+                    v1 = v0
+                    store(X, (((step + 1) % 2)*32 + tile)*248 + i*8, 8, v1)
+                for n in range(0, 240, 8):
+                    store(x_path, (step*extent + (block + tile) - origin)*248 + n, 0, load(X, (((step) % 2)*32 + tile)*248 + n, 0, 1, 8))
+        for tile in range(count):
+            for n in range(0, 240, 8):
+                store(x_out, (block + tile)*240 + n, 0, load(X, (((steps) % 2)*32 + tile)*248 + n, 0, 1, 8))
 
 
 @njit(**OPTIONS)
-def vjp(theta, z, field, sums, first, last, steps):
-    """sum over samples of (dT/dtheta)^T field"""
-    X_PATH = aligned(theta, (steps + 1)*1920)
-    U = aligned(theta, (2)*1920)
-    for n in range(steps*930):
-        sums[n] = 0.0
-    for block in range(first, last, 8):
-        for tile in range(8):
+def linearize_log_density_table(theta, table, steps):
+    """What every sample shares, once a step."""
+    scratch = aligned(theta, 901)
+    for step in range(steps):
+        p, q = step*930, step*902
+        # v0[i,e] = A[i,e]
+        for i in range(30):
+            for e in range(0, 30, 5):
+                v0 = load(theta, p + i*30 + e, 1, 5, 1)
+                store(table, q + i*30 + e, 1, v0)
+        # v1 = log|detv0|
+        invert_1(table, q, scratch, 0, table, q + 900, 30)
+        # v2 = -1 v1
+        v2 = -1.0*load(table, q + 900, 0, 1, 1)
+        store(table, q + 901, 0, v2)
+
+
+@njit(**OPTIONS)
+def linearize_log_density(theta, table, x_path, z, log_density_0, x_out, log_density_out, first, last, origin, extent, steps):
+    """x = T(z), l = log rho(x); the path of x and the values that derivatives of T read are stored"""
+    X = aligned(theta, (2)*7936)
+    LOG_DENSITY = aligned(theta, (2)*256)
+    for block in range(first, last, 32):
+        count = min(32, last - block)
+        for tile in range(count):
             for n in range(0, 240, 8):
-                store(X_PATH, ((0)*8 + tile)*240 + n, 0, load(z, (block + tile)*240 + n, 0, 1, 8))
+                store(X, (0*32 + tile)*248 + n, 0, load(z, (block + tile)*240 + n, 0, 1, 8))
+            store(LOG_DENSITY, (0*32 + tile)*8 + 0, 0, load(log_density_0, (block + tile)*8 + 0, 0, 1, 8))
         for step in range(steps):
             p = step*930
-            for tile in range(8):
-                # v0[i] = A[i,j] x[j]
-                # v1[i] = v0[i] + b[i]
-                for i in range(0, 28, 4):
-                    v0 = spread(load(theta, p + 900 + i, 1, 4, 1), 8)
+            q = step*902
+            for tile in range(count):
+                # v3[i] = A[i,j] x[j]
+                # v4[i] = v3[i] + b[i]
+                for i in range(0, 30, 5):
+                    v3 = spread(load(theta, p + 900 + i, 1, 5, 1), 8)
                     for j in range(30):
-                        v0 = fma(load(theta, p + i*30 + j, 30, 4, 1), load(X_PATH, ((step)*8 + tile)*240 + j*8, 0, 1, 8), v0)
-                    v1 = v0
-                    store(X_PATH, ((step + 1)*8 + tile)*240 + i*8, 8, v1)
-                i = 28
-                v0 = spread(load(theta, p + 900 + i, 1, 2, 1), 8)
-                for j in range(30):
-                    v0 = fma(load(theta, p + i*30 + j, 30, 2, 1), load(X_PATH, ((step)*8 + tile)*240 + j*8, 0, 1, 8), v0)
-                v1 = v0
-                store(X_PATH, ((step + 1)*8 + tile)*240 + i*8, 8, v1)
-        for tile in range(8):
+                        v3 = fma(load(theta, p + i*30 + j, 30, 5, 1), load(X, (((step) % 2)*32 + tile)*248 + j*8, 0, 1, 8), v3)
+                    v4 = v3
+                    store(X, (((step + 1) % 2)*32 + tile)*248 + i*8, 8, v4)
+                # v5 = log_density + v2
+                v5 = load(LOG_DENSITY, (((step) % 2)*32 + tile)*8, 0, 1, 8) + load(table, q + 901, 0, 1, 1)
+                store(LOG_DENSITY, (((step + 1) % 2)*32 + tile)*8, 0, v5)
+                for n in range(0, 240, 8):
+                    store(x_path, (step*extent + (block + tile) - origin)*248 + n, 0, load(X, (((step) % 2)*32 + tile)*248 + n, 0, 1, 8))
+        for tile in range(count):
             for n in range(0, 240, 8):
-                store(U, (0*8 + tile)*240 + n, 0, load(field, (block + tile)*240 + n, 0, 1, 8))
+                store(x_out, (block + tile)*240 + n, 0, load(X, (((steps) % 2)*32 + tile)*248 + n, 0, 1, 8))
+            store(log_density_out, (block + tile)*8 + 0, 0, load(LOG_DENSITY, (((steps) % 2)*32 + tile)*8 + 0, 0, 1, 8))
+
+
+@njit(**OPTIONS)
+def jvp(theta, eta, x_path, dx_out, first, last, origin, extent, steps):
+    """dx = (dT/dtheta) eta"""
+    DX = aligned(theta, (2)*7936)
+    for block in range(first, last, 32):
+        count = min(32, last - block)
+        for tile in range(count):
+            for n in range(0, 240, 8):
+                store(DX, (0*32 + tile)*248 + n, 0, zeros(theta, 1, 8))
+        for step in range(steps):
+            p = step*930
+            for tile in range(count):
+                # v0[i] = eta.A[i,j] x[j]
+                # v1[i] = A[i,j] dx[j]
+                # v2[i] = v0[i] + v1[i]
+                # v3[i] = v2[i] + eta.b[i]
+                for i in range(0, 30, 5):
+                    v0 = spread(load(eta, p + 900 + i, 1, 5, 1), 8)
+                    for j in range(30):
+                        v0 = fma(load(eta, p + i*30 + j, 30, 5, 1), load(x_path, (step*extent + (block + tile) - origin)*248 + j*8, 0, 1, 8), v0)
+                    v1 = v0
+                    for j in range(30):
+                        v1 = fma(load(theta, p + i*30 + j, 30, 5, 1), load(DX, (((step) % 2)*32 + tile)*248 + j*8, 0, 1, 8), v1)
+                    v3 = v1
+                    store(DX, (((step + 1) % 2)*32 + tile)*248 + i*8, 8, v3)
+        for tile in range(count):
+            for n in range(0, 240, 8):
+                store(dx_out, (block + tile)*240 + n, 0, load(DX, (((steps) % 2)*32 + tile)*248 + n, 0, 1, 8))
+
+
+@njit(**OPTIONS)
+def vjp(theta, x_path, field, sums, first, last, origin, extent, steps):
+    """sum over samples of (dT/dtheta)^T field"""
+    U = aligned(theta, (2)*1984)
+    for block in range(first, last, 8):
+        count = min(8, last - block)
+        for tile in range(count):
+            for n in range(0, 240, 8):
+                store(U, (0*8 + tile)*248 + n, 0, load(field, (block + tile)*240 + n, 0, 1, 8))
         for turn in range(steps):
             step = steps - 1 - turn
             p = step*930
-            for tile in range(8):
-                # v2[i] = u[i_] A[i_,i]
-                for i in range(0, 28, 4):
-                    v2 = zeros(theta, 4, 8)
+            for tile in range(count):
+                # v0[i] = u[i_] A[i_,i]
+                for i in range(0, 30, 5):
+                    v0 = zeros(theta, 5, 8)
                     for i_ in range(30):
-                        v2 = fma(load(U, (((turn) % 2)*8 + tile)*240 + i_*8, 0, 1, 8), load(theta, p + i_*30 + i, 1, 4, 1), v2)
-                    store(U, (((turn + 1) % 2)*8 + tile)*240 + i*8, 8, v2)
-                i = 28
-                v2 = zeros(theta, 2, 8)
-                for i_ in range(30):
-                    v2 = fma(load(U, (((turn) % 2)*8 + tile)*240 + i_*8, 0, 1, 8), load(theta, p + i_*30 + i, 1, 2, 1), v2)
-                store(U, (((turn + 1) % 2)*8 + tile)*240 + i*8, 8, v2)
+                        v0 = fma(load(U, (((turn) % 2)*8 + tile)*248 + i_*8, 0, 1, 8), load(theta, p + i_*30 + i, 1, 5, 1), v0)
+                    store(U, (((turn + 1) % 2)*8 + tile)*248 + i*8, 8, v0)
             g = step*930
             # sums[i,j] += sum over samples of u[i] x[j]
-            for i in range(0, 28, 4):
-                for j in range(0, 30, 2):
-                    acc = zeros(theta, 8, 4)
-                    for tile in range(8):
-                        for n in range(0, 8, 4):
-                            acc = outer(acc, load(U, (((turn) % 2)*8 + tile)*240 + i*8 + n, 8, 4, 4), load(X_PATH, ((step)*8 + tile)*240 + j*8 + n, 8, 2, 4))
-                    add_lane_sums(sums, g + i*30 + j, 30, 1, acc, 2)
-            i = 28
-            for j in range(0, 30, 2):
-                acc = zeros(theta, 4, 4)
-                for tile in range(8):
-                    for n in range(0, 8, 4):
-                        acc = outer(acc, load(U, (((turn) % 2)*8 + tile)*240 + i*8 + n, 8, 2, 4), load(X_PATH, ((step)*8 + tile)*240 + j*8 + n, 8, 2, 4))
-                add_lane_sums(sums, g + i*30 + j, 30, 1, acc, 2)
+            at_0 = g
             # sums[i] += sum over samples of u[i]
-            for i in range(0, 28, 4):
-                acc = zeros(theta, 4, 4)
-                for tile in range(8):
+            at_1 = g + 900
+            for i in range(0, 30, 6):
+                for j in range(0, 30, 2):
+                    acc = zeros(theta, 12, 4)
+                    for tile in range(count):
+                        for n in range(0, 8, 4):
+                            acc = outer(acc, load(U, (((turn) % 2)*8 + tile)*248 + i*8 + n, 8, 6, 4), load(x_path, (step*extent + (block + tile) - origin)*248 + j*8 + n, 8, 2, 4))
+                    add_lane_sums(sums, at_0, acc)
+                    at_0 += 12
+                acc = zeros(theta, 6, 4)
+                for tile in range(count):
                     for n in range(0, 8, 4):
-                        acc = acc + load(U, (((turn) % 2)*8 + tile)*240 + i*8 + n, 8, 4, 4)
-                add_lane_sums(sums, g + 900 + i, 1, 0, acc, 1)
-            i = 28
-            acc = zeros(theta, 2, 4)
-            for tile in range(8):
-                for n in range(0, 8, 4):
-                    acc = acc + load(U, (((turn) % 2)*8 + tile)*240 + i*8 + n, 8, 2, 4)
-            add_lane_sums(sums, g + 900 + i, 1, 0, acc, 1)
+                        acc = acc + load(U, (((turn) % 2)*8 + tile)*248 + i*8 + n, 8, 6, 4)
+                add_lane_sums(sums, at_1, acc)
+                at_1 += 6
 
 
 @njit(**OPTIONS)
@@ -770,108 +749,65 @@ def vjp_finish(theta, sums, gradient, steps):
 
 
 @njit(**OPTIONS)
-def metric(theta, eta, z, weight, sums, first, last, steps):
+def metric(theta, eta, x_path, weight, sums, first, last, origin, extent, steps):
     """sum over samples of weight (dT/dtheta)^T (dT/dtheta) eta"""
-    X_PATH = aligned(theta, (steps + 1)*1920)
-    DX = aligned(theta, (2)*1920)
-    U = aligned(theta, (2)*1920)
-    for n in range(steps*930):
-        sums[n] = 0.0
+    DX = aligned(theta, (2)*1984)
+    U = aligned(theta, (2)*1984)
     for block in range(first, last, 8):
-        for tile in range(8):
+        count = min(8, last - block)
+        for tile in range(count):
             for n in range(0, 240, 8):
-                store(X_PATH, ((0)*8 + tile)*240 + n, 0, load(z, (block + tile)*240 + n, 0, 1, 8))
-            for n in range(0, 240, 8):
-                store(DX, (0*8 + tile)*240 + n, 0, zeros(theta, 1, 8))
+                store(DX, (0*8 + tile)*248 + n, 0, zeros(theta, 1, 8))
         for step in range(steps):
             p = step*930
-            for tile in range(8):
-                # v0[i] = A[i,j] x[j]
-                # v1[i] = v0[i] + b[i]
-                # v2[i] = eta.A[i,j] x[j]
-                # v3[i] = A[i,j] dx[j]
-                # v4[i] = v2[i] + v3[i]
-                # v5[i] = v4[i] + eta.b[i]
-                for i in range(0, 28, 4):
-                    v0 = spread(load(theta, p + 900 + i, 1, 4, 1), 8)
+            for tile in range(count):
+                # v0[i] = eta.A[i,j] x[j]
+                # v1[i] = A[i,j] dx[j]
+                # v2[i] = v0[i] + v1[i]
+                # v3[i] = v2[i] + eta.b[i]
+                for i in range(0, 30, 5):
+                    v0 = spread(load(eta, p + 900 + i, 1, 5, 1), 8)
                     for j in range(30):
-                        v0 = fma(load(theta, p + i*30 + j, 30, 4, 1), load(X_PATH, ((step)*8 + tile)*240 + j*8, 0, 1, 8), v0)
+                        v0 = fma(load(eta, p + i*30 + j, 30, 5, 1), load(x_path, (step*extent + (block + tile) - origin)*248 + j*8, 0, 1, 8), v0)
                     v1 = v0
-                    store(X_PATH, ((step + 1)*8 + tile)*240 + i*8, 8, v1)
-                    v2 = spread(load(eta, p + 900 + i, 1, 4, 1), 8)
                     for j in range(30):
-                        v2 = fma(load(eta, p + i*30 + j, 30, 4, 1), load(X_PATH, ((step)*8 + tile)*240 + j*8, 0, 1, 8), v2)
-                    v3 = v2
-                    for j in range(30):
-                        v3 = fma(load(theta, p + i*30 + j, 30, 4, 1), load(DX, (((step) % 2)*8 + tile)*240 + j*8, 0, 1, 8), v3)
-                    v5 = v3
-                    store(DX, (((step + 1) % 2)*8 + tile)*240 + i*8, 8, v5)
-                i = 28
-                v0 = spread(load(theta, p + 900 + i, 1, 2, 1), 8)
-                for j in range(30):
-                    v0 = fma(load(theta, p + i*30 + j, 30, 2, 1), load(X_PATH, ((step)*8 + tile)*240 + j*8, 0, 1, 8), v0)
-                v1 = v0
-                store(X_PATH, ((step + 1)*8 + tile)*240 + i*8, 8, v1)
-                v2 = spread(load(eta, p + 900 + i, 1, 2, 1), 8)
-                for j in range(30):
-                    v2 = fma(load(eta, p + i*30 + j, 30, 2, 1), load(X_PATH, ((step)*8 + tile)*240 + j*8, 0, 1, 8), v2)
-                v3 = v2
-                for j in range(30):
-                    v3 = fma(load(theta, p + i*30 + j, 30, 2, 1), load(DX, (((step) % 2)*8 + tile)*240 + j*8, 0, 1, 8), v3)
-                v5 = v3
-                store(DX, (((step + 1) % 2)*8 + tile)*240 + i*8, 8, v5)
-        for tile in range(8):
-            # v6[i] = weight dx[i]
-            for i in range(0, 28, 4):
-                v6 = load(weight, (block + tile)*8, 0, 1, 8)*load(DX, (((steps) % 2)*8 + tile)*240 + i*8, 8, 4, 8)
-                store(U, (0*8 + tile)*240 + i*8, 8, v6)
-            i = 28
-            v6 = load(weight, (block + tile)*8, 0, 1, 8)*load(DX, (((steps) % 2)*8 + tile)*240 + i*8, 8, 2, 8)
-            store(U, (0*8 + tile)*240 + i*8, 8, v6)
+                        v1 = fma(load(theta, p + i*30 + j, 30, 5, 1), load(DX, (((step) % 2)*8 + tile)*248 + j*8, 0, 1, 8), v1)
+                    v3 = v1
+                    store(DX, (((step + 1) % 2)*8 + tile)*248 + i*8, 8, v3)
+        for tile in range(count):
+            # v4[i] = weight dx[i]
+            for i in range(0, 30, 5):
+                v4 = load(weight, (block + tile)*8, 0, 1, 8)*load(DX, (((steps) % 2)*8 + tile)*248 + i*8, 8, 5, 8)
+                store(U, (0*8 + tile)*248 + i*8, 8, v4)
         for turn in range(steps):
             step = steps - 1 - turn
             p = step*930
-            for tile in range(8):
-                # v7[i] = u[i_] A[i_,i]
-                for i in range(0, 28, 4):
-                    v7 = zeros(theta, 4, 8)
+            for tile in range(count):
+                # v5[i] = u[i_] A[i_,i]
+                for i in range(0, 30, 5):
+                    v5 = zeros(theta, 5, 8)
                     for i_ in range(30):
-                        v7 = fma(load(U, (((turn) % 2)*8 + tile)*240 + i_*8, 0, 1, 8), load(theta, p + i_*30 + i, 1, 4, 1), v7)
-                    store(U, (((turn + 1) % 2)*8 + tile)*240 + i*8, 8, v7)
-                i = 28
-                v7 = zeros(theta, 2, 8)
-                for i_ in range(30):
-                    v7 = fma(load(U, (((turn) % 2)*8 + tile)*240 + i_*8, 0, 1, 8), load(theta, p + i_*30 + i, 1, 2, 1), v7)
-                store(U, (((turn + 1) % 2)*8 + tile)*240 + i*8, 8, v7)
+                        v5 = fma(load(U, (((turn) % 2)*8 + tile)*248 + i_*8, 0, 1, 8), load(theta, p + i_*30 + i, 1, 5, 1), v5)
+                    store(U, (((turn + 1) % 2)*8 + tile)*248 + i*8, 8, v5)
             g = step*930
             # sums[i,j] += sum over samples of u[i] x[j]
-            for i in range(0, 28, 4):
-                for j in range(0, 30, 2):
-                    acc = zeros(theta, 8, 4)
-                    for tile in range(8):
-                        for n in range(0, 8, 4):
-                            acc = outer(acc, load(U, (((turn) % 2)*8 + tile)*240 + i*8 + n, 8, 4, 4), load(X_PATH, ((step)*8 + tile)*240 + j*8 + n, 8, 2, 4))
-                    add_lane_sums(sums, g + i*30 + j, 30, 1, acc, 2)
-            i = 28
-            for j in range(0, 30, 2):
-                acc = zeros(theta, 4, 4)
-                for tile in range(8):
-                    for n in range(0, 8, 4):
-                        acc = outer(acc, load(U, (((turn) % 2)*8 + tile)*240 + i*8 + n, 8, 2, 4), load(X_PATH, ((step)*8 + tile)*240 + j*8 + n, 8, 2, 4))
-                add_lane_sums(sums, g + i*30 + j, 30, 1, acc, 2)
+            at_0 = g
             # sums[i] += sum over samples of u[i]
-            for i in range(0, 28, 4):
-                acc = zeros(theta, 4, 4)
-                for tile in range(8):
+            at_1 = g + 900
+            for i in range(0, 30, 6):
+                for j in range(0, 30, 2):
+                    acc = zeros(theta, 12, 4)
+                    for tile in range(count):
+                        for n in range(0, 8, 4):
+                            acc = outer(acc, load(U, (((turn) % 2)*8 + tile)*248 + i*8 + n, 8, 6, 4), load(x_path, (step*extent + (block + tile) - origin)*248 + j*8 + n, 8, 2, 4))
+                    add_lane_sums(sums, at_0, acc)
+                    at_0 += 12
+                acc = zeros(theta, 6, 4)
+                for tile in range(count):
                     for n in range(0, 8, 4):
-                        acc = acc + load(U, (((turn) % 2)*8 + tile)*240 + i*8 + n, 8, 4, 4)
-                add_lane_sums(sums, g + 900 + i, 1, 0, acc, 1)
-            i = 28
-            acc = zeros(theta, 2, 4)
-            for tile in range(8):
-                for n in range(0, 8, 4):
-                    acc = acc + load(U, (((turn) % 2)*8 + tile)*240 + i*8 + n, 8, 2, 4)
-            add_lane_sums(sums, g + 900 + i, 1, 0, acc, 1)
+                        acc = acc + load(U, (((turn) % 2)*8 + tile)*248 + i*8 + n, 8, 6, 4)
+                add_lane_sums(sums, at_1, acc)
+                at_1 += 6
 
 
 @njit(**OPTIONS)
@@ -886,59 +822,35 @@ def metric_finish(theta, eta, sums, gradient, steps):
 
 
 @njit(**OPTIONS)
-def jacobian(theta, z, rows, width, first, last, steps):
+def jacobian(theta, x_path, rows, width, first, last, origin, extent, steps):
     """dT/dtheta of every sample"""
-    X_PATH = aligned(theta, (steps + 1)*240)
-    U = aligned(theta, (2)*7200)
-    for tile in range(first, last):
-        for n in range(0, 240, 8):
-            store(X_PATH, (0)*240 + n, 0, load(z, tile*240 + n, 0, 1, 8))
-        for step in range(steps):
-            p = step*930
-            # v0[i] = A[i,j] x[j]
-            # v1[i] = v0[i] + b[i]
-            for i in range(0, 28, 4):
-                v0 = spread(load(theta, p + 900 + i, 1, 4, 1), 8)
-                for j in range(30):
-                    v0 = fma(load(theta, p + i*30 + j, 30, 4, 1), load(X_PATH, (step)*240 + j*8, 0, 1, 8), v0)
-                v1 = v0
-                store(X_PATH, (step + 1)*240 + i*8, 8, v1)
-            i = 28
-            v0 = spread(load(theta, p + 900 + i, 1, 2, 1), 8)
-            for j in range(30):
-                v0 = fma(load(theta, p + i*30 + j, 30, 2, 1), load(X_PATH, (step)*240 + j*8, 0, 1, 8), v0)
-            v1 = v0
-            store(X_PATH, (step + 1)*240 + i*8, 8, v1)
-        for o in range(30):
-            for i in range(30):
-                store(U, 0*7200 + o*240 + i*8, 0, spread(unit(theta, o - i, 1), 8))
+    U = aligned(theta, (2)*57664)
+    for block in range(first, last, 8):
+        count = min(8, last - block)
+        for tile in range(count):
+            for o in range(30):
+                for i in range(30):
+                    store(U, (0*8 + tile)*7208 + o*240 + i*8, 0, spread(unit(theta, o - i, 1), 8))
         for turn in range(steps):
             step = steps - 1 - turn
             p = step*930
-            # v2[o,i] = u[o,i_] A[i_,i]
-            for o in range(30):
-                for i in range(0, 28, 4):
-                    v2 = zeros(theta, 4, 8)
-                    for i_ in range(30):
-                        v2 = fma(load(U, ((turn) % 2)*7200 + o*240 + i_*8, 0, 1, 8), load(theta, p + i_*30 + i, 1, 4, 1), v2)
-                    store(U, ((turn + 1) % 2)*7200 + o*240 + i*8, 8, v2)
-                i = 28
-                v2 = zeros(theta, 2, 8)
-                for i_ in range(30):
-                    v2 = fma(load(U, ((turn) % 2)*7200 + o*240 + i_*8, 0, 1, 8), load(theta, p + i_*30 + i, 1, 2, 1), v2)
-                store(U, ((turn + 1) % 2)*7200 + o*240 + i*8, 8, v2)
-            # v3[o,i,j] = u[o,i] x[j]
-            for o in range(30):
-                for i in range(30):
-                    for j in range(0, 28, 4):
-                        v3 = load(U, ((turn) % 2)*7200 + o*240 + i*8, 0, 1, 8)*load(X_PATH, (step)*240 + j*8, 8, 4, 8)
-                        store(rows, (p)*width + tile*240 + o*8 + i*30*width + j*1*width, 1*width, v3)
-                    j = 28
-                    v3 = load(U, ((turn) % 2)*7200 + o*240 + i*8, 0, 1, 8)*load(X_PATH, (step)*240 + j*8, 8, 2, 8)
-                    store(rows, (p)*width + tile*240 + o*8 + i*30*width + j*1*width, 1*width, v3)
-            for o in range(30):
-                for i in range(30):
-                    store(rows, (p + 900)*width + tile*240 + o*8 + i*1*width, 0, load(U, ((turn) % 2)*7200 + o*240 + i*8, 0, 1, 8))
+            for tile in range(count):
+                # v0[o,i] = u[o,i_] A[i_,i]
+                for o in range(30):
+                    for i in range(0, 30, 5):
+                        v0 = zeros(theta, 5, 8)
+                        for i_ in range(30):
+                            v0 = fma(load(U, (((turn) % 2)*8 + tile)*7208 + o*240 + i_*8, 0, 1, 8), load(theta, p + i_*30 + i, 1, 5, 1), v0)
+                        store(U, (((turn + 1) % 2)*8 + tile)*7208 + o*240 + i*8, 8, v0)
+                # v1[o,i,j] = u[o,i] x[j]
+                for o in range(30):
+                    for i in range(30):
+                        for j in range(0, 30, 5):
+                            v1 = load(U, (((turn) % 2)*8 + tile)*7208 + o*240 + i*8, 0, 1, 8)*load(x_path, (step*extent + (block + tile) - origin)*248 + j*8, 8, 5, 8)
+                            store(rows, (p)*width + (block + tile)*240 + o*8 + i*30*width + j*1*width, 1*width, v1)
+                for o in range(30):
+                    for i in range(30):
+                        store(rows, (p + 900)*width + (block + tile)*240 + o*8 + i*1*width, 0, load(U, (((turn) % 2)*8 + tile)*7208 + o*240 + i*8, 0, 1, 8))
 
 
 @njit(**OPTIONS)
@@ -949,122 +861,78 @@ def gradient_table(theta, table, steps):
         p, q = step*930, step*1800
         # v0[i,e] = A[i,e]
         for i in range(30):
-            for e in range(0, 28, 4):
-                v0 = load(theta, p + i*30 + e, 1, 4, 1)
+            for e in range(0, 30, 5):
+                v0 = load(theta, p + i*30 + e, 1, 5, 1)
                 store(table, q + i*30 + e, 1, v0)
-            e = 28
-            v0 = load(theta, p + i*30 + e, 1, 2, 1)
-            store(table, q + i*30 + e, 1, v0)
         # v1 = inverse(v0)
         invert_1(table, q, table, q + 900, scratch, 900, 30)
 
 
 @njit(**OPTIONS)
-def gradient(theta, table, z, field, scalar, sums, first, last, steps):
+def gradient(theta, table, x_path, field, scalar, sums, first, last, origin, extent, steps):
     """sum over samples of (dx/dtheta)^T field + (dl/dtheta)^T scalar"""
-    X_PATH = aligned(theta, (steps + 1)*1920)
-    U = aligned(theta, (2)*1920)
+    U = aligned(theta, (2)*1984)
     U_LOG_DENSITY = aligned(theta, 64)
-    for n in range(steps*931):
-        sums[n] = 0.0
     for block in range(first, last, 8):
-        for tile in range(8):
+        count = min(8, last - block)
+        for tile in range(count):
             for n in range(0, 240, 8):
-                store(X_PATH, ((0)*8 + tile)*240 + n, 0, load(z, (block + tile)*240 + n, 0, 1, 8))
-        for step in range(steps):
-            p = step*930
-            q = step*1800
-            for tile in range(8):
-                # v2[i] = A[i,j] x[j]
-                # v3[i] = v2[i] + b[i]
-                for i in range(0, 28, 4):
-                    v2 = spread(load(theta, p + 900 + i, 1, 4, 1), 8)
-                    for j in range(30):
-                        v2 = fma(load(theta, p + i*30 + j, 30, 4, 1), load(X_PATH, ((step)*8 + tile)*240 + j*8, 0, 1, 8), v2)
-                    v3 = v2
-                    store(X_PATH, ((step + 1)*8 + tile)*240 + i*8, 8, v3)
-                i = 28
-                v2 = spread(load(theta, p + 900 + i, 1, 2, 1), 8)
-                for j in range(30):
-                    v2 = fma(load(theta, p + i*30 + j, 30, 2, 1), load(X_PATH, ((step)*8 + tile)*240 + j*8, 0, 1, 8), v2)
-                v3 = v2
-                store(X_PATH, ((step + 1)*8 + tile)*240 + i*8, 8, v3)
-        for tile in range(8):
-            for n in range(0, 240, 8):
-                store(U, (0*8 + tile)*240 + n, 0, load(field, (block + tile)*240 + n, 0, 1, 8))
+                store(U, (0*8 + tile)*248 + n, 0, load(field, (block + tile)*240 + n, 0, 1, 8))
             store(U_LOG_DENSITY, tile*8 + 0, 0, load(scalar, (block + tile)*8 + 0, 0, 1, 8))
         for turn in range(steps):
             step = steps - 1 - turn
             p = step*930
             q = step*1800
-            for tile in range(8):
-                # v4[i] = u[i_] A[i_,i]
-                for i in range(0, 28, 4):
-                    v4 = zeros(theta, 4, 8)
+            for tile in range(count):
+                # v2[i] = u[i_] A[i_,i]
+                for i in range(0, 30, 5):
+                    v2 = zeros(theta, 5, 8)
                     for i_ in range(30):
-                        v4 = fma(load(U, (((turn) % 2)*8 + tile)*240 + i_*8, 0, 1, 8), load(theta, p + i_*30 + i, 1, 4, 1), v4)
-                    store(U, (((turn + 1) % 2)*8 + tile)*240 + i*8, 8, v4)
-                i = 28
-                v4 = zeros(theta, 2, 8)
-                for i_ in range(30):
-                    v4 = fma(load(U, (((turn) % 2)*8 + tile)*240 + i_*8, 0, 1, 8), load(theta, p + i_*30 + i, 1, 2, 1), v4)
-                store(U, (((turn + 1) % 2)*8 + tile)*240 + i*8, 8, v4)
+                        v2 = fma(load(U, (((turn) % 2)*8 + tile)*248 + i_*8, 0, 1, 8), load(theta, p + i_*30 + i, 1, 5, 1), v2)
+                    store(U, (((turn + 1) % 2)*8 + tile)*248 + i*8, 8, v2)
             g = step*931
             # sums[] += sum over samples of u_log_density[]
+            at_0 = g
             acc = zeros(theta, 1, 4)
-            for tile in range(8):
+            for tile in range(count):
                 for n in range(0, 8, 4):
                     acc = acc + load(U_LOG_DENSITY, tile*8 + n, 0, 1, 4)
-            add_lane_sums(sums, g, 0, 0, acc, 1)
+            add_lane_sums(sums, at_0, acc)
+            at_0 += 1
             # sums[i,j] += sum over samples of u[i] x[j]
-            for i in range(0, 28, 4):
-                for j in range(0, 30, 2):
-                    acc = zeros(theta, 8, 4)
-                    for tile in range(8):
-                        for n in range(0, 8, 4):
-                            acc = outer(acc, load(U, (((turn) % 2)*8 + tile)*240 + i*8 + n, 8, 4, 4), load(X_PATH, ((step)*8 + tile)*240 + j*8 + n, 8, 2, 4))
-                    add_lane_sums(sums, g + 1 + i*30 + j, 30, 1, acc, 2)
-            i = 28
-            for j in range(0, 30, 2):
-                acc = zeros(theta, 4, 4)
-                for tile in range(8):
-                    for n in range(0, 8, 4):
-                        acc = outer(acc, load(U, (((turn) % 2)*8 + tile)*240 + i*8 + n, 8, 2, 4), load(X_PATH, ((step)*8 + tile)*240 + j*8 + n, 8, 2, 4))
-                add_lane_sums(sums, g + 1 + i*30 + j, 30, 1, acc, 2)
+            at_1 = g + 1
             # sums[i] += sum over samples of u[i]
-            for i in range(0, 28, 4):
-                acc = zeros(theta, 4, 4)
-                for tile in range(8):
+            at_2 = g + 901
+            for i in range(0, 30, 6):
+                for j in range(0, 30, 2):
+                    acc = zeros(theta, 12, 4)
+                    for tile in range(count):
+                        for n in range(0, 8, 4):
+                            acc = outer(acc, load(U, (((turn) % 2)*8 + tile)*248 + i*8 + n, 8, 6, 4), load(x_path, (step*extent + (block + tile) - origin)*248 + j*8 + n, 8, 2, 4))
+                    add_lane_sums(sums, at_1, acc)
+                    at_1 += 12
+                acc = zeros(theta, 6, 4)
+                for tile in range(count):
                     for n in range(0, 8, 4):
-                        acc = acc + load(U, (((turn) % 2)*8 + tile)*240 + i*8 + n, 8, 4, 4)
-                add_lane_sums(sums, g + 901 + i, 1, 0, acc, 1)
-            i = 28
-            acc = zeros(theta, 2, 4)
-            for tile in range(8):
-                for n in range(0, 8, 4):
-                    acc = acc + load(U, (((turn) % 2)*8 + tile)*240 + i*8 + n, 8, 2, 4)
-            add_lane_sums(sums, g + 901 + i, 1, 0, acc, 1)
+                        acc = acc + load(U, (((turn) % 2)*8 + tile)*248 + i*8 + n, 8, 6, 4)
+                add_lane_sums(sums, at_2, acc)
+                at_2 += 6
 
 
 @njit(**OPTIONS)
 def gradient_finish(theta, table, sums, gradient, steps):
     """From sums over the samples to the gradient by theta."""
-    V5 = aligned(theta, 900)
+    V3 = aligned(theta, 900)
     for step in range(steps):
         p, q, g = step*930, step*1800, step*931
-        # v5[i,j] = -1 v6 v1[j,i]
-        # v7[i,j] = v5[i,j] + v8[i,j]
+        # v3[i,j] = -1 v4 v1[j,i]
+        # v5[i,j] = v3[i,j] + v6[i,j]
         for i in range(30):
-            for j in range(0, 28, 4):
-                v5 = -1.0*load(sums, g, 0, 1, 1)*load(table, q + 900 + j*30 + i, 30, 4, 1)
-                store(V5, i*30 + j, 1, v5)
-                v7 = v5 + load(sums, g + 1 + i*30 + j, 1, 4, 1)
-                store(gradient, p + i*30 + j, 1, v7)
-            j = 28
-            v5 = -1.0*load(sums, g, 0, 1, 1)*load(table, q + 900 + j*30 + i, 30, 2, 1)
-            store(V5, i*30 + j, 1, v5)
-            v7 = v5 + load(sums, g + 1 + i*30 + j, 1, 2, 1)
-            store(gradient, p + i*30 + j, 1, v7)
+            for j in range(0, 30, 5):
+                v3 = -1.0*load(sums, g, 0, 1, 1)*load(table, q + 900 + j*30 + i, 30, 5, 1)
+                store(V3, i*30 + j, 1, v3)
+                v5 = v3 + load(sums, g + 1 + i*30 + j, 1, 5, 1)
+                store(gradient, p + i*30 + j, 1, v5)
         for n in range(30):
             store(gradient, p + 900 + n, 0, load(sums, g + 901 + n, 0, 1, 1))
 
@@ -1077,12 +945,9 @@ def newton_table(theta, table, steps):
         p, q = step*930, step*1801
         # v0[i,e] = A[i,e]
         for i in range(30):
-            for e in range(0, 28, 4):
-                v0 = load(theta, p + i*30 + e, 1, 4, 1)
+            for e in range(0, 30, 5):
+                v0 = load(theta, p + i*30 + e, 1, 5, 1)
                 store(table, q + i*30 + e, 1, v0)
-            e = 28
-            v0 = load(theta, p + i*30 + e, 1, 2, 1)
-            store(table, q + i*30 + e, 1, v0)
         # v1 = inverse(v0)
         # v2 = log|detv0|
         invert_1(table, q, table, q + 900, table, q + 1800, 30)
@@ -1107,39 +972,50 @@ def newton(theta, table, z, target, x_out, miss_out, log_det_out, first, last, s
             # v4[i] = v3[i] + b[i]
             # v5[i] = -1 target[i]
             # v6[i] = v4[i] + v5[i]
-            for i in range(0, 28, 4):
-                v5 = -1.0*load(target, tile*240 + i*8, 8, 4, 8)
-                v3 = load(theta, p + 900 + i, 1, 4, 1) + v5
+            for i in range(0, 30, 5):
+                v5 = -1.0*load(target, tile*240 + i*8, 8, 5, 8)
+                v3 = load(theta, p + 900 + i, 1, 5, 1) + v5
                 for j in range(30):
-                    v3 = fma(load(theta, p + i*30 + j, 30, 4, 1), load(X, ((step) % 2)*240 + j*8, 0, 1, 8), v3)
+                    v3 = fma(load(theta, p + i*30 + j, 30, 5, 1), load(X, ((step) % 2)*240 + j*8, 0, 1, 8), v3)
                 v6 = v3
                 store(MISS, ((step + 1) % 2)*240 + i*8, 8, v6)
-            i = 28
-            v5 = -1.0*load(target, tile*240 + i*8, 8, 2, 8)
-            v3 = load(theta, p + 900 + i, 1, 2, 1) + v5
-            for j in range(30):
-                v3 = fma(load(theta, p + i*30 + j, 30, 2, 1), load(X, ((step) % 2)*240 + j*8, 0, 1, 8), v3)
-            v6 = v3
-            store(MISS, ((step + 1) % 2)*240 + i*8, 8, v6)
             # v7[i] = -1 v1[i,i_] v6[i_]
             # v8[i] = x[i] + v7[i]
-            for i in range(0, 28, 4):
-                v7 = zeros(theta, 4, 8)
+            for i in range(0, 30, 5):
+                v7 = zeros(theta, 5, 8)
                 for i_ in range(30):
-                    v7 = fma(load(table, q + 900 + i*30 + i_, 30, 4, 1), load(MISS, ((step + 1) % 2)*240 + i_*8, 0, 1, 8), v7)
+                    v7 = fma(load(table, q + 900 + i*30 + i_, 30, 5, 1), load(MISS, ((step + 1) % 2)*240 + i_*8, 0, 1, 8), v7)
                 v7 = -1.0*v7
-                v8 = load(X, ((step) % 2)*240 + i*8, 8, 4, 8) + v7
+                v8 = load(X, ((step) % 2)*240 + i*8, 8, 5, 8) + v7
                 store(X, ((step + 1) % 2)*240 + i*8, 8, v8)
-            i = 28
-            v7 = zeros(theta, 2, 8)
-            for i_ in range(30):
-                v7 = fma(load(table, q + 900 + i*30 + i_, 30, 2, 1), load(MISS, ((step + 1) % 2)*240 + i_*8, 0, 1, 8), v7)
-            v7 = -1.0*v7
-            v8 = load(X, ((step) % 2)*240 + i*8, 8, 2, 8) + v7
-            store(X, ((step + 1) % 2)*240 + i*8, 8, v8)
             store(LOG_DET, ((step + 1) % 2)*8, 0, spread(load(table, q + 1800, 0, 1, 1), 8))
         for n in range(0, 240, 8):
             store(x_out, tile*240 + n, 0, load(X, ((steps) % 2)*240 + n, 0, 1, 8))
         for n in range(0, 240, 8):
             store(miss_out, tile*240 + n, 0, load(MISS, ((steps) % 2)*240 + n, 0, 1, 8))
         store(log_det_out, tile*8 + 0, 0, load(LOG_DET, ((steps) % 2)*8 + 0, 0, 1, 8))
+
+
+@njit(**OPTIONS)
+def factors(theta, x_path, factor_0_path, first, last, origin, extent, steps):
+    """factors of dT/dtheta of every sample"""
+    U = aligned(theta, (2)*57664)
+    for block in range(first, last, 8):
+        count = min(8, last - block)
+        for tile in range(count):
+            for o in range(30):
+                for i in range(30):
+                    store(U, (0*8 + tile)*7208 + o*240 + i*8, 0, spread(unit(theta, o - i, 1), 8))
+        for turn in range(steps):
+            step = steps - 1 - turn
+            p = step*930
+            for tile in range(count):
+                # v0[o,i] = u[o,i_] A[i_,i]
+                for o in range(30):
+                    for i in range(0, 30, 5):
+                        v0 = zeros(theta, 5, 8)
+                        for i_ in range(30):
+                            v0 = fma(load(U, (((turn) % 2)*8 + tile)*7208 + o*240 + i_*8, 0, 1, 8), load(theta, p + i_*30 + i, 1, 5, 1), v0)
+                        store(U, (((turn + 1) % 2)*8 + tile)*7208 + o*240 + i*8, 8, v0)
+                for n in range(0, 7200, 8):
+                    store(factor_0_path, (step*extent + (block + tile) - origin)*7208 + n, 0, load(U, (((turn) % 2)*8 + tile)*7208 + n, 0, 1, 8))

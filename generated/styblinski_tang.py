@@ -29,7 +29,7 @@ target: cpu, float64, 256-bit vectors, 8 samples a tile
 
 Per-sample arrays are flat: tile by tile, component by component, sample innermost.
 values[] holds 0: I_0.
-content: e30e62d04c4fdb90
+content: 16f95a840ddeb08b
 """
 
 from numba import njit
@@ -112,7 +112,7 @@ def integrals(x, log_density, values, weight, sums, first, last):
         w = load(weight, tile*8, 0, 1, 8)
         mean0 = mean0 + w*(l + (0.06)*(x0*x0*x0*x0) + (-0.96)*(x0*x0) + (0.3)*x0 + (0.06)*(x1*x1*x1*x1) + (-0.96)*(x1*x1) + (0.3)*x1 + (0.06)*(x2*x2*x2*x2) + (-0.96)*(x2*x2) + (0.3)*x2 + (0.06)*(x3*x3*x3*x3) + (-0.96)*(x3*x3) + (0.3)*x3 + (0.06)*(x4*x4*x4*x4) + (-0.96)*(x4*x4) + (0.3)*x4 + (0.06)*(x5*x5*x5*x5) + (-0.96)*(x5*x5) + (0.3)*x5 + (0.06)*(x6*x6*x6*x6) + (-0.96)*(x6*x6) + (0.3)*x6 + (0.06)*(x7*x7*x7*x7) + (-0.96)*(x7*x7) + (0.3)*x7 + (0.06)*(x8*x8*x8*x8) + (-0.96)*(x8*x8) + (0.3)*x8 + (0.06)*(x9*x9*x9*x9) + (-0.96)*(x9*x9) + (0.3)*x9)
     sums[0] = 0.0
-    add_lane_sums(sums, 0, 0, 0, mean0, 1)
+    add_lane_sums(sums, 0, mean0)
 
 
 @njit(**OPTIONS)
@@ -191,18 +191,12 @@ def push(theta, z, x_out, first, last, steps):
             p = step*950
             # v2[i] = A[i,j] x[j]
             # v0[i] = b[i] + v2[i]
-            for i in range(0, 8, 4):
-                v2 = spread(load(theta, p + 100 + i, 1, 4, 1), 8)
+            for i in range(0, 10, 5):
+                v2 = spread(load(theta, p + 100 + i, 1, 5, 1), 8)
                 for j in range(10):
-                    v2 = fma(load(theta, p + i*10 + j, 10, 4, 1), load(X, ((step) % 2)*80 + j*8, 0, 1, 8), v2)
+                    v2 = fma(load(theta, p + i*10 + j, 10, 5, 1), load(X, ((step) % 2)*80 + j*8, 0, 1, 8), v2)
                 v0 = v2
                 store(V0, i*8, 8, v0)
-            i = 8
-            v2 = spread(load(theta, p + 100 + i, 1, 2, 1), 8)
-            for j in range(10):
-                v2 = fma(load(theta, p + i*10 + j, 10, 2, 1), load(X, ((step) % 2)*80 + j*8, 0, 1, 8), v2)
-            v0 = v2
-            store(V0, i*8, 8, v0)
             # v3[k] = W1[k,j] x[j]
             # v4[k] = v3[k] + c[k]
             # v1[k] = tanh(v4[k])
@@ -217,22 +211,14 @@ def push(theta, z, x_out, first, last, steps):
             # v6[i] = v0[i] + v5[i]
             # v7[i] = 1/2 v6[i]
             # v8[i] = x[i] + v7[i]
-            for i in range(0, 8, 4):
-                v5 = load(V0, i*8, 8, 4, 8)
+            for i in range(0, 10, 5):
+                v5 = load(V0, i*8, 8, 5, 8)
                 for k in range(40):
-                    v5 = fma(load(theta, p + 550 + i*40 + k, 40, 4, 1), load(V1, k*8, 0, 1, 8), v5)
+                    v5 = fma(load(theta, p + 550 + i*40 + k, 40, 5, 1), load(V1, k*8, 0, 1, 8), v5)
                 v6 = v5
                 v7 = 0.5*v6
-                v8 = load(X, ((step) % 2)*80 + i*8, 8, 4, 8) + v7
+                v8 = load(X, ((step) % 2)*80 + i*8, 8, 5, 8) + v7
                 store(X, ((step + 1) % 2)*80 + i*8, 8, v8)
-            i = 8
-            v5 = load(V0, i*8, 8, 2, 8)
-            for k in range(40):
-                v5 = fma(load(theta, p + 550 + i*40 + k, 40, 2, 1), load(V1, k*8, 0, 1, 8), v5)
-            v6 = v5
-            v7 = 0.5*v6
-            v8 = load(X, ((step) % 2)*80 + i*8, 8, 2, 8) + v7
-            store(X, ((step + 1) % 2)*80 + i*8, 8, v8)
         for n in range(0, 80, 8):
             store(x_out, tile*80 + n, 0, load(X, ((steps) % 2)*80 + n, 0, 1, 8))
 
@@ -244,21 +230,15 @@ def push_log_density_table(theta, table, steps):
         p, q = step*950, step*4100
         # v0[i,e] = A[i,e]
         for i in range(10):
-            for e in range(0, 8, 4):
-                v0 = load(theta, p + i*10 + e, 1, 4, 1)
+            for e in range(0, 10, 5):
+                v0 = load(theta, p + i*10 + e, 1, 5, 1)
                 store(table, q + i*10 + e, 1, v0)
-            e = 8
-            v0 = load(theta, p + i*10 + e, 1, 2, 1)
-            store(table, q + i*10 + e, 1, v0)
         # v1[i,k,e] = W2[i,k] W1[k,e]
         for k in range(40):
             for e in range(10):
-                for i in range(0, 8, 4):
-                    v1 = load(theta, p + 550 + i*40 + k, 40, 4, 1)*load(theta, p + 110 + k*10 + e, 0, 1, 1)
+                for i in range(0, 10, 5):
+                    v1 = load(theta, p + 550 + i*40 + k, 40, 5, 1)*load(theta, p + 110 + k*10 + e, 0, 1, 1)
                     store(table, q + 100 + i*400 + k*10 + e, 400, v1)
-                i = 8
-                v1 = load(theta, p + 550 + i*40 + k, 40, 2, 1)*load(theta, p + 110 + k*10 + e, 0, 1, 1)
-                store(table, q + 100 + i*400 + k*10 + e, 400, v1)
 
 
 @njit(**OPTIONS)
@@ -281,18 +261,12 @@ def push_log_density(theta, table, z, log_density_0, x_out, log_density_out, fir
             q = step*4100
             # v7[i] = A[i,j] x[j]
             # v2[i] = b[i] + v7[i]
-            for i in range(0, 8, 4):
-                v7 = spread(load(theta, p + 100 + i, 1, 4, 1), 8)
+            for i in range(0, 10, 5):
+                v7 = spread(load(theta, p + 100 + i, 1, 5, 1), 8)
                 for j in range(10):
-                    v7 = fma(load(theta, p + i*10 + j, 10, 4, 1), load(X, ((step) % 2)*80 + j*8, 0, 1, 8), v7)
+                    v7 = fma(load(theta, p + i*10 + j, 10, 5, 1), load(X, ((step) % 2)*80 + j*8, 0, 1, 8), v7)
                 v2 = v7
                 store(V2, i*8, 8, v2)
-            i = 8
-            v7 = spread(load(theta, p + 100 + i, 1, 2, 1), 8)
-            for j in range(10):
-                v7 = fma(load(theta, p + i*10 + j, 10, 2, 1), load(X, ((step) % 2)*80 + j*8, 0, 1, 8), v7)
-            v2 = v7
-            store(V2, i*8, 8, v2)
             # v8[k] = W1[k,j] x[j]
             # v9[k] = v8[k] + c[k]
             # v3[k] = tanh(v9[k])
@@ -310,43 +284,27 @@ def push_log_density(theta, table, z, log_density_0, x_out, log_density_out, fir
             # v11[i] = v2[i] + v10[i]
             # v12[i] = 1/2 v11[i]
             # v13[i] = x[i] + v12[i]
-            for i in range(0, 8, 4):
-                v10 = load(V2, i*8, 8, 4, 8)
+            for i in range(0, 10, 5):
+                v10 = load(V2, i*8, 8, 5, 8)
                 for k in range(40):
-                    v10 = fma(load(theta, p + 550 + i*40 + k, 40, 4, 1), load(V3, k*8, 0, 1, 8), v10)
+                    v10 = fma(load(theta, p + 550 + i*40 + k, 40, 5, 1), load(V3, k*8, 0, 1, 8), v10)
                 v11 = v10
                 v12 = 0.5*v11
-                v13 = load(X, ((step) % 2)*80 + i*8, 8, 4, 8) + v12
+                v13 = load(X, ((step) % 2)*80 + i*8, 8, 5, 8) + v12
                 store(X, ((step + 1) % 2)*80 + i*8, 8, v13)
-            i = 8
-            v10 = load(V2, i*8, 8, 2, 8)
-            for k in range(40):
-                v10 = fma(load(theta, p + 550 + i*40 + k, 40, 2, 1), load(V3, k*8, 0, 1, 8), v10)
-            v11 = v10
-            v12 = 0.5*v11
-            v13 = load(X, ((step) % 2)*80 + i*8, 8, 2, 8) + v12
-            store(X, ((step + 1) % 2)*80 + i*8, 8, v13)
             # v14[i,e] = v4[k] v1[i,k,e]
             # v15[i,e] = v0[i,e] + v14[i,e]
             # v16[i,e] = 1/2 v15[i,e]
             # v5[i,e] = delta[i,e] + v16[i,e]
             for i in range(10):
-                for e in range(0, 8, 4):
-                    v14 = spread(load(table, q + i*10 + e, 1, 4, 1), 8)
+                for e in range(0, 10, 5):
+                    v14 = spread(load(table, q + i*10 + e, 1, 5, 1), 8)
                     for k in range(40):
-                        v14 = fma(load(V4, k*8, 0, 1, 8), load(table, q + 100 + i*400 + k*10 + e, 1, 4, 1), v14)
+                        v14 = fma(load(V4, k*8, 0, 1, 8), load(table, q + 100 + i*400 + k*10 + e, 1, 5, 1), v14)
                     v15 = v14
                     v16 = 0.5*v15
-                    v5 = unit(theta, i - e, 4) + v16
+                    v5 = unit(theta, i - e, 5) + v16
                     store(V5, i*80 + e*8, 8, v5)
-                e = 8
-                v14 = spread(load(table, q + i*10 + e, 1, 2, 1), 8)
-                for k in range(40):
-                    v14 = fma(load(V4, k*8, 0, 1, 8), load(table, q + 100 + i*400 + k*10 + e, 1, 2, 1), v14)
-                v15 = v14
-                v16 = 0.5*v15
-                v5 = unit(theta, i - e, 2) + v16
-                store(V5, i*80 + e*8, 8, v5)
             # v6 = log|detv5|
             invert_8(V5, 0, scratch, 0, V6, 0, 10)
             # v18 = -1 v6
@@ -363,41 +321,32 @@ def push_log_density(theta, table, z, log_density_0, x_out, log_density_out, fir
 def push_score_table(theta, table, steps):
     """What every sample shares, once a step."""
     for step in range(steps):
-        p, q = step*950, step*8500
+        p, q = step*950, step*8900
         # v0[i,e] = A[i,e]
         for i in range(10):
-            for e in range(0, 8, 4):
-                v0 = load(theta, p + i*10 + e, 1, 4, 1)
+            for e in range(0, 10, 5):
+                v0 = load(theta, p + i*10 + e, 1, 5, 1)
                 store(table, q + i*10 + e, 1, v0)
-            e = 8
-            v0 = load(theta, p + i*10 + e, 1, 2, 1)
-            store(table, q + i*10 + e, 1, v0)
         # v1[k,e] = W1[k,e]
+        # v2[k,e] = -v1[k,e]/2
         for k in range(40):
-            for e in range(0, 8, 4):
-                v1 = load(theta, p + 110 + k*10 + e, 1, 4, 1)
+            for e in range(0, 10, 5):
+                v1 = load(theta, p + 110 + k*10 + e, 1, 5, 1)
                 store(table, q + 100 + k*10 + e, 1, v1)
-            e = 8
-            v1 = load(theta, p + 110 + k*10 + e, 1, 2, 1)
-            store(table, q + 100 + k*10 + e, 1, v1)
-        # v2[i,k,e] = W2[i,k] v1[k,e]
+                v2 = (-0.5)*v1
+                store(table, q + 4500 + k*10 + e, 1, v2)
+        # v3[i,k,e] = W2[i,k] v1[k,e]
         for k in range(40):
             for e in range(10):
-                for i in range(0, 8, 4):
-                    v2 = load(theta, p + 550 + i*40 + k, 40, 4, 1)*load(table, q + 100 + k*10 + e, 0, 1, 1)
-                    store(table, q + 500 + i*400 + k*10 + e, 400, v2)
-                i = 8
-                v2 = load(theta, p + 550 + i*40 + k, 40, 2, 1)*load(table, q + 100 + k*10 + e, 0, 1, 1)
-                store(table, q + 500 + i*400 + k*10 + e, 400, v2)
-        # v3[i_,k,e] = W2[i_,k] v1[k,e]
+                for i in range(0, 10, 5):
+                    v3 = load(theta, p + 550 + i*40 + k, 40, 5, 1)*load(table, q + 100 + k*10 + e, 0, 1, 1)
+                    store(table, q + 500 + i*400 + k*10 + e, 400, v3)
+        # v4[i_,k,e] = W2[i_,k] v2[k,e]
         for k in range(40):
             for e in range(10):
-                for i_ in range(0, 8, 4):
-                    v3 = load(theta, p + 550 + i_*40 + k, 40, 4, 1)*load(table, q + 100 + k*10 + e, 0, 1, 1)
-                    store(table, q + 4500 + i_*400 + k*10 + e, 400, v3)
-                i_ = 8
-                v3 = load(theta, p + 550 + i_*40 + k, 40, 2, 1)*load(table, q + 100 + k*10 + e, 0, 1, 1)
-                store(table, q + 4500 + i_*400 + k*10 + e, 400, v3)
+                for i_ in range(0, 10, 5):
+                    v4 = load(theta, p + 550 + i_*40 + k, 40, 5, 1)*load(table, q + 4500 + k*10 + e, 0, 1, 1)
+                    store(table, q + 4900 + i_*400 + k*10 + e, 400, v4)
 
 
 @njit(**OPTIONS)
@@ -406,15 +355,15 @@ def push_score(theta, table, z, log_density_0, score_0, x_out, log_density_out, 
     X = aligned(theta, (2)*80)
     LOG_DENSITY = aligned(theta, (2)*8)
     SCORE = aligned(theta, (2)*80)
-    V4 = aligned(theta, 80)
-    V5 = aligned(theta, 320)
+    V5 = aligned(theta, 80)
     V6 = aligned(theta, 320)
-    V7 = aligned(theta, 800)
-    V8 = aligned(theta, 8)
-    V9 = aligned(theta, 800)
-    V10 = aligned(theta, 320)
+    V7 = aligned(theta, 320)
+    V8 = aligned(theta, 800)
+    V9 = aligned(theta, 8)
+    V10 = aligned(theta, 800)
     V11 = aligned(theta, 320)
-    V12 = aligned(theta, 80)
+    V12 = aligned(theta, 320)
+    V13 = aligned(theta, 80)
     scratch = aligned(theta, 808)
     for tile in range(first, last):
         for n in range(0, 80, 8):
@@ -424,122 +373,87 @@ def push_score(theta, table, z, log_density_0, score_0, x_out, log_density_out, 
             store(SCORE, 0*80 + n, 0, load(score_0, tile*80 + n, 0, 1, 8))
         for step in range(steps):
             p = step*950
-            q = step*8500
-            # v13[i] = A[i,j] x[j]
-            # v4[i] = b[i] + v13[i]
-            for i in range(0, 8, 4):
-                v13 = spread(load(theta, p + 100 + i, 1, 4, 1), 8)
+            q = step*8900
+            # v14[i] = A[i,j] x[j]
+            # v5[i] = b[i] + v14[i]
+            for i in range(0, 10, 5):
+                v14 = spread(load(theta, p + 100 + i, 1, 5, 1), 8)
                 for j in range(10):
-                    v13 = fma(load(theta, p + i*10 + j, 10, 4, 1), load(X, ((step) % 2)*80 + j*8, 0, 1, 8), v13)
-                v4 = v13
-                store(V4, i*8, 8, v4)
-            i = 8
-            v13 = spread(load(theta, p + 100 + i, 1, 2, 1), 8)
-            for j in range(10):
-                v13 = fma(load(theta, p + i*10 + j, 10, 2, 1), load(X, ((step) % 2)*80 + j*8, 0, 1, 8), v13)
-            v4 = v13
-            store(V4, i*8, 8, v4)
-            # v14[k] = W1[k,j] x[j]
-            # v15[k] = v14[k] + c[k]
-            # v5[k] = tanh(v15[k])
-            # v6[k] = 1 - v5[k]**2
-            # v10[k] = -v5[k]*(2 - 2*v5[k]**2)
+                    v14 = fma(load(theta, p + i*10 + j, 10, 5, 1), load(X, ((step) % 2)*80 + j*8, 0, 1, 8), v14)
+                v5 = v14
+                store(V5, i*8, 8, v5)
+            # v15[k] = W1[k,j] x[j]
+            # v16[k] = v15[k] + c[k]
+            # v6[k] = tanh(v16[k])
+            # v7[k] = 1 - v6[k]**2
+            # v11[k] = -2*v6[k]*v7[k]
             for k in range(0, 40, 4):
-                v14 = spread(load(theta, p + 510 + k, 1, 4, 1), 8)
+                v15 = spread(load(theta, p + 510 + k, 1, 4, 1), 8)
                 for j in range(10):
-                    v14 = fma(load(theta, p + 110 + k*10 + j, 10, 4, 1), load(X, ((step) % 2)*80 + j*8, 0, 1, 8), v14)
-                v15 = v14
-                v5 = tanh(v15)
-                store(V5, k*8, 8, v5)
-                v6 = -(v5*v5) + 1.0
+                    v15 = fma(load(theta, p + 110 + k*10 + j, 10, 4, 1), load(X, ((step) % 2)*80 + j*8, 0, 1, 8), v15)
+                v16 = v15
+                v6 = tanh(v16)
                 store(V6, k*8, 8, v6)
-                v10 = -v5*((-2.0)*(v5*v5) + 2.0)
-                store(V10, k*8, 8, v10)
-            # v16[i] = W2[i,k] v5[k]
-            # v17[i] = v4[i] + v16[i]
-            # v18[i] = 1/2 v17[i]
-            # v19[i] = x[i] + v18[i]
-            for i in range(0, 8, 4):
-                v16 = load(V4, i*8, 8, 4, 8)
+                v7 = -(v6*v6) + 1.0
+                store(V7, k*8, 8, v7)
+                v11 = (-2.0)*v6*v7
+                store(V11, k*8, 8, v11)
+            # v17[i] = W2[i,k] v6[k]
+            # v18[i] = v5[i] + v17[i]
+            # v19[i] = 1/2 v18[i]
+            # v20[i] = x[i] + v19[i]
+            for i in range(0, 10, 5):
+                v17 = load(V5, i*8, 8, 5, 8)
                 for k in range(40):
-                    v16 = fma(load(theta, p + 550 + i*40 + k, 40, 4, 1), load(V5, k*8, 0, 1, 8), v16)
-                v17 = v16
-                v18 = 0.5*v17
-                v19 = load(X, ((step) % 2)*80 + i*8, 8, 4, 8) + v18
-                store(X, ((step + 1) % 2)*80 + i*8, 8, v19)
-            i = 8
-            v16 = load(V4, i*8, 8, 2, 8)
-            for k in range(40):
-                v16 = fma(load(theta, p + 550 + i*40 + k, 40, 2, 1), load(V5, k*8, 0, 1, 8), v16)
-            v17 = v16
-            v18 = 0.5*v17
-            v19 = load(X, ((step) % 2)*80 + i*8, 8, 2, 8) + v18
-            store(X, ((step + 1) % 2)*80 + i*8, 8, v19)
-            # v20[i,e] = v6[k] v2[i,k,e]
-            # v21[i,e] = v0[i,e] + v20[i,e]
-            # v22[i,e] = 1/2 v21[i,e]
-            # v7[i,e] = delta[i,e] + v22[i,e]
+                    v17 = fma(load(theta, p + 550 + i*40 + k, 40, 5, 1), load(V6, k*8, 0, 1, 8), v17)
+                v18 = v17
+                v19 = 0.5*v18
+                v20 = load(X, ((step) % 2)*80 + i*8, 8, 5, 8) + v19
+                store(X, ((step + 1) % 2)*80 + i*8, 8, v20)
+            # v21[i,e] = v7[k] v3[i,k,e]
+            # v22[i,e] = v0[i,e] + v21[i,e]
+            # v23[i,e] = 1/2 v22[i,e]
+            # v8[i,e] = delta[i,e] + v23[i,e]
             for i in range(10):
-                for e in range(0, 8, 4):
-                    v20 = spread(load(table, q + i*10 + e, 1, 4, 1), 8)
+                for e in range(0, 10, 5):
+                    v21 = spread(load(table, q + i*10 + e, 1, 5, 1), 8)
                     for k in range(40):
-                        v20 = fma(load(V6, k*8, 0, 1, 8), load(table, q + 500 + i*400 + k*10 + e, 1, 4, 1), v20)
-                    v21 = v20
-                    v22 = 0.5*v21
-                    v7 = unit(theta, i - e, 4) + v22
-                    store(V7, i*80 + e*8, 8, v7)
-                e = 8
-                v20 = spread(load(table, q + i*10 + e, 1, 2, 1), 8)
-                for k in range(40):
-                    v20 = fma(load(V6, k*8, 0, 1, 8), load(table, q + 500 + i*400 + k*10 + e, 1, 2, 1), v20)
-                v21 = v20
-                v22 = 0.5*v21
-                v7 = unit(theta, i - e, 2) + v22
-                store(V7, i*80 + e*8, 8, v7)
-            # v8 = log|detv7|
-            # v9 = inverse(v7)
-            invert_8(V7, 0, V9, 0, V8, 0, 10)
-            # v24 = -1 v8
-            # v25 = log_density + v24
-            v24 = -1.0*load(V8, 0, 0, 1, 8)
-            v25 = load(LOG_DENSITY, ((step) % 2)*8, 0, 1, 8) + v24
-            store(LOG_DENSITY, ((step + 1) % 2)*8, 0, v25)
-            # v26[k] = v9[e,i_] v3[i_,k,e]
-            # v11[k] = v10[k] v26[k]
+                        v21 = fma(load(V7, k*8, 0, 1, 8), load(table, q + 500 + i*400 + k*10 + e, 1, 5, 1), v21)
+                    v22 = v21
+                    v23 = 0.5*v22
+                    v8 = unit(theta, i - e, 5) + v23
+                    store(V8, i*80 + e*8, 8, v8)
+            # v9 = log|detv8|
+            # v10 = inverse(v8)
+            invert_8(V8, 0, V10, 0, V9, 0, 10)
+            # v25 = -1 v9
+            # v26 = log_density + v25
+            v25 = -1.0*load(V9, 0, 0, 1, 8)
+            v26 = load(LOG_DENSITY, ((step) % 2)*8, 0, 1, 8) + v25
+            store(LOG_DENSITY, ((step + 1) % 2)*8, 0, v26)
+            # v27[k] = v10[e,i_] v4[i_,k,e]
+            # v12[k] = v11[k] v27[k]
             for k in range(0, 40, 4):
-                v26 = zeros(theta, 4, 8)
+                v27 = zeros(theta, 4, 8)
                 for e in range(10):
                     for i_ in range(10):
-                        v26 = fma(load(V9, e*80 + i_*8, 0, 1, 8), load(table, q + 4500 + i_*400 + k*10 + e, 10, 4, 1), v26)
-                v11 = load(V10, k*8, 8, 4, 8)*v26
-                store(V11, k*8, 8, v11)
-            # v27[i] = -1/2 W1[k,i] v11[k]
-            # v12[i] = score[i] + v27[i]
-            for i in range(0, 8, 4):
-                v27 = zeros(theta, 4, 8)
+                        v27 = fma(load(V10, e*80 + i_*8, 0, 1, 8), load(table, q + 4900 + i_*400 + k*10 + e, 10, 4, 1), v27)
+                v12 = load(V11, k*8, 8, 4, 8)*v27
+                store(V12, k*8, 8, v12)
+            # v28[i] = W1[k,i] v12[k]
+            # v13[i] = score[i] + v28[i]
+            for i in range(0, 10, 5):
+                v28 = load(SCORE, ((step) % 2)*80 + i*8, 8, 5, 8)
                 for k in range(40):
-                    v27 = fma(load(theta, p + 110 + k*10 + i, 1, 4, 1), load(V11, k*8, 0, 1, 8), v27)
-                v27 = -0.5*v27
-                v12 = load(SCORE, ((step) % 2)*80 + i*8, 8, 4, 8) + v27
-                store(V12, i*8, 8, v12)
-            i = 8
-            v27 = zeros(theta, 2, 8)
-            for k in range(40):
-                v27 = fma(load(theta, p + 110 + k*10 + i, 1, 2, 1), load(V11, k*8, 0, 1, 8), v27)
-            v27 = -0.5*v27
-            v12 = load(SCORE, ((step) % 2)*80 + i*8, 8, 2, 8) + v27
-            store(V12, i*8, 8, v12)
-            # v28[i] = v9[e,i] v12[e]
-            for i in range(0, 8, 4):
-                v28 = zeros(theta, 4, 8)
+                    v28 = fma(load(theta, p + 110 + k*10 + i, 1, 5, 1), load(V12, k*8, 0, 1, 8), v28)
+                v13 = v28
+                store(V13, i*8, 8, v13)
+            # v29[i] = v10[e,i] v13[e]
+            for i in range(0, 10, 5):
+                v29 = zeros(theta, 5, 8)
                 for e in range(10):
-                    v28 = fma(load(V9, e*80 + i*8, 8, 4, 8), load(V12, e*8, 0, 1, 8), v28)
-                store(SCORE, ((step + 1) % 2)*80 + i*8, 8, v28)
-            i = 8
-            v28 = zeros(theta, 2, 8)
-            for e in range(10):
-                v28 = fma(load(V9, e*80 + i*8, 8, 2, 8), load(V12, e*8, 0, 1, 8), v28)
-            store(SCORE, ((step + 1) % 2)*80 + i*8, 8, v28)
+                    v29 = fma(load(V10, e*80 + i*8, 8, 5, 8), load(V13, e*8, 0, 1, 8), v29)
+                store(SCORE, ((step + 1) % 2)*80 + i*8, 8, v29)
         for n in range(0, 80, 8):
             store(x_out, tile*80 + n, 0, load(X, ((steps) % 2)*80 + n, 0, 1, 8))
         store(log_density_out, tile*8 + 0, 0, load(LOG_DENSITY, ((steps) % 2)*8 + 0, 0, 1, 8))
@@ -548,285 +462,311 @@ def push_score(theta, table, z, log_density_0, score_0, x_out, log_density_out, 
 
 
 @njit(**OPTIONS)
-def jvp(theta, eta, z, dx_out, first, last, steps):
-    """dx = (dT/dtheta) eta"""
-    X = aligned(theta, (2)*80)
-    DX = aligned(theta, (2)*80)
-    V0 = aligned(theta, 80)
-    V1 = aligned(theta, 320)
-    V2 = aligned(theta, 80)
-    V3 = aligned(theta, 320)
-    for tile in range(first, last):
-        for n in range(0, 80, 8):
-            store(X, 0*80 + n, 0, load(z, tile*80 + n, 0, 1, 8))
-        for n in range(0, 80, 8):
-            store(DX, 0*80 + n, 0, zeros(theta, 1, 8))
-        for step in range(steps):
-            p = step*950
-            # v4[i] = A[i,j] x[j]
-            # v0[i] = b[i] + v4[i]
-            # v5[i] = eta.A[i,j] x[j]
-            # v6[i] = A[i,j] dx[j]
-            # v7[i] = v5[i] + v6[i]
-            # v2[i] = eta.b[i] + v7[i]
-            for i in range(0, 8, 4):
-                v4 = spread(load(theta, p + 100 + i, 1, 4, 1), 8)
-                for j in range(10):
-                    v4 = fma(load(theta, p + i*10 + j, 10, 4, 1), load(X, ((step) % 2)*80 + j*8, 0, 1, 8), v4)
-                v0 = v4
-                store(V0, i*8, 8, v0)
-                v5 = spread(load(eta, p + 100 + i, 1, 4, 1), 8)
-                for j in range(10):
-                    v5 = fma(load(eta, p + i*10 + j, 10, 4, 1), load(X, ((step) % 2)*80 + j*8, 0, 1, 8), v5)
-                v6 = v5
-                for j in range(10):
-                    v6 = fma(load(theta, p + i*10 + j, 10, 4, 1), load(DX, ((step) % 2)*80 + j*8, 0, 1, 8), v6)
-                v2 = v6
-                store(V2, i*8, 8, v2)
-            i = 8
-            v4 = spread(load(theta, p + 100 + i, 1, 2, 1), 8)
-            for j in range(10):
-                v4 = fma(load(theta, p + i*10 + j, 10, 2, 1), load(X, ((step) % 2)*80 + j*8, 0, 1, 8), v4)
-            v0 = v4
-            store(V0, i*8, 8, v0)
-            v5 = spread(load(eta, p + 100 + i, 1, 2, 1), 8)
-            for j in range(10):
-                v5 = fma(load(eta, p + i*10 + j, 10, 2, 1), load(X, ((step) % 2)*80 + j*8, 0, 1, 8), v5)
-            v6 = v5
-            for j in range(10):
-                v6 = fma(load(theta, p + i*10 + j, 10, 2, 1), load(DX, ((step) % 2)*80 + j*8, 0, 1, 8), v6)
-            v2 = v6
-            store(V2, i*8, 8, v2)
-            # v8[k] = W1[k,j] x[j]
-            # v9[k] = v8[k] + c[k]
-            # v1[k] = tanh(v9[k])
-            # v10[k] = 1 - v1[k]**2
-            # v11[k] = eta.W1[k,j] x[j]
-            # v12[k] = W1[k,j] dx[j]
-            # v13[k] = v11[k] + v12[k]
-            # v14[k] = v13[k] + eta.c[k]
-            # v3[k] = v10[k] v14[k]
-            for k in range(0, 40, 4):
-                v8 = spread(load(theta, p + 510 + k, 1, 4, 1), 8)
-                for j in range(10):
-                    v8 = fma(load(theta, p + 110 + k*10 + j, 10, 4, 1), load(X, ((step) % 2)*80 + j*8, 0, 1, 8), v8)
-                v9 = v8
-                v1 = tanh(v9)
-                store(V1, k*8, 8, v1)
-                v10 = -(v1*v1) + 1.0
-                v11 = spread(load(eta, p + 510 + k, 1, 4, 1), 8)
-                for j in range(10):
-                    v11 = fma(load(eta, p + 110 + k*10 + j, 10, 4, 1), load(X, ((step) % 2)*80 + j*8, 0, 1, 8), v11)
-                v12 = v11
-                for j in range(10):
-                    v12 = fma(load(theta, p + 110 + k*10 + j, 10, 4, 1), load(DX, ((step) % 2)*80 + j*8, 0, 1, 8), v12)
-                v14 = v12
-                v3 = v10*v14
-                store(V3, k*8, 8, v3)
-            # v15[i] = W2[i,k] v1[k]
-            # v16[i] = v0[i] + v15[i]
-            # v17[i] = 1/2 v16[i]
-            # v18[i] = x[i] + v17[i]
-            # v19[i] = eta.W2[i,k] v1[k]
-            # v20[i] = W2[i,k] v3[k]
-            # v21[i] = v19[i] + v20[i]
-            # v22[i] = v2[i] + v21[i]
-            # v23[i] = 1/2 v22[i]
-            # v24[i] = dx[i] + v23[i]
-            for i in range(0, 8, 4):
-                v15 = load(V0, i*8, 8, 4, 8)
-                for k in range(40):
-                    v15 = fma(load(theta, p + 550 + i*40 + k, 40, 4, 1), load(V1, k*8, 0, 1, 8), v15)
-                v16 = v15
-                v17 = 0.5*v16
-                v18 = load(X, ((step) % 2)*80 + i*8, 8, 4, 8) + v17
-                store(X, ((step + 1) % 2)*80 + i*8, 8, v18)
-                v19 = load(V2, i*8, 8, 4, 8)
-                for k in range(40):
-                    v19 = fma(load(eta, p + 550 + i*40 + k, 40, 4, 1), load(V1, k*8, 0, 1, 8), v19)
-                v20 = v19
-                for k in range(40):
-                    v20 = fma(load(theta, p + 550 + i*40 + k, 40, 4, 1), load(V3, k*8, 0, 1, 8), v20)
-                v22 = v20
-                v23 = 0.5*v22
-                v24 = load(DX, ((step) % 2)*80 + i*8, 8, 4, 8) + v23
-                store(DX, ((step + 1) % 2)*80 + i*8, 8, v24)
-            i = 8
-            v15 = load(V0, i*8, 8, 2, 8)
-            for k in range(40):
-                v15 = fma(load(theta, p + 550 + i*40 + k, 40, 2, 1), load(V1, k*8, 0, 1, 8), v15)
-            v16 = v15
-            v17 = 0.5*v16
-            v18 = load(X, ((step) % 2)*80 + i*8, 8, 2, 8) + v17
-            store(X, ((step + 1) % 2)*80 + i*8, 8, v18)
-            v19 = load(V2, i*8, 8, 2, 8)
-            for k in range(40):
-                v19 = fma(load(eta, p + 550 + i*40 + k, 40, 2, 1), load(V1, k*8, 0, 1, 8), v19)
-            v20 = v19
-            for k in range(40):
-                v20 = fma(load(theta, p + 550 + i*40 + k, 40, 2, 1), load(V3, k*8, 0, 1, 8), v20)
-            v22 = v20
-            v23 = 0.5*v22
-            v24 = load(DX, ((step) % 2)*80 + i*8, 8, 2, 8) + v23
-            store(DX, ((step + 1) % 2)*80 + i*8, 8, v24)
-        for n in range(0, 80, 8):
-            store(dx_out, tile*80 + n, 0, load(DX, ((steps) % 2)*80 + n, 0, 1, 8))
-
-
-@njit(**OPTIONS)
-def vjp(theta, z, field, sums, first, last, steps):
-    """sum over samples of (dT/dtheta)^T field"""
-    X_PATH = aligned(theta, (steps + 1)*640)
-    HIDDEN_0 = aligned(theta, (steps)*2560)
-    U = aligned(theta, (2)*640)
-    V9 = aligned(theta, 2560)
-    for n in range(steps*950):
-        sums[n] = 0.0
-    for block in range(first, last, 8):
-        for tile in range(8):
+def linearize(theta, x_path, hidden_0_path, z, x_out, first, last, origin, extent, steps):
+    """x = T(z); the path of x and the values that derivatives of T read are stored"""
+    X = aligned(theta, (2)*2816)
+    for block in range(first, last, 32):
+        count = min(32, last - block)
+        for tile in range(count):
             for n in range(0, 80, 8):
-                store(X_PATH, ((0)*8 + tile)*80 + n, 0, load(z, (block + tile)*80 + n, 0, 1, 8))
+                store(X, (0*32 + tile)*88 + n, 0, load(z, (block + tile)*80 + n, 0, 1, 8))
         for step in range(steps):
             p = step*950
-            for tile in range(8):
+            for tile in range(count):
                 # v0[k] = W1[k,j] x[j]
                 # v1[k] = v0[k] + c[k]
                 # v2[k] = tanh(v1[k])
                 for k in range(0, 40, 4):
                     v0 = spread(load(theta, p + 510 + k, 1, 4, 1), 8)
                     for j in range(10):
-                        v0 = fma(load(theta, p + 110 + k*10 + j, 10, 4, 1), load(X_PATH, ((step)*8 + tile)*80 + j*8, 0, 1, 8), v0)
+                        v0 = fma(load(theta, p + 110 + k*10 + j, 10, 4, 1), load(X, (((step) % 2)*32 + tile)*88 + j*8, 0, 1, 8), v0)
                     v1 = v0
                     v2 = tanh(v1)
-                    store(HIDDEN_0, (step*8 + tile)*320 + k*8, 8, v2)
+                    store(hidden_0_path, (step*extent + (block + tile) - origin)*328 + k*8, 8, v2)
                 # v3[i] = A[i,j] x[j]
                 # v4[i] = b[i] + v3[i]
                 # v5[i] = W2[i,k] v2[k]
                 # v6[i] = v4[i] + v5[i]
                 # v7[i] = 1/2 v6[i]
                 # v8[i] = x[i] + v7[i]
-                for i in range(0, 8, 4):
-                    v3 = spread(load(theta, p + 100 + i, 1, 4, 1), 8)
+                for i in range(0, 10, 5):
+                    v3 = spread(load(theta, p + 100 + i, 1, 5, 1), 8)
                     for j in range(10):
-                        v3 = fma(load(theta, p + i*10 + j, 10, 4, 1), load(X_PATH, ((step)*8 + tile)*80 + j*8, 0, 1, 8), v3)
+                        v3 = fma(load(theta, p + i*10 + j, 10, 5, 1), load(X, (((step) % 2)*32 + tile)*88 + j*8, 0, 1, 8), v3)
                     v5 = v3
                     for k in range(40):
-                        v5 = fma(load(theta, p + 550 + i*40 + k, 40, 4, 1), load(HIDDEN_0, (step*8 + tile)*320 + k*8, 0, 1, 8), v5)
+                        v5 = fma(load(theta, p + 550 + i*40 + k, 40, 5, 1), load(hidden_0_path, (step*extent + (block + tile) - origin)*328 + k*8, 0, 1, 8), v5)
                     v6 = v5
                     v7 = 0.5*v6
-                    v8 = load(X_PATH, ((step)*8 + tile)*80 + i*8, 8, 4, 8) + v7
-                    store(X_PATH, ((step + 1)*8 + tile)*80 + i*8, 8, v8)
-                i = 8
-                v3 = spread(load(theta, p + 100 + i, 1, 2, 1), 8)
-                for j in range(10):
-                    v3 = fma(load(theta, p + i*10 + j, 10, 2, 1), load(X_PATH, ((step)*8 + tile)*80 + j*8, 0, 1, 8), v3)
-                v5 = v3
-                for k in range(40):
-                    v5 = fma(load(theta, p + 550 + i*40 + k, 40, 2, 1), load(HIDDEN_0, (step*8 + tile)*320 + k*8, 0, 1, 8), v5)
-                v6 = v5
-                v7 = 0.5*v6
-                v8 = load(X_PATH, ((step)*8 + tile)*80 + i*8, 8, 2, 8) + v7
-                store(X_PATH, ((step + 1)*8 + tile)*80 + i*8, 8, v8)
-        for tile in range(8):
+                    v8 = load(X, (((step) % 2)*32 + tile)*88 + i*8, 8, 5, 8) + v7
+                    store(X, (((step + 1) % 2)*32 + tile)*88 + i*8, 8, v8)
+                for n in range(0, 80, 8):
+                    store(x_path, (step*extent + (block + tile) - origin)*88 + n, 0, load(X, (((step) % 2)*32 + tile)*88 + n, 0, 1, 8))
+        for tile in range(count):
             for n in range(0, 80, 8):
-                store(U, (0*8 + tile)*80 + n, 0, load(field, (block + tile)*80 + n, 0, 1, 8))
+                store(x_out, (block + tile)*80 + n, 0, load(X, (((steps) % 2)*32 + tile)*88 + n, 0, 1, 8))
+
+
+@njit(**OPTIONS)
+def linearize_log_density_table(theta, table, steps):
+    """What every sample shares, once a step."""
+    for step in range(steps):
+        p, q = step*950, step*4100
+        # v0[i,e] = A[i,e]
+        for i in range(10):
+            for e in range(0, 10, 5):
+                v0 = load(theta, p + i*10 + e, 1, 5, 1)
+                store(table, q + i*10 + e, 1, v0)
+        # v1[i,k,e] = W2[i,k] W1[k,e]
+        for k in range(40):
+            for e in range(10):
+                for i in range(0, 10, 5):
+                    v1 = load(theta, p + 550 + i*40 + k, 40, 5, 1)*load(theta, p + 110 + k*10 + e, 0, 1, 1)
+                    store(table, q + 100 + i*400 + k*10 + e, 400, v1)
+
+
+@njit(**OPTIONS)
+def linearize_log_density(theta, table, x_path, hidden_0_path, z, log_density_0, x_out, log_density_out, first, last, origin, extent, steps):
+    """x = T(z), l = log rho(x); the path of x and the values that derivatives of T read are stored"""
+    X = aligned(theta, (2)*2816)
+    LOG_DENSITY = aligned(theta, (2)*256)
+    V2 = aligned(theta, 320)
+    V3 = aligned(theta, 800)
+    V4 = aligned(theta, 8)
+    scratch = aligned(theta, 808)
+    for block in range(first, last, 32):
+        count = min(32, last - block)
+        for tile in range(count):
+            for n in range(0, 80, 8):
+                store(X, (0*32 + tile)*88 + n, 0, load(z, (block + tile)*80 + n, 0, 1, 8))
+            store(LOG_DENSITY, (0*32 + tile)*8 + 0, 0, load(log_density_0, (block + tile)*8 + 0, 0, 1, 8))
+        for step in range(steps):
+            p = step*950
+            q = step*4100
+            for tile in range(count):
+                # v5[k] = W1[k,j] x[j]
+                # v6[k] = v5[k] + c[k]
+                # v7[k] = tanh(v6[k])
+                # v2[k] = 1 - v7[k]**2
+                for k in range(0, 40, 4):
+                    v5 = spread(load(theta, p + 510 + k, 1, 4, 1), 8)
+                    for j in range(10):
+                        v5 = fma(load(theta, p + 110 + k*10 + j, 10, 4, 1), load(X, (((step) % 2)*32 + tile)*88 + j*8, 0, 1, 8), v5)
+                    v6 = v5
+                    v7 = tanh(v6)
+                    store(hidden_0_path, (step*extent + (block + tile) - origin)*328 + k*8, 8, v7)
+                    v2 = -(v7*v7) + 1.0
+                    store(V2, k*8, 8, v2)
+                # v8[i] = A[i,j] x[j]
+                # v9[i] = b[i] + v8[i]
+                # v10[i] = W2[i,k] v7[k]
+                # v11[i] = v9[i] + v10[i]
+                # v12[i] = 1/2 v11[i]
+                # v13[i] = x[i] + v12[i]
+                for i in range(0, 10, 5):
+                    v8 = spread(load(theta, p + 100 + i, 1, 5, 1), 8)
+                    for j in range(10):
+                        v8 = fma(load(theta, p + i*10 + j, 10, 5, 1), load(X, (((step) % 2)*32 + tile)*88 + j*8, 0, 1, 8), v8)
+                    v10 = v8
+                    for k in range(40):
+                        v10 = fma(load(theta, p + 550 + i*40 + k, 40, 5, 1), load(hidden_0_path, (step*extent + (block + tile) - origin)*328 + k*8, 0, 1, 8), v10)
+                    v11 = v10
+                    v12 = 0.5*v11
+                    v13 = load(X, (((step) % 2)*32 + tile)*88 + i*8, 8, 5, 8) + v12
+                    store(X, (((step + 1) % 2)*32 + tile)*88 + i*8, 8, v13)
+                # v14[i,e] = v2[k] v1[i,k,e]
+                # v15[i,e] = v0[i,e] + v14[i,e]
+                # v16[i,e] = 1/2 v15[i,e]
+                # v3[i,e] = delta[i,e] + v16[i,e]
+                for i in range(10):
+                    for e in range(0, 10, 5):
+                        v14 = spread(load(table, q + i*10 + e, 1, 5, 1), 8)
+                        for k in range(40):
+                            v14 = fma(load(V2, k*8, 0, 1, 8), load(table, q + 100 + i*400 + k*10 + e, 1, 5, 1), v14)
+                        v15 = v14
+                        v16 = 0.5*v15
+                        v3 = unit(theta, i - e, 5) + v16
+                        store(V3, i*80 + e*8, 8, v3)
+                # v4 = log|detv3|
+                invert_8(V3, 0, scratch, 0, V4, 0, 10)
+                # v18 = -1 v4
+                # v19 = log_density + v18
+                v18 = -1.0*load(V4, 0, 0, 1, 8)
+                v19 = load(LOG_DENSITY, (((step) % 2)*32 + tile)*8, 0, 1, 8) + v18
+                store(LOG_DENSITY, (((step + 1) % 2)*32 + tile)*8, 0, v19)
+                for n in range(0, 80, 8):
+                    store(x_path, (step*extent + (block + tile) - origin)*88 + n, 0, load(X, (((step) % 2)*32 + tile)*88 + n, 0, 1, 8))
+        for tile in range(count):
+            for n in range(0, 80, 8):
+                store(x_out, (block + tile)*80 + n, 0, load(X, (((steps) % 2)*32 + tile)*88 + n, 0, 1, 8))
+            store(log_density_out, (block + tile)*8 + 0, 0, load(LOG_DENSITY, (((steps) % 2)*32 + tile)*8 + 0, 0, 1, 8))
+
+
+@njit(**OPTIONS)
+def jvp(theta, eta, x_path, hidden_0_path, dx_out, first, last, origin, extent, steps):
+    """dx = (dT/dtheta) eta"""
+    DX = aligned(theta, (2)*2816)
+    V0 = aligned(theta, 80)
+    V1 = aligned(theta, 80)
+    V2 = aligned(theta, 320)
+    for block in range(first, last, 32):
+        count = min(32, last - block)
+        for tile in range(count):
+            for n in range(0, 80, 8):
+                store(DX, (0*32 + tile)*88 + n, 0, zeros(theta, 1, 8))
+        for step in range(steps):
+            p = step*950
+            for tile in range(count):
+                # v3[i] = eta.A[i,j] x[j]
+                # v4[i] = A[i,j] dx[j]
+                # v5[i] = v3[i] + v4[i]
+                # v0[i] = eta.b[i] + v5[i]
+                # v1[i] = eta.W2[i,k] hidden_0[k]
+                for i in range(0, 10, 5):
+                    v3 = spread(load(eta, p + 100 + i, 1, 5, 1), 8)
+                    for j in range(10):
+                        v3 = fma(load(eta, p + i*10 + j, 10, 5, 1), load(x_path, (step*extent + (block + tile) - origin)*88 + j*8, 0, 1, 8), v3)
+                    v4 = v3
+                    for j in range(10):
+                        v4 = fma(load(theta, p + i*10 + j, 10, 5, 1), load(DX, (((step) % 2)*32 + tile)*88 + j*8, 0, 1, 8), v4)
+                    v0 = v4
+                    store(V0, i*8, 8, v0)
+                    v1 = zeros(theta, 5, 8)
+                    for k in range(40):
+                        v1 = fma(load(eta, p + 550 + i*40 + k, 40, 5, 1), load(hidden_0_path, (step*extent + (block + tile) - origin)*328 + k*8, 0, 1, 8), v1)
+                    store(V1, i*8, 8, v1)
+                # v6[k] = 1 - hidden_0[k]**2
+                # v7[k] = eta.W1[k,j] x[j]
+                # v8[k] = W1[k,j] dx[j]
+                # v9[k] = v7[k] + v8[k]
+                # v10[k] = v9[k] + eta.c[k]
+                # v2[k] = v6[k] v10[k]
+                for k in range(0, 40, 4):
+                    hidden_0 = load(hidden_0_path, (step*extent + (block + tile) - origin)*328 + k*8, 8, 4, 8)
+                    v6 = -(hidden_0*hidden_0) + 1.0
+                    v7 = spread(load(eta, p + 510 + k, 1, 4, 1), 8)
+                    for j in range(10):
+                        v7 = fma(load(eta, p + 110 + k*10 + j, 10, 4, 1), load(x_path, (step*extent + (block + tile) - origin)*88 + j*8, 0, 1, 8), v7)
+                    v8 = v7
+                    for j in range(10):
+                        v8 = fma(load(theta, p + 110 + k*10 + j, 10, 4, 1), load(DX, (((step) % 2)*32 + tile)*88 + j*8, 0, 1, 8), v8)
+                    v10 = v8
+                    v2 = v6*v10
+                    store(V2, k*8, 8, v2)
+                # v11[i] = W2[i,k] v2[k]
+                # v12[i] = v1[i] + v11[i]
+                # v13[i] = v0[i] + v12[i]
+                # v14[i] = 1/2 v13[i]
+                # v15[i] = dx[i] + v14[i]
+                for i in range(0, 10, 5):
+                    v11 = load(V0, i*8, 8, 5, 8) + load(V1, i*8, 8, 5, 8)
+                    for k in range(40):
+                        v11 = fma(load(theta, p + 550 + i*40 + k, 40, 5, 1), load(V2, k*8, 0, 1, 8), v11)
+                    v13 = v11
+                    v14 = 0.5*v13
+                    v15 = load(DX, (((step) % 2)*32 + tile)*88 + i*8, 8, 5, 8) + v14
+                    store(DX, (((step + 1) % 2)*32 + tile)*88 + i*8, 8, v15)
+        for tile in range(count):
+            for n in range(0, 80, 8):
+                store(dx_out, (block + tile)*80 + n, 0, load(DX, (((steps) % 2)*32 + tile)*88 + n, 0, 1, 8))
+
+
+@njit(**OPTIONS)
+def vjp(theta, x_path, hidden_0_path, field, sums, first, last, origin, extent, steps):
+    """sum over samples of (dT/dtheta)^T field"""
+    U = aligned(theta, (2)*1408)
+    V0 = aligned(theta, 320)
+    V1 = aligned(theta, 80)
+    V2 = aligned(theta, 5248)
+    V3 = aligned(theta, 80)
+    for block in range(first, last, 16):
+        count = min(16, last - block)
+        for tile in range(count):
+            for n in range(0, 80, 8):
+                store(U, (0*16 + tile)*88 + n, 0, load(field, (block + tile)*80 + n, 0, 1, 8))
         for turn in range(steps):
             step = steps - 1 - turn
             p = step*950
-            for tile in range(8):
-                # v10[k] = 1 - hidden_0[k]**2
-                # v11[k] = u[i] W2[i,k]
-                # v9[k] = 1/2 v10[k] v11[k]
+            for tile in range(count):
+                # v0[k] = 1 - hidden_0[k]**2
                 for k in range(0, 40, 4):
-                    hidden_0 = load(HIDDEN_0, (step*8 + tile)*320 + k*8, 8, 4, 8)
-                    v10 = -(hidden_0*hidden_0) + 1.0
-                    v11 = zeros(theta, 4, 8)
-                    for i in range(10):
-                        v11 = fma(load(U, (((turn) % 2)*8 + tile)*80 + i*8, 0, 1, 8), load(theta, p + 550 + i*40 + k, 1, 4, 1), v11)
-                    v9 = 0.5*v10*v11
-                    store(V9, tile*320 + k*8, 8, v9)
-                # v12[i] = v9[k] W1[k,i]
-                # v13[i] = 1/2 u[i_] A[i_,i]
-                # v14[i] = u[i] + v12[i] + v13[i]
-                for i in range(0, 8, 4):
-                    v13 = zeros(theta, 4, 8)
+                    hidden_0 = load(hidden_0_path, (step*extent + (block + tile) - origin)*328 + k*8, 8, 4, 8)
+                    v0 = -(hidden_0*hidden_0) + 1.0
+                    store(V0, k*8, 8, v0)
+                # v1[i] = u[i]/2
+                # v3[i] = 1/2 u[i_] A[i_,i]
+                for i in range(0, 10, 5):
+                    u = load(U, (((turn) % 2)*16 + tile)*88 + i*8, 8, 5, 8)
+                    v1 = (0.5)*u
+                    store(V1, i*8, 8, v1)
+                    v3 = zeros(theta, 5, 8)
                     for i_ in range(10):
-                        v13 = fma(load(U, (((turn) % 2)*8 + tile)*80 + i_*8, 0, 1, 8), load(theta, p + i_*10 + i, 1, 4, 1), v13)
-                    v13 = 0.5*v13
-                    v12 = load(U, (((turn) % 2)*8 + tile)*80 + i*8, 8, 4, 8) + v13
+                        v3 = fma(load(U, (((turn) % 2)*16 + tile)*88 + i_*8, 0, 1, 8), load(theta, p + i_*10 + i, 1, 5, 1), v3)
+                    v3 = 0.5*v3
+                    store(V3, i*8, 8, v3)
+                # v4[k] = v1[i] W2[i,k]
+                # v2[k] = v0[k] v4[k]
+                for k in range(0, 40, 4):
+                    v4 = zeros(theta, 4, 8)
+                    for i in range(10):
+                        v4 = fma(load(V1, i*8, 0, 1, 8), load(theta, p + 550 + i*40 + k, 1, 4, 1), v4)
+                    v2 = load(V0, k*8, 8, 4, 8)*v4
+                    store(V2, tile*328 + k*8, 8, v2)
+                # v5[i] = v2[k] W1[k,i]
+                # v6[i] = u[i] + v5[i] + v3[i]
+                for i in range(0, 10, 5):
+                    v5 = load(U, (((turn) % 2)*16 + tile)*88 + i*8, 8, 5, 8) + load(V3, i*8, 8, 5, 8)
                     for k in range(40):
-                        v12 = fma(load(V9, tile*320 + k*8, 0, 1, 8), load(theta, p + 110 + k*10 + i, 1, 4, 1), v12)
-                    v14 = v12
-                    store(U, (((turn + 1) % 2)*8 + tile)*80 + i*8, 8, v14)
-                i = 8
-                v13 = zeros(theta, 2, 8)
-                for i_ in range(10):
-                    v13 = fma(load(U, (((turn) % 2)*8 + tile)*80 + i_*8, 0, 1, 8), load(theta, p + i_*10 + i, 1, 2, 1), v13)
-                v13 = 0.5*v13
-                v12 = load(U, (((turn) % 2)*8 + tile)*80 + i*8, 8, 2, 8) + v13
-                for k in range(40):
-                    v12 = fma(load(V9, tile*320 + k*8, 0, 1, 8), load(theta, p + 110 + k*10 + i, 1, 2, 1), v12)
-                v14 = v12
-                store(U, (((turn + 1) % 2)*8 + tile)*80 + i*8, 8, v14)
+                        v5 = fma(load(V2, tile*328 + k*8, 0, 1, 8), load(theta, p + 110 + k*10 + i, 1, 5, 1), v5)
+                    v6 = v5
+                    store(U, (((turn + 1) % 2)*16 + tile)*88 + i*8, 8, v6)
             g = step*950
             # sums[i,j] += sum over samples of u[i] x[j]
-            for i in range(0, 8, 4):
-                for j in range(0, 10, 2):
-                    acc = zeros(theta, 8, 4)
-                    for tile in range(8):
-                        for n in range(0, 8, 4):
-                            acc = outer(acc, load(U, (((turn) % 2)*8 + tile)*80 + i*8 + n, 8, 4, 4), load(X_PATH, ((step)*8 + tile)*80 + j*8 + n, 8, 2, 4))
-                    add_lane_sums(sums, g + i*10 + j, 10, 1, acc, 2)
-            i = 8
-            for j in range(0, 10, 2):
-                acc = zeros(theta, 4, 4)
-                for tile in range(8):
-                    for n in range(0, 8, 4):
-                        acc = outer(acc, load(U, (((turn) % 2)*8 + tile)*80 + i*8 + n, 8, 2, 4), load(X_PATH, ((step)*8 + tile)*80 + j*8 + n, 8, 2, 4))
-                add_lane_sums(sums, g + i*10 + j, 10, 1, acc, 2)
+            at_0 = g
             # sums[i] += sum over samples of u[i]
-            for i in range(0, 8, 4):
-                acc = zeros(theta, 4, 4)
-                for tile in range(8):
-                    for n in range(0, 8, 4):
-                        acc = acc + load(U, (((turn) % 2)*8 + tile)*80 + i*8 + n, 8, 4, 4)
-                add_lane_sums(sums, g + 100 + i, 1, 0, acc, 1)
-            i = 8
-            acc = zeros(theta, 2, 4)
-            for tile in range(8):
-                for n in range(0, 8, 4):
-                    acc = acc + load(U, (((turn) % 2)*8 + tile)*80 + i*8 + n, 8, 2, 4)
-            add_lane_sums(sums, g + 100 + i, 1, 0, acc, 1)
-            # sums[k,j] += sum over samples of v9[k] x[j]
-            for k in range(0, 40, 4):
+            at_1 = g + 100
+            for i in range(0, 10, 5):
                 for j in range(0, 10, 2):
-                    acc = zeros(theta, 8, 4)
-                    for tile in range(8):
+                    acc = zeros(theta, 10, 4)
+                    for tile in range(count):
                         for n in range(0, 8, 4):
-                            acc = outer(acc, load(V9, tile*320 + k*8 + n, 8, 4, 4), load(X_PATH, ((step)*8 + tile)*80 + j*8 + n, 8, 2, 4))
-                    add_lane_sums(sums, g + 110 + k*10 + j, 10, 1, acc, 2)
-            # sums[k] += sum over samples of v9[k]
-            for k in range(0, 40, 4):
-                acc = zeros(theta, 4, 4)
-                for tile in range(8):
+                            acc = outer(acc, load(U, (((turn) % 2)*16 + tile)*88 + i*8 + n, 8, 5, 4), load(x_path, (step*extent + (block + tile) - origin)*88 + j*8 + n, 8, 2, 4))
+                    add_lane_sums(sums, at_0, acc)
+                    at_0 += 10
+                acc = zeros(theta, 5, 4)
+                for tile in range(count):
                     for n in range(0, 8, 4):
-                        acc = acc + load(V9, tile*320 + k*8 + n, 8, 4, 4)
-                add_lane_sums(sums, g + 510 + k, 1, 0, acc, 1)
+                        acc = acc + load(U, (((turn) % 2)*16 + tile)*88 + i*8 + n, 8, 5, 4)
+                add_lane_sums(sums, at_1, acc)
+                at_1 += 5
+            # sums[k,j] += sum over samples of v2[k] x[j]
+            at_2 = g + 110
+            for k in range(0, 40, 5):
+                for j in range(0, 10, 2):
+                    acc = zeros(theta, 10, 4)
+                    for tile in range(count):
+                        for n in range(0, 8, 4):
+                            acc = outer(acc, load(V2, tile*328 + k*8 + n, 8, 5, 4), load(x_path, (step*extent + (block + tile) - origin)*88 + j*8 + n, 8, 2, 4))
+                    add_lane_sums(sums, at_2, acc)
+                    at_2 += 10
+            # sums[k] += sum over samples of v2[k]
+            at_3 = g + 510
             # sums[i,k] += sum over samples of u[i] hidden_0[k]
-            for i in range(0, 8, 4):
-                for k in range(0, 40, 2):
-                    acc = zeros(theta, 8, 4)
-                    for tile in range(8):
-                        for n in range(0, 8, 4):
-                            acc = outer(acc, load(U, (((turn) % 2)*8 + tile)*80 + i*8 + n, 8, 4, 4), load(HIDDEN_0, (step*8 + tile)*320 + k*8 + n, 8, 2, 4))
-                    add_lane_sums(sums, g + 550 + i*40 + k, 40, 1, acc, 2)
-            i = 8
+            at_4 = g + 550
             for k in range(0, 40, 2):
-                acc = zeros(theta, 4, 4)
-                for tile in range(8):
+                acc = zeros(theta, 2, 4)
+                for tile in range(count):
                     for n in range(0, 8, 4):
-                        acc = outer(acc, load(U, (((turn) % 2)*8 + tile)*80 + i*8 + n, 8, 2, 4), load(HIDDEN_0, (step*8 + tile)*320 + k*8 + n, 8, 2, 4))
-                add_lane_sums(sums, g + 550 + i*40 + k, 40, 1, acc, 2)
+                        acc = acc + load(V2, tile*328 + k*8 + n, 8, 2, 4)
+                add_lane_sums(sums, at_3, acc)
+                at_3 += 2
+                for i in range(0, 10, 5):
+                    acc = zeros(theta, 10, 4)
+                    for tile in range(count):
+                        for n in range(0, 8, 4):
+                            acc = outer(acc, load(U, (((turn) % 2)*16 + tile)*88 + i*8 + n, 8, 5, 4), load(hidden_0_path, (step*extent + (block + tile) - origin)*328 + k*8 + n, 8, 2, 4))
+                    add_lane_sums(sums, at_4, acc)
+                    at_4 += 10
 
 
 @njit(**OPTIONS)
@@ -834,26 +774,20 @@ def vjp_finish(theta, sums, gradient, steps):
     """From sums over the samples to the gradient by theta."""
     for step in range(steps):
         p, q, g = step*950, step*0, step*950
-        # v15[i,j] = 1/2 v16[i,j]
+        # v7[i,j] = 1/2 v8[i,j]
         for i in range(10):
-            for j in range(0, 8, 4):
-                v15 = 0.5*load(sums, g + i*10 + j, 1, 4, 1)
-                store(gradient, p + i*10 + j, 1, v15)
-            j = 8
-            v15 = 0.5*load(sums, g + i*10 + j, 1, 2, 1)
-            store(gradient, p + i*10 + j, 1, v15)
-        # v17[i] = 1/2 v18[i]
-        for i in range(0, 8, 4):
-            v17 = 0.5*load(sums, g + 100 + i, 1, 4, 1)
-            store(gradient, p + 100 + i, 1, v17)
-        i = 8
-        v17 = 0.5*load(sums, g + 100 + i, 1, 2, 1)
-        store(gradient, p + 100 + i, 1, v17)
-        # v19[i,k] = 1/2 v20[i,k]
+            for j in range(0, 10, 5):
+                v7 = 0.5*load(sums, g + i*10 + j, 1, 5, 1)
+                store(gradient, p + i*10 + j, 1, v7)
+        # v9[i] = 1/2 v10[i]
+        for i in range(0, 10, 5):
+            v9 = 0.5*load(sums, g + 100 + i, 1, 5, 1)
+            store(gradient, p + 100 + i, 1, v9)
+        # v11[i,k] = 1/2 v12[i,k]
         for i in range(10):
             for k in range(0, 40, 4):
-                v19 = 0.5*load(sums, g + 550 + i*40 + k, 1, 4, 1)
-                store(gradient, p + 550 + i*40 + k, 1, v19)
+                v11 = 0.5*load(sums, g + 550 + i*40 + k, 1, 4, 1)
+                store(gradient, p + 550 + i*40 + k, 1, v11)
         for n in range(400):
             store(gradient, p + 110 + n, 0, load(sums, g + 110 + n, 0, 1, 1))
         for n in range(40):
@@ -861,226 +795,162 @@ def vjp_finish(theta, sums, gradient, steps):
 
 
 @njit(**OPTIONS)
-def metric(theta, eta, z, weight, sums, first, last, steps):
+def metric(theta, eta, x_path, hidden_0_path, weight, sums, first, last, origin, extent, steps):
     """sum over samples of weight (dT/dtheta)^T (dT/dtheta) eta"""
-    X_PATH = aligned(theta, (steps + 1)*640)
-    DX = aligned(theta, (2)*640)
-    HIDDEN_0 = aligned(theta, (steps)*2560)
-    V0 = aligned(theta, 320)
-    U = aligned(theta, (2)*640)
-    V26 = aligned(theta, 2560)
-    for n in range(steps*950):
-        sums[n] = 0.0
-    for block in range(first, last, 8):
-        for tile in range(8):
+    DX = aligned(theta, (2)*1408)
+    V0 = aligned(theta, 80)
+    V1 = aligned(theta, 80)
+    V2 = aligned(theta, 320)
+    U = aligned(theta, (2)*1408)
+    V6 = aligned(theta, 320)
+    V17 = aligned(theta, 80)
+    V18 = aligned(theta, 5248)
+    V19 = aligned(theta, 80)
+    for block in range(first, last, 16):
+        count = min(16, last - block)
+        for tile in range(count):
             for n in range(0, 80, 8):
-                store(X_PATH, ((0)*8 + tile)*80 + n, 0, load(z, (block + tile)*80 + n, 0, 1, 8))
-            for n in range(0, 80, 8):
-                store(DX, (0*8 + tile)*80 + n, 0, zeros(theta, 1, 8))
+                store(DX, (0*16 + tile)*88 + n, 0, zeros(theta, 1, 8))
         for step in range(steps):
             p = step*950
-            for tile in range(8):
-                # v1[k] = W1[k,j] x[j]
-                # v2[k] = v1[k] + c[k]
-                # v3[k] = tanh(v2[k])
-                # v4[k] = 1 - v3[k]**2
-                # v5[k] = eta.W1[k,j] x[j]
-                # v6[k] = W1[k,j] dx[j]
-                # v7[k] = v5[k] + v6[k]
-                # v8[k] = v7[k] + eta.c[k]
-                # v0[k] = v4[k] v8[k]
+            for tile in range(count):
+                # v3[i] = eta.A[i,j] x[j]
+                # v4[i] = A[i,j] dx[j]
+                # v5[i] = v3[i] + v4[i]
+                # v0[i] = eta.b[i] + v5[i]
+                # v1[i] = eta.W2[i,k] hidden_0[k]
+                for i in range(0, 10, 5):
+                    v3 = spread(load(eta, p + 100 + i, 1, 5, 1), 8)
+                    for j in range(10):
+                        v3 = fma(load(eta, p + i*10 + j, 10, 5, 1), load(x_path, (step*extent + (block + tile) - origin)*88 + j*8, 0, 1, 8), v3)
+                    v4 = v3
+                    for j in range(10):
+                        v4 = fma(load(theta, p + i*10 + j, 10, 5, 1), load(DX, (((step) % 2)*16 + tile)*88 + j*8, 0, 1, 8), v4)
+                    v0 = v4
+                    store(V0, i*8, 8, v0)
+                    v1 = zeros(theta, 5, 8)
+                    for k in range(40):
+                        v1 = fma(load(eta, p + 550 + i*40 + k, 40, 5, 1), load(hidden_0_path, (step*extent + (block + tile) - origin)*328 + k*8, 0, 1, 8), v1)
+                    store(V1, i*8, 8, v1)
+                # v6[k] = 1 - hidden_0[k]**2
+                # v7[k] = eta.W1[k,j] x[j]
+                # v8[k] = W1[k,j] dx[j]
+                # v9[k] = v7[k] + v8[k]
+                # v10[k] = v9[k] + eta.c[k]
+                # v2[k] = v6[k] v10[k]
                 for k in range(0, 40, 4):
-                    v1 = spread(load(theta, p + 510 + k, 1, 4, 1), 8)
+                    hidden_0 = load(hidden_0_path, (step*extent + (block + tile) - origin)*328 + k*8, 8, 4, 8)
+                    v6 = -(hidden_0*hidden_0) + 1.0
+                    v7 = spread(load(eta, p + 510 + k, 1, 4, 1), 8)
                     for j in range(10):
-                        v1 = fma(load(theta, p + 110 + k*10 + j, 10, 4, 1), load(X_PATH, ((step)*8 + tile)*80 + j*8, 0, 1, 8), v1)
-                    v2 = v1
-                    v3 = tanh(v2)
-                    store(HIDDEN_0, (step*8 + tile)*320 + k*8, 8, v3)
-                    v4 = -(v3*v3) + 1.0
-                    v5 = spread(load(eta, p + 510 + k, 1, 4, 1), 8)
+                        v7 = fma(load(eta, p + 110 + k*10 + j, 10, 4, 1), load(x_path, (step*extent + (block + tile) - origin)*88 + j*8, 0, 1, 8), v7)
+                    v8 = v7
                     for j in range(10):
-                        v5 = fma(load(eta, p + 110 + k*10 + j, 10, 4, 1), load(X_PATH, ((step)*8 + tile)*80 + j*8, 0, 1, 8), v5)
-                    v6 = v5
-                    for j in range(10):
-                        v6 = fma(load(theta, p + 110 + k*10 + j, 10, 4, 1), load(DX, (((step) % 2)*8 + tile)*80 + j*8, 0, 1, 8), v6)
-                    v8 = v6
-                    v0 = v4*v8
-                    store(V0, k*8, 8, v0)
-                # v9[i] = A[i,j] x[j]
-                # v10[i] = b[i] + v9[i]
-                # v11[i] = W2[i,k] v3[k]
-                # v12[i] = v10[i] + v11[i]
-                # v13[i] = 1/2 v12[i]
-                # v14[i] = x[i] + v13[i]
-                # v15[i] = eta.A[i,j] x[j]
-                # v16[i] = A[i,j] dx[j]
-                # v17[i] = v15[i] + v16[i]
-                # v18[i] = eta.b[i] + v17[i]
-                # v19[i] = eta.W2[i,k] v3[k]
-                # v20[i] = W2[i,k] v0[k]
-                # v21[i] = v19[i] + v20[i]
-                # v22[i] = v18[i] + v21[i]
-                # v23[i] = 1/2 v22[i]
-                # v24[i] = dx[i] + v23[i]
-                for i in range(0, 8, 4):
-                    v9 = spread(load(theta, p + 100 + i, 1, 4, 1), 8)
-                    for j in range(10):
-                        v9 = fma(load(theta, p + i*10 + j, 10, 4, 1), load(X_PATH, ((step)*8 + tile)*80 + j*8, 0, 1, 8), v9)
-                    v11 = v9
+                        v8 = fma(load(theta, p + 110 + k*10 + j, 10, 4, 1), load(DX, (((step) % 2)*16 + tile)*88 + j*8, 0, 1, 8), v8)
+                    v10 = v8
+                    v2 = v6*v10
+                    store(V2, k*8, 8, v2)
+                # v11[i] = W2[i,k] v2[k]
+                # v12[i] = v1[i] + v11[i]
+                # v13[i] = v0[i] + v12[i]
+                # v14[i] = 1/2 v13[i]
+                # v15[i] = dx[i] + v14[i]
+                for i in range(0, 10, 5):
+                    v11 = load(V0, i*8, 8, 5, 8) + load(V1, i*8, 8, 5, 8)
                     for k in range(40):
-                        v11 = fma(load(theta, p + 550 + i*40 + k, 40, 4, 1), load(HIDDEN_0, (step*8 + tile)*320 + k*8, 0, 1, 8), v11)
-                    v12 = v11
-                    v13 = 0.5*v12
-                    v14 = load(X_PATH, ((step)*8 + tile)*80 + i*8, 8, 4, 8) + v13
-                    store(X_PATH, ((step + 1)*8 + tile)*80 + i*8, 8, v14)
-                    v15 = spread(load(eta, p + 100 + i, 1, 4, 1), 8)
-                    for j in range(10):
-                        v15 = fma(load(eta, p + i*10 + j, 10, 4, 1), load(X_PATH, ((step)*8 + tile)*80 + j*8, 0, 1, 8), v15)
-                    v16 = v15
-                    for j in range(10):
-                        v16 = fma(load(theta, p + i*10 + j, 10, 4, 1), load(DX, (((step) % 2)*8 + tile)*80 + j*8, 0, 1, 8), v16)
-                    v19 = v16
-                    for k in range(40):
-                        v19 = fma(load(eta, p + 550 + i*40 + k, 40, 4, 1), load(HIDDEN_0, (step*8 + tile)*320 + k*8, 0, 1, 8), v19)
-                    v20 = v19
-                    for k in range(40):
-                        v20 = fma(load(theta, p + 550 + i*40 + k, 40, 4, 1), load(V0, k*8, 0, 1, 8), v20)
-                    v22 = v20
-                    v23 = 0.5*v22
-                    v24 = load(DX, (((step) % 2)*8 + tile)*80 + i*8, 8, 4, 8) + v23
-                    store(DX, (((step + 1) % 2)*8 + tile)*80 + i*8, 8, v24)
-                i = 8
-                v9 = spread(load(theta, p + 100 + i, 1, 2, 1), 8)
-                for j in range(10):
-                    v9 = fma(load(theta, p + i*10 + j, 10, 2, 1), load(X_PATH, ((step)*8 + tile)*80 + j*8, 0, 1, 8), v9)
-                v11 = v9
-                for k in range(40):
-                    v11 = fma(load(theta, p + 550 + i*40 + k, 40, 2, 1), load(HIDDEN_0, (step*8 + tile)*320 + k*8, 0, 1, 8), v11)
-                v12 = v11
-                v13 = 0.5*v12
-                v14 = load(X_PATH, ((step)*8 + tile)*80 + i*8, 8, 2, 8) + v13
-                store(X_PATH, ((step + 1)*8 + tile)*80 + i*8, 8, v14)
-                v15 = spread(load(eta, p + 100 + i, 1, 2, 1), 8)
-                for j in range(10):
-                    v15 = fma(load(eta, p + i*10 + j, 10, 2, 1), load(X_PATH, ((step)*8 + tile)*80 + j*8, 0, 1, 8), v15)
-                v16 = v15
-                for j in range(10):
-                    v16 = fma(load(theta, p + i*10 + j, 10, 2, 1), load(DX, (((step) % 2)*8 + tile)*80 + j*8, 0, 1, 8), v16)
-                v19 = v16
-                for k in range(40):
-                    v19 = fma(load(eta, p + 550 + i*40 + k, 40, 2, 1), load(HIDDEN_0, (step*8 + tile)*320 + k*8, 0, 1, 8), v19)
-                v20 = v19
-                for k in range(40):
-                    v20 = fma(load(theta, p + 550 + i*40 + k, 40, 2, 1), load(V0, k*8, 0, 1, 8), v20)
-                v22 = v20
-                v23 = 0.5*v22
-                v24 = load(DX, (((step) % 2)*8 + tile)*80 + i*8, 8, 2, 8) + v23
-                store(DX, (((step + 1) % 2)*8 + tile)*80 + i*8, 8, v24)
-        for tile in range(8):
-            # v25[i] = weight dx[i]
-            for i in range(0, 8, 4):
-                v25 = load(weight, (block + tile)*8, 0, 1, 8)*load(DX, (((steps) % 2)*8 + tile)*80 + i*8, 8, 4, 8)
-                store(U, (0*8 + tile)*80 + i*8, 8, v25)
-            i = 8
-            v25 = load(weight, (block + tile)*8, 0, 1, 8)*load(DX, (((steps) % 2)*8 + tile)*80 + i*8, 8, 2, 8)
-            store(U, (0*8 + tile)*80 + i*8, 8, v25)
+                        v11 = fma(load(theta, p + 550 + i*40 + k, 40, 5, 1), load(V2, k*8, 0, 1, 8), v11)
+                    v13 = v11
+                    v14 = 0.5*v13
+                    v15 = load(DX, (((step) % 2)*16 + tile)*88 + i*8, 8, 5, 8) + v14
+                    store(DX, (((step + 1) % 2)*16 + tile)*88 + i*8, 8, v15)
+        for tile in range(count):
+            # v16[i] = weight dx[i]
+            for i in range(0, 10, 5):
+                v16 = load(weight, (block + tile)*8, 0, 1, 8)*load(DX, (((steps) % 2)*16 + tile)*88 + i*8, 8, 5, 8)
+                store(U, (0*16 + tile)*88 + i*8, 8, v16)
         for turn in range(steps):
             step = steps - 1 - turn
             p = step*950
-            for tile in range(8):
-                # v27[k] = 1 - hidden_0[k]**2
-                # v28[k] = u[i] W2[i,k]
-                # v26[k] = 1/2 v27[k] v28[k]
+            for tile in range(count):
+                # v6[k] = 1 - hidden_0[k]**2
                 for k in range(0, 40, 4):
-                    hidden_0 = load(HIDDEN_0, (step*8 + tile)*320 + k*8, 8, 4, 8)
-                    v27 = -(hidden_0*hidden_0) + 1.0
-                    v28 = zeros(theta, 4, 8)
-                    for i in range(10):
-                        v28 = fma(load(U, (((turn) % 2)*8 + tile)*80 + i*8, 0, 1, 8), load(theta, p + 550 + i*40 + k, 1, 4, 1), v28)
-                    v26 = 0.5*v27*v28
-                    store(V26, tile*320 + k*8, 8, v26)
-                # v29[i] = v26[k] W1[k,i]
-                # v30[i] = 1/2 u[i_] A[i_,i]
-                # v31[i] = u[i] + v29[i] + v30[i]
-                for i in range(0, 8, 4):
-                    v30 = zeros(theta, 4, 8)
+                    hidden_0 = load(hidden_0_path, (step*extent + (block + tile) - origin)*328 + k*8, 8, 4, 8)
+                    v6 = -(hidden_0*hidden_0) + 1.0
+                    store(V6, k*8, 8, v6)
+                # v17[i] = u[i]/2
+                # v19[i] = 1/2 u[i_] A[i_,i]
+                for i in range(0, 10, 5):
+                    u = load(U, (((turn) % 2)*16 + tile)*88 + i*8, 8, 5, 8)
+                    v17 = (0.5)*u
+                    store(V17, i*8, 8, v17)
+                    v19 = zeros(theta, 5, 8)
                     for i_ in range(10):
-                        v30 = fma(load(U, (((turn) % 2)*8 + tile)*80 + i_*8, 0, 1, 8), load(theta, p + i_*10 + i, 1, 4, 1), v30)
-                    v30 = 0.5*v30
-                    v29 = load(U, (((turn) % 2)*8 + tile)*80 + i*8, 8, 4, 8) + v30
+                        v19 = fma(load(U, (((turn) % 2)*16 + tile)*88 + i_*8, 0, 1, 8), load(theta, p + i_*10 + i, 1, 5, 1), v19)
+                    v19 = 0.5*v19
+                    store(V19, i*8, 8, v19)
+                # v20[k] = v17[i] W2[i,k]
+                # v18[k] = v6[k] v20[k]
+                for k in range(0, 40, 4):
+                    v20 = zeros(theta, 4, 8)
+                    for i in range(10):
+                        v20 = fma(load(V17, i*8, 0, 1, 8), load(theta, p + 550 + i*40 + k, 1, 4, 1), v20)
+                    v18 = load(V6, k*8, 8, 4, 8)*v20
+                    store(V18, tile*328 + k*8, 8, v18)
+                # v21[i] = v18[k] W1[k,i]
+                # v22[i] = u[i] + v21[i] + v19[i]
+                for i in range(0, 10, 5):
+                    v21 = load(U, (((turn) % 2)*16 + tile)*88 + i*8, 8, 5, 8) + load(V19, i*8, 8, 5, 8)
                     for k in range(40):
-                        v29 = fma(load(V26, tile*320 + k*8, 0, 1, 8), load(theta, p + 110 + k*10 + i, 1, 4, 1), v29)
-                    v31 = v29
-                    store(U, (((turn + 1) % 2)*8 + tile)*80 + i*8, 8, v31)
-                i = 8
-                v30 = zeros(theta, 2, 8)
-                for i_ in range(10):
-                    v30 = fma(load(U, (((turn) % 2)*8 + tile)*80 + i_*8, 0, 1, 8), load(theta, p + i_*10 + i, 1, 2, 1), v30)
-                v30 = 0.5*v30
-                v29 = load(U, (((turn) % 2)*8 + tile)*80 + i*8, 8, 2, 8) + v30
-                for k in range(40):
-                    v29 = fma(load(V26, tile*320 + k*8, 0, 1, 8), load(theta, p + 110 + k*10 + i, 1, 2, 1), v29)
-                v31 = v29
-                store(U, (((turn + 1) % 2)*8 + tile)*80 + i*8, 8, v31)
+                        v21 = fma(load(V18, tile*328 + k*8, 0, 1, 8), load(theta, p + 110 + k*10 + i, 1, 5, 1), v21)
+                    v22 = v21
+                    store(U, (((turn + 1) % 2)*16 + tile)*88 + i*8, 8, v22)
             g = step*950
             # sums[i,j] += sum over samples of u[i] x[j]
-            for i in range(0, 8, 4):
-                for j in range(0, 10, 2):
-                    acc = zeros(theta, 8, 4)
-                    for tile in range(8):
-                        for n in range(0, 8, 4):
-                            acc = outer(acc, load(U, (((turn) % 2)*8 + tile)*80 + i*8 + n, 8, 4, 4), load(X_PATH, ((step)*8 + tile)*80 + j*8 + n, 8, 2, 4))
-                    add_lane_sums(sums, g + i*10 + j, 10, 1, acc, 2)
-            i = 8
-            for j in range(0, 10, 2):
-                acc = zeros(theta, 4, 4)
-                for tile in range(8):
-                    for n in range(0, 8, 4):
-                        acc = outer(acc, load(U, (((turn) % 2)*8 + tile)*80 + i*8 + n, 8, 2, 4), load(X_PATH, ((step)*8 + tile)*80 + j*8 + n, 8, 2, 4))
-                add_lane_sums(sums, g + i*10 + j, 10, 1, acc, 2)
+            at_0 = g
             # sums[i] += sum over samples of u[i]
-            for i in range(0, 8, 4):
-                acc = zeros(theta, 4, 4)
-                for tile in range(8):
-                    for n in range(0, 8, 4):
-                        acc = acc + load(U, (((turn) % 2)*8 + tile)*80 + i*8 + n, 8, 4, 4)
-                add_lane_sums(sums, g + 100 + i, 1, 0, acc, 1)
-            i = 8
-            acc = zeros(theta, 2, 4)
-            for tile in range(8):
-                for n in range(0, 8, 4):
-                    acc = acc + load(U, (((turn) % 2)*8 + tile)*80 + i*8 + n, 8, 2, 4)
-            add_lane_sums(sums, g + 100 + i, 1, 0, acc, 1)
-            # sums[k,j] += sum over samples of v26[k] x[j]
-            for k in range(0, 40, 4):
+            at_1 = g + 100
+            for i in range(0, 10, 5):
                 for j in range(0, 10, 2):
-                    acc = zeros(theta, 8, 4)
-                    for tile in range(8):
+                    acc = zeros(theta, 10, 4)
+                    for tile in range(count):
                         for n in range(0, 8, 4):
-                            acc = outer(acc, load(V26, tile*320 + k*8 + n, 8, 4, 4), load(X_PATH, ((step)*8 + tile)*80 + j*8 + n, 8, 2, 4))
-                    add_lane_sums(sums, g + 110 + k*10 + j, 10, 1, acc, 2)
-            # sums[k] += sum over samples of v26[k]
-            for k in range(0, 40, 4):
-                acc = zeros(theta, 4, 4)
-                for tile in range(8):
+                            acc = outer(acc, load(U, (((turn) % 2)*16 + tile)*88 + i*8 + n, 8, 5, 4), load(x_path, (step*extent + (block + tile) - origin)*88 + j*8 + n, 8, 2, 4))
+                    add_lane_sums(sums, at_0, acc)
+                    at_0 += 10
+                acc = zeros(theta, 5, 4)
+                for tile in range(count):
                     for n in range(0, 8, 4):
-                        acc = acc + load(V26, tile*320 + k*8 + n, 8, 4, 4)
-                add_lane_sums(sums, g + 510 + k, 1, 0, acc, 1)
+                        acc = acc + load(U, (((turn) % 2)*16 + tile)*88 + i*8 + n, 8, 5, 4)
+                add_lane_sums(sums, at_1, acc)
+                at_1 += 5
+            # sums[k,j] += sum over samples of v18[k] x[j]
+            at_2 = g + 110
+            for k in range(0, 40, 5):
+                for j in range(0, 10, 2):
+                    acc = zeros(theta, 10, 4)
+                    for tile in range(count):
+                        for n in range(0, 8, 4):
+                            acc = outer(acc, load(V18, tile*328 + k*8 + n, 8, 5, 4), load(x_path, (step*extent + (block + tile) - origin)*88 + j*8 + n, 8, 2, 4))
+                    add_lane_sums(sums, at_2, acc)
+                    at_2 += 10
+            # sums[k] += sum over samples of v18[k]
+            at_3 = g + 510
             # sums[i,k] += sum over samples of u[i] hidden_0[k]
-            for i in range(0, 8, 4):
-                for k in range(0, 40, 2):
-                    acc = zeros(theta, 8, 4)
-                    for tile in range(8):
-                        for n in range(0, 8, 4):
-                            acc = outer(acc, load(U, (((turn) % 2)*8 + tile)*80 + i*8 + n, 8, 4, 4), load(HIDDEN_0, (step*8 + tile)*320 + k*8 + n, 8, 2, 4))
-                    add_lane_sums(sums, g + 550 + i*40 + k, 40, 1, acc, 2)
-            i = 8
+            at_4 = g + 550
             for k in range(0, 40, 2):
-                acc = zeros(theta, 4, 4)
-                for tile in range(8):
+                acc = zeros(theta, 2, 4)
+                for tile in range(count):
                     for n in range(0, 8, 4):
-                        acc = outer(acc, load(U, (((turn) % 2)*8 + tile)*80 + i*8 + n, 8, 2, 4), load(HIDDEN_0, (step*8 + tile)*320 + k*8 + n, 8, 2, 4))
-                add_lane_sums(sums, g + 550 + i*40 + k, 40, 1, acc, 2)
+                        acc = acc + load(V18, tile*328 + k*8 + n, 8, 2, 4)
+                add_lane_sums(sums, at_3, acc)
+                at_3 += 2
+                for i in range(0, 10, 5):
+                    acc = zeros(theta, 10, 4)
+                    for tile in range(count):
+                        for n in range(0, 8, 4):
+                            acc = outer(acc, load(U, (((turn) % 2)*16 + tile)*88 + i*8 + n, 8, 5, 4), load(hidden_0_path, (step*extent + (block + tile) - origin)*328 + k*8 + n, 8, 2, 4))
+                    add_lane_sums(sums, at_4, acc)
+                    at_4 += 10
 
 
 @njit(**OPTIONS)
@@ -1088,26 +958,20 @@ def metric_finish(theta, eta, sums, gradient, steps):
     """From sums over the samples to the gradient by theta."""
     for step in range(steps):
         p, q, g = step*950, step*0, step*950
-        # v32[i,j] = 1/2 v33[i,j]
+        # v23[i,j] = 1/2 v24[i,j]
         for i in range(10):
-            for j in range(0, 8, 4):
-                v32 = 0.5*load(sums, g + i*10 + j, 1, 4, 1)
-                store(gradient, p + i*10 + j, 1, v32)
-            j = 8
-            v32 = 0.5*load(sums, g + i*10 + j, 1, 2, 1)
-            store(gradient, p + i*10 + j, 1, v32)
-        # v34[i] = 1/2 v35[i]
-        for i in range(0, 8, 4):
-            v34 = 0.5*load(sums, g + 100 + i, 1, 4, 1)
-            store(gradient, p + 100 + i, 1, v34)
-        i = 8
-        v34 = 0.5*load(sums, g + 100 + i, 1, 2, 1)
-        store(gradient, p + 100 + i, 1, v34)
-        # v36[i,k] = 1/2 v37[i,k]
+            for j in range(0, 10, 5):
+                v23 = 0.5*load(sums, g + i*10 + j, 1, 5, 1)
+                store(gradient, p + i*10 + j, 1, v23)
+        # v25[i] = 1/2 v26[i]
+        for i in range(0, 10, 5):
+            v25 = 0.5*load(sums, g + 100 + i, 1, 5, 1)
+            store(gradient, p + 100 + i, 1, v25)
+        # v27[i,k] = 1/2 v28[i,k]
         for i in range(10):
             for k in range(0, 40, 4):
-                v36 = 0.5*load(sums, g + 550 + i*40 + k, 1, 4, 1)
-                store(gradient, p + 550 + i*40 + k, 1, v36)
+                v27 = 0.5*load(sums, g + 550 + i*40 + k, 1, 4, 1)
+                store(gradient, p + 550 + i*40 + k, 1, v27)
         for n in range(400):
             store(gradient, p + 110 + n, 0, load(sums, g + 110 + n, 0, 1, 1))
         for n in range(40):
@@ -1115,480 +979,331 @@ def metric_finish(theta, eta, sums, gradient, steps):
 
 
 @njit(**OPTIONS)
-def jacobian(theta, z, rows, width, first, last, steps):
+def jacobian(theta, x_path, hidden_0_path, rows, width, first, last, origin, extent, steps):
     """dT/dtheta of every sample"""
-    X_PATH = aligned(theta, (steps + 1)*80)
-    HIDDEN_0 = aligned(theta, (steps)*320)
-    U = aligned(theta, (2)*800)
-    V9 = aligned(theta, 320)
-    for tile in range(first, last):
-        for n in range(0, 80, 8):
-            store(X_PATH, (0)*80 + n, 0, load(z, tile*80 + n, 0, 1, 8))
-        for step in range(steps):
-            p = step*950
-            # v0[k] = W1[k,j] x[j]
-            # v1[k] = v0[k] + c[k]
-            # v2[k] = tanh(v1[k])
-            for k in range(0, 40, 4):
-                v0 = spread(load(theta, p + 510 + k, 1, 4, 1), 8)
-                for j in range(10):
-                    v0 = fma(load(theta, p + 110 + k*10 + j, 10, 4, 1), load(X_PATH, (step)*80 + j*8, 0, 1, 8), v0)
-                v1 = v0
-                v2 = tanh(v1)
-                store(HIDDEN_0, step*320 + k*8, 8, v2)
-            # v3[i] = A[i,j] x[j]
-            # v4[i] = b[i] + v3[i]
-            # v5[i] = W2[i,k] v2[k]
-            # v6[i] = v4[i] + v5[i]
-            # v7[i] = 1/2 v6[i]
-            # v8[i] = x[i] + v7[i]
-            for i in range(0, 8, 4):
-                v3 = spread(load(theta, p + 100 + i, 1, 4, 1), 8)
-                for j in range(10):
-                    v3 = fma(load(theta, p + i*10 + j, 10, 4, 1), load(X_PATH, (step)*80 + j*8, 0, 1, 8), v3)
-                v5 = v3
-                for k in range(40):
-                    v5 = fma(load(theta, p + 550 + i*40 + k, 40, 4, 1), load(HIDDEN_0, step*320 + k*8, 0, 1, 8), v5)
-                v6 = v5
-                v7 = 0.5*v6
-                v8 = load(X_PATH, (step)*80 + i*8, 8, 4, 8) + v7
-                store(X_PATH, (step + 1)*80 + i*8, 8, v8)
-            i = 8
-            v3 = spread(load(theta, p + 100 + i, 1, 2, 1), 8)
-            for j in range(10):
-                v3 = fma(load(theta, p + i*10 + j, 10, 2, 1), load(X_PATH, (step)*80 + j*8, 0, 1, 8), v3)
-            v5 = v3
-            for k in range(40):
-                v5 = fma(load(theta, p + 550 + i*40 + k, 40, 2, 1), load(HIDDEN_0, step*320 + k*8, 0, 1, 8), v5)
-            v6 = v5
-            v7 = 0.5*v6
-            v8 = load(X_PATH, (step)*80 + i*8, 8, 2, 8) + v7
-            store(X_PATH, (step + 1)*80 + i*8, 8, v8)
-        for o in range(10):
-            for i in range(10):
-                store(U, 0*800 + o*80 + i*8, 0, spread(unit(theta, o - i, 1), 8))
+    U = aligned(theta, (2)*25856)
+    V0 = aligned(theta, 320)
+    V1 = aligned(theta, 80)
+    V2 = aligned(theta, 320)
+    for block in range(first, last, 32):
+        count = min(32, last - block)
+        for tile in range(count):
+            for o in range(10):
+                for i in range(10):
+                    store(U, (0*32 + tile)*808 + o*80 + i*8, 0, spread(unit(theta, o - i, 1), 8))
         for turn in range(steps):
             step = steps - 1 - turn
             p = step*950
-            # v9[k] = 1 - hidden_0[k]**2
-            for k in range(0, 40, 4):
-                hidden_0 = load(HIDDEN_0, step*320 + k*8, 8, 4, 8)
-                v9 = -(hidden_0*hidden_0) + 1.0
-                store(V9, k*8, 8, v9)
-            # v10[o,k] = u[o,i] W2[i,k]
-            # v11[o,k] = 1/2 v9[k] v10[o,k]
-            for o in range(10):
+            for tile in range(count):
+                # v3[k] = 1 - hidden_0[k]**2
+                # v0[k] = v3[k]/2
+                # v2[k] = hidden_0[k]/2
                 for k in range(0, 40, 4):
-                    v10 = zeros(theta, 4, 8)
-                    for i in range(10):
-                        v10 = fma(load(U, ((turn) % 2)*800 + o*80 + i*8, 0, 1, 8), load(theta, p + 550 + i*40 + k, 1, 4, 1), v10)
-                    v11 = 0.5*load(V9, k*8, 8, 4, 8)*v10
-                    store(rows, (p + 510)*width + tile*80 + o*8 + k*1*width, 1*width, v11)
-            # v12[o,i] = v11[o,k] W1[k,i]
-            # v13[o,i] = 1/2 u[o,i_] A[i_,i]
-            # v14[o,i] = u[o,i] + v12[o,i] + v13[o,i]
-            # v15[o,i] = 1/2 u[o,i]
-            for o in range(10):
-                for i in range(0, 8, 4):
-                    v13 = zeros(theta, 4, 8)
-                    for i_ in range(10):
-                        v13 = fma(load(U, ((turn) % 2)*800 + o*80 + i_*8, 0, 1, 8), load(theta, p + i_*10 + i, 1, 4, 1), v13)
-                    v13 = 0.5*v13
-                    v12 = load(U, ((turn) % 2)*800 + o*80 + i*8, 8, 4, 8) + v13
-                    for k in range(40):
-                        v12 = fma(load(rows, (p + 510)*width + tile*80 + o*8 + k*1*width, 0, 1, 8), load(theta, p + 110 + k*10 + i, 1, 4, 1), v12)
-                    v14 = v12
-                    store(U, ((turn + 1) % 2)*800 + o*80 + i*8, 8, v14)
-                    v15 = 0.5*load(U, ((turn) % 2)*800 + o*80 + i*8, 8, 4, 8)
-                    store(rows, (p + 100)*width + tile*80 + o*8 + i*1*width, 1*width, v15)
-                i = 8
-                v13 = zeros(theta, 2, 8)
-                for i_ in range(10):
-                    v13 = fma(load(U, ((turn) % 2)*800 + o*80 + i_*8, 0, 1, 8), load(theta, p + i_*10 + i, 1, 2, 1), v13)
-                v13 = 0.5*v13
-                v12 = load(U, ((turn) % 2)*800 + o*80 + i*8, 8, 2, 8) + v13
-                for k in range(40):
-                    v12 = fma(load(rows, (p + 510)*width + tile*80 + o*8 + k*1*width, 0, 1, 8), load(theta, p + 110 + k*10 + i, 1, 2, 1), v12)
-                v14 = v12
-                store(U, ((turn + 1) % 2)*800 + o*80 + i*8, 8, v14)
-                v15 = 0.5*load(U, ((turn) % 2)*800 + o*80 + i*8, 8, 2, 8)
-                store(rows, (p + 100)*width + tile*80 + o*8 + i*1*width, 1*width, v15)
-            # v16[o,i,j] = 1/2 u[o,i] x[j]
-            for o in range(10):
-                for i in range(10):
-                    for j in range(0, 8, 4):
-                        v16 = 0.5*load(U, ((turn) % 2)*800 + o*80 + i*8, 0, 1, 8)*load(X_PATH, (step)*80 + j*8, 8, 4, 8)
-                        store(rows, (p)*width + tile*80 + o*8 + i*10*width + j*1*width, 1*width, v16)
-                    j = 8
-                    v16 = 0.5*load(U, ((turn) % 2)*800 + o*80 + i*8, 0, 1, 8)*load(X_PATH, (step)*80 + j*8, 8, 2, 8)
-                    store(rows, (p)*width + tile*80 + o*8 + i*10*width + j*1*width, 1*width, v16)
-            # v17[o,k,j] = v11[o,k] x[j]
-            for o in range(10):
-                for k in range(40):
-                    for j in range(0, 8, 4):
-                        v17 = load(rows, (p + 510)*width + tile*80 + o*8 + k*1*width, 0, 1, 8)*load(X_PATH, (step)*80 + j*8, 8, 4, 8)
-                        store(rows, (p + 110)*width + tile*80 + o*8 + k*10*width + j*1*width, 1*width, v17)
-                    j = 8
-                    v17 = load(rows, (p + 510)*width + tile*80 + o*8 + k*1*width, 0, 1, 8)*load(X_PATH, (step)*80 + j*8, 8, 2, 8)
-                    store(rows, (p + 110)*width + tile*80 + o*8 + k*10*width + j*1*width, 1*width, v17)
-            # v18[o,i,k] = 1/2 u[o,i] hidden_0[k]
-            for o in range(10):
-                for i in range(10):
+                    hidden_0 = load(hidden_0_path, (step*extent + (block + tile) - origin)*328 + k*8, 8, 4, 8)
+                    v3 = -(hidden_0*hidden_0) + 1.0
+                    v0 = (0.5)*v3
+                    store(V0, k*8, 8, v0)
+                    v2 = (0.5)*hidden_0
+                    store(V2, k*8, 8, v2)
+                # v4[o,k] = u[o,i] W2[i,k]
+                # v5[o,k] = v0[k] v4[o,k]
+                for o in range(10):
                     for k in range(0, 40, 4):
-                        v18 = 0.5*load(U, ((turn) % 2)*800 + o*80 + i*8, 0, 1, 8)*load(HIDDEN_0, step*320 + k*8, 8, 4, 8)
-                        store(rows, (p + 550)*width + tile*80 + o*8 + i*40*width + k*1*width, 1*width, v18)
+                        v4 = zeros(theta, 4, 8)
+                        for i in range(10):
+                            v4 = fma(load(U, (((turn) % 2)*32 + tile)*808 + o*80 + i*8, 0, 1, 8), load(theta, p + 550 + i*40 + k, 1, 4, 1), v4)
+                        v5 = load(V0, k*8, 8, 4, 8)*v4
+                        store(rows, (p + 510)*width + (block + tile)*80 + o*8 + k*1*width, 1*width, v5)
+                # v6[o,i] = v5[o,k] W1[k,i]
+                # v7[o,i] = 1/2 u[o,i_] A[i_,i]
+                # v8[o,i] = u[o,i] + v6[o,i] + v7[o,i]
+                # v9[o,i] = 1/2 u[o,i]
+                for o in range(10):
+                    for i in range(0, 10, 5):
+                        v7 = zeros(theta, 5, 8)
+                        for i_ in range(10):
+                            v7 = fma(load(U, (((turn) % 2)*32 + tile)*808 + o*80 + i_*8, 0, 1, 8), load(theta, p + i_*10 + i, 1, 5, 1), v7)
+                        v7 = 0.5*v7
+                        v6 = load(U, (((turn) % 2)*32 + tile)*808 + o*80 + i*8, 8, 5, 8) + v7
+                        for k in range(40):
+                            v6 = fma(load(rows, (p + 510)*width + (block + tile)*80 + o*8 + k*1*width, 0, 1, 8), load(theta, p + 110 + k*10 + i, 1, 5, 1), v6)
+                        v8 = v6
+                        store(U, (((turn + 1) % 2)*32 + tile)*808 + o*80 + i*8, 8, v8)
+                        v9 = 0.5*load(U, (((turn) % 2)*32 + tile)*808 + o*80 + i*8, 8, 5, 8)
+                        store(rows, (p + 100)*width + (block + tile)*80 + o*8 + i*1*width, 1*width, v9)
+                # v1[i] = x[i]/2
+                for i in range(0, 10, 5):
+                    x = load(x_path, (step*extent + (block + tile) - origin)*88 + i*8, 8, 5, 8)
+                    v1 = (0.5)*x
+                    store(V1, i*8, 8, v1)
+                # v10[o,i,j] = u[o,i] v1[j]
+                for o in range(10):
+                    for i in range(10):
+                        for j in range(0, 10, 5):
+                            v10 = load(U, (((turn) % 2)*32 + tile)*808 + o*80 + i*8, 0, 1, 8)*load(V1, j*8, 8, 5, 8)
+                            store(rows, (p)*width + (block + tile)*80 + o*8 + i*10*width + j*1*width, 1*width, v10)
+                # v11[o,k,j] = v5[o,k] x[j]
+                for o in range(10):
+                    for k in range(40):
+                        for j in range(0, 10, 5):
+                            v11 = load(rows, (p + 510)*width + (block + tile)*80 + o*8 + k*1*width, 0, 1, 8)*load(x_path, (step*extent + (block + tile) - origin)*88 + j*8, 8, 5, 8)
+                            store(rows, (p + 110)*width + (block + tile)*80 + o*8 + k*10*width + j*1*width, 1*width, v11)
+                # v12[o,i,k] = u[o,i] v2[k]
+                for o in range(10):
+                    for i in range(10):
+                        for k in range(0, 40, 4):
+                            v12 = load(U, (((turn) % 2)*32 + tile)*808 + o*80 + i*8, 0, 1, 8)*load(V2, k*8, 8, 4, 8)
+                            store(rows, (p + 550)*width + (block + tile)*80 + o*8 + i*40*width + k*1*width, 1*width, v12)
 
 
 @njit(**OPTIONS)
 def gradient_table(theta, table, steps):
     """What every sample shares, once a step."""
     for step in range(steps):
-        p, q = step*950, step*500
+        p, q = step*950, step*4500
         # v0[i,e] = A[i,e]
         for i in range(10):
-            for e in range(0, 8, 4):
-                v0 = load(theta, p + i*10 + e, 1, 4, 1)
+            for e in range(0, 10, 5):
+                v0 = load(theta, p + i*10 + e, 1, 5, 1)
                 store(table, q + i*10 + e, 1, v0)
-            e = 8
-            v0 = load(theta, p + i*10 + e, 1, 2, 1)
-            store(table, q + i*10 + e, 1, v0)
         # v1[k,e] = W1[k,e]
         for k in range(40):
-            for e in range(0, 8, 4):
-                v1 = load(theta, p + 110 + k*10 + e, 1, 4, 1)
+            for e in range(0, 10, 5):
+                v1 = load(theta, p + 110 + k*10 + e, 1, 5, 1)
                 store(table, q + 100 + k*10 + e, 1, v1)
-            e = 8
-            v1 = load(theta, p + 110 + k*10 + e, 1, 2, 1)
-            store(table, q + 100 + k*10 + e, 1, v1)
+        # v2[i,k,e] = W2[i,k] v1[k,e]
+        for k in range(40):
+            for e in range(10):
+                for i in range(0, 10, 5):
+                    v2 = load(theta, p + 550 + i*40 + k, 40, 5, 1)*load(table, q + 100 + k*10 + e, 0, 1, 1)
+                    store(table, q + 500 + i*400 + k*10 + e, 400, v2)
 
 
 @njit(**OPTIONS)
-def gradient(theta, table, z, field, scalar, sums, first, last, steps):
+def gradient(theta, table, x_path, hidden_0_path, field, scalar, sums, first, last, origin, extent, steps):
     """sum over samples of (dx/dtheta)^T field + (dl/dtheta)^T scalar"""
-    X_PATH = aligned(theta, (steps + 1)*640)
-    HIDDEN_0 = aligned(theta, (steps)*2560)
-    U = aligned(theta, (2)*640)
+    U = aligned(theta, (2)*704)
     U_LOG_DENSITY = aligned(theta, 64)
-    V11 = aligned(theta, 320)
-    V12 = aligned(theta, 2560)
-    V13 = aligned(theta, 25600)
-    V14 = aligned(theta, 800)
-    V15 = aligned(theta, 800)
-    V16 = aligned(theta, 6400)
-    V17 = aligned(theta, 25600)
-    V18 = aligned(theta, 320)
-    V19 = aligned(theta, 2560)
+    V3 = aligned(theta, 2624)
+    V4 = aligned(theta, 320)
+    V5 = aligned(theta, 800)
+    V6 = aligned(theta, 800)
+    V7 = aligned(theta, 6464)
+    V8 = aligned(theta, 800)
+    V9 = aligned(theta, 25664)
+    V10 = aligned(theta, 320)
+    V11 = aligned(theta, 80)
+    V12 = aligned(theta, 2624)
+    V13 = aligned(theta, 80)
     scratch = aligned(theta, 808)
-    for n in range(steps*1850):
-        sums[n] = 0.0
     for block in range(first, last, 8):
-        for tile in range(8):
+        count = min(8, last - block)
+        for tile in range(count):
             for n in range(0, 80, 8):
-                store(X_PATH, ((0)*8 + tile)*80 + n, 0, load(z, (block + tile)*80 + n, 0, 1, 8))
-        for step in range(steps):
-            p = step*950
-            q = step*500
-            for tile in range(8):
-                # v2[k] = W1[k,j] x[j]
-                # v3[k] = v2[k] + c[k]
-                # v4[k] = tanh(v3[k])
-                for k in range(0, 40, 4):
-                    v2 = spread(load(theta, p + 510 + k, 1, 4, 1), 8)
-                    for j in range(10):
-                        v2 = fma(load(theta, p + 110 + k*10 + j, 10, 4, 1), load(X_PATH, ((step)*8 + tile)*80 + j*8, 0, 1, 8), v2)
-                    v3 = v2
-                    v4 = tanh(v3)
-                    store(HIDDEN_0, (step*8 + tile)*320 + k*8, 8, v4)
-                # v5[i] = A[i,j] x[j]
-                # v6[i] = b[i] + v5[i]
-                # v7[i] = W2[i,k] v4[k]
-                # v8[i] = v6[i] + v7[i]
-                # v9[i] = 1/2 v8[i]
-                # v10[i] = x[i] + v9[i]
-                for i in range(0, 8, 4):
-                    v5 = spread(load(theta, p + 100 + i, 1, 4, 1), 8)
-                    for j in range(10):
-                        v5 = fma(load(theta, p + i*10 + j, 10, 4, 1), load(X_PATH, ((step)*8 + tile)*80 + j*8, 0, 1, 8), v5)
-                    v7 = v5
-                    for k in range(40):
-                        v7 = fma(load(theta, p + 550 + i*40 + k, 40, 4, 1), load(HIDDEN_0, (step*8 + tile)*320 + k*8, 0, 1, 8), v7)
-                    v8 = v7
-                    v9 = 0.5*v8
-                    v10 = load(X_PATH, ((step)*8 + tile)*80 + i*8, 8, 4, 8) + v9
-                    store(X_PATH, ((step + 1)*8 + tile)*80 + i*8, 8, v10)
-                i = 8
-                v5 = spread(load(theta, p + 100 + i, 1, 2, 1), 8)
-                for j in range(10):
-                    v5 = fma(load(theta, p + i*10 + j, 10, 2, 1), load(X_PATH, ((step)*8 + tile)*80 + j*8, 0, 1, 8), v5)
-                v7 = v5
-                for k in range(40):
-                    v7 = fma(load(theta, p + 550 + i*40 + k, 40, 2, 1), load(HIDDEN_0, (step*8 + tile)*320 + k*8, 0, 1, 8), v7)
-                v8 = v7
-                v9 = 0.5*v8
-                v10 = load(X_PATH, ((step)*8 + tile)*80 + i*8, 8, 2, 8) + v9
-                store(X_PATH, ((step + 1)*8 + tile)*80 + i*8, 8, v10)
-        for tile in range(8):
-            for n in range(0, 80, 8):
-                store(U, (0*8 + tile)*80 + n, 0, load(field, (block + tile)*80 + n, 0, 1, 8))
+                store(U, (0*8 + tile)*88 + n, 0, load(field, (block + tile)*80 + n, 0, 1, 8))
             store(U_LOG_DENSITY, tile*8 + 0, 0, load(scalar, (block + tile)*8 + 0, 0, 1, 8))
         for turn in range(steps):
             step = steps - 1 - turn
             p = step*950
-            q = step*500
-            for tile in range(8):
-                # v11[k] = -hidden_0[k]*(2 - 2*hidden_0[k]**2)
-                # v12[k] = 1 - hidden_0[k]**2
-                # v20[k] = u[i] W2[i,k]
-                # v18[k] = 1/2 v12[k] v20[k]
+            q = step*4500
+            for tile in range(count):
+                # v3[k] = 1 - hidden_0[k]**2
+                # v4[k] = -2*hidden_0[k]*v3[k]
                 for k in range(0, 40, 4):
-                    hidden_0 = load(HIDDEN_0, (step*8 + tile)*320 + k*8, 8, 4, 8)
-                    v11 = -hidden_0*((-2.0)*(hidden_0*hidden_0) + 2.0)
-                    store(V11, k*8, 8, v11)
-                    v12 = -(hidden_0*hidden_0) + 1.0
-                    store(V12, tile*320 + k*8, 8, v12)
-                    v20 = zeros(theta, 4, 8)
-                    for i in range(10):
-                        v20 = fma(load(U, (((turn) % 2)*8 + tile)*80 + i*8, 0, 1, 8), load(theta, p + 550 + i*40 + k, 1, 4, 1), v20)
-                    v18 = 0.5*v12*v20
-                    store(V18, k*8, 8, v18)
-                # v13[k,e] = v12[k] v1[k,e]
-                for k in range(40):
-                    for e in range(0, 8, 4):
-                        v13 = load(V12, tile*320 + k*8, 0, 1, 8)*load(table, q + 100 + k*10 + e, 1, 4, 1)
-                        store(V13, tile*3200 + k*80 + e*8, 8, v13)
-                    e = 8
-                    v13 = load(V12, tile*320 + k*8, 0, 1, 8)*load(table, q + 100 + k*10 + e, 1, 2, 1)
-                    store(V13, tile*3200 + k*80 + e*8, 8, v13)
-                # v21[i,e] = W2[i,k] v13[k,e]
-                # v22[i,e] = v0[i,e] + v21[i,e]
-                # v23[i,e] = 1/2 v22[i,e]
-                # v14[i,e] = delta[i,e] + v23[i,e]
-                for e in range(10):
-                    for i in range(0, 8, 4):
-                        v21 = spread(load(table, q + i*10 + e, 10, 4, 1), 8)
-                        for k in range(40):
-                            v21 = fma(load(theta, p + 550 + i*40 + k, 40, 4, 1), load(V13, tile*3200 + k*80 + e*8, 0, 1, 8), v21)
-                        v22 = v21
-                        v23 = 0.5*v22
-                        v14 = unit(theta, e - i, 4) + v23
-                        store(V14, i*80 + e*8, 80, v14)
-                    i = 8
-                    v21 = spread(load(table, q + i*10 + e, 10, 2, 1), 8)
-                    for k in range(40):
-                        v21 = fma(load(theta, p + 550 + i*40 + k, 40, 2, 1), load(V13, tile*3200 + k*80 + e*8, 0, 1, 8), v21)
-                    v22 = v21
-                    v23 = 0.5*v22
-                    v14 = unit(theta, e - i, 2) + v23
-                    store(V14, i*80 + e*8, 80, v14)
-                # v15 = inverse(v14)
-                invert_8(V14, 0, V15, 0, scratch, 800, 10)
-                # v16[i,e] = -1 u_log_density v15[e,i]
+                    hidden_0 = load(hidden_0_path, (step*extent + (block + tile) - origin)*328 + k*8, 8, 4, 8)
+                    v3 = -(hidden_0*hidden_0) + 1.0
+                    store(V3, tile*328 + k*8, 8, v3)
+                    v4 = (-2.0)*hidden_0*v3
+                    store(V4, k*8, 8, v4)
+                # v14[i,e] = v3[k] v2[i,k,e]
+                # v15[i,e] = v0[i,e] + v14[i,e]
+                # v16[i,e] = 1/2 v15[i,e]
+                # v5[i,e] = delta[i,e] + v16[i,e]
                 for i in range(10):
-                    for e in range(0, 8, 4):
-                        v16 = -1.0*load(U_LOG_DENSITY, tile*8, 0, 1, 8)*load(V15, e*80 + i*8, 80, 4, 8)
-                        store(V16, tile*800 + i*80 + e*8, 8, v16)
-                    e = 8
-                    v16 = -1.0*load(U_LOG_DENSITY, tile*8, 0, 1, 8)*load(V15, e*80 + i*8, 80, 2, 8)
-                    store(V16, tile*800 + i*80 + e*8, 8, v16)
-                # v17[k,e] = 1/2 v16[i,e] W2[i,k]
+                    for e in range(0, 10, 5):
+                        v14 = spread(load(table, q + i*10 + e, 1, 5, 1), 8)
+                        for k in range(40):
+                            v14 = fma(load(V3, tile*328 + k*8, 0, 1, 8), load(table, q + 500 + i*400 + k*10 + e, 1, 5, 1), v14)
+                        v15 = v14
+                        v16 = 0.5*v15
+                        v5 = unit(theta, i - e, 5) + v16
+                        store(V5, i*80 + e*8, 8, v5)
+                # v6 = inverse(v5)
+                invert_8(V5, 0, V6, 0, scratch, 800, 10)
+                # v7[i,e] = -1 u_log_density v6[e,i]
+                # v8[i,e] = v7[i,e]/2
+                for i in range(10):
+                    for e in range(0, 10, 5):
+                        v7 = -1.0*load(U_LOG_DENSITY, tile*8, 0, 1, 8)*load(V6, e*80 + i*8, 80, 5, 8)
+                        store(V7, tile*808 + i*80 + e*8, 8, v7)
+                        v8 = (0.5)*v7
+                        store(V8, i*80 + e*8, 8, v8)
+                # v9[k,e] = v8[i,e] W2[i,k]
                 for e in range(10):
                     for k in range(0, 40, 4):
-                        v17 = zeros(theta, 4, 8)
+                        v9 = zeros(theta, 4, 8)
                         for i in range(10):
-                            v17 = fma(load(V16, tile*800 + i*80 + e*8, 0, 1, 8), load(theta, p + 550 + i*40 + k, 1, 4, 1), v17)
-                        v17 = 0.5*v17
-                        store(V17, tile*3200 + k*80 + e*8, 80, v17)
-                # v25[k] = v17[k,e] v1[k,e]
-                # v26[k] = v11[k] v25[k]
-                # v19[k] = v26[k] + v18[k]
+                            v9 = fma(load(V8, i*80 + e*8, 0, 1, 8), load(theta, p + 550 + i*40 + k, 1, 4, 1), v9)
+                        store(V9, tile*3208 + k*80 + e*8, 80, v9)
+                # v18[k] = v9[k,e] v1[k,e]
+                # v10[k] = v4[k] v18[k]
                 for k in range(0, 40, 4):
-                    v25 = zeros(theta, 4, 8)
+                    v18 = zeros(theta, 4, 8)
                     for e in range(10):
-                        v25 = fma(load(V17, tile*3200 + k*80 + e*8, 80, 4, 8), load(table, q + 100 + k*10 + e, 10, 4, 1), v25)
-                    v19 = load(V18, k*8, 8, 4, 8) + load(V11, k*8, 8, 4, 8)*v25
-                    store(V19, tile*320 + k*8, 8, v19)
-                # v27[i] = v19[k] W1[k,i]
-                # v28[i] = 1/2 u[i_] A[i_,i]
-                # v29[i] = u[i] + v27[i] + v28[i]
-                for i in range(0, 8, 4):
-                    v28 = zeros(theta, 4, 8)
+                        v18 = fma(load(V9, tile*3208 + k*80 + e*8, 80, 4, 8), load(table, q + 100 + k*10 + e, 10, 4, 1), v18)
+                    v10 = load(V4, k*8, 8, 4, 8)*v18
+                    store(V10, k*8, 8, v10)
+                # v11[i] = u[i]/2
+                # v13[i] = 1/2 u[i_] A[i_,i]
+                for i in range(0, 10, 5):
+                    u = load(U, (((turn) % 2)*8 + tile)*88 + i*8, 8, 5, 8)
+                    v11 = (0.5)*u
+                    store(V11, i*8, 8, v11)
+                    v13 = zeros(theta, 5, 8)
                     for i_ in range(10):
-                        v28 = fma(load(U, (((turn) % 2)*8 + tile)*80 + i_*8, 0, 1, 8), load(theta, p + i_*10 + i, 1, 4, 1), v28)
-                    v28 = 0.5*v28
-                    v27 = load(U, (((turn) % 2)*8 + tile)*80 + i*8, 8, 4, 8) + v28
+                        v13 = fma(load(U, (((turn) % 2)*8 + tile)*88 + i_*8, 0, 1, 8), load(theta, p + i_*10 + i, 1, 5, 1), v13)
+                    v13 = 0.5*v13
+                    store(V13, i*8, 8, v13)
+                # v19[k] = v11[i] W2[i,k]
+                # v20[k] = v3[k] v19[k]
+                # v12[k] = v10[k] + v20[k]
+                for k in range(0, 40, 4):
+                    v19 = zeros(theta, 4, 8)
+                    for i in range(10):
+                        v19 = fma(load(V11, i*8, 0, 1, 8), load(theta, p + 550 + i*40 + k, 1, 4, 1), v19)
+                    v12 = load(V10, k*8, 8, 4, 8) + load(V3, tile*328 + k*8, 8, 4, 8)*v19
+                    store(V12, tile*328 + k*8, 8, v12)
+                # v21[i] = v12[k] W1[k,i]
+                # v22[i] = u[i] + v21[i] + v13[i]
+                for i in range(0, 10, 5):
+                    v21 = load(U, (((turn) % 2)*8 + tile)*88 + i*8, 8, 5, 8) + load(V13, i*8, 8, 5, 8)
                     for k in range(40):
-                        v27 = fma(load(V19, tile*320 + k*8, 0, 1, 8), load(theta, p + 110 + k*10 + i, 1, 4, 1), v27)
-                    v29 = v27
-                    store(U, (((turn + 1) % 2)*8 + tile)*80 + i*8, 8, v29)
-                i = 8
-                v28 = zeros(theta, 2, 8)
-                for i_ in range(10):
-                    v28 = fma(load(U, (((turn) % 2)*8 + tile)*80 + i_*8, 0, 1, 8), load(theta, p + i_*10 + i, 1, 2, 1), v28)
-                v28 = 0.5*v28
-                v27 = load(U, (((turn) % 2)*8 + tile)*80 + i*8, 8, 2, 8) + v28
-                for k in range(40):
-                    v27 = fma(load(V19, tile*320 + k*8, 0, 1, 8), load(theta, p + 110 + k*10 + i, 1, 2, 1), v27)
-                v29 = v27
-                store(U, (((turn + 1) % 2)*8 + tile)*80 + i*8, 8, v29)
-            g = step*1850
-            # sums[i,j] += sum over samples of v16[i,j]
+                        v21 = fma(load(V12, tile*328 + k*8, 0, 1, 8), load(theta, p + 110 + k*10 + i, 1, 5, 1), v21)
+                    v22 = v21
+                    store(U, (((turn + 1) % 2)*8 + tile)*88 + i*8, 8, v22)
+            g = step*5450
+            # sums[i,j] += sum over samples of v7[i,j]
+            at_0 = g
             for i in range(10):
-                for j in range(0, 8, 4):
-                    acc = zeros(theta, 4, 4)
-                    for tile in range(8):
+                for j in range(0, 10, 5):
+                    acc = zeros(theta, 5, 4)
+                    for tile in range(count):
                         for n in range(0, 8, 4):
-                            acc = acc + load(V16, tile*800 + i*80 + j*8 + n, 8, 4, 4)
-                    add_lane_sums(sums, g + i*10 + j, 1, 0, acc, 1)
-                j = 8
-                acc = zeros(theta, 2, 4)
-                for tile in range(8):
-                    for n in range(0, 8, 4):
-                        acc = acc + load(V16, tile*800 + i*80 + j*8 + n, 8, 2, 4)
-                add_lane_sums(sums, g + i*10 + j, 1, 0, acc, 1)
+                            acc = acc + load(V7, tile*808 + i*80 + j*8 + n, 8, 5, 4)
+                    add_lane_sums(sums, at_0, acc)
+                    at_0 += 5
             # sums[i,j] += sum over samples of u[i] x[j]
-            for i in range(0, 8, 4):
-                for j in range(0, 10, 2):
-                    acc = zeros(theta, 8, 4)
-                    for tile in range(8):
-                        for n in range(0, 8, 4):
-                            acc = outer(acc, load(U, (((turn) % 2)*8 + tile)*80 + i*8 + n, 8, 4, 4), load(X_PATH, ((step)*8 + tile)*80 + j*8 + n, 8, 2, 4))
-                    add_lane_sums(sums, g + 100 + i*10 + j, 10, 1, acc, 2)
-            i = 8
-            for j in range(0, 10, 2):
-                acc = zeros(theta, 4, 4)
-                for tile in range(8):
-                    for n in range(0, 8, 4):
-                        acc = outer(acc, load(U, (((turn) % 2)*8 + tile)*80 + i*8 + n, 8, 2, 4), load(X_PATH, ((step)*8 + tile)*80 + j*8 + n, 8, 2, 4))
-                add_lane_sums(sums, g + 100 + i*10 + j, 10, 1, acc, 2)
+            at_1 = g + 100
             # sums[i] += sum over samples of u[i]
-            for i in range(0, 8, 4):
-                acc = zeros(theta, 4, 4)
-                for tile in range(8):
-                    for n in range(0, 8, 4):
-                        acc = acc + load(U, (((turn) % 2)*8 + tile)*80 + i*8 + n, 8, 4, 4)
-                add_lane_sums(sums, g + 200 + i, 1, 0, acc, 1)
-            i = 8
-            acc = zeros(theta, 2, 4)
-            for tile in range(8):
-                for n in range(0, 8, 4):
-                    acc = acc + load(U, (((turn) % 2)*8 + tile)*80 + i*8 + n, 8, 2, 4)
-            add_lane_sums(sums, g + 200 + i, 1, 0, acc, 1)
-            # sums[k,j] += sum over samples of v17[k,j] v12[k]
-            for k in range(40):
-                for j in range(0, 8, 4):
-                    acc = zeros(theta, 4, 4)
-                    for tile in range(8):
-                        for n in range(0, 8, 4):
-                            acc = fma(load(V17, tile*3200 + k*80 + j*8 + n, 8, 4, 4), load(V12, tile*320 + k*8 + n, 0, 1, 4), acc)
-                    add_lane_sums(sums, g + 210 + k*10 + j, 1, 0, acc, 1)
-                j = 8
-                acc = zeros(theta, 2, 4)
-                for tile in range(8):
-                    for n in range(0, 8, 4):
-                        acc = fma(load(V17, tile*3200 + k*80 + j*8 + n, 8, 2, 4), load(V12, tile*320 + k*8 + n, 0, 1, 4), acc)
-                add_lane_sums(sums, g + 210 + k*10 + j, 1, 0, acc, 1)
-            # sums[k,j] += sum over samples of v19[k] x[j]
-            for k in range(0, 40, 4):
+            at_2 = g + 200
+            for i in range(0, 10, 5):
                 for j in range(0, 10, 2):
-                    acc = zeros(theta, 8, 4)
-                    for tile in range(8):
+                    acc = zeros(theta, 10, 4)
+                    for tile in range(count):
                         for n in range(0, 8, 4):
-                            acc = outer(acc, load(V19, tile*320 + k*8 + n, 8, 4, 4), load(X_PATH, ((step)*8 + tile)*80 + j*8 + n, 8, 2, 4))
-                    add_lane_sums(sums, g + 610 + k*10 + j, 10, 1, acc, 2)
-            # sums[k] += sum over samples of v19[k]
-            for k in range(0, 40, 4):
-                acc = zeros(theta, 4, 4)
-                for tile in range(8):
+                            acc = outer(acc, load(U, (((turn) % 2)*8 + tile)*88 + i*8 + n, 8, 5, 4), load(x_path, (step*extent + (block + tile) - origin)*88 + j*8 + n, 8, 2, 4))
+                    add_lane_sums(sums, at_1, acc)
+                    at_1 += 10
+                acc = zeros(theta, 5, 4)
+                for tile in range(count):
                     for n in range(0, 8, 4):
-                        acc = acc + load(V19, tile*320 + k*8 + n, 8, 4, 4)
-                add_lane_sums(sums, g + 1010 + k, 1, 0, acc, 1)
-            # sums[i,k] += sum over samples of v16[i,e] v13[k,e]
-            for i in range(0, 8, 4):
-                for k in range(0, 40, 2):
-                    acc = zeros(theta, 8, 4)
-                    for e_ in range(10):
-                        for tile in range(8):
-                            for n in range(0, 8, 4):
-                                acc = outer(acc, load(V16, tile*800 + i*80 + e_*8 + n, 80, 4, 4), load(V13, tile*3200 + k*80 + e_*8 + n, 80, 2, 4))
-                    add_lane_sums(sums, g + 1050 + i*40 + k, 40, 1, acc, 2)
-            i = 8
-            for k in range(0, 40, 2):
-                acc = zeros(theta, 4, 4)
-                for e_ in range(10):
-                    for tile in range(8):
+                        acc = acc + load(U, (((turn) % 2)*8 + tile)*88 + i*8 + n, 8, 5, 4)
+                add_lane_sums(sums, at_2, acc)
+                at_2 += 5
+            # sums[k,j] += sum over samples of v9[k,j] v3[k]
+            at_3 = g + 210
+            for k in range(40):
+                for j in range(0, 10, 5):
+                    acc = zeros(theta, 5, 4)
+                    for tile in range(count):
                         for n in range(0, 8, 4):
-                            acc = outer(acc, load(V16, tile*800 + i*80 + e_*8 + n, 80, 2, 4), load(V13, tile*3200 + k*80 + e_*8 + n, 80, 2, 4))
-                add_lane_sums(sums, g + 1050 + i*40 + k, 40, 1, acc, 2)
+                            acc = fma(load(V9, tile*3208 + k*80 + j*8 + n, 8, 5, 4), load(V3, tile*328 + k*8 + n, 0, 1, 4), acc)
+                    add_lane_sums(sums, at_3, acc)
+                    at_3 += 5
+            # sums[k,j] += sum over samples of v12[k] x[j]
+            at_4 = g + 610
+            for k in range(0, 40, 5):
+                for j in range(0, 10, 2):
+                    acc = zeros(theta, 10, 4)
+                    for tile in range(count):
+                        for n in range(0, 8, 4):
+                            acc = outer(acc, load(V12, tile*328 + k*8 + n, 8, 5, 4), load(x_path, (step*extent + (block + tile) - origin)*88 + j*8 + n, 8, 2, 4))
+                    add_lane_sums(sums, at_4, acc)
+                    at_4 += 10
+            # sums[k] += sum over samples of v12[k]
+            at_5 = g + 1010
             # sums[i,k] += sum over samples of u[i] hidden_0[k]
-            for i in range(0, 8, 4):
-                for k in range(0, 40, 2):
-                    acc = zeros(theta, 8, 4)
-                    for tile in range(8):
-                        for n in range(0, 8, 4):
-                            acc = outer(acc, load(U, (((turn) % 2)*8 + tile)*80 + i*8 + n, 8, 4, 4), load(HIDDEN_0, (step*8 + tile)*320 + k*8 + n, 8, 2, 4))
-                    add_lane_sums(sums, g + 1450 + i*40 + k, 40, 1, acc, 2)
-            i = 8
+            at_7 = g + 5050
             for k in range(0, 40, 2):
-                acc = zeros(theta, 4, 4)
-                for tile in range(8):
+                acc = zeros(theta, 2, 4)
+                for tile in range(count):
                     for n in range(0, 8, 4):
-                        acc = outer(acc, load(U, (((turn) % 2)*8 + tile)*80 + i*8 + n, 8, 2, 4), load(HIDDEN_0, (step*8 + tile)*320 + k*8 + n, 8, 2, 4))
-                add_lane_sums(sums, g + 1450 + i*40 + k, 40, 1, acc, 2)
+                        acc = acc + load(V12, tile*328 + k*8 + n, 8, 2, 4)
+                add_lane_sums(sums, at_5, acc)
+                at_5 += 2
+                for i in range(0, 10, 5):
+                    acc = zeros(theta, 10, 4)
+                    for tile in range(count):
+                        for n in range(0, 8, 4):
+                            acc = outer(acc, load(U, (((turn) % 2)*8 + tile)*88 + i*8 + n, 8, 5, 4), load(hidden_0_path, (step*extent + (block + tile) - origin)*328 + k*8 + n, 8, 2, 4))
+                    add_lane_sums(sums, at_7, acc)
+                    at_7 += 10
+            # sums[i,e,k] += sum over samples of v7[i,e] v3[k]
+            at_6 = g + 1050
+            for i in range(10):
+                for k in range(0, 40, 2):
+                    for e in range(0, 10, 5):
+                        acc = zeros(theta, 10, 4)
+                        for tile in range(count):
+                            for n in range(0, 8, 4):
+                                acc = outer(acc, load(V7, tile*808 + i*80 + e*8 + n, 8, 5, 4), load(V3, tile*328 + k*8 + n, 8, 2, 4))
+                        add_lane_sums(sums, at_6, acc)
+                        at_6 += 10
 
 
 @njit(**OPTIONS)
 def gradient_finish(theta, table, sums, gradient, steps):
     """From sums over the samples to the gradient by theta."""
-    V30 = aligned(theta, 100)
-    V31 = aligned(theta, 100)
-    V32 = aligned(theta, 400)
-    V33 = aligned(theta, 400)
+    V23 = aligned(theta, 100)
+    V24 = aligned(theta, 100)
+    V25 = aligned(theta, 400)
+    V26 = aligned(theta, 400)
     for step in range(steps):
-        p, q, g = step*950, step*500, step*1850
-        # v30[i,j] = 1/2 v34[i,j]
-        # v31[i,j] = 1/2 v35[i,j]
-        # v36[i,j] = v30[i,j] + v31[i,j]
+        p, q, g = step*950, step*4500, step*5450
+        # v23[i,j] = 1/2 v27[i,j]
+        # v24[i,j] = 1/2 v28[i,j]
+        # v29[i,j] = v23[i,j] + v24[i,j]
         for i in range(10):
-            for j in range(0, 8, 4):
-                v30 = 0.5*load(sums, g + i*10 + j, 1, 4, 1)
-                store(V30, i*10 + j, 1, v30)
-                v31 = 0.5*load(sums, g + 100 + i*10 + j, 1, 4, 1)
-                store(V31, i*10 + j, 1, v31)
-                v36 = v30 + v31
-                store(gradient, p + i*10 + j, 1, v36)
-            j = 8
-            v30 = 0.5*load(sums, g + i*10 + j, 1, 2, 1)
-            store(V30, i*10 + j, 1, v30)
-            v31 = 0.5*load(sums, g + 100 + i*10 + j, 1, 2, 1)
-            store(V31, i*10 + j, 1, v31)
-            v36 = v30 + v31
-            store(gradient, p + i*10 + j, 1, v36)
-        # v37[i] = 1/2 v38[i]
-        for i in range(0, 8, 4):
-            v37 = 0.5*load(sums, g + 200 + i, 1, 4, 1)
-            store(gradient, p + 100 + i, 1, v37)
-        i = 8
-        v37 = 0.5*load(sums, g + 200 + i, 1, 2, 1)
-        store(gradient, p + 100 + i, 1, v37)
-        # v39[k,j] = v40[k,j] + v41[k,j]
+            for j in range(0, 10, 5):
+                v23 = 0.5*load(sums, g + i*10 + j, 1, 5, 1)
+                store(V23, i*10 + j, 1, v23)
+                v24 = 0.5*load(sums, g + 100 + i*10 + j, 1, 5, 1)
+                store(V24, i*10 + j, 1, v24)
+                v29 = v23 + v24
+                store(gradient, p + i*10 + j, 1, v29)
+        # v30[i] = 1/2 v31[i]
+        for i in range(0, 10, 5):
+            v30 = 0.5*load(sums, g + 200 + i, 1, 5, 1)
+            store(gradient, p + 100 + i, 1, v30)
+        # v32[k,j] = v33[k,j] + v34[k,j]
         for k in range(40):
-            for j in range(0, 8, 4):
-                v39 = load(sums, g + 210 + k*10 + j, 1, 4, 1) + load(sums, g + 610 + k*10 + j, 1, 4, 1)
-                store(gradient, p + 110 + k*10 + j, 1, v39)
-            j = 8
-            v39 = load(sums, g + 210 + k*10 + j, 1, 2, 1) + load(sums, g + 610 + k*10 + j, 1, 2, 1)
-            store(gradient, p + 110 + k*10 + j, 1, v39)
-        # v32[i,k] = 1/2 v42[i,k]
-        # v33[i,k] = 1/2 v43[i,k]
-        # v44[i,k] = v32[i,k] + v33[i,k]
-        for i in range(10):
-            for k in range(0, 40, 4):
-                v32 = 0.5*load(sums, g + 1050 + i*40 + k, 1, 4, 1)
-                store(V32, i*40 + k, 1, v32)
-                v33 = 0.5*load(sums, g + 1450 + i*40 + k, 1, 4, 1)
-                store(V33, i*40 + k, 1, v33)
-                v44 = v32 + v33
-                store(gradient, p + 550 + i*40 + k, 1, v44)
+            for j in range(0, 10, 5):
+                v32 = load(sums, g + 210 + k*10 + j, 1, 5, 1) + load(sums, g + 610 + k*10 + j, 1, 5, 1)
+                store(gradient, p + 110 + k*10 + j, 1, v32)
+        # v25[i,k] = 1/2 v35[i,e,k] v1[k,e]
+        # v26[i,k] = 1/2 v36[i,k]
+        # v37[i,k] = v25[i,k] + v26[i,k]
+        for k in range(40):
+            for i in range(0, 10, 5):
+                v25 = zeros(theta, 5, 1)
+                for e in range(10):
+                    v25 = fma(load(sums, g + 1050 + i*400 + e*40 + k, 400, 5, 1), load(table, q + 100 + k*10 + e, 0, 1, 1), v25)
+                v25 = 0.5*v25
+                store(V25, i*40 + k, 40, v25)
+                v26 = 0.5*load(sums, g + 5050 + i*40 + k, 40, 5, 1)
+                store(V26, i*40 + k, 40, v26)
+                v37 = v25 + v26
+                store(gradient, p + 550 + i*40 + k, 40, v37)
         for n in range(40):
             store(gradient, p + 510 + n, 0, load(sums, g + 1010 + n, 0, 1, 1))
 
@@ -1600,21 +1315,15 @@ def newton_table(theta, table, steps):
         p, q = step*950, step*4100
         # v0[i,e] = A[i,e]
         for i in range(10):
-            for e in range(0, 8, 4):
-                v0 = load(theta, p + i*10 + e, 1, 4, 1)
+            for e in range(0, 10, 5):
+                v0 = load(theta, p + i*10 + e, 1, 5, 1)
                 store(table, q + i*10 + e, 1, v0)
-            e = 8
-            v0 = load(theta, p + i*10 + e, 1, 2, 1)
-            store(table, q + i*10 + e, 1, v0)
         # v1[i,k,e] = W2[i,k] W1[k,e]
         for k in range(40):
             for e in range(10):
-                for i in range(0, 8, 4):
-                    v1 = load(theta, p + 550 + i*40 + k, 40, 4, 1)*load(theta, p + 110 + k*10 + e, 0, 1, 1)
+                for i in range(0, 10, 5):
+                    v1 = load(theta, p + 550 + i*40 + k, 40, 5, 1)*load(theta, p + 110 + k*10 + e, 0, 1, 1)
                     store(table, q + 100 + i*400 + k*10 + e, 400, v1)
-                i = 8
-                v1 = load(theta, p + 550 + i*40 + k, 40, 2, 1)*load(theta, p + 110 + k*10 + e, 0, 1, 1)
-                store(table, q + 100 + i*400 + k*10 + e, 400, v1)
 
 
 @njit(**OPTIONS)
@@ -1655,22 +1364,14 @@ def newton(theta, table, z, target, x_out, miss_out, log_det_out, first, last, s
             # v10[i,e] = 1/2 v9[i,e]
             # v4[i,e] = delta[i,e] + v10[i,e]
             for i in range(10):
-                for e in range(0, 8, 4):
-                    v8 = spread(load(table, q + i*10 + e, 1, 4, 1), 8)
+                for e in range(0, 10, 5):
+                    v8 = spread(load(table, q + i*10 + e, 1, 5, 1), 8)
                     for k in range(40):
-                        v8 = fma(load(V3, k*8, 0, 1, 8), load(table, q + 100 + i*400 + k*10 + e, 1, 4, 1), v8)
+                        v8 = fma(load(V3, k*8, 0, 1, 8), load(table, q + 100 + i*400 + k*10 + e, 1, 5, 1), v8)
                     v9 = v8
                     v10 = 0.5*v9
-                    v4 = unit(theta, i - e, 4) + v10
+                    v4 = unit(theta, i - e, 5) + v10
                     store(V4, i*80 + e*8, 8, v4)
-                e = 8
-                v8 = spread(load(table, q + i*10 + e, 1, 2, 1), 8)
-                for k in range(40):
-                    v8 = fma(load(V3, k*8, 0, 1, 8), load(table, q + 100 + i*400 + k*10 + e, 1, 2, 1), v8)
-                v9 = v8
-                v10 = 0.5*v9
-                v4 = unit(theta, i - e, 2) + v10
-                store(V4, i*80 + e*8, 8, v4)
             # v5 = inverse(v4)
             # v12 = log|detv4|
             invert_8(V4, 0, V5, 0, LOG_DET, ((step + 1) % 2)*8, 10)
@@ -1682,48 +1383,85 @@ def newton(theta, table, z, target, x_out, miss_out, log_det_out, first, last, s
             # v18[i] = x[i] + v17[i]
             # v19[i] = -1 target[i]
             # v20[i] = v18[i] + v19[i]
-            for i in range(0, 8, 4):
-                v13 = spread(load(theta, p + 100 + i, 1, 4, 1), 8)
+            for i in range(0, 10, 5):
+                v13 = spread(load(theta, p + 100 + i, 1, 5, 1), 8)
                 for j in range(10):
-                    v13 = fma(load(theta, p + i*10 + j, 10, 4, 1), load(X, ((step) % 2)*80 + j*8, 0, 1, 8), v13)
+                    v13 = fma(load(theta, p + i*10 + j, 10, 5, 1), load(X, ((step) % 2)*80 + j*8, 0, 1, 8), v13)
                 v15 = v13
                 for k in range(40):
-                    v15 = fma(load(theta, p + 550 + i*40 + k, 40, 4, 1), load(V2, k*8, 0, 1, 8), v15)
+                    v15 = fma(load(theta, p + 550 + i*40 + k, 40, 5, 1), load(V2, k*8, 0, 1, 8), v15)
                 v16 = v15
                 v17 = 0.5*v16
-                v19 = -1.0*load(target, tile*80 + i*8, 8, 4, 8)
-                v20 = load(X, ((step) % 2)*80 + i*8, 8, 4, 8) + v17 + v19
+                v19 = -1.0*load(target, tile*80 + i*8, 8, 5, 8)
+                v20 = load(X, ((step) % 2)*80 + i*8, 8, 5, 8) + v17 + v19
                 store(MISS, ((step + 1) % 2)*80 + i*8, 8, v20)
-            i = 8
-            v13 = spread(load(theta, p + 100 + i, 1, 2, 1), 8)
-            for j in range(10):
-                v13 = fma(load(theta, p + i*10 + j, 10, 2, 1), load(X, ((step) % 2)*80 + j*8, 0, 1, 8), v13)
-            v15 = v13
-            for k in range(40):
-                v15 = fma(load(theta, p + 550 + i*40 + k, 40, 2, 1), load(V2, k*8, 0, 1, 8), v15)
-            v16 = v15
-            v17 = 0.5*v16
-            v19 = -1.0*load(target, tile*80 + i*8, 8, 2, 8)
-            v20 = load(X, ((step) % 2)*80 + i*8, 8, 2, 8) + v17 + v19
-            store(MISS, ((step + 1) % 2)*80 + i*8, 8, v20)
             # v21[i] = -1 v5[i,i_] v20[i_]
             # v22[i] = x[i] + v21[i]
-            for i in range(0, 8, 4):
-                v21 = zeros(theta, 4, 8)
+            for i in range(0, 10, 5):
+                v21 = zeros(theta, 5, 8)
                 for i_ in range(10):
-                    v21 = fma(load(V5, i*80 + i_*8, 80, 4, 8), load(MISS, ((step + 1) % 2)*80 + i_*8, 0, 1, 8), v21)
+                    v21 = fma(load(V5, i*80 + i_*8, 80, 5, 8), load(MISS, ((step + 1) % 2)*80 + i_*8, 0, 1, 8), v21)
                 v21 = -1.0*v21
-                v22 = load(X, ((step) % 2)*80 + i*8, 8, 4, 8) + v21
+                v22 = load(X, ((step) % 2)*80 + i*8, 8, 5, 8) + v21
                 store(X, ((step + 1) % 2)*80 + i*8, 8, v22)
-            i = 8
-            v21 = zeros(theta, 2, 8)
-            for i_ in range(10):
-                v21 = fma(load(V5, i*80 + i_*8, 80, 2, 8), load(MISS, ((step + 1) % 2)*80 + i_*8, 0, 1, 8), v21)
-            v21 = -1.0*v21
-            v22 = load(X, ((step) % 2)*80 + i*8, 8, 2, 8) + v21
-            store(X, ((step + 1) % 2)*80 + i*8, 8, v22)
         for n in range(0, 80, 8):
             store(x_out, tile*80 + n, 0, load(X, ((steps) % 2)*80 + n, 0, 1, 8))
         for n in range(0, 80, 8):
             store(miss_out, tile*80 + n, 0, load(MISS, ((steps) % 2)*80 + n, 0, 1, 8))
         store(log_det_out, tile*8 + 0, 0, load(LOG_DET, ((steps) % 2)*8 + 0, 0, 1, 8))
+
+
+@njit(**OPTIONS)
+def factors(theta, x_path, hidden_0_path, factor_0_path, factor_1_path, factor_2_path, first, last, origin, extent, steps):
+    """factors of dT/dtheta of every sample"""
+    U = aligned(theta, (2)*25856)
+    V0 = aligned(theta, 320)
+    V1 = aligned(theta, 800)
+    for block in range(first, last, 32):
+        count = min(32, last - block)
+        for tile in range(count):
+            for o in range(10):
+                for i in range(10):
+                    store(U, (0*32 + tile)*808 + o*80 + i*8, 0, spread(unit(theta, o - i, 1), 8))
+        for turn in range(steps):
+            step = steps - 1 - turn
+            p = step*950
+            for tile in range(count):
+                # v2[o,i] = 1/2 u[o,i]
+                # v1[o,i] = 1/2 u[o,i_] A[i_,i]
+                for o in range(10):
+                    for i in range(0, 10, 5):
+                        v2 = 0.5*load(U, (((turn) % 2)*32 + tile)*808 + o*80 + i*8, 8, 5, 8)
+                        store(factor_1_path, (step*extent + (block + tile) - origin)*808 + o*80 + i*8, 8, v2)
+                        v1 = zeros(theta, 5, 8)
+                        for i_ in range(10):
+                            v1 = fma(load(U, (((turn) % 2)*32 + tile)*808 + o*80 + i_*8, 0, 1, 8), load(theta, p + i_*10 + i, 1, 5, 1), v1)
+                        v1 = 0.5*v1
+                        store(V1, o*80 + i*8, 8, v1)
+                # v3[k] = 1 - hidden_0[k]**2
+                # v0[k] = v3[k]/2
+                for k in range(0, 40, 4):
+                    hidden_0 = load(hidden_0_path, (step*extent + (block + tile) - origin)*328 + k*8, 8, 4, 8)
+                    v3 = -(hidden_0*hidden_0) + 1.0
+                    v0 = (0.5)*v3
+                    store(V0, k*8, 8, v0)
+                # v4[o,k] = u[o,i] W2[i,k]
+                # v5[o,k] = v0[k] v4[o,k]
+                for o in range(10):
+                    for k in range(0, 40, 4):
+                        v4 = zeros(theta, 4, 8)
+                        for i in range(10):
+                            v4 = fma(load(U, (((turn) % 2)*32 + tile)*808 + o*80 + i*8, 0, 1, 8), load(theta, p + 550 + i*40 + k, 1, 4, 1), v4)
+                        v5 = load(V0, k*8, 8, 4, 8)*v4
+                        store(factor_2_path, (step*extent + (block + tile) - origin)*3208 + o*320 + k*8, 8, v5)
+                # v6[o,i] = v5[o,k] W1[k,i]
+                # v7[o,i] = u[o,i] + v6[o,i] + v1[o,i]
+                for o in range(10):
+                    for i in range(0, 10, 5):
+                        v6 = load(U, (((turn) % 2)*32 + tile)*808 + o*80 + i*8, 8, 5, 8) + load(V1, o*80 + i*8, 8, 5, 8)
+                        for k in range(40):
+                            v6 = fma(load(factor_2_path, (step*extent + (block + tile) - origin)*3208 + o*320 + k*8, 0, 1, 8), load(theta, p + 110 + k*10 + i, 1, 5, 1), v6)
+                        v7 = v6
+                        store(U, (((turn + 1) % 2)*32 + tile)*808 + o*80 + i*8, 8, v7)
+                for n in range(0, 800, 8):
+                    store(factor_0_path, (step*extent + (block + tile) - origin)*808 + n, 0, load(U, (((turn) % 2)*32 + tile)*808 + n, 0, 1, 8))
