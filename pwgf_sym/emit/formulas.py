@@ -8,7 +8,7 @@ from ..lower.energies import FormulaKernel
 from ..lower.ir import Axis
 from ..lower.schedule import Tiling
 from .groups import number, rows_loop
-from .pairs import UNROLLED, PairBody
+from .pairs import UNROLLED, PairBody, reacts
 from .scalars import FUNCTIONS, assignments, check_printable
 from .writer import Writer
 
@@ -48,6 +48,7 @@ class FormulaEmitter:
         k = self.kernel
         found = [*k.reads, *(["partners", "share", "number"] if k.partners else [])]
         found += ["values"] + (["weight"] if k.means else []) + list(k.fields)
+        found += ["back"] * reacts(k)
         return [*found, *(["sums"] if k.means else []), "first", "last"]
 
     def emit(self, write: Writer) -> None:

@@ -7,10 +7,34 @@ takes one partner at a time and masks it.
 
 from __future__ import annotations
 
-__all__ = ["UNROLLED", "PairBody"]
+import sympy as sp
+
+from ..lower.simplify import is_function
+
+__all__ = ["UNROLLED", "PairBody", "reacts"]
 
 # Up to this dimension the coordinates of a pair stay in registers; beyond they are looped over.
 UNROLLED = 4
+
+
+def _has_functions(kernel) -> bool:
+    """Whether a pair costs an elementary function, beside which sums are cheap."""
+    found = (part for e in kernel.formulas() for part in sp.preorder_traversal(e))
+    return any(is_function(part) for part in found)
+
+
+def partners_at_once(kernel) -> int:
+    """Rows of a tile of pairs, as measured: functions want several independent chains."""
+    return 4 if _has_functions(kernel) else 2
+
+
+def reacts(kernel) -> bool:
+    """Whether every pair is computed once, and its partner takes the opposite velocity.
+
+    That is so for c(|x - y|^2) (x - y); it is worth the sums over lanes where c is expensive.
+    """
+    alone = kernel.radial != 0 and all(e == 0 for row in kernel.fields.values() for e in row)
+    return alone and _has_functions(kernel)
 
 
 class PairBody:
@@ -21,8 +45,9 @@ class PairBody:
         self.dim = len(self.k.partners)
         self.uses_distance = self.k.distance in emitter.used
         self.looped = self.uses_distance and self.dim > UNROLLED
-        self.halves = self.k.symmetric and bool(self.k.means)
-        self.rows = 4 if self.looped else 2
+        self.backward = reacts(self.k)
+        self.halves = (self.k.symmetric and bool(self.k.means)) or self.backward
+        self.rows = partners_at_once(self.k)
         rows = [e for row in self.k.fields.values() for e in row]
         self.plain = [e for e in (*rows, *self.k.means) if e != 0]
         self.names = [f"sum{j}" for j in range(len([*rows, *self.k.means]))]
@@ -50,10 +75,10 @@ class PairBody:
     def _emit_others(self) -> None:
         write = self.write
         if self.halves:
-            # W(x, y) = W(y, x): every pair once, from the sample that comes first, and doubled.
+            # W(x, y) = W(y, x): every pair once, from the sample that comes first.
             with write.block(f"for j in range(high, whole, {self.rows})"):
-                self._emit_pairs(self.rows, False)
-            for name in self.names:
+                self._emit_pairs(self.rows, False, reaction=self.backward)
+            for name in self.names if self.k.means else []:
                 write(f"{name} = 2.0*{name}")
             return
         with write.block("for part in range(2)"):
@@ -64,11 +89,14 @@ class PairBody:
     def _emit_own(self, begin: str, end: str, doubled: bool) -> None:
         with self.write.block(f"for j in range({begin}, {end})"):
             self.write("other = own != j")
-            self._emit_pairs(1, True, "2.0*" if doubled else "")
+            factor = "2.0*" if doubled and self.k.means else ""
+            self._emit_pairs(1, True, factor, reaction=doubled and self.backward)
 
     # -- one pair, or a few ------------------------------------------------------------------
 
-    def _emit_pairs(self, rows: int, masked: bool, factor: str = "") -> None:
+    def _emit_pairs(
+        self, rows: int, masked: bool, factor: str = "", reaction: bool = False
+    ) -> None:
         names, dim = self.f.names, self.dim
         for i, symbol in enumerate(self.k.partners):
             if symbol in self.f.used or (self.uses_distance and not self.looped):
@@ -86,7 +114,7 @@ class PairBody:
                 self.write(f"{name} = {name} + row_sum(zeros(x, {rows}, {self.lanes}) + {text})")
         if self.k.radial != 0:
             radial = f"where(other, {texts[-1]}, 0.0)" if masked else texts[-1]
-            self._emit_radial(rows, f"zeros(x, {rows}, {self.lanes}) + {radial}")
+            self._emit_radial(rows, f"zeros(x, {rows}, {self.lanes}) + {radial}", reaction)
 
     def _difference(self, rows: int) -> str:
         own = f"load(x, tile*{self.dim * self.lanes} + i*{self.lanes}, 0, 1, {self.lanes})"
@@ -105,18 +133,22 @@ class PairBody:
             write(f"moved{i} = {own} - {self.f.names[partner]}")
             write(f"{q} = fma(moved{i}, moved{i}, {q})")
 
-    def _emit_radial(self, rows: int, text: str) -> None:
+    def _emit_radial(self, rows: int, text: str, reaction: bool) -> None:
+        """Add c (x - y) to the samples' sums; as a reaction, its opposite to the partners'."""
         write = self.write
         write(f"c = {text}")
         if self.looped:
             with write.block(f"for i in range({self.dim})"):
                 total = f"load(SUMS, i*{self.lanes}, 0, 1, {self.lanes})"
-                write(
-                    f"store(SUMS, i*{self.lanes}, 0, row_dot({total}, c, {self._difference(rows)}))"
-                )
+                write(f"moved = {self._difference(rows)}")
+                write(f"store(SUMS, i*{self.lanes}, 0, row_dot({total}, c, moved))")
+                if reaction:
+                    write("add_lane_sums(back, i*number + j, -c*moved)")
             return
         for i in range(self.dim):
             write(f"sum{i} = row_dot(sum{i}, c, moved{i})")
+            if reaction:
+                write(f"add_lane_sums(back, {i}*number + j, -c*moved{i})")
 
     # -- after the loops ---------------------------------------------------------------------
 
