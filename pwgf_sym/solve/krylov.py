@@ -27,7 +27,7 @@ _PROGRESS = 0.5
 _DAMPING = 1e-3
 
 
-def refined(system, options: LinearOptions, method: str) -> tuple[np.ndarray, int]:
+def refined(system, options: LinearOptions, method: str) -> tuple[np.ndarray, int, np.ndarray]:
     """Solve with an iterative method again and again for the gap that is left, until it is small.
 
     The Krylov method reduces the gap by products in the inner system's precision; the gap itself is
@@ -49,6 +49,8 @@ def refined(system, options: LinearOptions, method: str) -> tuple[np.ndarray, in
     eta : (p,) float64 array
         The iterate of the smallest gap seen.
     iterations : int
+    gap : (p,) array
+        Its gap b - (G + mu I) eta.
     """
     inner = system.in_single() if options.precision == "mixed" else system
     precondition = _preconditioner(inner, options)
@@ -61,7 +63,7 @@ def refined(system, options: LinearOptions, method: str) -> tuple[np.ndarray, in
             watch.check(start + step)
         if not watch.lowest < _PROGRESS * before:
             break
-    return watch.best, watch.count
+    return watch.best, watch.count, watch.gap
 
 
 def _preconditioner(system, options: LinearOptions):

@@ -159,13 +159,14 @@ class System:
         return self.adjoint(self.samples.weights * gap) - self.shift * eta
 
     def solution(
-        self, eta, iterations, options, floor: float = 0.0, kept=None, rank: int | None = None
+        self, eta, iterations, options, floor=0.0, kept=None, rank=None, gap=None
     ) -> LinearSolution:
         """Measure the residual of a solve.
 
-        ``floor`` is round-off of |gap|; ``kept`` takes the part of it that the solve answers for.
+        ``floor`` is round-off of |gap|; ``kept`` takes the part of it that the solve answers for;
+        ``gap`` is handed over by methods that have computed it afresh themselves.
         """
-        gap = self.gap(eta)
+        gap = self.gap(eta) if gap is None else gap
         judged = norm(gap if kept is None else kept(gap))
         converged = judged <= max(options.tolerance * self.right_norm, floor)
         rate = float(np.sum(self.right * eta))
@@ -207,7 +208,8 @@ def _solve_lsmr(system: System, options: LinearOptions) -> LinearSolution:
 
 
 def _solve_refined(method: str, system: System, options: LinearOptions) -> LinearSolution:
-    return system.solution(*refined(system, options, method), options)
+    eta, iterations, gap = refined(system, options, method)
+    return system.solution(eta, iterations, options, gap=gap)
 
 
 def _solve_dense(system: System, options: LinearOptions) -> LinearSolution:
