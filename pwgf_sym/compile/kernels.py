@@ -172,7 +172,7 @@ class KernelCaller:
         found = {"x": state.x, "log_density": state.log_density, "score": state.score}
         found.update(values=values, weight=samples.weight)
         if self.emission.formulas[name].partners:
-            found["partners"] = samples.unpack(state.x).reshape(-1)
+            found["partners"] = samples.rows(state.x).reshape(-1)
             found["share"] = np.array([1.0 / max(samples.count - 1, 1)], self.dtype)
             found["number"] = samples.count
         given = {key: found[key] for key in self.formulas[name] if key in found}
