@@ -13,7 +13,7 @@ target: cpu, float64, 256-bit vectors, 8 samples a tile
 
 Per-sample arrays are flat: tile by tile, component by component, sample innermost.
 values[] holds nothing.
-content: 888b3c171499e4cb
+content: 1df147291d9943af
 """
 
 from numba import njit
@@ -79,7 +79,7 @@ def invert_8(matrix, m, inverse, k, log_det, v, d):
 
 @njit(**OPTIONS)
 def moments(x, center, weight, sums, first, last):
-    """Means of |y|^2, |y|^4, y, |y|^2 y, y y^T over the samples, y = x - center."""
+    """Means of |y|^2, |y|^4, y, |y|^2 y, lower half of y y^T over the samples, y = x - center."""
     y = aligned(x, 2*8)
     acc = aligned(x, 10*8)
     for n in range(10):
@@ -101,7 +101,7 @@ def moments(x, center, weight, sums, first, last):
             store(acc, first_order, 0, fma(w, v, load(acc, first_order, 0, 1, 8)))
             store(acc, third_order, 0, fma(wt, v, load(acc, third_order, 0, 1, 8)))
             wv = w*v
-            for j in range(2):
+            for j in range(i + 1):
                 n = (6 + i*2 + j)*8
                 store(acc, n, 0, fma(wv, load(y, j*8, 0, 1, 8), load(acc, n, 0, 1, 8)))
     for n in range(10):

@@ -194,9 +194,9 @@ def test_counts_by_hand():
     push = 5 * (4 + 34) + 2 * (3 + 1) + 2 * (9 + 1) + 2 * 2 - 2
     assert abs(counts_of(program, "push", 1)[0] - push) <= 4
     quartic = ours.pair_program(PairCase(2, 10), "quartic")
-    # Differences, squares and their sum: 3 d; f: 2 to 4; 90 pairs for the velocity, 45 for means.
-    flops = pair_counts(quartic, 10)[0]
-    assert 90 * (6 + 4 + 1) + 45 * (6 + 3) <= flops <= 90 * (6 + 4 + 4) + 45 * (6 + 6)
+    # Differences, squares and their sum: 3 d; sums 2 d and 1; f and its slope: 1 to 4.
+    flops = pair_counts(quartic, 10)[0] / 90
+    assert (6 + 4 + 1) + (6 + 1 + 1) <= flops <= (6 + 4 + 4) + (6 + 1 + 4)
 
 
 @pytest.fixture(scope="module")

@@ -278,8 +278,8 @@ class OnSamples:
 
     def velocity(self, points):
         rows = [self.local(w, points) for w in self.form.local_velocity]
-        if self.form.pair_velocity:
-            pairs = [self.kernel(w, points) @ self.mass for w in self.form.pair_velocity]
+        for weight, terms in self.form.pair_terms:
+            pairs = [self.kernel(weight * w, points) @ self.mass for w in terms]
             rows = [a + b for a, b in zip(rows, pairs)]
         return np.array(rows)
 
@@ -368,7 +368,7 @@ def test_potentials_that_are_not_smooth_everywhere():
 def test_orders_and_parts():
     potential = sample_form(integral(X2[0] ** 2 * RHO2, X2), RHO2)
     assert (potential.velocity_order, potential.energy_order) == (0, 0)
-    assert potential.pair_velocity == () and len(potential.partners) == 2
+    assert potential.pair_terms == () and len(potential.partners) == 2
     entropy = sample_form(integral(RHO2 * sp.log(RHO2), X2), RHO2)
     assert (entropy.velocity_order, entropy.energy_order) == (2, 1)
     attraction = sample_form(*aggregation())
@@ -394,7 +394,8 @@ def test_names_of_the_user_do_not_collide():
         mine += [term.symbol for term in form.integrals]
         everything = [s.name for s in (*mine, *form.parameters)]
         assert len(set(everything)) == len(everything)
-        used = set().union(*(w.free_symbols for w in form.local_velocity + form.pair_velocity))
+        pairs = tuple(weight * w for weight, rows in form.pair_terms for w in rows)
+        used = set().union(*(w.free_symbols for w in form.local_velocity + pairs))
         assert used | form.value.free_symbols <= {*mine, *form.parameters}
     assert pde(energy, RHO1).lhs.variables[0].name == "t_"
     # Coordinates called as the sample's own symbols.
@@ -409,7 +410,8 @@ def test_partners_avoid_parameters_of_the_same_name():
     for energy in (integral(plain * RHO1**2, X1), pair):
         form = sample_form(energy, RHO1)
         assert form.parameters == (plain,) and form.partners[0].name != "y0"
-    assert form.pair_velocity == (-2 * plain * form.partners[0],)
+    ((weight, rows),) = form.pair_terms
+    assert (weight, rows) == (1, (-2 * plain * form.partners[0],))
 
 
 def test_names_do_not_depend_on_the_hash_seed():

@@ -81,11 +81,6 @@ def row_sum(tile):
     return tile.sum(axis=0, keepdims=True)
 
 
-def row_dot(accumulated, a, b):
-    assert a.shape == b.shape and accumulated.shape == (1, a.shape[1])
-    return accumulated + (a * b).sum(axis=0, keepdims=True)
-
-
 def add_lane_sums(buffer, offset, tile):
     buffer[_entries(buffer, offset, 1, len(tile), 1)[:, 0]] += tile.sum(axis=1)
 

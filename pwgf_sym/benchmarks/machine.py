@@ -19,13 +19,13 @@ _TRIAD = 4_000_000
 
 def describe() -> dict:
     """CPU, versions, BLAS and load, as JSON-able data."""
-    from ..compile.program import machine_vector_bits
+    from ..compile.program import this_machine
 
     return {
         "cpu": _cpu_model(),
         "cores": os.cpu_count(),
         "usable_cores": usable_cores(),
-        "vector_bits": machine_vector_bits(),
+        "vector_bits": this_machine().vector_bits,
         "platform": platform.platform(),
         "load_average": list(os.getloadavg()) if hasattr(os, "getloadavg") else None,
         "versions": {"python": platform.python_version(), **_versions()},

@@ -94,7 +94,9 @@ def _pair_call(program, case: PairCase, kind: str, variant: str) -> Timed:
         integrals = program.integrals(state, samples)
         return program.energy(integrals), program.velocity(state, samples, integrals)
 
-    return Timed(kind, SIDE, variant, both, lambda r: (r[0], samples.unpack(r[1])))
+    # A side of its own: variants of one side are screened against each other.
+    side = SIDE if variant == "all pairs" else f"{SIDE} {variant}"
+    return Timed(kind, side, variant, both, lambda r: (r[0], samples.unpack(r[1])))
 
 
 def solver_call(case: Case, options: dict):

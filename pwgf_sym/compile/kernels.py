@@ -197,10 +197,17 @@ class KernelCaller:
 
     def fields(self, name: str, state: State, samples: Samples, values, out: list) -> None:
         """Run a kernel that writes (or, with pairs, adds to) per-sample arrays."""
-        given = list(self._formula_arguments(name, state, samples, values).values())
+        given = self._formula_arguments(name, state, samples, values)
+        share, arguments = given.get("share"), list(given.values())
+        bounds = chunk_bounds(samples.tiles, 1)
+        reacts = "back" in self.formulas[name]
+        back = np.zeros((len(bounds) * reacts, samples.width), self.dtype)
         kernel = getattr(self.module, name)
 
         def work(chunk: int, first: int, last: int) -> None:
-            kernel(*given, *out, first, last)
+            kernel(*arguments, *out, *back[chunk : chunk + 1], first, last)
 
-        run_chunks(work, chunk_bounds(samples.tiles, 1))
+        run_chunks(work, bounds)
+        if reacts:  # what partners took from the samples of every chunk, in the chunks' order
+            total = np.add.reduce(back, axis=0) * share
+            out[0] += samples.pack(total.reshape(samples.dim, -1).T[: samples.count])

@@ -14,13 +14,19 @@ __all__ = ["Moments"]
 
 # Tiles below which one chunk is faster than several: a call of a kernel takes microseconds.
 _TILES = 512
+# About so many tiles give the center.
+_CENTER_TILES = 32
 
 
 class Moments:
     """Values and velocity of the polynomial interactions of an energy."""
 
-    def __init__(self, module, form, symbols, dtype):
+    def __init__(self, module, form, symbols, dim: int, dtype):
         self.module, self.form, self.dtype, self._symbols = module, form, dtype, symbols
+        # Places of all moments among those that the kernel computes: half of y y^T.
+        i, j = np.indices((dim, dim))
+        half = np.maximum(i, j) * dim + np.minimum(i, j)
+        self._order = np.concatenate([np.arange(2 + 2 * dim), 2 + 2 * dim + half.ravel()])
 
     @cached_property
     def _coefficients(self):
@@ -36,22 +42,27 @@ class Moments:
         Moments are means of |y|^2, |y|^4, y (d), |y|^2 y (d), y y^T (d, d), y = x - center.
         """
         if state.moments is None:
-            shape = (samples.tiles, samples.dim, samples.lanes)
-            weights = samples.weight.reshape(samples.tiles, samples.lanes)
-            center = np.einsum("til,tl->i", state.x.reshape(shape), weights).astype(self.dtype)
+            d = samples.dim
+            # Any center is right; the mean of some of the samples is near that of all.
+            grid = state.x.reshape(samples.tiles, d, samples.lanes)
+            some = grid[:: max(1, samples.tiles // _CENTER_TILES)]
+            center = np.einsum("til->i", some) / self.dtype.type(some.size // d)
             bounds = self._bounds(samples)
-            sums = np.empty((len(bounds), 2 + 2 * samples.dim + samples.dim**2), self.dtype)
+            sums = np.empty((len(bounds), 2 + 2 * d + d * d), self.dtype)
 
             def work(chunk: int, first: int, last: int) -> None:
                 self.module.moments(state.x, center, samples.weight, sums[chunk], first, last)
 
             run_chunks(work, bounds)
-            state.moments = center, np.add.reduce(sums, axis=0, dtype=np.float64)
+            total = sums.sum(axis=0, dtype=np.float64) if len(bounds) > 1 else sums[0].astype(float)
+            state.moments = center, total[self._order]
         return state.moments
 
     @staticmethod
     def _bounds(samples: Samples):
-        return chunk_bounds(samples.tiles, max(1, min(_TILES, samples.tiles)))
+        if samples.tiles <= _TILES:
+            return [(0, samples.tiles)]
+        return chunk_bounds(samples.tiles, _TILES)
 
     def add_integrals(self, found: np.ndarray, state: State, samples: Samples, values) -> None:
         """Add the means over pairs of different samples to the values of the double integrals.

@@ -211,7 +211,7 @@ class Program(Inspection):
         if self.emission.moments is None:
             return None
         symbols = [*self.form.parameters, *(i.symbol for i in self.form.integrals)]
-        return Moments(self.module, self.emission.moments, symbols, self.dtype)
+        return Moments(self.module, self.emission.moments, symbols, self.dim, self.dtype)
 
     def _numbers(self, integrals: np.ndarray | None) -> list[float]:
         """Values of the parameters and of the integrals, zero where they are not known."""

@@ -8,7 +8,7 @@ from ..lower.energies import FormulaKernel
 from ..lower.ir import Axis
 from ..lower.schedule import Tiling
 from .groups import number, rows_loop
-from .pairs import DistancePasses, PairBody, emit_own, in_passes
+from .pairs import DistancePasses, PairBody, emit_own, in_passes, reacts
 from .scalars import FUNCTIONS, assignments, check_printable
 from .writer import Writer
 
@@ -18,23 +18,9 @@ __all__ = ["FormulaEmitter"]
 _WORDS = (
     *("x", "w", "own", "other", "share", "tile", "acc", "i", "j", "np", "njit", "weight", "range"),
     *("load", "store", "zeros", "fma", "where", "power", "sqrt", "maximum", "minimum", "aligned"),
-    *("lane_index", "add_lane_sums", "spread", "OPTIONS", "DTYPE", "row_sum"),
-    *(
-        "low",
-        "high",
-        "begin",
-        "end",
-        "times",
-        "SUMS",
-        "n",
-        "whole",
-        "scale",
-        "number",
-        "size",
-        "min",
-        "max",
-    ),
-    *("point", "moved", "q", "acc0", "acc1", "first", "last"),
+    *("lane_index", "add_lane_sums", "spread", "row_sum", "OPTIONS", "DTYPE", "SUMS", "scale"),
+    *("low", "high", "begin", "end", "whole", "size", "room", "number", "times", "n", "min", "max"),
+    *("point", "moved", "acc0", "acc1", "first", "last"),
 )
 
 
@@ -61,6 +47,7 @@ class FormulaEmitter:
         k = self.kernel
         found = [*k.reads, *(["partners", "share", "number"] if k.partners else [])]
         found += ["values"] + (["weight"] if k.means else []) + list(k.fields)
+        found += ["back"] * reacts(k)
         return [*found, *(["sums"] if k.means else []), "first", "last"]
 
     def emit(self, write: Writer) -> None:
@@ -127,12 +114,14 @@ class FormulaEmitter:
     def _emit_pairs(self, write: Writer) -> None:
         """Sums over partners: bodies of formulas, and passes over distances."""
         k, lanes, dim = self.kernel, self.lanes, len(self.kernel.partners)
-        halves = k.symmetric and bool(k.means)
+        halves = (k.symmetric and bool(k.means)) or reacts(k)
         body, means, radial = self._summands()
         passes = DistancePasses(self, write, radial or list(means.values()), halves)
         passes.emit_buffers()
         if radial:
             write(f"SUMS = aligned(x, {dim * lanes})")
+        if reacts(k):
+            write(f"room = (number + {lanes - 1})//{lanes}*{lanes}")
         with write.block("for tile in range(first, last)"):
             emit_own(write, lanes, halves)
             if body:

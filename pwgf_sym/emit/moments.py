@@ -14,7 +14,7 @@ __all__ = ["emit_moments"]
 
 _TEXT = '''@njit(**OPTIONS)
 def moments(x, center, weight, sums, first, last):
-    """Means of |y|^2, |y|^4, y, |y|^2 y, y y^T over the samples, y = x - center."""
+    """Means of |y|^2, |y|^4, y, |y|^2 y, lower half of y y^T over the samples, y = x - center."""
     y = aligned(x, {d}*{S})
     acc = aligned(x, {count}*{S})
     for n in range({count}):
@@ -36,7 +36,7 @@ def moments(x, center, weight, sums, first, last):
             store(acc, first_order, 0, fma(w, v, load(acc, first_order, 0, 1, {S})))
             store(acc, third_order, 0, fma(wt, v, load(acc, third_order, 0, 1, {S})))
             wv = w*v
-            for j in range({d}):
+            for j in range(i + 1):
                 n = ({second} + i*{d} + j)*{S}
                 store(acc, n, 0, fma(wv, load(y, j*{S}, 0, 1, {S}), load(acc, n, 0, 1, {S})))
     for n in range({count}):

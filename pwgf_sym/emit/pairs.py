@@ -10,9 +10,10 @@ from __future__ import annotations
 import sympy as sp
 
 from ..lower.ir import Axis
+from ..lower.simplify import is_function
 from .groups import rows_loop
 
-__all__ = ["DistancePasses", "PairBody", "emit_own", "in_passes"]
+__all__ = ["DistancePasses", "PairBody", "emit_own", "in_passes", "reacts"]
 
 # Up to this dimension the differences x - y of a pair stay in registers.
 _UNROLLED = 4
@@ -22,12 +23,24 @@ _BLOCK = 64
 _DISTANCES, _WIDE = 2, 2
 
 
+def _has_functions(formula: sp.Expr) -> bool:
+    """Whether a formula costs an elementary function, beside which sums are cheap."""
+    powers = (p for p in formula.atoms(sp.Pow) if is_function(p))
+    return formula.has(sp.Function) or not all((2 * p.exp).is_Integer for p in powers)
+
+
 def in_passes(formula: sp.Expr, dim: int) -> bool:
     """Whether a formula of the distance is summed in passes; a cheap one of few coordinates not."""
-    powers = [p.exp for p in formula.atoms(sp.Pow)]
-    return (
-        dim > _UNROLLED or formula.has(sp.Function) or not all((2 * e).is_Integer for e in powers)
-    )
+    return dim > _UNROLLED or _has_functions(formula)
+
+
+def reacts(kernel) -> bool:
+    """Whether every pair is computed once, and its partner takes the opposite velocity.
+
+    That is so for c(|x - y|^2) (x - y); it is worth the sums over lanes where c is expensive.
+    """
+    alone = kernel.radial != 0 and all(e == 0 for row in kernel.fields.values() for e in row)
+    return alone and _has_functions(kernel.radial)
 
 
 def emit_own(write, lanes: int, halves: bool) -> None:
@@ -122,8 +135,9 @@ class DistancePasses:
     def __init__(self, emitter, write, formulas: list, halves: bool):
         self.f, self.write, self.lanes, self.halves = emitter, write, emitter.lanes, halves
         self.dim, q = len(emitter.kernel.partners), emitter.kernel.distance
-        # What no pair changes is one factor of the sum.
-        split = [e.as_independent(q, as_Add=False) for e in formulas]
+        self.back = reacts(emitter.kernel)
+        # What no pair changes is one factor of the sum; not where partners take their share.
+        split = [(1, e) if self.back else e.as_independent(q, as_Add=False) for e in formulas]
         self.factors, self.formulas = [f for f, _ in split], [e for _, e in split]
         self.names = [f"F{k}" for k in range(len(formulas))]
 
@@ -145,13 +159,14 @@ class DistancePasses:
 
     def _emit_distances(self) -> None:
         write, lanes, dim, rows = self.write, self.lanes, self.dim, _DISTANCES
+        q = self.f.names[self.f.kernel.distance]
         with write.block(f"for j in range(0, size, {rows})"):
-            write(f"q = zeros(x, {rows}, {lanes})")
+            write(f"{q} = zeros(x, {rows}, {lanes})")
             with write.block(f"for i in range({dim})"):
                 own = f"load(x, tile*{dim * lanes} + i*{lanes}, 0, 1, {lanes})"
                 write(f"moved = {own} - load(partners, (begin + j)*{dim} + i, {dim}, {rows}, 1)")
-                write("q = fma(moved, moved, q)")
-            write(f"store({self.names[-1]}, j*{lanes}, {lanes}, q)")
+                write(f"{q} = fma(moved, moved, {q})")
+            write(f"store({self.names[-1]}, j*{lanes}, {lanes}, {q})")
 
     def _emit_formulas(self) -> None:
         write, wide, q = self.write, _WIDE * self.lanes, self.f.names[self.f.kernel.distance]
@@ -168,7 +183,7 @@ class DistancePasses:
         with write.block("for j in range(max(begin, low), min(begin + size, high))"):
             for name in self.names:
                 value = f"load({name}, (j - begin)*{lanes}, 0, 1, {lanes})"
-                value = f"0.5*{value}" if self.halves else value
+                value = f"0.5*{value}" if self.halves and not self.back else value
                 write(f"store({name}, (j - begin)*{lanes}, 0, where(own != j, {value}, 0.0))")
         with write.block("for j in range(max(begin, number), begin + size)"):
             for name in self.names:
@@ -201,3 +216,15 @@ class DistancePasses:
             write(f"store(SUMS, {variable}*{lanes}, {lanes}, acc0 + acc1)")
 
         rows_loop(write, Axis("i", dim), 2, body)
+        if self.back:
+            self._emit_reaction()
+
+    def _emit_reaction(self) -> None:
+        """Add c (y - x), summed over the tile's samples, to partners beyond the tile."""
+        write, lanes, dim, (name,) = self.write, self.lanes, self.dim, self.names
+        with write.block(f"for i in range({dim})"):
+            write(f"point = load(x, tile*{dim * lanes} + i*{lanes}, 0, 1, {lanes})")
+            with write.block(f"for j in range(max(begin, low + {lanes}) - begin, size, 4)"):
+                write(f"moved = load(partners, (begin + j)*{dim} + i, {dim}, 4, 1) - point")
+                pull = f"load({name}, j*{lanes}, {lanes}, 4, {lanes})*moved"
+                write(f"add_lane_sums(back, i*room + begin + j, {pull})")

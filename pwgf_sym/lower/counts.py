@@ -133,9 +133,9 @@ def kernel_count(kernel: Kernel, steps: int, samples: int, dtype: str) -> Count:
 
 
 def pair_count(kernel: FormulaKernel, samples: int, dtype: str) -> Count:
-    """Count of a kernel of an energy over all pairs of samples.
+    """Count of a kernel of an energy over all pairs of samples, as its formulas say.
 
-    Of means that are symmetric every pair is computed once.
+    Kernels that take every pair once, because the other order says the same, do less.
     """
     dim, flops = len(kernel.partners), expression_flops(kernel.formulas(), dtype)
     rows = [formula for row in kernel.fields.values() for formula in row]
@@ -144,7 +144,7 @@ def pair_count(kernel: FormulaKernel, samples: int, dtype: str) -> Count:
         flops += 3 * dim
     if kernel.radial != 0:
         flops += 2 * dim
-    pairs = samples * (samples - 1) / (2 if kernel.symmetric and kernel.means else 1)
+    pairs = samples * (samples - 1)
     numbers = samples * (dim + sum(map(len, kernel.fields.values())))
     return Count(pairs * flops, numbers * (8 if dtype == "float64" else 4))
 

@@ -18,7 +18,7 @@ __all__ = ["refined"]
 # Recurred residuals drift from true ones by round-off: aim a little lower than is asked.
 _MARGIN = 0.8
 # MINRES returns no residual while it runs; it is computed afresh after so many iterations.
-_MINRES_CHECK = 10
+_FEWEST, _MOST = 5, 30
 # A residual that falls by less than this factor between two checks has stopped falling.
 _STAGNATION = 1 - 1e-6
 # A round of refinement that leaves more than this part of the gap is the last.
@@ -51,7 +51,7 @@ def refined(system, options: LinearOptions, method: str) -> tuple[np.ndarray, in
     iterations : int
     """
     inner = system.in_single() if options.precision == "mixed" else system
-    precondition = _preconditioner(system, options)
+    precondition = _preconditioner(inner, options)
     watch = _Watch(system, options)
     while watch.go_on():
         before = watch.lowest
@@ -123,6 +123,7 @@ class _Watch:
     def within(self, start: np.ndarray) -> _Watch:
         """The same watch over a round whose iterates are added to ``start``."""
         self.start, self.recent = start, np.inf
+        self.next, self.checked = self.count + _FEWEST, self.count
         return self
 
     def count_only(self, step: np.ndarray) -> None:
@@ -131,17 +132,27 @@ class _Watch:
 
     def __call__(self, step: np.ndarray) -> None:
         self.count += 1
-        if self.count % _MINRES_CHECK == 0:
+        if self.count >= self.next:
             self.check(self.start + step)
 
     def check(self, eta: np.ndarray) -> None:
         """Keep the best iterate; raise when it is good enough or no better than before."""
         gap = self.system.gap(eta)
         size, before, self.recent = norm(gap), self.recent, norm(gap)
+        self._plan(before, size)
         if size < self.lowest:
             self.lowest, self.best, self.gap = size, eta.copy(), gap
         if size <= self.aim or not size < _STAGNATION * before:
             raise _Enough
+
+    def _plan(self, before: float, size: float) -> None:
+        """Look again when, at the rate so far, most of the way to the aim is done."""
+        passed, self.checked = self.count - self.checked, self.count
+        wait = _FEWEST
+        if self.aim < size < before < np.inf:
+            left = passed * np.log(size / self.aim) / np.log(before / size)
+            wait = int(min(max(0.8 * left, _FEWEST), _MOST))
+        self.next = self.count + wait
 
 
 _KRYLOV = {"cg": _cg, "minres": _minres}
