@@ -103,7 +103,7 @@ erf, erfc, gamma, loggamma = (
 )
 
 
-def interpreted(problem, flow, folder, dtype="float64"):
+def interpreted(problem, flow, folder, dtype="float64", **options):
     """A program whose kernels are the generated text, run by Python.
 
     Parameters
@@ -112,8 +112,10 @@ def interpreted(problem, flow, folder, dtype="float64"):
         As for ``pwgf_sym.compile``.
     folder : path
         Where the module and its rewritten copy are written.
+    **options
+        Handed to ``compile_program``.
     """
-    program = compile_program(problem, flow, dtype=dtype, folder=folder)
+    program = compile_program(problem, flow, dtype=dtype, folder=folder, **options)
     text = re.sub(
         r"from (numba|pwgf_sym\.compile\.\w+) import",
         "from tile_numpy import",

@@ -13,7 +13,7 @@ import sympy as sp
 
 from ..derive.samples import SampleForm
 
-__all__ = ["MomentForm", "PairParts", "is_symmetric", "pair_parts"]
+__all__ = ["MomentForm", "PairParts", "pair_parts"]
 
 # Sums with more operations than this are not multiplied out, nor powers of |x - y|^2 above this.
 _LARGEST, _HIGHEST = 1000, 3
@@ -146,9 +146,3 @@ def _split(profile: sp.Expr, distance: sp.Symbol):
     if found[0] == 0 and found[1] == 0:  # a constant alone is cheap where pairs are summed anyway
         return None, profile
     return tuple(found), sp.Add(*rest)
-
-
-def is_symmetric(formula: sp.Expr, x, y) -> bool:
-    """Whether W(x, y) = W(y, x)."""
-    swapped = formula.xreplace(dict(zip((*x, *y), (*y, *x), strict=True)))
-    return swapped == formula or sp.expand(swapped - formula) == 0
