@@ -8,7 +8,8 @@ from tile_numpy import interpreted
 import pwgf_sym as pw
 from pwgf_sym.compile.program import compile_program
 from pwgf_sym.derive.samples import sample_form
-from pwgf_sym.lower.pairs import is_symmetric, pair_parts
+from pwgf_sym.derive.variation import is_symmetric
+from pwgf_sym.lower.pairs import pair_parts
 
 A = sp.Symbol("a", positive=True)
 

@@ -81,11 +81,6 @@ def row_sum(tile):
     return tile.sum(axis=0, keepdims=True)
 
 
-def row_dot(accumulated, a, b):
-    assert a.shape == b.shape and accumulated.shape == (1, a.shape[1])
-    return accumulated + (a * b).sum(axis=0, keepdims=True)
-
-
 def add_lane_sums(buffer, offset, tile):
     buffer[_entries(buffer, offset, 1, len(tile), 1)[:, 0]] += tile.sum(axis=1)
 
@@ -108,7 +103,7 @@ erf, erfc, gamma, loggamma = (
 )
 
 
-def interpreted(problem, flow, folder, dtype="float64"):
+def interpreted(problem, flow, folder, dtype="float64", **options):
     """A program whose kernels are the generated text, run by Python.
 
     Parameters
@@ -117,8 +112,10 @@ def interpreted(problem, flow, folder, dtype="float64"):
         As for ``pwgf_sym.compile``.
     folder : path
         Where the module and its rewritten copy are written.
+    **options
+        Handed to ``compile_program``.
     """
-    program = compile_program(problem, flow, dtype=dtype, folder=folder)
+    program = compile_program(problem, flow, dtype=dtype, folder=folder, **options)
     text = re.sub(
         r"from (numba|pwgf_sym\.compile\.\w+) import",
         "from tile_numpy import",

@@ -172,7 +172,7 @@ class KernelCaller:
         found = {"x": state.x, "log_density": state.log_density, "score": state.score}
         found.update(values=values, weight=samples.weight)
         if self.emission.formulas[name].partners:
-            found["partners"] = samples.unpack(state.x).reshape(-1)
+            found["partners"] = samples.rows(state.x).reshape(-1)
             found["share"] = np.array([1.0 / max(samples.count - 1, 1)], self.dtype)
             found["number"] = samples.count
         given = {key: found[key] for key in self.formulas[name] if key in found}
@@ -201,7 +201,7 @@ class KernelCaller:
         share, arguments = given.get("share"), list(given.values())
         bounds = chunk_bounds(samples.tiles, 1)
         reacts = "back" in self.formulas[name]
-        back = np.zeros((len(bounds) * reacts, samples.dim * samples.count), self.dtype)
+        back = np.zeros((len(bounds) * reacts, samples.width), self.dtype)
         kernel = getattr(self.module, name)
 
         def work(chunk: int, first: int, last: int) -> None:
@@ -210,4 +210,4 @@ class KernelCaller:
         run_chunks(work, bounds)
         if reacts:  # what partners took from the samples of every chunk, in the chunks' order
             total = np.add.reduce(back, axis=0) * share
-            out[0] += samples.pack(total.reshape(samples.dim, samples.count).T)
+            out[0] += samples.pack(total.reshape(samples.dim, -1).T[: samples.count])

@@ -63,10 +63,14 @@ class Samples:
         """M, the length of a packed vector field."""
         return self.tiles * self.dim * self.lanes
 
+    def rows(self, values: np.ndarray) -> np.ndarray:
+        """(M,) -> (tiles * lanes, d), padding included."""
+        grid = values.reshape(self.tiles, self.dim, self.lanes).transpose(0, 2, 1)
+        return np.ascontiguousarray(grid.reshape(-1, self.dim))
+
     def unpack(self, values: np.ndarray) -> np.ndarray:
         """(M,) -> (N, d)."""
-        grid = values.reshape(self.tiles, self.dim, self.lanes).transpose(0, 2, 1)
-        return np.ascontiguousarray(grid.reshape(-1, self.dim)[: self.count])
+        return self.rows(values)[: self.count]
 
     def unpack_scalar(self, values: np.ndarray) -> np.ndarray:
         """(tiles * lanes,) -> (N,)."""

@@ -81,7 +81,6 @@ __all__ = [
     "minimum",
     "outer",
     "power",
-    "row_dot",
     "row_sum",
     "sigmoid",
     "sign",
@@ -311,25 +310,6 @@ def row_sum(context, builder, sig, args):
     total, *others = rows_of(builder, sig.args[0], args[0])
     for row in others:
         total = builder.fadd(total, row, flags=_CONTRACT)
-    return total
-
-
-def _type_row_dot(acc, a, b):
-    tiles = (acc, a, b)
-    if not all(isinstance(t, Tile) and (t.dtype, t.S) == (acc.dtype, acc.S) for t in tiles):
-        raise NumbaTypeError(f"row_dot: got {tiles}; accepted: three tiles of one dtype and S.")
-    if acc.R != 1 or a.R != b.R:
-        raise NumbaTypeError(f"row_dot: got {acc.R}, {a.R}, {b.R} rows; accepted: 1 and n, n.")
-    return signature(acc, *tiles)
-
-
-@kernel_function(_type_row_dot)
-def row_dot(context, builder, sig, args):
-    """row_dot(acc, a, b): the (1, S) tile acc plus the sum over the rows of a*b, in order."""
-    tile = sig.return_type
-    total, a, b = args[0], *(rows_of(builder, t, v) for t, v in zip(sig.args[1:], args[1:]))
-    for x, y in zip(a, b):
-        total = fma_lanes(builder, tile.lanes, x, y, total)
     return total
 
 

@@ -27,6 +27,7 @@ __all__ = [
     "energy_terms",
     "first_variation",
     "free_name",
+    "is_symmetric",
     "pde",
     "velocity",
 ]
@@ -261,15 +262,20 @@ def _in_names(expr: sp.Expr, old: Sequence[sp.Symbol], new: Sequence[sp.Symbol])
     return expr.xreplace(names) if names else expr
 
 
-def _symmetrized(kernel: sp.Expr, x, y) -> sp.Expr:
-    """W(x, y) + W(y, x), as 2 W where W is seen to be symmetric."""
+def is_symmetric(kernel: sp.Expr, x, y) -> bool:
+    """Whether W(x, y) = W(y, x) is seen, without multiplying out a long formula."""
     swapped = _in_names(kernel, (*x, *y), (*y, *x))
     if swapped == kernel or _signs_dropped(swapped) == _signs_dropped(kernel):
-        return 2 * kernel
+        return True
     difference = kernel - swapped
-    if sp.count_ops(difference) <= LARGEST_EXPANDED and sp.expand(difference) == 0:
+    return sp.count_ops(difference) <= LARGEST_EXPANDED and sp.expand(difference) == 0
+
+
+def _symmetrized(kernel: sp.Expr, x, y) -> sp.Expr:
+    """W(x, y) + W(y, x), as 2 W where W is seen to be symmetric."""
+    if is_symmetric(kernel, x, y):
         return 2 * kernel
-    return kernel + swapped
+    return kernel + _in_names(kernel, (*x, *y), (*y, *x))
 
 
 def _signs_dropped(expr: sp.Expr) -> sp.Expr:

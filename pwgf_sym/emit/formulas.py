@@ -8,7 +8,7 @@ from ..lower.energies import FormulaKernel
 from ..lower.ir import Axis
 from ..lower.schedule import Tiling
 from .groups import number, rows_loop
-from .pairs import UNROLLED, PairBody, reacts
+from .pairs import DistancePasses, PairBody, emit_own, in_passes, reacts
 from .scalars import FUNCTIONS, assignments, check_printable
 from .writer import Writer
 
@@ -18,8 +18,9 @@ __all__ = ["FormulaEmitter"]
 _WORDS = (
     *("x", "w", "own", "other", "share", "tile", "acc", "i", "j", "np", "njit", "weight", "range"),
     *("load", "store", "zeros", "fma", "where", "power", "sqrt", "maximum", "minimum", "aligned"),
-    *("lane_index", "add_lane_sums", "spread", "OPTIONS", "DTYPE", "row_dot", "row_sum", "part"),
-    *("low", "high", "begin", "end", "whole", "SUMS", "scale", "share", "number", "c"),
+    *("lane_index", "add_lane_sums", "spread", "row_sum", "OPTIONS", "DTYPE", "SUMS", "scale"),
+    *("low", "high", "begin", "end", "whole", "size", "room", "number", "times", "n", "min", "max"),
+    *("point", "moved", "acc0", "acc1", "first", "last"),
 )
 
 
@@ -40,8 +41,6 @@ class FormulaEmitter:
             self.names[kernel.distance] = kernel.distance.name
         self.names = _safe(self.names, [*self.arguments(), *forms])
         self.used = set().union(*(e.free_symbols for e in kernel.formulas()))
-        if kernel.distance in self.used and len(kernel.partners) <= UNROLLED:
-            self.used |= {*kernel.reads["x"], *kernel.partners}
 
     def arguments(self) -> list[str]:
         """Names of the function's arguments."""
@@ -72,12 +71,13 @@ class FormulaEmitter:
                     write(f"{self.names[symbol]} = load(values, {j}, 0, 1, 1)")
             for j in range(len(k.means)):
                 write(f"mean{j} = zeros(x, 1, {self.lanes})")
-            if k.radial != 0 and len(k.partners) > UNROLLED:
-                write(f"SUMS = aligned(x, {len(k.partners) * self.lanes})")
             for form in k.forms:
                 write(f"FORM_{form.name} = aligned(x, {len(form.symbols) * self.lanes})")
-            with write.block("for tile in range(first, last)"):
-                self._emit_tile(write)
+            if k.partners:
+                self._emit_pairs(write)
+            else:
+                with write.block("for tile in range(first, last)"):
+                    self._emit_tile(write)
             for j in range(len(k.means)):
                 write(f"sums[{j}] = 0.0")
                 write(f"add_lane_sums(sums, {j}, mean{j})")
@@ -89,11 +89,8 @@ class FormulaEmitter:
         for form in k.forms:
             self._emit_form(write, form)
         for array, symbols in k.reads.items():
-            self._emit_loads(write, array, symbols, "tile")
-        if k.partners:
-            PairBody(self, write).emit()
-            return
-        texts = self.emit_shared(write)
+            self.emit_loads(write, array, symbols, self.used)
+        texts = self.emit_shared(write, k.formulas())
         for array, rows in k.fields.items():
             for i, expression in enumerate(rows):
                 value = self._spread(expression, texts.pop(0))
@@ -107,13 +104,83 @@ class FormulaEmitter:
         offset = i * self.lanes
         return f"tile*{count * self.lanes}" + (f" + {offset}" if offset else "")
 
-    def _emit_loads(self, write: Writer, array: str, symbols, tile: str) -> None:
+    def emit_loads(self, write: Writer, array: str, symbols, used: set) -> None:
+        """Load the components of a tile that are used."""
         for i, symbol in enumerate(symbols):
-            if symbol in self.used:
+            if symbol in used:
                 at = self.at(len(symbols), i)
                 write(f"{self.names[symbol]} = load({array}, {at}, 0, 1, {self.lanes})")
 
-    def emit_shared(self, write: Writer) -> list[str]:
+    def _emit_pairs(self, write: Writer) -> None:
+        """Sums over partners: bodies of formulas, and passes over distances."""
+        k, lanes, dim = self.kernel, self.lanes, len(self.kernel.partners)
+        halves = (k.symmetric and bool(k.means)) or reacts(k)
+        body, means, radial = self._summands()
+        passes = DistancePasses(self, write, radial or list(means.values()), halves)
+        passes.emit_buffers()
+        if radial:
+            write(f"SUMS = aligned(x, {dim * lanes})")
+        if reacts(k):
+            write(f"room = (number + {lanes - 1})//{lanes}*{lanes}")
+        with write.block("for tile in range(first, last)"):
+            emit_own(write, lanes, halves)
+            if body:
+                PairBody(self, write, body, halves).emit()
+            for name in means:
+                write(f"{name} = zeros(x, 1, {lanes})")
+            if radial:
+                with write.block(f"for i in range({dim})"):
+                    write(f"store(SUMS, i*{lanes}, 0, zeros(x, 1, {lanes}))")
+                passes.emit(passes.emit_field)
+            elif means:
+                passes.emit(lambda: passes.emit_means(list(means)))
+            write("scale = load(share, 0, 0, 1, 1)")
+            for array in k.fields:
+                self._emit_field(write, array, body, passes.factors if radial else [])
+            if k.means:
+                self._emit_means(write, body, dict(zip(means, passes.factors, strict=True)))
+
+    def _summands(self):
+        """Formulas of the body by register, means in passes by register, and [c] in passes."""
+        k, dim = self.kernel, len(self.kernel.partners)
+        rows = [e for row in k.fields.values() for e in row]
+        radial = [k.radial] if k.radial != 0 else []
+        if radial and not in_passes(k.radial, dim):
+            pairs = zip(rows, k.reads["x"], k.partners, strict=True)
+            rows, radial = [row + k.radial * (x - y) for row, x, y in pairs], []
+        sums = {f"sum{j}": e for j, e in enumerate([*rows, *k.means]) if e != 0}
+        means = {
+            name: e
+            for name, e in sums.items()
+            if k.distance in e.free_symbols and in_passes(e, dim)
+        }
+        means = means if k.means else {}
+        return {n: e for n, e in sums.items() if n not in means}, means, radial
+
+    def _emit_field(self, write: Writer, array: str, body: dict, factors: list) -> None:
+        """Add the sums over partners to a field."""
+        size, lanes = len(self.kernel.fields[array]), self.lanes
+        for i in range(size):
+            if f"sum{i}" in body:
+                before = f"load({array}, {self.at(size, i)}, 0, 1, {lanes})"
+                write(f"store({array}, {self.at(size, i)}, 0, fma(scale, sum{i}, {before}))")
+        for factor in factors:
+            (text,) = self.emit_shared(write, [factor])
+            with write.block(f"for i in range({size})"):
+                at = f"tile*{size * lanes} + i*{lanes}"
+                before = f"load({array}, {at}, 0, 1, {lanes})"
+                total = f"load(SUMS, i*{lanes}, 0, 1, {lanes})"
+                write(f"store({array}, {at}, 0, fma(({text})*scale, {total}, {before}))")
+
+    def _emit_means(self, write: Writer, body: dict, factors: dict) -> None:
+        write(f"w = scale*load(weight, {self.at(1, 0)}, 0, 1, {self.lanes})")
+        for name in body:
+            write(f"mean{name[3:]} = mean{name[3:]} + w*{name}")
+        for name, factor in factors.items():
+            (text,) = self.emit_shared(write, [2 * factor if self.kernel.symmetric else factor])
+            write(f"mean{name[3:]} = mean{name[3:]} + w*({text})*{name}")
+
+    def emit_shared(self, write: Writer, formulas: list[sp.Expr]) -> list[str]:
         """Write the common subexpressions; texts of the formulas."""
         prefix = "t"
         while any(
@@ -121,7 +188,7 @@ class FormulaEmitter:
             for name in self.names.values()
         ):
             prefix += "_"
-        shared, texts = assignments(self.kernel.formulas(), self.names, prefix)
+        shared, texts = assignments(formulas, self.names, prefix)
         for name, text in shared:
             write(f"{name} = {text}")
         return texts
@@ -162,7 +229,7 @@ def _safe(names: dict[sp.Symbol, str], reserved: list[str]) -> dict[sp.Symbol, s
     found = {}
     for symbol, name in names.items():
         clean = "".join(c if c.isascii() and (c.isalnum() or c == "_") else "_" for c in name)
-        if not clean or clean[0].isdigit() or clean.startswith(("mean", "sum", "FORM", "moved")):
+        if not clean or clean[0].isdigit() or clean.startswith(("mean", "sum", "FORM", "F")):
             clean = "p_" + clean
         while clean in taken or clean in words or keyword.iskeyword(clean):
             clean += "_"

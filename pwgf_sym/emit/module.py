@@ -29,7 +29,7 @@ _RUNTIME = [
     "absolute", "acos", "acosh", "add_lane_sums", "aligned", "asin", "asinh", "atan", "atan2",
     "atanh", "ceil", "cos", "cosh", "erf", "erfc", "exp", "expm1", "floor", "fma", "gamma",
     "lane_index", "load", "log", "log1p", "loggamma", "maximum", "minimum", "outer", "power",
-    "row_dot", "row_sum", "sigmoid", "sign", "sin", "sinh", "spread", "sqrt", "store", "tan",
+    "row_sum", "sigmoid", "sign", "sin", "sinh", "spread", "sqrt", "store", "tan",
     "tanh", "unit", "where", "zeros",
 ]  # fmt: skip
 

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 import sympy as sp
 
 from ..derive.samples import SampleForm
-from .pairs import PairParts, is_symmetric
+from ..derive.variation import is_symmetric
+from .pairs import PairParts
 from .stable import stable
 
 __all__ = ["FormulaKernel", "LinearForm", "energy_kernels"]

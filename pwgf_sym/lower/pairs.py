@@ -7,17 +7,16 @@ all, but moments of the samples: it costs O(N d^2) instead of O(N^2 d).
 
 from __future__ import annotations
 
-import random
 from dataclasses import dataclass, field
 
 import sympy as sp
 
 from ..derive.samples import SampleForm
 
-__all__ = ["MomentForm", "PairParts", "is_symmetric", "pair_parts"]
+__all__ = ["MomentForm", "PairParts", "pair_parts"]
 
-# Random points at which a formula is compared with its radial form, and digits of the comparison.
-_POINTS, _DIGITS = 3, 40
+# Sums with more operations than this are not multiplied out, nor powers of |x - y|^2 above this.
+_LARGEST, _HIGHEST = 1000, 3
 
 
 @dataclass(frozen=True)
@@ -99,30 +98,39 @@ def _distance_symbol(form: SampleForm) -> sp.Symbol:
 
 
 def _profile(formula: sp.Expr, x, y, distance: sp.Symbol) -> sp.Expr | None:
-    """f with formula = f(|x - y|^2), or None; f is verified at random points in high precision."""
-    moved = {x[0]: y[0] + sp.sqrt(distance), **dict(zip(x[1:], y[1:], strict=True))}
-    profile = sp.expand_mul(sp.powdenest(formula.xreplace(moved), force=True))
-    profile = profile.xreplace(dict.fromkeys(y, sp.S.Zero))
-    if profile.has(sp.nan, sp.zoo, sp.oo) or not profile.has(distance):
+    """f with formula = f(|x - y|^2), or None where that is not proved."""
+    profile = _in_distance(formula, x, y, distance)
+    proved = not profile.free_symbols & {*x, *y}
+    return profile if proved and profile.has(distance) else None
+
+
+def _in_distance(node: sp.Expr, x, y, q: sp.Symbol) -> sp.Expr:
+    """The formula with what depends on |x - y|^2 written in q, from the leaves up.
+
+    Exact: values at some points could not tell functions that are tiny there from zero.
+    """
+    if not node.free_symbols & {*x, *y} or node.is_Symbol:
+        return node
+    node = node.func(*(_in_distance(arg, x, y, q) for arg in node.args))
+    if not (node.is_Add or node.is_Mul or node.is_Pow):
+        return node
+    done, rest = node.as_independent(*x, *y) if node.is_Add else (sp.S.Zero, node)
+    found = _polynomial_in_distance(rest, x, y, q)
+    return node if found is None else done + found
+
+
+def _polynomial_in_distance(node: sp.Expr, x, y, q: sp.Symbol) -> sp.Expr | None:
+    """A polynomial of x and y as one of |x - y|^2, if it is one; q may be in its coefficients."""
+    if not node.is_polynomial(*x, *y) or sp.count_ops(node) > _LARGEST:
         return None
-    generator = random.Random(20240419)
-    for _ in range(_POINTS):
-        values = {s: _rational(generator) for s in sorted(formula.free_symbols, key=str)}
-        point = {s: values.get(s, _rational(generator)) for s in (*x, *y)}
-        square = sum((point[a] - point[b]) ** 2 for a, b in zip(x, y, strict=True))
-        gap = formula.xreplace({**values, **point}) - profile.xreplace({**values, distance: square})
-        if not _is_zero(gap):
-            return None
-    return profile
-
-
-def _rational(generator: random.Random) -> sp.Rational:
-    return sp.Rational(generator.randint(1, 999), generator.randint(1, 499))
-
-
-def _is_zero(number: sp.Expr) -> bool:
-    value = number.evalf(_DIGITS)
-    return bool(value.is_number and abs(value) < sp.Float(10) ** (-_DIGITS // 2))
+    mark = sp.Dummy(positive=True)
+    along = {x[0]: sp.sqrt(mark), **dict.fromkeys((*x[1:], *y), sp.S.Zero)}
+    found = sp.expand(node.xreplace(along))
+    if not found.is_polynomial(mark) or sp.degree(found, mark) > _HIGHEST:
+        return None
+    square = sum((a - b) ** 2 for a, b in zip(x, y, strict=True))
+    gap = sp.expand(node - found.xreplace({mark: square}))
+    return found.xreplace({mark: q}) if gap == 0 else None
 
 
 def _split(profile: sp.Expr, distance: sp.Symbol):
@@ -138,9 +146,3 @@ def _split(profile: sp.Expr, distance: sp.Symbol):
     if found[0] == 0 and found[1] == 0:  # a constant alone is cheap where pairs are summed anyway
         return None, profile
     return tuple(found), sp.Add(*rest)
-
-
-def is_symmetric(formula: sp.Expr, x, y) -> bool:
-    """Whether W(x, y) = W(y, x)."""
-    swapped = formula.xreplace(dict(zip((*x, *y), (*y, *x), strict=True)))
-    return swapped == formula or sp.expand(swapped - formula) == 0
