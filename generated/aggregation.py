@@ -13,7 +13,7 @@ target: cpu, float64, 256-bit vectors, 8 samples a tile
 
 Per-sample arrays are flat: tile by tile, component by component, sample innermost.
 values[] holds nothing.
-content: 1df147291d9943af
+content: 2b38bbe59008ce5c
 """
 
 from numba import njit

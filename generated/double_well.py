@@ -11,7 +11,7 @@ target: cpu, float64, 256-bit vectors, 8 samples a tile
 
 Per-sample arrays are flat: tile by tile, component by component, sample innermost.
 values[] holds 0: I_0.
-content: 6e897b707001874f
+content: faa3b7e41563f92a
 """
 
 from numba import njit

@@ -14,7 +14,7 @@ target: cpu, float64, 256-bit vectors, 8 samples a tile
 
 Per-sample arrays are flat: tile by tile, component by component, sample innermost.
 values[] holds 0: beta, 1: I_0, 2: I_1.
-content: 69f53a15fb8790d7
+content: ca50c31134b4f3ce
 """
 
 from numba import njit
@@ -24,13 +24,10 @@ from pwgf_sym.compile.tiles import (
     absolute,
     add_lane_sums,
     aligned,
-    floor,
     fma,
-    lane_index,
     load,
     log,
     outer,
-    row_sum,
     store,
     tanh,
     where,
@@ -123,77 +120,60 @@ def slopes(x, values, field_out, scalar_out, first, last):
 
 
 @njit(**OPTIONS)
-def pair_integrals(x, partners, share, number, values, weight, sums, first, last):
-    """means of W(x, y) over pairs"""
-    mean0 = zeros(x, 1, 8)
+def moments(x, center, weight, sums, first, last):
+    """Means of |y|^2, |y|^4, y, |y|^2 y, lower half of y y^T over the samples, y = x - center."""
+    y = aligned(x, 2*8)
+    acc = aligned(x, 10*8)
+    for n in range(10):
+        store(acc, n*8, 0, zeros(x, 1, 8))
+        sums[n] = 0.0
     for tile in range(first, last):
-        x0 = load(x, tile*16, 0, 1, 8)
-        x1 = load(x, tile*16 + 8, 0, 1, 8)
-        sum0 = zeros(x, 1, 8)
-        own = lane_index(x, tile*8, 8)
-        own = own - floor(own/number)*number
-        low, high = tile*8, tile*8 + 8
-        if high > number:
-            low, high = low, number
-        whole = high + (number - high)//2*2
-        for j in range(high, whole, 2):
-            y0 = load(partners, j*2 + 0, 2, 2, 1)
-            y1 = load(partners, j*2 + 1, 2, 2, 1)
-            sum0 = sum0 + row_sum(zeros(x, 2, 8) + 0.2*((x0 - y0)*(x0 - y0)) + 0.2*((x1 - y1)*(x1 - y1)))
-        sum0 = 2.0*sum0
-        for j in range(low, high):
-            other = own != j
-            y0 = load(partners, j*2 + 0, 2, 1, 1)
-            y1 = load(partners, j*2 + 1, 2, 1, 1)
-            sum0 = sum0 + where(other, 0.2*((x0 - y0)*(x0 - y0)) + 0.2*((x1 - y1)*(x1 - y1)), 0.0)
-        for j in range(whole, number):
-            other = own != j
-            y0 = load(partners, j*2 + 0, 2, 1, 1)
-            y1 = load(partners, j*2 + 1, 2, 1, 1)
-            sum0 = sum0 + 2.0*where(other, 0.2*((x0 - y0)*(x0 - y0)) + 0.2*((x1 - y1)*(x1 - y1)), 0.0)
-        scale = load(share, 0, 0, 1, 1)
-        w = scale*load(weight, tile*8, 0, 1, 8)
-        mean0 = mean0 + w*sum0
-    sums[0] = 0.0
-    add_lane_sums(sums, 0, mean0)
+        w = load(weight, tile*8, 0, 1, 8)
+        t = zeros(x, 1, 8)
+        for i in range(2):
+            v = load(x, tile*16 + i*8, 0, 1, 8) - load(center, i, 0, 1, 1)
+            store(y, i*8, 0, v)
+            t = fma(v, v, t)
+        wt = w*t
+        store(acc, 0, 0, load(acc, 0, 0, 1, 8) + wt)
+        store(acc, 8, 0, fma(wt, t, load(acc, 8, 0, 1, 8)))
+        for i in range(2):
+            v = load(y, i*8, 0, 1, 8)
+            first_order, third_order = (2 + i)*8, (2 + 2 + i)*8
+            store(acc, first_order, 0, fma(w, v, load(acc, first_order, 0, 1, 8)))
+            store(acc, third_order, 0, fma(wt, v, load(acc, third_order, 0, 1, 8)))
+            wv = w*v
+            for j in range(i + 1):
+                n = (6 + i*2 + j)*8
+                store(acc, n, 0, fma(wv, load(y, j*8, 0, 1, 8), load(acc, n, 0, 1, 8)))
+    for n in range(10):
+        add_lane_sums(sums, n, load(acc, n*8, 0, 1, 8))
 
 
 @njit(**OPTIONS)
-def pair_velocity(x, partners, share, number, values, velocity_out, first, last):
-    """mean over partners y of -grad_x (W(x, y) + W(y, x))"""
+def moment_velocity(x, center, means, slopes, velocity_out, first, last):
+    """Adds the mean over partners y of (k1 |x - y|^2 + k0) (x - y); slopes holds k1, k0."""
+    y = aligned(x, 2*8)
+    k1, k0 = load(slopes, 0, 0, 1, 1), load(slopes, 1, 0, 1, 1)
     for tile in range(first, last):
-        x0 = load(x, tile*16, 0, 1, 8)
-        x1 = load(x, tile*16 + 8, 0, 1, 8)
-        sum0 = zeros(x, 1, 8)
-        sum1 = zeros(x, 1, 8)
-        own = lane_index(x, tile*8, 8)
-        own = own - floor(own/number)*number
-        low, high = tile*8, tile*8 + 8
-        if high > number:
-            low, high = 0, number
-        whole = high + (number - high)//2*2
-        for part in range(2):
-            begin, end = (0, low) if part == 0 else (high, whole)
-            for j in range(begin, end, 2):
-                y0 = load(partners, j*2 + 0, 2, 2, 1)
-                y1 = load(partners, j*2 + 1, 2, 2, 1)
-                sum0 = sum0 + row_sum(zeros(x, 2, 8) + (-0.8)*x0 + 0.8*y0)
-                sum1 = sum1 + row_sum(zeros(x, 2, 8) + (-0.8)*x1 + 0.8*y1)
-        for j in range(low, high):
-            other = own != j
-            y0 = load(partners, j*2 + 0, 2, 1, 1)
-            y1 = load(partners, j*2 + 1, 2, 1, 1)
-            sum0 = sum0 + where(other, (-0.8)*x0 + 0.8*y0, 0.0)
-            sum1 = sum1 + where(other, (-0.8)*x1 + 0.8*y1, 0.0)
-        for j in range(whole, number):
-            other = own != j
-            y0 = load(partners, j*2 + 0, 2, 1, 1)
-            y1 = load(partners, j*2 + 1, 2, 1, 1)
-            sum0 = sum0 + where(other, (-0.8)*x0 + 0.8*y0, 0.0)
-            sum1 = sum1 + where(other, (-0.8)*x1 + 0.8*y1, 0.0)
-        scale = load(share, 0, 0, 1, 1)
-        store(velocity_out, tile*16, 0, fma(scale, sum0, load(velocity_out, tile*16, 0, 1, 8)))
-        store(velocity_out, tile*16 + 8, 0, fma(scale, sum1, load(velocity_out, tile*16 + 8, 0, 1, 8)))
+        s = zeros(x, 1, 8)
+        inner = zeros(x, 1, 8)
+        for i in range(2):
+            v = load(x, tile*16 + i*8, 0, 1, 8) - load(center, i, 0, 1, 1)
+            store(y, i*8, 0, v)
+            s = fma(v, v, s)
+            inner = fma(load(means, 2 + i, 0, 1, 1), v, inner)
+        slope = k1*(s + load(means, 0, 0, 1, 1) - 2.0*inner) + k0
+        for i in range(2):
+            total = zeros(x, 1, 8)
+            for j in range(2):
+                total = fma(
+                    load(means, 6 + i*2 + j, 0, 1, 1), load(y, j*8, 0, 1, 8), total
+                )
+            mean, third = load(means, 2 + i, 0, 1, 1), load(means, 2 + 2 + i, 0, 1, 1)
+            v = slope*load(y, i*8, 0, 1, 8) - k0*mean - k1*(s*mean + third - 2.0*total)
+            at = tile*16 + i*8
+            store(velocity_out, at, 0, load(velocity_out, at, 0, 1, 8) + v)
 
 
 @njit(**OPTIONS)

@@ -41,7 +41,7 @@ target: cpu, float64, 256-bit vectors, 8 samples a tile
 
 Per-sample arrays are flat: tile by tile, component by component, sample innermost.
 values[] holds 0: I_0.
-content: 115e2b87747c5f4f
+content: 741d14ae3cbe3473
 """
 
 import numpy as np

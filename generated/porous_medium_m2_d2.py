@@ -10,7 +10,7 @@ target: cpu, float64, 256-bit vectors, 8 samples a tile
 
 Per-sample arrays are flat: tile by tile, component by component, sample innermost.
 values[] holds 0: I_0.
-content: a199c1f733cc4a6f
+content: 258e8aee5bfbc4be
 """
 
 from numba import njit

@@ -12,7 +12,7 @@ target: cpu, float64, 256-bit vectors, 8 samples a tile
 
 Per-sample arrays are flat: tile by tile, component by component, sample innermost.
 values[] holds 0: I_0.
-content: 4103c7109252c588
+content: 0356c71df1e2dd84
 """
 
 from numba import njit

@@ -29,7 +29,7 @@ target: cpu, float64, 256-bit vectors, 8 samples a tile
 
 Per-sample arrays are flat: tile by tile, component by component, sample innermost.
 values[] holds 0: I_0.
-content: 16f95a840ddeb08b
+content: dc15cf2b93ce10b5
 """
 
 from numba import njit
