@@ -387,3 +387,11 @@ def test_options_of_the_iteration_are_checked():
     for name, value in (("precision", "half"), ("preconditioner", -1), ("warm_start", 2)):
         with pytest.raises(OptionError, match=name):
             LinearOptions(**{name: value})
+
+
+@pytest.mark.parametrize("method", ["lsmr", "dense", "kernel"])
+def test_options_that_a_method_would_ignore_are_refused(rng, method):
+    a, w, _ = stiff_system(rng)
+    for name, value in (("precision", "mixed"), ("preconditioner", 8), ("warm_start", True)):
+        with pytest.raises(OptionError, match=rf"{name}.*{method}"):
+            solve(a, w, method, count=200, shift=1e-3, **{name: value})

@@ -136,3 +136,25 @@ def test_errors_name_the_option(call, argument, message):
 
 def test_numpy_integers_are_accepted():
     np.testing.assert_array_equal(draw(UNIT, np.int64(8), seed=np.uint32(3)), draw(UNIT, 8, seed=3))
+
+
+def test_kept_points_are_the_same_and_a_damaged_file_is_replaced(tmp_path, monkeypatch):
+    monkeypatch.setenv("PWGF_SYM_CACHE", str(tmp_path))
+    expected = draw(UNIT, 64, seed=5)
+    assert not list(tmp_path.iterdir())  # nothing is kept unless asked for
+    np.testing.assert_array_equal(draw(UNIT, 64, seed=5, keep=True), expected)
+    (path,) = tmp_path.glob("sobol_*.npy")
+    np.save(path, np.full((64, UNIT.dim), 0.5))  # the file is what is read
+    assert np.ptp(draw(UNIT, 64, seed=5, keep=True)) == 0
+    for damage in (b"", b"garbage", path.read_bytes()[:-9]):
+        path.write_bytes(damage)
+        np.testing.assert_array_equal(draw(UNIT, 64, seed=5, keep=True), expected)
+    np.testing.assert_array_equal(draw(UNIT, 64, seed=5, keep=True), expected)
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+
+
+def test_kept_points_are_bounded(tmp_path, monkeypatch):
+    monkeypatch.setenv("PWGF_SYM_CACHE", str(tmp_path))
+    for seed in range(40):
+        draw(UNIT, 4, seed=seed, keep=True)
+    assert len(list(tmp_path.iterdir())) == 32

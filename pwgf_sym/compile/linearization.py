@@ -24,6 +24,8 @@ __all__ = ["Linearization", "storage_limit"]
 # Tiles that are linearized together when the stored values do not fit: their values stay in the
 # cache from the forward pass to the product.
 _PIECE = 64
+# Bytes of stored values where the size of the memory is not known.
+_STORAGE = 1 << 30
 
 
 def storage_limit() -> int:
@@ -33,6 +35,8 @@ def storage_limit() -> int:
         if not given.isdecimal():
             raise OptionError("PWGF_SYM_STORAGE", given, "a number of bytes")
         return int(given)
+    if "SC_PHYS_PAGES" not in getattr(os, "sysconf_names", {}):  # a system that does not tell
+        return _STORAGE
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 4
 
 
@@ -67,7 +71,8 @@ class Linearization:
 
     def _borrow(self) -> Storage:
         """Arrays of an earlier linearization that is gone, or new ones: fresh pages cost time."""
-        free = self.samples.scratch.setdefault("stored", [])
+        # By program: another one may use the same samples, with stored values of other sizes.
+        free = self.samples.scratch.setdefault(("stored", self.program.path), [])
         stored = free.pop() if free else self._call.storage(0, self.samples.tiles)
         weakref.finalize(self, free.append, stored)
         return stored

@@ -10,7 +10,6 @@ from functools import lru_cache
 
 import numpy as np
 
-from ..errors import OptionError
 from .lsmr import norm
 from .preconditioner import SamplePreconditioner
 
@@ -112,14 +111,8 @@ def solve_kernel(system) -> np.ndarray:
     for the target u, the regularized least-squares solution of least norm, with one step of
     refinement in sample space.
 
-    Raises
-    ------
-    OptionError
-        Without a shift: K is singular where samples share their rows.
+    The shift is above 0 (:meth:`pwgf_sym.solve.options.LinearOptions.check_for`).
     """
-    if system.shift == 0:
-        fix = 'Use shift=1e-5, or linear_solver="dense", which drops small modes.'
-        raise OptionError("shift", "0", 'a shift above 0 for linear_solver="kernel"', fix)
     with _blas().limit(limits=1, user_api="blas"):
         inverse = SamplePreconditioner(system.map, system.samples.count, system.shift)
         if system.field is None:

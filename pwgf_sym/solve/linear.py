@@ -103,13 +103,16 @@ def solve_metric(
     Raises
     ------
     OptionError
-        If the method is unknown, or not exactly one of ``field`` and ``right`` is given.
+        If the method is unknown, if not exactly one of ``field`` and ``right`` is given, or if an
+        option is not for the method.
     """
     if (field is None) == (right is None):
         raise OptionError("field, right", "both or none", "exactly one of the two")
     if method not in _METHODS:
         raise OptionError("linear_solver", repr(method), ", ".join(f'"{m}"' for m in _METHODS))
-    options = (options or LinearOptions()).for_dtype(linearization.theta.dtype)
+    options = options or LinearOptions()
+    options.check_for(method)
+    options = options.for_dtype(linearization.theta.dtype)
     system = System(linearization, field, right, options.shift, guess)
     if system.right_norm == 0:
         return LinearSolution(np.zeros_like(system.right), 0.0, 0, True)

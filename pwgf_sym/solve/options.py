@@ -75,6 +75,30 @@ class LinearOptions:
         if self.cutoff is not None:
             number("cutoff", self.cutoff, least=0.0, below=1.0)
 
+    def check_for(self, method: str) -> None:
+        """Refuse what a linear solver would not look at, or cannot do without.
+
+        Raises
+        ------
+        OptionError
+            For an option of "cg" and "minres" given to another method, and for "kernel" without a
+            shift: the kernel matrix is singular where samples share their rows.
+        """
+        if method == "kernel" and self.shift == 0:
+            fix = 'Use shift=1e-5, or linear_solver="dense", which drops small modes.'
+            raise OptionError("shift", "0", 'a shift above 0 for linear_solver="kernel"', fix)
+        if method in ("cg", "minres"):
+            return
+        for name, default in (
+            ("precision", "working"),
+            ("preconditioner", 0),
+            ("warm_start", False),
+        ):
+            if getattr(self, name) != default:
+                accepted = f'{default!r} for linear_solver="{method}"'
+                fix = 'Use linear_solver="minres" or "cg".'
+                raise OptionError(name, repr(getattr(self, name)), accepted, fix)
+
     def for_dtype(self, dtype) -> LinearOptions:
         """The same options with the defaults of a dtype filled in."""
         name = np.dtype(dtype).name
@@ -106,6 +130,7 @@ class FlowOptions:
     def __post_init__(self):
         check_names(self)
         tableau(self.integrator)
+        self.linear.check_for(self.linear_solver)
         integer("samples", self.samples, 1)
         integer("seed", self.seed, 0)
         number("dt", self.dt, above=0.0)
