@@ -11,11 +11,12 @@ target: cpu, float64, 256-bit vectors, 8 samples a tile
 
 Per-sample arrays are flat: tile by tile, component by component, sample innermost.
 values[] holds 0: I_0.
-content: faa3b7e41563f92a
+content: c8fa3e103c6b8269
 """
 
 from numba import njit
 
+from pwgf_sym.compile.tile_arrays import prefetch, tanh_array
 from pwgf_sym.compile.tile_shapes import spread, unit
 from pwgf_sym.compile.tiles import (
     absolute,
@@ -26,7 +27,6 @@ from pwgf_sym.compile.tiles import (
     log,
     outer,
     store,
-    tanh,
     where,
     zeros,
 )
@@ -116,42 +116,39 @@ def slopes(x, values, field_out, scalar_out, first, last):
 def push(theta, z, x_out, first, last, steps):
     """x = T(z)"""
     X = aligned(theta, (2)*16)
-    V0 = aligned(theta, 16)
-    V1 = aligned(theta, 128)
+    V0 = aligned(theta, 128)
     for tile in range(first, last):
         for n in range(0, 16, 8):
             store(X, 0*16 + n, 0, load(z, tile*16 + n, 0, 1, 8))
         for step in range(steps):
             p = step*86
-            # v2[i] = A[i,j] x[j]
-            # v0[i] = b[i] + v2[i]
-            v2 = spread(load(theta, p + 4, 1, 2, 1), 8)
-            v2_1 = zeros(theta, 2, 8)
-            for j in range(0, 2, 2):
-                v2 = fma(load(theta, p + j, 2, 2, 1), load(X, ((step) % 2)*16 + j*8, 0, 1, 8), v2)
-                v2_1 = fma(load(theta, p + (j + 1), 2, 2, 1), load(X, ((step) % 2)*16 + (j + 1)*8, 0, 1, 8), v2_1)
-            v2 = v2 + v2_1
-            v0 = v2
-            store(V0, 0, 8, v0)
-            # v3[k] = W1[k,j] x[j]
-            # v4[k] = v3[k] + c[k]
-            # v1[k] = tanh(v4[k])
+            # v1[k] = W1[k,j] x[j]
+            # v2[k] = v1[k] + c[k]
             for k in range(0, 16, 4):
-                v3 = spread(load(theta, p + 38 + k, 1, 4, 1), 8)
+                v1 = spread(load(theta, p + 38 + k, 1, 4, 1), 8)
                 for j in range(2):
-                    v3 = fma(load(theta, p + 6 + k*2 + j, 2, 4, 1), load(X, ((step) % 2)*16 + j*8, 0, 1, 8), v3)
-                v4 = v3
-                v1 = tanh(v4)
-                store(V1, k*8, 8, v1)
-            # v5[i] = W2[i,k] v1[k]
-            # v6[i] = v0[i] + v5[i]
+                    v1 = fma(load(theta, p + 6 + k*2 + j, 2, 4, 1), load(X, ((step) % 2)*16 + j*8, 0, 1, 8), v1)
+                v2 = v1
+                store(V0, k*8, 8, v2)
+            # v0[k] = tanh(v2[k])
+            tanh_array(V0, 0, V0, 0, 128, 16)
+            # v3[i] = A[i,j] x[j]
+            # v4[i] = b[i] + v3[i]
+            # v5[i] = W2[i,k] v0[k]
+            # v6[i] = v4[i] + v5[i]
             # v7[i] = 1/4 v6[i]
             # v8[i] = x[i] + v7[i]
-            v5 = load(V0, 0, 8, 2, 8)
+            v3 = spread(load(theta, p + 4, 1, 2, 1), 8)
+            v3_1 = zeros(theta, 2, 8)
+            for j in range(0, 2, 2):
+                v3 = fma(load(theta, p + j, 2, 2, 1), load(X, ((step) % 2)*16 + j*8, 0, 1, 8), v3)
+                v3_1 = fma(load(theta, p + (j + 1), 2, 2, 1), load(X, ((step) % 2)*16 + (j + 1)*8, 0, 1, 8), v3_1)
+            v3 = v3 + v3_1
+            v5 = v3
             v5_1 = zeros(theta, 2, 8)
             for k in range(0, 16, 2):
-                v5 = fma(load(theta, p + 54 + k, 16, 2, 1), load(V1, k*8, 0, 1, 8), v5)
-                v5_1 = fma(load(theta, p + 54 + (k + 1), 16, 2, 1), load(V1, (k + 1)*8, 0, 1, 8), v5_1)
+                v5 = fma(load(theta, p + 54 + k, 16, 2, 1), load(V0, k*8, 0, 1, 8), v5)
+                v5_1 = fma(load(theta, p + 54 + (k + 1), 16, 2, 1), load(V0, (k + 1)*8, 0, 1, 8), v5_1)
             v5 = v5 + v5_1
             v6 = v5
             v7 = 0.25*v6
@@ -182,11 +179,10 @@ def push_log_density(theta, table, z, log_density_0, x_out, log_density_out, fir
     """x = T(z), l = log rho(x)"""
     X = aligned(theta, (2)*16)
     LOG_DENSITY = aligned(theta, (2)*8)
-    V2 = aligned(theta, 16)
-    V3 = aligned(theta, 128)
+    V2 = aligned(theta, 8)
+    V3 = aligned(theta, 32)
     V4 = aligned(theta, 128)
-    V5 = aligned(theta, 32)
-    V6 = aligned(theta, 8)
+    V5 = aligned(theta, 128)
     scratch = aligned(theta, 40)
     for tile in range(first, last):
         for n in range(0, 16, 8):
@@ -195,47 +191,47 @@ def push_log_density(theta, table, z, log_density_0, x_out, log_density_out, fir
         for step in range(steps):
             p = step*86
             q = step*68
-            # v7[i] = A[i,j] x[j]
-            # v2[i] = b[i] + v7[i]
-            v7 = spread(load(theta, p + 4, 1, 2, 1), 8)
-            v7_1 = zeros(theta, 2, 8)
-            for j in range(0, 2, 2):
-                v7 = fma(load(theta, p + j, 2, 2, 1), load(X, ((step) % 2)*16 + j*8, 0, 1, 8), v7)
-                v7_1 = fma(load(theta, p + (j + 1), 2, 2, 1), load(X, ((step) % 2)*16 + (j + 1)*8, 0, 1, 8), v7_1)
-            v7 = v7 + v7_1
-            v2 = v7
-            store(V2, 0, 8, v2)
-            # v8[k] = W1[k,j] x[j]
-            # v9[k] = v8[k] + c[k]
-            # v3[k] = tanh(v9[k])
-            # v4[k] = 1 - v3[k]**2
+            # v6[k] = W1[k,j] x[j]
+            # v7[k] = v6[k] + c[k]
             for k in range(0, 16, 4):
-                v8 = spread(load(theta, p + 38 + k, 1, 4, 1), 8)
+                v6 = spread(load(theta, p + 38 + k, 1, 4, 1), 8)
                 for j in range(2):
-                    v8 = fma(load(theta, p + 6 + k*2 + j, 2, 4, 1), load(X, ((step) % 2)*16 + j*8, 0, 1, 8), v8)
-                v9 = v8
-                v3 = tanh(v9)
-                store(V3, k*8, 8, v3)
-                v4 = -(v3*v3) + 1.0
-                store(V4, k*8, 8, v4)
-            # v10[i] = W2[i,k] v3[k]
-            # v11[i] = v2[i] + v10[i]
+                    v6 = fma(load(theta, p + 6 + k*2 + j, 2, 4, 1), load(X, ((step) % 2)*16 + j*8, 0, 1, 8), v6)
+                v7 = v6
+                store(V5, k*8, 8, v7)
+            # v5[k] = tanh(v7[k])
+            tanh_array(V5, 0, V5, 0, 128, 16)
+            # v8[i] = A[i,j] x[j]
+            # v9[i] = b[i] + v8[i]
+            # v10[i] = W2[i,k] v5[k]
+            # v11[i] = v9[i] + v10[i]
             # v12[i] = 1/4 v11[i]
             # v13[i] = x[i] + v12[i]
-            v10 = load(V2, 0, 8, 2, 8)
+            v8 = spread(load(theta, p + 4, 1, 2, 1), 8)
+            v8_1 = zeros(theta, 2, 8)
+            for j in range(0, 2, 2):
+                v8 = fma(load(theta, p + j, 2, 2, 1), load(X, ((step) % 2)*16 + j*8, 0, 1, 8), v8)
+                v8_1 = fma(load(theta, p + (j + 1), 2, 2, 1), load(X, ((step) % 2)*16 + (j + 1)*8, 0, 1, 8), v8_1)
+            v8 = v8 + v8_1
+            v10 = v8
             v10_1 = zeros(theta, 2, 8)
             for k in range(0, 16, 2):
-                v10 = fma(load(theta, p + 54 + k, 16, 2, 1), load(V3, k*8, 0, 1, 8), v10)
-                v10_1 = fma(load(theta, p + 54 + (k + 1), 16, 2, 1), load(V3, (k + 1)*8, 0, 1, 8), v10_1)
+                v10 = fma(load(theta, p + 54 + k, 16, 2, 1), load(V5, k*8, 0, 1, 8), v10)
+                v10_1 = fma(load(theta, p + 54 + (k + 1), 16, 2, 1), load(V5, (k + 1)*8, 0, 1, 8), v10_1)
             v10 = v10 + v10_1
             v11 = v10
             v12 = 0.25*v11
             v13 = load(X, ((step) % 2)*16, 8, 2, 8) + v12
             store(X, ((step + 1) % 2)*16, 8, v13)
+            # v4[k] = 1 - v5[k]**2
+            for k in range(0, 16, 4):
+                v5 = load(V5, k*8, 8, 4, 8)
+                v4 = -(v5*v5) + 1.0
+                store(V4, k*8, 8, v4)
             # v14[i,e] = v4[k] v1[i,k,e]
             # v15[i,e] = v0[i,e] + v14[i,e]
             # v16[i,e] = 1/4 v15[i,e]
-            # v5[i,e] = delta[i,e] + v16[i,e]
+            # v3[i,e] = delta[i,e] + v16[i,e]
             for i in range(2):
                 v14 = spread(load(table, q + i*2, 1, 2, 1), 8)
                 v14_1 = zeros(theta, 2, 8)
@@ -245,13 +241,13 @@ def push_log_density(theta, table, z, log_density_0, x_out, log_density_out, fir
                 v14 = v14 + v14_1
                 v15 = v14
                 v16 = 0.25*v15
-                v5 = unit(theta, i - 0, 2) + v16
-                store(V5, i*16, 8, v5)
-            # v6 = log|detv5|
-            invert_8(V5, 0, scratch, 0, V6, 0, 2)
-            # v18 = -1 v6
+                v3 = unit(theta, i - 0, 2) + v16
+                store(V3, i*16, 8, v3)
+            # v2 = log|detv3|
+            invert_8(V3, 0, scratch, 0, V2, 0, 2)
+            # v18 = -1 v2
             # v19 = log_density + v18
-            v18 = -1.0*load(V6, 0, 0, 1, 8)
+            v18 = -1.0*load(V2, 0, 0, 1, 8)
             v19 = load(LOG_DENSITY, ((step) % 2)*8, 0, 1, 8) + v18
             store(LOG_DENSITY, ((step + 1) % 2)*8, 0, v19)
         for n in range(0, 16, 8):
@@ -295,13 +291,11 @@ def push_score(theta, table, z, log_density_0, score_0, x_out, log_density_out, 
     SCORE = aligned(theta, (2)*16)
     V5 = aligned(theta, 16)
     V6 = aligned(theta, 128)
-    V7 = aligned(theta, 128)
-    V8 = aligned(theta, 32)
-    V9 = aligned(theta, 8)
-    V10 = aligned(theta, 32)
+    V7 = aligned(theta, 32)
+    V8 = aligned(theta, 8)
+    V9 = aligned(theta, 32)
+    V10 = aligned(theta, 128)
     V11 = aligned(theta, 128)
-    V12 = aligned(theta, 128)
-    V13 = aligned(theta, 16)
     scratch = aligned(theta, 40)
     for tile in range(first, last):
         for n in range(0, 16, 8):
@@ -312,94 +306,95 @@ def push_score(theta, table, z, log_density_0, score_0, x_out, log_density_out, 
         for step in range(steps):
             p = step*86
             q = step*196
+            # v12[k] = W1[k,j] x[j]
+            # v13[k] = v12[k] + c[k]
+            for k in range(0, 16, 4):
+                v12 = spread(load(theta, p + 38 + k, 1, 4, 1), 8)
+                for j in range(2):
+                    v12 = fma(load(theta, p + 6 + k*2 + j, 2, 4, 1), load(X, ((step) % 2)*16 + j*8, 0, 1, 8), v12)
+                v13 = v12
+                store(V11, k*8, 8, v13)
+            # v11[k] = tanh(v13[k])
+            tanh_array(V11, 0, V11, 0, 128, 16)
             # v14[i] = A[i,j] x[j]
-            # v5[i] = b[i] + v14[i]
+            # v15[i] = b[i] + v14[i]
+            # v16[i] = W2[i,k] v11[k]
+            # v17[i] = v15[i] + v16[i]
+            # v18[i] = 1/4 v17[i]
+            # v19[i] = x[i] + v18[i]
             v14 = spread(load(theta, p + 4, 1, 2, 1), 8)
             v14_1 = zeros(theta, 2, 8)
             for j in range(0, 2, 2):
                 v14 = fma(load(theta, p + j, 2, 2, 1), load(X, ((step) % 2)*16 + j*8, 0, 1, 8), v14)
                 v14_1 = fma(load(theta, p + (j + 1), 2, 2, 1), load(X, ((step) % 2)*16 + (j + 1)*8, 0, 1, 8), v14_1)
             v14 = v14 + v14_1
-            v5 = v14
-            store(V5, 0, 8, v5)
-            # v15[k] = W1[k,j] x[j]
-            # v16[k] = v15[k] + c[k]
-            # v6[k] = tanh(v16[k])
-            # v7[k] = 1 - v6[k]**2
-            # v11[k] = -2*v6[k]*v7[k]
-            for k in range(0, 16, 4):
-                v15 = spread(load(theta, p + 38 + k, 1, 4, 1), 8)
-                for j in range(2):
-                    v15 = fma(load(theta, p + 6 + k*2 + j, 2, 4, 1), load(X, ((step) % 2)*16 + j*8, 0, 1, 8), v15)
-                v16 = v15
-                v6 = tanh(v16)
-                store(V6, k*8, 8, v6)
-                v7 = -(v6*v6) + 1.0
-                store(V7, k*8, 8, v7)
-                v11 = (-2.0)*v6*v7
-                store(V11, k*8, 8, v11)
-            # v17[i] = W2[i,k] v6[k]
-            # v18[i] = v5[i] + v17[i]
-            # v19[i] = 1/4 v18[i]
-            # v20[i] = x[i] + v19[i]
-            v17 = load(V5, 0, 8, 2, 8)
-            v17_1 = zeros(theta, 2, 8)
+            v16 = v14
+            v16_1 = zeros(theta, 2, 8)
             for k in range(0, 16, 2):
-                v17 = fma(load(theta, p + 54 + k, 16, 2, 1), load(V6, k*8, 0, 1, 8), v17)
-                v17_1 = fma(load(theta, p + 54 + (k + 1), 16, 2, 1), load(V6, (k + 1)*8, 0, 1, 8), v17_1)
-            v17 = v17 + v17_1
-            v18 = v17
-            v19 = 0.25*v18
-            v20 = load(X, ((step) % 2)*16, 8, 2, 8) + v19
-            store(X, ((step + 1) % 2)*16, 8, v20)
-            # v21[i,e] = v7[k] v3[i,k,e]
-            # v22[i,e] = v0[i,e] + v21[i,e]
-            # v23[i,e] = 1/4 v22[i,e]
-            # v8[i,e] = delta[i,e] + v23[i,e]
-            for i in range(2):
-                v21 = spread(load(table, q + i*2, 1, 2, 1), 8)
-                v21_1 = zeros(theta, 2, 8)
-                for k in range(0, 16, 2):
-                    v21 = fma(load(V7, k*8, 0, 1, 8), load(table, q + 36 + i*32 + k*2, 1, 2, 1), v21)
-                    v21_1 = fma(load(V7, (k + 1)*8, 0, 1, 8), load(table, q + 36 + i*32 + (k + 1)*2, 1, 2, 1), v21_1)
-                v21 = v21 + v21_1
-                v22 = v21
-                v23 = 0.25*v22
-                v8 = unit(theta, i - 0, 2) + v23
-                store(V8, i*16, 8, v8)
-            # v9 = log|detv8|
-            # v10 = inverse(v8)
-            invert_8(V8, 0, V10, 0, V9, 0, 2)
-            # v25 = -1 v9
-            # v26 = log_density + v25
-            v25 = -1.0*load(V9, 0, 0, 1, 8)
-            v26 = load(LOG_DENSITY, ((step) % 2)*8, 0, 1, 8) + v25
-            store(LOG_DENSITY, ((step + 1) % 2)*8, 0, v26)
-            # v27[k] = v10[e,i_] v4[i_,k,e]
-            # v12[k] = v11[k] v27[k]
+                v16 = fma(load(theta, p + 54 + k, 16, 2, 1), load(V11, k*8, 0, 1, 8), v16)
+                v16_1 = fma(load(theta, p + 54 + (k + 1), 16, 2, 1), load(V11, (k + 1)*8, 0, 1, 8), v16_1)
+            v16 = v16 + v16_1
+            v17 = v16
+            v18 = 0.25*v17
+            v19 = load(X, ((step) % 2)*16, 8, 2, 8) + v18
+            store(X, ((step + 1) % 2)*16, 8, v19)
+            # v10[k] = 1 - v11[k]**2
             for k in range(0, 16, 4):
+                v11 = load(V11, k*8, 8, 4, 8)
+                v10 = -(v11*v11) + 1.0
+                store(V10, k*8, 8, v10)
+            # v20[i,e] = v10[k] v3[i,k,e]
+            # v21[i,e] = v0[i,e] + v20[i,e]
+            # v22[i,e] = 1/4 v21[i,e]
+            # v9[i,e] = delta[i,e] + v22[i,e]
+            for i in range(2):
+                v20 = spread(load(table, q + i*2, 1, 2, 1), 8)
+                v20_1 = zeros(theta, 2, 8)
+                for k in range(0, 16, 2):
+                    v20 = fma(load(V10, k*8, 0, 1, 8), load(table, q + 36 + i*32 + k*2, 1, 2, 1), v20)
+                    v20_1 = fma(load(V10, (k + 1)*8, 0, 1, 8), load(table, q + 36 + i*32 + (k + 1)*2, 1, 2, 1), v20_1)
+                v20 = v20 + v20_1
+                v21 = v20
+                v22 = 0.25*v21
+                v9 = unit(theta, i - 0, 2) + v22
+                store(V9, i*16, 8, v9)
+            # v8 = log|detv9|
+            # v7 = inverse(v9)
+            invert_8(V9, 0, V7, 0, V8, 0, 2)
+            # v24 = -1 v8
+            # v25 = log_density + v24
+            v24 = -1.0*load(V8, 0, 0, 1, 8)
+            v25 = load(LOG_DENSITY, ((step) % 2)*8, 0, 1, 8) + v24
+            store(LOG_DENSITY, ((step + 1) % 2)*8, 0, v25)
+            # v26[k] = -2*v10[k]*v11[k]
+            # v27[k] = v7[e,i_] v4[i_,k,e]
+            # v6[k] = v26[k] v27[k]
+            for k in range(0, 16, 4):
+                v11 = load(V11, k*8, 8, 4, 8)
+                v10 = load(V10, k*8, 8, 4, 8)
+                v26 = (-2.0)*v11*v10
                 v27 = zeros(theta, 4, 8)
                 for e in range(2):
                     for i_ in range(2):
-                        v27 = fma(load(V10, e*16 + i_*8, 0, 1, 8), load(table, q + 132 + i_*32 + k*2 + e, 2, 4, 1), v27)
-                v12 = load(V11, k*8, 8, 4, 8)*v27
-                store(V12, k*8, 8, v12)
-            # v28[i] = W1[k,i] v12[k]
-            # v13[i] = score[i] + v28[i]
+                        v27 = fma(load(V7, e*16 + i_*8, 0, 1, 8), load(table, q + 132 + i_*32 + k*2 + e, 2, 4, 1), v27)
+                v6 = v26*v27
+                store(V6, k*8, 8, v6)
+            # v28[i] = W1[k,i] v6[k]
+            # v5[i] = score[i] + v28[i]
             v28 = load(SCORE, ((step) % 2)*16, 8, 2, 8)
             v28_1 = zeros(theta, 2, 8)
             for k in range(0, 16, 2):
-                v28 = fma(load(theta, p + 6 + k*2, 1, 2, 1), load(V12, k*8, 0, 1, 8), v28)
-                v28_1 = fma(load(theta, p + 6 + (k + 1)*2, 1, 2, 1), load(V12, (k + 1)*8, 0, 1, 8), v28_1)
+                v28 = fma(load(theta, p + 6 + k*2, 1, 2, 1), load(V6, k*8, 0, 1, 8), v28)
+                v28_1 = fma(load(theta, p + 6 + (k + 1)*2, 1, 2, 1), load(V6, (k + 1)*8, 0, 1, 8), v28_1)
             v28 = v28 + v28_1
-            v13 = v28
-            store(V13, 0, 8, v13)
-            # v29[i] = v10[e,i] v13[e]
+            v5 = v28
+            store(V5, 0, 8, v5)
+            # v29[i] = v7[e,i] v5[e]
             v29 = zeros(theta, 2, 8)
             v29_1 = zeros(theta, 2, 8)
             for e in range(0, 2, 2):
-                v29 = fma(load(V10, e*16, 8, 2, 8), load(V13, e*8, 0, 1, 8), v29)
-                v29_1 = fma(load(V10, (e + 1)*16, 8, 2, 8), load(V13, (e + 1)*8, 0, 1, 8), v29_1)
+                v29 = fma(load(V7, e*16, 8, 2, 8), load(V5, e*8, 0, 1, 8), v29)
+                v29_1 = fma(load(V7, (e + 1)*16, 8, 2, 8), load(V5, (e + 1)*8, 0, 1, 8), v29_1)
             v29 = v29 + v29_1
             store(SCORE, ((step + 1) % 2)*16, 8, v29)
         for n in range(0, 16, 8):
@@ -412,25 +407,26 @@ def push_score(theta, table, z, log_density_0, score_0, x_out, log_density_out, 
 @njit(**OPTIONS)
 def linearize(theta, x_path, hidden_0_path, z, x_out, first, last, origin, extent, steps):
     """x = T(z); the path of x and the values that derivatives of T read are stored"""
-    X = aligned(theta, (2)*768)
-    for block in range(first, last, 32):
-        count = min(32, last - block)
+    X = aligned(theta, (2)*384)
+    for block in range(first, last, 16):
+        count = min(16, last - block)
         for tile in range(count):
             for n in range(0, 16, 8):
-                store(X, (0*32 + tile)*24 + n, 0, load(z, (block + tile)*16 + n, 0, 1, 8))
+                store(X, (0*16 + tile)*24 + n, 0, load(z, (block + tile)*16 + n, 0, 1, 8))
         for step in range(steps):
             p = step*86
             for tile in range(count):
                 # v0[k] = W1[k,j] x[j]
                 # v1[k] = v0[k] + c[k]
-                # v2[k] = tanh(v1[k])
                 for k in range(0, 16, 4):
                     v0 = spread(load(theta, p + 38 + k, 1, 4, 1), 8)
                     for j in range(2):
-                        v0 = fma(load(theta, p + 6 + k*2 + j, 2, 4, 1), load(X, (((step) % 2)*32 + tile)*24 + j*8, 0, 1, 8), v0)
+                        v0 = fma(load(theta, p + 6 + k*2 + j, 2, 4, 1), load(X, (((step) % 2)*16 + tile)*24 + j*8, 0, 1, 8), v0)
                     v1 = v0
-                    v2 = tanh(v1)
-                    store(hidden_0_path, (step*extent + (block + tile) - origin)*136 + k*8, 8, v2)
+                    store(hidden_0_path, (step*extent + (block + tile) - origin)*136 + k*8, 8, v1)
+                    prefetch(hidden_0_path, (step*extent + (block + tile) + 2 - origin)*136 + k*8, 32)
+                # v2[k] = tanh(v1[k])
+                tanh_array(hidden_0_path, (step*extent + (block + tile) - origin)*136, hidden_0_path, (step*extent + (block + tile) - origin)*136, 128, 16)
                 # v3[i] = A[i,j] x[j]
                 # v4[i] = b[i] + v3[i]
                 # v5[i] = W2[i,k] v2[k]
@@ -440,8 +436,8 @@ def linearize(theta, x_path, hidden_0_path, z, x_out, first, last, origin, exten
                 v3 = spread(load(theta, p + 4, 1, 2, 1), 8)
                 v3_1 = zeros(theta, 2, 8)
                 for j in range(0, 2, 2):
-                    v3 = fma(load(theta, p + j, 2, 2, 1), load(X, (((step) % 2)*32 + tile)*24 + j*8, 0, 1, 8), v3)
-                    v3_1 = fma(load(theta, p + (j + 1), 2, 2, 1), load(X, (((step) % 2)*32 + tile)*24 + (j + 1)*8, 0, 1, 8), v3_1)
+                    v3 = fma(load(theta, p + j, 2, 2, 1), load(X, (((step) % 2)*16 + tile)*24 + j*8, 0, 1, 8), v3)
+                    v3_1 = fma(load(theta, p + (j + 1), 2, 2, 1), load(X, (((step) % 2)*16 + tile)*24 + (j + 1)*8, 0, 1, 8), v3_1)
                 v3 = v3 + v3_1
                 v5 = v3
                 v5_1 = zeros(theta, 2, 8)
@@ -451,13 +447,13 @@ def linearize(theta, x_path, hidden_0_path, z, x_out, first, last, origin, exten
                 v5 = v5 + v5_1
                 v6 = v5
                 v7 = 0.25*v6
-                v8 = load(X, (((step) % 2)*32 + tile)*24, 8, 2, 8) + v7
-                store(X, (((step + 1) % 2)*32 + tile)*24, 8, v8)
+                v8 = load(X, (((step) % 2)*16 + tile)*24, 8, 2, 8) + v7
+                store(X, (((step + 1) % 2)*16 + tile)*24, 8, v8)
                 for n in range(0, 16, 8):
-                    store(x_path, (step*extent + (block + tile) - origin)*24 + n, 0, load(X, (((step) % 2)*32 + tile)*24 + n, 0, 1, 8))
+                    store(x_path, (step*extent + (block + tile) - origin)*24 + n, 0, load(X, (((step) % 2)*16 + tile)*24 + n, 0, 1, 8))
         for tile in range(count):
             for n in range(0, 16, 8):
-                store(x_out, (block + tile)*16 + n, 0, load(X, (((steps) % 2)*32 + tile)*24 + n, 0, 1, 8))
+                store(x_out, (block + tile)*16 + n, 0, load(X, (((steps) % 2)*16 + tile)*24 + n, 0, 1, 8))
 
 
 @njit(**OPTIONS)
@@ -479,35 +475,33 @@ def linearize_log_density_table(theta, table, steps):
 @njit(**OPTIONS)
 def linearize_log_density(theta, table, x_path, hidden_0_path, z, log_density_0, x_out, log_density_out, first, last, origin, extent, steps):
     """x = T(z), l = log rho(x); the path of x and the values that derivatives of T read are stored"""
-    X = aligned(theta, (2)*768)
-    LOG_DENSITY = aligned(theta, (2)*256)
-    V2 = aligned(theta, 128)
+    X = aligned(theta, (2)*384)
+    LOG_DENSITY = aligned(theta, (2)*128)
+    V2 = aligned(theta, 8)
     V3 = aligned(theta, 32)
-    V4 = aligned(theta, 8)
+    V4 = aligned(theta, 128)
     scratch = aligned(theta, 40)
-    for block in range(first, last, 32):
-        count = min(32, last - block)
+    for block in range(first, last, 16):
+        count = min(16, last - block)
         for tile in range(count):
             for n in range(0, 16, 8):
-                store(X, (0*32 + tile)*24 + n, 0, load(z, (block + tile)*16 + n, 0, 1, 8))
-            store(LOG_DENSITY, (0*32 + tile)*8 + 0, 0, load(log_density_0, (block + tile)*8 + 0, 0, 1, 8))
+                store(X, (0*16 + tile)*24 + n, 0, load(z, (block + tile)*16 + n, 0, 1, 8))
+            store(LOG_DENSITY, (0*16 + tile)*8 + 0, 0, load(log_density_0, (block + tile)*8 + 0, 0, 1, 8))
         for step in range(steps):
             p = step*86
             q = step*68
             for tile in range(count):
                 # v5[k] = W1[k,j] x[j]
                 # v6[k] = v5[k] + c[k]
-                # v7[k] = tanh(v6[k])
-                # v2[k] = 1 - v7[k]**2
                 for k in range(0, 16, 4):
                     v5 = spread(load(theta, p + 38 + k, 1, 4, 1), 8)
                     for j in range(2):
-                        v5 = fma(load(theta, p + 6 + k*2 + j, 2, 4, 1), load(X, (((step) % 2)*32 + tile)*24 + j*8, 0, 1, 8), v5)
+                        v5 = fma(load(theta, p + 6 + k*2 + j, 2, 4, 1), load(X, (((step) % 2)*16 + tile)*24 + j*8, 0, 1, 8), v5)
                     v6 = v5
-                    v7 = tanh(v6)
-                    store(hidden_0_path, (step*extent + (block + tile) - origin)*136 + k*8, 8, v7)
-                    v2 = -(v7*v7) + 1.0
-                    store(V2, k*8, 8, v2)
+                    store(hidden_0_path, (step*extent + (block + tile) - origin)*136 + k*8, 8, v6)
+                    prefetch(hidden_0_path, (step*extent + (block + tile) + 2 - origin)*136 + k*8, 32)
+                # v7[k] = tanh(v6[k])
+                tanh_array(hidden_0_path, (step*extent + (block + tile) - origin)*136, hidden_0_path, (step*extent + (block + tile) - origin)*136, 128, 16)
                 # v8[i] = A[i,j] x[j]
                 # v9[i] = b[i] + v8[i]
                 # v10[i] = W2[i,k] v7[k]
@@ -517,8 +511,8 @@ def linearize_log_density(theta, table, x_path, hidden_0_path, z, log_density_0,
                 v8 = spread(load(theta, p + 4, 1, 2, 1), 8)
                 v8_1 = zeros(theta, 2, 8)
                 for j in range(0, 2, 2):
-                    v8 = fma(load(theta, p + j, 2, 2, 1), load(X, (((step) % 2)*32 + tile)*24 + j*8, 0, 1, 8), v8)
-                    v8_1 = fma(load(theta, p + (j + 1), 2, 2, 1), load(X, (((step) % 2)*32 + tile)*24 + (j + 1)*8, 0, 1, 8), v8_1)
+                    v8 = fma(load(theta, p + j, 2, 2, 1), load(X, (((step) % 2)*16 + tile)*24 + j*8, 0, 1, 8), v8)
+                    v8_1 = fma(load(theta, p + (j + 1), 2, 2, 1), load(X, (((step) % 2)*16 + tile)*24 + (j + 1)*8, 0, 1, 8), v8_1)
                 v8 = v8 + v8_1
                 v10 = v8
                 v10_1 = zeros(theta, 2, 8)
@@ -528,9 +522,15 @@ def linearize_log_density(theta, table, x_path, hidden_0_path, z, log_density_0,
                 v10 = v10 + v10_1
                 v11 = v10
                 v12 = 0.25*v11
-                v13 = load(X, (((step) % 2)*32 + tile)*24, 8, 2, 8) + v12
-                store(X, (((step + 1) % 2)*32 + tile)*24, 8, v13)
-                # v14[i,e] = v2[k] v1[i,k,e]
+                v13 = load(X, (((step) % 2)*16 + tile)*24, 8, 2, 8) + v12
+                store(X, (((step + 1) % 2)*16 + tile)*24, 8, v13)
+                # v4[k] = 1 - v7[k]**2
+                for k in range(0, 16, 4):
+                    prefetch(hidden_0_path, (step*extent + (block + tile) + 2 - origin)*136 + k*8, 32)
+                    v7 = load(hidden_0_path, (step*extent + (block + tile) - origin)*136 + k*8, 8, 4, 8)
+                    v4 = -(v7*v7) + 1.0
+                    store(V4, k*8, 8, v4)
+                # v14[i,e] = v4[k] v1[i,k,e]
                 # v15[i,e] = v0[i,e] + v14[i,e]
                 # v16[i,e] = 1/4 v15[i,e]
                 # v3[i,e] = delta[i,e] + v16[i,e]
@@ -538,180 +538,170 @@ def linearize_log_density(theta, table, x_path, hidden_0_path, z, log_density_0,
                     v14 = spread(load(table, q + i*2, 1, 2, 1), 8)
                     v14_1 = zeros(theta, 2, 8)
                     for k in range(0, 16, 2):
-                        v14 = fma(load(V2, k*8, 0, 1, 8), load(table, q + 4 + i*32 + k*2, 1, 2, 1), v14)
-                        v14_1 = fma(load(V2, (k + 1)*8, 0, 1, 8), load(table, q + 4 + i*32 + (k + 1)*2, 1, 2, 1), v14_1)
+                        v14 = fma(load(V4, k*8, 0, 1, 8), load(table, q + 4 + i*32 + k*2, 1, 2, 1), v14)
+                        v14_1 = fma(load(V4, (k + 1)*8, 0, 1, 8), load(table, q + 4 + i*32 + (k + 1)*2, 1, 2, 1), v14_1)
                     v14 = v14 + v14_1
                     v15 = v14
                     v16 = 0.25*v15
                     v3 = unit(theta, i - 0, 2) + v16
                     store(V3, i*16, 8, v3)
-                # v4 = log|detv3|
-                invert_8(V3, 0, scratch, 0, V4, 0, 2)
-                # v18 = -1 v4
+                # v2 = log|detv3|
+                invert_8(V3, 0, scratch, 0, V2, 0, 2)
+                # v18 = -1 v2
                 # v19 = log_density + v18
-                v18 = -1.0*load(V4, 0, 0, 1, 8)
-                v19 = load(LOG_DENSITY, (((step) % 2)*32 + tile)*8, 0, 1, 8) + v18
-                store(LOG_DENSITY, (((step + 1) % 2)*32 + tile)*8, 0, v19)
+                v18 = -1.0*load(V2, 0, 0, 1, 8)
+                v19 = load(LOG_DENSITY, (((step) % 2)*16 + tile)*8, 0, 1, 8) + v18
+                store(LOG_DENSITY, (((step + 1) % 2)*16 + tile)*8, 0, v19)
                 for n in range(0, 16, 8):
-                    store(x_path, (step*extent + (block + tile) - origin)*24 + n, 0, load(X, (((step) % 2)*32 + tile)*24 + n, 0, 1, 8))
+                    store(x_path, (step*extent + (block + tile) - origin)*24 + n, 0, load(X, (((step) % 2)*16 + tile)*24 + n, 0, 1, 8))
         for tile in range(count):
             for n in range(0, 16, 8):
-                store(x_out, (block + tile)*16 + n, 0, load(X, (((steps) % 2)*32 + tile)*24 + n, 0, 1, 8))
-            store(log_density_out, (block + tile)*8 + 0, 0, load(LOG_DENSITY, (((steps) % 2)*32 + tile)*8 + 0, 0, 1, 8))
+                store(x_out, (block + tile)*16 + n, 0, load(X, (((steps) % 2)*16 + tile)*24 + n, 0, 1, 8))
+            store(log_density_out, (block + tile)*8 + 0, 0, load(LOG_DENSITY, (((steps) % 2)*16 + tile)*8 + 0, 0, 1, 8))
 
 
 @njit(**OPTIONS)
 def jvp(theta, eta, x_path, hidden_0_path, dx_out, first, last, origin, extent, steps):
     """dx = (dT/dtheta) eta"""
-    DX = aligned(theta, (2)*768)
-    V0 = aligned(theta, 16)
-    V1 = aligned(theta, 16)
-    V2 = aligned(theta, 128)
-    for block in range(first, last, 32):
-        count = min(32, last - block)
+    DX = aligned(theta, (2)*384)
+    V0 = aligned(theta, 128)
+    for block in range(first, last, 16):
+        count = min(16, last - block)
         for tile in range(count):
             for n in range(0, 16, 8):
-                store(DX, (0*32 + tile)*24 + n, 0, zeros(theta, 1, 8))
+                store(DX, (0*16 + tile)*24 + n, 0, zeros(theta, 1, 8))
         for step in range(steps):
             p = step*86
             for tile in range(count):
-                # v3[i] = eta.A[i,j] x[j]
-                # v4[i] = A[i,j] dx[j]
-                # v5[i] = v3[i] + v4[i]
-                # v0[i] = eta.b[i] + v5[i]
-                # v1[i] = eta.W2[i,k] hidden_0[k]
-                v3 = spread(load(eta, p + 4, 1, 2, 1), 8)
-                v3_1 = zeros(theta, 2, 8)
-                for j in range(0, 2, 2):
-                    v3 = fma(load(eta, p + j, 2, 2, 1), load(x_path, (step*extent + (block + tile) - origin)*24 + j*8, 0, 1, 8), v3)
-                    v3_1 = fma(load(eta, p + (j + 1), 2, 2, 1), load(x_path, (step*extent + (block + tile) - origin)*24 + (j + 1)*8, 0, 1, 8), v3_1)
-                v3 = v3 + v3_1
-                v4 = v3
-                v4_1 = zeros(theta, 2, 8)
-                for j in range(0, 2, 2):
-                    v4 = fma(load(theta, p + j, 2, 2, 1), load(DX, (((step) % 2)*32 + tile)*24 + j*8, 0, 1, 8), v4)
-                    v4_1 = fma(load(theta, p + (j + 1), 2, 2, 1), load(DX, (((step) % 2)*32 + tile)*24 + (j + 1)*8, 0, 1, 8), v4_1)
-                v4 = v4 + v4_1
-                v0 = v4
-                store(V0, 0, 8, v0)
-                v1 = zeros(theta, 2, 8)
-                v1_1 = zeros(theta, 2, 8)
-                for k in range(0, 16, 2):
-                    v1 = fma(load(eta, p + 54 + k, 16, 2, 1), load(hidden_0_path, (step*extent + (block + tile) - origin)*136 + k*8, 0, 1, 8), v1)
-                    v1_1 = fma(load(eta, p + 54 + (k + 1), 16, 2, 1), load(hidden_0_path, (step*extent + (block + tile) - origin)*136 + (k + 1)*8, 0, 1, 8), v1_1)
-                v1 = v1 + v1_1
-                store(V1, 0, 8, v1)
-                # v6[k] = 1 - hidden_0[k]**2
-                # v7[k] = eta.W1[k,j] x[j]
-                # v8[k] = W1[k,j] dx[j]
-                # v9[k] = v7[k] + v8[k]
-                # v10[k] = v9[k] + eta.c[k]
-                # v2[k] = v6[k] v10[k]
+                # v1[k] = 1 - hidden_0[k]**2
+                # v2[k] = eta.W1[k,j] x[j]
+                # v3[k] = W1[k,j] dx[j]
+                # v4[k] = v2[k] + v3[k]
+                # v5[k] = v4[k] + eta.c[k]
+                # v0[k] = v1[k] v5[k]
                 for k in range(0, 16, 4):
+                    prefetch(hidden_0_path, (step*extent + (block + tile) + 2 - origin)*136 + k*8, 32)
                     hidden_0 = load(hidden_0_path, (step*extent + (block + tile) - origin)*136 + k*8, 8, 4, 8)
-                    v6 = -(hidden_0*hidden_0) + 1.0
-                    v7 = spread(load(eta, p + 38 + k, 1, 4, 1), 8)
+                    v1 = -(hidden_0*hidden_0) + 1.0
+                    v2 = spread(load(eta, p + 38 + k, 1, 4, 1), 8)
                     for j in range(2):
-                        v7 = fma(load(eta, p + 6 + k*2 + j, 2, 4, 1), load(x_path, (step*extent + (block + tile) - origin)*24 + j*8, 0, 1, 8), v7)
-                    v8 = v7
+                        v2 = fma(load(eta, p + 6 + k*2 + j, 2, 4, 1), load(x_path, (step*extent + (block + tile) - origin)*24 + j*8, 0, 1, 8), v2)
+                    v3 = v2
                     for j in range(2):
-                        v8 = fma(load(theta, p + 6 + k*2 + j, 2, 4, 1), load(DX, (((step) % 2)*32 + tile)*24 + j*8, 0, 1, 8), v8)
-                    v10 = v8
-                    v2 = v6*v10
-                    store(V2, k*8, 8, v2)
-                # v11[i] = W2[i,k] v2[k]
-                # v12[i] = v1[i] + v11[i]
-                # v13[i] = v0[i] + v12[i]
+                        v3 = fma(load(theta, p + 6 + k*2 + j, 2, 4, 1), load(DX, (((step) % 2)*16 + tile)*24 + j*8, 0, 1, 8), v3)
+                    v5 = v3
+                    v0 = v1*v5
+                    store(V0, k*8, 8, v0)
+                # v6[i] = eta.A[i,j] x[j]
+                # v7[i] = A[i,j] dx[j]
+                # v8[i] = v6[i] + v7[i]
+                # v9[i] = eta.b[i] + v8[i]
+                # v10[i] = eta.W2[i,k] hidden_0[k]
+                # v11[i] = W2[i,k] v0[k]
+                # v12[i] = v10[i] + v11[i]
+                # v13[i] = v9[i] + v12[i]
                 # v14[i] = 1/4 v13[i]
                 # v15[i] = dx[i] + v14[i]
-                v11 = load(V0, 0, 8, 2, 8) + load(V1, 0, 8, 2, 8)
+                v6 = spread(load(eta, p + 4, 1, 2, 1), 8)
+                v6_1 = zeros(theta, 2, 8)
+                for j in range(0, 2, 2):
+                    v6 = fma(load(eta, p + j, 2, 2, 1), load(x_path, (step*extent + (block + tile) - origin)*24 + j*8, 0, 1, 8), v6)
+                    v6_1 = fma(load(eta, p + (j + 1), 2, 2, 1), load(x_path, (step*extent + (block + tile) - origin)*24 + (j + 1)*8, 0, 1, 8), v6_1)
+                v6 = v6 + v6_1
+                v7 = v6
+                v7_1 = zeros(theta, 2, 8)
+                for j in range(0, 2, 2):
+                    v7 = fma(load(theta, p + j, 2, 2, 1), load(DX, (((step) % 2)*16 + tile)*24 + j*8, 0, 1, 8), v7)
+                    v7_1 = fma(load(theta, p + (j + 1), 2, 2, 1), load(DX, (((step) % 2)*16 + tile)*24 + (j + 1)*8, 0, 1, 8), v7_1)
+                v7 = v7 + v7_1
+                v10 = v7
+                v10_1 = zeros(theta, 2, 8)
+                for k in range(0, 16, 2):
+                    v10 = fma(load(eta, p + 54 + k, 16, 2, 1), load(hidden_0_path, (step*extent + (block + tile) - origin)*136 + k*8, 0, 1, 8), v10)
+                    v10_1 = fma(load(eta, p + 54 + (k + 1), 16, 2, 1), load(hidden_0_path, (step*extent + (block + tile) - origin)*136 + (k + 1)*8, 0, 1, 8), v10_1)
+                v10 = v10 + v10_1
+                v11 = v10
                 v11_1 = zeros(theta, 2, 8)
                 for k in range(0, 16, 2):
-                    v11 = fma(load(theta, p + 54 + k, 16, 2, 1), load(V2, k*8, 0, 1, 8), v11)
-                    v11_1 = fma(load(theta, p + 54 + (k + 1), 16, 2, 1), load(V2, (k + 1)*8, 0, 1, 8), v11_1)
+                    v11 = fma(load(theta, p + 54 + k, 16, 2, 1), load(V0, k*8, 0, 1, 8), v11)
+                    v11_1 = fma(load(theta, p + 54 + (k + 1), 16, 2, 1), load(V0, (k + 1)*8, 0, 1, 8), v11_1)
                 v11 = v11 + v11_1
                 v13 = v11
                 v14 = 0.25*v13
-                v15 = load(DX, (((step) % 2)*32 + tile)*24, 8, 2, 8) + v14
-                store(DX, (((step + 1) % 2)*32 + tile)*24, 8, v15)
+                v15 = load(DX, (((step) % 2)*16 + tile)*24, 8, 2, 8) + v14
+                store(DX, (((step + 1) % 2)*16 + tile)*24, 8, v15)
         for tile in range(count):
             for n in range(0, 16, 8):
-                store(dx_out, (block + tile)*16 + n, 0, load(DX, (((steps) % 2)*32 + tile)*24 + n, 0, 1, 8))
+                store(dx_out, (block + tile)*16 + n, 0, load(DX, (((steps) % 2)*16 + tile)*24 + n, 0, 1, 8))
 
 
 @njit(**OPTIONS)
 def vjp(theta, x_path, hidden_0_path, field, sums, first, last, origin, extent, steps):
     """sum over samples of (dT/dtheta)^T field"""
-    U = aligned(theta, (2)*768)
-    V0 = aligned(theta, 128)
+    U = aligned(theta, (2)*384)
+    V0 = aligned(theta, 2176)
     V1 = aligned(theta, 16)
-    V2 = aligned(theta, 4352)
-    V3 = aligned(theta, 16)
-    for block in range(first, last, 32):
-        count = min(32, last - block)
+    for block in range(first, last, 16):
+        count = min(16, last - block)
         for tile in range(count):
             for n in range(0, 16, 8):
-                store(U, (0*32 + tile)*24 + n, 0, load(field, (block + tile)*16 + n, 0, 1, 8))
+                store(U, (0*16 + tile)*24 + n, 0, load(field, (block + tile)*16 + n, 0, 1, 8))
         for turn in range(steps):
             step = steps - 1 - turn
             p = step*86
             for tile in range(count):
-                # v0[k] = 1 - hidden_0[k]**2
-                for k in range(0, 16, 4):
-                    hidden_0 = load(hidden_0_path, (step*extent + (block + tile) - origin)*136 + k*8, 8, 4, 8)
-                    v0 = -(hidden_0*hidden_0) + 1.0
-                    store(V0, k*8, 8, v0)
                 # v1[i] = u[i]/4
-                # v3[i] = 1/4 u[i_] A[i_,i]
-                u = load(U, (((turn) % 2)*32 + tile)*24, 8, 2, 8)
+                u = load(U, (((turn) % 2)*16 + tile)*24, 8, 2, 8)
                 v1 = (0.25)*u
                 store(V1, 0, 8, v1)
-                v3 = zeros(theta, 2, 8)
-                v3_1 = zeros(theta, 2, 8)
-                for i_ in range(0, 2, 2):
-                    v3 = fma(load(U, (((turn) % 2)*32 + tile)*24 + i_*8, 0, 1, 8), load(theta, p + i_*2, 1, 2, 1), v3)
-                    v3_1 = fma(load(U, (((turn) % 2)*32 + tile)*24 + (i_ + 1)*8, 0, 1, 8), load(theta, p + (i_ + 1)*2, 1, 2, 1), v3_1)
-                v3 = v3 + v3_1
-                v3 = 0.25*v3
-                store(V3, 0, 8, v3)
-                # v4[k] = v1[i] W2[i,k]
-                # v2[k] = v0[k] v4[k]
+                # v2[k] = 1 - hidden_0[k]**2
+                # v3[k] = v1[i] W2[i,k]
+                # v0[k] = v2[k] v3[k]
                 for k in range(0, 16, 4):
-                    v4 = zeros(theta, 4, 8)
+                    prefetch(hidden_0_path, (step*extent + (block + tile) + 2 - origin)*136 + k*8, 32)
+                    hidden_0 = load(hidden_0_path, (step*extent + (block + tile) - origin)*136 + k*8, 8, 4, 8)
+                    v2 = -(hidden_0*hidden_0) + 1.0
+                    v3 = zeros(theta, 4, 8)
                     for i in range(2):
-                        v4 = fma(load(V1, i*8, 0, 1, 8), load(theta, p + 54 + i*16 + k, 1, 4, 1), v4)
-                    v2 = load(V0, k*8, 8, 4, 8)*v4
-                    store(V2, tile*136 + k*8, 8, v2)
-                # v5[i] = v2[k] W1[k,i]
-                # v6[i] = u[i] + v5[i] + v3[i]
-                v5 = load(U, (((turn) % 2)*32 + tile)*24, 8, 2, 8) + load(V3, 0, 8, 2, 8)
+                        v3 = fma(load(V1, i*8, 0, 1, 8), load(theta, p + 54 + i*16 + k, 1, 4, 1), v3)
+                    v0 = v2*v3
+                    store(V0, tile*136 + k*8, 8, v0)
+                # v4[i] = v0[k] W1[k,i]
+                # v5[i] = 1/4 u[i_] A[i_,i]
+                # v6[i] = u[i] + v4[i] + v5[i]
+                v5 = zeros(theta, 2, 8)
                 v5_1 = zeros(theta, 2, 8)
-                for k in range(0, 16, 2):
-                    v5 = fma(load(V2, tile*136 + k*8, 0, 1, 8), load(theta, p + 6 + k*2, 1, 2, 1), v5)
-                    v5_1 = fma(load(V2, tile*136 + (k + 1)*8, 0, 1, 8), load(theta, p + 6 + (k + 1)*2, 1, 2, 1), v5_1)
+                for i_ in range(0, 2, 2):
+                    v5 = fma(load(U, (((turn) % 2)*16 + tile)*24 + i_*8, 0, 1, 8), load(theta, p + i_*2, 1, 2, 1), v5)
+                    v5_1 = fma(load(U, (((turn) % 2)*16 + tile)*24 + (i_ + 1)*8, 0, 1, 8), load(theta, p + (i_ + 1)*2, 1, 2, 1), v5_1)
                 v5 = v5 + v5_1
-                v6 = v5
-                store(U, (((turn + 1) % 2)*32 + tile)*24, 8, v6)
+                v5 = 0.25*v5
+                v4 = load(U, (((turn) % 2)*16 + tile)*24, 8, 2, 8) + v5
+                v4_1 = zeros(theta, 2, 8)
+                for k in range(0, 16, 2):
+                    v4 = fma(load(V0, tile*136 + k*8, 0, 1, 8), load(theta, p + 6 + k*2, 1, 2, 1), v4)
+                    v4_1 = fma(load(V0, tile*136 + (k + 1)*8, 0, 1, 8), load(theta, p + 6 + (k + 1)*2, 1, 2, 1), v4_1)
+                v4 = v4 + v4_1
+                v6 = v4
+                store(U, (((turn + 1) % 2)*16 + tile)*24, 8, v6)
             g = step*86
             # sums[i,j] += sum over samples of u[i] x[j]
             at_0 = g
             # sums[i] += sum over samples of u[i]
             at_1 = g + 4
-            acc = zeros(theta, 4, 4)
+            acc = zeros(theta, 4, 8)
             for tile in range(count):
-                for n in range(0, 8, 4):
-                    acc = outer(acc, load(U, (((turn) % 2)*32 + tile)*24 + n, 8, 2, 4), load(x_path, (step*extent + (block + tile) - origin)*24 + n, 8, 2, 4))
+                acc = outer(acc, load(U, (((turn) % 2)*16 + tile)*24, 8, 2, 8), load(x_path, (step*extent + (block + tile) - origin)*24, 8, 2, 8))
             add_lane_sums(sums, at_0, acc)
             at_0 += 4
-            acc = zeros(theta, 2, 4)
+            acc = zeros(theta, 2, 8)
             for tile in range(count):
-                for n in range(0, 8, 4):
-                    acc = acc + load(U, (((turn) % 2)*32 + tile)*24 + n, 8, 2, 4)
+                acc = acc + load(U, (((turn) % 2)*16 + tile)*24, 8, 2, 8)
             add_lane_sums(sums, at_1, acc)
             at_1 += 2
-            # sums[k,j] += sum over samples of v2[k] x[j]
+            # sums[k,j] += sum over samples of v0[k] x[j]
             at_2 = g + 6
-            # sums[k] += sum over samples of v2[k]
+            # sums[k] += sum over samples of v0[k]
             at_3 = g + 38
             # sums[i,k] += sum over samples of hidden_0[k] u[i]
             at_4 = g + 54
@@ -719,19 +709,18 @@ def vjp(theta, x_path, hidden_0_path, field, sums, first, last, origin, extent, 
                 acc = zeros(theta, 8, 4)
                 for tile in range(count):
                     for n in range(0, 8, 4):
-                        acc = outer(acc, load(V2, tile*136 + k*8 + n, 8, 4, 4), load(x_path, (step*extent + (block + tile) - origin)*24 + n, 8, 2, 4))
+                        acc = outer(acc, load(V0, tile*136 + k*8 + n, 8, 4, 4), load(x_path, (step*extent + (block + tile) - origin)*24 + n, 8, 2, 4))
                 add_lane_sums(sums, at_2, acc)
                 at_2 += 8
-                acc = zeros(theta, 4, 4)
+                acc = zeros(theta, 4, 8)
                 for tile in range(count):
-                    for n in range(0, 8, 4):
-                        acc = acc + load(V2, tile*136 + k*8 + n, 8, 4, 4)
+                    acc = acc + load(V0, tile*136 + k*8, 8, 4, 8)
                 add_lane_sums(sums, at_3, acc)
                 at_3 += 4
                 acc = zeros(theta, 8, 4)
                 for tile in range(count):
                     for n in range(0, 8, 4):
-                        acc = outer(acc, load(hidden_0_path, (step*extent + (block + tile) - origin)*136 + k*8 + n, 8, 4, 4), load(U, (((turn) % 2)*32 + tile)*24 + n, 8, 2, 4))
+                        acc = outer(acc, load(hidden_0_path, (step*extent + (block + tile) - origin)*136 + k*8 + n, 8, 4, 4), load(U, (((turn) % 2)*16 + tile)*24 + n, 8, 2, 4))
                 add_lane_sums(sums, at_4, acc)
                 at_4 += 8
 
@@ -762,146 +751,136 @@ def vjp_finish(theta, sums, gradient, steps):
 @njit(**OPTIONS)
 def metric(theta, eta, x_path, hidden_0_path, weight, sums, first, last, origin, extent, steps):
     """sum over samples of weight (dT/dtheta)^T (dT/dtheta) eta"""
-    DX = aligned(theta, (2)*768)
-    V0 = aligned(theta, 16)
-    V1 = aligned(theta, 16)
-    V2 = aligned(theta, 128)
-    U = aligned(theta, (2)*768)
-    V6 = aligned(theta, 128)
-    V17 = aligned(theta, 16)
-    V18 = aligned(theta, 4352)
-    V19 = aligned(theta, 16)
-    for block in range(first, last, 32):
-        count = min(32, last - block)
+    DX = aligned(theta, (2)*384)
+    V0 = aligned(theta, 128)
+    U = aligned(theta, (2)*384)
+    V17 = aligned(theta, 2176)
+    V18 = aligned(theta, 16)
+    for block in range(first, last, 16):
+        count = min(16, last - block)
         for tile in range(count):
             for n in range(0, 16, 8):
-                store(DX, (0*32 + tile)*24 + n, 0, zeros(theta, 1, 8))
+                store(DX, (0*16 + tile)*24 + n, 0, zeros(theta, 1, 8))
         for step in range(steps):
             p = step*86
             for tile in range(count):
-                # v3[i] = eta.A[i,j] x[j]
-                # v4[i] = A[i,j] dx[j]
-                # v5[i] = v3[i] + v4[i]
-                # v0[i] = eta.b[i] + v5[i]
-                # v1[i] = eta.W2[i,k] hidden_0[k]
-                v3 = spread(load(eta, p + 4, 1, 2, 1), 8)
-                v3_1 = zeros(theta, 2, 8)
-                for j in range(0, 2, 2):
-                    v3 = fma(load(eta, p + j, 2, 2, 1), load(x_path, (step*extent + (block + tile) - origin)*24 + j*8, 0, 1, 8), v3)
-                    v3_1 = fma(load(eta, p + (j + 1), 2, 2, 1), load(x_path, (step*extent + (block + tile) - origin)*24 + (j + 1)*8, 0, 1, 8), v3_1)
-                v3 = v3 + v3_1
-                v4 = v3
-                v4_1 = zeros(theta, 2, 8)
-                for j in range(0, 2, 2):
-                    v4 = fma(load(theta, p + j, 2, 2, 1), load(DX, (((step) % 2)*32 + tile)*24 + j*8, 0, 1, 8), v4)
-                    v4_1 = fma(load(theta, p + (j + 1), 2, 2, 1), load(DX, (((step) % 2)*32 + tile)*24 + (j + 1)*8, 0, 1, 8), v4_1)
-                v4 = v4 + v4_1
-                v0 = v4
-                store(V0, 0, 8, v0)
-                v1 = zeros(theta, 2, 8)
-                v1_1 = zeros(theta, 2, 8)
-                for k in range(0, 16, 2):
-                    v1 = fma(load(eta, p + 54 + k, 16, 2, 1), load(hidden_0_path, (step*extent + (block + tile) - origin)*136 + k*8, 0, 1, 8), v1)
-                    v1_1 = fma(load(eta, p + 54 + (k + 1), 16, 2, 1), load(hidden_0_path, (step*extent + (block + tile) - origin)*136 + (k + 1)*8, 0, 1, 8), v1_1)
-                v1 = v1 + v1_1
-                store(V1, 0, 8, v1)
-                # v6[k] = 1 - hidden_0[k]**2
-                # v7[k] = eta.W1[k,j] x[j]
-                # v8[k] = W1[k,j] dx[j]
-                # v9[k] = v7[k] + v8[k]
-                # v10[k] = v9[k] + eta.c[k]
-                # v2[k] = v6[k] v10[k]
+                # v1[k] = 1 - hidden_0[k]**2
+                # v2[k] = eta.W1[k,j] x[j]
+                # v3[k] = W1[k,j] dx[j]
+                # v4[k] = v2[k] + v3[k]
+                # v5[k] = v4[k] + eta.c[k]
+                # v0[k] = v1[k] v5[k]
                 for k in range(0, 16, 4):
+                    prefetch(hidden_0_path, (step*extent + (block + tile) + 2 - origin)*136 + k*8, 32)
                     hidden_0 = load(hidden_0_path, (step*extent + (block + tile) - origin)*136 + k*8, 8, 4, 8)
-                    v6 = -(hidden_0*hidden_0) + 1.0
-                    v7 = spread(load(eta, p + 38 + k, 1, 4, 1), 8)
+                    v1 = -(hidden_0*hidden_0) + 1.0
+                    v2 = spread(load(eta, p + 38 + k, 1, 4, 1), 8)
                     for j in range(2):
-                        v7 = fma(load(eta, p + 6 + k*2 + j, 2, 4, 1), load(x_path, (step*extent + (block + tile) - origin)*24 + j*8, 0, 1, 8), v7)
-                    v8 = v7
+                        v2 = fma(load(eta, p + 6 + k*2 + j, 2, 4, 1), load(x_path, (step*extent + (block + tile) - origin)*24 + j*8, 0, 1, 8), v2)
+                    v3 = v2
                     for j in range(2):
-                        v8 = fma(load(theta, p + 6 + k*2 + j, 2, 4, 1), load(DX, (((step) % 2)*32 + tile)*24 + j*8, 0, 1, 8), v8)
-                    v10 = v8
-                    v2 = v6*v10
-                    store(V2, k*8, 8, v2)
-                # v11[i] = W2[i,k] v2[k]
-                # v12[i] = v1[i] + v11[i]
-                # v13[i] = v0[i] + v12[i]
+                        v3 = fma(load(theta, p + 6 + k*2 + j, 2, 4, 1), load(DX, (((step) % 2)*16 + tile)*24 + j*8, 0, 1, 8), v3)
+                    v5 = v3
+                    v0 = v1*v5
+                    store(V0, k*8, 8, v0)
+                # v6[i] = eta.A[i,j] x[j]
+                # v7[i] = A[i,j] dx[j]
+                # v8[i] = v6[i] + v7[i]
+                # v9[i] = eta.b[i] + v8[i]
+                # v10[i] = eta.W2[i,k] hidden_0[k]
+                # v11[i] = W2[i,k] v0[k]
+                # v12[i] = v10[i] + v11[i]
+                # v13[i] = v9[i] + v12[i]
                 # v14[i] = 1/4 v13[i]
                 # v15[i] = dx[i] + v14[i]
-                v11 = load(V0, 0, 8, 2, 8) + load(V1, 0, 8, 2, 8)
+                v6 = spread(load(eta, p + 4, 1, 2, 1), 8)
+                v6_1 = zeros(theta, 2, 8)
+                for j in range(0, 2, 2):
+                    v6 = fma(load(eta, p + j, 2, 2, 1), load(x_path, (step*extent + (block + tile) - origin)*24 + j*8, 0, 1, 8), v6)
+                    v6_1 = fma(load(eta, p + (j + 1), 2, 2, 1), load(x_path, (step*extent + (block + tile) - origin)*24 + (j + 1)*8, 0, 1, 8), v6_1)
+                v6 = v6 + v6_1
+                v7 = v6
+                v7_1 = zeros(theta, 2, 8)
+                for j in range(0, 2, 2):
+                    v7 = fma(load(theta, p + j, 2, 2, 1), load(DX, (((step) % 2)*16 + tile)*24 + j*8, 0, 1, 8), v7)
+                    v7_1 = fma(load(theta, p + (j + 1), 2, 2, 1), load(DX, (((step) % 2)*16 + tile)*24 + (j + 1)*8, 0, 1, 8), v7_1)
+                v7 = v7 + v7_1
+                v10 = v7
+                v10_1 = zeros(theta, 2, 8)
+                for k in range(0, 16, 2):
+                    v10 = fma(load(eta, p + 54 + k, 16, 2, 1), load(hidden_0_path, (step*extent + (block + tile) - origin)*136 + k*8, 0, 1, 8), v10)
+                    v10_1 = fma(load(eta, p + 54 + (k + 1), 16, 2, 1), load(hidden_0_path, (step*extent + (block + tile) - origin)*136 + (k + 1)*8, 0, 1, 8), v10_1)
+                v10 = v10 + v10_1
+                v11 = v10
                 v11_1 = zeros(theta, 2, 8)
                 for k in range(0, 16, 2):
-                    v11 = fma(load(theta, p + 54 + k, 16, 2, 1), load(V2, k*8, 0, 1, 8), v11)
-                    v11_1 = fma(load(theta, p + 54 + (k + 1), 16, 2, 1), load(V2, (k + 1)*8, 0, 1, 8), v11_1)
+                    v11 = fma(load(theta, p + 54 + k, 16, 2, 1), load(V0, k*8, 0, 1, 8), v11)
+                    v11_1 = fma(load(theta, p + 54 + (k + 1), 16, 2, 1), load(V0, (k + 1)*8, 0, 1, 8), v11_1)
                 v11 = v11 + v11_1
                 v13 = v11
                 v14 = 0.25*v13
-                v15 = load(DX, (((step) % 2)*32 + tile)*24, 8, 2, 8) + v14
-                store(DX, (((step + 1) % 2)*32 + tile)*24, 8, v15)
+                v15 = load(DX, (((step) % 2)*16 + tile)*24, 8, 2, 8) + v14
+                store(DX, (((step + 1) % 2)*16 + tile)*24, 8, v15)
         for tile in range(count):
             # v16[i] = weight dx[i]
-            v16 = load(weight, (block + tile)*8, 0, 1, 8)*load(DX, (((steps) % 2)*32 + tile)*24, 8, 2, 8)
-            store(U, (0*32 + tile)*24, 8, v16)
+            v16 = load(weight, (block + tile)*8, 0, 1, 8)*load(DX, (((steps) % 2)*16 + tile)*24, 8, 2, 8)
+            store(U, (0*16 + tile)*24, 8, v16)
         for turn in range(steps):
             step = steps - 1 - turn
             p = step*86
             for tile in range(count):
-                # v6[k] = 1 - hidden_0[k]**2
+                # v18[i] = u[i]/4
+                u = load(U, (((turn) % 2)*16 + tile)*24, 8, 2, 8)
+                v18 = (0.25)*u
+                store(V18, 0, 8, v18)
+                # v1[k] = 1 - hidden_0[k]**2
+                # v19[k] = v18[i] W2[i,k]
+                # v17[k] = v1[k] v19[k]
                 for k in range(0, 16, 4):
+                    prefetch(hidden_0_path, (step*extent + (block + tile) + 2 - origin)*136 + k*8, 32)
                     hidden_0 = load(hidden_0_path, (step*extent + (block + tile) - origin)*136 + k*8, 8, 4, 8)
-                    v6 = -(hidden_0*hidden_0) + 1.0
-                    store(V6, k*8, 8, v6)
-                # v17[i] = u[i]/4
-                # v19[i] = 1/4 u[i_] A[i_,i]
-                u = load(U, (((turn) % 2)*32 + tile)*24, 8, 2, 8)
-                v17 = (0.25)*u
-                store(V17, 0, 8, v17)
-                v19 = zeros(theta, 2, 8)
-                v19_1 = zeros(theta, 2, 8)
-                for i_ in range(0, 2, 2):
-                    v19 = fma(load(U, (((turn) % 2)*32 + tile)*24 + i_*8, 0, 1, 8), load(theta, p + i_*2, 1, 2, 1), v19)
-                    v19_1 = fma(load(U, (((turn) % 2)*32 + tile)*24 + (i_ + 1)*8, 0, 1, 8), load(theta, p + (i_ + 1)*2, 1, 2, 1), v19_1)
-                v19 = v19 + v19_1
-                v19 = 0.25*v19
-                store(V19, 0, 8, v19)
-                # v20[k] = v17[i] W2[i,k]
-                # v18[k] = v6[k] v20[k]
-                for k in range(0, 16, 4):
-                    v20 = zeros(theta, 4, 8)
+                    v1 = -(hidden_0*hidden_0) + 1.0
+                    v19 = zeros(theta, 4, 8)
                     for i in range(2):
-                        v20 = fma(load(V17, i*8, 0, 1, 8), load(theta, p + 54 + i*16 + k, 1, 4, 1), v20)
-                    v18 = load(V6, k*8, 8, 4, 8)*v20
-                    store(V18, tile*136 + k*8, 8, v18)
-                # v21[i] = v18[k] W1[k,i]
-                # v22[i] = u[i] + v21[i] + v19[i]
-                v21 = load(U, (((turn) % 2)*32 + tile)*24, 8, 2, 8) + load(V19, 0, 8, 2, 8)
+                        v19 = fma(load(V18, i*8, 0, 1, 8), load(theta, p + 54 + i*16 + k, 1, 4, 1), v19)
+                    v17 = v1*v19
+                    store(V17, tile*136 + k*8, 8, v17)
+                # v20[i] = v17[k] W1[k,i]
+                # v21[i] = 1/4 u[i_] A[i_,i]
+                # v22[i] = u[i] + v20[i] + v21[i]
+                v21 = zeros(theta, 2, 8)
                 v21_1 = zeros(theta, 2, 8)
-                for k in range(0, 16, 2):
-                    v21 = fma(load(V18, tile*136 + k*8, 0, 1, 8), load(theta, p + 6 + k*2, 1, 2, 1), v21)
-                    v21_1 = fma(load(V18, tile*136 + (k + 1)*8, 0, 1, 8), load(theta, p + 6 + (k + 1)*2, 1, 2, 1), v21_1)
+                for i_ in range(0, 2, 2):
+                    v21 = fma(load(U, (((turn) % 2)*16 + tile)*24 + i_*8, 0, 1, 8), load(theta, p + i_*2, 1, 2, 1), v21)
+                    v21_1 = fma(load(U, (((turn) % 2)*16 + tile)*24 + (i_ + 1)*8, 0, 1, 8), load(theta, p + (i_ + 1)*2, 1, 2, 1), v21_1)
                 v21 = v21 + v21_1
-                v22 = v21
-                store(U, (((turn + 1) % 2)*32 + tile)*24, 8, v22)
+                v21 = 0.25*v21
+                v20 = load(U, (((turn) % 2)*16 + tile)*24, 8, 2, 8) + v21
+                v20_1 = zeros(theta, 2, 8)
+                for k in range(0, 16, 2):
+                    v20 = fma(load(V17, tile*136 + k*8, 0, 1, 8), load(theta, p + 6 + k*2, 1, 2, 1), v20)
+                    v20_1 = fma(load(V17, tile*136 + (k + 1)*8, 0, 1, 8), load(theta, p + 6 + (k + 1)*2, 1, 2, 1), v20_1)
+                v20 = v20 + v20_1
+                v22 = v20
+                store(U, (((turn + 1) % 2)*16 + tile)*24, 8, v22)
             g = step*86
             # sums[i,j] += sum over samples of u[i] x[j]
             at_0 = g
             # sums[i] += sum over samples of u[i]
             at_1 = g + 4
-            acc = zeros(theta, 4, 4)
+            acc = zeros(theta, 4, 8)
             for tile in range(count):
-                for n in range(0, 8, 4):
-                    acc = outer(acc, load(U, (((turn) % 2)*32 + tile)*24 + n, 8, 2, 4), load(x_path, (step*extent + (block + tile) - origin)*24 + n, 8, 2, 4))
+                acc = outer(acc, load(U, (((turn) % 2)*16 + tile)*24, 8, 2, 8), load(x_path, (step*extent + (block + tile) - origin)*24, 8, 2, 8))
             add_lane_sums(sums, at_0, acc)
             at_0 += 4
-            acc = zeros(theta, 2, 4)
+            acc = zeros(theta, 2, 8)
             for tile in range(count):
-                for n in range(0, 8, 4):
-                    acc = acc + load(U, (((turn) % 2)*32 + tile)*24 + n, 8, 2, 4)
+                acc = acc + load(U, (((turn) % 2)*16 + tile)*24, 8, 2, 8)
             add_lane_sums(sums, at_1, acc)
             at_1 += 2
-            # sums[k,j] += sum over samples of v18[k] x[j]
+            # sums[k,j] += sum over samples of v17[k] x[j]
             at_2 = g + 6
-            # sums[k] += sum over samples of v18[k]
+            # sums[k] += sum over samples of v17[k]
             at_3 = g + 38
             # sums[i,k] += sum over samples of hidden_0[k] u[i]
             at_4 = g + 54
@@ -909,19 +888,18 @@ def metric(theta, eta, x_path, hidden_0_path, weight, sums, first, last, origin,
                 acc = zeros(theta, 8, 4)
                 for tile in range(count):
                     for n in range(0, 8, 4):
-                        acc = outer(acc, load(V18, tile*136 + k*8 + n, 8, 4, 4), load(x_path, (step*extent + (block + tile) - origin)*24 + n, 8, 2, 4))
+                        acc = outer(acc, load(V17, tile*136 + k*8 + n, 8, 4, 4), load(x_path, (step*extent + (block + tile) - origin)*24 + n, 8, 2, 4))
                 add_lane_sums(sums, at_2, acc)
                 at_2 += 8
-                acc = zeros(theta, 4, 4)
+                acc = zeros(theta, 4, 8)
                 for tile in range(count):
-                    for n in range(0, 8, 4):
-                        acc = acc + load(V18, tile*136 + k*8 + n, 8, 4, 4)
+                    acc = acc + load(V17, tile*136 + k*8, 8, 4, 8)
                 add_lane_sums(sums, at_3, acc)
                 at_3 += 4
                 acc = zeros(theta, 8, 4)
                 for tile in range(count):
                     for n in range(0, 8, 4):
-                        acc = outer(acc, load(hidden_0_path, (step*extent + (block + tile) - origin)*136 + k*8 + n, 8, 4, 4), load(U, (((turn) % 2)*32 + tile)*24 + n, 8, 2, 4))
+                        acc = outer(acc, load(hidden_0_path, (step*extent + (block + tile) - origin)*136 + k*8 + n, 8, 4, 4), load(U, (((turn) % 2)*16 + tile)*24 + n, 8, 2, 4))
                 add_lane_sums(sums, at_4, acc)
                 at_4 += 8
 
@@ -952,81 +930,83 @@ def metric_finish(theta, eta, sums, gradient, steps):
 @njit(**OPTIONS)
 def jacobian(theta, x_path, hidden_0_path, rows, width, first, last, origin, extent, steps):
     """dT/dtheta of every sample"""
-    U = aligned(theta, (2)*1280)
-    V0 = aligned(theta, 128)
+    U = aligned(theta, (2)*640)
+    V0 = aligned(theta, 16)
     V1 = aligned(theta, 32)
-    V2 = aligned(theta, 32)
-    V3 = aligned(theta, 16)
-    for block in range(first, last, 32):
-        count = min(32, last - block)
+    V2 = aligned(theta, 128)
+    for block in range(first, last, 16):
+        count = min(16, last - block)
         for tile in range(count):
             for o in range(2):
                 for i in range(2):
-                    store(U, (0*32 + tile)*40 + o*16 + i*8, 0, spread(unit(theta, o - i, 1), 8))
+                    store(U, (0*16 + tile)*40 + o*16 + i*8, 0, spread(unit(theta, o - i, 1), 8))
         for turn in range(steps):
             step = steps - 1 - turn
             p = step*86
             for tile in range(count):
-                # v0[k] = 1 - hidden_0[k]**2
+                # v2[k] = 1 - hidden_0[k]**2
                 for k in range(0, 16, 4):
+                    prefetch(hidden_0_path, (step*extent + (block + tile) + 2 - origin)*136 + k*8, 32)
                     hidden_0 = load(hidden_0_path, (step*extent + (block + tile) - origin)*136 + k*8, 8, 4, 8)
-                    v0 = -(hidden_0*hidden_0) + 1.0
-                    store(V0, k*8, 8, v0)
+                    v2 = -(hidden_0*hidden_0) + 1.0
+                    store(V2, k*8, 8, v2)
                 # v1[o,i] = u[o,i]/4
-                # v2[o,i] = 1/4 u[o,i_] A[i_,i]
-                # v4[o,i] = 1/4 u[o,i]
+                # v3[o,i] = 1/4 u[o,i]
                 for o in range(2):
-                    u = load(U, (((turn) % 2)*32 + tile)*40 + o*16, 8, 2, 8)
+                    u = load(U, (((turn) % 2)*16 + tile)*40 + o*16, 8, 2, 8)
                     v1 = (0.25)*u
                     store(V1, o*16, 8, v1)
-                    v2 = zeros(theta, 2, 8)
-                    v2_1 = zeros(theta, 2, 8)
-                    for i_ in range(0, 2, 2):
-                        v2 = fma(load(U, (((turn) % 2)*32 + tile)*40 + o*16 + i_*8, 0, 1, 8), load(theta, p + i_*2, 1, 2, 1), v2)
-                        v2_1 = fma(load(U, (((turn) % 2)*32 + tile)*40 + o*16 + (i_ + 1)*8, 0, 1, 8), load(theta, p + (i_ + 1)*2, 1, 2, 1), v2_1)
-                    v2 = v2 + v2_1
-                    v2 = 0.25*v2
-                    store(V2, o*16, 8, v2)
-                    v4 = 0.25*u
-                    store(rows, (p + 4)*width + (block + tile)*16 + o*8 + 0*1*width, 1*width, v4)
-                # v5[o,k] = v1[o,i] W2[i,k]
-                # v6[o,k] = v0[k] v5[o,k]
+                    v3 = 0.25*u
+                    store(rows, (p + 4)*width + (block + tile)*16 + o*8 + 0*1*width, 1*width, v3)
+                # v4[o,k] = v1[o,i] W2[i,k]
+                # v5[o,k] = v2[k] v4[o,k]
                 for o in range(2):
                     for k in range(0, 16, 4):
-                        v5 = zeros(theta, 4, 8)
+                        v4 = zeros(theta, 4, 8)
                         for i in range(2):
-                            v5 = fma(load(V1, o*16 + i*8, 0, 1, 8), load(theta, p + 54 + i*16 + k, 1, 4, 1), v5)
-                        v6 = load(V0, k*8, 8, 4, 8)*v5
-                        store(rows, (p + 38)*width + (block + tile)*16 + o*8 + k*1*width, 1*width, v6)
-                # v7[o,i] = v6[o,k] W1[k,i]
-                # v8[o,i] = u[o,i] + v7[o,i] + v2[o,i]
+                            v4 = fma(load(V1, o*16 + i*8, 0, 1, 8), load(theta, p + 54 + i*16 + k, 1, 4, 1), v4)
+                        v5 = load(V2, k*8, 8, 4, 8)*v4
+                        store(rows, (p + 38)*width + (block + tile)*16 + o*8 + k*1*width, 1*width, v5)
+                # v6[o,i] = v5[o,k] W1[k,i]
+                # v7[o,i] = 1/4 u[o,i_] A[i_,i]
+                # v8[o,i] = u[o,i] + v6[o,i] + v7[o,i]
                 for o in range(2):
-                    v7 = load(U, (((turn) % 2)*32 + tile)*40 + o*16, 8, 2, 8) + load(V2, o*16, 8, 2, 8)
+                    v7 = zeros(theta, 2, 8)
                     v7_1 = zeros(theta, 2, 8)
-                    for k in range(0, 16, 2):
-                        v7 = fma(load(rows, (p + 38)*width + (block + tile)*16 + o*8 + k*1*width, 0, 1, 8), load(theta, p + 6 + k*2, 1, 2, 1), v7)
-                        v7_1 = fma(load(rows, (p + 38)*width + (block + tile)*16 + o*8 + (k + 1)*1*width, 0, 1, 8), load(theta, p + 6 + (k + 1)*2, 1, 2, 1), v7_1)
+                    for i_ in range(0, 2, 2):
+                        v7 = fma(load(U, (((turn) % 2)*16 + tile)*40 + o*16 + i_*8, 0, 1, 8), load(theta, p + i_*2, 1, 2, 1), v7)
+                        v7_1 = fma(load(U, (((turn) % 2)*16 + tile)*40 + o*16 + (i_ + 1)*8, 0, 1, 8), load(theta, p + (i_ + 1)*2, 1, 2, 1), v7_1)
                     v7 = v7 + v7_1
-                    v8 = v7
-                    store(U, (((turn + 1) % 2)*32 + tile)*40 + o*16, 8, v8)
-                # v3[i] = x[i]/4
+                    v7 = 0.25*v7
+                    v6 = load(U, (((turn) % 2)*16 + tile)*40 + o*16, 8, 2, 8) + v7
+                    v6_1 = zeros(theta, 2, 8)
+                    for k in range(0, 16, 2):
+                        v6 = fma(load(rows, (p + 38)*width + (block + tile)*16 + o*8 + k*1*width, 0, 1, 8), load(theta, p + 6 + k*2, 1, 2, 1), v6)
+                        v6_1 = fma(load(rows, (p + 38)*width + (block + tile)*16 + o*8 + (k + 1)*1*width, 0, 1, 8), load(theta, p + 6 + (k + 1)*2, 1, 2, 1), v6_1)
+                    v6 = v6 + v6_1
+                    v8 = v6
+                    store(U, (((turn + 1) % 2)*16 + tile)*40 + o*16, 8, v8)
+                # v0[i] = x[i]/4
+                prefetch(x_path, (step*extent + (block + tile) + 2 - origin)*24, 16)
                 x = load(x_path, (step*extent + (block + tile) - origin)*24, 8, 2, 8)
-                v3 = (0.25)*x
-                store(V3, 0, 8, v3)
-                # v9[o,i,j] = u[o,i] v3[j]
+                v0 = (0.25)*x
+                store(V0, 0, 8, v0)
+                # v9[o,i,j] = u[o,i] v0[j]
                 for o in range(2):
                     for i in range(2):
-                        v9 = load(U, (((turn) % 2)*32 + tile)*40 + o*16 + i*8, 0, 1, 8)*load(V3, 0, 8, 2, 8)
+                        v9 = load(U, (((turn) % 2)*16 + tile)*40 + o*16 + i*8, 0, 1, 8)*load(V0, 0, 8, 2, 8)
                         store(rows, (p)*width + (block + tile)*16 + o*8 + i*2*width + 0*1*width, 1*width, v9)
-                # v10[o,k,j] = v6[o,k] x[j]
+                # v10[o,k,j] = v5[o,k] x[j]
                 for o in range(2):
                     for k in range(16):
+                        prefetch(x_path, (step*extent + (block + tile) + 2 - origin)*24, 16)
                         v10 = load(rows, (p + 38)*width + (block + tile)*16 + o*8 + k*1*width, 0, 1, 8)*load(x_path, (step*extent + (block + tile) - origin)*24, 8, 2, 8)
                         store(rows, (p + 6)*width + (block + tile)*16 + o*8 + k*2*width + 0*1*width, 1*width, v10)
                 # v11[o,i,k] = v1[o,i] hidden_0[k]
                 for o in range(2):
                     for i in range(2):
                         for k in range(0, 16, 4):
+                            prefetch(hidden_0_path, (step*extent + (block + tile) + 2 - origin)*136 + k*8, 32)
                             v11 = load(V1, o*16 + i*8, 0, 1, 8)*load(hidden_0_path, (step*extent + (block + tile) - origin)*136 + k*8, 8, 4, 8)
                             store(rows, (p + 54)*width + (block + tile)*16 + o*8 + i*16*width + k*1*width, 1*width, v11)
 
@@ -1054,148 +1034,140 @@ def gradient_table(theta, table, steps):
 @njit(**OPTIONS)
 def gradient(theta, table, x_path, hidden_0_path, field, scalar, sums, first, last, origin, extent, steps):
     """sum over samples of (dx/dtheta)^T field + (dl/dtheta)^T scalar"""
-    U = aligned(theta, (2)*768)
-    U_LOG_DENSITY = aligned(theta, 256)
-    V3 = aligned(theta, 4352)
-    V4 = aligned(theta, 128)
-    V5 = aligned(theta, 32)
+    U = aligned(theta, (2)*384)
+    U_LOG_DENSITY = aligned(theta, 128)
+    V3 = aligned(theta, 2176)
+    V4 = aligned(theta, 16)
+    V5 = aligned(theta, 4224)
     V6 = aligned(theta, 32)
-    V7 = aligned(theta, 1280)
+    V7 = aligned(theta, 640)
     V8 = aligned(theta, 32)
-    V9 = aligned(theta, 8448)
-    V10 = aligned(theta, 128)
-    V11 = aligned(theta, 16)
-    V12 = aligned(theta, 4352)
-    V13 = aligned(theta, 16)
+    V9 = aligned(theta, 32)
+    V10 = aligned(theta, 2176)
     scratch = aligned(theta, 40)
-    for block in range(first, last, 32):
-        count = min(32, last - block)
+    for block in range(first, last, 16):
+        count = min(16, last - block)
         for tile in range(count):
             for n in range(0, 16, 8):
-                store(U, (0*32 + tile)*24 + n, 0, load(field, (block + tile)*16 + n, 0, 1, 8))
+                store(U, (0*16 + tile)*24 + n, 0, load(field, (block + tile)*16 + n, 0, 1, 8))
             store(U_LOG_DENSITY, tile*8 + 0, 0, load(scalar, (block + tile)*8 + 0, 0, 1, 8))
         for turn in range(steps):
             step = steps - 1 - turn
             p = step*86
             q = step*100
             for tile in range(count):
-                # v3[k] = 1 - hidden_0[k]**2
-                # v4[k] = -2*hidden_0[k]*v3[k]
+                # v10[k] = 1 - hidden_0[k]**2
                 for k in range(0, 16, 4):
+                    prefetch(hidden_0_path, (step*extent + (block + tile) + 2 - origin)*136 + k*8, 32)
                     hidden_0 = load(hidden_0_path, (step*extent + (block + tile) - origin)*136 + k*8, 8, 4, 8)
-                    v3 = -(hidden_0*hidden_0) + 1.0
-                    store(V3, tile*136 + k*8, 8, v3)
-                    v4 = (-2.0)*hidden_0*v3
-                    store(V4, k*8, 8, v4)
-                # v14[i,e] = v3[k] v2[i,k,e]
-                # v15[i,e] = v0[i,e] + v14[i,e]
-                # v16[i,e] = 1/4 v15[i,e]
-                # v5[i,e] = delta[i,e] + v16[i,e]
+                    v10 = -(hidden_0*hidden_0) + 1.0
+                    store(V10, tile*136 + k*8, 8, v10)
+                # v11[i,e] = v10[k] v2[i,k,e]
+                # v12[i,e] = v0[i,e] + v11[i,e]
+                # v13[i,e] = 1/4 v12[i,e]
+                # v9[i,e] = delta[i,e] + v13[i,e]
                 for i in range(2):
-                    v14 = spread(load(table, q + i*2, 1, 2, 1), 8)
-                    v14_1 = zeros(theta, 2, 8)
+                    v11 = spread(load(table, q + i*2, 1, 2, 1), 8)
+                    v11_1 = zeros(theta, 2, 8)
                     for k in range(0, 16, 2):
-                        v14 = fma(load(V3, tile*136 + k*8, 0, 1, 8), load(table, q + 36 + i*32 + k*2, 1, 2, 1), v14)
-                        v14_1 = fma(load(V3, tile*136 + (k + 1)*8, 0, 1, 8), load(table, q + 36 + i*32 + (k + 1)*2, 1, 2, 1), v14_1)
-                    v14 = v14 + v14_1
-                    v15 = v14
-                    v16 = 0.25*v15
-                    v5 = unit(theta, i - 0, 2) + v16
-                    store(V5, i*16, 8, v5)
-                # v6 = inverse(v5)
-                invert_8(V5, 0, V6, 0, scratch, 32, 2)
-                # v7[i,e] = -1 u_log_density v6[e,i]
-                # v8[i,e] = v7[i,e]/4
+                        v11 = fma(load(V10, tile*136 + k*8, 0, 1, 8), load(table, q + 36 + i*32 + k*2, 1, 2, 1), v11)
+                        v11_1 = fma(load(V10, tile*136 + (k + 1)*8, 0, 1, 8), load(table, q + 36 + i*32 + (k + 1)*2, 1, 2, 1), v11_1)
+                    v11 = v11 + v11_1
+                    v12 = v11
+                    v13 = 0.25*v12
+                    v9 = unit(theta, i - 0, 2) + v13
+                    store(V9, i*16, 8, v9)
+                # v8 = inverse(v9)
+                invert_8(V9, 0, V8, 0, scratch, 32, 2)
+                # v7[i,e] = -1 u_log_density v8[e,i]
+                # v6[i,e] = v7[i,e]/4
                 for i in range(2):
-                    v7 = -1.0*load(U_LOG_DENSITY, tile*8, 0, 1, 8)*load(V6, i*8, 16, 2, 8)
+                    v7 = -1.0*load(U_LOG_DENSITY, tile*8, 0, 1, 8)*load(V8, i*8, 16, 2, 8)
                     store(V7, tile*40 + i*16, 8, v7)
-                    v8 = (0.25)*v7
-                    store(V8, i*16, 8, v8)
-                # v9[k,e] = v8[i,e] W2[i,k]
+                    v6 = (0.25)*v7
+                    store(V6, i*16, 8, v6)
+                # v5[k,e] = v6[i,e] W2[i,k]
                 for e in range(2):
                     for k in range(0, 16, 4):
-                        v9 = zeros(theta, 4, 8)
+                        v5 = zeros(theta, 4, 8)
                         for i in range(2):
-                            v9 = fma(load(V8, i*16 + e*8, 0, 1, 8), load(theta, p + 54 + i*16 + k, 1, 4, 1), v9)
-                        store(V9, tile*264 + k*16 + e*8, 16, v9)
-                # v18[k] = v9[k,e] v1[k,e]
-                # v10[k] = v4[k] v18[k]
+                            v5 = fma(load(V6, i*16 + e*8, 0, 1, 8), load(theta, p + 54 + i*16 + k, 1, 4, 1), v5)
+                        store(V5, tile*264 + k*16 + e*8, 16, v5)
+                # v4[i] = u[i]/4
+                u = load(U, (((turn) % 2)*16 + tile)*24, 8, 2, 8)
+                v4 = (0.25)*u
+                store(V4, 0, 8, v4)
+                # v15[k] = -2*hidden_0[k]*v10[k]
+                # v16[k] = v5[k,e] v1[k,e]
+                # v17[k] = v15[k] v16[k]
+                # v18[k] = v4[i] W2[i,k]
+                # v19[k] = v10[k] v18[k]
+                # v3[k] = v17[k] + v19[k]
                 for k in range(0, 16, 4):
-                    v18 = zeros(theta, 4, 8)
+                    prefetch(hidden_0_path, (step*extent + (block + tile) + 2 - origin)*136 + k*8, 32)
+                    hidden_0 = load(hidden_0_path, (step*extent + (block + tile) - origin)*136 + k*8, 8, 4, 8)
+                    v10 = load(V10, tile*136 + k*8, 8, 4, 8)
+                    v15 = (-2.0)*hidden_0*v10
+                    v16 = zeros(theta, 4, 8)
                     for e in range(2):
-                        v18 = fma(load(V9, tile*264 + k*16 + e*8, 16, 4, 8), load(table, q + 4 + k*2 + e, 2, 4, 1), v18)
-                    v10 = load(V4, k*8, 8, 4, 8)*v18
-                    store(V10, k*8, 8, v10)
-                # v11[i] = u[i]/4
-                # v13[i] = 1/4 u[i_] A[i_,i]
-                u = load(U, (((turn) % 2)*32 + tile)*24, 8, 2, 8)
-                v11 = (0.25)*u
-                store(V11, 0, 8, v11)
-                v13 = zeros(theta, 2, 8)
-                v13_1 = zeros(theta, 2, 8)
-                for i_ in range(0, 2, 2):
-                    v13 = fma(load(U, (((turn) % 2)*32 + tile)*24 + i_*8, 0, 1, 8), load(theta, p + i_*2, 1, 2, 1), v13)
-                    v13_1 = fma(load(U, (((turn) % 2)*32 + tile)*24 + (i_ + 1)*8, 0, 1, 8), load(theta, p + (i_ + 1)*2, 1, 2, 1), v13_1)
-                v13 = v13 + v13_1
-                v13 = 0.25*v13
-                store(V13, 0, 8, v13)
-                # v19[k] = v11[i] W2[i,k]
-                # v20[k] = v3[k] v19[k]
-                # v12[k] = v10[k] + v20[k]
-                for k in range(0, 16, 4):
-                    v19 = zeros(theta, 4, 8)
+                        v16 = fma(load(V5, tile*264 + k*16 + e*8, 16, 4, 8), load(table, q + 4 + k*2 + e, 2, 4, 1), v16)
+                    v18 = zeros(theta, 4, 8)
                     for i in range(2):
-                        v19 = fma(load(V11, i*8, 0, 1, 8), load(theta, p + 54 + i*16 + k, 1, 4, 1), v19)
-                    v12 = load(V10, k*8, 8, 4, 8) + load(V3, tile*136 + k*8, 8, 4, 8)*v19
-                    store(V12, tile*136 + k*8, 8, v12)
-                # v21[i] = v12[k] W1[k,i]
-                # v22[i] = u[i] + v21[i] + v13[i]
-                v21 = load(U, (((turn) % 2)*32 + tile)*24, 8, 2, 8) + load(V13, 0, 8, 2, 8)
+                        v18 = fma(load(V4, i*8, 0, 1, 8), load(theta, p + 54 + i*16 + k, 1, 4, 1), v18)
+                    v3 = zeros(theta, 4, 8) + v15*v16 + v10*v18
+                    store(V3, tile*136 + k*8, 8, v3)
+                # v20[i] = v3[k] W1[k,i]
+                # v21[i] = 1/4 u[i_] A[i_,i]
+                # v22[i] = u[i] + v20[i] + v21[i]
+                v21 = zeros(theta, 2, 8)
                 v21_1 = zeros(theta, 2, 8)
-                for k in range(0, 16, 2):
-                    v21 = fma(load(V12, tile*136 + k*8, 0, 1, 8), load(theta, p + 6 + k*2, 1, 2, 1), v21)
-                    v21_1 = fma(load(V12, tile*136 + (k + 1)*8, 0, 1, 8), load(theta, p + 6 + (k + 1)*2, 1, 2, 1), v21_1)
+                for i_ in range(0, 2, 2):
+                    v21 = fma(load(U, (((turn) % 2)*16 + tile)*24 + i_*8, 0, 1, 8), load(theta, p + i_*2, 1, 2, 1), v21)
+                    v21_1 = fma(load(U, (((turn) % 2)*16 + tile)*24 + (i_ + 1)*8, 0, 1, 8), load(theta, p + (i_ + 1)*2, 1, 2, 1), v21_1)
                 v21 = v21 + v21_1
-                v22 = v21
-                store(U, (((turn + 1) % 2)*32 + tile)*24, 8, v22)
+                v21 = 0.25*v21
+                v20 = load(U, (((turn) % 2)*16 + tile)*24, 8, 2, 8) + v21
+                v20_1 = zeros(theta, 2, 8)
+                for k in range(0, 16, 2):
+                    v20 = fma(load(V3, tile*136 + k*8, 0, 1, 8), load(theta, p + 6 + k*2, 1, 2, 1), v20)
+                    v20_1 = fma(load(V3, tile*136 + (k + 1)*8, 0, 1, 8), load(theta, p + 6 + (k + 1)*2, 1, 2, 1), v20_1)
+                v20 = v20 + v20_1
+                v22 = v20
+                store(U, (((turn + 1) % 2)*16 + tile)*24, 8, v22)
             g = step*186
             # sums[i,j] += sum over samples of v7[i,j]
             at_0 = g
             for i in range(2):
-                acc = zeros(theta, 2, 4)
+                acc = zeros(theta, 2, 8)
                 for tile in range(count):
-                    for n in range(0, 8, 4):
-                        acc = acc + load(V7, tile*40 + i*16 + n, 8, 2, 4)
+                    acc = acc + load(V7, tile*40 + i*16, 8, 2, 8)
                 add_lane_sums(sums, at_0, acc)
                 at_0 += 2
             # sums[i,j] += sum over samples of u[i] x[j]
             at_1 = g + 4
             # sums[i] += sum over samples of u[i]
             at_2 = g + 8
-            acc = zeros(theta, 4, 4)
+            acc = zeros(theta, 4, 8)
             for tile in range(count):
-                for n in range(0, 8, 4):
-                    acc = outer(acc, load(U, (((turn) % 2)*32 + tile)*24 + n, 8, 2, 4), load(x_path, (step*extent + (block + tile) - origin)*24 + n, 8, 2, 4))
+                acc = outer(acc, load(U, (((turn) % 2)*16 + tile)*24, 8, 2, 8), load(x_path, (step*extent + (block + tile) - origin)*24, 8, 2, 8))
             add_lane_sums(sums, at_1, acc)
             at_1 += 4
-            acc = zeros(theta, 2, 4)
+            acc = zeros(theta, 2, 8)
             for tile in range(count):
-                for n in range(0, 8, 4):
-                    acc = acc + load(U, (((turn) % 2)*32 + tile)*24 + n, 8, 2, 4)
+                acc = acc + load(U, (((turn) % 2)*16 + tile)*24, 8, 2, 8)
             add_lane_sums(sums, at_2, acc)
             at_2 += 2
-            # sums[k,j] += sum over samples of v9[k,j] v3[k]
+            # sums[k,j] += sum over samples of v5[k,j] v10[k]
             at_3 = g + 10
             for k in range(16):
-                acc = zeros(theta, 2, 4)
+                acc = zeros(theta, 2, 8)
                 for tile in range(count):
-                    for n in range(0, 8, 4):
-                        acc = fma(load(V9, tile*264 + k*16 + n, 8, 2, 4), load(V3, tile*136 + k*8 + n, 0, 1, 4), acc)
+                    acc = fma(load(V5, tile*264 + k*16, 8, 2, 8), load(V10, tile*136 + k*8, 0, 1, 8), acc)
                 add_lane_sums(sums, at_3, acc)
                 at_3 += 2
-            # sums[k,j] += sum over samples of v12[k] x[j]
+            # sums[k,j] += sum over samples of v3[k] x[j]
             at_4 = g + 42
-            # sums[k] += sum over samples of v12[k]
+            # sums[k] += sum over samples of v3[k]
             at_5 = g + 74
             # sums[i,k] += sum over samples of hidden_0[k] u[i]
             at_7 = g + 154
@@ -1203,29 +1175,28 @@ def gradient(theta, table, x_path, hidden_0_path, field, scalar, sums, first, la
                 acc = zeros(theta, 8, 4)
                 for tile in range(count):
                     for n in range(0, 8, 4):
-                        acc = outer(acc, load(V12, tile*136 + k*8 + n, 8, 4, 4), load(x_path, (step*extent + (block + tile) - origin)*24 + n, 8, 2, 4))
+                        acc = outer(acc, load(V3, tile*136 + k*8 + n, 8, 4, 4), load(x_path, (step*extent + (block + tile) - origin)*24 + n, 8, 2, 4))
                 add_lane_sums(sums, at_4, acc)
                 at_4 += 8
-                acc = zeros(theta, 4, 4)
+                acc = zeros(theta, 4, 8)
                 for tile in range(count):
-                    for n in range(0, 8, 4):
-                        acc = acc + load(V12, tile*136 + k*8 + n, 8, 4, 4)
+                    acc = acc + load(V3, tile*136 + k*8, 8, 4, 8)
                 add_lane_sums(sums, at_5, acc)
                 at_5 += 4
                 acc = zeros(theta, 8, 4)
                 for tile in range(count):
                     for n in range(0, 8, 4):
-                        acc = outer(acc, load(hidden_0_path, (step*extent + (block + tile) - origin)*136 + k*8 + n, 8, 4, 4), load(U, (((turn) % 2)*32 + tile)*24 + n, 8, 2, 4))
+                        acc = outer(acc, load(hidden_0_path, (step*extent + (block + tile) - origin)*136 + k*8 + n, 8, 4, 4), load(U, (((turn) % 2)*16 + tile)*24 + n, 8, 2, 4))
                 add_lane_sums(sums, at_7, acc)
                 at_7 += 8
-            # sums[i,e,k] += sum over samples of v3[k] v7[i,e]
+            # sums[i,e,k] += sum over samples of v10[k] v7[i,e]
             at_6 = g + 90
             for i in range(2):
                 for k in range(0, 16, 4):
                     acc = zeros(theta, 8, 4)
                     for tile in range(count):
                         for n in range(0, 8, 4):
-                            acc = outer(acc, load(V3, tile*136 + k*8 + n, 8, 4, 4), load(V7, tile*40 + i*16 + n, 8, 2, 4))
+                            acc = outer(acc, load(V10, tile*136 + k*8 + n, 8, 4, 4), load(V7, tile*40 + i*16 + n, 8, 2, 4))
                     add_lane_sums(sums, at_6, acc)
                     at_6 += 8
 
@@ -1295,10 +1266,10 @@ def newton(theta, table, z, target, x_out, miss_out, log_det_out, first, last, s
     X = aligned(theta, (2)*16)
     MISS = aligned(theta, (2)*16)
     LOG_DET = aligned(theta, (2)*8)
-    V2 = aligned(theta, 128)
-    V3 = aligned(theta, 128)
-    V4 = aligned(theta, 32)
-    V5 = aligned(theta, 32)
+    V2 = aligned(theta, 32)
+    V3 = aligned(theta, 32)
+    V4 = aligned(theta, 128)
+    V5 = aligned(theta, 128)
     scratch = aligned(theta, 40)
     for tile in range(first, last):
         for n in range(0, 16, 8):
@@ -1311,38 +1282,40 @@ def newton(theta, table, z, target, x_out, miss_out, log_det_out, first, last, s
             q = step*68
             # v6[k] = W1[k,j] x[j]
             # v7[k] = v6[k] + c[k]
-            # v2[k] = tanh(v7[k])
-            # v3[k] = 1 - v2[k]**2
             for k in range(0, 16, 4):
                 v6 = spread(load(theta, p + 38 + k, 1, 4, 1), 8)
                 for j in range(2):
                     v6 = fma(load(theta, p + 6 + k*2 + j, 2, 4, 1), load(X, ((step) % 2)*16 + j*8, 0, 1, 8), v6)
                 v7 = v6
-                v2 = tanh(v7)
-                store(V2, k*8, 8, v2)
-                v3 = -(v2*v2) + 1.0
-                store(V3, k*8, 8, v3)
-            # v8[i,e] = v3[k] v1[i,k,e]
+                store(V5, k*8, 8, v7)
+            # v5[k] = tanh(v7[k])
+            tanh_array(V5, 0, V5, 0, 128, 16)
+            # v4[k] = 1 - v5[k]**2
+            for k in range(0, 16, 4):
+                v5 = load(V5, k*8, 8, 4, 8)
+                v4 = -(v5*v5) + 1.0
+                store(V4, k*8, 8, v4)
+            # v8[i,e] = v4[k] v1[i,k,e]
             # v9[i,e] = v0[i,e] + v8[i,e]
             # v10[i,e] = 1/4 v9[i,e]
-            # v4[i,e] = delta[i,e] + v10[i,e]
+            # v3[i,e] = delta[i,e] + v10[i,e]
             for i in range(2):
                 v8 = spread(load(table, q + i*2, 1, 2, 1), 8)
                 v8_1 = zeros(theta, 2, 8)
                 for k in range(0, 16, 2):
-                    v8 = fma(load(V3, k*8, 0, 1, 8), load(table, q + 4 + i*32 + k*2, 1, 2, 1), v8)
-                    v8_1 = fma(load(V3, (k + 1)*8, 0, 1, 8), load(table, q + 4 + i*32 + (k + 1)*2, 1, 2, 1), v8_1)
+                    v8 = fma(load(V4, k*8, 0, 1, 8), load(table, q + 4 + i*32 + k*2, 1, 2, 1), v8)
+                    v8_1 = fma(load(V4, (k + 1)*8, 0, 1, 8), load(table, q + 4 + i*32 + (k + 1)*2, 1, 2, 1), v8_1)
                 v8 = v8 + v8_1
                 v9 = v8
                 v10 = 0.25*v9
-                v4 = unit(theta, i - 0, 2) + v10
-                store(V4, i*16, 8, v4)
-            # v5 = inverse(v4)
-            # v12 = log|detv4|
-            invert_8(V4, 0, V5, 0, LOG_DET, ((step + 1) % 2)*8, 2)
+                v3 = unit(theta, i - 0, 2) + v10
+                store(V3, i*16, 8, v3)
+            # v2 = inverse(v3)
+            # v12 = log|detv3|
+            invert_8(V3, 0, V2, 0, LOG_DET, ((step + 1) % 2)*8, 2)
             # v13[i] = A[i,j] x[j]
             # v14[i] = b[i] + v13[i]
-            # v15[i] = W2[i,k] v2[k]
+            # v15[i] = W2[i,k] v5[k]
             # v16[i] = v14[i] + v15[i]
             # v17[i] = 1/4 v16[i]
             # v18[i] = x[i] + v17[i]
@@ -1357,21 +1330,21 @@ def newton(theta, table, z, target, x_out, miss_out, log_det_out, first, last, s
             v15 = v13
             v15_1 = zeros(theta, 2, 8)
             for k in range(0, 16, 2):
-                v15 = fma(load(theta, p + 54 + k, 16, 2, 1), load(V2, k*8, 0, 1, 8), v15)
-                v15_1 = fma(load(theta, p + 54 + (k + 1), 16, 2, 1), load(V2, (k + 1)*8, 0, 1, 8), v15_1)
+                v15 = fma(load(theta, p + 54 + k, 16, 2, 1), load(V5, k*8, 0, 1, 8), v15)
+                v15_1 = fma(load(theta, p + 54 + (k + 1), 16, 2, 1), load(V5, (k + 1)*8, 0, 1, 8), v15_1)
             v15 = v15 + v15_1
             v16 = v15
             v17 = 0.25*v16
             v19 = -1.0*load(target, tile*16, 8, 2, 8)
             v20 = load(X, ((step) % 2)*16, 8, 2, 8) + v17 + v19
             store(MISS, ((step + 1) % 2)*16, 8, v20)
-            # v21[i] = -1 v5[i,i_] v20[i_]
+            # v21[i] = -1 v2[i,i_] v20[i_]
             # v22[i] = x[i] + v21[i]
             v21 = zeros(theta, 2, 8)
             v21_1 = zeros(theta, 2, 8)
             for i_ in range(0, 2, 2):
-                v21 = fma(load(V5, i_*8, 16, 2, 8), load(MISS, ((step + 1) % 2)*16 + i_*8, 0, 1, 8), v21)
-                v21_1 = fma(load(V5, (i_ + 1)*8, 16, 2, 8), load(MISS, ((step + 1) % 2)*16 + (i_ + 1)*8, 0, 1, 8), v21_1)
+                v21 = fma(load(V2, i_*8, 16, 2, 8), load(MISS, ((step + 1) % 2)*16 + i_*8, 0, 1, 8), v21)
+                v21_1 = fma(load(V2, (i_ + 1)*8, 16, 2, 8), load(MISS, ((step + 1) % 2)*16 + (i_ + 1)*8, 0, 1, 8), v21_1)
             v21 = v21 + v21_1
             v21 = -1.0*v21
             v22 = load(X, ((step) % 2)*16, 8, 2, 8) + v21
@@ -1386,61 +1359,62 @@ def newton(theta, table, z, target, x_out, miss_out, log_det_out, first, last, s
 @njit(**OPTIONS)
 def factors(theta, x_path, hidden_0_path, factor_0_path, factor_1_path, factor_2_path, first, last, origin, extent, steps):
     """factors of dT/dtheta of every sample"""
-    U = aligned(theta, (2)*1280)
-    V0 = aligned(theta, 128)
-    V1 = aligned(theta, 32)
-    V2 = aligned(theta, 32)
-    for block in range(first, last, 32):
-        count = min(32, last - block)
+    U = aligned(theta, (2)*640)
+    V0 = aligned(theta, 32)
+    V1 = aligned(theta, 128)
+    for block in range(first, last, 16):
+        count = min(16, last - block)
         for tile in range(count):
             for o in range(2):
                 for i in range(2):
-                    store(U, (0*32 + tile)*40 + o*16 + i*8, 0, spread(unit(theta, o - i, 1), 8))
+                    store(U, (0*16 + tile)*40 + o*16 + i*8, 0, spread(unit(theta, o - i, 1), 8))
         for turn in range(steps):
             step = steps - 1 - turn
             p = step*86
             for tile in range(count):
-                # v3[o,i] = 1/4 u[o,i]
-                # v1[o,i] = u[o,i]/4
-                # v2[o,i] = 1/4 u[o,i_] A[i_,i]
+                # v2[o,i] = 1/4 u[o,i]
+                # v0[o,i] = u[o,i]/4
                 for o in range(2):
-                    v3 = 0.25*load(U, (((turn) % 2)*32 + tile)*40 + o*16, 8, 2, 8)
-                    store(factor_1_path, (step*extent + (block + tile) - origin)*40 + o*16, 8, v3)
-                    u = load(U, (((turn) % 2)*32 + tile)*40 + o*16, 8, 2, 8)
-                    v1 = (0.25)*u
-                    store(V1, o*16, 8, v1)
-                    v2 = zeros(theta, 2, 8)
-                    v2_1 = zeros(theta, 2, 8)
-                    for i_ in range(0, 2, 2):
-                        v2 = fma(load(U, (((turn) % 2)*32 + tile)*40 + o*16 + i_*8, 0, 1, 8), load(theta, p + i_*2, 1, 2, 1), v2)
-                        v2_1 = fma(load(U, (((turn) % 2)*32 + tile)*40 + o*16 + (i_ + 1)*8, 0, 1, 8), load(theta, p + (i_ + 1)*2, 1, 2, 1), v2_1)
-                    v2 = v2 + v2_1
-                    v2 = 0.25*v2
-                    store(V2, o*16, 8, v2)
-                # v0[k] = 1 - hidden_0[k]**2
+                    v2 = 0.25*load(U, (((turn) % 2)*16 + tile)*40 + o*16, 8, 2, 8)
+                    store(factor_1_path, (step*extent + (block + tile) - origin)*40 + o*16, 8, v2)
+                    prefetch(factor_1_path, (step*extent + (block + tile) + 2 - origin)*40 + o*16, 16)
+                    u = load(U, (((turn) % 2)*16 + tile)*40 + o*16, 8, 2, 8)
+                    v0 = (0.25)*u
+                    store(V0, o*16, 8, v0)
+                # v1[k] = 1 - hidden_0[k]**2
                 for k in range(0, 16, 4):
+                    prefetch(hidden_0_path, (step*extent + (block + tile) + 2 - origin)*136 + k*8, 32)
                     hidden_0 = load(hidden_0_path, (step*extent + (block + tile) - origin)*136 + k*8, 8, 4, 8)
-                    v0 = -(hidden_0*hidden_0) + 1.0
-                    store(V0, k*8, 8, v0)
-                # v4[o,k] = v1[o,i] W2[i,k]
-                # v5[o,k] = v0[k] v4[o,k]
+                    v1 = -(hidden_0*hidden_0) + 1.0
+                    store(V1, k*8, 8, v1)
+                # v3[o,k] = v0[o,i] W2[i,k]
+                # v4[o,k] = v1[k] v3[o,k]
                 for o in range(2):
                     for k in range(0, 16, 4):
-                        v4 = zeros(theta, 4, 8)
+                        v3 = zeros(theta, 4, 8)
                         for i in range(2):
-                            v4 = fma(load(V1, o*16 + i*8, 0, 1, 8), load(theta, p + 54 + i*16 + k, 1, 4, 1), v4)
-                        v5 = load(V0, k*8, 8, 4, 8)*v4
-                        store(factor_2_path, (step*extent + (block + tile) - origin)*264 + o*128 + k*8, 8, v5)
-                # v6[o,i] = v5[o,k] W1[k,i]
-                # v7[o,i] = u[o,i] + v6[o,i] + v2[o,i]
+                            v3 = fma(load(V0, o*16 + i*8, 0, 1, 8), load(theta, p + 54 + i*16 + k, 1, 4, 1), v3)
+                        v4 = load(V1, k*8, 8, 4, 8)*v3
+                        store(factor_2_path, (step*extent + (block + tile) - origin)*264 + o*128 + k*8, 8, v4)
+                        prefetch(factor_2_path, (step*extent + (block + tile) + 2 - origin)*264 + o*128 + k*8, 32)
+                # v5[o,i] = v4[o,k] W1[k,i]
+                # v6[o,i] = 1/4 u[o,i_] A[i_,i]
+                # v7[o,i] = u[o,i] + v5[o,i] + v6[o,i]
                 for o in range(2):
-                    v6 = load(U, (((turn) % 2)*32 + tile)*40 + o*16, 8, 2, 8) + load(V2, o*16, 8, 2, 8)
+                    v6 = zeros(theta, 2, 8)
                     v6_1 = zeros(theta, 2, 8)
-                    for k in range(0, 16, 2):
-                        v6 = fma(load(factor_2_path, (step*extent + (block + tile) - origin)*264 + o*128 + k*8, 0, 1, 8), load(theta, p + 6 + k*2, 1, 2, 1), v6)
-                        v6_1 = fma(load(factor_2_path, (step*extent + (block + tile) - origin)*264 + o*128 + (k + 1)*8, 0, 1, 8), load(theta, p + 6 + (k + 1)*2, 1, 2, 1), v6_1)
+                    for i_ in range(0, 2, 2):
+                        v6 = fma(load(U, (((turn) % 2)*16 + tile)*40 + o*16 + i_*8, 0, 1, 8), load(theta, p + i_*2, 1, 2, 1), v6)
+                        v6_1 = fma(load(U, (((turn) % 2)*16 + tile)*40 + o*16 + (i_ + 1)*8, 0, 1, 8), load(theta, p + (i_ + 1)*2, 1, 2, 1), v6_1)
                     v6 = v6 + v6_1
-                    v7 = v6
-                    store(U, (((turn + 1) % 2)*32 + tile)*40 + o*16, 8, v7)
+                    v6 = 0.25*v6
+                    v5 = load(U, (((turn) % 2)*16 + tile)*40 + o*16, 8, 2, 8) + v6
+                    v5_1 = zeros(theta, 2, 8)
+                    for k in range(0, 16, 2):
+                        v5 = fma(load(factor_2_path, (step*extent + (block + tile) - origin)*264 + o*128 + k*8, 0, 1, 8), load(theta, p + 6 + k*2, 1, 2, 1), v5)
+                        v5_1 = fma(load(factor_2_path, (step*extent + (block + tile) - origin)*264 + o*128 + (k + 1)*8, 0, 1, 8), load(theta, p + 6 + (k + 1)*2, 1, 2, 1), v5_1)
+                    v5 = v5 + v5_1
+                    v7 = v5
+                    store(U, (((turn + 1) % 2)*16 + tile)*40 + o*16, 8, v7)
                 for n in range(0, 32, 8):
-                    store(factor_0_path, (step*extent + (block + tile) - origin)*40 + n, 0, load(U, (((turn) % 2)*32 + tile)*40 + n, 0, 1, 8))
+                    store(factor_0_path, (step*extent + (block + tile) - origin)*40 + n, 0, load(U, (((turn) % 2)*16 + tile)*40 + n, 0, 1, 8))

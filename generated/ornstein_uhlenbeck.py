@@ -41,12 +41,13 @@ target: cpu, float64, 256-bit vectors, 8 samples a tile
 
 Per-sample arrays are flat: tile by tile, component by component, sample innermost.
 values[] holds 0: I_0.
-content: 741d14ae3cbe3473
+content: c328beb560d05b1b
 """
 
 import numpy as np
 from numba import njit
 
+from pwgf_sym.compile.tile_arrays import prefetch
 from pwgf_sym.compile.tile_shapes import spread, unit
 from pwgf_sym.compile.tiles import (
     absolute,
@@ -591,12 +592,12 @@ def push_score(theta, table, z, log_density_0, score_0, x_out, log_density_out, 
 @njit(**OPTIONS)
 def linearize(theta, x_path, z, x_out, first, last, origin, extent, steps):
     """x = T(z); the path of x and the values that derivatives of T read are stored"""
-    X = aligned(theta, (2)*7936)
-    for block in range(first, last, 32):
-        count = min(32, last - block)
+    X = aligned(theta, (2)*3968)
+    for block in range(first, last, 16):
+        count = min(16, last - block)
         for tile in range(count):
             for n in range(0, 240, 8):
-                store(X, (0*32 + tile)*248 + n, 0, load(z, (block + tile)*240 + n, 0, 1, 8))
+                store(X, (0*16 + tile)*248 + n, 0, load(z, (block + tile)*240 + n, 0, 1, 8))
         for step in range(steps):
             p = step*930
             for tile in range(count):
@@ -605,14 +606,14 @@ def linearize(theta, x_path, z, x_out, first, last, origin, extent, steps):
                 for i in range(0, 30, 5):
                     v0 = spread(load(theta, p + 900 + i, 1, 5, 1), 8)
                     for j in range(30):
-                        v0 = fma(load(theta, p + i*30 + j, 30, 5, 1), load(X, (((step) % 2)*32 + tile)*248 + j*8, 0, 1, 8), v0)
+                        v0 = fma(load(theta, p + i*30 + j, 30, 5, 1), load(X, (((step) % 2)*16 + tile)*248 + j*8, 0, 1, 8), v0)
                     v1 = v0
-                    store(X, (((step + 1) % 2)*32 + tile)*248 + i*8, 8, v1)
+                    store(X, (((step + 1) % 2)*16 + tile)*248 + i*8, 8, v1)
                 for n in range(0, 240, 8):
-                    store(x_path, (step*extent + (block + tile) - origin)*248 + n, 0, load(X, (((step) % 2)*32 + tile)*248 + n, 0, 1, 8))
+                    store(x_path, (step*extent + (block + tile) - origin)*248 + n, 0, load(X, (((step) % 2)*16 + tile)*248 + n, 0, 1, 8))
         for tile in range(count):
             for n in range(0, 240, 8):
-                store(x_out, (block + tile)*240 + n, 0, load(X, (((steps) % 2)*32 + tile)*248 + n, 0, 1, 8))
+                store(x_out, (block + tile)*240 + n, 0, load(X, (((steps) % 2)*16 + tile)*248 + n, 0, 1, 8))
 
 
 @njit(**OPTIONS)
@@ -636,14 +637,14 @@ def linearize_log_density_table(theta, table, steps):
 @njit(**OPTIONS)
 def linearize_log_density(theta, table, x_path, z, log_density_0, x_out, log_density_out, first, last, origin, extent, steps):
     """x = T(z), l = log rho(x); the path of x and the values that derivatives of T read are stored"""
-    X = aligned(theta, (2)*7936)
-    LOG_DENSITY = aligned(theta, (2)*256)
-    for block in range(first, last, 32):
-        count = min(32, last - block)
+    X = aligned(theta, (2)*3968)
+    LOG_DENSITY = aligned(theta, (2)*128)
+    for block in range(first, last, 16):
+        count = min(16, last - block)
         for tile in range(count):
             for n in range(0, 240, 8):
-                store(X, (0*32 + tile)*248 + n, 0, load(z, (block + tile)*240 + n, 0, 1, 8))
-            store(LOG_DENSITY, (0*32 + tile)*8 + 0, 0, load(log_density_0, (block + tile)*8 + 0, 0, 1, 8))
+                store(X, (0*16 + tile)*248 + n, 0, load(z, (block + tile)*240 + n, 0, 1, 8))
+            store(LOG_DENSITY, (0*16 + tile)*8 + 0, 0, load(log_density_0, (block + tile)*8 + 0, 0, 1, 8))
         for step in range(steps):
             p = step*930
             q = step*902
@@ -653,29 +654,29 @@ def linearize_log_density(theta, table, x_path, z, log_density_0, x_out, log_den
                 for i in range(0, 30, 5):
                     v3 = spread(load(theta, p + 900 + i, 1, 5, 1), 8)
                     for j in range(30):
-                        v3 = fma(load(theta, p + i*30 + j, 30, 5, 1), load(X, (((step) % 2)*32 + tile)*248 + j*8, 0, 1, 8), v3)
+                        v3 = fma(load(theta, p + i*30 + j, 30, 5, 1), load(X, (((step) % 2)*16 + tile)*248 + j*8, 0, 1, 8), v3)
                     v4 = v3
-                    store(X, (((step + 1) % 2)*32 + tile)*248 + i*8, 8, v4)
+                    store(X, (((step + 1) % 2)*16 + tile)*248 + i*8, 8, v4)
                 # v5 = log_density + v2
-                v5 = load(LOG_DENSITY, (((step) % 2)*32 + tile)*8, 0, 1, 8) + load(table, q + 901, 0, 1, 1)
-                store(LOG_DENSITY, (((step + 1) % 2)*32 + tile)*8, 0, v5)
+                v5 = load(LOG_DENSITY, (((step) % 2)*16 + tile)*8, 0, 1, 8) + load(table, q + 901, 0, 1, 1)
+                store(LOG_DENSITY, (((step + 1) % 2)*16 + tile)*8, 0, v5)
                 for n in range(0, 240, 8):
-                    store(x_path, (step*extent + (block + tile) - origin)*248 + n, 0, load(X, (((step) % 2)*32 + tile)*248 + n, 0, 1, 8))
+                    store(x_path, (step*extent + (block + tile) - origin)*248 + n, 0, load(X, (((step) % 2)*16 + tile)*248 + n, 0, 1, 8))
         for tile in range(count):
             for n in range(0, 240, 8):
-                store(x_out, (block + tile)*240 + n, 0, load(X, (((steps) % 2)*32 + tile)*248 + n, 0, 1, 8))
-            store(log_density_out, (block + tile)*8 + 0, 0, load(LOG_DENSITY, (((steps) % 2)*32 + tile)*8 + 0, 0, 1, 8))
+                store(x_out, (block + tile)*240 + n, 0, load(X, (((steps) % 2)*16 + tile)*248 + n, 0, 1, 8))
+            store(log_density_out, (block + tile)*8 + 0, 0, load(LOG_DENSITY, (((steps) % 2)*16 + tile)*8 + 0, 0, 1, 8))
 
 
 @njit(**OPTIONS)
 def jvp(theta, eta, x_path, dx_out, first, last, origin, extent, steps):
     """dx = (dT/dtheta) eta"""
-    DX = aligned(theta, (2)*7936)
-    for block in range(first, last, 32):
-        count = min(32, last - block)
+    DX = aligned(theta, (2)*3968)
+    for block in range(first, last, 16):
+        count = min(16, last - block)
         for tile in range(count):
             for n in range(0, 240, 8):
-                store(DX, (0*32 + tile)*248 + n, 0, zeros(theta, 1, 8))
+                store(DX, (0*16 + tile)*248 + n, 0, zeros(theta, 1, 8))
         for step in range(steps):
             p = step*930
             for tile in range(count):
@@ -689,12 +690,12 @@ def jvp(theta, eta, x_path, dx_out, first, last, origin, extent, steps):
                         v0 = fma(load(eta, p + i*30 + j, 30, 5, 1), load(x_path, (step*extent + (block + tile) - origin)*248 + j*8, 0, 1, 8), v0)
                     v1 = v0
                     for j in range(30):
-                        v1 = fma(load(theta, p + i*30 + j, 30, 5, 1), load(DX, (((step) % 2)*32 + tile)*248 + j*8, 0, 1, 8), v1)
+                        v1 = fma(load(theta, p + i*30 + j, 30, 5, 1), load(DX, (((step) % 2)*16 + tile)*248 + j*8, 0, 1, 8), v1)
                     v3 = v1
-                    store(DX, (((step + 1) % 2)*32 + tile)*248 + i*8, 8, v3)
+                    store(DX, (((step + 1) % 2)*16 + tile)*248 + i*8, 8, v3)
         for tile in range(count):
             for n in range(0, 240, 8):
-                store(dx_out, (block + tile)*240 + n, 0, load(DX, (((steps) % 2)*32 + tile)*248 + n, 0, 1, 8))
+                store(dx_out, (block + tile)*240 + n, 0, load(DX, (((steps) % 2)*16 + tile)*248 + n, 0, 1, 8))
 
 
 @njit(**OPTIONS)
@@ -729,10 +730,9 @@ def vjp(theta, x_path, field, sums, first, last, origin, extent, steps):
                             acc = outer(acc, load(U, (((turn) % 2)*8 + tile)*248 + i*8 + n, 8, 6, 4), load(x_path, (step*extent + (block + tile) - origin)*248 + j*8 + n, 8, 2, 4))
                     add_lane_sums(sums, at_0, acc)
                     at_0 += 12
-                acc = zeros(theta, 6, 4)
+                acc = zeros(theta, 6, 8)
                 for tile in range(count):
-                    for n in range(0, 8, 4):
-                        acc = acc + load(U, (((turn) % 2)*8 + tile)*248 + i*8 + n, 8, 6, 4)
+                    acc = acc + load(U, (((turn) % 2)*8 + tile)*248 + i*8, 8, 6, 8)
                 add_lane_sums(sums, at_1, acc)
                 at_1 += 6
 
@@ -802,10 +802,9 @@ def metric(theta, eta, x_path, weight, sums, first, last, origin, extent, steps)
                             acc = outer(acc, load(U, (((turn) % 2)*8 + tile)*248 + i*8 + n, 8, 6, 4), load(x_path, (step*extent + (block + tile) - origin)*248 + j*8 + n, 8, 2, 4))
                     add_lane_sums(sums, at_0, acc)
                     at_0 += 12
-                acc = zeros(theta, 6, 4)
+                acc = zeros(theta, 6, 8)
                 for tile in range(count):
-                    for n in range(0, 8, 4):
-                        acc = acc + load(U, (((turn) % 2)*8 + tile)*248 + i*8 + n, 8, 6, 4)
+                    acc = acc + load(U, (((turn) % 2)*8 + tile)*248 + i*8, 8, 6, 8)
                 add_lane_sums(sums, at_1, acc)
                 at_1 += 6
 
@@ -846,6 +845,7 @@ def jacobian(theta, x_path, rows, width, first, last, origin, extent, steps):
                 for o in range(30):
                     for i in range(30):
                         for j in range(0, 30, 5):
+                            prefetch(x_path, (step*extent + (block + tile) + 2 - origin)*248 + j*8, 40)
                             v1 = load(U, (((turn) % 2)*8 + tile)*7208 + o*240 + i*8, 0, 1, 8)*load(x_path, (step*extent + (block + tile) - origin)*248 + j*8, 8, 5, 8)
                             store(rows, (p)*width + (block + tile)*240 + o*8 + i*30*width + j*1*width, 1*width, v1)
                 for o in range(30):
@@ -893,10 +893,9 @@ def gradient(theta, table, x_path, field, scalar, sums, first, last, origin, ext
             g = step*931
             # sums[] += sum over samples of u_log_density[]
             at_0 = g
-            acc = zeros(theta, 1, 4)
+            acc = zeros(theta, 1, 8)
             for tile in range(count):
-                for n in range(0, 8, 4):
-                    acc = acc + load(U_LOG_DENSITY, tile*8 + n, 0, 1, 4)
+                acc = acc + load(U_LOG_DENSITY, tile*8, 0, 1, 8)
             add_lane_sums(sums, at_0, acc)
             at_0 += 1
             # sums[i,j] += sum over samples of u[i] x[j]
@@ -911,10 +910,9 @@ def gradient(theta, table, x_path, field, scalar, sums, first, last, origin, ext
                             acc = outer(acc, load(U, (((turn) % 2)*8 + tile)*248 + i*8 + n, 8, 6, 4), load(x_path, (step*extent + (block + tile) - origin)*248 + j*8 + n, 8, 2, 4))
                     add_lane_sums(sums, at_1, acc)
                     at_1 += 12
-                acc = zeros(theta, 6, 4)
+                acc = zeros(theta, 6, 8)
                 for tile in range(count):
-                    for n in range(0, 8, 4):
-                        acc = acc + load(U, (((turn) % 2)*8 + tile)*248 + i*8 + n, 8, 6, 4)
+                    acc = acc + load(U, (((turn) % 2)*8 + tile)*248 + i*8, 8, 6, 8)
                 add_lane_sums(sums, at_2, acc)
                 at_2 += 6
 

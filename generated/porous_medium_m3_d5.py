@@ -12,11 +12,12 @@ target: cpu, float64, 256-bit vectors, 8 samples a tile
 
 Per-sample arrays are flat: tile by tile, component by component, sample innermost.
 values[] holds 0: I_0.
-content: 0356c71df1e2dd84
+content: d92344a85c6f6b41
 """
 
 from numba import njit
 
+from pwgf_sym.compile.tile_arrays import prefetch, tanh_array
 from pwgf_sym.compile.tile_shapes import spread, unit
 from pwgf_sym.compile.tiles import (
     absolute,
@@ -28,7 +29,6 @@ from pwgf_sym.compile.tiles import (
     log,
     outer,
     store,
-    tanh,
     where,
     zeros,
 )
@@ -124,37 +124,34 @@ def slopes(x, log_density, values, field_out, scalar_out, first, last):
 def push(theta, z, x_out, first, last, steps):
     """x = T(z)"""
     X = aligned(theta, (2)*40)
-    V0 = aligned(theta, 40)
-    V1 = aligned(theta, 64)
+    V0 = aligned(theta, 64)
     for tile in range(first, last):
         for n in range(0, 40, 8):
             store(X, 0*40 + n, 0, load(z, tile*40 + n, 0, 1, 8))
         for step in range(steps):
             p = step*118
-            # v2[i] = A[i,j] x[j]
-            # v0[i] = b[i] + v2[i]
-            v2 = spread(load(theta, p + 25, 1, 5, 1), 8)
-            for j in range(5):
-                v2 = fma(load(theta, p + j, 5, 5, 1), load(X, ((step) % 2)*40 + j*8, 0, 1, 8), v2)
-            v0 = v2
-            store(V0, 0, 8, v0)
-            # v3[k] = W1[k,j] x[j]
-            # v4[k] = v3[k] + c[k]
-            # v1[k] = tanh(v4[k])
+            # v1[k] = W1[k,j] x[j]
+            # v2[k] = v1[k] + c[k]
             for k in range(0, 8, 4):
-                v3 = spread(load(theta, p + 70 + k, 1, 4, 1), 8)
+                v1 = spread(load(theta, p + 70 + k, 1, 4, 1), 8)
                 for j in range(5):
-                    v3 = fma(load(theta, p + 30 + k*5 + j, 5, 4, 1), load(X, ((step) % 2)*40 + j*8, 0, 1, 8), v3)
-                v4 = v3
-                v1 = tanh(v4)
-                store(V1, k*8, 8, v1)
-            # v5[i] = W2[i,k] v1[k]
-            # v6[i] = v0[i] + v5[i]
+                    v1 = fma(load(theta, p + 30 + k*5 + j, 5, 4, 1), load(X, ((step) % 2)*40 + j*8, 0, 1, 8), v1)
+                v2 = v1
+                store(V0, k*8, 8, v2)
+            # v0[k] = tanh(v2[k])
+            tanh_array(V0, 0, V0, 0, 64, 16)
+            # v3[i] = A[i,j] x[j]
+            # v4[i] = b[i] + v3[i]
+            # v5[i] = W2[i,k] v0[k]
+            # v6[i] = v4[i] + v5[i]
             # v7[i] = 1/2 v6[i]
             # v8[i] = x[i] + v7[i]
-            v5 = load(V0, 0, 8, 5, 8)
+            v3 = spread(load(theta, p + 25, 1, 5, 1), 8)
+            for j in range(5):
+                v3 = fma(load(theta, p + j, 5, 5, 1), load(X, ((step) % 2)*40 + j*8, 0, 1, 8), v3)
+            v5 = v3
             for k in range(8):
-                v5 = fma(load(theta, p + 78 + k, 8, 5, 1), load(V1, k*8, 0, 1, 8), v5)
+                v5 = fma(load(theta, p + 78 + k, 8, 5, 1), load(V0, k*8, 0, 1, 8), v5)
             v6 = v5
             v7 = 0.5*v6
             v8 = load(X, ((step) % 2)*40, 8, 5, 8) + v7
@@ -184,11 +181,10 @@ def push_log_density(theta, table, z, log_density_0, x_out, log_density_out, fir
     """x = T(z), l = log rho(x)"""
     X = aligned(theta, (2)*40)
     LOG_DENSITY = aligned(theta, (2)*8)
-    V2 = aligned(theta, 40)
-    V3 = aligned(theta, 64)
+    V2 = aligned(theta, 8)
+    V3 = aligned(theta, 200)
     V4 = aligned(theta, 64)
-    V5 = aligned(theta, 200)
-    V6 = aligned(theta, 8)
+    V5 = aligned(theta, 64)
     scratch = aligned(theta, 208)
     for tile in range(first, last):
         for n in range(0, 40, 8):
@@ -197,54 +193,54 @@ def push_log_density(theta, table, z, log_density_0, x_out, log_density_out, fir
         for step in range(steps):
             p = step*118
             q = step*225
-            # v7[i] = A[i,j] x[j]
-            # v2[i] = b[i] + v7[i]
-            v7 = spread(load(theta, p + 25, 1, 5, 1), 8)
-            for j in range(5):
-                v7 = fma(load(theta, p + j, 5, 5, 1), load(X, ((step) % 2)*40 + j*8, 0, 1, 8), v7)
-            v2 = v7
-            store(V2, 0, 8, v2)
-            # v8[k] = W1[k,j] x[j]
-            # v9[k] = v8[k] + c[k]
-            # v3[k] = tanh(v9[k])
-            # v4[k] = 1 - v3[k]**2
+            # v6[k] = W1[k,j] x[j]
+            # v7[k] = v6[k] + c[k]
             for k in range(0, 8, 4):
-                v8 = spread(load(theta, p + 70 + k, 1, 4, 1), 8)
+                v6 = spread(load(theta, p + 70 + k, 1, 4, 1), 8)
                 for j in range(5):
-                    v8 = fma(load(theta, p + 30 + k*5 + j, 5, 4, 1), load(X, ((step) % 2)*40 + j*8, 0, 1, 8), v8)
-                v9 = v8
-                v3 = tanh(v9)
-                store(V3, k*8, 8, v3)
-                v4 = -(v3*v3) + 1.0
-                store(V4, k*8, 8, v4)
-            # v10[i] = W2[i,k] v3[k]
-            # v11[i] = v2[i] + v10[i]
+                    v6 = fma(load(theta, p + 30 + k*5 + j, 5, 4, 1), load(X, ((step) % 2)*40 + j*8, 0, 1, 8), v6)
+                v7 = v6
+                store(V5, k*8, 8, v7)
+            # v5[k] = tanh(v7[k])
+            tanh_array(V5, 0, V5, 0, 64, 16)
+            # v8[i] = A[i,j] x[j]
+            # v9[i] = b[i] + v8[i]
+            # v10[i] = W2[i,k] v5[k]
+            # v11[i] = v9[i] + v10[i]
             # v12[i] = 1/2 v11[i]
             # v13[i] = x[i] + v12[i]
-            v10 = load(V2, 0, 8, 5, 8)
+            v8 = spread(load(theta, p + 25, 1, 5, 1), 8)
+            for j in range(5):
+                v8 = fma(load(theta, p + j, 5, 5, 1), load(X, ((step) % 2)*40 + j*8, 0, 1, 8), v8)
+            v10 = v8
             for k in range(8):
-                v10 = fma(load(theta, p + 78 + k, 8, 5, 1), load(V3, k*8, 0, 1, 8), v10)
+                v10 = fma(load(theta, p + 78 + k, 8, 5, 1), load(V5, k*8, 0, 1, 8), v10)
             v11 = v10
             v12 = 0.5*v11
             v13 = load(X, ((step) % 2)*40, 8, 5, 8) + v12
             store(X, ((step + 1) % 2)*40, 8, v13)
+            # v4[k] = 1 - v5[k]**2
+            for k in range(0, 8, 4):
+                v5 = load(V5, k*8, 8, 4, 8)
+                v4 = -(v5*v5) + 1.0
+                store(V4, k*8, 8, v4)
             # v14[i,e] = v4[k] v1[i,k,e]
             # v15[i,e] = v0[i,e] + v14[i,e]
             # v16[i,e] = 1/2 v15[i,e]
-            # v5[i,e] = delta[i,e] + v16[i,e]
+            # v3[i,e] = delta[i,e] + v16[i,e]
             for i in range(5):
                 v14 = spread(load(table, q + i*5, 1, 5, 1), 8)
                 for k in range(8):
                     v14 = fma(load(V4, k*8, 0, 1, 8), load(table, q + 25 + i*40 + k*5, 1, 5, 1), v14)
                 v15 = v14
                 v16 = 0.5*v15
-                v5 = unit(theta, i - 0, 5) + v16
-                store(V5, i*40, 8, v5)
-            # v6 = log|detv5|
-            invert_8(V5, 0, scratch, 0, V6, 0, 5)
-            # v18 = -1 v6
+                v3 = unit(theta, i - 0, 5) + v16
+                store(V3, i*40, 8, v3)
+            # v2 = log|detv3|
+            invert_8(V3, 0, scratch, 0, V2, 0, 5)
+            # v18 = -1 v2
             # v19 = log_density + v18
-            v18 = -1.0*load(V6, 0, 0, 1, 8)
+            v18 = -1.0*load(V2, 0, 0, 1, 8)
             v19 = load(LOG_DENSITY, ((step) % 2)*8, 0, 1, 8) + v18
             store(LOG_DENSITY, ((step + 1) % 2)*8, 0, v19)
         for n in range(0, 40, 8):
@@ -288,13 +284,11 @@ def push_score(theta, table, z, log_density_0, score_0, x_out, log_density_out, 
     SCORE = aligned(theta, (2)*40)
     V5 = aligned(theta, 40)
     V6 = aligned(theta, 64)
-    V7 = aligned(theta, 64)
-    V8 = aligned(theta, 200)
-    V9 = aligned(theta, 8)
-    V10 = aligned(theta, 200)
+    V7 = aligned(theta, 200)
+    V8 = aligned(theta, 8)
+    V9 = aligned(theta, 200)
+    V10 = aligned(theta, 64)
     V11 = aligned(theta, 64)
-    V12 = aligned(theta, 64)
-    V13 = aligned(theta, 40)
     scratch = aligned(theta, 208)
     for tile in range(first, last):
         for n in range(0, 40, 8):
@@ -305,80 +299,81 @@ def push_score(theta, table, z, log_density_0, score_0, x_out, log_density_out, 
         for step in range(steps):
             p = step*118
             q = step*505
+            # v12[k] = W1[k,j] x[j]
+            # v13[k] = v12[k] + c[k]
+            for k in range(0, 8, 4):
+                v12 = spread(load(theta, p + 70 + k, 1, 4, 1), 8)
+                for j in range(5):
+                    v12 = fma(load(theta, p + 30 + k*5 + j, 5, 4, 1), load(X, ((step) % 2)*40 + j*8, 0, 1, 8), v12)
+                v13 = v12
+                store(V11, k*8, 8, v13)
+            # v11[k] = tanh(v13[k])
+            tanh_array(V11, 0, V11, 0, 64, 16)
             # v14[i] = A[i,j] x[j]
-            # v5[i] = b[i] + v14[i]
+            # v15[i] = b[i] + v14[i]
+            # v16[i] = W2[i,k] v11[k]
+            # v17[i] = v15[i] + v16[i]
+            # v18[i] = 1/2 v17[i]
+            # v19[i] = x[i] + v18[i]
             v14 = spread(load(theta, p + 25, 1, 5, 1), 8)
             for j in range(5):
                 v14 = fma(load(theta, p + j, 5, 5, 1), load(X, ((step) % 2)*40 + j*8, 0, 1, 8), v14)
-            v5 = v14
-            store(V5, 0, 8, v5)
-            # v15[k] = W1[k,j] x[j]
-            # v16[k] = v15[k] + c[k]
-            # v6[k] = tanh(v16[k])
-            # v7[k] = 1 - v6[k]**2
-            # v11[k] = -2*v6[k]*v7[k]
-            for k in range(0, 8, 4):
-                v15 = spread(load(theta, p + 70 + k, 1, 4, 1), 8)
-                for j in range(5):
-                    v15 = fma(load(theta, p + 30 + k*5 + j, 5, 4, 1), load(X, ((step) % 2)*40 + j*8, 0, 1, 8), v15)
-                v16 = v15
-                v6 = tanh(v16)
-                store(V6, k*8, 8, v6)
-                v7 = -(v6*v6) + 1.0
-                store(V7, k*8, 8, v7)
-                v11 = (-2.0)*v6*v7
-                store(V11, k*8, 8, v11)
-            # v17[i] = W2[i,k] v6[k]
-            # v18[i] = v5[i] + v17[i]
-            # v19[i] = 1/2 v18[i]
-            # v20[i] = x[i] + v19[i]
-            v17 = load(V5, 0, 8, 5, 8)
+            v16 = v14
             for k in range(8):
-                v17 = fma(load(theta, p + 78 + k, 8, 5, 1), load(V6, k*8, 0, 1, 8), v17)
-            v18 = v17
-            v19 = 0.5*v18
-            v20 = load(X, ((step) % 2)*40, 8, 5, 8) + v19
-            store(X, ((step + 1) % 2)*40, 8, v20)
-            # v21[i,e] = v7[k] v3[i,k,e]
-            # v22[i,e] = v0[i,e] + v21[i,e]
-            # v23[i,e] = 1/2 v22[i,e]
-            # v8[i,e] = delta[i,e] + v23[i,e]
-            for i in range(5):
-                v21 = spread(load(table, q + i*5, 1, 5, 1), 8)
-                for k in range(8):
-                    v21 = fma(load(V7, k*8, 0, 1, 8), load(table, q + 65 + i*40 + k*5, 1, 5, 1), v21)
-                v22 = v21
-                v23 = 0.5*v22
-                v8 = unit(theta, i - 0, 5) + v23
-                store(V8, i*40, 8, v8)
-            # v9 = log|detv8|
-            # v10 = inverse(v8)
-            invert_8(V8, 0, V10, 0, V9, 0, 5)
-            # v25 = -1 v9
-            # v26 = log_density + v25
-            v25 = -1.0*load(V9, 0, 0, 1, 8)
-            v26 = load(LOG_DENSITY, ((step) % 2)*8, 0, 1, 8) + v25
-            store(LOG_DENSITY, ((step + 1) % 2)*8, 0, v26)
-            # v27[k] = v10[e,i_] v4[i_,k,e]
-            # v12[k] = v11[k] v27[k]
+                v16 = fma(load(theta, p + 78 + k, 8, 5, 1), load(V11, k*8, 0, 1, 8), v16)
+            v17 = v16
+            v18 = 0.5*v17
+            v19 = load(X, ((step) % 2)*40, 8, 5, 8) + v18
+            store(X, ((step + 1) % 2)*40, 8, v19)
+            # v10[k] = 1 - v11[k]**2
             for k in range(0, 8, 4):
+                v11 = load(V11, k*8, 8, 4, 8)
+                v10 = -(v11*v11) + 1.0
+                store(V10, k*8, 8, v10)
+            # v20[i,e] = v10[k] v3[i,k,e]
+            # v21[i,e] = v0[i,e] + v20[i,e]
+            # v22[i,e] = 1/2 v21[i,e]
+            # v9[i,e] = delta[i,e] + v22[i,e]
+            for i in range(5):
+                v20 = spread(load(table, q + i*5, 1, 5, 1), 8)
+                for k in range(8):
+                    v20 = fma(load(V10, k*8, 0, 1, 8), load(table, q + 65 + i*40 + k*5, 1, 5, 1), v20)
+                v21 = v20
+                v22 = 0.5*v21
+                v9 = unit(theta, i - 0, 5) + v22
+                store(V9, i*40, 8, v9)
+            # v8 = log|detv9|
+            # v7 = inverse(v9)
+            invert_8(V9, 0, V7, 0, V8, 0, 5)
+            # v24 = -1 v8
+            # v25 = log_density + v24
+            v24 = -1.0*load(V8, 0, 0, 1, 8)
+            v25 = load(LOG_DENSITY, ((step) % 2)*8, 0, 1, 8) + v24
+            store(LOG_DENSITY, ((step + 1) % 2)*8, 0, v25)
+            # v26[k] = -2*v10[k]*v11[k]
+            # v27[k] = v7[e,i_] v4[i_,k,e]
+            # v6[k] = v26[k] v27[k]
+            for k in range(0, 8, 4):
+                v11 = load(V11, k*8, 8, 4, 8)
+                v10 = load(V10, k*8, 8, 4, 8)
+                v26 = (-2.0)*v11*v10
                 v27 = zeros(theta, 4, 8)
                 for e in range(5):
                     for i_ in range(5):
-                        v27 = fma(load(V10, e*40 + i_*8, 0, 1, 8), load(table, q + 305 + i_*40 + k*5 + e, 5, 4, 1), v27)
-                v12 = load(V11, k*8, 8, 4, 8)*v27
-                store(V12, k*8, 8, v12)
-            # v28[i] = W1[k,i] v12[k]
-            # v13[i] = score[i] + v28[i]
+                        v27 = fma(load(V7, e*40 + i_*8, 0, 1, 8), load(table, q + 305 + i_*40 + k*5 + e, 5, 4, 1), v27)
+                v6 = v26*v27
+                store(V6, k*8, 8, v6)
+            # v28[i] = W1[k,i] v6[k]
+            # v5[i] = score[i] + v28[i]
             v28 = load(SCORE, ((step) % 2)*40, 8, 5, 8)
             for k in range(8):
-                v28 = fma(load(theta, p + 30 + k*5, 1, 5, 1), load(V12, k*8, 0, 1, 8), v28)
-            v13 = v28
-            store(V13, 0, 8, v13)
-            # v29[i] = v10[e,i] v13[e]
+                v28 = fma(load(theta, p + 30 + k*5, 1, 5, 1), load(V6, k*8, 0, 1, 8), v28)
+            v5 = v28
+            store(V5, 0, 8, v5)
+            # v29[i] = v7[e,i] v5[e]
             v29 = zeros(theta, 5, 8)
             for e in range(5):
-                v29 = fma(load(V10, e*40, 8, 5, 8), load(V13, e*8, 0, 1, 8), v29)
+                v29 = fma(load(V7, e*40, 8, 5, 8), load(V5, e*8, 0, 1, 8), v29)
             store(SCORE, ((step + 1) % 2)*40, 8, v29)
         for n in range(0, 40, 8):
             store(x_out, tile*40 + n, 0, load(X, ((steps) % 2)*40 + n, 0, 1, 8))
@@ -390,25 +385,26 @@ def push_score(theta, table, z, log_density_0, score_0, x_out, log_density_out, 
 @njit(**OPTIONS)
 def linearize(theta, x_path, hidden_0_path, z, x_out, first, last, origin, extent, steps):
     """x = T(z); the path of x and the values that derivatives of T read are stored"""
-    X = aligned(theta, (2)*1280)
-    for block in range(first, last, 32):
-        count = min(32, last - block)
+    X = aligned(theta, (2)*640)
+    for block in range(first, last, 16):
+        count = min(16, last - block)
         for tile in range(count):
             for n in range(0, 40, 8):
-                store(X, (0*32 + tile)*40 + n, 0, load(z, (block + tile)*40 + n, 0, 1, 8))
+                store(X, (0*16 + tile)*40 + n, 0, load(z, (block + tile)*40 + n, 0, 1, 8))
         for step in range(steps):
             p = step*118
             for tile in range(count):
                 # v0[k] = W1[k,j] x[j]
                 # v1[k] = v0[k] + c[k]
-                # v2[k] = tanh(v1[k])
                 for k in range(0, 8, 4):
                     v0 = spread(load(theta, p + 70 + k, 1, 4, 1), 8)
                     for j in range(5):
-                        v0 = fma(load(theta, p + 30 + k*5 + j, 5, 4, 1), load(X, (((step) % 2)*32 + tile)*40 + j*8, 0, 1, 8), v0)
+                        v0 = fma(load(theta, p + 30 + k*5 + j, 5, 4, 1), load(X, (((step) % 2)*16 + tile)*40 + j*8, 0, 1, 8), v0)
                     v1 = v0
-                    v2 = tanh(v1)
-                    store(hidden_0_path, (step*extent + (block + tile) - origin)*72 + k*8, 8, v2)
+                    store(hidden_0_path, (step*extent + (block + tile) - origin)*72 + k*8, 8, v1)
+                    prefetch(hidden_0_path, (step*extent + (block + tile) + 2 - origin)*72 + k*8, 32)
+                # v2[k] = tanh(v1[k])
+                tanh_array(hidden_0_path, (step*extent + (block + tile) - origin)*72, hidden_0_path, (step*extent + (block + tile) - origin)*72, 64, 16)
                 # v3[i] = A[i,j] x[j]
                 # v4[i] = b[i] + v3[i]
                 # v5[i] = W2[i,k] v2[k]
@@ -417,19 +413,19 @@ def linearize(theta, x_path, hidden_0_path, z, x_out, first, last, origin, exten
                 # v8[i] = x[i] + v7[i]
                 v3 = spread(load(theta, p + 25, 1, 5, 1), 8)
                 for j in range(5):
-                    v3 = fma(load(theta, p + j, 5, 5, 1), load(X, (((step) % 2)*32 + tile)*40 + j*8, 0, 1, 8), v3)
+                    v3 = fma(load(theta, p + j, 5, 5, 1), load(X, (((step) % 2)*16 + tile)*40 + j*8, 0, 1, 8), v3)
                 v5 = v3
                 for k in range(8):
                     v5 = fma(load(theta, p + 78 + k, 8, 5, 1), load(hidden_0_path, (step*extent + (block + tile) - origin)*72 + k*8, 0, 1, 8), v5)
                 v6 = v5
                 v7 = 0.5*v6
-                v8 = load(X, (((step) % 2)*32 + tile)*40, 8, 5, 8) + v7
-                store(X, (((step + 1) % 2)*32 + tile)*40, 8, v8)
+                v8 = load(X, (((step) % 2)*16 + tile)*40, 8, 5, 8) + v7
+                store(X, (((step + 1) % 2)*16 + tile)*40, 8, v8)
                 for n in range(0, 40, 8):
-                    store(x_path, (step*extent + (block + tile) - origin)*40 + n, 0, load(X, (((step) % 2)*32 + tile)*40 + n, 0, 1, 8))
+                    store(x_path, (step*extent + (block + tile) - origin)*40 + n, 0, load(X, (((step) % 2)*16 + tile)*40 + n, 0, 1, 8))
         for tile in range(count):
             for n in range(0, 40, 8):
-                store(x_out, (block + tile)*40 + n, 0, load(X, (((steps) % 2)*32 + tile)*40 + n, 0, 1, 8))
+                store(x_out, (block + tile)*40 + n, 0, load(X, (((steps) % 2)*16 + tile)*40 + n, 0, 1, 8))
 
 
 @njit(**OPTIONS)
@@ -451,35 +447,33 @@ def linearize_log_density_table(theta, table, steps):
 @njit(**OPTIONS)
 def linearize_log_density(theta, table, x_path, hidden_0_path, z, log_density_0, x_out, log_density_out, first, last, origin, extent, steps):
     """x = T(z), l = log rho(x); the path of x and the values that derivatives of T read are stored"""
-    X = aligned(theta, (2)*1280)
-    LOG_DENSITY = aligned(theta, (2)*256)
-    V2 = aligned(theta, 64)
+    X = aligned(theta, (2)*640)
+    LOG_DENSITY = aligned(theta, (2)*128)
+    V2 = aligned(theta, 8)
     V3 = aligned(theta, 200)
-    V4 = aligned(theta, 8)
+    V4 = aligned(theta, 64)
     scratch = aligned(theta, 208)
-    for block in range(first, last, 32):
-        count = min(32, last - block)
+    for block in range(first, last, 16):
+        count = min(16, last - block)
         for tile in range(count):
             for n in range(0, 40, 8):
-                store(X, (0*32 + tile)*40 + n, 0, load(z, (block + tile)*40 + n, 0, 1, 8))
-            store(LOG_DENSITY, (0*32 + tile)*8 + 0, 0, load(log_density_0, (block + tile)*8 + 0, 0, 1, 8))
+                store(X, (0*16 + tile)*40 + n, 0, load(z, (block + tile)*40 + n, 0, 1, 8))
+            store(LOG_DENSITY, (0*16 + tile)*8 + 0, 0, load(log_density_0, (block + tile)*8 + 0, 0, 1, 8))
         for step in range(steps):
             p = step*118
             q = step*225
             for tile in range(count):
                 # v5[k] = W1[k,j] x[j]
                 # v6[k] = v5[k] + c[k]
-                # v7[k] = tanh(v6[k])
-                # v2[k] = 1 - v7[k]**2
                 for k in range(0, 8, 4):
                     v5 = spread(load(theta, p + 70 + k, 1, 4, 1), 8)
                     for j in range(5):
-                        v5 = fma(load(theta, p + 30 + k*5 + j, 5, 4, 1), load(X, (((step) % 2)*32 + tile)*40 + j*8, 0, 1, 8), v5)
+                        v5 = fma(load(theta, p + 30 + k*5 + j, 5, 4, 1), load(X, (((step) % 2)*16 + tile)*40 + j*8, 0, 1, 8), v5)
                     v6 = v5
-                    v7 = tanh(v6)
-                    store(hidden_0_path, (step*extent + (block + tile) - origin)*72 + k*8, 8, v7)
-                    v2 = -(v7*v7) + 1.0
-                    store(V2, k*8, 8, v2)
+                    store(hidden_0_path, (step*extent + (block + tile) - origin)*72 + k*8, 8, v6)
+                    prefetch(hidden_0_path, (step*extent + (block + tile) + 2 - origin)*72 + k*8, 32)
+                # v7[k] = tanh(v6[k])
+                tanh_array(hidden_0_path, (step*extent + (block + tile) - origin)*72, hidden_0_path, (step*extent + (block + tile) - origin)*72, 64, 16)
                 # v8[i] = A[i,j] x[j]
                 # v9[i] = b[i] + v8[i]
                 # v10[i] = W2[i,k] v7[k]
@@ -488,155 +482,153 @@ def linearize_log_density(theta, table, x_path, hidden_0_path, z, log_density_0,
                 # v13[i] = x[i] + v12[i]
                 v8 = spread(load(theta, p + 25, 1, 5, 1), 8)
                 for j in range(5):
-                    v8 = fma(load(theta, p + j, 5, 5, 1), load(X, (((step) % 2)*32 + tile)*40 + j*8, 0, 1, 8), v8)
+                    v8 = fma(load(theta, p + j, 5, 5, 1), load(X, (((step) % 2)*16 + tile)*40 + j*8, 0, 1, 8), v8)
                 v10 = v8
                 for k in range(8):
                     v10 = fma(load(theta, p + 78 + k, 8, 5, 1), load(hidden_0_path, (step*extent + (block + tile) - origin)*72 + k*8, 0, 1, 8), v10)
                 v11 = v10
                 v12 = 0.5*v11
-                v13 = load(X, (((step) % 2)*32 + tile)*40, 8, 5, 8) + v12
-                store(X, (((step + 1) % 2)*32 + tile)*40, 8, v13)
-                # v14[i,e] = v2[k] v1[i,k,e]
+                v13 = load(X, (((step) % 2)*16 + tile)*40, 8, 5, 8) + v12
+                store(X, (((step + 1) % 2)*16 + tile)*40, 8, v13)
+                # v4[k] = 1 - v7[k]**2
+                for k in range(0, 8, 4):
+                    prefetch(hidden_0_path, (step*extent + (block + tile) + 2 - origin)*72 + k*8, 32)
+                    v7 = load(hidden_0_path, (step*extent + (block + tile) - origin)*72 + k*8, 8, 4, 8)
+                    v4 = -(v7*v7) + 1.0
+                    store(V4, k*8, 8, v4)
+                # v14[i,e] = v4[k] v1[i,k,e]
                 # v15[i,e] = v0[i,e] + v14[i,e]
                 # v16[i,e] = 1/2 v15[i,e]
                 # v3[i,e] = delta[i,e] + v16[i,e]
                 for i in range(5):
                     v14 = spread(load(table, q + i*5, 1, 5, 1), 8)
                     for k in range(8):
-                        v14 = fma(load(V2, k*8, 0, 1, 8), load(table, q + 25 + i*40 + k*5, 1, 5, 1), v14)
+                        v14 = fma(load(V4, k*8, 0, 1, 8), load(table, q + 25 + i*40 + k*5, 1, 5, 1), v14)
                     v15 = v14
                     v16 = 0.5*v15
                     v3 = unit(theta, i - 0, 5) + v16
                     store(V3, i*40, 8, v3)
-                # v4 = log|detv3|
-                invert_8(V3, 0, scratch, 0, V4, 0, 5)
-                # v18 = -1 v4
+                # v2 = log|detv3|
+                invert_8(V3, 0, scratch, 0, V2, 0, 5)
+                # v18 = -1 v2
                 # v19 = log_density + v18
-                v18 = -1.0*load(V4, 0, 0, 1, 8)
-                v19 = load(LOG_DENSITY, (((step) % 2)*32 + tile)*8, 0, 1, 8) + v18
-                store(LOG_DENSITY, (((step + 1) % 2)*32 + tile)*8, 0, v19)
+                v18 = -1.0*load(V2, 0, 0, 1, 8)
+                v19 = load(LOG_DENSITY, (((step) % 2)*16 + tile)*8, 0, 1, 8) + v18
+                store(LOG_DENSITY, (((step + 1) % 2)*16 + tile)*8, 0, v19)
                 for n in range(0, 40, 8):
-                    store(x_path, (step*extent + (block + tile) - origin)*40 + n, 0, load(X, (((step) % 2)*32 + tile)*40 + n, 0, 1, 8))
+                    store(x_path, (step*extent + (block + tile) - origin)*40 + n, 0, load(X, (((step) % 2)*16 + tile)*40 + n, 0, 1, 8))
         for tile in range(count):
             for n in range(0, 40, 8):
-                store(x_out, (block + tile)*40 + n, 0, load(X, (((steps) % 2)*32 + tile)*40 + n, 0, 1, 8))
-            store(log_density_out, (block + tile)*8 + 0, 0, load(LOG_DENSITY, (((steps) % 2)*32 + tile)*8 + 0, 0, 1, 8))
+                store(x_out, (block + tile)*40 + n, 0, load(X, (((steps) % 2)*16 + tile)*40 + n, 0, 1, 8))
+            store(log_density_out, (block + tile)*8 + 0, 0, load(LOG_DENSITY, (((steps) % 2)*16 + tile)*8 + 0, 0, 1, 8))
 
 
 @njit(**OPTIONS)
 def jvp(theta, eta, x_path, hidden_0_path, dx_out, first, last, origin, extent, steps):
     """dx = (dT/dtheta) eta"""
-    DX = aligned(theta, (2)*1280)
-    V0 = aligned(theta, 40)
-    V1 = aligned(theta, 40)
-    V2 = aligned(theta, 64)
-    for block in range(first, last, 32):
-        count = min(32, last - block)
+    DX = aligned(theta, (2)*640)
+    V0 = aligned(theta, 64)
+    for block in range(first, last, 16):
+        count = min(16, last - block)
         for tile in range(count):
             for n in range(0, 40, 8):
-                store(DX, (0*32 + tile)*40 + n, 0, zeros(theta, 1, 8))
+                store(DX, (0*16 + tile)*40 + n, 0, zeros(theta, 1, 8))
         for step in range(steps):
             p = step*118
             for tile in range(count):
-                # v3[i] = eta.A[i,j] x[j]
-                # v4[i] = A[i,j] dx[j]
-                # v5[i] = v3[i] + v4[i]
-                # v0[i] = eta.b[i] + v5[i]
-                # v1[i] = eta.W2[i,k] hidden_0[k]
-                v3 = spread(load(eta, p + 25, 1, 5, 1), 8)
-                for j in range(5):
-                    v3 = fma(load(eta, p + j, 5, 5, 1), load(x_path, (step*extent + (block + tile) - origin)*40 + j*8, 0, 1, 8), v3)
-                v4 = v3
-                for j in range(5):
-                    v4 = fma(load(theta, p + j, 5, 5, 1), load(DX, (((step) % 2)*32 + tile)*40 + j*8, 0, 1, 8), v4)
-                v0 = v4
-                store(V0, 0, 8, v0)
-                v1 = zeros(theta, 5, 8)
-                for k in range(8):
-                    v1 = fma(load(eta, p + 78 + k, 8, 5, 1), load(hidden_0_path, (step*extent + (block + tile) - origin)*72 + k*8, 0, 1, 8), v1)
-                store(V1, 0, 8, v1)
-                # v6[k] = 1 - hidden_0[k]**2
-                # v7[k] = eta.W1[k,j] x[j]
-                # v8[k] = W1[k,j] dx[j]
-                # v9[k] = v7[k] + v8[k]
-                # v10[k] = v9[k] + eta.c[k]
-                # v2[k] = v6[k] v10[k]
+                # v1[k] = 1 - hidden_0[k]**2
+                # v2[k] = eta.W1[k,j] x[j]
+                # v3[k] = W1[k,j] dx[j]
+                # v4[k] = v2[k] + v3[k]
+                # v5[k] = v4[k] + eta.c[k]
+                # v0[k] = v1[k] v5[k]
                 for k in range(0, 8, 4):
+                    prefetch(hidden_0_path, (step*extent + (block + tile) + 2 - origin)*72 + k*8, 32)
                     hidden_0 = load(hidden_0_path, (step*extent + (block + tile) - origin)*72 + k*8, 8, 4, 8)
-                    v6 = -(hidden_0*hidden_0) + 1.0
-                    v7 = spread(load(eta, p + 70 + k, 1, 4, 1), 8)
+                    v1 = -(hidden_0*hidden_0) + 1.0
+                    v2 = spread(load(eta, p + 70 + k, 1, 4, 1), 8)
                     for j in range(5):
-                        v7 = fma(load(eta, p + 30 + k*5 + j, 5, 4, 1), load(x_path, (step*extent + (block + tile) - origin)*40 + j*8, 0, 1, 8), v7)
-                    v8 = v7
+                        v2 = fma(load(eta, p + 30 + k*5 + j, 5, 4, 1), load(x_path, (step*extent + (block + tile) - origin)*40 + j*8, 0, 1, 8), v2)
+                    v3 = v2
                     for j in range(5):
-                        v8 = fma(load(theta, p + 30 + k*5 + j, 5, 4, 1), load(DX, (((step) % 2)*32 + tile)*40 + j*8, 0, 1, 8), v8)
-                    v10 = v8
-                    v2 = v6*v10
-                    store(V2, k*8, 8, v2)
-                # v11[i] = W2[i,k] v2[k]
-                # v12[i] = v1[i] + v11[i]
-                # v13[i] = v0[i] + v12[i]
+                        v3 = fma(load(theta, p + 30 + k*5 + j, 5, 4, 1), load(DX, (((step) % 2)*16 + tile)*40 + j*8, 0, 1, 8), v3)
+                    v5 = v3
+                    v0 = v1*v5
+                    store(V0, k*8, 8, v0)
+                # v6[i] = eta.A[i,j] x[j]
+                # v7[i] = A[i,j] dx[j]
+                # v8[i] = v6[i] + v7[i]
+                # v9[i] = eta.b[i] + v8[i]
+                # v10[i] = eta.W2[i,k] hidden_0[k]
+                # v11[i] = W2[i,k] v0[k]
+                # v12[i] = v10[i] + v11[i]
+                # v13[i] = v9[i] + v12[i]
                 # v14[i] = 1/2 v13[i]
                 # v15[i] = dx[i] + v14[i]
-                v11 = load(V0, 0, 8, 5, 8) + load(V1, 0, 8, 5, 8)
+                v6 = spread(load(eta, p + 25, 1, 5, 1), 8)
+                for j in range(5):
+                    v6 = fma(load(eta, p + j, 5, 5, 1), load(x_path, (step*extent + (block + tile) - origin)*40 + j*8, 0, 1, 8), v6)
+                v7 = v6
+                for j in range(5):
+                    v7 = fma(load(theta, p + j, 5, 5, 1), load(DX, (((step) % 2)*16 + tile)*40 + j*8, 0, 1, 8), v7)
+                v10 = v7
                 for k in range(8):
-                    v11 = fma(load(theta, p + 78 + k, 8, 5, 1), load(V2, k*8, 0, 1, 8), v11)
+                    v10 = fma(load(eta, p + 78 + k, 8, 5, 1), load(hidden_0_path, (step*extent + (block + tile) - origin)*72 + k*8, 0, 1, 8), v10)
+                v11 = v10
+                for k in range(8):
+                    v11 = fma(load(theta, p + 78 + k, 8, 5, 1), load(V0, k*8, 0, 1, 8), v11)
                 v13 = v11
                 v14 = 0.5*v13
-                v15 = load(DX, (((step) % 2)*32 + tile)*40, 8, 5, 8) + v14
-                store(DX, (((step + 1) % 2)*32 + tile)*40, 8, v15)
+                v15 = load(DX, (((step) % 2)*16 + tile)*40, 8, 5, 8) + v14
+                store(DX, (((step + 1) % 2)*16 + tile)*40, 8, v15)
         for tile in range(count):
             for n in range(0, 40, 8):
-                store(dx_out, (block + tile)*40 + n, 0, load(DX, (((steps) % 2)*32 + tile)*40 + n, 0, 1, 8))
+                store(dx_out, (block + tile)*40 + n, 0, load(DX, (((steps) % 2)*16 + tile)*40 + n, 0, 1, 8))
 
 
 @njit(**OPTIONS)
 def vjp(theta, x_path, hidden_0_path, field, sums, first, last, origin, extent, steps):
     """sum over samples of (dT/dtheta)^T field"""
-    U = aligned(theta, (2)*1280)
-    V0 = aligned(theta, 64)
+    U = aligned(theta, (2)*640)
+    V0 = aligned(theta, 1152)
     V1 = aligned(theta, 40)
-    V2 = aligned(theta, 2304)
-    V3 = aligned(theta, 40)
-    for block in range(first, last, 32):
-        count = min(32, last - block)
+    for block in range(first, last, 16):
+        count = min(16, last - block)
         for tile in range(count):
             for n in range(0, 40, 8):
-                store(U, (0*32 + tile)*40 + n, 0, load(field, (block + tile)*40 + n, 0, 1, 8))
+                store(U, (0*16 + tile)*40 + n, 0, load(field, (block + tile)*40 + n, 0, 1, 8))
         for turn in range(steps):
             step = steps - 1 - turn
             p = step*118
             for tile in range(count):
-                # v0[k] = 1 - hidden_0[k]**2
-                for k in range(0, 8, 4):
-                    hidden_0 = load(hidden_0_path, (step*extent + (block + tile) - origin)*72 + k*8, 8, 4, 8)
-                    v0 = -(hidden_0*hidden_0) + 1.0
-                    store(V0, k*8, 8, v0)
                 # v1[i] = u[i]/2
-                # v3[i] = 1/2 u[i_] A[i_,i]
-                u = load(U, (((turn) % 2)*32 + tile)*40, 8, 5, 8)
+                u = load(U, (((turn) % 2)*16 + tile)*40, 8, 5, 8)
                 v1 = (0.5)*u
                 store(V1, 0, 8, v1)
-                v3 = zeros(theta, 5, 8)
-                for i_ in range(5):
-                    v3 = fma(load(U, (((turn) % 2)*32 + tile)*40 + i_*8, 0, 1, 8), load(theta, p + i_*5, 1, 5, 1), v3)
-                v3 = 0.5*v3
-                store(V3, 0, 8, v3)
-                # v4[k] = v1[i] W2[i,k]
-                # v2[k] = v0[k] v4[k]
+                # v2[k] = 1 - hidden_0[k]**2
+                # v3[k] = v1[i] W2[i,k]
+                # v0[k] = v2[k] v3[k]
                 for k in range(0, 8, 4):
-                    v4 = zeros(theta, 4, 8)
+                    prefetch(hidden_0_path, (step*extent + (block + tile) + 2 - origin)*72 + k*8, 32)
+                    hidden_0 = load(hidden_0_path, (step*extent + (block + tile) - origin)*72 + k*8, 8, 4, 8)
+                    v2 = -(hidden_0*hidden_0) + 1.0
+                    v3 = zeros(theta, 4, 8)
                     for i in range(5):
-                        v4 = fma(load(V1, i*8, 0, 1, 8), load(theta, p + 78 + i*8 + k, 1, 4, 1), v4)
-                    v2 = load(V0, k*8, 8, 4, 8)*v4
-                    store(V2, tile*72 + k*8, 8, v2)
-                # v5[i] = v2[k] W1[k,i]
-                # v6[i] = u[i] + v5[i] + v3[i]
-                v5 = load(U, (((turn) % 2)*32 + tile)*40, 8, 5, 8) + load(V3, 0, 8, 5, 8)
+                        v3 = fma(load(V1, i*8, 0, 1, 8), load(theta, p + 78 + i*8 + k, 1, 4, 1), v3)
+                    v0 = v2*v3
+                    store(V0, tile*72 + k*8, 8, v0)
+                # v4[i] = v0[k] W1[k,i]
+                # v5[i] = 1/2 u[i_] A[i_,i]
+                # v6[i] = u[i] + v4[i] + v5[i]
+                v5 = zeros(theta, 5, 8)
+                for i_ in range(5):
+                    v5 = fma(load(U, (((turn) % 2)*16 + tile)*40 + i_*8, 0, 1, 8), load(theta, p + i_*5, 1, 5, 1), v5)
+                v5 = 0.5*v5
+                v4 = load(U, (((turn) % 2)*16 + tile)*40, 8, 5, 8) + v5
                 for k in range(8):
-                    v5 = fma(load(V2, tile*72 + k*8, 0, 1, 8), load(theta, p + 30 + k*5, 1, 5, 1), v5)
-                v6 = v5
-                store(U, (((turn + 1) % 2)*32 + tile)*40, 8, v6)
+                    v4 = fma(load(V0, tile*72 + k*8, 0, 1, 8), load(theta, p + 30 + k*5, 1, 5, 1), v4)
+                v6 = v4
+                store(U, (((turn + 1) % 2)*16 + tile)*40, 8, v6)
             g = step*118
             # sums[i,j] += sum over samples of u[i] x[j]
             at_0 = g
@@ -646,25 +638,23 @@ def vjp(theta, x_path, hidden_0_path, field, sums, first, last, origin, extent, 
                 acc = zeros(theta, 10, 4)
                 for tile in range(count):
                     for n in range(0, 8, 4):
-                        acc = outer(acc, load(U, (((turn) % 2)*32 + tile)*40 + n, 8, 5, 4), load(x_path, (step*extent + (block + tile) - origin)*40 + j*8 + n, 8, 2, 4))
+                        acc = outer(acc, load(U, (((turn) % 2)*16 + tile)*40 + n, 8, 5, 4), load(x_path, (step*extent + (block + tile) - origin)*40 + j*8 + n, 8, 2, 4))
                 add_lane_sums(sums, at_0, acc)
                 at_0 += 10
             j = 4
-            acc = zeros(theta, 5, 4)
+            acc = zeros(theta, 5, 8)
             for tile in range(count):
-                for n in range(0, 8, 4):
-                    acc = outer(acc, load(U, (((turn) % 2)*32 + tile)*40 + n, 8, 5, 4), load(x_path, (step*extent + (block + tile) - origin)*40 + j*8 + n, 8, 1, 4))
+                acc = outer(acc, load(U, (((turn) % 2)*16 + tile)*40, 8, 5, 8), load(x_path, (step*extent + (block + tile) - origin)*40 + j*8, 8, 1, 8))
             add_lane_sums(sums, at_0, acc)
             at_0 += 5
-            acc = zeros(theta, 5, 4)
+            acc = zeros(theta, 5, 8)
             for tile in range(count):
-                for n in range(0, 8, 4):
-                    acc = acc + load(U, (((turn) % 2)*32 + tile)*40 + n, 8, 5, 4)
+                acc = acc + load(U, (((turn) % 2)*16 + tile)*40, 8, 5, 8)
             add_lane_sums(sums, at_1, acc)
             at_1 += 5
-            # sums[k,j] += sum over samples of x[j] v2[k]
+            # sums[k,j] += sum over samples of x[j] v0[k]
             at_2 = g + 30
-            # sums[k] += sum over samples of v2[k]
+            # sums[k] += sum over samples of v0[k]
             at_3 = g + 70
             # sums[i,k] += sum over samples of u[i] hidden_0[k]
             at_4 = g + 78
@@ -672,19 +662,18 @@ def vjp(theta, x_path, hidden_0_path, field, sums, first, last, origin, extent, 
                 acc = zeros(theta, 10, 4)
                 for tile in range(count):
                     for n in range(0, 8, 4):
-                        acc = outer(acc, load(x_path, (step*extent + (block + tile) - origin)*40 + n, 8, 5, 4), load(V2, tile*72 + k*8 + n, 8, 2, 4))
+                        acc = outer(acc, load(x_path, (step*extent + (block + tile) - origin)*40 + n, 8, 5, 4), load(V0, tile*72 + k*8 + n, 8, 2, 4))
                 add_lane_sums(sums, at_2, acc)
                 at_2 += 10
-                acc = zeros(theta, 2, 4)
+                acc = zeros(theta, 2, 8)
                 for tile in range(count):
-                    for n in range(0, 8, 4):
-                        acc = acc + load(V2, tile*72 + k*8 + n, 8, 2, 4)
+                    acc = acc + load(V0, tile*72 + k*8, 8, 2, 8)
                 add_lane_sums(sums, at_3, acc)
                 at_3 += 2
                 acc = zeros(theta, 10, 4)
                 for tile in range(count):
                     for n in range(0, 8, 4):
-                        acc = outer(acc, load(U, (((turn) % 2)*32 + tile)*40 + n, 8, 5, 4), load(hidden_0_path, (step*extent + (block + tile) - origin)*72 + k*8 + n, 8, 2, 4))
+                        acc = outer(acc, load(U, (((turn) % 2)*16 + tile)*40 + n, 8, 5, 4), load(hidden_0_path, (step*extent + (block + tile) - origin)*72 + k*8 + n, 8, 2, 4))
                 add_lane_sums(sums, at_4, acc)
                 at_4 += 10
 
@@ -715,108 +704,100 @@ def vjp_finish(theta, sums, gradient, steps):
 @njit(**OPTIONS)
 def metric(theta, eta, x_path, hidden_0_path, weight, sums, first, last, origin, extent, steps):
     """sum over samples of weight (dT/dtheta)^T (dT/dtheta) eta"""
-    DX = aligned(theta, (2)*1280)
-    V0 = aligned(theta, 40)
-    V1 = aligned(theta, 40)
-    V2 = aligned(theta, 64)
-    U = aligned(theta, (2)*1280)
-    V6 = aligned(theta, 64)
-    V17 = aligned(theta, 40)
-    V18 = aligned(theta, 2304)
-    V19 = aligned(theta, 40)
-    for block in range(first, last, 32):
-        count = min(32, last - block)
+    DX = aligned(theta, (2)*640)
+    V0 = aligned(theta, 64)
+    U = aligned(theta, (2)*640)
+    V17 = aligned(theta, 1152)
+    V18 = aligned(theta, 40)
+    for block in range(first, last, 16):
+        count = min(16, last - block)
         for tile in range(count):
             for n in range(0, 40, 8):
-                store(DX, (0*32 + tile)*40 + n, 0, zeros(theta, 1, 8))
+                store(DX, (0*16 + tile)*40 + n, 0, zeros(theta, 1, 8))
         for step in range(steps):
             p = step*118
             for tile in range(count):
-                # v3[i] = eta.A[i,j] x[j]
-                # v4[i] = A[i,j] dx[j]
-                # v5[i] = v3[i] + v4[i]
-                # v0[i] = eta.b[i] + v5[i]
-                # v1[i] = eta.W2[i,k] hidden_0[k]
-                v3 = spread(load(eta, p + 25, 1, 5, 1), 8)
-                for j in range(5):
-                    v3 = fma(load(eta, p + j, 5, 5, 1), load(x_path, (step*extent + (block + tile) - origin)*40 + j*8, 0, 1, 8), v3)
-                v4 = v3
-                for j in range(5):
-                    v4 = fma(load(theta, p + j, 5, 5, 1), load(DX, (((step) % 2)*32 + tile)*40 + j*8, 0, 1, 8), v4)
-                v0 = v4
-                store(V0, 0, 8, v0)
-                v1 = zeros(theta, 5, 8)
-                for k in range(8):
-                    v1 = fma(load(eta, p + 78 + k, 8, 5, 1), load(hidden_0_path, (step*extent + (block + tile) - origin)*72 + k*8, 0, 1, 8), v1)
-                store(V1, 0, 8, v1)
-                # v6[k] = 1 - hidden_0[k]**2
-                # v7[k] = eta.W1[k,j] x[j]
-                # v8[k] = W1[k,j] dx[j]
-                # v9[k] = v7[k] + v8[k]
-                # v10[k] = v9[k] + eta.c[k]
-                # v2[k] = v6[k] v10[k]
+                # v1[k] = 1 - hidden_0[k]**2
+                # v2[k] = eta.W1[k,j] x[j]
+                # v3[k] = W1[k,j] dx[j]
+                # v4[k] = v2[k] + v3[k]
+                # v5[k] = v4[k] + eta.c[k]
+                # v0[k] = v1[k] v5[k]
                 for k in range(0, 8, 4):
+                    prefetch(hidden_0_path, (step*extent + (block + tile) + 2 - origin)*72 + k*8, 32)
                     hidden_0 = load(hidden_0_path, (step*extent + (block + tile) - origin)*72 + k*8, 8, 4, 8)
-                    v6 = -(hidden_0*hidden_0) + 1.0
-                    v7 = spread(load(eta, p + 70 + k, 1, 4, 1), 8)
+                    v1 = -(hidden_0*hidden_0) + 1.0
+                    v2 = spread(load(eta, p + 70 + k, 1, 4, 1), 8)
                     for j in range(5):
-                        v7 = fma(load(eta, p + 30 + k*5 + j, 5, 4, 1), load(x_path, (step*extent + (block + tile) - origin)*40 + j*8, 0, 1, 8), v7)
-                    v8 = v7
+                        v2 = fma(load(eta, p + 30 + k*5 + j, 5, 4, 1), load(x_path, (step*extent + (block + tile) - origin)*40 + j*8, 0, 1, 8), v2)
+                    v3 = v2
                     for j in range(5):
-                        v8 = fma(load(theta, p + 30 + k*5 + j, 5, 4, 1), load(DX, (((step) % 2)*32 + tile)*40 + j*8, 0, 1, 8), v8)
-                    v10 = v8
-                    v2 = v6*v10
-                    store(V2, k*8, 8, v2)
-                # v11[i] = W2[i,k] v2[k]
-                # v12[i] = v1[i] + v11[i]
-                # v13[i] = v0[i] + v12[i]
+                        v3 = fma(load(theta, p + 30 + k*5 + j, 5, 4, 1), load(DX, (((step) % 2)*16 + tile)*40 + j*8, 0, 1, 8), v3)
+                    v5 = v3
+                    v0 = v1*v5
+                    store(V0, k*8, 8, v0)
+                # v6[i] = eta.A[i,j] x[j]
+                # v7[i] = A[i,j] dx[j]
+                # v8[i] = v6[i] + v7[i]
+                # v9[i] = eta.b[i] + v8[i]
+                # v10[i] = eta.W2[i,k] hidden_0[k]
+                # v11[i] = W2[i,k] v0[k]
+                # v12[i] = v10[i] + v11[i]
+                # v13[i] = v9[i] + v12[i]
                 # v14[i] = 1/2 v13[i]
                 # v15[i] = dx[i] + v14[i]
-                v11 = load(V0, 0, 8, 5, 8) + load(V1, 0, 8, 5, 8)
+                v6 = spread(load(eta, p + 25, 1, 5, 1), 8)
+                for j in range(5):
+                    v6 = fma(load(eta, p + j, 5, 5, 1), load(x_path, (step*extent + (block + tile) - origin)*40 + j*8, 0, 1, 8), v6)
+                v7 = v6
+                for j in range(5):
+                    v7 = fma(load(theta, p + j, 5, 5, 1), load(DX, (((step) % 2)*16 + tile)*40 + j*8, 0, 1, 8), v7)
+                v10 = v7
                 for k in range(8):
-                    v11 = fma(load(theta, p + 78 + k, 8, 5, 1), load(V2, k*8, 0, 1, 8), v11)
+                    v10 = fma(load(eta, p + 78 + k, 8, 5, 1), load(hidden_0_path, (step*extent + (block + tile) - origin)*72 + k*8, 0, 1, 8), v10)
+                v11 = v10
+                for k in range(8):
+                    v11 = fma(load(theta, p + 78 + k, 8, 5, 1), load(V0, k*8, 0, 1, 8), v11)
                 v13 = v11
                 v14 = 0.5*v13
-                v15 = load(DX, (((step) % 2)*32 + tile)*40, 8, 5, 8) + v14
-                store(DX, (((step + 1) % 2)*32 + tile)*40, 8, v15)
+                v15 = load(DX, (((step) % 2)*16 + tile)*40, 8, 5, 8) + v14
+                store(DX, (((step + 1) % 2)*16 + tile)*40, 8, v15)
         for tile in range(count):
             # v16[i] = weight dx[i]
-            v16 = load(weight, (block + tile)*8, 0, 1, 8)*load(DX, (((steps) % 2)*32 + tile)*40, 8, 5, 8)
-            store(U, (0*32 + tile)*40, 8, v16)
+            v16 = load(weight, (block + tile)*8, 0, 1, 8)*load(DX, (((steps) % 2)*16 + tile)*40, 8, 5, 8)
+            store(U, (0*16 + tile)*40, 8, v16)
         for turn in range(steps):
             step = steps - 1 - turn
             p = step*118
             for tile in range(count):
-                # v6[k] = 1 - hidden_0[k]**2
+                # v18[i] = u[i]/2
+                u = load(U, (((turn) % 2)*16 + tile)*40, 8, 5, 8)
+                v18 = (0.5)*u
+                store(V18, 0, 8, v18)
+                # v1[k] = 1 - hidden_0[k]**2
+                # v19[k] = v18[i] W2[i,k]
+                # v17[k] = v1[k] v19[k]
                 for k in range(0, 8, 4):
+                    prefetch(hidden_0_path, (step*extent + (block + tile) + 2 - origin)*72 + k*8, 32)
                     hidden_0 = load(hidden_0_path, (step*extent + (block + tile) - origin)*72 + k*8, 8, 4, 8)
-                    v6 = -(hidden_0*hidden_0) + 1.0
-                    store(V6, k*8, 8, v6)
-                # v17[i] = u[i]/2
-                # v19[i] = 1/2 u[i_] A[i_,i]
-                u = load(U, (((turn) % 2)*32 + tile)*40, 8, 5, 8)
-                v17 = (0.5)*u
-                store(V17, 0, 8, v17)
-                v19 = zeros(theta, 5, 8)
-                for i_ in range(5):
-                    v19 = fma(load(U, (((turn) % 2)*32 + tile)*40 + i_*8, 0, 1, 8), load(theta, p + i_*5, 1, 5, 1), v19)
-                v19 = 0.5*v19
-                store(V19, 0, 8, v19)
-                # v20[k] = v17[i] W2[i,k]
-                # v18[k] = v6[k] v20[k]
-                for k in range(0, 8, 4):
-                    v20 = zeros(theta, 4, 8)
+                    v1 = -(hidden_0*hidden_0) + 1.0
+                    v19 = zeros(theta, 4, 8)
                     for i in range(5):
-                        v20 = fma(load(V17, i*8, 0, 1, 8), load(theta, p + 78 + i*8 + k, 1, 4, 1), v20)
-                    v18 = load(V6, k*8, 8, 4, 8)*v20
-                    store(V18, tile*72 + k*8, 8, v18)
-                # v21[i] = v18[k] W1[k,i]
-                # v22[i] = u[i] + v21[i] + v19[i]
-                v21 = load(U, (((turn) % 2)*32 + tile)*40, 8, 5, 8) + load(V19, 0, 8, 5, 8)
+                        v19 = fma(load(V18, i*8, 0, 1, 8), load(theta, p + 78 + i*8 + k, 1, 4, 1), v19)
+                    v17 = v1*v19
+                    store(V17, tile*72 + k*8, 8, v17)
+                # v20[i] = v17[k] W1[k,i]
+                # v21[i] = 1/2 u[i_] A[i_,i]
+                # v22[i] = u[i] + v20[i] + v21[i]
+                v21 = zeros(theta, 5, 8)
+                for i_ in range(5):
+                    v21 = fma(load(U, (((turn) % 2)*16 + tile)*40 + i_*8, 0, 1, 8), load(theta, p + i_*5, 1, 5, 1), v21)
+                v21 = 0.5*v21
+                v20 = load(U, (((turn) % 2)*16 + tile)*40, 8, 5, 8) + v21
                 for k in range(8):
-                    v21 = fma(load(V18, tile*72 + k*8, 0, 1, 8), load(theta, p + 30 + k*5, 1, 5, 1), v21)
-                v22 = v21
-                store(U, (((turn + 1) % 2)*32 + tile)*40, 8, v22)
+                    v20 = fma(load(V17, tile*72 + k*8, 0, 1, 8), load(theta, p + 30 + k*5, 1, 5, 1), v20)
+                v22 = v20
+                store(U, (((turn + 1) % 2)*16 + tile)*40, 8, v22)
             g = step*118
             # sums[i,j] += sum over samples of u[i] x[j]
             at_0 = g
@@ -826,25 +807,23 @@ def metric(theta, eta, x_path, hidden_0_path, weight, sums, first, last, origin,
                 acc = zeros(theta, 10, 4)
                 for tile in range(count):
                     for n in range(0, 8, 4):
-                        acc = outer(acc, load(U, (((turn) % 2)*32 + tile)*40 + n, 8, 5, 4), load(x_path, (step*extent + (block + tile) - origin)*40 + j*8 + n, 8, 2, 4))
+                        acc = outer(acc, load(U, (((turn) % 2)*16 + tile)*40 + n, 8, 5, 4), load(x_path, (step*extent + (block + tile) - origin)*40 + j*8 + n, 8, 2, 4))
                 add_lane_sums(sums, at_0, acc)
                 at_0 += 10
             j = 4
-            acc = zeros(theta, 5, 4)
+            acc = zeros(theta, 5, 8)
             for tile in range(count):
-                for n in range(0, 8, 4):
-                    acc = outer(acc, load(U, (((turn) % 2)*32 + tile)*40 + n, 8, 5, 4), load(x_path, (step*extent + (block + tile) - origin)*40 + j*8 + n, 8, 1, 4))
+                acc = outer(acc, load(U, (((turn) % 2)*16 + tile)*40, 8, 5, 8), load(x_path, (step*extent + (block + tile) - origin)*40 + j*8, 8, 1, 8))
             add_lane_sums(sums, at_0, acc)
             at_0 += 5
-            acc = zeros(theta, 5, 4)
+            acc = zeros(theta, 5, 8)
             for tile in range(count):
-                for n in range(0, 8, 4):
-                    acc = acc + load(U, (((turn) % 2)*32 + tile)*40 + n, 8, 5, 4)
+                acc = acc + load(U, (((turn) % 2)*16 + tile)*40, 8, 5, 8)
             add_lane_sums(sums, at_1, acc)
             at_1 += 5
-            # sums[k,j] += sum over samples of x[j] v18[k]
+            # sums[k,j] += sum over samples of x[j] v17[k]
             at_2 = g + 30
-            # sums[k] += sum over samples of v18[k]
+            # sums[k] += sum over samples of v17[k]
             at_3 = g + 70
             # sums[i,k] += sum over samples of u[i] hidden_0[k]
             at_4 = g + 78
@@ -852,19 +831,18 @@ def metric(theta, eta, x_path, hidden_0_path, weight, sums, first, last, origin,
                 acc = zeros(theta, 10, 4)
                 for tile in range(count):
                     for n in range(0, 8, 4):
-                        acc = outer(acc, load(x_path, (step*extent + (block + tile) - origin)*40 + n, 8, 5, 4), load(V18, tile*72 + k*8 + n, 8, 2, 4))
+                        acc = outer(acc, load(x_path, (step*extent + (block + tile) - origin)*40 + n, 8, 5, 4), load(V17, tile*72 + k*8 + n, 8, 2, 4))
                 add_lane_sums(sums, at_2, acc)
                 at_2 += 10
-                acc = zeros(theta, 2, 4)
+                acc = zeros(theta, 2, 8)
                 for tile in range(count):
-                    for n in range(0, 8, 4):
-                        acc = acc + load(V18, tile*72 + k*8 + n, 8, 2, 4)
+                    acc = acc + load(V17, tile*72 + k*8, 8, 2, 8)
                 add_lane_sums(sums, at_3, acc)
                 at_3 += 2
                 acc = zeros(theta, 10, 4)
                 for tile in range(count):
                     for n in range(0, 8, 4):
-                        acc = outer(acc, load(U, (((turn) % 2)*32 + tile)*40 + n, 8, 5, 4), load(hidden_0_path, (step*extent + (block + tile) - origin)*72 + k*8 + n, 8, 2, 4))
+                        acc = outer(acc, load(U, (((turn) % 2)*16 + tile)*40 + n, 8, 5, 4), load(hidden_0_path, (step*extent + (block + tile) - origin)*72 + k*8 + n, 8, 2, 4))
                 add_lane_sums(sums, at_4, acc)
                 at_4 += 10
 
@@ -895,38 +873,39 @@ def metric_finish(theta, eta, sums, gradient, steps):
 @njit(**OPTIONS)
 def jacobian(theta, x_path, hidden_0_path, rows, width, first, last, origin, extent, steps):
     """dT/dtheta of every sample"""
-    U = aligned(theta, (2)*6400)
+    U = aligned(theta, (2)*3200)
     V0 = aligned(theta, 64)
     V1 = aligned(theta, 40)
     V2 = aligned(theta, 64)
-    for block in range(first, last, 32):
-        count = min(32, last - block)
+    for block in range(first, last, 16):
+        count = min(16, last - block)
         for tile in range(count):
             for o in range(5):
                 for i in range(5):
-                    store(U, (0*32 + tile)*200 + o*40 + i*8, 0, spread(unit(theta, o - i, 1), 8))
+                    store(U, (0*16 + tile)*200 + o*40 + i*8, 0, spread(unit(theta, o - i, 1), 8))
         for turn in range(steps):
             step = steps - 1 - turn
             p = step*118
             for tile in range(count):
                 # v3[k] = 1 - hidden_0[k]**2
-                # v0[k] = v3[k]/2
-                # v2[k] = hidden_0[k]/2
+                # v2[k] = v3[k]/2
+                # v0[k] = hidden_0[k]/2
                 for k in range(0, 8, 4):
+                    prefetch(hidden_0_path, (step*extent + (block + tile) + 2 - origin)*72 + k*8, 32)
                     hidden_0 = load(hidden_0_path, (step*extent + (block + tile) - origin)*72 + k*8, 8, 4, 8)
                     v3 = -(hidden_0*hidden_0) + 1.0
-                    v0 = (0.5)*v3
-                    store(V0, k*8, 8, v0)
-                    v2 = (0.5)*hidden_0
+                    v2 = (0.5)*v3
                     store(V2, k*8, 8, v2)
+                    v0 = (0.5)*hidden_0
+                    store(V0, k*8, 8, v0)
                 # v4[o,k] = u[o,i] W2[i,k]
-                # v5[o,k] = v0[k] v4[o,k]
+                # v5[o,k] = v2[k] v4[o,k]
                 for o in range(5):
                     for k in range(0, 8, 4):
                         v4 = zeros(theta, 4, 8)
                         for i in range(5):
-                            v4 = fma(load(U, (((turn) % 2)*32 + tile)*200 + o*40 + i*8, 0, 1, 8), load(theta, p + 78 + i*8 + k, 1, 4, 1), v4)
-                        v5 = load(V0, k*8, 8, 4, 8)*v4
+                            v4 = fma(load(U, (((turn) % 2)*16 + tile)*200 + o*40 + i*8, 0, 1, 8), load(theta, p + 78 + i*8 + k, 1, 4, 1), v4)
+                        v5 = load(V2, k*8, 8, 4, 8)*v4
                         store(rows, (p + 70)*width + (block + tile)*40 + o*8 + k*1*width, 1*width, v5)
                 # v6[o,i] = v5[o,k] W1[k,i]
                 # v7[o,i] = 1/2 u[o,i_] A[i_,i]
@@ -935,34 +914,36 @@ def jacobian(theta, x_path, hidden_0_path, rows, width, first, last, origin, ext
                 for o in range(5):
                     v7 = zeros(theta, 5, 8)
                     for i_ in range(5):
-                        v7 = fma(load(U, (((turn) % 2)*32 + tile)*200 + o*40 + i_*8, 0, 1, 8), load(theta, p + i_*5, 1, 5, 1), v7)
+                        v7 = fma(load(U, (((turn) % 2)*16 + tile)*200 + o*40 + i_*8, 0, 1, 8), load(theta, p + i_*5, 1, 5, 1), v7)
                     v7 = 0.5*v7
-                    v6 = load(U, (((turn) % 2)*32 + tile)*200 + o*40, 8, 5, 8) + v7
+                    v6 = load(U, (((turn) % 2)*16 + tile)*200 + o*40, 8, 5, 8) + v7
                     for k in range(8):
                         v6 = fma(load(rows, (p + 70)*width + (block + tile)*40 + o*8 + k*1*width, 0, 1, 8), load(theta, p + 30 + k*5, 1, 5, 1), v6)
                     v8 = v6
-                    store(U, (((turn + 1) % 2)*32 + tile)*200 + o*40, 8, v8)
-                    v9 = 0.5*load(U, (((turn) % 2)*32 + tile)*200 + o*40, 8, 5, 8)
+                    store(U, (((turn + 1) % 2)*16 + tile)*200 + o*40, 8, v8)
+                    v9 = 0.5*load(U, (((turn) % 2)*16 + tile)*200 + o*40, 8, 5, 8)
                     store(rows, (p + 25)*width + (block + tile)*40 + o*8 + 0*1*width, 1*width, v9)
                 # v1[i] = x[i]/2
+                prefetch(x_path, (step*extent + (block + tile) + 2 - origin)*40, 40)
                 x = load(x_path, (step*extent + (block + tile) - origin)*40, 8, 5, 8)
                 v1 = (0.5)*x
                 store(V1, 0, 8, v1)
                 # v10[o,i,j] = u[o,i] v1[j]
                 for o in range(5):
                     for i in range(5):
-                        v10 = load(U, (((turn) % 2)*32 + tile)*200 + o*40 + i*8, 0, 1, 8)*load(V1, 0, 8, 5, 8)
+                        v10 = load(U, (((turn) % 2)*16 + tile)*200 + o*40 + i*8, 0, 1, 8)*load(V1, 0, 8, 5, 8)
                         store(rows, (p)*width + (block + tile)*40 + o*8 + i*5*width + 0*1*width, 1*width, v10)
                 # v11[o,k,j] = v5[o,k] x[j]
                 for o in range(5):
                     for k in range(8):
+                        prefetch(x_path, (step*extent + (block + tile) + 2 - origin)*40, 40)
                         v11 = load(rows, (p + 70)*width + (block + tile)*40 + o*8 + k*1*width, 0, 1, 8)*load(x_path, (step*extent + (block + tile) - origin)*40, 8, 5, 8)
                         store(rows, (p + 30)*width + (block + tile)*40 + o*8 + k*5*width + 0*1*width, 1*width, v11)
-                # v12[o,i,k] = u[o,i] v2[k]
+                # v12[o,i,k] = u[o,i] v0[k]
                 for o in range(5):
                     for i in range(5):
                         for k in range(0, 8, 4):
-                            v12 = load(U, (((turn) % 2)*32 + tile)*200 + o*40 + i*8, 0, 1, 8)*load(V2, k*8, 8, 4, 8)
+                            v12 = load(U, (((turn) % 2)*16 + tile)*200 + o*40 + i*8, 0, 1, 8)*load(V0, k*8, 8, 4, 8)
                             store(rows, (p + 78)*width + (block + tile)*40 + o*8 + i*8*width + k*1*width, 1*width, v12)
 
 
@@ -989,109 +970,104 @@ def gradient_table(theta, table, steps):
 @njit(**OPTIONS)
 def gradient(theta, table, x_path, hidden_0_path, field, scalar, sums, first, last, origin, extent, steps):
     """sum over samples of (dx/dtheta)^T field + (dl/dtheta)^T scalar"""
-    U = aligned(theta, (2)*1280)
-    U_LOG_DENSITY = aligned(theta, 256)
-    V3 = aligned(theta, 2304)
-    V4 = aligned(theta, 64)
-    V5 = aligned(theta, 200)
+    U = aligned(theta, (2)*640)
+    U_LOG_DENSITY = aligned(theta, 128)
+    V3 = aligned(theta, 1152)
+    V4 = aligned(theta, 40)
+    V5 = aligned(theta, 5248)
     V6 = aligned(theta, 200)
-    V7 = aligned(theta, 6400)
+    V7 = aligned(theta, 3200)
     V8 = aligned(theta, 200)
-    V9 = aligned(theta, 10496)
-    V10 = aligned(theta, 64)
-    V11 = aligned(theta, 40)
-    V12 = aligned(theta, 2304)
-    V13 = aligned(theta, 40)
+    V9 = aligned(theta, 200)
+    V10 = aligned(theta, 1152)
     scratch = aligned(theta, 208)
-    for block in range(first, last, 32):
-        count = min(32, last - block)
+    for block in range(first, last, 16):
+        count = min(16, last - block)
         for tile in range(count):
             for n in range(0, 40, 8):
-                store(U, (0*32 + tile)*40 + n, 0, load(field, (block + tile)*40 + n, 0, 1, 8))
+                store(U, (0*16 + tile)*40 + n, 0, load(field, (block + tile)*40 + n, 0, 1, 8))
             store(U_LOG_DENSITY, tile*8 + 0, 0, load(scalar, (block + tile)*8 + 0, 0, 1, 8))
         for turn in range(steps):
             step = steps - 1 - turn
             p = step*118
             q = step*265
             for tile in range(count):
-                # v3[k] = 1 - hidden_0[k]**2
-                # v4[k] = -2*hidden_0[k]*v3[k]
+                # v10[k] = 1 - hidden_0[k]**2
                 for k in range(0, 8, 4):
+                    prefetch(hidden_0_path, (step*extent + (block + tile) + 2 - origin)*72 + k*8, 32)
                     hidden_0 = load(hidden_0_path, (step*extent + (block + tile) - origin)*72 + k*8, 8, 4, 8)
-                    v3 = -(hidden_0*hidden_0) + 1.0
-                    store(V3, tile*72 + k*8, 8, v3)
-                    v4 = (-2.0)*hidden_0*v3
-                    store(V4, k*8, 8, v4)
-                # v14[i,e] = v3[k] v2[i,k,e]
-                # v15[i,e] = v0[i,e] + v14[i,e]
-                # v16[i,e] = 1/2 v15[i,e]
-                # v5[i,e] = delta[i,e] + v16[i,e]
+                    v10 = -(hidden_0*hidden_0) + 1.0
+                    store(V10, tile*72 + k*8, 8, v10)
+                # v11[i,e] = v10[k] v2[i,k,e]
+                # v12[i,e] = v0[i,e] + v11[i,e]
+                # v13[i,e] = 1/2 v12[i,e]
+                # v9[i,e] = delta[i,e] + v13[i,e]
                 for i in range(5):
-                    v14 = spread(load(table, q + i*5, 1, 5, 1), 8)
+                    v11 = spread(load(table, q + i*5, 1, 5, 1), 8)
                     for k in range(8):
-                        v14 = fma(load(V3, tile*72 + k*8, 0, 1, 8), load(table, q + 65 + i*40 + k*5, 1, 5, 1), v14)
-                    v15 = v14
-                    v16 = 0.5*v15
-                    v5 = unit(theta, i - 0, 5) + v16
-                    store(V5, i*40, 8, v5)
-                # v6 = inverse(v5)
-                invert_8(V5, 0, V6, 0, scratch, 200, 5)
-                # v7[i,e] = -1 u_log_density v6[e,i]
-                # v8[i,e] = v7[i,e]/2
+                        v11 = fma(load(V10, tile*72 + k*8, 0, 1, 8), load(table, q + 65 + i*40 + k*5, 1, 5, 1), v11)
+                    v12 = v11
+                    v13 = 0.5*v12
+                    v9 = unit(theta, i - 0, 5) + v13
+                    store(V9, i*40, 8, v9)
+                # v8 = inverse(v9)
+                invert_8(V9, 0, V8, 0, scratch, 200, 5)
+                # v7[i,e] = -1 u_log_density v8[e,i]
+                # v6[i,e] = v7[i,e]/2
                 for i in range(5):
-                    v7 = -1.0*load(U_LOG_DENSITY, tile*8, 0, 1, 8)*load(V6, i*8, 40, 5, 8)
+                    v7 = -1.0*load(U_LOG_DENSITY, tile*8, 0, 1, 8)*load(V8, i*8, 40, 5, 8)
                     store(V7, tile*200 + i*40, 8, v7)
-                    v8 = (0.5)*v7
-                    store(V8, i*40, 8, v8)
-                # v9[k,e] = v8[i,e] W2[i,k]
+                    v6 = (0.5)*v7
+                    store(V6, i*40, 8, v6)
+                # v5[k,e] = v6[i,e] W2[i,k]
                 for e in range(5):
                     for k in range(0, 8, 4):
-                        v9 = zeros(theta, 4, 8)
+                        v5 = zeros(theta, 4, 8)
                         for i in range(5):
-                            v9 = fma(load(V8, i*40 + e*8, 0, 1, 8), load(theta, p + 78 + i*8 + k, 1, 4, 1), v9)
-                        store(V9, tile*328 + k*40 + e*8, 40, v9)
-                # v18[k] = v9[k,e] v1[k,e]
-                # v10[k] = v4[k] v18[k]
+                            v5 = fma(load(V6, i*40 + e*8, 0, 1, 8), load(theta, p + 78 + i*8 + k, 1, 4, 1), v5)
+                        store(V5, tile*328 + k*40 + e*8, 40, v5)
+                # v4[i] = u[i]/2
+                u = load(U, (((turn) % 2)*16 + tile)*40, 8, 5, 8)
+                v4 = (0.5)*u
+                store(V4, 0, 8, v4)
+                # v15[k] = -2*hidden_0[k]*v10[k]
+                # v16[k] = v5[k,e] v1[k,e]
+                # v17[k] = v15[k] v16[k]
+                # v18[k] = v4[i] W2[i,k]
+                # v19[k] = v10[k] v18[k]
+                # v3[k] = v17[k] + v19[k]
                 for k in range(0, 8, 4):
-                    v18 = zeros(theta, 4, 8)
+                    prefetch(hidden_0_path, (step*extent + (block + tile) + 2 - origin)*72 + k*8, 32)
+                    hidden_0 = load(hidden_0_path, (step*extent + (block + tile) - origin)*72 + k*8, 8, 4, 8)
+                    v10 = load(V10, tile*72 + k*8, 8, 4, 8)
+                    v15 = (-2.0)*hidden_0*v10
+                    v16 = zeros(theta, 4, 8)
                     for e in range(5):
-                        v18 = fma(load(V9, tile*328 + k*40 + e*8, 40, 4, 8), load(table, q + 25 + k*5 + e, 5, 4, 1), v18)
-                    v10 = load(V4, k*8, 8, 4, 8)*v18
-                    store(V10, k*8, 8, v10)
-                # v11[i] = u[i]/2
-                # v13[i] = 1/2 u[i_] A[i_,i]
-                u = load(U, (((turn) % 2)*32 + tile)*40, 8, 5, 8)
-                v11 = (0.5)*u
-                store(V11, 0, 8, v11)
-                v13 = zeros(theta, 5, 8)
-                for i_ in range(5):
-                    v13 = fma(load(U, (((turn) % 2)*32 + tile)*40 + i_*8, 0, 1, 8), load(theta, p + i_*5, 1, 5, 1), v13)
-                v13 = 0.5*v13
-                store(V13, 0, 8, v13)
-                # v19[k] = v11[i] W2[i,k]
-                # v20[k] = v3[k] v19[k]
-                # v12[k] = v10[k] + v20[k]
-                for k in range(0, 8, 4):
-                    v19 = zeros(theta, 4, 8)
+                        v16 = fma(load(V5, tile*328 + k*40 + e*8, 40, 4, 8), load(table, q + 25 + k*5 + e, 5, 4, 1), v16)
+                    v18 = zeros(theta, 4, 8)
                     for i in range(5):
-                        v19 = fma(load(V11, i*8, 0, 1, 8), load(theta, p + 78 + i*8 + k, 1, 4, 1), v19)
-                    v12 = load(V10, k*8, 8, 4, 8) + load(V3, tile*72 + k*8, 8, 4, 8)*v19
-                    store(V12, tile*72 + k*8, 8, v12)
-                # v21[i] = v12[k] W1[k,i]
-                # v22[i] = u[i] + v21[i] + v13[i]
-                v21 = load(U, (((turn) % 2)*32 + tile)*40, 8, 5, 8) + load(V13, 0, 8, 5, 8)
+                        v18 = fma(load(V4, i*8, 0, 1, 8), load(theta, p + 78 + i*8 + k, 1, 4, 1), v18)
+                    v3 = zeros(theta, 4, 8) + v15*v16 + v10*v18
+                    store(V3, tile*72 + k*8, 8, v3)
+                # v20[i] = v3[k] W1[k,i]
+                # v21[i] = 1/2 u[i_] A[i_,i]
+                # v22[i] = u[i] + v20[i] + v21[i]
+                v21 = zeros(theta, 5, 8)
+                for i_ in range(5):
+                    v21 = fma(load(U, (((turn) % 2)*16 + tile)*40 + i_*8, 0, 1, 8), load(theta, p + i_*5, 1, 5, 1), v21)
+                v21 = 0.5*v21
+                v20 = load(U, (((turn) % 2)*16 + tile)*40, 8, 5, 8) + v21
                 for k in range(8):
-                    v21 = fma(load(V12, tile*72 + k*8, 0, 1, 8), load(theta, p + 30 + k*5, 1, 5, 1), v21)
-                v22 = v21
-                store(U, (((turn + 1) % 2)*32 + tile)*40, 8, v22)
+                    v20 = fma(load(V3, tile*72 + k*8, 0, 1, 8), load(theta, p + 30 + k*5, 1, 5, 1), v20)
+                v22 = v20
+                store(U, (((turn + 1) % 2)*16 + tile)*40, 8, v22)
             g = step*383
             # sums[i,j] += sum over samples of v7[i,j]
             at_0 = g
             for i in range(5):
-                acc = zeros(theta, 5, 4)
+                acc = zeros(theta, 5, 8)
                 for tile in range(count):
-                    for n in range(0, 8, 4):
-                        acc = acc + load(V7, tile*200 + i*40 + n, 8, 5, 4)
+                    acc = acc + load(V7, tile*200 + i*40, 8, 5, 8)
                 add_lane_sums(sums, at_0, acc)
                 at_0 += 5
             # sums[i,j] += sum over samples of u[i] x[j]
@@ -1102,34 +1078,31 @@ def gradient(theta, table, x_path, hidden_0_path, field, scalar, sums, first, la
                 acc = zeros(theta, 10, 4)
                 for tile in range(count):
                     for n in range(0, 8, 4):
-                        acc = outer(acc, load(U, (((turn) % 2)*32 + tile)*40 + n, 8, 5, 4), load(x_path, (step*extent + (block + tile) - origin)*40 + j*8 + n, 8, 2, 4))
+                        acc = outer(acc, load(U, (((turn) % 2)*16 + tile)*40 + n, 8, 5, 4), load(x_path, (step*extent + (block + tile) - origin)*40 + j*8 + n, 8, 2, 4))
                 add_lane_sums(sums, at_1, acc)
                 at_1 += 10
             j = 4
-            acc = zeros(theta, 5, 4)
+            acc = zeros(theta, 5, 8)
             for tile in range(count):
-                for n in range(0, 8, 4):
-                    acc = outer(acc, load(U, (((turn) % 2)*32 + tile)*40 + n, 8, 5, 4), load(x_path, (step*extent + (block + tile) - origin)*40 + j*8 + n, 8, 1, 4))
+                acc = outer(acc, load(U, (((turn) % 2)*16 + tile)*40, 8, 5, 8), load(x_path, (step*extent + (block + tile) - origin)*40 + j*8, 8, 1, 8))
             add_lane_sums(sums, at_1, acc)
             at_1 += 5
-            acc = zeros(theta, 5, 4)
+            acc = zeros(theta, 5, 8)
             for tile in range(count):
-                for n in range(0, 8, 4):
-                    acc = acc + load(U, (((turn) % 2)*32 + tile)*40 + n, 8, 5, 4)
+                acc = acc + load(U, (((turn) % 2)*16 + tile)*40, 8, 5, 8)
             add_lane_sums(sums, at_2, acc)
             at_2 += 5
-            # sums[k,j] += sum over samples of v9[k,j] v3[k]
+            # sums[k,j] += sum over samples of v5[k,j] v10[k]
             at_3 = g + 55
             for k in range(8):
-                acc = zeros(theta, 5, 4)
+                acc = zeros(theta, 5, 8)
                 for tile in range(count):
-                    for n in range(0, 8, 4):
-                        acc = fma(load(V9, tile*328 + k*40 + n, 8, 5, 4), load(V3, tile*72 + k*8 + n, 0, 1, 4), acc)
+                    acc = fma(load(V5, tile*328 + k*40, 8, 5, 8), load(V10, tile*72 + k*8, 0, 1, 8), acc)
                 add_lane_sums(sums, at_3, acc)
                 at_3 += 5
-            # sums[k,j] += sum over samples of x[j] v12[k]
+            # sums[k,j] += sum over samples of x[j] v3[k]
             at_4 = g + 95
-            # sums[k] += sum over samples of v12[k]
+            # sums[k] += sum over samples of v3[k]
             at_5 = g + 135
             # sums[i,k] += sum over samples of u[i] hidden_0[k]
             at_7 = g + 343
@@ -1137,29 +1110,28 @@ def gradient(theta, table, x_path, hidden_0_path, field, scalar, sums, first, la
                 acc = zeros(theta, 10, 4)
                 for tile in range(count):
                     for n in range(0, 8, 4):
-                        acc = outer(acc, load(x_path, (step*extent + (block + tile) - origin)*40 + n, 8, 5, 4), load(V12, tile*72 + k*8 + n, 8, 2, 4))
+                        acc = outer(acc, load(x_path, (step*extent + (block + tile) - origin)*40 + n, 8, 5, 4), load(V3, tile*72 + k*8 + n, 8, 2, 4))
                 add_lane_sums(sums, at_4, acc)
                 at_4 += 10
-                acc = zeros(theta, 2, 4)
+                acc = zeros(theta, 2, 8)
                 for tile in range(count):
-                    for n in range(0, 8, 4):
-                        acc = acc + load(V12, tile*72 + k*8 + n, 8, 2, 4)
+                    acc = acc + load(V3, tile*72 + k*8, 8, 2, 8)
                 add_lane_sums(sums, at_5, acc)
                 at_5 += 2
                 acc = zeros(theta, 10, 4)
                 for tile in range(count):
                     for n in range(0, 8, 4):
-                        acc = outer(acc, load(U, (((turn) % 2)*32 + tile)*40 + n, 8, 5, 4), load(hidden_0_path, (step*extent + (block + tile) - origin)*72 + k*8 + n, 8, 2, 4))
+                        acc = outer(acc, load(U, (((turn) % 2)*16 + tile)*40 + n, 8, 5, 4), load(hidden_0_path, (step*extent + (block + tile) - origin)*72 + k*8 + n, 8, 2, 4))
                 add_lane_sums(sums, at_7, acc)
                 at_7 += 10
-            # sums[i,e,k] += sum over samples of v7[i,e] v3[k]
+            # sums[i,e,k] += sum over samples of v7[i,e] v10[k]
             at_6 = g + 143
             for i in range(5):
                 for k in range(0, 8, 2):
                     acc = zeros(theta, 10, 4)
                     for tile in range(count):
                         for n in range(0, 8, 4):
-                            acc = outer(acc, load(V7, tile*200 + i*40 + n, 8, 5, 4), load(V3, tile*72 + k*8 + n, 8, 2, 4))
+                            acc = outer(acc, load(V7, tile*200 + i*40 + n, 8, 5, 4), load(V10, tile*72 + k*8 + n, 8, 2, 4))
                     add_lane_sums(sums, at_6, acc)
                     at_6 += 10
 
@@ -1229,10 +1201,10 @@ def newton(theta, table, z, target, x_out, miss_out, log_det_out, first, last, s
     X = aligned(theta, (2)*40)
     MISS = aligned(theta, (2)*40)
     LOG_DET = aligned(theta, (2)*8)
-    V2 = aligned(theta, 64)
-    V3 = aligned(theta, 64)
-    V4 = aligned(theta, 200)
-    V5 = aligned(theta, 200)
+    V2 = aligned(theta, 200)
+    V3 = aligned(theta, 200)
+    V4 = aligned(theta, 64)
+    V5 = aligned(theta, 64)
     scratch = aligned(theta, 208)
     for tile in range(first, last):
         for n in range(0, 40, 8):
@@ -1245,35 +1217,37 @@ def newton(theta, table, z, target, x_out, miss_out, log_det_out, first, last, s
             q = step*225
             # v6[k] = W1[k,j] x[j]
             # v7[k] = v6[k] + c[k]
-            # v2[k] = tanh(v7[k])
-            # v3[k] = 1 - v2[k]**2
             for k in range(0, 8, 4):
                 v6 = spread(load(theta, p + 70 + k, 1, 4, 1), 8)
                 for j in range(5):
                     v6 = fma(load(theta, p + 30 + k*5 + j, 5, 4, 1), load(X, ((step) % 2)*40 + j*8, 0, 1, 8), v6)
                 v7 = v6
-                v2 = tanh(v7)
-                store(V2, k*8, 8, v2)
-                v3 = -(v2*v2) + 1.0
-                store(V3, k*8, 8, v3)
-            # v8[i,e] = v3[k] v1[i,k,e]
+                store(V5, k*8, 8, v7)
+            # v5[k] = tanh(v7[k])
+            tanh_array(V5, 0, V5, 0, 64, 16)
+            # v4[k] = 1 - v5[k]**2
+            for k in range(0, 8, 4):
+                v5 = load(V5, k*8, 8, 4, 8)
+                v4 = -(v5*v5) + 1.0
+                store(V4, k*8, 8, v4)
+            # v8[i,e] = v4[k] v1[i,k,e]
             # v9[i,e] = v0[i,e] + v8[i,e]
             # v10[i,e] = 1/2 v9[i,e]
-            # v4[i,e] = delta[i,e] + v10[i,e]
+            # v3[i,e] = delta[i,e] + v10[i,e]
             for i in range(5):
                 v8 = spread(load(table, q + i*5, 1, 5, 1), 8)
                 for k in range(8):
-                    v8 = fma(load(V3, k*8, 0, 1, 8), load(table, q + 25 + i*40 + k*5, 1, 5, 1), v8)
+                    v8 = fma(load(V4, k*8, 0, 1, 8), load(table, q + 25 + i*40 + k*5, 1, 5, 1), v8)
                 v9 = v8
                 v10 = 0.5*v9
-                v4 = unit(theta, i - 0, 5) + v10
-                store(V4, i*40, 8, v4)
-            # v5 = inverse(v4)
-            # v12 = log|detv4|
-            invert_8(V4, 0, V5, 0, LOG_DET, ((step + 1) % 2)*8, 5)
+                v3 = unit(theta, i - 0, 5) + v10
+                store(V3, i*40, 8, v3)
+            # v2 = inverse(v3)
+            # v12 = log|detv3|
+            invert_8(V3, 0, V2, 0, LOG_DET, ((step + 1) % 2)*8, 5)
             # v13[i] = A[i,j] x[j]
             # v14[i] = b[i] + v13[i]
-            # v15[i] = W2[i,k] v2[k]
+            # v15[i] = W2[i,k] v5[k]
             # v16[i] = v14[i] + v15[i]
             # v17[i] = 1/2 v16[i]
             # v18[i] = x[i] + v17[i]
@@ -1284,17 +1258,17 @@ def newton(theta, table, z, target, x_out, miss_out, log_det_out, first, last, s
                 v13 = fma(load(theta, p + j, 5, 5, 1), load(X, ((step) % 2)*40 + j*8, 0, 1, 8), v13)
             v15 = v13
             for k in range(8):
-                v15 = fma(load(theta, p + 78 + k, 8, 5, 1), load(V2, k*8, 0, 1, 8), v15)
+                v15 = fma(load(theta, p + 78 + k, 8, 5, 1), load(V5, k*8, 0, 1, 8), v15)
             v16 = v15
             v17 = 0.5*v16
             v19 = -1.0*load(target, tile*40, 8, 5, 8)
             v20 = load(X, ((step) % 2)*40, 8, 5, 8) + v17 + v19
             store(MISS, ((step + 1) % 2)*40, 8, v20)
-            # v21[i] = -1 v5[i,i_] v20[i_]
+            # v21[i] = -1 v2[i,i_] v20[i_]
             # v22[i] = x[i] + v21[i]
             v21 = zeros(theta, 5, 8)
             for i_ in range(5):
-                v21 = fma(load(V5, i_*8, 40, 5, 8), load(MISS, ((step + 1) % 2)*40 + i_*8, 0, 1, 8), v21)
+                v21 = fma(load(V2, i_*8, 40, 5, 8), load(MISS, ((step + 1) % 2)*40 + i_*8, 0, 1, 8), v21)
             v21 = -1.0*v21
             v22 = load(X, ((step) % 2)*40, 8, 5, 8) + v21
             store(X, ((step + 1) % 2)*40, 8, v22)
@@ -1308,52 +1282,53 @@ def newton(theta, table, z, target, x_out, miss_out, log_det_out, first, last, s
 @njit(**OPTIONS)
 def factors(theta, x_path, hidden_0_path, factor_0_path, factor_1_path, factor_2_path, first, last, origin, extent, steps):
     """factors of dT/dtheta of every sample"""
-    U = aligned(theta, (2)*6400)
+    U = aligned(theta, (2)*3200)
     V0 = aligned(theta, 64)
-    V1 = aligned(theta, 200)
-    for block in range(first, last, 32):
-        count = min(32, last - block)
+    for block in range(first, last, 16):
+        count = min(16, last - block)
         for tile in range(count):
             for o in range(5):
                 for i in range(5):
-                    store(U, (0*32 + tile)*200 + o*40 + i*8, 0, spread(unit(theta, o - i, 1), 8))
+                    store(U, (0*16 + tile)*200 + o*40 + i*8, 0, spread(unit(theta, o - i, 1), 8))
         for turn in range(steps):
             step = steps - 1 - turn
             p = step*118
             for tile in range(count):
-                # v2[o,i] = 1/2 u[o,i]
-                # v1[o,i] = 1/2 u[o,i_] A[i_,i]
+                # v1[o,i] = 1/2 u[o,i]
                 for o in range(5):
-                    v2 = 0.5*load(U, (((turn) % 2)*32 + tile)*200 + o*40, 8, 5, 8)
-                    store(factor_1_path, (step*extent + (block + tile) - origin)*200 + o*40, 8, v2)
-                    v1 = zeros(theta, 5, 8)
-                    for i_ in range(5):
-                        v1 = fma(load(U, (((turn) % 2)*32 + tile)*200 + o*40 + i_*8, 0, 1, 8), load(theta, p + i_*5, 1, 5, 1), v1)
-                    v1 = 0.5*v1
-                    store(V1, o*40, 8, v1)
-                # v3[k] = 1 - hidden_0[k]**2
-                # v0[k] = v3[k]/2
+                    v1 = 0.5*load(U, (((turn) % 2)*16 + tile)*200 + o*40, 8, 5, 8)
+                    store(factor_1_path, (step*extent + (block + tile) - origin)*200 + o*40, 8, v1)
+                    prefetch(factor_1_path, (step*extent + (block + tile) + 2 - origin)*200 + o*40, 40)
+                # v2[k] = 1 - hidden_0[k]**2
+                # v0[k] = v2[k]/2
                 for k in range(0, 8, 4):
+                    prefetch(hidden_0_path, (step*extent + (block + tile) + 2 - origin)*72 + k*8, 32)
                     hidden_0 = load(hidden_0_path, (step*extent + (block + tile) - origin)*72 + k*8, 8, 4, 8)
-                    v3 = -(hidden_0*hidden_0) + 1.0
-                    v0 = (0.5)*v3
+                    v2 = -(hidden_0*hidden_0) + 1.0
+                    v0 = (0.5)*v2
                     store(V0, k*8, 8, v0)
-                # v4[o,k] = u[o,i] W2[i,k]
-                # v5[o,k] = v0[k] v4[o,k]
+                # v3[o,k] = u[o,i] W2[i,k]
+                # v4[o,k] = v0[k] v3[o,k]
                 for o in range(5):
                     for k in range(0, 8, 4):
-                        v4 = zeros(theta, 4, 8)
+                        v3 = zeros(theta, 4, 8)
                         for i in range(5):
-                            v4 = fma(load(U, (((turn) % 2)*32 + tile)*200 + o*40 + i*8, 0, 1, 8), load(theta, p + 78 + i*8 + k, 1, 4, 1), v4)
-                        v5 = load(V0, k*8, 8, 4, 8)*v4
-                        store(factor_2_path, (step*extent + (block + tile) - origin)*328 + o*64 + k*8, 8, v5)
-                # v6[o,i] = v5[o,k] W1[k,i]
-                # v7[o,i] = u[o,i] + v6[o,i] + v1[o,i]
+                            v3 = fma(load(U, (((turn) % 2)*16 + tile)*200 + o*40 + i*8, 0, 1, 8), load(theta, p + 78 + i*8 + k, 1, 4, 1), v3)
+                        v4 = load(V0, k*8, 8, 4, 8)*v3
+                        store(factor_2_path, (step*extent + (block + tile) - origin)*328 + o*64 + k*8, 8, v4)
+                        prefetch(factor_2_path, (step*extent + (block + tile) + 2 - origin)*328 + o*64 + k*8, 32)
+                # v5[o,i] = v4[o,k] W1[k,i]
+                # v6[o,i] = 1/2 u[o,i_] A[i_,i]
+                # v7[o,i] = u[o,i] + v5[o,i] + v6[o,i]
                 for o in range(5):
-                    v6 = load(U, (((turn) % 2)*32 + tile)*200 + o*40, 8, 5, 8) + load(V1, o*40, 8, 5, 8)
+                    v6 = zeros(theta, 5, 8)
+                    for i_ in range(5):
+                        v6 = fma(load(U, (((turn) % 2)*16 + tile)*200 + o*40 + i_*8, 0, 1, 8), load(theta, p + i_*5, 1, 5, 1), v6)
+                    v6 = 0.5*v6
+                    v5 = load(U, (((turn) % 2)*16 + tile)*200 + o*40, 8, 5, 8) + v6
                     for k in range(8):
-                        v6 = fma(load(factor_2_path, (step*extent + (block + tile) - origin)*328 + o*64 + k*8, 0, 1, 8), load(theta, p + 30 + k*5, 1, 5, 1), v6)
-                    v7 = v6
-                    store(U, (((turn + 1) % 2)*32 + tile)*200 + o*40, 8, v7)
+                        v5 = fma(load(factor_2_path, (step*extent + (block + tile) - origin)*328 + o*64 + k*8, 0, 1, 8), load(theta, p + 30 + k*5, 1, 5, 1), v5)
+                    v7 = v5
+                    store(U, (((turn + 1) % 2)*16 + tile)*200 + o*40, 8, v7)
                 for n in range(0, 200, 8):
-                    store(factor_0_path, (step*extent + (block + tile) - origin)*200 + n, 0, load(U, (((turn) % 2)*32 + tile)*200 + n, 0, 1, 8))
+                    store(factor_0_path, (step*extent + (block + tile) - origin)*200 + n, 0, load(U, (((turn) % 2)*16 + tile)*200 + n, 0, 1, 8))

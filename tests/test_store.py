@@ -13,6 +13,7 @@ from pwgf_sym.compile import store
 from pwgf_sym.compile.program import compile_program
 from pwgf_sym.compile.store import cache_folder, content_hash, load_module, seal, write_module
 from pwgf_sym.declare.maps import Affine
+from pwgf_sym.emit.module import RUNTIME
 from pwgf_sym.errors import CacheError
 
 ROOT = Path(store.__file__).resolve().parents[2]
@@ -42,7 +43,7 @@ def test_the_runtime_is_part_of_the_name(monkeypatch):
     folder = Path(store.__file__).parent
     assert all((folder / name).exists() for name in names)
     # All that generated modules import, and what those files import in turn.
-    todo, found = ["tiles.py", "tile_shapes.py"], set()
+    todo, found = [f"{name}.py" for name in RUNTIME], set()
     while todo:
         name = todo.pop()
         found.add(name)
@@ -163,6 +164,7 @@ sys.path.insert(0, sys.argv[1])
 import numpy as np
 from pwgf_sym.compile.program import compile_program
 from pwgf_sym.declare.maps import Affine
+from pwgf_sym.emit.module import RUNTIME
 from sample_energies import ENERGIES
 program = compile_program(ENERGIES["porous medium 2"].problem(), Affine(2))
 samples = program.samples(np.zeros((3, 2)))

@@ -94,6 +94,25 @@ exp, log, sqrt, maximum, minimum = np.exp, np.log, np.sqrt, np.maximum, np.minim
 sin, cos, tan, asin, acos, atan = np.sin, np.cos, np.tan, np.arcsin, np.arccos, np.arctan
 sinh, cosh, tanh = np.sinh, np.cosh, np.tanh
 expm1, log1p, sigmoid = np.expm1, np.log1p, scipy.special.expit
+
+
+def _array_function(function):
+    def of_array(target, to, source, at, count, lanes):
+        rows = range(0, count, lanes)
+        values = [function(load(source, at + n, 0, 1, lanes)) for n in rows]
+        for n, value in zip(rows, values):
+            store(target, to + n, 0, value)
+
+    return of_array
+
+
+exp_array, sigmoid_array, tanh_array = map(_array_function, (exp, sigmoid, tanh))
+
+
+def prefetch(buffer, offset, count):
+    assert buffer.ndim == 1 and isinstance(offset, int) and count > 0
+
+
 asinh, acosh, atanh, atan2 = np.arcsinh, np.arccosh, np.arctanh, np.arctan2
 erf, erfc, gamma, loggamma = (
     scipy.special.erf,

@@ -25,7 +25,14 @@ __all__ += ["write_atomically", "write_module"]
 
 _MARK = "{content}"
 _RUNTIME_FILES = (
-    *("tile_shapes.py", "tile_types.py", "tiles.py", "vector_exponential.py", "vector_lanes.py"),
+    *(
+        "tile_arrays.py",
+        "tile_shapes.py",
+        "tile_types.py",
+        "tiles.py",
+        "vector_exponential.py",
+        "vector_lanes.py",
+    ),
     *("vector_logarithm.py", "vector_math.py", "vector_power.py", "vector_special.py"),
     "vector_trigonometry.py",
 )

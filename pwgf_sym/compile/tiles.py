@@ -99,7 +99,7 @@ _I64, _I32 = ir.IntType(64), ir.IntType(32)
 
 
 # ------------------------------------------------------------------------------- memory access
-def _pointer(context, builder, buf, value, *terms):
+def pointer_to(context, builder, buf, value, *terms):
     """Pointer to the element of ``buf`` at the sum of products of ``terms``, (i64, int) pairs."""
     position = context.data_model_manager[buf].get_field_position("data")
     offset = None
@@ -113,7 +113,7 @@ def _pointer(context, builder, buf, value, *terms):
 
 
 def _row_pointer(context, builder, tile, *where):
-    pointer = _pointer(context, builder, *where)
+    pointer = pointer_to(context, builder, *where)
     return builder.bitcast(pointer, tile.row_type.as_pointer()) if tile.S > 1 else pointer
 
 
@@ -157,7 +157,7 @@ def _type_fetch(buf, off):
 @kernel_function(_type_fetch)
 def fetch(context, builder, sig, args):
     """fetch(buf, off): the scalar buf[off], without Numba's handling of negative indices."""
-    return builder.load(_pointer(context, builder, sig.args[0], args[0], (args[1], 1)))
+    return builder.load(pointer_to(context, builder, sig.args[0], args[0], (args[1], 1)))
 
 
 @kernel_function(lambda buf, R, S: signature(tile_type(buf, R, S), buf, R, S))
@@ -397,7 +397,7 @@ def add_lane_sums(context, builder, sig, args):
         parts = [total] if whole or tile.S == 1 else []
         parts = parts or [builder.extract_element(total, _I32(i)) for i in range(count)]
         for part in parts:
-            place = _pointer(context, builder, sig.args[0], buf, (off, 1), (_I64(1), at))
+            place = pointer_to(context, builder, sig.args[0], buf, (off, 1), (_I64(1), at))
             place = builder.bitcast(place, part.type.as_pointer())
             old = builder.load(place, align=tile.lanes.bits // 8)
             builder.store(builder.fadd(old, part), place, align=tile.lanes.bits // 8)

@@ -2,12 +2,16 @@
 
 All reduce by x = n ln(2) + r (Cody and Waite, "Software manual for the elementary functions",
 1980).  Coefficients: Remez fits in mpmath.
+
+exp, the logistic function and tanh are written as stages (:class:`.Staged`), so that loops over
+arrays can work on several numbers at different stages.
 """
 
 from __future__ import annotations
 
 from .vector_lanes import (
     Floats,
+    Staged,
     clamp,
     fma,
     polynomial,
@@ -17,7 +21,7 @@ from .vector_lanes import (
     where,
 )
 
-__all__ = ["exp", "expm1", "exp_of_sum", "one_minus_exp", "sigmoid", "tanh"]
+__all__ = ["STAGED", "exp", "expm1", "exp_of_sum", "one_minus_exp", "sigmoid", "tanh"]
 
 # exp(r) = 1 + r + r^2 P(r) on |r| <= ln(2)/2: first coefficient rounded, then the others fitted.
 _EXPM1 = {
@@ -108,18 +112,29 @@ def one_minus_exp(y: Floats) -> Floats:
     return fma(-s, _expm1_tail(r, r), 1.0 - s)
 
 
-def _exp(x):
-    """exp(x): 2^n expm1(r) + 2^n, the power of two applied in two halves."""
+def _exp_reduced(x):
     first, second, r, _ = _halves(clamp(x, *_EXP_RANGE[x.lanes.bits]))
+    return first, second, r
+
+
+def _exp_series(first, second, r, x):
+    """2^n expm1(r) + 2^n, the power of two applied in two halves."""
     return (_expm1_tail(r, r) + 1.0) * first * second
 
 
-def _sigmoid(x):
+def _sigmoid_reduced(x):
+    bits = x.lanes.bits
+    return _halves(clamp(x, _EXP_RANGE[bits][0], _ONE_BEYOND[bits]))
+
+
+def _sigmoid_series(first, second, r, lost):
+    c = _SCALE
+    return (_scaled(r, _EXPM1[r.lanes.bits], c, lost) + c) * first, second
+
+
+def _sigmoid_quotient(e, second, x):
     """c E/(c E + c), E = exp(x): right down to subnormal results, as 1/(1 + exp(-x)) is not."""
-    bits, c = x.lanes.bits, _SCALE
-    first, second, r, lost = _halves(clamp(x, _EXP_RANGE[bits][0], _ONE_BEYOND[bits]))
-    e = (_scaled(r, _EXPM1[bits], c, lost) + c) * first
-    return e / fma(e, second, c) * second
+    return e / fma(e, second, _SCALE) * second
 
 
 def _expm1(x):
@@ -161,23 +176,34 @@ _TANH_CLAMP = {64: 20.0, 32: 10.0}  # beyond, tanh rounds to 1
 _TANH_SHIFT = 0.23696559416620616
 
 
-def _tanh(x):
-    """e/(e + c), e = c expm1(2|x|)/2; the sign travels as a bit, so -0 and NaN survive.
+def _tanh_reduced(x):
+    """|x| = n ln(2)/2 + rho: 2^n and rho.
 
-    |x| = n ln(2)/2 + rho.  One part of ln(2)/2 is enough: its error fades with exp(-2|x|).
+    One part of ln(2)/2 is enough: its error fades with exp(-2|x|).
     """
-    bits, c = x.lanes.bits, _SCALE
-    sign = sign_of(x)
-    y = (x.bits ^ sign).floats
+    bits = x.lanes.bits
     limit = _TANH_CLAMP[bits]
+    y = (x.bits ^ sign_of(x)).floats
     y = where(y > limit, limit, y)
     s, n = _two_to_the(y, 2 * _LOG2_E, -_TANH_SHIFT)
-    rho = fma(n, -_HALF_LN2[bits], y)
-    e = fma(s, _scaled(rho, _TANH[bits], c), fma(s, 0.5 * c, -0.5 * c))
-    return ((e / (e + c)).bits | sign).floats
+    return s, fma(n, -_HALF_LN2[bits], y)
 
 
-exp = shared("exp", _exp, inline=True)
+def _tanh_series(s, rho):
+    """e = c expm1(2|x|)/2."""
+    c = _SCALE
+    return (fma(s, _scaled(rho, _TANH[s.lanes.bits], c), fma(s, 0.5 * c, -0.5 * c)),)
+
+
+def _tanh_quotient(e, x):
+    """e/(e + c); the sign travels as a bit, so -0 and NaN survive."""
+    return ((e / (e + _SCALE)).bits | sign_of(x)).floats
+
+
+STAGED = {
+    "exp": Staged(_exp_reduced, _exp_series),
+    "sigmoid": Staged(_sigmoid_reduced, _sigmoid_series, _sigmoid_quotient),
+    "tanh": Staged(_tanh_reduced, _tanh_series, _tanh_quotient),
+}
+exp, sigmoid, tanh = (shared(name, staged, inline=True) for name, staged in STAGED.items())
 expm1 = shared("expm1", _expm1)
-sigmoid = shared("sigmoid", _sigmoid, inline=True)
-tanh = shared("tanh", _tanh, inline=True)

@@ -22,8 +22,17 @@ import struct
 
 from llvmlite import ir
 
-__all__ = ["Floats", "Integers", "Lanes", "any_lane", "by_lane", "clamp", "fma", "fma_lanes"]
-__all__ += ["intrinsic", "polynomial", "round_to_integer", "shared", "sign_of", "splat", "where"]
+__all__ = ["Floats", "Integers", "Lanes", "Staged", "any_lane", "by_lane", "clamp", "fma"]
+__all__ += [
+    "fma_lanes",
+    "intrinsic",
+    "polynomial",
+    "round_to_integer",
+    "shared",
+    "sign_of",
+    "splat",
+]
+__all__ += ["where"]
 
 _I32 = ir.IntType(32)
 
@@ -261,6 +270,23 @@ def polynomial(coefficients, x: Floats) -> Floats:
 
 
 # ------------------------------------------------------------------------------ functions
+class Staged:
+    """A function of one argument, cut where its chain of dependent instructions can be cut.
+
+    The first stage maps x to a tuple of :class:`Floats`, the next ones that tuple to another, the
+    last one the tuple and x to the result.  Called like a function it runs all of them.
+    """
+
+    def __init__(self, *stages):
+        self.first, *self.middle, self.last = stages
+
+    def __call__(self, x: Floats) -> Floats:
+        values = self.first(x)
+        for stage in self.middle:
+            values = stage(*values)
+        return self.last(*values, x)
+
+
 def shared(name: str, body, inline: bool = False):
     """``emit(builder, lanes, *args)`` that calls ``body``, emitted once per module.
 

@@ -6,12 +6,12 @@ runs once for the sample-invariant values (``lanes`` = 1).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import sympy as sp
 
 from ..lower.ir import Axis, Tensor, placeholder
-from ..lower.schedule import Group
+from ..lower.schedule import FACTORISATIONS, Group, array_function
 from .scalars import TilePrinter
 from .writer import Writer
 
@@ -30,12 +30,16 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Slot:
-    """Where a tensor lives: entry (i, j, ...) starts at ``base + i*strides[0] + ...``."""
+    """Where a tensor lives: entry (i, j, ...) starts at ``base + i*strides[0] + ...``.
+
+    ``ahead`` is where the base will be a little later, of values that do not stay in the cache.
+    """
 
     array: str
     base: str
     strides: tuple[int, ...]
     lanes: int
+    ahead: str = ""
 
     def index(self, labels: tuple[Axis, ...], at: dict[Axis, str]) -> str:
         """Text of the offset of an entry, with index variables ``at``."""
@@ -138,8 +142,12 @@ class GroupEmitter:
     def emit(self, groups: list[Group]) -> None:
         """Emit all groups in order."""
         for group in groups:
-            if group.tensors[0].kind in ("inverse", "logdet"):
+            if group.tensors[0].kind in FACTORISATIONS:
                 self._emit_factorisation(group)
+            elif type(self.slots.get(group.tensors[0])) is Slot and array_function(
+                group.tensors[0]
+            ):
+                self._emit_array_function(group.tensors[0])
             else:
                 self._emit_group(group)
 
@@ -155,6 +163,15 @@ class GroupEmitter:
 
         with self.write.nest(loop_headers(loops)):
             rows_loop(self.write, row, self.tiling.rows(row.size) if row else 1, body)
+
+    def _emit_array_function(self, tensor: Tensor) -> None:
+        """One call for all entries; the function may overwrite its argument."""
+        entries = size_of(tensor.axes)
+        target, source = self.slots[tensor], self.slots[tensor.operands[0]]
+        places = ", ".join(f"{s.array}, {s.base or '0'}" for s in (target, source))
+        count, at_once = entries * self.lanes, self.tiling.at_once(entries)
+        self.write(f"# {self._formula(tensor)}")
+        self.write(f"{array_function(tensor)}_array({places}, {count}, {at_once})")
 
     def _emit_factorisation(self, group: Group) -> None:
         matrix = group.tensors[0].operands[0]
@@ -212,7 +229,7 @@ class _Body:
 
     def emit(self) -> None:
         for tensor in self.group.tensors:
-            if tensor in self.deferred:
+            if tensor in self.deferred or tensor.axes != self.group.axes:
                 continue
             text = {"add": self._add, "product": self._product, "elementwise": self._elementwise}[
                 tensor.kind
@@ -228,6 +245,13 @@ class _Body:
         if slot is not None:
             index, stride = slot.index(tensor.axes, self.at), slot.stride(tensor.axes, self.row)
             self.write(f"store({slot.array}, {index}, {stride}, {name})")
+            self._prefetch(slot, tensor.axes, self.at)
+
+    def _prefetch(self, slot: Slot, labels, at: dict[Axis, str]) -> None:
+        """Ask for the rows of a later tile: spread over the arithmetic, the memory keeps up."""
+        if slot.ahead and self.rows > 1 and labels and labels[-1] == self.row:
+            index = replace(slot, base=slot.ahead).index(labels, at)
+            self.write(f"prefetch({slot.array}, {index}, {self.rows * slot.lanes})")
 
     def _find_deferred(self) -> set[Tensor]:
         """Sums and einsums that only a sum of this group reads: they accumulate right into it."""
@@ -252,10 +276,23 @@ class _Body:
         at = {**self.at, **(extra or {})}
         if tensor.kind == "delta":
             return self._unit(labels, at)
+        if tensor not in self.e.slots:
+            return self._arithmetic(tensor, labels, at)
         slot = self.e.slots[tensor]
         rows = self.rows if self.row in labels else 1
         index, stride = slot.index(labels, at), slot.stride(labels, self.row)
+        self._prefetch(slot, labels, at)
         return f"load({slot.array}, {index}, {stride}, {rows}, {slot.lanes})"
+
+    def _arithmetic(self, tensor: Tensor, labels, at: dict[Axis, str]) -> str:
+        """Arithmetic on entries read from memory, where a contraction reads each of them once."""
+        renamed = dict(zip(tensor.axes, labels, strict=True))
+        names = {}
+        for k, operand in enumerate(tensor.operands):
+            own = tuple(renamed[a] for a in operand.axes)
+            name = names[placeholder(k)] = self.e.names(operand).replace("eta.", "eta_")
+            self.write(f"{name} = {self._value(operand, own, at)}")
+        return TilePrinter(names).doprint(tensor.data[0])
 
     def _unit(self, labels, at) -> str:
         first, second = labels

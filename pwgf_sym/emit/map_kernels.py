@@ -18,6 +18,10 @@ from .writer import Writer
 
 __all__ = ["KernelEmitter", "Layout"]
 
+# Stored values are asked for so many tiles before they are read or written: measured on AVX2, two
+# are as good as one or better, and save 5 to 25 % of a kernel.
+_AHEAD = 2
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -277,8 +281,10 @@ class KernelEmitter:
     def stored_slot(self, name: str, axes) -> Slot:
         """A value of the forward pass at the current step, in an array of tiles from origin on."""
         lanes = self.tiling.samples
-        base = f"(step*extent + {self.tile} - origin)*{self.tiling.padded(size_of(axes)) * lanes}"
-        return Slot(f"{name}_path", base, row_major(axes, lanes), lanes)
+        size = self.tiling.padded(size_of(axes)) * lanes
+        now = f"(step*extent + {self.tile} - origin)*{size}"
+        ahead = f"(step*extent + {self.tile} + {_AHEAD} - origin)*{size}"
+        return Slot(f"{name}_path", now, row_major(axes, lanes), lanes, ahead)
 
     def local_slot(self, name: str, axes, block: bool, when: str = "", copies: str = "") -> Slot:
         """A buffer: of one tile, or of every tile of the block, ``copies`` times over."""

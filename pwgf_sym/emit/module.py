@@ -23,17 +23,21 @@ from .moments import emit_moments
 from .scalars import check_printable
 from .writer import Writer, wrapped
 
-__all__ = ["Emission", "emit_module"]
+__all__ = ["RUNTIME", "Emission", "emit_module"]
 
-_RUNTIME = [
-    "absolute", "acos", "acosh", "add_lane_sums", "aligned", "asin", "asinh", "atan", "atan2",
-    "atanh", "ceil", "cos", "cosh", "erf", "erfc", "exp", "expm1", "floor", "fma", "gamma",
-    "lane_index", "load", "log", "log1p", "loggamma", "maximum", "minimum", "outer", "power",
-    "row_sum", "sigmoid", "sign", "sin", "sinh", "spread", "sqrt", "store", "tan",
-    "tanh", "unit", "where", "zeros",
-]  # fmt: skip
+# Functions that generated code may call, by the runtime's module.
+RUNTIME = {
+    "tile_arrays": ["exp_array", "prefetch", "sigmoid_array", "tanh_array"],
+    "tile_shapes": ["spread", "unit"],
+    "tiles": [
+        "absolute", "acos", "acosh", "add_lane_sums", "aligned", "asin", "asinh", "atan", "atan2",
+        "atanh", "ceil", "cos", "cosh", "erf", "erfc", "exp", "expm1", "floor", "fma", "gamma",
+        "lane_index", "load", "log", "log1p", "loggamma", "maximum", "minimum", "outer", "power",
+        "row_sum", "sigmoid", "sign", "sin", "sinh", "sqrt", "store", "tan", "tanh", "where",
+        "zeros",
+    ],
+}  # fmt: skip
 
-_SHAPES = ("spread", "unit")
 # Lines of a formula in the header; one of hundreds of terms is cut there.
 _LONGEST = 16
 # Energies with more nodes than this state their equation in short: deriving it takes a second.
@@ -250,21 +254,24 @@ def _layout_line(flow) -> str:
 
 
 def _imports(body: str, dtype: str) -> str:
-    found = sorted({name for name in _RUNTIME if f"{name}(" in body} | set(_used_by_invert(body)))
     write = Writer()
     write()
     if "np." in body or "DTYPE" in body:
         write("import numpy as np")
     write("from numba import njit")
     write()
-    shapes = [name for name in found if name in _SHAPES]
-    if shapes:
-        write(f"from pwgf_sym.compile.tile_shapes import {', '.join(shapes)}")
-    write("from pwgf_sym.compile.tiles import (")
-    for name in found:
-        if name not in _SHAPES:
+    code = "\n".join(line for line in body.splitlines() if not line.lstrip().startswith("#"))
+    for module, names in RUNTIME.items():
+        used = _used_by_invert(body) if module == "tiles" else []
+        found = sorted({name for name in names if f"{name}(" in code} | set(used))
+        line = f"from pwgf_sym.compile.{module} import {', '.join(found)}"
+        if module != "tiles":
+            write.lines += [line] if found else []
+            continue
+        write(f"from pwgf_sym.compile.{module} import (")
+        for name in found:
             write(f"    {name},")
-    write(")")
+        write(")")
     write()
     write(
         'OPTIONS = {"fastmath": {"contract"}, "error_model": "numpy", "nogil": True, "cache": True}'

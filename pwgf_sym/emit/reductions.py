@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from ..lower.ir import Axis
+from ..lower.ir import Axis, placeholder
 from ..lower.reductions import OuterTiles
 from .groups import loop_headers, rows_loop
+from .scalars import TilePrinter
 
 __all__ = ["emit_reductions"]
 
@@ -75,12 +76,13 @@ class Reduction:
         return f"sums[{out}] += sum over samples of {' '.join(parts)}"
 
     def _tile(self, at: dict[Axis, str], counts: dict[Axis, int]) -> None:
-        write, lanes, tiles = self.write, self.tiling.lanes, self.tiles
+        write, tiles = self.write, self.tiles
         size = counts.get(tiles.row, 1) * counts.get(tiles.column, 1)
+        lanes = self.tiling.lanes_of_sums(size)
         write(f"acc = zeros(theta, {size}, {lanes})")
         at = {**at, **self._summed(at)}
-        with write.nest(self._sample_loops(at)):
-            values = [self._load(t, labels, at, counts) for t, labels in tiles.factors]
+        with write.nest(self._sample_loops(at, lanes)):
+            values = [self._load(t, labels, at, counts, lanes) for t, labels in tiles.factors]
             if tiles.column is not None:
                 write(f"acc = outer(acc, {values[0]}, {values[1]})")
             elif len(values) == 2:
@@ -100,15 +102,27 @@ class Reduction:
                 found[axis] += "_"
         return found
 
-    def _sample_loops(self, at: dict[Axis, str]) -> list[str]:
+    def _sample_loops(self, at: dict[Axis, str], lanes: int) -> list[str]:
         summed = [a for a in at if a not in self.tensor.axes]
         loops = [f"for {at[a]} in range({a.size})" for a in summed]
         loops += ["for tile in range(count)"] if self.s.k.tiles > 1 else []
-        return [*loops, f"for n in range(0, {self.tiling.samples}, {self.tiling.lanes})"]
+        whole = lanes == self.tiling.samples
+        return loops if whole else [*loops, f"for n in range(0, {self.tiling.samples}, {lanes})"]
 
-    def _load(self, tensor, labels, at, counts) -> str:
+    def _load(self, tensor, labels, at, counts, lanes: int) -> str:
+        if tensor not in self.slots:  # arithmetic on stored values
+            return self._arithmetic(tensor, labels, at, counts, lanes)
         slot, tiles = self.slots[tensor], self.tiles
         axis = next((a for a in (tiles.row, tiles.column) if a in labels), None)
         stride, index = slot.stride(labels, axis), slot.index(labels, at)
         rows = counts[axis] if axis is not None else 1
-        return f"load({slot.array}, {index} + n, {stride}, {rows}, {self.tiling.lanes})"
+        index += "" if lanes == self.tiling.samples else " + n"
+        return f"load({slot.array}, {index}, {stride}, {rows}, {lanes})"
+
+    def _arithmetic(self, tensor, labels, at, counts, lanes: int) -> str:
+        renamed, names = dict(zip(tensor.axes, labels, strict=True)), {}
+        for k, operand in enumerate(tensor.operands):
+            own = tuple(renamed[a] for a in operand.axes)
+            name = names[placeholder(k)] = self.s.k.names(operand)
+            self.write(f"{name} = {self._load(operand, own, at, counts, lanes)}")
+        return TilePrinter(names).doprint(tensor.data[0])

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ..lower import ir
 from ..lower.ir import Tensor
 from ..lower.kernels import Sweep
-from ..lower.schedule import fuse
+from ..lower.schedule import array_function, fuse, is_arithmetic
 from .groups import GroupEmitter, Slot, loop_headers, plus, row_major
 from .reductions import emit_reductions
 from .writer import Writer
@@ -69,8 +69,22 @@ class SweepEmitter:
         inputs = {t.data[0]: t for t in nodes if t.kind == "input" and t.per_sample}
         for name, tensor in inputs.items():
             found[tensor] = self._input_slot(name, tensor)
-        for tensor in self._stored():
-            found[tensor] = self._node_slot(tensor)
+        overwritten = self._overwritten()
+        for tensor in reversed(self._stored()):  # a function stands before its argument
+            by = overwritten.get(tensor)
+            found[tensor] = found[by] if by is not None else self._node_slot(tensor)
+        return found
+
+    def _overwritten(self) -> dict[Tensor, Tensor]:
+        """Arguments that only one function of an array reads, and that function."""
+        leaving, found = set(self.sweep.outputs()), {}
+        for tensor in self.parts.sample:
+            if array_function(tensor) is None:
+                continue
+            (argument,) = tensor.operands
+            readers = [t for t in self._all() if argument in t.operands]
+            if argument.kind != "input" and argument not in leaving and len(readers) == 1:
+                found[argument] = tensor
         return found
 
     def _input_slot(self, name: str, tensor: Tensor) -> Slot:
@@ -90,10 +104,19 @@ class SweepEmitter:
         found = []
         for tensor in self.parts.sample:
             readers = [t for t in self._all() if tensor in t.operands]
-            inside = all(group_of.get(t) == group_of[tensor] for t in readers)
+            inside = all(
+                group_of.get(t) == group_of[tensor] or self._sums_arithmetic(t, tensor)
+                for t in readers
+            )
             if tensor in leaving or not inside or tensor.kind in ("inverse", "logdet"):
                 found.append(tensor)
         return found
+
+    def _sums_arithmetic(self, reader: Tensor, tensor: Tensor) -> bool:
+        """Whether a sum over samples reads entries once, and can do their arithmetic itself."""
+        tiles = self.k.outer_tiles.get(reader)
+        inputs = all(operand.kind == "input" for operand in tensor.operands)
+        return tiles is not None and tiles.column is None and inputs and is_arithmetic(tensor)
 
     def _all(self) -> list[Tensor]:
         return [*self.parts.sample, *self.parts.reduction]

@@ -8,17 +8,25 @@ entry by entry only are fused into one group, that is one loop nest.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+
+import sympy as sp
 
 from . import ir
 from .ir import Axis, Tensor
 from .kernels import Sweep
+from .simplify import is_function
 
-__all__ = ["Group", "Machine", "Parts", "Tiling", "fuse", "parts_of"]
+__all__ = ["FACTORISATIONS", "Group", "Machine", "Parts", "Tiling", "array_function", "fuse"]
+__all__ += ["is_arithmetic", "parts_of"]
 
 
 # Computed together by one call: the inverse and log |det| of a matrix.
 FACTORISATIONS = ("inverse", "logdet")
+# Functions that are computed for a whole array in a loop of their own, where it is long enough.
+ARRAY_FUNCTIONS = ("exp", "sigmoid", "tanh")
+_SHORTEST_ARRAY = 8
 
 
 @dataclass(frozen=True)
@@ -69,6 +77,13 @@ class Tiling:
         near, all_numbers = machine.near_bytes // (2 * size), machine.cache_bytes // size
         return cls(machine.vector_bits, lanes, lanes * side, near, all_numbers)
 
+    def at_once(self, entries: int) -> int:
+        """Numbers that a function of an array with so many entries takes at a time.
+
+        Four registers are the best measured; two, where four leave a remainder.
+        """
+        return self.samples * (2 if self.side < 4 and entries % 2 == 0 else 1)
+
     @property
     def side(self) -> int:
         """Vectors side by side in a tile."""
@@ -101,6 +116,13 @@ class Tiling:
         shapes = [s for s in shapes if s[0] <= first and s[1] <= second and s[0] * s[1] <= _SUMS]
         return min(shapes, key=lambda s: (_outer_cycles(*s, first, second), -s[0] * s[1]))
 
+    def lanes_of_sums(self, size: int) -> int:
+        """Numbers side by side in so many sums over samples: all of a tile, if registers do.
+
+        Few sums would otherwise wait for each other's latency.
+        """
+        return self.samples if size * self.side <= _SUMS else self.lanes
+
     def outer_cost(self, first: int, second: int) -> float:
         """Cycles of an outer product with rows along the first axis, in the best tiles."""
         return _outer_cycles(*self.outer(first, second), first, second)
@@ -120,7 +142,7 @@ _REMAINDER = 0.04
 # Multiply-adds in flight: two a cycle, four cycles long.
 _IN_FLIGHT = 8
 # Longer blocks make the sums over lanes rarer, but leave the cache.
-_FEWEST_TILES, _MOST_TILES = 8, 32
+_FEWEST_TILES, _MOST_TILES = 8, 16
 
 
 def _cycles(rows: int, side: int, size: int) -> float:
@@ -179,7 +201,10 @@ def parts_of(sweep: Sweep) -> Parts:
 
 @dataclass
 class Group:
-    """Tensors with equal axes that one loop nest computes; ``row`` is the tiled axis."""
+    """Tensors with equal axes that one loop nest computes; ``row`` is the tiled axis.
+
+    A tensor with other axes is arithmetic that a contraction of the group does while it reads.
+    """
 
     axes: tuple[Axis, ...]
     tensors: list[Tensor]
@@ -202,6 +227,17 @@ class Group:
         return self.axes[-1] if self.axes else None
 
 
+def array_function(tensor: Tensor) -> str | None:
+    """Name of the function, if a tensor is one of ``ARRAY_FUNCTIONS`` of many entries."""
+    if tensor.kind != "elementwise" or not tensor.per_sample or len(tensor.operands) != 1:
+        return None
+    expression, name = tensor.data[0], type(tensor.data[0]).__name__
+    plain = name in ARRAY_FUNCTIONS and expression.args == (ir.placeholder(0),)
+    entries = math.prod(axis.size for axis in tensor.axes)
+    same = tensor.operands[0].axes == tensor.axes and tensor.operands[0].per_sample
+    return name if plain and same and entries >= _SHORTEST_ARRAY else None
+
+
 def aligned_operands(tensor: Tensor) -> set[Tensor]:
     """Operands that are read at the very entry that is being computed."""
     if tensor.kind in ("add", "elementwise"):
@@ -215,7 +251,10 @@ def aligned_operands(tensor: Tensor) -> set[Tensor]:
 
 
 def fuse(tensors: list[Tensor]) -> list[Group]:
-    """Greedy fusion in computing order: the earliest group that a tensor's operands allow."""
+    """Fusion in computing order: the earliest group that a tensor's operands allow.
+
+    What only one later group reads, entry by entry, then moves there: it need not be stored.
+    """
     groups: list[Group] = []
     where: dict[Tensor, int] = {}
     for tensor in tensors:
@@ -223,7 +262,7 @@ def fuse(tensors: list[Tensor]) -> list[Group]:
         level = 0
         for operand in tensor.operands:
             if operand in where:
-                same = operand in aligned and operand.kind not in FACTORISATIONS
+                same = operand in aligned and not _is_call(operand) and not _is_call(tensor)
                 level = max(level, where[operand] + (0 if same else 1))
         found = level
         while found < len(groups) and not _joins(tensor, groups[found]):
@@ -232,13 +271,59 @@ def fuse(tensors: list[Tensor]) -> list[Group]:
             groups.append(Group(tensor.axes, []))
         groups[found].tensors.append(tensor)
         where[tensor] = found
-    return groups
+    return _sink(tensors, groups, where)
+
+
+def _sink(tensors: list[Tensor], groups: list[Group], where: dict[Tensor, int]) -> list[Group]:
+    """Move tensors to the only group that reads them, where it can read them from registers."""
+    readers: dict[Tensor, list[Tensor]] = {tensor: [] for tensor in tensors}
+    for tensor in tensors:
+        for operand in tensor.operands:
+            if operand in readers:
+                readers[operand].append(tensor)
+    for tensor in reversed(tensors):
+        places = {where[reader] for reader in readers[tensor]}
+        if len(places) != 1 or _is_call(tensor):
+            continue
+        (place,) = places
+        aligned = all(tensor in aligned_operands(reader) for reader in readers[tensor])
+        joins = aligned and _joins(tensor, groups[place])
+        if joins or all(_reads_once(reader, tensor) for reader in readers[tensor]):
+            where[tensor] = place
+    moved = [Group(group.axes, []) for group in groups]
+    for tensor in tensors:
+        moved[where[tensor]].tensors.append(tensor)
+    return [group for group in moved if group.tensors]
+
+
+def is_arithmetic(tensor: Tensor) -> bool:
+    """Whether a tensor takes a few sums and products entry by entry, cheap enough to repeat."""
+    if tensor.kind != "elementwise":
+        return False
+    return not any(is_function(part) for part in sp.preorder_traversal(tensor.data[0]))
+
+
+def _reads_once(reader: Tensor, tensor: Tensor) -> bool:
+    """Whether a contraction reads each entry of cheap arithmetic once, so that it can do it.
+
+    The arithmetic then stands in the loop of the contraction, in a group of other axes.
+    """
+    if reader.kind != "product" or not tensor.per_sample or not is_arithmetic(tensor):
+        return False
+    labels = [ls for t, ls in zip(reader.operands, reader.data[1], strict=True) if t is tensor]
+    axes = {a for ls in reader.data[1] for a in ls}
+    summed = axes - set(reader.axes)
+    return bool(summed) and len(labels) == 1 and set(labels[0]) == axes
+
+
+def _is_call(tensor: Tensor) -> bool:
+    return tensor.kind in FACTORISATIONS or array_function(tensor) is not None
 
 
 def _joins(tensor: Tensor, group: Group) -> bool:
-    """Whether a tensor may be computed in a group's loops; a factorisation is a call of its own."""
+    """Whether a tensor may be computed in a group's loops; a call is a group of its own."""
     first = group.tensors[0]
-    if tensor.kind in FACTORISATIONS or first.kind in FACTORISATIONS:
+    if _is_call(tensor) or _is_call(first):
         both = tensor.kind in FACTORISATIONS and first.kind in FACTORISATIONS
         return both and tensor.operands == first.operands
     return group.axes == tensor.axes
