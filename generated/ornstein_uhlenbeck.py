@@ -41,7 +41,7 @@ target: cpu, float64, 256-bit vectors, 8 samples a tile
 
 Per-sample arrays are flat: tile by tile, component by component, sample innermost.
 values[] holds 0: I_0.
-content: c328beb560d05b1b
+content: ed6605b14ea0c744
 """
 
 import numpy as np
@@ -609,6 +609,7 @@ def linearize(theta, x_path, z, x_out, first, last, origin, extent, steps):
                         v0 = fma(load(theta, p + i*30 + j, 30, 5, 1), load(X, (((step) % 2)*16 + tile)*248 + j*8, 0, 1, 8), v0)
                     v1 = v0
                     store(X, (((step + 1) % 2)*16 + tile)*248 + i*8, 8, v1)
+                prefetch(x_path, (step*extent + (block + tile) + 4 - origin)*248, 240)
                 for n in range(0, 240, 8):
                     store(x_path, (step*extent + (block + tile) - origin)*248 + n, 0, load(X, (((step) % 2)*16 + tile)*248 + n, 0, 1, 8))
         for tile in range(count):
@@ -660,6 +661,7 @@ def linearize_log_density(theta, table, x_path, z, log_density_0, x_out, log_den
                 # v5 = log_density + v2
                 v5 = load(LOG_DENSITY, (((step) % 2)*16 + tile)*8, 0, 1, 8) + load(table, q + 901, 0, 1, 1)
                 store(LOG_DENSITY, (((step + 1) % 2)*16 + tile)*8, 0, v5)
+                prefetch(x_path, (step*extent + (block + tile) + 4 - origin)*248, 240)
                 for n in range(0, 240, 8):
                     store(x_path, (step*extent + (block + tile) - origin)*248 + n, 0, load(X, (((step) % 2)*16 + tile)*248 + n, 0, 1, 8))
         for tile in range(count):
@@ -845,7 +847,7 @@ def jacobian(theta, x_path, rows, width, first, last, origin, extent, steps):
                 for o in range(30):
                     for i in range(30):
                         for j in range(0, 30, 5):
-                            prefetch(x_path, (step*extent + (block + tile) + 2 - origin)*248 + j*8, 40)
+                            prefetch(x_path, (step*extent + (block + tile) + 4 - origin)*248 + j*8, 40)
                             v1 = load(U, (((turn) % 2)*8 + tile)*7208 + o*240 + i*8, 0, 1, 8)*load(x_path, (step*extent + (block + tile) - origin)*248 + j*8, 8, 5, 8)
                             store(rows, (p)*width + (block + tile)*240 + o*8 + i*30*width + j*1*width, 1*width, v1)
                 for o in range(30):
@@ -1015,5 +1017,6 @@ def factors(theta, x_path, factor_0_path, first, last, origin, extent, steps):
                         for i_ in range(30):
                             v0 = fma(load(U, (((turn) % 2)*8 + tile)*7208 + o*240 + i_*8, 0, 1, 8), load(theta, p + i_*30 + i, 1, 5, 1), v0)
                         store(U, (((turn + 1) % 2)*8 + tile)*7208 + o*240 + i*8, 8, v0)
+                prefetch(factor_0_path, (step*extent + (block + tile) + 4 - origin)*7208, 7200)
                 for n in range(0, 7200, 8):
                     store(factor_0_path, (step*extent + (block + tile) - origin)*7208 + n, 0, load(U, (((turn) % 2)*8 + tile)*7208 + n, 0, 1, 8))

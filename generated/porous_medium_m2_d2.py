@@ -10,7 +10,7 @@ target: cpu, float64, 256-bit vectors, 8 samples a tile
 
 Per-sample arrays are flat: tile by tile, component by component, sample innermost.
 values[] holds 0: I_0.
-content: af529b1e55911d93
+content: a2d4409e47e319d4
 """
 
 from numba import njit
@@ -421,7 +421,7 @@ def linearize(theta, x_path, hidden_0_path, z, x_out, first, last, origin, exten
                         v0 = fma(load(theta, p + 6 + k*2 + j, 2, 4, 1), load(X, (((step) % 2)*16 + tile)*24 + j*8, 0, 1, 8), v0)
                     v1 = v0
                     store(hidden_0_path, (step*extent + (block + tile) - origin)*72 + k*8, 8, v1)
-                    prefetch(hidden_0_path, (step*extent + (block + tile) + 2 - origin)*72 + k*8, 32)
+                    prefetch(hidden_0_path, (step*extent + (block + tile) + 4 - origin)*72 + k*8, 32)
                 # v2[k] = tanh(v1[k])
                 tanh_array(hidden_0_path, (step*extent + (block + tile) - origin)*72, hidden_0_path, (step*extent + (block + tile) - origin)*72, 64, 16)
                 # v3[i] = A[i,j] x[j]
@@ -446,6 +446,7 @@ def linearize(theta, x_path, hidden_0_path, z, x_out, first, last, origin, exten
                 v7 = 0.5*v6
                 v8 = load(X, (((step) % 2)*16 + tile)*24, 8, 2, 8) + v7
                 store(X, (((step + 1) % 2)*16 + tile)*24, 8, v8)
+                prefetch(x_path, (step*extent + (block + tile) + 4 - origin)*24, 16)
                 for n in range(0, 16, 8):
                     store(x_path, (step*extent + (block + tile) - origin)*24 + n, 0, load(X, (((step) % 2)*16 + tile)*24 + n, 0, 1, 8))
         for tile in range(count):
@@ -496,7 +497,7 @@ def linearize_log_density(theta, table, x_path, hidden_0_path, z, log_density_0,
                         v5 = fma(load(theta, p + 6 + k*2 + j, 2, 4, 1), load(X, (((step) % 2)*16 + tile)*24 + j*8, 0, 1, 8), v5)
                     v6 = v5
                     store(hidden_0_path, (step*extent + (block + tile) - origin)*72 + k*8, 8, v6)
-                    prefetch(hidden_0_path, (step*extent + (block + tile) + 2 - origin)*72 + k*8, 32)
+                    prefetch(hidden_0_path, (step*extent + (block + tile) + 4 - origin)*72 + k*8, 32)
                 # v7[k] = tanh(v6[k])
                 tanh_array(hidden_0_path, (step*extent + (block + tile) - origin)*72, hidden_0_path, (step*extent + (block + tile) - origin)*72, 64, 16)
                 # v8[i] = A[i,j] x[j]
@@ -523,7 +524,7 @@ def linearize_log_density(theta, table, x_path, hidden_0_path, z, log_density_0,
                 store(X, (((step + 1) % 2)*16 + tile)*24, 8, v13)
                 # v4[k] = 1 - v7[k]**2
                 for k in range(0, 8, 4):
-                    prefetch(hidden_0_path, (step*extent + (block + tile) + 2 - origin)*72 + k*8, 32)
+                    prefetch(hidden_0_path, (step*extent + (block + tile) + 4 - origin)*72 + k*8, 32)
                     v7 = load(hidden_0_path, (step*extent + (block + tile) - origin)*72 + k*8, 8, 4, 8)
                     v4 = -(v7*v7) + 1.0
                     store(V4, k*8, 8, v4)
@@ -549,6 +550,7 @@ def linearize_log_density(theta, table, x_path, hidden_0_path, z, log_density_0,
                 v18 = -1.0*load(V2, 0, 0, 1, 8)
                 v19 = load(LOG_DENSITY, (((step) % 2)*16 + tile)*8, 0, 1, 8) + v18
                 store(LOG_DENSITY, (((step + 1) % 2)*16 + tile)*8, 0, v19)
+                prefetch(x_path, (step*extent + (block + tile) + 4 - origin)*24, 16)
                 for n in range(0, 16, 8):
                     store(x_path, (step*extent + (block + tile) - origin)*24 + n, 0, load(X, (((step) % 2)*16 + tile)*24 + n, 0, 1, 8))
         for tile in range(count):
@@ -577,7 +579,7 @@ def jvp(theta, eta, x_path, hidden_0_path, dx_out, first, last, origin, extent, 
                 # v5[k] = v4[k] + eta.c[k]
                 # v0[k] = v1[k] v5[k]
                 for k in range(0, 8, 4):
-                    prefetch(hidden_0_path, (step*extent + (block + tile) + 2 - origin)*72 + k*8, 32)
+                    prefetch(hidden_0_path, (step*extent + (block + tile) + 4 - origin)*72 + k*8, 32)
                     hidden_0 = load(hidden_0_path, (step*extent + (block + tile) - origin)*72 + k*8, 8, 4, 8)
                     v1 = -(hidden_0*hidden_0) + 1.0
                     v2 = spread(load(eta, p + 22 + k, 1, 4, 1), 8)
@@ -655,7 +657,7 @@ def vjp(theta, x_path, hidden_0_path, field, sums, first, last, origin, extent, 
                 # v3[k] = v1[i] W2[i,k]
                 # v0[k] = v2[k] v3[k]
                 for k in range(0, 8, 4):
-                    prefetch(hidden_0_path, (step*extent + (block + tile) + 2 - origin)*72 + k*8, 32)
+                    prefetch(hidden_0_path, (step*extent + (block + tile) + 4 - origin)*72 + k*8, 32)
                     hidden_0 = load(hidden_0_path, (step*extent + (block + tile) - origin)*72 + k*8, 8, 4, 8)
                     v2 = -(hidden_0*hidden_0) + 1.0
                     v3 = zeros(theta, 4, 8)
@@ -768,7 +770,7 @@ def metric(theta, eta, x_path, hidden_0_path, weight, sums, first, last, origin,
                 # v5[k] = v4[k] + eta.c[k]
                 # v0[k] = v1[k] v5[k]
                 for k in range(0, 8, 4):
-                    prefetch(hidden_0_path, (step*extent + (block + tile) + 2 - origin)*72 + k*8, 32)
+                    prefetch(hidden_0_path, (step*extent + (block + tile) + 4 - origin)*72 + k*8, 32)
                     hidden_0 = load(hidden_0_path, (step*extent + (block + tile) - origin)*72 + k*8, 8, 4, 8)
                     v1 = -(hidden_0*hidden_0) + 1.0
                     v2 = spread(load(eta, p + 22 + k, 1, 4, 1), 8)
@@ -834,7 +836,7 @@ def metric(theta, eta, x_path, hidden_0_path, weight, sums, first, last, origin,
                 # v19[k] = v18[i] W2[i,k]
                 # v17[k] = v1[k] v19[k]
                 for k in range(0, 8, 4):
-                    prefetch(hidden_0_path, (step*extent + (block + tile) + 2 - origin)*72 + k*8, 32)
+                    prefetch(hidden_0_path, (step*extent + (block + tile) + 4 - origin)*72 + k*8, 32)
                     hidden_0 = load(hidden_0_path, (step*extent + (block + tile) - origin)*72 + k*8, 8, 4, 8)
                     v1 = -(hidden_0*hidden_0) + 1.0
                     v19 = zeros(theta, 4, 8)
@@ -943,7 +945,7 @@ def jacobian(theta, x_path, hidden_0_path, rows, width, first, last, origin, ext
             for tile in range(count):
                 # v2[k] = 1 - hidden_0[k]**2
                 for k in range(0, 8, 4):
-                    prefetch(hidden_0_path, (step*extent + (block + tile) + 2 - origin)*72 + k*8, 32)
+                    prefetch(hidden_0_path, (step*extent + (block + tile) + 4 - origin)*72 + k*8, 32)
                     hidden_0 = load(hidden_0_path, (step*extent + (block + tile) - origin)*72 + k*8, 8, 4, 8)
                     v2 = -(hidden_0*hidden_0) + 1.0
                     store(V2, k*8, 8, v2)
@@ -984,7 +986,7 @@ def jacobian(theta, x_path, hidden_0_path, rows, width, first, last, origin, ext
                     v8 = v6
                     store(U, (((turn + 1) % 2)*16 + tile)*40 + o*16, 8, v8)
                 # v0[i] = x[i]/2
-                prefetch(x_path, (step*extent + (block + tile) + 2 - origin)*24, 16)
+                prefetch(x_path, (step*extent + (block + tile) + 4 - origin)*24, 16)
                 x = load(x_path, (step*extent + (block + tile) - origin)*24, 8, 2, 8)
                 v0 = (0.5)*x
                 store(V0, 0, 8, v0)
@@ -996,14 +998,14 @@ def jacobian(theta, x_path, hidden_0_path, rows, width, first, last, origin, ext
                 # v10[o,k,j] = v5[o,k] x[j]
                 for o in range(2):
                     for k in range(8):
-                        prefetch(x_path, (step*extent + (block + tile) + 2 - origin)*24, 16)
+                        prefetch(x_path, (step*extent + (block + tile) + 4 - origin)*24, 16)
                         v10 = load(rows, (p + 22)*width + (block + tile)*16 + o*8 + k*1*width, 0, 1, 8)*load(x_path, (step*extent + (block + tile) - origin)*24, 8, 2, 8)
                         store(rows, (p + 6)*width + (block + tile)*16 + o*8 + k*2*width + 0*1*width, 1*width, v10)
                 # v11[o,i,k] = v1[o,i] hidden_0[k]
                 for o in range(2):
                     for i in range(2):
                         for k in range(0, 8, 4):
-                            prefetch(hidden_0_path, (step*extent + (block + tile) + 2 - origin)*72 + k*8, 32)
+                            prefetch(hidden_0_path, (step*extent + (block + tile) + 4 - origin)*72 + k*8, 32)
                             v11 = load(V1, o*16 + i*8, 0, 1, 8)*load(hidden_0_path, (step*extent + (block + tile) - origin)*72 + k*8, 8, 4, 8)
                             store(rows, (p + 30)*width + (block + tile)*16 + o*8 + i*8*width + k*1*width, 1*width, v11)
 
@@ -1055,7 +1057,7 @@ def gradient(theta, table, x_path, hidden_0_path, field, scalar, sums, first, la
             for tile in range(count):
                 # v10[k] = 1 - hidden_0[k]**2
                 for k in range(0, 8, 4):
-                    prefetch(hidden_0_path, (step*extent + (block + tile) + 2 - origin)*72 + k*8, 32)
+                    prefetch(hidden_0_path, (step*extent + (block + tile) + 4 - origin)*72 + k*8, 32)
                     hidden_0 = load(hidden_0_path, (step*extent + (block + tile) - origin)*72 + k*8, 8, 4, 8)
                     v10 = -(hidden_0*hidden_0) + 1.0
                     store(V10, tile*72 + k*8, 8, v10)
@@ -1101,7 +1103,7 @@ def gradient(theta, table, x_path, hidden_0_path, field, scalar, sums, first, la
                 # v19[k] = v10[k] v18[k]
                 # v3[k] = v17[k] + v19[k]
                 for k in range(0, 8, 4):
-                    prefetch(hidden_0_path, (step*extent + (block + tile) + 2 - origin)*72 + k*8, 32)
+                    prefetch(hidden_0_path, (step*extent + (block + tile) + 4 - origin)*72 + k*8, 32)
                     hidden_0 = load(hidden_0_path, (step*extent + (block + tile) - origin)*72 + k*8, 8, 4, 8)
                     v10 = load(V10, tile*72 + k*8, 8, 4, 8)
                     v15 = (-2.0)*hidden_0*v10
@@ -1374,13 +1376,13 @@ def factors(theta, x_path, hidden_0_path, factor_0_path, factor_1_path, factor_2
                 for o in range(2):
                     v2 = 0.5*load(U, (((turn) % 2)*16 + tile)*40 + o*16, 8, 2, 8)
                     store(factor_1_path, (step*extent + (block + tile) - origin)*40 + o*16, 8, v2)
-                    prefetch(factor_1_path, (step*extent + (block + tile) + 2 - origin)*40 + o*16, 16)
+                    prefetch(factor_1_path, (step*extent + (block + tile) + 4 - origin)*40 + o*16, 16)
                     u = load(U, (((turn) % 2)*16 + tile)*40 + o*16, 8, 2, 8)
                     v0 = (0.5)*u
                     store(V0, o*16, 8, v0)
                 # v1[k] = 1 - hidden_0[k]**2
                 for k in range(0, 8, 4):
-                    prefetch(hidden_0_path, (step*extent + (block + tile) + 2 - origin)*72 + k*8, 32)
+                    prefetch(hidden_0_path, (step*extent + (block + tile) + 4 - origin)*72 + k*8, 32)
                     hidden_0 = load(hidden_0_path, (step*extent + (block + tile) - origin)*72 + k*8, 8, 4, 8)
                     v1 = -(hidden_0*hidden_0) + 1.0
                     store(V1, k*8, 8, v1)
@@ -1393,7 +1395,7 @@ def factors(theta, x_path, hidden_0_path, factor_0_path, factor_1_path, factor_2
                             v3 = fma(load(V0, o*16 + i*8, 0, 1, 8), load(theta, p + 30 + i*8 + k, 1, 4, 1), v3)
                         v4 = load(V1, k*8, 8, 4, 8)*v3
                         store(factor_2_path, (step*extent + (block + tile) - origin)*136 + o*64 + k*8, 8, v4)
-                        prefetch(factor_2_path, (step*extent + (block + tile) + 2 - origin)*136 + o*64 + k*8, 32)
+                        prefetch(factor_2_path, (step*extent + (block + tile) + 4 - origin)*136 + o*64 + k*8, 32)
                 # v5[o,i] = v4[o,k] W1[k,i]
                 # v6[o,i] = 1/2 u[o,i_] A[i_,i]
                 # v7[o,i] = u[o,i] + v5[o,i] + v6[o,i]
@@ -1413,5 +1415,6 @@ def factors(theta, x_path, hidden_0_path, factor_0_path, factor_1_path, factor_2
                     v5 = v5 + v5_1
                     v7 = v5
                     store(U, (((turn + 1) % 2)*16 + tile)*40 + o*16, 8, v7)
+                prefetch(factor_0_path, (step*extent + (block + tile) + 4 - origin)*40, 32)
                 for n in range(0, 32, 8):
                     store(factor_0_path, (step*extent + (block + tile) - origin)*40 + n, 0, load(U, (((turn) % 2)*16 + tile)*40 + n, 0, 1, 8))

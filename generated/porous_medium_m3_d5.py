@@ -12,7 +12,7 @@ target: cpu, float64, 256-bit vectors, 8 samples a tile
 
 Per-sample arrays are flat: tile by tile, component by component, sample innermost.
 values[] holds 0: I_0.
-content: d92344a85c6f6b41
+content: 64bde6b4c24e3bce
 """
 
 from numba import njit
@@ -402,7 +402,7 @@ def linearize(theta, x_path, hidden_0_path, z, x_out, first, last, origin, exten
                         v0 = fma(load(theta, p + 30 + k*5 + j, 5, 4, 1), load(X, (((step) % 2)*16 + tile)*40 + j*8, 0, 1, 8), v0)
                     v1 = v0
                     store(hidden_0_path, (step*extent + (block + tile) - origin)*72 + k*8, 8, v1)
-                    prefetch(hidden_0_path, (step*extent + (block + tile) + 2 - origin)*72 + k*8, 32)
+                    prefetch(hidden_0_path, (step*extent + (block + tile) + 4 - origin)*72 + k*8, 32)
                 # v2[k] = tanh(v1[k])
                 tanh_array(hidden_0_path, (step*extent + (block + tile) - origin)*72, hidden_0_path, (step*extent + (block + tile) - origin)*72, 64, 16)
                 # v3[i] = A[i,j] x[j]
@@ -421,6 +421,7 @@ def linearize(theta, x_path, hidden_0_path, z, x_out, first, last, origin, exten
                 v7 = 0.5*v6
                 v8 = load(X, (((step) % 2)*16 + tile)*40, 8, 5, 8) + v7
                 store(X, (((step + 1) % 2)*16 + tile)*40, 8, v8)
+                prefetch(x_path, (step*extent + (block + tile) + 4 - origin)*40, 40)
                 for n in range(0, 40, 8):
                     store(x_path, (step*extent + (block + tile) - origin)*40 + n, 0, load(X, (((step) % 2)*16 + tile)*40 + n, 0, 1, 8))
         for tile in range(count):
@@ -471,7 +472,7 @@ def linearize_log_density(theta, table, x_path, hidden_0_path, z, log_density_0,
                         v5 = fma(load(theta, p + 30 + k*5 + j, 5, 4, 1), load(X, (((step) % 2)*16 + tile)*40 + j*8, 0, 1, 8), v5)
                     v6 = v5
                     store(hidden_0_path, (step*extent + (block + tile) - origin)*72 + k*8, 8, v6)
-                    prefetch(hidden_0_path, (step*extent + (block + tile) + 2 - origin)*72 + k*8, 32)
+                    prefetch(hidden_0_path, (step*extent + (block + tile) + 4 - origin)*72 + k*8, 32)
                 # v7[k] = tanh(v6[k])
                 tanh_array(hidden_0_path, (step*extent + (block + tile) - origin)*72, hidden_0_path, (step*extent + (block + tile) - origin)*72, 64, 16)
                 # v8[i] = A[i,j] x[j]
@@ -492,7 +493,7 @@ def linearize_log_density(theta, table, x_path, hidden_0_path, z, log_density_0,
                 store(X, (((step + 1) % 2)*16 + tile)*40, 8, v13)
                 # v4[k] = 1 - v7[k]**2
                 for k in range(0, 8, 4):
-                    prefetch(hidden_0_path, (step*extent + (block + tile) + 2 - origin)*72 + k*8, 32)
+                    prefetch(hidden_0_path, (step*extent + (block + tile) + 4 - origin)*72 + k*8, 32)
                     v7 = load(hidden_0_path, (step*extent + (block + tile) - origin)*72 + k*8, 8, 4, 8)
                     v4 = -(v7*v7) + 1.0
                     store(V4, k*8, 8, v4)
@@ -515,6 +516,7 @@ def linearize_log_density(theta, table, x_path, hidden_0_path, z, log_density_0,
                 v18 = -1.0*load(V2, 0, 0, 1, 8)
                 v19 = load(LOG_DENSITY, (((step) % 2)*16 + tile)*8, 0, 1, 8) + v18
                 store(LOG_DENSITY, (((step + 1) % 2)*16 + tile)*8, 0, v19)
+                prefetch(x_path, (step*extent + (block + tile) + 4 - origin)*40, 40)
                 for n in range(0, 40, 8):
                     store(x_path, (step*extent + (block + tile) - origin)*40 + n, 0, load(X, (((step) % 2)*16 + tile)*40 + n, 0, 1, 8))
         for tile in range(count):
@@ -543,7 +545,7 @@ def jvp(theta, eta, x_path, hidden_0_path, dx_out, first, last, origin, extent, 
                 # v5[k] = v4[k] + eta.c[k]
                 # v0[k] = v1[k] v5[k]
                 for k in range(0, 8, 4):
-                    prefetch(hidden_0_path, (step*extent + (block + tile) + 2 - origin)*72 + k*8, 32)
+                    prefetch(hidden_0_path, (step*extent + (block + tile) + 4 - origin)*72 + k*8, 32)
                     hidden_0 = load(hidden_0_path, (step*extent + (block + tile) - origin)*72 + k*8, 8, 4, 8)
                     v1 = -(hidden_0*hidden_0) + 1.0
                     v2 = spread(load(eta, p + 70 + k, 1, 4, 1), 8)
@@ -609,7 +611,7 @@ def vjp(theta, x_path, hidden_0_path, field, sums, first, last, origin, extent, 
                 # v3[k] = v1[i] W2[i,k]
                 # v0[k] = v2[k] v3[k]
                 for k in range(0, 8, 4):
-                    prefetch(hidden_0_path, (step*extent + (block + tile) + 2 - origin)*72 + k*8, 32)
+                    prefetch(hidden_0_path, (step*extent + (block + tile) + 4 - origin)*72 + k*8, 32)
                     hidden_0 = load(hidden_0_path, (step*extent + (block + tile) - origin)*72 + k*8, 8, 4, 8)
                     v2 = -(hidden_0*hidden_0) + 1.0
                     v3 = zeros(theta, 4, 8)
@@ -724,7 +726,7 @@ def metric(theta, eta, x_path, hidden_0_path, weight, sums, first, last, origin,
                 # v5[k] = v4[k] + eta.c[k]
                 # v0[k] = v1[k] v5[k]
                 for k in range(0, 8, 4):
-                    prefetch(hidden_0_path, (step*extent + (block + tile) + 2 - origin)*72 + k*8, 32)
+                    prefetch(hidden_0_path, (step*extent + (block + tile) + 4 - origin)*72 + k*8, 32)
                     hidden_0 = load(hidden_0_path, (step*extent + (block + tile) - origin)*72 + k*8, 8, 4, 8)
                     v1 = -(hidden_0*hidden_0) + 1.0
                     v2 = spread(load(eta, p + 70 + k, 1, 4, 1), 8)
@@ -778,7 +780,7 @@ def metric(theta, eta, x_path, hidden_0_path, weight, sums, first, last, origin,
                 # v19[k] = v18[i] W2[i,k]
                 # v17[k] = v1[k] v19[k]
                 for k in range(0, 8, 4):
-                    prefetch(hidden_0_path, (step*extent + (block + tile) + 2 - origin)*72 + k*8, 32)
+                    prefetch(hidden_0_path, (step*extent + (block + tile) + 4 - origin)*72 + k*8, 32)
                     hidden_0 = load(hidden_0_path, (step*extent + (block + tile) - origin)*72 + k*8, 8, 4, 8)
                     v1 = -(hidden_0*hidden_0) + 1.0
                     v19 = zeros(theta, 4, 8)
@@ -891,7 +893,7 @@ def jacobian(theta, x_path, hidden_0_path, rows, width, first, last, origin, ext
                 # v2[k] = v3[k]/2
                 # v0[k] = hidden_0[k]/2
                 for k in range(0, 8, 4):
-                    prefetch(hidden_0_path, (step*extent + (block + tile) + 2 - origin)*72 + k*8, 32)
+                    prefetch(hidden_0_path, (step*extent + (block + tile) + 4 - origin)*72 + k*8, 32)
                     hidden_0 = load(hidden_0_path, (step*extent + (block + tile) - origin)*72 + k*8, 8, 4, 8)
                     v3 = -(hidden_0*hidden_0) + 1.0
                     v2 = (0.5)*v3
@@ -924,7 +926,7 @@ def jacobian(theta, x_path, hidden_0_path, rows, width, first, last, origin, ext
                     v9 = 0.5*load(U, (((turn) % 2)*16 + tile)*200 + o*40, 8, 5, 8)
                     store(rows, (p + 25)*width + (block + tile)*40 + o*8 + 0*1*width, 1*width, v9)
                 # v1[i] = x[i]/2
-                prefetch(x_path, (step*extent + (block + tile) + 2 - origin)*40, 40)
+                prefetch(x_path, (step*extent + (block + tile) + 4 - origin)*40, 40)
                 x = load(x_path, (step*extent + (block + tile) - origin)*40, 8, 5, 8)
                 v1 = (0.5)*x
                 store(V1, 0, 8, v1)
@@ -936,7 +938,7 @@ def jacobian(theta, x_path, hidden_0_path, rows, width, first, last, origin, ext
                 # v11[o,k,j] = v5[o,k] x[j]
                 for o in range(5):
                     for k in range(8):
-                        prefetch(x_path, (step*extent + (block + tile) + 2 - origin)*40, 40)
+                        prefetch(x_path, (step*extent + (block + tile) + 4 - origin)*40, 40)
                         v11 = load(rows, (p + 70)*width + (block + tile)*40 + o*8 + k*1*width, 0, 1, 8)*load(x_path, (step*extent + (block + tile) - origin)*40, 8, 5, 8)
                         store(rows, (p + 30)*width + (block + tile)*40 + o*8 + k*5*width + 0*1*width, 1*width, v11)
                 # v12[o,i,k] = u[o,i] v0[k]
@@ -994,7 +996,7 @@ def gradient(theta, table, x_path, hidden_0_path, field, scalar, sums, first, la
             for tile in range(count):
                 # v10[k] = 1 - hidden_0[k]**2
                 for k in range(0, 8, 4):
-                    prefetch(hidden_0_path, (step*extent + (block + tile) + 2 - origin)*72 + k*8, 32)
+                    prefetch(hidden_0_path, (step*extent + (block + tile) + 4 - origin)*72 + k*8, 32)
                     hidden_0 = load(hidden_0_path, (step*extent + (block + tile) - origin)*72 + k*8, 8, 4, 8)
                     v10 = -(hidden_0*hidden_0) + 1.0
                     store(V10, tile*72 + k*8, 8, v10)
@@ -1037,7 +1039,7 @@ def gradient(theta, table, x_path, hidden_0_path, field, scalar, sums, first, la
                 # v19[k] = v10[k] v18[k]
                 # v3[k] = v17[k] + v19[k]
                 for k in range(0, 8, 4):
-                    prefetch(hidden_0_path, (step*extent + (block + tile) + 2 - origin)*72 + k*8, 32)
+                    prefetch(hidden_0_path, (step*extent + (block + tile) + 4 - origin)*72 + k*8, 32)
                     hidden_0 = load(hidden_0_path, (step*extent + (block + tile) - origin)*72 + k*8, 8, 4, 8)
                     v10 = load(V10, tile*72 + k*8, 8, 4, 8)
                     v15 = (-2.0)*hidden_0*v10
@@ -1298,11 +1300,11 @@ def factors(theta, x_path, hidden_0_path, factor_0_path, factor_1_path, factor_2
                 for o in range(5):
                     v1 = 0.5*load(U, (((turn) % 2)*16 + tile)*200 + o*40, 8, 5, 8)
                     store(factor_1_path, (step*extent + (block + tile) - origin)*200 + o*40, 8, v1)
-                    prefetch(factor_1_path, (step*extent + (block + tile) + 2 - origin)*200 + o*40, 40)
+                    prefetch(factor_1_path, (step*extent + (block + tile) + 4 - origin)*200 + o*40, 40)
                 # v2[k] = 1 - hidden_0[k]**2
                 # v0[k] = v2[k]/2
                 for k in range(0, 8, 4):
-                    prefetch(hidden_0_path, (step*extent + (block + tile) + 2 - origin)*72 + k*8, 32)
+                    prefetch(hidden_0_path, (step*extent + (block + tile) + 4 - origin)*72 + k*8, 32)
                     hidden_0 = load(hidden_0_path, (step*extent + (block + tile) - origin)*72 + k*8, 8, 4, 8)
                     v2 = -(hidden_0*hidden_0) + 1.0
                     v0 = (0.5)*v2
@@ -1316,7 +1318,7 @@ def factors(theta, x_path, hidden_0_path, factor_0_path, factor_1_path, factor_2
                             v3 = fma(load(U, (((turn) % 2)*16 + tile)*200 + o*40 + i*8, 0, 1, 8), load(theta, p + 78 + i*8 + k, 1, 4, 1), v3)
                         v4 = load(V0, k*8, 8, 4, 8)*v3
                         store(factor_2_path, (step*extent + (block + tile) - origin)*328 + o*64 + k*8, 8, v4)
-                        prefetch(factor_2_path, (step*extent + (block + tile) + 2 - origin)*328 + o*64 + k*8, 32)
+                        prefetch(factor_2_path, (step*extent + (block + tile) + 4 - origin)*328 + o*64 + k*8, 32)
                 # v5[o,i] = v4[o,k] W1[k,i]
                 # v6[o,i] = 1/2 u[o,i_] A[i_,i]
                 # v7[o,i] = u[o,i] + v5[o,i] + v6[o,i]
@@ -1330,5 +1332,6 @@ def factors(theta, x_path, hidden_0_path, factor_0_path, factor_1_path, factor_2
                         v5 = fma(load(factor_2_path, (step*extent + (block + tile) - origin)*328 + o*64 + k*8, 0, 1, 8), load(theta, p + 30 + k*5, 1, 5, 1), v5)
                     v7 = v5
                     store(U, (((turn + 1) % 2)*16 + tile)*200 + o*40, 8, v7)
+                prefetch(factor_0_path, (step*extent + (block + tile) + 4 - origin)*200, 200)
                 for n in range(0, 200, 8):
                     store(factor_0_path, (step*extent + (block + tile) - origin)*200 + n, 0, load(U, (((turn) % 2)*16 + tile)*200 + n, 0, 1, 8))

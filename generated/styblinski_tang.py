@@ -29,7 +29,7 @@ target: cpu, float64, 256-bit vectors, 8 samples a tile
 
 Per-sample arrays are flat: tile by tile, component by component, sample innermost.
 values[] holds 0: I_0.
-content: 621f485a67a0ca94
+content: aec5d15a0847885f
 """
 
 from numba import njit
@@ -473,7 +473,7 @@ def linearize(theta, x_path, hidden_0_path, z, x_out, first, last, origin, exten
                         v0 = fma(load(theta, p + 110 + k*10 + j, 10, 4, 1), load(X, (((step) % 2)*16 + tile)*88 + j*8, 0, 1, 8), v0)
                     v1 = v0
                     store(hidden_0_path, (step*extent + (block + tile) - origin)*328 + k*8, 8, v1)
-                    prefetch(hidden_0_path, (step*extent + (block + tile) + 2 - origin)*328 + k*8, 32)
+                    prefetch(hidden_0_path, (step*extent + (block + tile) + 4 - origin)*328 + k*8, 32)
                 # v2[k] = tanh(v1[k])
                 tanh_array(hidden_0_path, (step*extent + (block + tile) - origin)*328, hidden_0_path, (step*extent + (block + tile) - origin)*328, 320, 16)
                 # v3[i] = A[i,j] x[j]
@@ -493,6 +493,7 @@ def linearize(theta, x_path, hidden_0_path, z, x_out, first, last, origin, exten
                     v7 = 0.5*v6
                     v8 = load(X, (((step) % 2)*16 + tile)*88 + i*8, 8, 5, 8) + v7
                     store(X, (((step + 1) % 2)*16 + tile)*88 + i*8, 8, v8)
+                prefetch(x_path, (step*extent + (block + tile) + 4 - origin)*88, 80)
                 for n in range(0, 80, 8):
                     store(x_path, (step*extent + (block + tile) - origin)*88 + n, 0, load(X, (((step) % 2)*16 + tile)*88 + n, 0, 1, 8))
         for tile in range(count):
@@ -545,7 +546,7 @@ def linearize_log_density(theta, table, x_path, hidden_0_path, z, log_density_0,
                         v5 = fma(load(theta, p + 110 + k*10 + j, 10, 4, 1), load(X, (((step) % 2)*16 + tile)*88 + j*8, 0, 1, 8), v5)
                     v6 = v5
                     store(hidden_0_path, (step*extent + (block + tile) - origin)*328 + k*8, 8, v6)
-                    prefetch(hidden_0_path, (step*extent + (block + tile) + 2 - origin)*328 + k*8, 32)
+                    prefetch(hidden_0_path, (step*extent + (block + tile) + 4 - origin)*328 + k*8, 32)
                 # v7[k] = tanh(v6[k])
                 tanh_array(hidden_0_path, (step*extent + (block + tile) - origin)*328, hidden_0_path, (step*extent + (block + tile) - origin)*328, 320, 16)
                 # v8[i] = A[i,j] x[j]
@@ -567,7 +568,7 @@ def linearize_log_density(theta, table, x_path, hidden_0_path, z, log_density_0,
                     store(X, (((step + 1) % 2)*16 + tile)*88 + i*8, 8, v13)
                 # v4[k] = 1 - v7[k]**2
                 for k in range(0, 40, 4):
-                    prefetch(hidden_0_path, (step*extent + (block + tile) + 2 - origin)*328 + k*8, 32)
+                    prefetch(hidden_0_path, (step*extent + (block + tile) + 4 - origin)*328 + k*8, 32)
                     v7 = load(hidden_0_path, (step*extent + (block + tile) - origin)*328 + k*8, 8, 4, 8)
                     v4 = -(v7*v7) + 1.0
                     store(V4, k*8, 8, v4)
@@ -591,6 +592,7 @@ def linearize_log_density(theta, table, x_path, hidden_0_path, z, log_density_0,
                 v18 = -1.0*load(V2, 0, 0, 1, 8)
                 v19 = load(LOG_DENSITY, (((step) % 2)*16 + tile)*8, 0, 1, 8) + v18
                 store(LOG_DENSITY, (((step + 1) % 2)*16 + tile)*8, 0, v19)
+                prefetch(x_path, (step*extent + (block + tile) + 4 - origin)*88, 80)
                 for n in range(0, 80, 8):
                     store(x_path, (step*extent + (block + tile) - origin)*88 + n, 0, load(X, (((step) % 2)*16 + tile)*88 + n, 0, 1, 8))
         for tile in range(count):
@@ -619,7 +621,7 @@ def jvp(theta, eta, x_path, hidden_0_path, dx_out, first, last, origin, extent, 
                 # v5[k] = v4[k] + eta.c[k]
                 # v0[k] = v1[k] v5[k]
                 for k in range(0, 40, 4):
-                    prefetch(hidden_0_path, (step*extent + (block + tile) + 2 - origin)*328 + k*8, 32)
+                    prefetch(hidden_0_path, (step*extent + (block + tile) + 4 - origin)*328 + k*8, 32)
                     hidden_0 = load(hidden_0_path, (step*extent + (block + tile) - origin)*328 + k*8, 8, 4, 8)
                     v1 = -(hidden_0*hidden_0) + 1.0
                     v2 = spread(load(eta, p + 510 + k, 1, 4, 1), 8)
@@ -687,7 +689,7 @@ def vjp(theta, x_path, hidden_0_path, field, sums, first, last, origin, extent, 
                 # v3[k] = v1[i] W2[i,k]
                 # v0[k] = v2[k] v3[k]
                 for k in range(0, 40, 4):
-                    prefetch(hidden_0_path, (step*extent + (block + tile) + 2 - origin)*328 + k*8, 32)
+                    prefetch(hidden_0_path, (step*extent + (block + tile) + 4 - origin)*328 + k*8, 32)
                     hidden_0 = load(hidden_0_path, (step*extent + (block + tile) - origin)*328 + k*8, 8, 4, 8)
                     v2 = -(hidden_0*hidden_0) + 1.0
                     v3 = zeros(theta, 4, 8)
@@ -803,7 +805,7 @@ def metric(theta, eta, x_path, hidden_0_path, weight, sums, first, last, origin,
                 # v5[k] = v4[k] + eta.c[k]
                 # v0[k] = v1[k] v5[k]
                 for k in range(0, 40, 4):
-                    prefetch(hidden_0_path, (step*extent + (block + tile) + 2 - origin)*328 + k*8, 32)
+                    prefetch(hidden_0_path, (step*extent + (block + tile) + 4 - origin)*328 + k*8, 32)
                     hidden_0 = load(hidden_0_path, (step*extent + (block + tile) - origin)*328 + k*8, 8, 4, 8)
                     v1 = -(hidden_0*hidden_0) + 1.0
                     v2 = spread(load(eta, p + 510 + k, 1, 4, 1), 8)
@@ -860,7 +862,7 @@ def metric(theta, eta, x_path, hidden_0_path, weight, sums, first, last, origin,
                 # v19[k] = v18[i] W2[i,k]
                 # v17[k] = v1[k] v19[k]
                 for k in range(0, 40, 4):
-                    prefetch(hidden_0_path, (step*extent + (block + tile) + 2 - origin)*328 + k*8, 32)
+                    prefetch(hidden_0_path, (step*extent + (block + tile) + 4 - origin)*328 + k*8, 32)
                     hidden_0 = load(hidden_0_path, (step*extent + (block + tile) - origin)*328 + k*8, 8, 4, 8)
                     v1 = -(hidden_0*hidden_0) + 1.0
                     v19 = zeros(theta, 4, 8)
@@ -974,7 +976,7 @@ def jacobian(theta, x_path, hidden_0_path, rows, width, first, last, origin, ext
                 # v2[k] = v3[k]/2
                 # v0[k] = hidden_0[k]/2
                 for k in range(0, 40, 4):
-                    prefetch(hidden_0_path, (step*extent + (block + tile) + 2 - origin)*328 + k*8, 32)
+                    prefetch(hidden_0_path, (step*extent + (block + tile) + 4 - origin)*328 + k*8, 32)
                     hidden_0 = load(hidden_0_path, (step*extent + (block + tile) - origin)*328 + k*8, 8, 4, 8)
                     v3 = -(hidden_0*hidden_0) + 1.0
                     v2 = (0.5)*v3
@@ -1009,7 +1011,7 @@ def jacobian(theta, x_path, hidden_0_path, rows, width, first, last, origin, ext
                         store(rows, (p + 100)*width + (block + tile)*80 + o*8 + i*1*width, 1*width, v9)
                 # v1[i] = x[i]/2
                 for i in range(0, 10, 5):
-                    prefetch(x_path, (step*extent + (block + tile) + 2 - origin)*88 + i*8, 40)
+                    prefetch(x_path, (step*extent + (block + tile) + 4 - origin)*88 + i*8, 40)
                     x = load(x_path, (step*extent + (block + tile) - origin)*88 + i*8, 8, 5, 8)
                     v1 = (0.5)*x
                     store(V1, i*8, 8, v1)
@@ -1023,7 +1025,7 @@ def jacobian(theta, x_path, hidden_0_path, rows, width, first, last, origin, ext
                 for o in range(10):
                     for k in range(40):
                         for j in range(0, 10, 5):
-                            prefetch(x_path, (step*extent + (block + tile) + 2 - origin)*88 + j*8, 40)
+                            prefetch(x_path, (step*extent + (block + tile) + 4 - origin)*88 + j*8, 40)
                             v11 = load(rows, (p + 510)*width + (block + tile)*80 + o*8 + k*1*width, 0, 1, 8)*load(x_path, (step*extent + (block + tile) - origin)*88 + j*8, 8, 5, 8)
                             store(rows, (p + 110)*width + (block + tile)*80 + o*8 + k*10*width + j*1*width, 1*width, v11)
                 # v12[o,i,k] = u[o,i] v0[k]
@@ -1084,7 +1086,7 @@ def gradient(theta, table, x_path, hidden_0_path, field, scalar, sums, first, la
             for tile in range(count):
                 # v10[k] = 1 - hidden_0[k]**2
                 for k in range(0, 40, 4):
-                    prefetch(hidden_0_path, (step*extent + (block + tile) + 2 - origin)*328 + k*8, 32)
+                    prefetch(hidden_0_path, (step*extent + (block + tile) + 4 - origin)*328 + k*8, 32)
                     hidden_0 = load(hidden_0_path, (step*extent + (block + tile) - origin)*328 + k*8, 8, 4, 8)
                     v10 = -(hidden_0*hidden_0) + 1.0
                     store(V10, tile*328 + k*8, 8, v10)
@@ -1130,7 +1132,7 @@ def gradient(theta, table, x_path, hidden_0_path, field, scalar, sums, first, la
                 # v19[k] = v10[k] v18[k]
                 # v3[k] = v17[k] + v19[k]
                 for k in range(0, 40, 4):
-                    prefetch(hidden_0_path, (step*extent + (block + tile) + 2 - origin)*328 + k*8, 32)
+                    prefetch(hidden_0_path, (step*extent + (block + tile) + 4 - origin)*328 + k*8, 32)
                     hidden_0 = load(hidden_0_path, (step*extent + (block + tile) - origin)*328 + k*8, 8, 4, 8)
                     v10 = load(V10, tile*328 + k*8, 8, 4, 8)
                     v15 = (-2.0)*hidden_0*v10
@@ -1403,11 +1405,11 @@ def factors(theta, x_path, hidden_0_path, factor_0_path, factor_1_path, factor_2
                     for i in range(0, 10, 5):
                         v1 = 0.5*load(U, (((turn) % 2)*16 + tile)*808 + o*80 + i*8, 8, 5, 8)
                         store(factor_1_path, (step*extent + (block + tile) - origin)*808 + o*80 + i*8, 8, v1)
-                        prefetch(factor_1_path, (step*extent + (block + tile) + 2 - origin)*808 + o*80 + i*8, 40)
+                        prefetch(factor_1_path, (step*extent + (block + tile) + 4 - origin)*808 + o*80 + i*8, 40)
                 # v2[k] = 1 - hidden_0[k]**2
                 # v0[k] = v2[k]/2
                 for k in range(0, 40, 4):
-                    prefetch(hidden_0_path, (step*extent + (block + tile) + 2 - origin)*328 + k*8, 32)
+                    prefetch(hidden_0_path, (step*extent + (block + tile) + 4 - origin)*328 + k*8, 32)
                     hidden_0 = load(hidden_0_path, (step*extent + (block + tile) - origin)*328 + k*8, 8, 4, 8)
                     v2 = -(hidden_0*hidden_0) + 1.0
                     v0 = (0.5)*v2
@@ -1421,7 +1423,7 @@ def factors(theta, x_path, hidden_0_path, factor_0_path, factor_1_path, factor_2
                             v3 = fma(load(U, (((turn) % 2)*16 + tile)*808 + o*80 + i*8, 0, 1, 8), load(theta, p + 550 + i*40 + k, 1, 4, 1), v3)
                         v4 = load(V0, k*8, 8, 4, 8)*v3
                         store(factor_2_path, (step*extent + (block + tile) - origin)*3208 + o*320 + k*8, 8, v4)
-                        prefetch(factor_2_path, (step*extent + (block + tile) + 2 - origin)*3208 + o*320 + k*8, 32)
+                        prefetch(factor_2_path, (step*extent + (block + tile) + 4 - origin)*3208 + o*320 + k*8, 32)
                 # v5[o,i] = v4[o,k] W1[k,i]
                 # v6[o,i] = 1/2 u[o,i_] A[i_,i]
                 # v7[o,i] = u[o,i] + v5[o,i] + v6[o,i]
@@ -1436,5 +1438,6 @@ def factors(theta, x_path, hidden_0_path, factor_0_path, factor_1_path, factor_2
                             v5 = fma(load(factor_2_path, (step*extent + (block + tile) - origin)*3208 + o*320 + k*8, 0, 1, 8), load(theta, p + 110 + k*10 + i, 1, 5, 1), v5)
                         v7 = v5
                         store(U, (((turn + 1) % 2)*16 + tile)*808 + o*80 + i*8, 8, v7)
+                prefetch(factor_0_path, (step*extent + (block + tile) + 4 - origin)*808, 800)
                 for n in range(0, 800, 8):
                     store(factor_0_path, (step*extent + (block + tile) - origin)*808 + n, 0, load(U, (((turn) % 2)*16 + tile)*808 + n, 0, 1, 8))

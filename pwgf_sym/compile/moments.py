@@ -15,7 +15,7 @@ __all__ = ["Moments"]
 # Tiles below which one chunk is faster than several: a call of a kernel takes microseconds.
 _TILES = 512
 # About so many tiles give the center.
-_CENTER_TILES = 32
+_CENTER_TILES = 8
 
 
 class Moments:
@@ -64,8 +64,10 @@ class Moments:
             return [(0, samples.tiles)]
         return chunk_bounds(samples.tiles, _TILES)
 
-    def add_integrals(self, found: np.ndarray, state: State, samples: Samples, values) -> None:
-        """Add the means over pairs of different samples to the values of the double integrals.
+    def add_integrals(
+        self, found: np.ndarray, places: list[int], state: State, samples: Samples, values
+    ) -> None:
+        """Add the means over pairs of different samples to the double integrals, at their places.
 
         The mean over the others is n/(n - 1) times the mean over all, less W(x, x)/(n - 1).
         """
@@ -74,13 +76,13 @@ class Moments:
             return
         _, m = self.means(state, samples)
         t, tt, y, ty, yy = m[0], m[1], m[2 : 2 + d], m[2 + d : 2 + 2 * d], m[2 + 2 * d :]
-        square = 2 * (t - np.sum(y * y))
-        fourth = 2 * tt + 2 * t * t + 4 * np.sum(yy * yy) - 8 * np.sum(y * ty)
+        square = 2 * (t - y @ y)
+        fourth = 2 * tt + 2 * t * t + 4 * (yy @ yy) - 8 * (y @ ty)
         share = count / (count - 1)
         _, _, *coefficients = self._coefficients(*values)
         for k, number in enumerate(self.form.integrals):
             a, b, c = coefficients[3 * k : 3 * k + 3]
-            found[number] += share * (a * fourth + b * square) + c
+            found[places[number]] += share * (a * fourth + b * square) + c
 
     def add_velocity(self, out: np.ndarray, state: State, samples: Samples, values) -> None:
         """Add the velocity of the polynomial interactions, packed (M,)."""

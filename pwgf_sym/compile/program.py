@@ -179,16 +179,21 @@ class Program(Inspection):
     def integrals(self, state: State, samples: Samples) -> np.ndarray:
         """Values of the energy's integrals on the samples, (K,) float64."""
         found = np.zeros(len(self.form.integrals))
-        for kernel, pair in (("integrals", False), ("pair_integrals", True)):
-            where = [k for k, i in enumerate(self.form.integrals) if i.pair is pair]
-            if where and kernel in self.emission.formulas:
-                found[where] = self.kernels.means(kernel, state, samples, self._values(None))
+        for kernel, places in zip(("integrals", "pair_integrals"), self._places, strict=True):
+            if places and kernel in self.emission.formulas:
+                found[places] = self.kernels.means(kernel, state, samples, self._values(None))
         if self.moments is not None:
-            doubles = [k for k, i in enumerate(self.form.integrals) if i.pair]
-            values = found[doubles]
-            self.moments.add_integrals(values, state, samples, self._numbers(None))
-            found[doubles] = values
+            places, numbers = self._places[1], self._numbers(None)
+            self.moments.add_integrals(found, places, state, samples, numbers)
         return found
+
+    @cached_property
+    def _places(self) -> tuple[list[int], list[int]]:
+        """Places of the single and of the double integrals among all."""
+        single, double = [], []
+        for k, integral in enumerate(self.form.integrals):
+            (double if integral.pair else single).append(k)
+        return single, double
 
     def energy(self, integrals: np.ndarray) -> float:
         """The energy, from its integrals; NaN where its formula has no value."""

@@ -44,6 +44,9 @@ def run_chunks(work: Callable[[int, int, int], None], bounds: Sequence[tuple[int
     The calling thread works, too: the others take chunks from the same list as they wake up, so a
     kernel of less than a millisecond does not wait for a thread that the system has put aside.
     """
+    if len(bounds) == 1:
+        work(0, *bounds[0])
+        return
     chunks = enumerate(bounds)  # taking the next one is atomic
 
     def drain() -> None:
