@@ -7,7 +7,7 @@ import runpy
 from pathlib import Path
 
 from pwgf_sym.compile.store import seal
-from pwgf_sym.emit.module import emit_module
+from pwgf_sym.emit.module import cpu_target, emit_module
 from pwgf_sym.lower.schedule import Machine
 
 EXAMPLES = Path(__file__).parent
@@ -27,7 +27,7 @@ def gallery() -> dict:
 
 def emitted(problem, flow) -> str:
     """The text of a generated module, with its content hash."""
-    return seal(emit_module(problem.energy, problem.density, flow, "float64", Machine()).text)
+    return seal(emit_module(problem.energy, problem.density, flow, cpu_target("float64", Machine())).text)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ __all__ = [
     "ParameterError",
     "PwgfError",
     "StoredSolutionError",
+    "TargetError",
 ]
 
 
@@ -68,6 +69,10 @@ class OptionError(PwgfError):
 
 class CacheError(PwgfError):
     """A generated module cannot be written, or its content does not match its hash."""
+
+
+class TargetError(PwgfError):
+    """Kernels cannot run on the target here: no GPU, no driver, or a package is missing."""
 
 
 class BenchmarkError(PwgfError):

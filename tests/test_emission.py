@@ -21,7 +21,7 @@ from pwgf_sym.compile.store import load_module, write_module
 from pwgf_sym.declare.maps import Affine, NeuralFlow
 from pwgf_sym.declare.symbols import coordinates
 from pwgf_sym.emit.formulas import FormulaEmitter
-from pwgf_sym.emit.module import _imports, emit_module
+from pwgf_sym.emit.module import _imports, cpu_target, emit_module
 from pwgf_sym.emit.scalars import FUNCTIONS, check_printable
 from pwgf_sym.emit.writer import Writer
 from pwgf_sym.errors import FormulaError, OptionError
@@ -273,12 +273,13 @@ sys.path.insert(0, sys.argv[1])
 from sample_energies import ENERGIES
 from pwgf_sym.compile.store import content_hash
 from pwgf_sym.declare.maps import Affine, NeuralFlow
-from pwgf_sym.emit.module import emit_module
+from pwgf_sym.emit.module import cpu_target, emit_module
 from pwgf_sym.lower.schedule import Machine
 for name in ("root", "styblinski tang"):
     problem = ENERGIES[name].problem()
     flow = NeuralFlow(2, 6) if problem.dim == 2 else Affine(problem.dim)
-    text = emit_module(problem.energy, problem.density, flow, "float64", Machine()).text
+    how = cpu_target("float64", Machine())
+    text = emit_module(problem.energy, problem.density, flow, how).text
     print(content_hash(text))
 """
 
@@ -302,7 +303,9 @@ def test_text_does_not_depend_on_hash_seeds():
 
 def test_same_text_twice(mixed_program):
     problem, flow = mixed_program.problem, mixed_program.map
-    again = emit_module(problem.energy, problem.density, flow, "float64", this_machine())
+    again = emit_module(
+        problem.energy, problem.density, flow, cpu_target("float64", this_machine())
+    )
     assert again.text == mixed_program.emission.text
     assert compile_program(problem, flow).path == mixed_program.path
 
@@ -447,9 +450,8 @@ def test_time_to_emit_thirty_dimensions():
     energy = full_quadratic(30, seed=1)
     problem = energy.problem()
     start = time.process_time()
-    emission = emit_module(
-        problem.energy, problem.density, NeuralFlow(30, 32), "float64", Machine()
-    )
+    how = cpu_target("float64", Machine())
+    emission = emit_module(problem.energy, problem.density, NeuralFlow(30, 32), how)
     assert time.process_time() - start < 12
     assert emission.timings["derive"] < 6
     assert emission.timings["lower"] + emission.timings["emit"] < 6

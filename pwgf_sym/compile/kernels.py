@@ -7,14 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..emit.formulas import FormulaEmitter
 from ..emit.groups import size_of
 from ..emit.module import Emission
 from ..errors import FormulaError, OptionError
 from .packing import Samples, State, aligned_empty
 from .threads import chunk_bounds, run_chunks
 
-__all__ = ["KernelCaller", "Storage"]
+__all__ = ["KernelCaller", "Storage", "length_of"]
 
 
 @dataclass
@@ -33,7 +32,7 @@ class Storage:
         return sum(array.nbytes for array in self.arrays.values())
 
 
-def _length(samples: Samples, axes) -> int:
+def length_of(samples: Samples, axes) -> int:
     """Length of a packed array with these axes."""
     return samples.tiles * samples.lanes * math.prod(a.size for a in axes)
 
@@ -44,10 +43,7 @@ class KernelCaller:
     def __init__(self, module, emission: Emission, dtype: np.dtype, size: int):
         self.module, self.emission, self.dtype, self.size = module, emission, dtype, size
         self._orders: dict[str, np.ndarray] = {}
-        self.formulas = {
-            name: FormulaEmitter(kernel, emission.tiling).arguments()
-            for name, kernel in emission.formulas.items()
-        }
+        self.formulas = {name: p.arguments() for name, p in emission.printers.items()}
 
     # -- kernels of the map -------------------------------------------------------------------
 
@@ -58,8 +54,8 @@ class KernelCaller:
             raise OptionError(argument, f"shape {found.shape}", f"shape ({size},)")
         return found
 
-    def _prepare(self, name: str, theta, eta):
-        """Leading arguments (theta, eta, table) and the number of steps."""
+    def _host_arguments(self, name: str, theta, eta):
+        """The kernel's emitter, its vectors theta and eta, and the number of steps."""
         emitter = self.emission.emitters.get(name)
         if emitter is None:  # left out when the module was printed
             accepted = "an activation with derivatives that can be printed"
@@ -68,7 +64,11 @@ class KernelCaller:
         leading = [self.vector("theta", theta, size)]
         if emitter.kernel.tangent:
             leading.append(self.vector("eta", eta, size))
-        steps = size // self.emission.layout.size
+        return emitter, leading, size // self.emission.layout.size
+
+    def _prepare(self, name: str, theta, eta):
+        """Leading arguments (theta, eta, table) and the number of steps."""
+        emitter, leading, steps = self._host_arguments(name, theta, eta)
         if emitter.table:
             table = np.empty(steps * emitter.table_size, self.dtype)
             getattr(self.module, f"{name}_table")(*leading, table, steps)
@@ -77,7 +77,7 @@ class KernelCaller:
 
     def _inputs(self, emitter, samples: Samples, inputs: dict) -> list[np.ndarray]:
         return [
-            self.vector(key, inputs[key], _length(samples, axes))
+            self.vector(key, inputs[key], length_of(samples, axes))
             for key, axes in emitter.kernel.inputs.items()
         ]
 
@@ -105,7 +105,7 @@ class KernelCaller:
         """
         emitter, leading, steps = self._prepare(name, theta, eta)
         outputs = {
-            key: aligned_empty(_length(samples, axes), self.dtype)
+            key: aligned_empty(length_of(samples, axes), self.dtype)
             for key, axes in emitter.kernel.outputs.items()
         }
         work = self._work(name, emitter, leading, steps, stored)
@@ -175,12 +175,15 @@ class KernelCaller:
             found["partners"] = samples.rows(state.x).reshape(-1)
             found["share"] = np.array([1.0 / max(samples.count - 1, 1)], self.dtype)
             found["number"] = samples.count
-        given = {key: found[key] for key in self.formulas[name] if key in found}
-        missing = [key for key, value in given.items() if value is None]
+        self._require_state(name, found)
+        return {key: found[key] for key in self.formulas[name] if key in found}
+
+    def _require_state(self, name: str, found: dict) -> None:
+        """Refuse a state that lacks what a kernel reads."""
+        missing = [key for key in self.formulas[name] if key in found and found[key] is None]
         if missing:
             fix = f"Push with order {2 if 'score' in missing else 1}."
             raise OptionError("state", f"no {' and no '.join(missing)}", f"what {name} reads", fix)
-        return given
 
     def means(self, name: str, state: State, samples: Samples, values) -> np.ndarray:
         """Run a kernel that averages formulas; (K,) float64."""

@@ -10,7 +10,9 @@ from pathlib import Path
 import numpy as np
 import sympy as sp
 
-from ..emit.module import Emission, emit_module
+from ..emit.cuda.module import cuda_target
+from ..emit.cuda.schedule import BLOCK
+from ..emit.module import Emission, cpu_target, emit_module
 from ..errors import OptionError
 from ..lower.schedule import Machine
 from .inspection import Inspection
@@ -21,6 +23,8 @@ from .packing import Samples, State, pack_samples
 from .store import load_module, write_module
 
 __all__ = ["Program", "compile_program", "this_machine"]
+
+_BLOCK_SIZES = [2**k for k in range(2, 11)]
 
 
 @lru_cache(maxsize=1)
@@ -80,8 +84,9 @@ def compile_program(
         Energy, initial law, parameters.
     flow : Map
         The map T_theta.
-    target : {"cpu"}
-        Where kernels run.
+    target : {"cpu", "cuda"}
+        Where kernels run.  Modules for "cuda" are generated without a GPU, too; kernels run where
+        there is one, or in Numba's simulator.
     dtype : {"float64", "float32"}
         Precision of all numbers.
     folder : path, optional
@@ -95,19 +100,31 @@ def compile_program(
     OptionError, EnergyError, FormulaError, CacheError
         When an option is not accepted, or the module cannot be generated or written.
     """
-    if target != "cpu":
-        fix = "The CUDA target comes with later work." if target == "cuda" else ""
-        raise OptionError("target", repr(target), '"cpu"', fix)
+    if target not in ("cpu", "cuda"):
+        raise OptionError("target", repr(target), '"cpu" or "cuda"')
     if dtype not in ("float64", "float32"):
         raise OptionError("dtype", repr(dtype), '"float64" or "float32"')
     if flow.dim != problem.dim:
         raise OptionError(
             "flow", f"a map of dimension {flow.dim}", f"dimension {problem.dim}, the problem's"
         )
-    emission = emit_module(problem.energy, problem.density, flow, dtype, this_machine(), moments)
-    name = f"{type(flow).__name__.lower()}_d{flow.dim}_{dtype}"
+    if target == "cpu":
+        how, mark = cpu_target(dtype, this_machine(), moments), ""
+    else:
+        how, mark = cuda_target(dtype, _block_threads()), "cuda_"
+    emission = emit_module(problem.energy, problem.density, flow, how)
+    name = f"{mark}{type(flow).__name__.lower()}_d{flow.dim}_{dtype}"
     path = write_module(emission.text, name, Path(folder) if folder else None)
-    return Program(problem, flow, dtype, emission, path)
+    return Program(problem, flow, dtype, emission, path, target)
+
+
+def _block_threads() -> int:
+    """Threads of a block of a CUDA kernel; ``PWGF_SYM_CUDA_THREADS`` overrides the default."""
+    given = os.environ.get("PWGF_SYM_CUDA_THREADS", str(BLOCK))
+    if given not in map(str, _BLOCK_SIZES):
+        accepted = "a power of two from 4 to 1024"
+        raise OptionError("PWGF_SYM_CUDA_THREADS", given, accepted)
+    return int(given)
 
 
 class Program(Inspection):
@@ -125,9 +142,14 @@ class Program(Inspection):
         Dimension d, and number p of parameters ``theta``.
     form : SampleForm
         The energy in samples.
+    target : {"cpu", "cuda"}
+        Where kernels run.
     """
 
-    def __init__(self, problem, flow, dtype: str, emission: Emission, path: Path):
+    def __init__(
+        self, problem, flow, dtype: str, emission: Emission, path: Path, target: str = "cpu"
+    ):
+        self.target = target
         self.problem, self.map, self.path, self.emission = problem, flow, path, emission
         self.dtype, self.form = np.dtype(dtype), emission.form
         self.dim, self.size = flow.dim, emission.layout.size * flow.steps
@@ -141,13 +163,17 @@ class Program(Inspection):
     @cached_property
     def kernels(self) -> KernelCaller:
         """Calls of the generated kernels by name."""
+        if self.target == "cuda":
+            from .cuda.caller import CudaCaller
+
+            return CudaCaller(self.module, self.emission, self.dtype, self.size)
         return KernelCaller(self.module, self.emission, self.dtype, self.size)
 
     @cached_property
     def in_single(self) -> Program:
         """The same problem and map in float32, compiled when it is first asked for."""
         folder = self.path.parent
-        return compile_program(self.problem, self.map, "cpu", "float32", folder)
+        return compile_program(self.problem, self.map, self.target, "float32", folder)
 
     # -- samples ------------------------------------------------------------------------------
 

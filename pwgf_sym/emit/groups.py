@@ -164,6 +164,11 @@ class GroupEmitter:
         with self.write.nest(loop_headers(loops)):
             rows_loop(self.write, row, self.tiling.rows(row.size) if row else 1, body)
 
+    def _is_array_function(self, group: Group) -> bool:
+        (tensor, *others) = group.tensors
+        place = self.slots.get(tensor)
+        return not others and array_function(tensor) is not None and type(place) is Slot
+
     def _emit_array_function(self, tensor: Tensor) -> None:
         """One call for all entries; the function may overwrite its argument."""
         entries = size_of(tensor.axes)

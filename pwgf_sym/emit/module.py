@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import sympy as sp
@@ -23,7 +24,7 @@ from .moments import emit_moments
 from .scalars import check_printable
 from .writer import Writer, wrapped
 
-__all__ = ["RUNTIME", "Emission", "emit_module"]
+__all__ = ["RUNTIME", "Emission", "Target", "cpu_target", "emit_module"]
 
 # Functions that generated code may call, by the runtime's module.
 RUNTIME = {
@@ -107,6 +108,8 @@ class Emission:
         Sizes of their tables and sums.
     formulas : dict of str to FormulaKernel
         Kernels of the energy.
+    printers : dict of str to FormulaEmitter
+        What prints them: names of their arguments.
     moments : MomentForm or None
         Interactions that are computed from moments of the samples.
     timings : dict of str to float
@@ -120,14 +123,65 @@ class Emission:
     kernels: dict[str, Kernel]
     emitters: dict[str, KernelEmitter]
     formulas: dict[str, FormulaKernel]
+    printers: dict[str, FormulaEmitter]
     moments: MomentForm | None = None
     timings: dict[str, float] = field(default_factory=dict)
 
 
-def emit_module(
-    energy, density, flow, dtype: str, machine: Machine, moments: bool = True
-) -> Emission:
-    """Derive, lower and print all kernels of an energy and a map for the CPU.
+@dataclass(frozen=True)
+class Target:
+    """What differs between the targets, after the passes that all of them share.
+
+    Attributes
+    ----------
+    line : str
+        What the header says of the target.
+    tiling : Tiling
+        Shapes of tiles and blocks.
+    map_emitter : callable
+        Of a kernel of the map and the layout of its parameters.
+    formula_emitter : callable
+        Of a kernel of the energy.
+    preamble : callable
+        From the text of the kernels to what stands before them.
+    moments : bool
+        Whether interactions that are polynomials of |x - y|^2 become moments of the samples.
+    """
+
+    line: str
+    tiling: Tiling
+    map_emitter: Callable[[Kernel, Layout], KernelEmitter]
+    formula_emitter: Callable[[FormulaKernel], FormulaEmitter]
+    preamble: Callable[[str], str]
+    moments: bool
+
+
+def cpu_target(dtype: str, machine: Machine, moments: bool = True) -> Target:
+    """The CPU.
+
+    Parameters
+    ----------
+    dtype : {"float64", "float32"}
+        Precision of all numbers.
+    machine : Machine
+        Vector registers and cache that tiles and blocks are cut for.
+    moments : bool
+        Whether interactions that are polynomials of |x - y|^2 become moments of the samples.
+    """
+    tiling = Tiling.for_machine(machine, dtype)
+    size = f"{tiling.vector_bits}-bit vectors, {tiling.samples} samples a tile"
+    return Target(
+        f"cpu, {dtype}, {size}",
+        tiling,
+        lambda kernel, layout: KernelEmitter(kernel, layout, tiling),
+        lambda kernel: FormulaEmitter(kernel, tiling),
+        lambda body: _imports(body, dtype),
+        moments,
+    )
+
+
+def emit_module(energy, density, flow, target: Target) -> Emission:
+    """Derive, lower and print all kernels of an energy and a map.
 
     Parameters
     ----------
@@ -137,12 +191,8 @@ def emit_module(
         Its unknown density.
     flow : Map
         The map.
-    dtype : {"float64", "float32"}
-        Precision of all numbers.
-    machine : Machine
-        Vector registers and cache that tiles and blocks are cut for.
-    moments : bool
-        Whether interactions that are polynomials of |x - y|^2 become moments of the samples.
+    target : Target
+        What the kernels are printed for.
 
     Raises
     ------
@@ -163,21 +213,23 @@ def emit_module(
         check_printable(term.integrand.xreplace(values), short_text(term))
     form = sample_form(energy, density)
     lap("derive")
-    tiling = Tiling.for_machine(machine, dtype)
-    parts = pair_parts(form, moments)
+    parts = pair_parts(form, target.moments)
     kernels, formulas = map_kernels(flow), energy_kernels(form, parts)
     lap("lower")
     layout = Layout.of(flow)
-    emitters = {name: KernelEmitter(kernel, layout, tiling) for name, kernel in kernels.items()}
+    emitters = {name: target.map_emitter(kernel, layout) for name, kernel in kernels.items()}
+    printers = {name: target.formula_emitter(kernel) for name, kernel in formulas.items()}
     body = Writer()
-    for kernel in formulas.values():
-        FormulaEmitter(kernel, tiling).emit(body)
+    for printer in printers.values():
+        printer.emit(body)
     if parts.moments is not None:
-        emit_moments(flow.dim, tiling.samples, body)
+        emit_moments(flow.dim, target.tiling.samples, body)
     _emit_map(flow, form, kernels, emitters, body)
-    text = _header(energy, density, flow, dtype, tiling, formulas) + _imports(body.text(), dtype)
+    text = _header(energy, density, flow, target.line, formulas) + target.preamble(body.text())
+    text += body.text().rstrip("\n") + "\n"
     lap("emit")
-    return Emission(text, form, tiling, layout, kernels, emitters, formulas, parts.moments, timings)
+    found = (target.tiling, layout, kernels, emitters, formulas, printers, parts.moments, timings)
+    return Emission(text, form, *found)
 
 
 def _emit_map(flow, form: SampleForm, kernels: dict, emitters: dict, body: Writer) -> None:
@@ -204,7 +256,7 @@ def _emit_map(flow, form: SampleForm, kernels: dict, emitters: dict, body: Write
         body.lines += part.lines
 
 
-def _header(energy, density, flow, dtype, tiling: Tiling, formulas) -> str:
+def _header(energy, density, flow, target: str, formulas) -> str:
     write = Writer()
     write('"""Generated by pwgf_sym: a Wasserstein gradient flow.')
     write()
@@ -215,10 +267,7 @@ def _header(energy, density, flow, dtype, tiling: Tiling, formulas) -> str:
         ("equation", _equation(energy, density)),
         ("map", repr(flow)),
         ("parameters", _layout_line(flow)),
-        (
-            "target",
-            f"cpu, {dtype}, {tiling.vector_bits}-bit vectors, {tiling.samples} samples a tile",
-        ),
+        ("target", target),
     ):
         lines = wrapped(_plain(f"{label}: {content}"), indent="    ")
         for line in lines[:_LONGEST]:
@@ -281,7 +330,7 @@ def _imports(body: str, dtype: str) -> str:
     write()
     write()
     inverses = [_INVERT.replace("{S}", str(s)) for s in _inverse_sizes(body)]
-    return write.text() + "".join(inverses) + body.rstrip("\n") + "\n"
+    return write.text() + "".join(inverses)
 
 
 def _inverse_sizes(body: str) -> list[int]:

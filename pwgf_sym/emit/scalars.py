@@ -87,11 +87,26 @@ def _no_such_function(where: str, part: sp.Basic) -> FormulaError:
 
 
 class TilePrinter(StrPrinter):
-    """Prints a scalar expression; symbols by a table of names, numbers as floats."""
+    """Prints a scalar expression; symbols by a table of names, numbers as floats.
+
+    What depends on the target is in ``number``, ``call`` and ``choice``.
+    """
 
     def __init__(self, names: dict[sp.Symbol, str]):
         super().__init__({"order": "lex"})
         self.names = names
+
+    def number(self, value: float) -> str:
+        """A number."""
+        return repr(value)
+
+    def call(self, name: str, *arguments: str) -> str:
+        """A function of the tile runtime."""
+        return f"{name}({', '.join(arguments)})"
+
+    def choice(self, condition: str, first: str, second: str) -> str:
+        """One of two values."""
+        return f"where({condition}, {first}, {second})"
 
     def _print_Symbol(self, expr):
         return self.names[expr]
@@ -109,7 +124,7 @@ class TilePrinter(StrPrinter):
             raise FormulaError(
                 "formula", f"the number {expr}", "numbers that double precision holds"
             )
-        return repr(value)
+        return self.number(value)
 
     _print_Integer = _print_Rational = _print_Float = _print_Half = _print_Number
     _print_One = _print_Zero = _print_NegativeOne = _print_NumberSymbol = _print_Number
@@ -122,7 +137,7 @@ class TilePrinter(StrPrinter):
             name is None
         ):  # a derivative of what check_printable saw: DiracDelta of Max, for instance
             raise _no_such_function("derivative of a formula", expr)
-        return f"{name}({', '.join(map(self._print, expr.args))})"
+        return self.call(name, *map(self._print, expr.args))
 
     _print_Abs = _print_sign = _print_floor = _print_ceiling = _print_loggamma = _print_Function
     _print_gamma = _print_Function
@@ -136,7 +151,7 @@ class TilePrinter(StrPrinter):
         if numerator and numerator[0].is_Number and numerator[0] == -1 and len(numerator) > 1:
             sign, numerator = "-", numerator[1:]
         weak = precedence(sp.Symbol("a") * sp.Symbol("b"))
-        top = "*".join(self.parenthesize(f, weak) for f in numerator) or "1.0"
+        top = "*".join(self.parenthesize(f, weak) for f in numerator) or self.number(1.0)
         for factor in denominator:
             text = self._print(factor)
             top += "/" + (text if factor.is_Symbol or factor.is_Function else f"({text})")
@@ -145,15 +160,15 @@ class TilePrinter(StrPrinter):
     def _print_Pow(self, expr, rational=False):
         base, exponent = expr.args
         if exponent == sp.Rational(1, 2):
-            return f"sqrt({self._print(base)})"
+            return self.call("sqrt", self._print(base))
         if exponent.is_number and exponent < 0:
-            return f"1.0/({self._print(base**-exponent)})"
+            return f"{self.number(1.0)}/({self._print(base**-exponent)})"
         if exponent.is_Integer:
             return self._integer_power(base, int(exponent))
         if exponent.is_Rational and exponent.q == 2:
             whole = base ** (exponent - sp.Rational(1, 2))
-            return f"{self.parenthesize(whole, 1000)}*sqrt({self._print(base)})"
-        return f"power({self._print(base)}, {self._print(exponent)})"
+            return f"{self.parenthesize(whole, 1000)}*{self.call('sqrt', self._print(base))}"
+        return self.call("power", self._print(base), self._print(exponent))
 
     def _integer_power(self, base, exponent: int) -> str:
         text = self._print(base)
@@ -173,16 +188,17 @@ class TilePrinter(StrPrinter):
     def _nested(self, name, args):
         text = self._print(args[0])
         for arg in args[1:]:
-            text = f"{name}({text}, {self._print(arg)})"
+            text = self.call(name, text, self._print(arg))
         return text
 
     def _print_Heaviside(self, expr):
         argument, at_zero = expr.args
-        text = f"(0.5 + 0.5*sign({self._print(argument)}))"  # NaN stays NaN
+        half, sign = self.number(0.5), self.call("sign", self._print(argument))
+        text = f"({half} + {half}*{sign})"  # NaN stays NaN
         if at_zero == sp.Rational(1, 2):
             return text
-        zero = f"{self._print(argument)} == 0.0"
-        return f"where({zero}, {self._print(at_zero)}, {text})"
+        zero = f"{self._print(argument)} == {self.number(0.0)}"
+        return self.choice(zero, self._print(at_zero), text)
 
     def _print_Piecewise(self, expr):
         *cases, last = expr.args
@@ -190,7 +206,7 @@ class TilePrinter(StrPrinter):
             raise FormulaError("Piecewise", str(expr), "a last branch with the condition True")
         text = self._print(last.expr)
         for case in reversed(cases):
-            text = f"where({self._print(case.cond)}, {self._print(case.expr)}, {text})"
+            text = self.choice(self._print(case.cond), self._print(case.expr), text)
         return text
 
     def _print_Relational(self, expr):
@@ -204,11 +220,11 @@ class TilePrinter(StrPrinter):
 
 
 def assignments(
-    expressions: list[sp.Expr], names: dict[sp.Symbol, str], prefix: str = "t"
+    expressions: list[sp.Expr], names: dict[sp.Symbol, str], prefix: str = "t", printer=TilePrinter
 ) -> tuple[list[tuple[str, str]], list[str]]:
     """Common subexpressions as (name, text) pairs, and the texts of the expressions themselves."""
     symbols = sp.numbered_symbols(prefix, real=True)
     shared, reduced = sp.cse(expressions, symbols=symbols, order="none")
     names = {**names, **{symbol: str(symbol) for symbol, _ in shared}}
-    printer = TilePrinter(names)
+    printer = printer(names)
     return [(str(s), printer.doprint(e)) for s, e in shared], [printer.doprint(e) for e in reduced]

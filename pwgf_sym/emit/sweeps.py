@@ -27,7 +27,12 @@ class SweepEmitter:
     def __init__(self, kernel, write: Writer, sweep: Sweep, parts):
         self.k, self.write, self.sweep, self.parts = kernel, write, sweep, parts
         self.turn = {1: "step", -1: "turn", 0: "0"}[sweep.direction]
-        self.groups = fuse(parts.sample)
+        self.calls = self._array_functions()
+        self.groups = fuse(parts.sample, self.calls)
+
+    def _array_functions(self) -> set[Tensor]:
+        """Functions of many entries that are computed by one call each."""
+        return {t for t in self.parts.sample if array_function(t) is not None}
 
     def emit(self) -> None:
         self._emit_starts()
@@ -47,8 +52,11 @@ class SweepEmitter:
             with self.k.tile_loop(self.write):
                 self._emit_body()
             if self.parts.reduction:
-                self.write(f"g = step*{k.sums_size}")
-                emit_reductions(self, {t: k.outer_tiles[t] for t in self.parts.reduction})
+                self._emit_reductions()
+
+    def _emit_reductions(self) -> None:
+        self.write(f"g = step*{self.k.sums_size}")
+        emit_reductions(self, {t: self.k.outer_tiles[t] for t in self.parts.reduction})
 
     def _emit_starts(self) -> None:
         starts = {n: c for n, c in self.sweep.carries.items() if c.start is not None}
@@ -78,9 +86,7 @@ class SweepEmitter:
     def _overwritten(self) -> dict[Tensor, Tensor]:
         """Arguments that only one function of an array reads, and that function."""
         leaving, found = set(self.sweep.outputs()), {}
-        for tensor in self.parts.sample:
-            if array_function(tensor) is None:
-                continue
+        for tensor in self.calls:
             (argument,) = tensor.operands
             readers = [t for t in self._all() if argument in t.operands]
             if argument.kind != "input" and argument not in leaving and len(readers) == 1:

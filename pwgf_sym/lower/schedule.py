@@ -9,6 +9,7 @@ entry by entry only are fused into one group, that is one loop nest.
 from __future__ import annotations
 
 import math
+from collections.abc import Container
 from dataclasses import dataclass
 
 import sympy as sp
@@ -250,10 +251,17 @@ def aligned_operands(tensor: Tensor) -> set[Tensor]:
     return set()
 
 
-def fuse(tensors: list[Tensor]) -> list[Group]:
+def fuse(tensors: list[Tensor], calls: Container[Tensor] = ()) -> list[Group]:
     """Fusion in computing order: the earliest group that a tensor's operands allow.
 
     What only one later group reads, entry by entry, then moves there: it need not be stored.
+
+    Parameters
+    ----------
+    tensors : list of Tensor
+        In computing order.
+    calls : container of Tensor
+        Those that are computed by a call for all their entries, beside the factorisations.
     """
     groups: list[Group] = []
     where: dict[Tensor, int] = {}
@@ -262,19 +270,20 @@ def fuse(tensors: list[Tensor]) -> list[Group]:
         level = 0
         for operand in tensor.operands:
             if operand in where:
-                same = operand in aligned and not _is_call(operand) and not _is_call(tensor)
+                same = operand in aligned and not _is_call(operand, calls)
+                same = same and not _is_call(tensor, calls)
                 level = max(level, where[operand] + (0 if same else 1))
         found = level
-        while found < len(groups) and not _joins(tensor, groups[found]):
+        while found < len(groups) and not _joins(tensor, groups[found], calls):
             found += 1
         if found == len(groups):
             groups.append(Group(tensor.axes, []))
         groups[found].tensors.append(tensor)
         where[tensor] = found
-    return _sink(tensors, groups, where)
+    return _sink(tensors, groups, where, calls)
 
 
-def _sink(tensors: list[Tensor], groups: list[Group], where: dict[Tensor, int]) -> list[Group]:
+def _sink(tensors, groups: list[Group], where: dict[Tensor, int], calls) -> list[Group]:
     """Move tensors to the only group that reads them, where it can read them from registers."""
     readers: dict[Tensor, list[Tensor]] = {tensor: [] for tensor in tensors}
     for tensor in tensors:
@@ -283,11 +292,11 @@ def _sink(tensors: list[Tensor], groups: list[Group], where: dict[Tensor, int]) 
                 readers[operand].append(tensor)
     for tensor in reversed(tensors):
         places = {where[reader] for reader in readers[tensor]}
-        if len(places) != 1 or _is_call(tensor):
+        if len(places) != 1 or _is_call(tensor, calls):
             continue
         (place,) = places
         aligned = all(tensor in aligned_operands(reader) for reader in readers[tensor])
-        joins = aligned and _joins(tensor, groups[place])
+        joins = aligned and _joins(tensor, groups[place], calls)
         if joins or all(_reads_once(reader, tensor) for reader in readers[tensor]):
             where[tensor] = place
     moved = [Group(group.axes, []) for group in groups]
@@ -316,14 +325,14 @@ def _reads_once(reader: Tensor, tensor: Tensor) -> bool:
     return bool(summed) and len(labels) == 1 and set(labels[0]) == axes
 
 
-def _is_call(tensor: Tensor) -> bool:
-    return tensor.kind in FACTORISATIONS or array_function(tensor) is not None
+def _is_call(tensor: Tensor, calls) -> bool:
+    return tensor.kind in FACTORISATIONS or tensor in calls
 
 
-def _joins(tensor: Tensor, group: Group) -> bool:
+def _joins(tensor: Tensor, group: Group, calls) -> bool:
     """Whether a tensor may be computed in a group's loops; a call is a group of its own."""
     first = group.tensors[0]
-    if _is_call(tensor) or _is_call(first):
+    if _is_call(tensor, calls) or _is_call(first, calls):
         both = tensor.kind in FACTORISATIONS and first.kind in FACTORISATIONS
         return both and tensor.operands == first.operands
     return group.axes == tensor.axes

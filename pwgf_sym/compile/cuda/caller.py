@@ -1,0 +1,168 @@
+"""Calls of generated CUDA kernels: arrays to the device, blocks, partial sums in a fixed order.
+
+Samples and what ``linearize`` stores of them stay on the device for as long as they are used;
+vectors of parameters, and fields that the solver asks for, come to the host.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from ..kernels import KernelCaller, Storage, length_of
+from ..packing import Samples, State
+from .toolkit import require
+
+__all__ = ["CudaCaller"]
+
+# Blocks of a launch at most.  It depends on nothing, so that sums do not depend on the GPU.
+_BLOCKS = 256
+
+
+class CudaCaller(KernelCaller):
+    """Calls the kernels of one loaded module on the current device."""
+
+    def __init__(self, module, emission, dtype: np.dtype, size: int):
+        require()
+        super().__init__(module, emission, dtype, size)
+        from .toolkit import cuda
+
+        self.cuda, self.threads = cuda, emission.tiling.samples
+        self._work = None
+
+    # -- arrays --------------------------------------------------------------------------------
+
+    def _to_device(self, array):
+        if not isinstance(array, (np.ndarray, list)):
+            return array
+        return self.cuda.to_device(np.ascontiguousarray(array, self.dtype))
+
+    def _kept(self, samples: Samples, array):
+        """An array of the samples on the device, where it stays."""
+        if not any(array is own for own in vars(samples).values()):
+            return self._to_device(array)
+        kept = samples.scratch.setdefault("device", {})
+        if id(array) not in kept:
+            kept[id(array)] = self._to_device(array)
+        return kept[id(array)]
+
+    def _empty(self, size: int):
+        return self.cuda.device_array(max(size, 1), self.dtype)
+
+    def _zeros(self, size: int):
+        return self.cuda.to_device(np.zeros(max(size, 1), self.dtype))
+
+    def _workspace(self, size: int):
+        if self._work is None or self._work.size < size:
+            self._work = self._empty(size)
+        return self._work
+
+    @staticmethod
+    def _blocks(samples: Samples) -> int:
+        return min(samples.tiles, _BLOCKS)
+
+    # -- kernels of the map --------------------------------------------------------------------
+
+    def _prepare(self, name: str, theta, eta):
+        emitter, given, steps = self._host_arguments(name, theta, eta)
+        leading = [self._to_device(vector) for vector in given]
+        if emitter.table:
+            table = self._empty(steps * emitter.table_size)
+            work = self._workspace(steps * emitter.work_size)
+            kernel = getattr(self.module, f"{name}_table")
+            kernel[steps, self.threads](*leading, table, work)
+            leading.append(table)
+        return emitter, leading, steps
+
+    def _launch(self, name: str, samples: Samples, prepared, given, stored) -> None:
+        """Run a kernel on all tiles, or piece by piece of its stored values."""
+        emitter, leading, steps = prepared
+        names = list(emitter.kernel.stored)
+        kernel, blocks = getattr(self.module, name), self._blocks(samples)
+        work = self._workspace(blocks * emitter.work_size)
+        arrays = [stored.arrays[key] for key in names]
+        arguments = [*leading, *arrays, *given, work, samples.tiles, steps]
+        kernel[blocks, self.threads](*arguments)
+
+    def _given(self, emitter, samples: Samples, inputs: dict):
+        for key, axes in emitter.kernel.inputs.items():
+            self.vector(key, inputs[key], length_of(samples, axes))  # refuses another length
+        return [self._kept(samples, inputs[key]) for key in emitter.kernel.inputs]
+
+    def run(self, name: str, samples: Samples, theta, inputs: dict, eta=None, stored=None):
+        prepared = self._prepare(name, theta, eta)
+        outputs = {
+            key: self._empty(length_of(samples, axes))
+            for key, axes in prepared[0].kernel.outputs.items()
+        }
+        given = [*self._given(prepared[0], samples, inputs), *outputs.values()]
+        self._launch(name, samples, prepared, given, _whole(stored, samples))
+        return {key: array.copy_to_host() for key, array in outputs.items()}
+
+    def gradient(self, name: str, samples: Samples, theta, inputs: dict, eta, stored):
+        prepared = emitter, leading, steps = self._prepare(name, theta, eta)
+        blocks, size = self._blocks(samples), steps * emitter.sums_size
+        sums, total = self._zeros(blocks * size), self._empty(size)
+        given = [*self._given(emitter, samples, inputs), sums]
+        self._launch(name, samples, prepared, given, _whole(stored, samples))
+        rows = -(-size // self.threads)
+        self.module.add_partials[min(rows, _BLOCKS), self.threads](sums, total, blocks)
+        gradient = self._empty(leading[0].size)
+        finish = getattr(self.module, f"{name}_finish")
+        work = self._workspace(steps * emitter.work_size)
+        finish[steps, self.threads](*leading, total, gradient, work)
+        return gradient.copy_to_host()
+
+    def rows(self, name: str, samples: Samples, theta, inputs: dict, stored):
+        prepared = self._prepare(name, theta, None)
+        rows = self._empty(prepared[1][0].size * samples.width)
+        given = [*self._given(prepared[0], samples, inputs), rows, samples.width]
+        self._launch(name, samples, prepared, given, _whole(stored, samples))
+        return rows.copy_to_host().reshape(-1, samples.width)
+
+    # -- stored values of the forward pass -----------------------------------------------------
+
+    def storage(self, origin: int, extent: int, kernel: str = "linearize") -> Storage:
+        stored = self.emission.kernels[kernel].stored
+        each = self.size // self.emission.layout.size * extent * self.threads
+        arrays = {
+            key: self._empty(each * math.prod(a.size for a in axes)) for key, axes in stored.items()
+        }
+        return Storage(arrays, origin, extent)
+
+    # -- kernels of the energy -----------------------------------------------------------------
+
+    def _arguments(self, name: str, state: State, samples: Samples, values) -> list:
+        found = {"x": state.x, "log_density": state.log_density, "score": state.score}
+        self._require_state(name, found)
+        kept = {key: self._to_device(a) for key, a in found.items() if a is not None}
+        kept["weight"] = self._kept(samples, samples.weight)
+        kept["values"] = self._to_device(values if len(values) else np.zeros(1))
+        kept["share"] = self._to_device(np.array([1.0 / max(samples.count - 1, 1)]))
+        kept["forms"] = self._to_device(self.emission.printers[name].form_numbers() or [0.0])
+        kept["number"] = samples.count
+        return [kept[key] for key in self.formulas[name] if key in kept]
+
+    def means(self, name: str, state: State, samples: Samples, values) -> np.ndarray:
+        blocks, count = self._blocks(samples), len(self.emission.formulas[name].means)
+        given, sums = self._arguments(name, state, samples, values), self._zeros(blocks * count)
+        getattr(self.module, name)[blocks, self.threads](*given, sums, samples.tiles)
+        partial = sums.copy_to_host().reshape(blocks, count)
+        return np.add.reduce(partial.astype(float), axis=0)
+
+    def fields(self, name: str, state: State, samples: Samples, values, out: list) -> None:
+        given = self._arguments(name, state, samples, values)
+        arrays = [self._to_device(array) for array in out]
+        kernel, blocks = getattr(self.module, name), self._blocks(samples)
+        kernel[blocks, self.threads](*given, *arrays, samples.tiles)
+        for array, found in zip(out, arrays, strict=True):
+            array[:] = found.copy_to_host()
+
+
+def _whole(pieces, samples: Samples) -> Storage:
+    """The stored values of all samples."""
+    if pieces is None:
+        return Storage({}, 0, samples.tiles)
+    ((stored, _, _),) = pieces(0, samples.tiles)
+    return stored

@@ -1,0 +1,59 @@
+"""The one place that imports Numba's CUDA target, when it is first needed."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+
+from ...errors import TargetError
+
+__all__ = ["available", "require", "simulated"]
+
+_INSTALL = "pip install 'pwgf_sym[cuda13]' (CUDA 13, driver 580 or later) or 'pwgf_sym[cuda12]'"
+
+
+def __getattr__(name: str):
+    if name != "cuda":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if not hasattr(np, "row_stack"):  # NumPy 2.5 took away what numba-cuda 0.30 calls
+        np.row_stack = np.vstack
+    from numba import cuda
+
+    globals()["cuda"] = cuda
+    return cuda
+
+
+def simulated() -> bool:
+    """Whether Numba runs kernels of GPUs as Python threads (``NUMBA_ENABLE_CUDASIM=1``)."""
+    return os.environ.get("NUMBA_ENABLE_CUDASIM", "0") not in ("", "0")
+
+
+def available() -> bool:
+    """Whether kernels can run: on a GPU, or in the simulator."""
+    if simulated():
+        return True
+    try:
+        return bool(__getattr__("cuda").is_available())
+    except Exception:  # a broken installation is none, whatever it raises
+        return False
+
+
+def require() -> None:
+    """Refuse to go on where kernels cannot run.
+
+    Raises
+    ------
+    TargetError
+        That names what is missing and the command that mends it.
+    """
+    if available():
+        return
+    cuda = __getattr__("cuda")
+    missing = "no GPU or driver was found"
+    fix = 'Use target="cpu"; compile(..., target="cuda") and its code_python() need no GPU.'
+    if getattr(cuda, "implementation", "") != "NVIDIA":
+        missing += ", and numba-cuda is not installed"
+        fix = f'{_INSTALL}; or use target="cpu".'
+    accepted = "a machine with an NVIDIA GPU, or NUMBA_ENABLE_CUDASIM=1 for Numba's simulator"
+    raise TargetError('target="cuda"', missing, accepted, fix)

@@ -1,0 +1,165 @@
+"""Kernels of an energy for a GPU: straight-line formulas, one sample a thread.
+
+Partners come to shared memory a tile at a time; every thread adds over them in their order.  Means
+are summed over the threads of a block by halves, and over the blocks by the caller, in order.
+"""
+
+from __future__ import annotations
+
+from ...lower.energies import FormulaKernel
+from ..formulas import FormulaEmitter
+from ..scalars import assignments
+from ..writer import Writer
+from .kernels import TILES
+from .scalars import printer_of
+from .schedule import CudaTiling
+
+__all__ = ["ThreadFormulaEmitter"]
+
+
+class ThreadFormulaEmitter(FormulaEmitter):
+    """Emits one formula kernel for the sample of a thread."""
+
+    def __init__(self, kernel: FormulaKernel, tiling: CudaTiling, dtype: str):
+        super().__init__(kernel, tiling)
+        self.printer = printer_of(dtype)
+        self.zero = self.printer({}).number(0.0)
+
+    def arguments(self) -> list[str]:
+        k = self.kernel
+        found = [*k.reads, *(["share", "number"] if k.partners else [])]
+        found += ["values"] + (["weight"] if k.means else []) + ["forms"] * bool(k.forms)
+        return [*found, *k.fields, *(["sums"] if k.means else []), "tiles"]
+
+    def form_numbers(self) -> list[float]:
+        """The matrices of the linear forms, row by row, one after the other."""
+        return [value for form in self.kernel.forms for row in form.matrix for value in row]
+
+    def emit(self, write: Writer) -> None:
+        k = self.kernel
+        write("@cuda.jit")
+        with write.block(f"def {k.name}({', '.join(self.arguments())})"):
+            write(f'"""{k.summary}"""')
+            write("lane = cuda.threadIdx.x")
+            if k.partners:
+                size = len(k.partners) * self.lanes
+                write(f"PARTNERS = cuda.shared.array({size}, DTYPE)")
+            for j, symbol in enumerate(k.values):
+                if symbol in self.used:
+                    write(f"{self.names[symbol]} = values[{j}]")
+            for j in range(len(k.means)):
+                write(f"mean{j} = {self.zero}")
+            with write.block(TILES):
+                if k.partners:
+                    self._emit_pairs(write)
+                else:
+                    self._emit_tile(write)
+            self._emit_block_sums(write)
+        write()
+        write()
+
+    def at(self, count: int, i: int) -> str:
+        return f"tile*{count * self.lanes}" + (f" + {i * self.lanes}" if i else "") + " + lane"
+
+    def emit_loads(self, write: Writer, array: str, symbols, used: set) -> None:
+        for i, symbol in enumerate(symbols):
+            if symbol in used:
+                write(f"{self.names[symbol]} = {array}[{self.at(len(symbols), i)}]")
+
+    def _emit_tile(self, write: Writer) -> None:
+        k, start = self.kernel, 0
+        for form in k.forms:
+            start = self._emit_form(write, form, start)
+        for array, symbols in k.reads.items():
+            self.emit_loads(write, array, symbols, self.used)
+        texts = self.emit_shared(write, k.formulas())
+        for array, rows in k.fields.items():
+            for i in range(len(rows)):
+                write(f"{array}[{self.at(len(rows), i)}] = {texts.pop(0)}")
+        for j, text in enumerate(texts):
+            write(f"mean{j} += weight[{self.at(1, 0)}]*({text})")
+
+    def _emit_form(self, write: Writer, form, start: int) -> int:
+        """Every row of a matrix times the coordinates, in a loop over the columns."""
+        size, columns = len(form.symbols), len(form.matrix[0])
+        names = [self.names[symbol] for symbol in form.symbols]
+        for name in names:
+            write(f"{name} = {self.zero}")
+        with write.block(f"for j in range({columns})"):
+            write(f"other = x[tile*{columns * self.lanes} + j*{self.lanes} + lane]")
+            for i, name in enumerate(names):
+                write(f"{name} += forms[{start + i * columns} + j]*other")
+        return start + size * columns
+
+    def emit_shared(self, write: Writer, formulas) -> list[str]:
+        prefix = "t"
+        while any(n.startswith(prefix) and n[len(prefix) :].isdigit() for n in self.names.values()):
+            prefix += "_"
+        shared, texts = assignments(formulas, self.names, prefix, self.printer)
+        for name, text in shared:
+            write(f"{name} = {text}")
+        return texts
+
+    # -- pairs ---------------------------------------------------------------------------------
+
+    def _emit_pairs(self, write: Writer) -> None:
+        k, lanes, dim = self.kernel, self.lanes, len(self.kernel.partners)
+        rows = [e for row in k.fields.values() for e in row]
+        if k.radial != 0:
+            pairs = zip(rows, k.reads["x"], k.partners, strict=True)
+            rows = [row + k.radial * (x - y) for row, x, y in pairs]
+        formulas = [*rows, *k.means]
+        used = set().union(*(e.free_symbols for e in formulas))
+        if k.distance is not None and k.distance in used:
+            used |= {*k.reads["x"], *k.partners}
+        self.emit_loads(write, "x", k.reads["x"], used)
+        for j in range(len(formulas)):
+            write(f"sum{j} = {self.zero}")
+        write(f"own = (tile*{lanes} + lane) % number")  # padding repeats the samples
+        with write.block(f"for start in range(0, number, {lanes})"):
+            write("cuda.syncthreads()")
+            with write.block(f"for i in range({dim})"):
+                write(f"PARTNERS[i*{lanes} + lane] = x[start*{dim} + i*{lanes} + lane]")
+            write("cuda.syncthreads()")
+            partners = f"for n in range(min({lanes}, number - start))"
+            with write.nest([partners, "if start + n != own"]):
+                self._emit_pair(write, formulas, used)
+        write("scale = share[0]")
+        for array, field_rows in k.fields.items():
+            for i in range(len(field_rows)):
+                write(f"{array}[{self.at(len(field_rows), i)}] += scale*sum{i}")
+        for j in range(len(k.means)):
+            write(f"mean{j} += scale*weight[{self.at(1, 0)}]*sum{j + len(rows)}")
+
+    def _emit_pair(self, write: Writer, formulas, used) -> None:
+        k = self.kernel
+        for i, symbol in enumerate(k.partners):
+            if symbol in used:
+                write(f"{self.names[symbol]} = PARTNERS[{i * self.lanes} + n]")
+        if k.distance is not None and k.distance in used:
+            distance = self.names[k.distance]
+            write(f"{distance} = {self.zero}")
+            for x, y in zip(k.reads["x"], k.partners, strict=True):
+                gap = f"({self.names[x]} - {self.names[y]})"
+                write(f"{distance} += {gap}*{gap}")
+        for j, text in enumerate(self.emit_shared(write, formulas)):
+            write(f"sum{j} += {text}")
+
+    def _emit_block_sums(self, write: Writer) -> None:
+        """Sums over the threads of a block: halves of the threads, again and again."""
+        k = self.kernel
+        if not k.means:
+            return
+        write(f"BLOCK = cuda.shared.array({self.lanes}, DTYPE)")
+        for j in range(len(k.means)):
+            write("cuda.syncthreads()")
+            write(f"BLOCK[lane] = mean{j}")
+            half = self.lanes // 2
+            while half:
+                write("cuda.syncthreads()")
+                with write.block(f"if lane < {half}"):
+                    write(f"BLOCK[lane] += BLOCK[lane + {half}]")
+                half //= 2
+            write("cuda.syncthreads()")
+            with write.block("if lane == 0"):
+                write(f"sums[cuda.blockIdx.x*{len(k.means)} + {j}] = BLOCK[0]")

@@ -1,0 +1,377 @@
+"""Loop nests of one thread: a fused group of tensors for the thread's sample.
+
+The rows of a register tile are a small local array, which NVVM keeps in registers because its loops
+have constant bounds.  A contraction with weights takes them from shared memory, where the threads
+of the block put them first: each is then read by all threads at once.
+"""
+
+from __future__ import annotations
+
+from ...lower.ir import Axis, Tensor, placeholder
+from ...lower.schedule import FACTORISATIONS, Group
+from ..groups import GroupEmitter, loop_headers, rows_loop
+
+__all__ = ["InvariantEmitter", "ThreadGroupEmitter", "Registers"]
+
+# Bytes of weights that a block keeps in shared memory at a time.
+_SHARED = 40 * 1024
+
+
+class Registers:
+    """Local arrays and shared weights that a kernel declares at its top."""
+
+    def __init__(self, dtype: str):
+        self.dtype, self.arrays, self.weights = dtype, {}, 0
+        self.limit = _SHARED // (4 if dtype == "float32" else 8)
+
+    def array(self, name: str, rows: int) -> None:
+        self.arrays[name] = max(rows, self.arrays.get(name, 0))
+
+    def declare(self, write) -> None:
+        """Write the declarations."""
+        if self.weights:
+            write(f"W = cuda.shared.array({self.weights}, DTYPE)")
+        for name, rows in self.arrays.items():
+            write(f"{name} = cuda.local.array({rows}, DTYPE)")
+
+
+class ThreadGroupEmitter(GroupEmitter):
+    """Emits groups for the sample of a thread."""
+
+    def __init__(self, write, slots, uses, tiling, names, printer, registers: Registers):
+        super().__init__(write, slots, uses, "theta", tiling, tiling.samples, names)
+        self.printer, self.registers = printer, registers
+
+    def emit(self, groups: list[Group]) -> None:
+        for group in groups:
+            if group.tensors[0].kind in FACTORISATIONS:
+                self._emit_factorisation(group)
+            else:
+                self._emit_group(group)
+
+    def _emit_group(self, group: Group) -> None:
+        row = group.row
+        for tensor in group.tensors:
+            self.write(f"# {self._formula(tensor)}")
+        loops = [axis for axis in group.axes if axis != row]
+        at = {axis: axis.name for axis in loops}
+
+        def body(variable: str, rows: int) -> None:
+            _ThreadBody(self, group, row, rows, variable, at).emit()
+
+        with self.write.nest(loop_headers(loops)):
+            rows_loop(self.write, row, self.tiling.rows(row.size) if row else 1, body)
+
+    def _emit_factorisation(self, group: Group) -> None:
+        emit_factorisation(self, group, self.tiling.samples, "lane")
+
+
+def emit_factorisation(emitter, group: Group, stride: int, lane: str) -> None:
+    """A call of ``invert`` for one matrix a thread (or one of all)."""
+    matrix = group.tensors[0].operands[0]
+    found = {tensor.kind: tensor for tensor in group.tensors}
+    size = matrix.axes[0].size
+    room = size * size * stride
+    source = emitter.slots[matrix]
+    inverse, volume = (emitter.slots.get(found.get(kind)) for kind in FACTORISATIONS)
+    for kind, tensor in found.items():
+        text = "log|det {}|" if kind == "logdet" else "inverse({})"
+        emitter.write(f"# {emitter.names(tensor)} = {text.format(emitter.names(matrix))}")
+    places = [f"{source.array}, {source.base or '0'}", f"work, SCRATCH, SCRATCH + {room}"]
+    places += [
+        f"{slot.array}, {slot.base or '0'}" if slot else f"work, SCRATCH + {(k + 1) * room}"
+        for k, slot in enumerate((inverse, volume))
+    ]
+    matrix_at, scratch, inverse_at, volume_at = places[0], "work, SCRATCH", places[2], places[3]
+    emitter.write(
+        f"invert({matrix_at}, {scratch}, {inverse_at}, {volume_at}, {size}, {stride}, {lane})"
+    )
+
+
+class _Entries:
+    """Texts of entries of tensors; subclasses say what is in registers."""
+
+    def __init__(self, emitter):
+        self.e, self.write = emitter, emitter.write
+
+    def number(self, value) -> str:
+        return self.e.printer({}).number(float(value))
+
+    def memory(self, tensor: Tensor, labels, at: dict[Axis, str]) -> str:
+        if tensor.kind == "constant":
+            return self.number(tensor.data[0])
+        if tensor.kind == "delta":
+            first, second = (at[a] for a in labels)
+            equal, one, zero = f"{first} == {second}", self.number(1.0), self.number(0.0)
+            return f"({one} if {equal} else {zero})"
+        if tensor not in self.e.slots:  # arithmetic that a contraction does while it reads
+            return self._arithmetic(tensor, labels, at)
+        slot = self.e.slots[tensor]
+        lane = " + lane" if slot.lanes > 1 else ""
+        return f"{slot.array}[{slot.index(labels, at)}{lane}]"
+
+    def _arithmetic(self, tensor: Tensor, labels, at) -> str:
+        renamed = dict(zip(tensor.axes, labels, strict=True))
+        names = {}
+        for k, operand in enumerate(tensor.operands):
+            own = tuple(renamed[a] for a in operand.axes)
+            name = names[placeholder(k)] = self.e.names(operand).replace("eta.", "eta_") + "_"
+            self.write(f"{name} = {self.memory(operand, own, at)}")
+        return f"({self.e.printer(names).doprint(tensor.data[0])})"
+
+    def inner(self, axis: Axis, taken) -> str:
+        """A loop variable for a summed axis that no outer loop uses."""
+        name = axis.name
+        while name in taken:
+            name += "_"
+        return name
+
+
+class _ThreadBody(_Entries):
+    """A group for one tile of rows of one sample."""
+
+    def __init__(self, emitter, group: Group, row, rows: int, variable: str, at):
+        super().__init__(emitter)
+        self.group, self.row, self.rows, self.variable = group, row, rows, variable
+        self.at = {**at, **({row: self._row("row")} if row else {})}
+        self.known: set[Tensor] = set()
+        self.pending: list[str] = []
+        self.deferred = self._find_deferred()
+
+    def _row(self, offset: str) -> str:
+        return offset if self.variable == "0" else f"({self.variable} + {offset})"
+
+    def emit(self) -> None:
+        for tensor in self.group.tensors:
+            if tensor in self.deferred or tensor.axes != self.group.axes:
+                continue
+            self._start(tensor)
+            if tensor.kind == "product":
+                text = self._product(tensor, None)
+            elif tensor.kind == "add":
+                text = self._add(tensor)
+            else:
+                entries = [self._entry(t, t.axes) for t in tensor.operands]
+                names = {placeholder(k): entry for k, entry in enumerate(entries)}
+                text = self.e.printer(names).doprint(tensor.data[0])
+            self._finish(tensor, text)
+        self._flush()
+
+    # -- registers -----------------------------------------------------------------------------
+
+    def _register(self, tensor: Tensor) -> str:
+        name = self.e.names(tensor)
+        return f"{name}[row]" if self.row else name
+
+    def _start(self, tensor: Tensor) -> None:
+        if self.row:
+            self.e.registers.array(self.e.names(tensor), self.rows)
+
+    def _later(self, line: str) -> None:
+        """A statement for every row; neighbours share the loop over the rows."""
+        self.pending.append(line)
+
+    def _flush(self) -> None:
+        if not self.pending:
+            return
+        with self.write.nest([f"for row in range({self.rows})"] if self.row else []):
+            for line in self.pending:
+                self.write(line)
+        self.pending.clear()
+
+    def _set(self, tensor: Tensor, text: str) -> None:
+        self._later(f"{self._register(tensor)} = {text}")
+
+    def _finish(self, tensor: Tensor, text: str) -> None:
+        own, slot = self._register(tensor), self.e.slots.get(tensor)
+        if text != own:
+            self._later(f"{own} = {text}")
+        if slot is not None:
+            self._later(f"{self.memory(tensor, tensor.axes, self.at)} = {own}")
+        self.known.add(tensor)
+
+    def _entry(self, tensor: Tensor, labels, extra: dict[Axis, str] | None = None) -> str:
+        if tensor in self.known and labels == tensor.axes and not extra:
+            return self._register(tensor)
+        if tensor in self.known and labels == tensor.axes and set(labels) <= set(self.group.axes):
+            return self._register(tensor)
+        return self.memory(tensor, labels, {**self.at, **(extra or {})})
+
+    # -- sums ----------------------------------------------------------------------------------
+
+    def _find_deferred(self) -> set[Tensor]:
+        """Contractions that only a sum of this group reads: they accumulate right into it."""
+        own, found = set(self.group.tensors), set()
+        for tensor in self.group.tensors:
+            for term in tensor.operands if tensor.kind == "add" else ():
+                once = self.e.uses[term] == 1 and term in own and term not in self.e.slots
+                plain = term.kind == "add" or (term.kind == "product" and term.data[0] == 1)
+                if once and plain:
+                    found.add(term)
+        return found
+
+    def _flat_terms(self, tensor: Tensor) -> list[Tensor]:
+        found = []
+        for term in tensor.operands:
+            nested = term.kind == "add" and term in self.deferred
+            found += self._flat_terms(term) if nested else [term]
+        return found
+
+    def _add(self, tensor: Tensor) -> str:
+        terms = self._flat_terms(tensor)
+        direct = [self._entry(t, t.axes) for t in terms if t not in self.deferred]
+        chained = [t for t in terms if t in self.deferred]
+        text = " + ".join(direct) or self.number(0.0)
+        if not chained:
+            return text
+        self._set(tensor, text)
+        for term in chained:
+            self._accumulate(term, tensor)
+        return self._register(tensor)
+
+    def _product(self, tensor: Tensor, into: Tensor | None) -> str:
+        coefficient, labels, _ = tensor.data
+        factors = list(zip(tensor.operands, labels, strict=True))
+        scaled = "" if coefficient == 1 else self.number(coefficient) + "*"
+        if not self._sums(tensor):
+            return scaled + "*".join(f"({self._entry(t, ls)})" for t, ls in factors)
+        self._set(tensor, self.number(0.0))
+        self._accumulate(tensor, tensor)
+        return scaled + self._register(tensor)
+
+    @staticmethod
+    def _sums(tensor: Tensor) -> list[Axis]:
+        return list(dict.fromkeys(a for ls in tensor.data[1] for a in ls if a not in tensor.axes))
+
+    def _accumulate(self, term: Tensor, into: Tensor) -> None:
+        """into += term, a contraction or a plain product."""
+        factors = list(zip(term.operands, term.data[1], strict=True))
+        sums = self._sums(term)
+        weights = next((f for f in factors if self._is_weight(*f)), None)
+        others = [f for f in factors if f is not weights]
+        fits = self.rows <= self.e.registers.limit
+        if weights and len(others) == 1 and sums and fits and self.row not in others[0][1]:
+            self._with_weights(weights, others[0], sums, into)
+            return
+        if not sums:
+            texts = [f"({self._entry(t, ls)})" for t, ls in factors]
+            self._later(f"{self._register(into)} += {'*'.join(texts)}")
+            return
+        self._flush()
+        extra = {a: self.inner(a, self.at.values()) for a in sums}
+        with self.write.nest([f"for {extra[a]} in range({a.size})" for a in sums]):
+            texts = []
+            for k, (t, ls) in enumerate(factors):
+                text = self._entry(t, ls, extra)
+                if self.row and self.row not in ls and len(factors) > 1:
+                    self.write(f"factor{k} = {text}")
+                    text = f"factor{k}"
+                texts.append(text)
+            self._later(f"{self._register(into)} += {'*'.join(texts)}")
+            self._flush()
+
+    def _is_weight(self, tensor: Tensor, labels) -> bool:
+        invariant = not tensor.per_sample and tensor in self.e.slots
+        return invariant and self.row is not None and self.row in labels
+
+    def _with_weights(self, weights, other, sums, into: Tensor) -> None:
+        """Weights of a tile of rows come to shared memory, in pieces if they are many."""
+        outer, *rest = sums
+        inner = 1
+        for axis in rest:
+            inner *= axis.size
+        most = max(1, self.e.registers.limit // (self.rows * inner))
+        piece = min(most, outer.size)
+        extra = {a: self.inner(a, self.at.values()) for a in sums}
+        if piece == outer.size:
+            self._piece(weights, other, sums, extra, "", str(piece), piece, into)
+            return
+        start = extra[outer] + "0"
+        with self.write.block(f"for {start} in range(0, {outer.size}, {piece})"):
+            count = f"min({piece}, {outer.size} - {start})"
+            self._piece(weights, other, sums, extra, start, count, piece, into)
+
+    def _piece(self, weights, other, sums, extra, start: str, count: str, most: int, into):
+        """Stage ``count`` indices of the first summed axis from ``start`` on, and use them."""
+        write, (outer, *rest), rows = self.write, sums, self.rows
+        inner = 1
+        for axis in rest:
+            inner *= axis.size
+        self._flush()
+        self.e.registers.weights = max(self.e.registers.weights, rows * inner * most)
+        tensor, labels = weights
+        total = f"{int(count) * inner * rows}" if count.isdigit() else f"{count}*{inner * rows}"
+        places, stride = {}, rows
+        for axis in reversed(rest):
+            places[axis] = f"(entry//{stride} % {axis.size})"
+            stride *= axis.size
+        places[outer] = f"({start} + entry//{stride})" if start else f"(entry//{stride})"
+        at = {**self.at, **places, self.row: self._row(f"entry % {rows}")}
+        write("cuda.syncthreads()")
+        with write.block(f"for entry in range(lane, {total}, {self.e.tiling.samples})"):
+            write(f"W[entry] = {self.memory(tensor, labels, at)}")
+        write("cuda.syncthreads()")
+        shift = {outer: f"({start} + {extra[outer]})"} if start else {}
+        headers = [f"for {extra[outer]} in range({count})"]
+        headers += [f"for {extra[a]} in range({a.size})" for a in rest]
+        with write.nest(headers):
+            write(f"factor = {self._entry(*other, {**extra, **shift})}")
+            position = extra[outer]
+            for axis in rest:
+                position = f"({position}*{axis.size} + {extra[axis]})"
+            self._later(f"{self._register(into)} += W[{position}*{rows} + row]*factor")
+            self._flush()
+
+
+class InvariantEmitter(_Entries):
+    """What samples share, computed by the threads of one block: an entry a thread at a time."""
+
+    def __init__(self, write, slots, tiling, names, printer):
+        self.write, self.slots, self.tiling = write, slots, tiling
+        self.names, self.printer = names, printer
+        super().__init__(self)
+
+    _formula = GroupEmitter._formula
+
+    def emit(self, groups: list[Group]) -> None:
+        """Emit all groups in order; every tensor has a place in memory."""
+        for group in groups:
+            if group.tensors[0].kind in FACTORISATIONS:
+                with self.write.block("if lane == 0"):
+                    emit_factorisation(self, group, 1, "0")
+                self.write("cuda.syncthreads()")
+                continue
+            for tensor in group.tensors:
+                self.write(f"# {self._formula(tensor)}")
+                self._emit_entries(tensor)
+                self.write("cuda.syncthreads()")
+
+    def _emit_entries(self, tensor: Tensor) -> None:
+        size, at = 1, {}
+        for axis in reversed(tensor.axes):
+            at[axis] = f"(entry//{size} % {axis.size})" if size > 1 else f"(entry % {axis.size})"
+            size *= axis.size
+        with self.write.block(f"for entry in range(lane, {size}, {self.tiling.samples})"):
+            text = self._value(tensor, at)
+            self.write(f"{self.memory(tensor, tensor.axes, at)} = {text}")
+
+    def _value(self, tensor: Tensor, at) -> str:
+        if tensor.kind == "add":
+            return " + ".join(self.memory(t, t.axes, at) for t in tensor.operands)
+        if tensor.kind == "elementwise":
+            names = {
+                placeholder(k): self.memory(t, t.axes, at) for k, t in enumerate(tensor.operands)
+            }
+            return self.printer(names).doprint(tensor.data[0])
+        coefficient, labels, _ = tensor.data
+        scaled = "" if coefficient == 1 else self.number(coefficient) + "*"
+        sums = _ThreadBody._sums(tensor)
+        extra = {a: self.inner(a, at.values()) for a in sums}
+        inside = {**at, **extra}
+        factors = zip(tensor.operands, labels, strict=True)
+        if not sums:
+            return scaled + "*".join(self.memory(t, ls, inside) for t, ls in factors)
+        self.write(f"acc = {self.number(0.0)}")
+        with self.write.nest([f"for {extra[a]} in range({a.size})" for a in sums]):
+            self.write(f"acc += {'*'.join(self.memory(t, ls, inside) for t, ls in factors)}")
+        return scaled + "acc"

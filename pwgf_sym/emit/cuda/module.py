@@ -1,0 +1,100 @@
+"""What the modules of the CUDA target have beside their kernels."""
+
+from __future__ import annotations
+
+from ..module import Target
+from ..writer import Writer
+from .formulas import ThreadFormulaEmitter
+from .kernels import CudaKernelEmitter
+from .schedule import BLOCK, CudaTiling
+
+__all__ = ["cuda_target"]
+
+_INVERT = '''@cuda.jit(device=True)
+def invert(matrix, m, scratch, s, inverse, k, log_det, v, d, stride, lane):
+    """inverse = matrix^-1 and log|det matrix|, by elimination with row pivoting."""
+    volume = DTYPE(0.0)
+    for n in range(d*d):
+        scratch[s + n*stride + lane] = matrix[m + n*stride + lane]
+        inverse[k + n*stride + lane] = DTYPE(1.0) if n % (d + 1) == 0 else DTYPE(0.0)
+    for c in range(d):
+        best = c
+        for i in range(c + 1, d):
+            high = math.fabs(scratch[s + (i*d + c)*stride + lane])
+            if high > math.fabs(scratch[s + (best*d + c)*stride + lane]):
+                best = i
+        if best != c:
+            for j in range(d):
+                p, q = (c*d + j)*stride + lane, (best*d + j)*stride + lane
+                low = scratch[s + p]
+                scratch[s + p] = scratch[s + q]
+                scratch[s + q] = low
+                low = inverse[k + p]
+                inverse[k + p] = inverse[k + q]
+                inverse[k + q] = low
+        pivot = scratch[s + (c*d + c)*stride + lane]
+        volume += math.log(math.fabs(pivot))
+        for j in range(d):
+            p = (c*d + j)*stride + lane
+            scratch[s + p] /= pivot
+            inverse[k + p] /= pivot
+        for i in range(d):
+            if i != c:
+                factor = scratch[s + (i*d + c)*stride + lane]
+                for j in range(d):
+                    p, q = (c*d + j)*stride + lane, (i*d + j)*stride + lane
+                    scratch[s + q] -= factor*scratch[s + p]
+                    inverse[k + q] -= factor*inverse[k + p]
+    log_det[v + lane] = volume
+
+
+'''
+_ADD_PARTIALS = '''@cuda.jit
+def add_partials(partials, total, blocks):
+    """total = sum of the blocks' partial sums, in the order of the blocks."""
+    size = total.size
+    for e in range(cuda.grid(1), size, cuda.gridsize(1)):
+        value = DTYPE(0.0)
+        for block in range(blocks):
+            value += partials[block*size + e]
+        total[e] = value
+
+
+'''
+
+
+def cuda_target(dtype: str, threads: int = BLOCK) -> Target:
+    """A GPU.
+
+    Parameters
+    ----------
+    dtype : {"float64", "float32"}
+        Precision of all numbers.
+    threads : int
+        Threads of a block, a power of two.
+    """
+    tiling = CudaTiling.of(threads)
+    return Target(
+        f"cuda, {dtype}, {threads} threads a block, a sample each",
+        tiling,
+        lambda kernel, layout: CudaKernelEmitter(kernel, layout, tiling, dtype),
+        lambda kernel: ThreadFormulaEmitter(kernel, tiling, dtype),
+        lambda body: _preamble(body, dtype),
+        False,
+    )
+
+
+def _preamble(body: str, dtype: str) -> str:
+    write = Writer()
+    write()
+    if "math." in body or "invert(" in body:
+        write("import math")
+        write()
+    write("import numpy as np")
+    write()
+    write("from pwgf_sym.compile.cuda.toolkit import cuda")
+    write()
+    write(f"DTYPE = np.{dtype}")
+    write()
+    write()
+    return write.text() + (_INVERT if "invert(" in body else "") + _ADD_PARTIALS
