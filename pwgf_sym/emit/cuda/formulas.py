@@ -10,6 +10,7 @@ from ...lower.energies import FormulaKernel
 from ..formulas import FormulaEmitter
 from ..scalars import assignments
 from ..writer import Writer
+from .groups import element
 from .kernels import TILES
 from .scalars import printer_of
 from .schedule import CudaTiling
@@ -64,7 +65,7 @@ class ThreadFormulaEmitter(FormulaEmitter):
     def emit_loads(self, write: Writer, array: str, symbols, used: set) -> None:
         for i, symbol in enumerate(symbols):
             if symbol in used:
-                write(f"{self.names[symbol]} = {array}[{self.at(len(symbols), i)}]")
+                write(f"{self.names[symbol]} = {element(array, self.at(len(symbols), i))}")
 
     def _emit_tile(self, write: Writer) -> None:
         k, start = self.kernel, 0
@@ -75,9 +76,9 @@ class ThreadFormulaEmitter(FormulaEmitter):
         texts = self.emit_shared(write, k.formulas())
         for array, rows in k.fields.items():
             for i in range(len(rows)):
-                write(f"{array}[{self.at(len(rows), i)}] = {texts.pop(0)}")
+                write(f"{element(array, self.at(len(rows), i))} = {texts.pop(0)}")
         for j, text in enumerate(texts):
-            write(f"mean{j} += weight[{self.at(1, 0)}]*({text})")
+            write(f"mean{j} += weight[at({self.at(1, 0)})]*({text})")
 
     def _emit_form(self, write: Writer, form, start: int) -> int:
         """Every row of a matrix times the coordinates, in a loop over the columns."""
@@ -86,9 +87,9 @@ class ThreadFormulaEmitter(FormulaEmitter):
         for name in names:
             write(f"{name} = {self.zero}")
         with write.block(f"for j in range({columns})"):
-            write(f"other = x[tile*{columns * self.lanes} + j*{self.lanes} + lane]")
+            write(f"other = x[at(tile*{columns * self.lanes} + j*{self.lanes} + lane)]")
             for i, name in enumerate(names):
-                write(f"{name} += forms[{start + i * columns} + j]*other")
+                write(f"{name} += forms[at({start + i * columns} + j)]*other")
         return start + size * columns
 
     def emit_shared(self, write: Writer, formulas) -> list[str]:
@@ -119,7 +120,7 @@ class ThreadFormulaEmitter(FormulaEmitter):
         with write.block(f"for start in range(0, number, {lanes})"):
             write("cuda.syncthreads()")
             with write.block(f"for i in range({dim})"):
-                write(f"PARTNERS[i*{lanes} + lane] = x[start*{dim} + i*{lanes} + lane]")
+                write(f"PARTNERS[at(i*{lanes} + lane)] = x[at(start*{dim} + i*{lanes} + lane)]")
             write("cuda.syncthreads()")
             partners = f"for n in range(min({lanes}, number - start))"
             with write.nest([partners, "if start + n != own"]):
@@ -127,15 +128,15 @@ class ThreadFormulaEmitter(FormulaEmitter):
         write("scale = share[0]")
         for array, field_rows in k.fields.items():
             for i in range(len(field_rows)):
-                write(f"{array}[{self.at(len(field_rows), i)}] += scale*sum{i}")
+                write(f"{element(array, self.at(len(field_rows), i))} += scale*sum{i}")
         for j in range(len(k.means)):
-            write(f"mean{j} += scale*weight[{self.at(1, 0)}]*sum{j + len(rows)}")
+            write(f"mean{j} += scale*weight[at({self.at(1, 0)})]*sum{j + len(rows)}")
 
     def _emit_pair(self, write: Writer, formulas, used) -> None:
         k = self.kernel
         for i, symbol in enumerate(k.partners):
             if symbol in used:
-                write(f"{self.names[symbol]} = PARTNERS[{i * self.lanes} + n]")
+                write(f"{self.names[symbol]} = PARTNERS[at({i * self.lanes} + n)]")
         if k.distance is not None and k.distance in used:
             distance = self.names[k.distance]
             write(f"{distance} = {self.zero}")
@@ -153,12 +154,12 @@ class ThreadFormulaEmitter(FormulaEmitter):
         write(f"BLOCK = cuda.shared.array({self.lanes}, DTYPE)")
         for j in range(len(k.means)):
             write("cuda.syncthreads()")
-            write(f"BLOCK[lane] = mean{j}")
+            write(f"BLOCK[at(lane)] = mean{j}")
             half = self.lanes // 2
             while half:
                 write("cuda.syncthreads()")
                 with write.block(f"if lane < {half}"):
-                    write(f"BLOCK[lane] += BLOCK[lane + {half}]")
+                    write(f"BLOCK[at(lane)] += BLOCK[at(lane + {half})]")
                 half //= 2
             write("cuda.syncthreads()")
             with write.block("if lane == 0"):

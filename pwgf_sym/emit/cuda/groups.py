@@ -1,7 +1,8 @@
 """Loop nests of one thread: a fused group of tensors for the thread's sample.
 
 The rows of a register tile are a small local array, which NVVM keeps in registers because its loops
-have constant bounds.  A contraction with weights takes them from shared memory, where the threads
+have constant bounds.  Loops over axes run to ``size*one``, ``one`` being 1 at run time: NVVM would
+unroll them otherwise, and code, compile time and registers would grow with the width of the map.  A contraction with weights takes them from shared memory, where the threads
 of the block put them first: each is then read by all threads at once.
 """
 
@@ -11,10 +12,18 @@ from ...lower.ir import Axis, Tensor, placeholder
 from ...lower.schedule import FACTORISATIONS, Group
 from ..groups import GroupEmitter, loop_headers, rows_loop
 
-__all__ = ["InvariantEmitter", "ThreadGroupEmitter", "Registers"]
+__all__ = ["InvariantEmitter", "Registers", "ThreadGroupEmitter", "element"]
 
 # Bytes of weights that a block keeps in shared memory at a time.
 _SHARED = 40 * 1024
+
+
+def element(array: str, index: str) -> str:
+    """An entry of an array; ``at`` makes the index unsigned.
+
+    Numba lets a signed index count from the end, at the cost of a comparison and a register.
+    """
+    return f"{array}[at({index})]"
 
 
 class Registers:
@@ -108,7 +117,7 @@ class _Entries:
             return self._arithmetic(tensor, labels, at)
         slot = self.e.slots[tensor]
         lane = " + lane" if slot.lanes > 1 else ""
-        return f"{slot.array}[{slot.index(labels, at)}{lane}]"
+        return element(slot.array, f"{slot.index(labels, at)}{lane}")
 
     def _arithmetic(self, tensor: Tensor, labels, at) -> str:
         renamed = dict(zip(tensor.axes, labels, strict=True))
@@ -259,7 +268,7 @@ class _ThreadBody(_Entries):
             return
         self._flush()
         extra = {a: self.inner(a, self.at.values()) for a in sums}
-        with self.write.nest([f"for {extra[a]} in range({a.size})" for a in sums]):
+        with self.write.nest([f"for {extra[a]} in range({a.size}*one)" for a in sums]):
             texts = []
             for k, (t, ls) in enumerate(factors):
                 text = self._entry(t, ls, extra)
@@ -288,7 +297,7 @@ class _ThreadBody(_Entries):
             return
         start = extra[outer] + "0"
         with self.write.block(f"for {start} in range(0, {outer.size}, {piece})"):
-            count = f"min({piece}, {outer.size} - {start})"
+            count = f"min({piece}, {outer.size} - {start})"  # the last piece may be shorter
             self._piece(weights, other, sums, extra, start, count, piece, into)
 
     def _piece(self, weights, other, sums, extra, start: str, count: str, most: int, into):
@@ -309,17 +318,17 @@ class _ThreadBody(_Entries):
         at = {**self.at, **places, self.row: self._row(f"entry % {rows}")}
         write("cuda.syncthreads()")
         with write.block(f"for entry in range(lane, {total}, {self.e.tiling.samples})"):
-            write(f"W[entry] = {self.memory(tensor, labels, at)}")
+            write(f"W[at(entry)] = {self.memory(tensor, labels, at)}")
         write("cuda.syncthreads()")
         shift = {outer: f"({start} + {extra[outer]})"} if start else {}
-        headers = [f"for {extra[outer]} in range({count})"]
-        headers += [f"for {extra[a]} in range({a.size})" for a in rest]
+        headers = [f"for {extra[outer]} in range({count}*one)"]
+        headers += [f"for {extra[a]} in range({a.size}*one)" for a in rest]
         with write.nest(headers):
             write(f"factor = {self._entry(*other, {**extra, **shift})}")
             position = extra[outer]
             for axis in rest:
                 position = f"({position}*{axis.size} + {extra[axis]})"
-            self._later(f"{self._register(into)} += W[{position}*{rows} + row]*factor")
+            self._later(f"{self._register(into)} += W[at({position}*{rows} + row)]*factor")
             self._flush()
 
 
@@ -372,6 +381,6 @@ class InvariantEmitter(_Entries):
         if not sums:
             return scaled + "*".join(self.memory(t, ls, inside) for t, ls in factors)
         self.write(f"acc = {self.number(0.0)}")
-        with self.write.nest([f"for {extra[a]} in range({a.size})" for a in sums]):
+        with self.write.nest([f"for {extra[a]} in range({a.size}*one)" for a in sums]):
             self.write(f"acc += {'*'.join(self.memory(t, ls, inside) for t, ls in factors)}")
         return scaled + "acc"

@@ -18,7 +18,7 @@ from ..groups import Slot, loop_headers, plus, row_major, size_of
 from ..map_kernels import KernelEmitter, Layout
 from ..sweeps import SweepEmitter, scratch_size
 from ..writer import Writer
-from .groups import InvariantEmitter, Registers, ThreadGroupEmitter
+from .groups import InvariantEmitter, Registers, ThreadGroupEmitter, element
 from .reductions import emit_thread_reductions
 from .scalars import printer_of
 from .schedule import CudaTiling
@@ -50,7 +50,7 @@ class CudaKernelEmitter(KernelEmitter):
         write("@cuda.jit")
         with write.block(f"def {name}({', '.join(arguments)})"):
             write(f'"""{summary}"""')
-            write("lane = cuda.threadIdx.x")
+            write("lane, one = cuda.threadIdx.x, cuda.gridDim.y")
             yield
         write()
         write()
@@ -94,7 +94,8 @@ class CudaKernelEmitter(KernelEmitter):
                 target = plus("p", self.layout.offsets[name])
                 source, count = slots[tensor], size_of(tensor.axes)
                 with body.block(f"for entry in range(lane, {count}, {self.tiling.samples})"):
-                    body(f"gradient[{target} + entry] = {source.array}[{source.base} + entry]")
+                    value = element(source.array, f"{source.base} + entry")
+                    body(f"gradient[at({target} + entry)] = {value}")
         write.lines += body.lines
 
     def _emit_samples(self, write: Writer) -> None:
@@ -129,9 +130,9 @@ class CudaKernelEmitter(KernelEmitter):
         lanes, count = self.tiling.samples, size_of(axes)
         value = self.printer({}).number(0.0)
         if source is not None:
-            value = f"{source.array}[{source.base} + n*{lanes} + lane]"
-        with write.block(f"for n in range({count})"):
-            write(f"{target.array}[{target.base} + n*{lanes} + lane] = {value}")
+            value = element(source.array, f"{source.base} + n*{lanes} + lane")
+        with write.block(f"for n in range({count}*one)"):
+            write(f"{element(target.array, f'{target.base} + n*{lanes} + lane')} = {value}")
 
     def stored_slot(self, name: str, axes) -> Slot:
         lanes = self.tiling.samples
@@ -185,6 +186,7 @@ class ThreadSweepEmitter(SweepEmitter):
         else:
             slot = slots[tensor]
             lane = " + lane" if slot.lanes > 1 else ""
-            value = f"{slot.array}[{slot.index(tensor.axes, at)}{lane}]"
+            value = element(slot.array, f"{slot.index(tensor.axes, at)}{lane}")
         with self.write.nest(loop_headers(loops)):
-            self.write(f"{target.array}[{target.index(tensor.axes, at)} + lane] = {value}")
+            place = element(target.array, f"{target.index(tensor.axes, at)} + lane")
+            self.write(f"{place} = {value}")

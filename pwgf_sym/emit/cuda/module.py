@@ -15,37 +15,37 @@ def invert(matrix, m, scratch, s, inverse, k, log_det, v, d, stride, lane):
     """inverse = matrix^-1 and log|det matrix|, by elimination with row pivoting."""
     volume = DTYPE(0.0)
     for n in range(d*d):
-        scratch[s + n*stride + lane] = matrix[m + n*stride + lane]
-        inverse[k + n*stride + lane] = DTYPE(1.0) if n % (d + 1) == 0 else DTYPE(0.0)
+        scratch[at(s + n*stride + lane)] = matrix[at(m + n*stride + lane)]
+        inverse[at(k + n*stride + lane)] = DTYPE(1.0) if n % (d + 1) == 0 else DTYPE(0.0)
     for c in range(d):
         best = c
         for i in range(c + 1, d):
-            high = math.fabs(scratch[s + (i*d + c)*stride + lane])
-            if high > math.fabs(scratch[s + (best*d + c)*stride + lane]):
+            high = math.fabs(scratch[at(s + (i*d + c)*stride + lane)])
+            if high > math.fabs(scratch[at(s + (best*d + c)*stride + lane)]):
                 best = i
         if best != c:
             for j in range(d):
                 p, q = (c*d + j)*stride + lane, (best*d + j)*stride + lane
-                low = scratch[s + p]
-                scratch[s + p] = scratch[s + q]
-                scratch[s + q] = low
-                low = inverse[k + p]
-                inverse[k + p] = inverse[k + q]
-                inverse[k + q] = low
-        pivot = scratch[s + (c*d + c)*stride + lane]
+                low = scratch[at(s + p)]
+                scratch[at(s + p)] = scratch[at(s + q)]
+                scratch[at(s + q)] = low
+                low = inverse[at(k + p)]
+                inverse[at(k + p)] = inverse[at(k + q)]
+                inverse[at(k + q)] = low
+        pivot = scratch[at(s + (c*d + c)*stride + lane)]
         volume += math.log(math.fabs(pivot))
         for j in range(d):
             p = (c*d + j)*stride + lane
-            scratch[s + p] /= pivot
-            inverse[k + p] /= pivot
+            scratch[at(s + p)] /= pivot
+            inverse[at(k + p)] /= pivot
         for i in range(d):
             if i != c:
-                factor = scratch[s + (i*d + c)*stride + lane]
+                factor = scratch[at(s + (i*d + c)*stride + lane)]
                 for j in range(d):
                     p, q = (c*d + j)*stride + lane, (i*d + j)*stride + lane
-                    scratch[s + q] -= factor*scratch[s + p]
-                    inverse[k + q] -= factor*inverse[k + p]
-    log_det[v + lane] = volume
+                    scratch[at(s + q)] -= factor*scratch[at(s + p)]
+                    inverse[at(k + q)] -= factor*inverse[at(k + p)]
+    log_det[at(v + lane)] = volume
 
 
 '''
@@ -56,8 +56,8 @@ def add_partials(partials, total, blocks):
     for e in range(cuda.grid(1), size, cuda.gridsize(1)):
         value = DTYPE(0.0)
         for block in range(blocks):
-            value += partials[block*size + e]
-        total[e] = value
+            value += partials[at(block*size + e)]
+        total[at(e)] = value
 
 
 '''
@@ -94,7 +94,7 @@ def _preamble(body: str, dtype: str) -> str:
     write()
     write("from pwgf_sym.compile.cuda.toolkit import cuda")
     write()
-    write(f"DTYPE = np.{dtype}")
+    write(f"DTYPE, at = np.{dtype}, np.uint32")
     write()
     write()
     return write.text() + (_INVERT if "invert(" in body else "") + _ADD_PARTIALS

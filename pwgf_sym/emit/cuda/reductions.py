@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from ...lower.ir import Axis, Tensor, placeholder
 from ...lower.reductions import OuterTiles
+from .groups import element
 
 __all__ = ["emit_thread_reductions"]
 
@@ -71,10 +72,10 @@ class _Sum:
     def _over_samples(self, rows: int, columns: int) -> None:
         write, lanes = self.write, self.k.tiling.samples
         summed = self._summed()
-        loops = [f"for {name} in range({axis.size})" for axis, name in summed.items()]
+        loops = [f"for {name} in range({axis.size}*one)" for axis, name in summed.items()]
         at = {**{a: a.name for a in self.tensor.axes}, **summed}
         first, *second = self.tiles.factors
-        with write.nest([*loops, f"for sample in range({lanes})"]):
+        with write.nest([*loops, f"for sample in range({lanes}*one)"]):
             with write.block(f"for row in range({rows})"):
                 write(f"own[row] = {self._load(*first, at)}")
             if not second:
@@ -94,14 +95,14 @@ class _Sum:
         if tensor not in self.slots:
             return self._arithmetic(tensor, labels, at)
         slot = self.slots[tensor]
-        return f"{slot.array}[{slot.index(labels, at)} + sample]"
+        return element(slot.array, f"{slot.index(labels, at)} + sample")
 
     def _arithmetic(self, tensor: Tensor, labels, at) -> str:
         renamed, names = dict(zip(tensor.axes, labels, strict=True)), {}
         for k, operand in enumerate(tensor.operands):
             own = tuple(renamed[a] for a in operand.axes)
             slot = self.slots[operand]
-            names[placeholder(k)] = f"{slot.array}[{slot.index(own, at)} + sample]"
+            names[placeholder(k)] = element(slot.array, f"{slot.index(own, at)} + sample")
         return self.k.printer(names).doprint(tensor.data[0])
 
     def _store(self, rows: int, columns: int) -> None:
@@ -120,4 +121,5 @@ class _Sum:
         if tiles.column is not None:
             position = f"row*{columns} + column"
         with write.nest([*loops, *([f"if {' and '.join(inside)}"] if inside else [])]):
-            write(f"sums[{target.index(self.tensor.axes, at)}] += acc[{position}]")
+            place = element("sums", target.index(self.tensor.axes, at))
+            write(f"{place} += acc[{position}]")
