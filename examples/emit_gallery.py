@@ -27,7 +27,9 @@ def gallery() -> dict:
 
 def emitted(problem, flow) -> str:
     """The text of a generated module, with its content hash."""
-    return seal(emit_module(problem.energy, problem.density, flow, cpu_target("float64", Machine())).text)
+    return seal(
+        emit_module(problem.energy, problem.density, flow, cpu_target("float64", Machine())).text
+    )
 
 
 if __name__ == "__main__":

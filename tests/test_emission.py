@@ -162,7 +162,6 @@ def test_refusals_before_anything_is_compiled(tmp_path):
             problem, NeuralFlow(2, 3, activation=lambda a: sp.Max(a, 0)), folder=tmp_path
         )
     for keywords, match in [
-        ({"target": "cuda"}, "target.*cuda.*CUDA"),
         ({"target": "tpu"}, "target"),
         ({"dtype": "float16"}, "dtype.*float32"),
     ]:

@@ -309,7 +309,6 @@ def test_nothing_is_printed_unless_asked(compiled, capfd):
         ("dt", np.inf, "finite"),
         ("dt", "small", "finite"),
         ("linear_solver", "gmres", "lsmr"),
-        ("target", "cuda", "later work"),
         ("target", "tpu", "cpu"),
         ("dtype", "float16", "float32"),
         ("dtype", np.float32, '"float32"'),

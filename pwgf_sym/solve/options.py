@@ -17,7 +17,7 @@ NAMES = {
     "formulation": ("velocity", "energy"),
     "linear_solver": ("lsmr", "cg", "minres", "dense", "kernel"),
     "sampling": ("sobol", "random"),
-    "target": ("cpu",),
+    "target": ("cpu", "cuda"),
     "dtype": ("float64", "float32"),
 }
 
@@ -149,20 +149,23 @@ class FlowOptions:
 
 
 def check_names(options: FlowOptions) -> None:
-    """Refuse an unknown name of any option that takes a name.
+    """Refuse an unknown name of any option that takes a name, and a target that is not there.
 
     Raises
     ------
     OptionError
         With the accepted names.
+    TargetError
+        With what is missing for ``target="cuda"``, and the command that mends it.
     """
-    if isinstance(options.target, str) and options.target == "cuda":
-        fix = 'Runs on a GPU come with later work: use target="cpu".'
-        raise OptionError("target", '"cuda"', '"cpu"', fix)
     for option, names in NAMES.items():
         given = getattr(options, option)
         if not isinstance(given, str) or given not in names:
             raise OptionError(option, repr(given), " or ".join(f'"{name}"' for name in names))
+    if options.target == "cuda":  # imported only where it is asked for
+        from ..compile.cuda.toolkit import require
+
+        require()
 
 
 def time_grid(t_span, dt: float, save_at=None) -> tuple[np.ndarray, np.ndarray]:

@@ -1,0 +1,148 @@
+"""Every CUDA kernel beside its CPU twin: the same numbers, computed by threads and by tiles.
+
+The twin is the CPU's generated text, run by NumPy.  Blocks have four threads here, and the samples
+are no multiple of four; the simulator checks the bounds of every index.
+"""
+
+import numpy as np
+import pytest
+import sympy as sp
+from sample_energies import ENERGIES
+from tile_numpy import interpreted
+
+import pwgf_sym as ps
+from pwgf_sym.compile.program import compile_program
+from pwgf_sym.declare.maps import Affine, NeuralFlow
+
+TOLERANCE = 1e-12
+SAMPLES = 10
+MAPS = {
+    "exact": lambda d: NeuralFlow(d, 9, steps=2),
+    "trace": lambda d: NeuralFlow(d, 5, steps=2, log_determinant="trace"),
+    "rk4": lambda d: NeuralFlow(d, 3, steps=1, substep="rk4"),
+    "sigmoid": lambda d: NeuralFlow(d, 4, steps=1, activation=lambda u: 1 / (1 + sp.exp(-u))),
+    "affine": Affine,
+}
+CASES = [
+    ("mixed", "exact"),
+    ("double well", "trace"),
+    ("double well", "rk4"),
+    ("styblinski tang", "affine"),
+    ("porous medium 2", "sigmoid"),
+    ("porous medium 3", "affine"),
+    ("aggregation", "trace"),
+    ("asymmetric pair", "affine"),
+    ("newtonian", "affine"),
+    ("root", "affine"),
+    ("square", "affine"),
+]
+
+
+def close(found, expected) -> bool:
+    scale = max(float(np.abs(expected).max()), 1e-300)
+    assert np.all(np.isfinite(found))
+    return float(np.abs(np.asarray(found) - expected).max()) <= TOLERANCE * scale
+
+
+class Pair:
+    """One problem and map on both targets, at the same samples and parameters."""
+
+    def __init__(self, energy: str, kind: str, folder):
+        problem = ENERGIES[energy].problem()
+        flow = MAPS[kind](problem.dim)
+        self.cpu = interpreted(problem, flow, folder, moments=False)
+        self.gpu = compile_program(problem, flow, target="cuda", folder=folder)
+        rng = np.random.default_rng(3)
+        points = problem.initial.sample(SAMPLES, 1)
+        self.theta = flow.initial_parameters(problem.initial)
+        self.theta = self.theta + 0.1 * rng.normal(size=self.theta.size)
+        self.eta = rng.normal(size=self.theta.size)
+        self.field = rng.normal(size=(SAMPLES, problem.dim))
+        self.both = [(p, p.samples(points)) for p in (self.cpu, self.gpu)]
+
+    def compare(self, compute) -> None:
+        """``compute(program, samples)`` gives arrays, which have to agree."""
+        expected, found = (compute(*side) for side in self.both)
+        for number, (a, b) in enumerate(zip(found, expected, strict=True)):
+            assert close(a, b), number
+
+
+@pytest.fixture(scope="module", params=CASES, ids=["-".join(case) for case in CASES])
+def pair(request, tmp_path_factory):
+    return Pair(*request.param, tmp_path_factory.mktemp("modules"))
+
+
+def test_push(pair):
+    def compute(program, samples):
+        for order in range(1 + max(program.form.energy_order, program.form.velocity_order)):
+            state = program.push(pair.theta, samples, order)
+            yield program.unpack(state.x, samples)
+            if order > 0:
+                yield program.unpack_scalar(state.log_density, samples)
+            if order > 1:
+                yield program.unpack(state.score, samples)
+
+    pair.compare(lambda *side: list(compute(*side)))
+
+
+def test_energy_and_velocity(pair):
+    def compute(program, samples):
+        order = max(program.form.energy_order, program.form.velocity_order)
+        state = program.push(pair.theta, samples, order)
+        integrals = program.integrals(state, samples)
+        velocity = program.velocity(state, samples, integrals)
+        return integrals, program.unpack(velocity, samples)
+
+    pair.compare(compute)
+
+
+def test_energy_gradient(pair):
+    def compute(program, samples):
+        linearization = program.linearize(pair.theta, samples, program.form.energy_order)
+        integrals = program.integrals(linearization.state, samples)
+        return (program.gradient(linearization, integrals),)
+
+    pair.compare(compute)
+
+
+def test_derivatives_of_the_map(pair):
+    def compute(program, samples):
+        linearization = program.linearize(pair.theta, samples)
+        packed = samples.pack(pair.field) * (samples.weights > 0)
+        yield program.unpack(linearization.jvp(pair.eta), samples)
+        yield linearization.vjp(packed)
+        yield linearization.metric(pair.eta)
+        rows = linearization.jacobian()
+        yield np.array([program.unpack(row, samples) for row in rows])
+
+    pair.compare(lambda *side: list(compute(*side)))
+
+
+def test_sums_are_the_same_to_the_bit_again(pair):
+    (program, samples) = pair.both[1]
+    once, again = (program.linearize(pair.theta, samples).metric(pair.eta) for _ in range(2))
+    assert np.array_equal(once, again)
+
+
+@pytest.mark.parametrize(
+    "formulation, solver", [("velocity", "lsmr"), ("energy", "minres"), ("velocity", "dense")]
+)
+def test_a_flow_is_that_of_the_cpu(formulation, solver, tmp_path, monkeypatch):
+    """Two Euler steps of the double well in one dimension."""
+    monkeypatch.setenv("PWGF_SYM_CACHE", str(tmp_path))
+    x = ps.coordinates(1)
+    rho = ps.Density(x)
+    energy = ps.integral((x[0] ** 2 - 1) ** 2 / 4 * rho + rho * sp.log(rho), x)
+    problem = ps.GradientFlow(energy, rho, initial=ps.Gaussian(mean=[0], cov=0.5))
+    options = {"dt": 0.01, "samples": 12, "formulation": formulation, "linear_solver": solver}
+    options |= {"integrator": "euler", "fresh_samples": 8, "tolerance": 1e-12, "shift": 1e-2}
+    cpu, gpu = (
+        ps.solve(problem, NeuralFlow(1, 3, steps=1), (0.0, 0.02), target=target, **options)
+        for target in ("cpu", "cuda")
+    )
+    for name in ("theta", "energy", "dissipation", "defect"):
+        expected, found = getattr(cpu, name), getattr(gpu, name)
+        assert np.abs(found - expected).max() <= 1e-9 * np.abs(expected).max(), name
+    points = cpu.sample(5, seed=1)
+    assert close(gpu.sample(5, seed=1), points)
+    assert np.abs(gpu.log_density(points) - cpu.log_density(points)).max() < 1e-9
