@@ -57,6 +57,17 @@ class Inspection:
         dispatcher, signature = self._compiled(kernel)
         return dispatcher.inspect_asm(signature)
 
+    def code_ptx(self, kernel: str, capability: tuple[int, int] = (9, 0)) -> str:
+        """PTX of a kernel of the CUDA target; it needs numba-cuda, but no GPU."""
+        from .cuda.ptx import compile_ptx, kernel_functions
+
+        if self.target != "cuda":
+            raise OptionError("target", f'"{self.target}"', '"cuda"', "Use code_native(kernel).")
+        functions = kernel_functions(self.module)
+        if kernel not in functions:
+            raise OptionError("kernel", repr(kernel), ", ".join(functions))
+        return compile_ptx(functions[kernel], self.dtype.name, capability)
+
     def kernel_names(self) -> list[str]:
         """Functions of the generated module."""
         return [n for n, f in vars(self.module).items() if hasattr(f, "py_func")]

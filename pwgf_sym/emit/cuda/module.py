@@ -73,7 +73,7 @@ def cuda_target(dtype: str, threads: int = BLOCK) -> Target:
     threads : int
         Threads of a block, a power of two.
     """
-    tiling = CudaTiling.of(threads)
+    tiling = CudaTiling.of(dtype, threads)
     return Target(
         f"cuda, {dtype}, {threads} threads a block, a sample each",
         tiling,

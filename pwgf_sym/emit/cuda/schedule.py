@@ -10,30 +10,37 @@ __all__ = ["BLOCK", "CudaTiling"]
 
 # Threads of a block, and samples of a tile.
 BLOCK = 128
-_ROWS = (8, 7, 6, 5)
+# Rows that a thread holds at most, and rows and columns of its sums over samples: float64 takes two
+# registers a number.
+_ROWS = {"float32": (8, 7, 6, 5), "float64": (5, 4)}
+_OUTER = {"float32": (4, 4), "float64": (4, 2)}
 
 
 @dataclass(frozen=True)
 class CudaTiling(Tiling):
     """A tile is a block of threads with a sample each; every thread holds a few rows of it."""
 
+    dtype: str = "float64"
+
     @classmethod
-    def of(cls, threads: int = BLOCK) -> CudaTiling:
+    def of(cls, dtype: str, threads: int = BLOCK) -> CudaTiling:
         """The tiling of blocks with so many threads."""
-        return cls(0, threads, threads, 1, 1)
+        return cls(0, threads, threads, 1, 1, dtype)
 
     def rows(self, size: int) -> int:
-        """Up to eight rows: each weight in shared memory is read once for as many samples.
+        """Rows of a register tile: as many multiply-adds for every value of a sample that is read.
 
         A number that divides the axis leaves no remainder.
         """
-        if size <= _ROWS[0]:
+        choices = _ROWS[self.dtype]
+        if size <= choices[0]:
             return size
-        return next((rows for rows in _ROWS if size % rows == 0), _ROWS[0])
+        return next((rows for rows in choices if size % rows == 0), choices[0])
 
     def outer(self, first: int, second: int) -> tuple[int, int]:
-        """Entries that a thread sums over the samples of a tile: 16 multiply-adds for 8 reads."""
-        return min(4, first), min(4, second)
+        """Entries that a thread sums over the samples of a tile."""
+        rows, columns = _OUTER[self.dtype]
+        return min(rows, first), min(columns, second)
 
     def padded(self, numbers: int) -> int:
         return numbers
