@@ -1,4 +1,4 @@
-"""``python -m pwgf_sym demo``, ``benchmark`` and ``profile``."""
+"""``python -m pwgf_sym demo``, ``doctor``, ``benchmark`` and ``profile``."""
 
 from __future__ import annotations
 
@@ -16,6 +16,9 @@ def main(arguments: list[str] | None = None) -> int:
     demo = commands.add_parser("demo", help="solve a double well and compare with the exact answer")
     demo.add_argument("--picture", default="demo.png", help="where the picture is saved")
     demo.set_defaults(run=_demo)
+    doctor = commands.add_parser("doctor", help="say what was found and what is missing")
+    doctor.add_argument("--json", action="store_true", help="print the findings as JSON")
+    doctor.set_defaults(run=_doctor)
     add_benchmark(commands)
     add_profile(commands)
     given = parser.parse_args(arguments)
@@ -31,6 +34,15 @@ def _demo(given) -> None:
     from .look.demo import run_demo
 
     run_demo(given.picture)
+
+
+def _doctor(given) -> None:
+    import json
+
+    from .look.doctor import examine, report
+
+    found = examine()
+    print(json.dumps(found, indent=1) if given.json else report(found))
 
 
 if __name__ == "__main__":

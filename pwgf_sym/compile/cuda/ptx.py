@@ -14,7 +14,8 @@ from shutil import which
 
 from ...errors import OptionError, TargetError
 
-__all__ = ["Resources", "compile_ptx", "float64_instructions", "kernel_functions", "resources"]
+__all__ = ["Resources", "compile_ptx", "find_ptxas", "float64_instructions", "kernel_functions"]
+__all__ += ["resources"]
 
 # Arguments of generated kernels that are integers; all others are arrays.
 _INTEGERS = {"tiles", "steps", "width", "number", "blocks"}
@@ -116,14 +117,11 @@ def float64_instructions(ptx: str) -> list[str]:
     return [line.strip() for line in ptx.splitlines() if re.search(r"\.f64\b", line)]
 
 
-def _ptxas() -> str:
+def find_ptxas() -> str | None:
+    """The assembler of the pip packages, else that on the PATH; None without any."""
     site = Path(sysconfig.get_path("purelib")) / "nvidia"
     wheels = [site / "cu13" / "bin" / "ptxas", site / "cuda_nvcc" / "bin" / "ptxas"]
-    found = next((str(path) for path in wheels if path.exists()), None) or which("ptxas")
-    if found is None:
-        fix = "Install it: pip install 'pwgf_sym[cuda13]', or 'pwgf_sym[cuda12]'."
-        raise TargetError("ptxas", "none", "the assembler of the CUDA toolkit", fix)
-    return found
+    return next((str(path) for path in wheels if path.exists()), None) or which("ptxas")
 
 
 def resources(ptx: str, capability: tuple[int, int] = (9, 0)) -> Resources:
@@ -136,10 +134,14 @@ def resources(ptx: str, capability: tuple[int, int] = (9, 0)) -> Resources:
     OptionError
         When ptxas refuses the text.
     """
+    assembler = find_ptxas()
+    if assembler is None:
+        fix = "Install it: pip install 'pwgf_sym[cuda13]', or 'pwgf_sym[cuda12]'."
+        raise TargetError("ptxas", "none", "the assembler of the CUDA toolkit", fix)
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder, "kernel.ptx")
         source.write_text(ptx, encoding="utf-8")
-        command = [_ptxas(), "-v", f"-arch=sm_{capability[0]}{capability[1]}", str(source)]
+        command = [assembler, "-v", f"-arch=sm_{capability[0]}{capability[1]}", str(source)]
         command += ["-o", str(Path(folder, "kernel.cubin"))]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     log = done.stderr + done.stdout
