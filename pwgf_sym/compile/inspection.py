@@ -73,6 +73,8 @@ class Inspection:
         return [n for n, f in vars(self.module).items() if hasattr(f, "py_func")]
 
     def _compiled(self, kernel: str):
+        if self.target != "cpu":
+            raise OptionError("target", f'"{self.target}"', '"cpu"', "Use code_ptx(kernel).")
         names = [n for n in self.kernel_names() if self._is_generated(n)]
         if kernel not in names:
             raise OptionError("kernel", repr(kernel), ", ".join(names))
@@ -112,6 +114,7 @@ class Inspection:
     def cache_statistics(self) -> dict[str, int]:
         """Kernels compiled in this process, and kernels that came from the disk cache."""
         functions = [getattr(self.module, n) for n in self.kernel_names() if self._is_generated(n)]
+        functions = [f for f in functions if hasattr(f, "stats")]  # CUDA kernels have none
         compiled = sum(sum(f.stats.cache_misses.values()) for f in functions)
         loaded = sum(sum(f.stats.cache_hits.values()) for f in functions)
         return {"compiled": compiled, "loaded": loaded}

@@ -10,6 +10,7 @@ import math
 
 import numpy as np
 
+from ...errors import OptionError
 from ..kernels import KernelCaller, Storage, length_of
 from ..packing import Samples, State
 from .toolkit import require
@@ -130,6 +131,12 @@ class CudaCaller(KernelCaller):
             key: self._empty(each * math.prod(a.size for a in axes)) for key, axes in stored.items()
         }
         return Storage(arrays, origin, extent)
+
+    def store_piece(self, samples: Samples, theta, piece: Storage) -> None:
+        """Kernels of this target read the stored values of all samples."""
+        given = f"{samples.count} samples, whose stored values take more"
+        accepted = "no more than PWGF_SYM_STORAGE bytes of stored values (a quarter of the memory)"
+        raise OptionError("samples", given, accepted, "Take fewer samples, or raise the variable.")
 
     # -- kernels of the energy -----------------------------------------------------------------
 
