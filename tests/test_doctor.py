@@ -10,7 +10,7 @@ import pytest
 import sympy as sp
 
 import pwgf_sym as ps
-import pwgf_sym.solve.flow  # noqa: F401 (ps.solve is the function)
+import pwgf_sym.solve.flow
 from pwgf_sym.__main__ import main
 from pwgf_sym.compile.cuda import toolkit
 from pwgf_sym.errors import TargetError
