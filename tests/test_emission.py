@@ -102,6 +102,7 @@ def many_formulas(dtype):
     body = Writer()
     FormulaEmitter(kernel, tiling).emit(body)
     text = '"""Many formulas.\n\ncontent: {content}\n"""\n' + _imports(body.text(), dtype)
+    text += body.text()
     return load_module(write_module(text, f"formulas_{dtype}")), tiling
 
 
