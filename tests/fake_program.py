@@ -124,6 +124,14 @@ class AffineProgram:
         by_matrix -= self.entropy * np.linalg.inv(matrix).T
         return np.concatenate([by_matrix.ravel(), force.mean(axis=0)]).astype(self.dtype)
 
+    def slope(self, theta, samples):
+        linearization = self.linearize(theta, samples, 1)
+        integrals = self.integrals(linearization.state, samples)
+        gradient = self.gradient(linearization, integrals)
+        return SimpleNamespace(
+            linearization=linearization, integrals=integrals, gradient=gradient
+        )
+
     def jvp(self, theta, samples, eta):
         self.calls["jvp"] += 1
         matrix, shift = self._parts(eta)

@@ -63,7 +63,7 @@ def check(energy, program, count, relative=RELATIVE, seed=0, spread=1.0):
     close(program.unpack(velocity, samples), "velocity")
     if "slopes" in program.emission.formulas:
         field, scalar = np.zeros_like(velocity), np.zeros(samples.weight.size, program.dtype)
-        values = program._values(integrals)
+        values = program.values(integrals)
         program.kernels.fields("slopes", state, samples, values, [field, scalar])
         close(program.unpack(field, samples), "slopes")
         close(program.unpack_scalar(scalar, samples)[:, None], "by_log")

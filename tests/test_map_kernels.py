@@ -19,7 +19,7 @@ from flow_reference import (
 )
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sample_energies import ENERGIES, Energy, R
+from sample_energies import ENERGIES, LOCAL, Energy, R
 from test_ir import activations
 from tile_numpy import interpreted
 
@@ -450,16 +450,47 @@ def test_gradient_of_the_energy_compiled(mixed_program):
     check_energy_gradient(mixed_program, 9)
 
 
+def test_slope_by_pieces_of_the_samples(tmp_path):
+    """More samples than a piece takes."""
+    energy = ENERGIES["porous medium 3"]
+    program = interpreted(energy.problem(), neural(energy.dim, 3, 1, TANH), tmp_path)
+    assert program.separable
+    check_energy_gradient(program, 32 * 8 + 50)
+
+
+def test_slope_of_a_square_of_an_integral(tmp_path):
+    """Every sample's slope takes the integral's value, although there are no pairs."""
+    energy = Energy(2, sum(c**2 for c in ENERGIES["mixed"].x), outer=LOCAL**2)
+    program = interpreted(energy.problem(), neural(2, 3, 1, TANH), tmp_path)
+    assert not program.separable
+    check_energy_gradient(program, 9)
+
+
+def test_slope_without_density(tmp_path):
+    """Order 0: no log density is pushed."""
+    energy = Energy(2, potential=sum(sp.cosh(c) for c in ENERGIES["mixed"].x))
+    program = interpreted(energy.problem(), neural(2, 3, 2, TANH), tmp_path)
+    assert program.separable and program.form.energy_order == 0
+    check_energy_gradient(program, 32 * 8 + 50)
+
+
 def check_energy_gradient(program, count):
     case = Case(program.map, count, noise=0.2)
     samples = program.samples(case.z)
+    order = program.form.energy_order
 
     def energy(theta):
-        return program.energy(program.integrals(program.push(theta, samples, 1), samples))
+        return program.energy(program.integrals(program.push(theta, samples, order), samples))
 
-    linearization = program.linearize(case.theta, samples, order=1)
+    linearization = program.linearize(case.theta, samples, order)
     integrals = program.integrals(linearization.state, samples)
     gradient = program.gradient(linearization, integrals)
+    for keep in (True, False):
+        slope = program.slope(case.theta, samples, keep)
+        np.testing.assert_array_equal(slope.integrals, integrals)
+        np.testing.assert_array_equal(slope.gradient, gradient)
+        again = slope.linearization.metric(case.eta)
+        np.testing.assert_array_equal(again, linearization.metric(case.eta))
     rng = np.random.default_rng(5)
     for direction in [*rng.standard_normal((2, case.theta.size)), gradient]:
         unit = direction / np.linalg.norm(direction)

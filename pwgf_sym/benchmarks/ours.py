@@ -29,14 +29,9 @@ def build(case: Case) -> list[Timed]:
 
     stored = program.linearize(theta, samples)
 
-    def slope():
-        linearization = program.linearize(theta, samples, order=1)
-        integrals = program.integrals(linearization.state, samples)
-        value = program.energy(integrals), program.gradient(linearization, integrals)
-        return linearization, *value
-
     def gradient():
-        return slope()[1:]
+        slope = program.slope(theta, samples, keep=False)
+        return program.energy(slope.integrals), slope.gradient
 
     def metric():
         return program.metric(theta, samples, eta)
@@ -45,12 +40,12 @@ def build(case: Case) -> list[Timed]:
         return stored.metric(eta)
 
     def step(iterations=CG_ITERATIONS):
-        linearization, _, right = slope()
+        slope = program.slope(theta, samples)
 
         def shifted(u):
-            return linearization.metric(u) + program.dtype.type(SHIFT) * u
+            return slope.linearization.metric(u) + program.dtype.type(SHIFT) * u
 
-        return conjugate_gradients(shifted, -right, iterations)
+        return conjugate_gradients(shifted, -slope.gradient, iterations)
 
     def unpacked(pushed):
         scalars = [] if pushed.log_density is None else [pushed.log_density]
@@ -118,10 +113,8 @@ def solver_call(case: Case, options: dict):
     linear = LinearOptions(shift=SHIFT, **rest)
 
     def call():
-        linearization = program.linearize(theta, samples, order=1)
-        integrals = program.integrals(linearization.state, samples)
-        right = -program.gradient(linearization, integrals)
-        how = {"right": right, "method": options["method"], "options": linear}
-        return solve_metric(linearization, **how).eta
+        slope = program.slope(theta, samples)
+        how = {"right": -slope.gradient, "method": options["method"], "options": linear}
+        return solve_metric(slope.linearization, **how).eta
 
     return call

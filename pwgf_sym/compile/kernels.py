@@ -38,7 +38,15 @@ def length_of(samples: Samples, axes) -> int:
 
 
 class KernelCaller:
-    """Calls the kernels of one loaded module."""
+    """Calls the kernels of one loaded module.
+
+    Attributes
+    ----------
+    by_pieces : bool
+        Whether kernels run on any piece of the samples, one after the other.
+    """
+
+    by_pieces = True
 
     def __init__(self, module, emission: Emission, dtype: np.dtype, size: int):
         self.module, self.emission, self.dtype, self.size = module, emission, dtype, size
@@ -159,12 +167,29 @@ class KernelCaller:
         }
         return Storage(arrays, origin, extent)
 
-    def store_piece(self, samples: Samples, theta, piece: Storage) -> None:
-        """Run the forward pass of the tiles of a storage into it."""
-        emitter, leading, steps = self._prepare("linearize", theta, None)
-        last = piece.origin + piece.extent
-        work = self._work("linearize", emitter, leading, steps, lambda *edges: [(piece, *edges)])
-        work([samples.z, np.empty_like(samples.z)], piece.origin, last)
+    def forward(self, name: str, samples: Samples, theta, state: State):
+        """A function of (stored values, first tile, last tile): the forward pass of these tiles.
+
+        It fills the stored values, and the arrays of ``state``.
+        """
+        emitter, leading, steps = self._prepare(name, theta, None)
+        inputs = {"z": samples.z, "log_density_0": samples.log_density}
+        given = self._inputs(emitter, samples, inputs)
+        given += [getattr(state, key) for key in emitter.kernel.outputs]
+        kernel, names = getattr(self.module, name), list(emitter.kernel.stored)
+
+        def run(stored: Storage, first: int, last: int) -> None:
+            arrays = [stored.arrays[key] for key in names]
+            kernel(*leading, *arrays, *given, first, last, stored.origin, stored.extent, steps)
+
+        return run
+
+    def store(self, samples: Samples, theta) -> Storage:
+        """The stored values of all samples, computed by one thread."""
+        whole = self.storage(0, samples.tiles)
+        state = State(np.empty_like(samples.z))
+        self.forward("linearize", samples, theta, state)(whole, 0, samples.tiles)
+        return whole
 
     # -- kernels of the energy ----------------------------------------------------------------
 
@@ -200,17 +225,26 @@ class KernelCaller:
 
     def fields(self, name: str, state: State, samples: Samples, values, out: list) -> None:
         """Run a kernel that writes (or, with pairs, adds to) per-sample arrays."""
+        if "back" not in self.formulas[name]:
+            work = self.formula(name, state, samples, values, out)
+            run_chunks(lambda _, *edges: work(*edges), chunk_bounds(samples.tiles, 1))
+            return
         given = self._formula_arguments(name, state, samples, values)
-        share, arguments = given.get("share"), list(given.values())
+        share, arguments = given["share"], list(given.values())
         bounds = chunk_bounds(samples.tiles, 1)
-        reacts = "back" in self.formulas[name]
-        back = np.zeros((len(bounds) * reacts, samples.width), self.dtype)
+        back = np.zeros((len(bounds), samples.width), self.dtype)
         kernel = getattr(self.module, name)
 
         def work(chunk: int, first: int, last: int) -> None:
-            kernel(*arguments, *out, *back[chunk : chunk + 1], first, last)
+            kernel(*arguments, *out, back[chunk], first, last)
 
         run_chunks(work, bounds)
-        if reacts:  # what partners took from the samples of every chunk, in the chunks' order
-            total = np.add.reduce(back, axis=0) * share
-            out[0] += samples.pack(total.reshape(samples.dim, -1).T[: samples.count])
+        # What partners took from the samples of every chunk, in the chunks' order.
+        total = np.add.reduce(back, axis=0) * share
+        out[0] += samples.pack(total.reshape(samples.dim, -1).T[: samples.count])
+
+    def formula(self, name: str, state: State, samples: Samples, values, out: list):
+        """A function of (first tile, last tile) that runs a kernel which writes per-sample arrays."""
+        given = list(self._formula_arguments(name, state, samples, values).values())
+        kernel = getattr(self.module, name)
+        return lambda first, last: kernel(*given, *out, first, last)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import weakref
+from functools import cached_property
 
 import numpy as np
 
@@ -23,7 +24,9 @@ __all__ = ["Linearization", "storage_limit"]
 
 # Tiles that are linearized together when the stored values do not fit: their values stay in the
 # cache from the forward pass to the product.
-_PIECE = 64
+_PIECE = 32
+# Kernels of the forward pass by order.
+_FORWARD = ("linearize", "linearize_log_density")
 # Bytes of stored values where the size of the memory is not known.
 _STORAGE = 1 << 30
 
@@ -52,38 +55,57 @@ class Linearization:
     samples : Samples
         Packed samples.
     state : State
-        x, and with order 1 the log densities.
+        x, and with order 1 the log densities; None where the forward pass is left to
+        ``forward_pieces``.
+
+    Parameters
+    ----------
+    keep : bool
+        Whether the stored values of all samples are kept, if they fit.
+    run : bool
+        Whether the forward pass runs at once.
     """
 
-    def __init__(self, program, theta: np.ndarray, samples: Samples, order: int = 0):
+    def __init__(
+        self,
+        program,
+        theta: np.ndarray,
+        samples: Samples,
+        order: int = 0,
+        keep: bool = True,
+        run: bool = True,
+    ):
         self.program, self.samples = program, samples
         self._call = call = program.kernels
         self.theta = call.vector("theta", theta, call.size)
-        self._stored = None
-        if samples.tiles * call.storage(0, 1).nbytes <= storage_limit():
-            self._stored = self._borrow()
-            kernel = ["linearize", "linearize_log_density"][order]
+        self._stored = self.state = None
+        if keep and samples.tiles * call.storage(0, 1).nbytes <= storage_limit():
+            self._stored = self._borrow(samples.tiles)
+            weakref.finalize(self, self._free(samples.tiles).append, self._stored)
+        if run and self._stored is not None:
             inputs = {"z": samples.z, "log_density_0": samples.log_density}
-            found = call.run(kernel, samples, self.theta, inputs, stored=self.pieces)
+            found = call.run(_FORWARD[order], samples, self.theta, inputs, stored=self.pieces)
             self.state = State(found["x"], found.get("log_density"))
-        else:
+        elif run:
             self.state = program.push(self.theta, samples, order)
 
-    def _borrow(self) -> Storage:
-        """Arrays of an earlier linearization that is gone, or new ones: fresh pages cost time."""
+    def _free(self, extent: int) -> list[Storage]:
+        """Arrays for so many tiles that nobody uses now: fresh pages cost time."""
         # By program: another one may use the same samples, with stored values of other sizes.
-        free = self.samples.scratch.setdefault(("stored", self.program.path), [])
-        stored = free.pop() if free else self._call.storage(0, self.samples.tiles)
-        weakref.finalize(self, free.append, stored)
-        return stored
+        return self.samples.scratch.setdefault(("stored", self.program.path, extent), [])
+
+    def _borrow(self, extent: int) -> Storage:
+        """Arrays that are free, or new ones."""
+        try:
+            return self._free(extent).pop()
+        except IndexError:
+            return self._call.storage(0, extent)
 
     def stored(self) -> Storage:
         """The stored values of all samples, computed now where they were not kept."""
         if self._stored is not None:
             return self._stored
-        whole = self._call.storage(0, self.samples.tiles)
-        self._call.store_piece(self.samples, self.theta, whole)
-        return whole
+        return self._call.store(self.samples, self.theta)
 
     def kernel_matrix(self) -> np.ndarray:
         """J J^T, (d N, d N), component by component; see :mod:`.kernel_matrix`."""
@@ -94,12 +116,29 @@ class Linearization:
         if self._stored is not None:
             yield self._stored, first, last
             return
-        piece = self._call.storage(first, min(_PIECE, last - first))
+        yield from self.forward_pieces(first, last, self._again)
+
+    @cached_property
+    def _again(self):
+        """The forward pass of a piece, for its stored values only."""
+        return self.forward(State(np.empty_like(self.samples.z)))
+
+    def forward(self, state: State):
+        """A function of (stored values, first tile, last tile): the forward pass into ``state``."""
+        order = int(state.log_density is not None)
+        return self._call.forward(_FORWARD[order], self.samples, self.theta, state)
+
+    def forward_pieces(self, first: int, last: int, forward):
+        """The pieces of a chunk, each just after its ``forward`` pass."""
+        stored = self._stored or self._borrow(_PIECE)
         for start in range(first, last, _PIECE):
             end = min(start + _PIECE, last)
-            piece.origin, piece.extent = start, end - start
-            self._call.store_piece(self.samples, self.theta, piece)
-            yield piece, start, end
+            if stored is not self._stored:
+                stored.origin, stored.extent = start, end - start
+            forward(stored, start, end)
+            yield stored, start, end
+        if stored is not self._stored:
+            self._free(_PIECE).append(stored)
 
     def on_first(self, count: int) -> Linearization:
         """The same map at the first samples only."""

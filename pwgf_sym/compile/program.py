@@ -20,6 +20,7 @@ from .kernels import KernelCaller
 from .linearization import Linearization
 from .moments import Moments
 from .packing import Samples, State, pack_samples
+from .slope import Slope, slope
 from .store import load_module, write_module
 
 __all__ = ["Program", "compile_program", "this_machine"]
@@ -207,7 +208,7 @@ class Program(Inspection):
         found = np.zeros(len(self.form.integrals))
         for kernel, places in zip(("integrals", "pair_integrals"), self._places, strict=True):
             if places and kernel in self.emission.formulas:
-                found[places] = self.kernels.means(kernel, state, samples, self._values(None))
+                found[places] = self.kernels.means(kernel, state, samples, self.values(None))
         if self.moments is not None:
             places, numbers = self._places[1], self._numbers(None)
             self.moments.add_integrals(found, places, state, samples, numbers)
@@ -250,13 +251,14 @@ class Program(Inspection):
             integrals = np.zeros(len(self.form.integrals))
         return [*self._parameters, *integrals]
 
-    def _values(self, integrals: np.ndarray | None) -> np.ndarray:
+    def values(self, integrals: np.ndarray | None) -> np.ndarray:
+        """What kernels of formulas read as ``values``: parameters, then integrals or zeros."""
         return np.array(self._numbers(integrals), self.dtype)
 
     def _pair_velocity(self, out, state: State, samples: Samples, integrals) -> None:
         """Add the velocity of the double integrals."""
         if "pair_velocity" in self.emission.formulas:
-            values = self._values(integrals)
+            values = self.values(integrals)
             self.kernels.fields("pair_velocity", state, samples, values, [out])
         if self.moments is not None:
             self.moments.add_velocity(out, state, samples, self._numbers(integrals))
@@ -265,7 +267,7 @@ class Program(Inspection):
         """w = -grad dE/drho at the samples, packed (M,)."""
         out = np.zeros(samples.width, self.dtype)
         if "velocity" in self.emission.formulas:
-            self.kernels.fields("velocity", state, samples, self._values(integrals), [out])
+            self.kernels.fields("velocity", state, samples, self.values(integrals), [out])
         self._pair_velocity(out, state, samples, integrals)
         return out
 
@@ -274,7 +276,7 @@ class Program(Inspection):
         samples, state = linearization.samples, linearization.state
         field_ = np.zeros(samples.width, self.dtype)
         scalar = np.zeros(samples.width // self.dim, self.dtype)
-        values = self._values(integrals)
+        values = self.values(integrals)
         self._pair_velocity(field_, state, samples, integrals)
         np.negative(field_, out=field_)
         if "slopes" in self.emission.formulas:
@@ -286,6 +288,26 @@ class Program(Inspection):
         if self.form.energy_order == 0:
             return linearization.vjp(field_)
         return linearization.gradient(field_, scalar)
+
+    @cached_property
+    def separable(self) -> bool:
+        """Whether the energy's slope at a sample needs nothing of the other samples."""
+        symbols = {integral.symbol for integral in self.form.integrals}
+        rows, by_log = self.form.local_gradient
+        coupled = any(e.free_symbols & symbols for e in (*rows, by_log))
+        return not coupled and not any(integral.pair for integral in self.form.integrals)
+
+    def slope(self, theta, samples: Samples, keep: bool = True) -> Slope:
+        """Integrals and gradient of the energy at theta, with the linearized map.
+
+        Parameters
+        ----------
+        theta : (p,) array
+        samples : Samples
+        keep : bool
+            Whether the linearization keeps the map's stored values, for products that follow.
+        """
+        return slope(self, theta, samples, keep)
 
     # -- the map's derivative -----------------------------------------------------------------
 

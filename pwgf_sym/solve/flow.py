@@ -284,10 +284,11 @@ class _Run:
         theta = theta.astype(program.dtype)
         if self.options.formulation == "velocity":
             state = program.push(theta, samples, order=self.order)
+            integrals = program.integrals(state, samples)
         else:
-            linearization = program.linearize(theta, samples, order=self.order)
+            slope = program.slope(theta, samples)
+            linearization, integrals = slope.linearization, slope.integrals
             state = linearization.state
-        integrals = program.integrals(state, samples)
         energy = program.energy(integrals)
         if not (np.isfinite(energy) and np.all(np.isfinite(theta))):
             raise self.diagnosis(theta, state, integrals, {})
@@ -295,7 +296,7 @@ class _Run:
             target = {"field": program.velocity(state, samples, integrals)}
             linearization = program.linearize(theta, samples)
         else:
-            target = {"right": -program.gradient(linearization, integrals)}
+            target = {"right": -slope.gradient}
         linear = solve_metric(
             linearization,
             **target,

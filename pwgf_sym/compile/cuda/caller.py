@@ -24,6 +24,8 @@ _BLOCKS = 256
 class CudaCaller(KernelCaller):
     """Calls the kernels of one loaded module on the current device."""
 
+    by_pieces = False
+
     def __init__(self, module, emission, dtype: np.dtype, size: int):
         require()
         super().__init__(module, emission, dtype, size)
@@ -132,7 +134,7 @@ class CudaCaller(KernelCaller):
         }
         return Storage(arrays, origin, extent)
 
-    def store_piece(self, samples: Samples, theta, piece: Storage) -> None:
+    def forward(self, name: str, samples: Samples, theta, state: State):
         """Kernels of this target read the stored values of all samples."""
         given = f"{samples.count} samples, whose stored values take more"
         accepted = "no more than PWGF_SYM_STORAGE bytes of stored values (a quarter of the memory)"
