@@ -13,7 +13,7 @@ target: cpu, float64, 256-bit vectors, 8 samples a tile
 
 Per-sample arrays are flat: tile by tile, component by component, sample innermost.
 values[] holds nothing.
-content: 6fc286a1c6de1fe7
+content: a28d6f9b5a1da80c
 """
 
 from numba import njit
@@ -78,18 +78,29 @@ def invert_8(matrix, m, inverse, k, log_det, v, d):
 
 
 @njit(**OPTIONS)
-def moments(x, center, weight, sums, first, last):
-    """Means of |y|^2, |y|^4, y, |y|^2 y, lower half of y y^T over the samples, y = x - center."""
+def moments(x, weight, sums, tiles, first, last):
+    """A center c, and sums of |y|^2, |y|^4, y, |y|^2 y, lower half of y y^T, y = x - c.
+
+    c is the mean of some samples, the same for every chunk.
+    """
     y = aligned(x, 2*8)
     acc = aligned(x, 10*8)
+    for n in range(2 + 10):
+        sums[n] = 0.0
+    apart = max(1, tiles//8)
+    for i in range(2):
+        v = zeros(x, 1, 8)
+        for tile in range(0, tiles, apart):
+            v = v + load(x, tile*16 + i*8, 0, 1, 8)
+        add_lane_sums(sums, i, v)
+        sums[i] = sums[i]/(len(range(0, tiles, apart))*8)
     for n in range(10):
         store(acc, n*8, 0, zeros(x, 1, 8))
-        sums[n] = 0.0
     for tile in range(first, last):
         w = load(weight, tile*8, 0, 1, 8)
         t = zeros(x, 1, 8)
         for i in range(2):
-            v = load(x, tile*16 + i*8, 0, 1, 8) - load(center, i, 0, 1, 1)
+            v = load(x, tile*16 + i*8, 0, 1, 8) - load(sums, i, 0, 1, 1)
             store(y, i*8, 0, v)
             t = fma(v, v, t)
         wt = w*t
@@ -105,11 +116,33 @@ def moments(x, center, weight, sums, first, last):
                 n = (6 + i*2 + j)*8
                 store(acc, n, 0, fma(wv, load(y, j*8, 0, 1, 8), load(acc, n, 0, 1, 8)))
     for n in range(10):
-        add_lane_sums(sums, n, load(acc, n*8, 0, 1, 8))
+        add_lane_sums(sums, 2 + n, load(acc, n*8, 0, 1, 8))
 
 
 @njit(**OPTIONS)
-def moment_velocity(x, center, means, slopes, velocity_out, first, last):
+def moment_finish(sums, means, found):
+    """The chunks' sums added up; found holds the means of |x - y|^2 and |x - y|^4 over all pairs."""
+    for n in range(2 + 10):
+        total = 0.0
+        for chunk in range(sums.shape[0] if n >= 2 else 1):
+            total += sums[chunk, n]
+        found[2 + n] = total
+    t, tt, y, ty, yy = 2 + 2, 2 + 3, 2 + 4, 2*2 + 4, 3*2 + 4
+    first, third, second = 0.0, 0.0, 0.0
+    for i in range(2):
+        first += found[y + i]*found[y + i]
+        third += found[y + i]*found[ty + i]
+        for j in range(i + 1):
+            found[yy + j*2 + i] = found[yy + i*2 + j]
+            second += (1 if i == j else 2)*found[yy + i*2 + j]**2
+    found[0] = 2*(found[t] - first)
+    found[1] = 2*found[tt] + 2*found[t]**2 + 4*second - 8*third
+    for n in range(2 + 10):
+        means[n] = found[2 + n]
+
+
+@njit(**OPTIONS)
+def moment_velocity(x, means, slopes, velocity_out, first, last):
     """Adds the mean over partners y of (k1 |x - y|^2 + k0) (x - y); slopes holds k1, k0."""
     y = aligned(x, 2*8)
     k1, k0 = load(slopes, 0, 0, 1, 1), load(slopes, 1, 0, 1, 1)
@@ -117,18 +150,18 @@ def moment_velocity(x, center, means, slopes, velocity_out, first, last):
         s = zeros(x, 1, 8)
         inner = zeros(x, 1, 8)
         for i in range(2):
-            v = load(x, tile*16 + i*8, 0, 1, 8) - load(center, i, 0, 1, 1)
+            v = load(x, tile*16 + i*8, 0, 1, 8) - load(means, i, 0, 1, 1)
             store(y, i*8, 0, v)
             s = fma(v, v, s)
-            inner = fma(load(means, 2 + i, 0, 1, 1), v, inner)
-        slope = k1*(s + load(means, 0, 0, 1, 1) - 2.0*inner) + k0
+            inner = fma(load(means, 4 + i, 0, 1, 1), v, inner)
+        slope = k1*(s + load(means, 2, 0, 1, 1) - 2.0*inner) + k0
         for i in range(2):
             total = zeros(x, 1, 8)
             for j in range(2):
                 total = fma(
-                    load(means, 6 + i*2 + j, 0, 1, 1), load(y, j*8, 0, 1, 8), total
+                    load(means, 2 + 6 + i*2 + j, 0, 1, 1), load(y, j*8, 0, 1, 8), total
                 )
-            mean, third = load(means, 2 + i, 0, 1, 1), load(means, 2 + 2 + i, 0, 1, 1)
+            mean, third = load(means, 4 + i, 0, 1, 1), load(means, 4 + 2 + i, 0, 1, 1)
             v = slope*load(y, i*8, 0, 1, 8) - k0*mean - k1*(s*mean + third - 2.0*total)
             at = tile*16 + i*8
             store(velocity_out, at, 0, load(velocity_out, at, 0, 1, 8) + v)

@@ -14,8 +14,6 @@ __all__ = ["Moments"]
 
 # Tiles below which one chunk is faster than several: a call of a kernel takes microseconds.
 _TILES = 512
-# About so many tiles give the center.
-_CENTER_TILES = 8
 
 
 class Moments:
@@ -23,10 +21,7 @@ class Moments:
 
     def __init__(self, module, form, symbols, dim: int, dtype):
         self.module, self.form, self.dtype, self._symbols = module, form, dtype, symbols
-        # Places of all moments among those that the kernel computes: half of y y^T.
-        i, j = np.indices((dim, dim))
-        half = np.maximum(i, j) * dim + np.minimum(i, j)
-        self._order = np.concatenate([np.arange(2 + 2 * dim), 2 + 2 * dim + half.ravel()])
+        self.size = 2 + 3 * dim + dim * dim
 
     @cached_property
     def _coefficients(self):
@@ -36,26 +31,24 @@ class Moments:
         found = [e.xreplace(dict(zip(self._symbols, dummies, strict=True))) for e in found]
         return sp.lambdify(dummies, found, "math", cse=False)
 
-    def means(self, state: State, samples: Samples) -> tuple[np.ndarray, np.ndarray]:
-        """(center, moments): the center is near the mean of the samples, so that nothing cancels.
+    def means(self, state: State, samples: Samples) -> tuple[np.ndarray, float, float]:
+        """(moments, mean |x - y|^2, mean |x - y|^4), the latter two over all pairs.
 
-        Moments are means of |y|^2, |y|^4, y (d), |y|^2 y (d), y y^T (d, d), y = x - center.
+        Moments are a center c near the mean of the samples, so that nothing cancels, and means of
+        |y|^2, |y|^4, y (d), |y|^2 y (d), y y^T (d, d), y = x - c.
         """
         if state.moments is None:
-            d = samples.dim
-            # Any center is right; the mean of some of the samples is near that of all.
-            grid = state.x.reshape(samples.tiles, d, samples.lanes)
-            some = grid[:: max(1, samples.tiles // _CENTER_TILES)]
-            center = np.einsum("til->i", some) / self.dtype.type(some.size // d)
             bounds = self._bounds(samples)
-            sums = np.empty((len(bounds), 2 + 2 * d + d * d), self.dtype)
+            sums = np.empty((len(bounds), self.size), self.dtype)
 
             def work(chunk: int, first: int, last: int) -> None:
-                self.module.moments(state.x, center, samples.weight, sums[chunk], first, last)
+                kernel(state.x, samples.weight, sums[chunk], samples.tiles, first, last)
 
+            kernel = self.module.moments
             run_chunks(work, bounds)
-            total = sums.sum(axis=0, dtype=np.float64) if len(bounds) > 1 else sums[0].astype(float)
-            state.moments = center, total[self._order]
+            means, found = np.empty(self.size, self.dtype), np.empty(self.size + 2)
+            self.module.moment_finish(sums, means, found)
+            state.moments = means, found.item(0), found.item(1)
         return state.moments
 
     @staticmethod
@@ -71,13 +64,10 @@ class Moments:
 
         The mean over the others is n/(n - 1) times the mean over all, less W(x, x)/(n - 1).
         """
-        count, d = samples.count, samples.dim
+        count = samples.count
         if count == 1:
             return
-        _, m = self.means(state, samples)
-        t, tt, y, ty, yy = m[0], m[1], m[2 : 2 + d], m[2 + d : 2 + 2 * d], m[2 + 2 * d :]
-        square = 2 * (t - y @ y)
-        fourth = 2 * tt + 2 * t * t + 4 * (yy @ yy) - 8 * (y @ ty)
+        _, square, fourth = self.means(state, samples)
         share = count / (count - 1)
         _, _, *coefficients = self._coefficients(*values)
         for k, number in enumerate(self.form.integrals):
@@ -87,12 +77,12 @@ class Moments:
     def add_velocity(self, out: np.ndarray, state: State, samples: Samples, values) -> None:
         """Add the velocity of the polynomial interactions, packed (M,)."""
         count = samples.count
-        center, moments = self.means(state, samples)
+        means, *_ = self.means(state, samples)
         scale = count / max(count - 1, 1)
-        slopes = np.array(self._coefficients(*values)[:2], self.dtype) * self.dtype.type(scale)
-        means = moments.astype(self.dtype)
+        slopes = np.array([k * scale for k in self._coefficients(*values)[:2]], self.dtype)
+        kernel = self.module.moment_velocity
 
         def work(chunk: int, first: int, last: int) -> None:
-            self.module.moment_velocity(state.x, center, means, slopes, out, first, last)
+            kernel(state.x, means, slopes, out, first, last)
 
         run_chunks(work, self._bounds(samples))

@@ -26,7 +26,7 @@ class State:
     x: np.ndarray
     log_density: np.ndarray | None = None
     score: np.ndarray | None = None
-    moments: tuple[np.ndarray, np.ndarray] | None = None
+    moments: tuple[np.ndarray, float, float] | None = None
 
 
 @dataclass

@@ -12,19 +12,33 @@ from .writer import Writer
 
 __all__ = ["emit_moments"]
 
+# About so many tiles give the center.
+_CENTER_TILES = 8
+
 _TEXT = '''@njit(**OPTIONS)
-def moments(x, center, weight, sums, first, last):
-    """Means of |y|^2, |y|^4, y, |y|^2 y, lower half of y y^T over the samples, y = x - center."""
+def moments(x, weight, sums, tiles, first, last):
+    """A center c, and sums of |y|^2, |y|^4, y, |y|^2 y, lower half of y y^T, y = x - c.
+
+    c is the mean of some samples, the same for every chunk.
+    """
     y = aligned(x, {d}*{S})
     acc = aligned(x, {count}*{S})
+    for n in range({d} + {count}):
+        sums[n] = 0.0
+    apart = max(1, tiles//{some})
+    for i in range({d}):
+        v = zeros(x, 1, {S})
+        for tile in range(0, tiles, apart):
+            v = v + load(x, tile*{dS} + i*{S}, 0, 1, {S})
+        add_lane_sums(sums, i, v)
+        sums[i] = sums[i]/(len(range(0, tiles, apart))*{S})
     for n in range({count}):
         store(acc, n*{S}, 0, zeros(x, 1, {S}))
-        sums[n] = 0.0
     for tile in range(first, last):
         w = load(weight, tile*{S}, 0, 1, {S})
         t = zeros(x, 1, {S})
         for i in range({d}):
-            v = load(x, tile*{dS} + i*{S}, 0, 1, {S}) - load(center, i, 0, 1, 1)
+            v = load(x, tile*{dS} + i*{S}, 0, 1, {S}) - load(sums, i, 0, 1, 1)
             store(y, i*{S}, 0, v)
             t = fma(v, v, t)
         wt = w*t
@@ -40,11 +54,33 @@ def moments(x, center, weight, sums, first, last):
                 n = ({second} + i*{d} + j)*{S}
                 store(acc, n, 0, fma(wv, load(y, j*{S}, 0, 1, {S}), load(acc, n, 0, 1, {S})))
     for n in range({count}):
-        add_lane_sums(sums, n, load(acc, n*{S}, 0, 1, {S}))
+        add_lane_sums(sums, {d} + n, load(acc, n*{S}, 0, 1, {S}))
 
 
 @njit(**OPTIONS)
-def moment_velocity(x, center, means, slopes, velocity_out, first, last):
+def moment_finish(sums, means, found):
+    """The chunks' sums added up; found holds the means of |x - y|^2 and |x - y|^4 over all pairs."""
+    for n in range({d} + {count}):
+        total = 0.0
+        for chunk in range(sums.shape[0] if n >= {d} else 1):
+            total += sums[chunk, n]
+        found[2 + n] = total
+    t, tt, y, ty, yy = {d} + 2, {d} + 3, {d} + 4, 2*{d} + 4, 3*{d} + 4
+    first, third, second = 0.0, 0.0, 0.0
+    for i in range({d}):
+        first += found[y + i]*found[y + i]
+        third += found[y + i]*found[ty + i]
+        for j in range(i + 1):
+            found[yy + j*{d} + i] = found[yy + i*{d} + j]
+            second += (1 if i == j else 2)*found[yy + i*{d} + j]**2
+    found[0] = 2*(found[t] - first)
+    found[1] = 2*found[tt] + 2*found[t]**2 + 4*second - 8*third
+    for n in range({d} + {count}):
+        means[n] = found[2 + n]
+
+
+@njit(**OPTIONS)
+def moment_velocity(x, means, slopes, velocity_out, first, last):
     """Adds the mean over partners y of (k1 |x - y|^2 + k0) (x - y); slopes holds k1, k0."""
     y = aligned(x, {d}*{S})
     k1, k0 = load(slopes, 0, 0, 1, 1), load(slopes, 1, 0, 1, 1)
@@ -52,18 +88,18 @@ def moment_velocity(x, center, means, slopes, velocity_out, first, last):
         s = zeros(x, 1, {S})
         inner = zeros(x, 1, {S})
         for i in range({d}):
-            v = load(x, tile*{dS} + i*{S}, 0, 1, {S}) - load(center, i, 0, 1, 1)
+            v = load(x, tile*{dS} + i*{S}, 0, 1, {S}) - load(means, i, 0, 1, 1)
             store(y, i*{S}, 0, v)
             s = fma(v, v, s)
-            inner = fma(load(means, 2 + i, 0, 1, 1), v, inner)
-        slope = k1*(s + load(means, 0, 0, 1, 1) - 2.0*inner) + k0
+            inner = fma(load(means, {y} + i, 0, 1, 1), v, inner)
+        slope = k1*(s + load(means, {d}, 0, 1, 1) - 2.0*inner) + k0
         for i in range({d}):
             total = zeros(x, 1, {S})
             for j in range({d}):
                 total = fma(
-                    load(means, {second} + i*{d} + j, 0, 1, 1), load(y, j*{S}, 0, 1, {S}), total
+                    load(means, {d} + {second} + i*{d} + j, 0, 1, 1), load(y, j*{S}, 0, 1, {S}), total
                 )
-            mean, third = load(means, 2 + i, 0, 1, 1), load(means, {d} + 2 + i, 0, 1, 1)
+            mean, third = load(means, {y} + i, 0, 1, 1), load(means, {y} + {d} + i, 0, 1, 1)
             v = slope*load(y, i*{S}, 0, 1, {S}) - k0*mean - k1*(s*mean + third - 2.0*total)
             at = tile*{dS} + i*{S}
             store(velocity_out, at, 0, load(velocity_out, at, 0, 1, {S}) + v)
@@ -73,9 +109,9 @@ def moment_velocity(x, center, means, slopes, velocity_out, first, last):
 
 
 def emit_moments(dim: int, lanes: int, write: Writer) -> None:
-    """Write the two kernels for dimension d and a number of samples in a tile."""
+    """Write the kernels for dimension d and a number of samples in a tile."""
     values = {"d": dim, "S": lanes, "dS": dim * lanes, "second": 2 + 2 * dim}
-    values["count"] = 2 + 2 * dim + dim * dim
+    values |= {"count": 2 + 2 * dim + dim * dim, "y": dim + 2, "some": _CENTER_TILES}
     text = _TEXT
     for name, value in values.items():
         text = text.replace("{" + name + "}", str(value))
