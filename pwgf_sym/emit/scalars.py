@@ -71,7 +71,9 @@ def check_printable(expression: sp.Expr, where: str) -> None:
         if isinstance(part, sp.Expr) and part.is_number and part.is_finite and part.is_real:
             walk.skip()  # printed as one number
             continue
-        if part in (sp.zoo, sp.nan, sp.oo, -sp.oo) or (part.is_real is False and part.is_number):
+        # Assumptions of numbers only: of a long sum they take milliseconds to find.
+        not_real = isinstance(part, sp.Expr) and part.is_number and part.is_real is False
+        if not_real or part in (sp.zoo, sp.nan, sp.oo, -sp.oo):
             raise FormulaError(where, f"the value {part}", "real, finite formulas")
         if not isinstance(part, _PRINTED) and type(part).__name__ not in FUNCTIONS:
             raise _no_such_function(where, part)
