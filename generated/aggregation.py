@@ -13,7 +13,7 @@ target: cpu, float64, 256-bit vectors, 8 samples a tile
 
 Per-sample arrays are flat: tile by tile, component by component, sample innermost.
 values[] holds nothing.
-content: a28d6f9b5a1da80c
+content: f59267adbd25e72e
 """
 
 from numba import njit
@@ -121,7 +121,7 @@ def moments(x, weight, sums, tiles, first, last):
 
 @njit(**OPTIONS)
 def moment_finish(sums, means, found):
-    """The chunks' sums added up; found holds the means of |x - y|^2 and |x - y|^4 over all pairs."""
+    """The chunks' sums added up; found begins with the means of |x - y|^2 and |x - y|^4."""
     for n in range(2 + 10):
         total = 0.0
         for chunk in range(sums.shape[0] if n >= 2 else 1):
@@ -158,9 +158,8 @@ def moment_velocity(x, means, slopes, velocity_out, first, last):
         for i in range(2):
             total = zeros(x, 1, 8)
             for j in range(2):
-                total = fma(
-                    load(means, 2 + 6 + i*2 + j, 0, 1, 1), load(y, j*8, 0, 1, 8), total
-                )
+                v = load(means, 2 + 6 + i*2 + j, 0, 1, 1)
+                total = fma(v, load(y, j*8, 0, 1, 8), total)
             mean, third = load(means, 4 + i, 0, 1, 1), load(means, 4 + 2 + i, 0, 1, 1)
             v = slope*load(y, i*8, 0, 1, 8) - k0*mean - k1*(s*mean + third - 2.0*total)
             at = tile*16 + i*8

@@ -128,9 +128,7 @@ class AffineProgram:
         linearization = self.linearize(theta, samples, 1)
         integrals = self.integrals(linearization.state, samples)
         gradient = self.gradient(linearization, integrals)
-        return SimpleNamespace(
-            linearization=linearization, integrals=integrals, gradient=gradient
-        )
+        return SimpleNamespace(linearization=linearization, integrals=integrals, gradient=gradient)
 
     def jvp(self, theta, samples, eta):
         self.calls["jvp"] += 1

@@ -27,12 +27,12 @@ _KEYS = {"format", "machine", "options", "skipped", "results", "latency"}
 
 
 def best_rows(rows: Sequence[dict]) -> dict[tuple, dict]:
-    """The variant with the least median of every (suite, size, dtype, threads, kernel, side)."""
+    """The variant with the least median of every block, kernel and side."""
     best: dict[tuple, dict] = {}
     for row in rows:
         if row["median"] is None:
             continue
-        key = tuple(row[k] for k in ("suite", "size", "dtype", "threads", "kernel", "side"))
+        key = (*_block(row), row["kernel"], row["side"])
         if key not in best or row["median"] < best[key]["median"]:
             best[key] = row
     return best
@@ -96,15 +96,16 @@ def latency_text(latency: dict | None) -> list[str]:
 
 
 def _title(key: tuple) -> str:
-    suite, size, dtype, threads = key
-    return f"{suite}  {size}  {dtype}  {threads} thread{'s' * (threads > 1)}"
+    suite, size, dtype, threads, goal = key
+    to = "" if goal is None else f"  to the residual {goal:.2g}"
+    return f"{suite}  {size}  {dtype}  {threads} thread{'s' * (threads > 1)}{to}"
 
 
 _HEAD = ["kernel", "side", "variant", "ms", "min", "max", "ratio", "GFLOP/s", "of gemm", "error"]
 
 
 def _block(row: dict) -> tuple:
-    return tuple(row[k] for k in ("suite", "size", "dtype", "threads"))
+    return (*(row[k] for k in ("suite", "size", "dtype", "threads")), row.get("goal"))
 
 
 def _order(block: list[dict]):

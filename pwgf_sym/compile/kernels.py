@@ -244,7 +244,7 @@ class KernelCaller:
         out[0] += samples.pack(total.reshape(samples.dim, -1).T[: samples.count])
 
     def formula(self, name: str, state: State, samples: Samples, values, out: list):
-        """A function of (first tile, last tile) that runs a kernel which writes per-sample arrays."""
+        """A function of (first tile, last tile): a kernel that writes per-sample arrays."""
         given = list(self._formula_arguments(name, state, samples, values).values())
         kernel = getattr(self.module, name)
         return lambda first, last: kernel(*given, *out, first, last)

@@ -59,7 +59,7 @@ def moments(x, weight, sums, tiles, first, last):
 
 @njit(**OPTIONS)
 def moment_finish(sums, means, found):
-    """The chunks' sums added up; found holds the means of |x - y|^2 and |x - y|^4 over all pairs."""
+    """The chunks' sums added up; found begins with the means of |x - y|^2 and |x - y|^4."""
     for n in range({d} + {count}):
         total = 0.0
         for chunk in range(sums.shape[0] if n >= {d} else 1):
@@ -96,9 +96,8 @@ def moment_velocity(x, means, slopes, velocity_out, first, last):
         for i in range({d}):
             total = zeros(x, 1, {S})
             for j in range({d}):
-                total = fma(
-                    load(means, {d} + {second} + i*{d} + j, 0, 1, 1), load(y, j*{S}, 0, 1, {S}), total
-                )
+                v = load(means, {d} + {second} + i*{d} + j, 0, 1, 1)
+                total = fma(v, load(y, j*{S}, 0, 1, {S}), total)
             mean, third = load(means, {y} + i, 0, 1, 1), load(means, {y} + {d} + i, 0, 1, 1)
             v = slope*load(y, i*{S}, 0, 1, {S}) - k0*mean - k1*(s*mean + third - 2.0*total)
             at = tile*{dS} + i*{S}
