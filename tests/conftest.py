@@ -2,7 +2,10 @@
 
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +18,31 @@ if "PWGF_SYM_CACHE" not in os.environ:  # before anything can be compiled, also 
 def pytest_unconfigure(config):
     if _own_folder:
         shutil.rmtree(_own_folder, ignore_errors=True)
+
+
+SIMULATOR = "test_cuda_simulator.py"
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: item.path.name == SIMULATOR)  # the last: it waits for a process
+
+
+@pytest.fixture(scope="session", autouse=True)
+def simulator(request):
+    """tests/cuda_sim in a process with Numba's CUDA simulator on, beside all other tests."""
+    if all(item.path.name != SIMULATOR for item in request.session.items):
+        yield None
+        return
+    variables = os.environ | {"NUMBA_ENABLE_CUDASIM": "1", "PWGF_SYM_CUDA_THREADS": "4"}
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider"]
+    folder = str(Path(__file__).parent / "cuda_sim")
+    with tempfile.TemporaryFile("w+") as text:
+        running = subprocess.Popen(
+            [*command, folder], env=variables, stdout=text, stderr=subprocess.STDOUT
+        )
+        yield running, text
+        running.kill()
+        running.wait()
 
 
 @pytest.fixture(scope="session")

@@ -11,18 +11,23 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import sympy as sp
 
 from pwgf_sym.__main__ import main
-from pwgf_sym.benchmarks import command, ours, report, suites, timing
+from pwgf_sym.benchmarks import command, ours, report, suites, targets, timing
 from pwgf_sym.benchmarks.accuracy import true_residual
 from pwgf_sym.benchmarks.cases import SHIFT, Case, PairCase, step_parameters
 from pwgf_sym.benchmarks.counts import counts_of, pair_counts
 from pwgf_sym.benchmarks.opponents.numpy_side import Ops
 from pwgf_sym.benchmarks.opponents.passes import Columns, Rows
 from pwgf_sym.benchmarks.opponents.stacked import Stacked
-from pwgf_sym.benchmarks.options import BenchmarkOptions, parse_sizes
+from pwgf_sym.benchmarks.options import PROBLEM_NAMES, BenchmarkOptions, parse_sizes
+from pwgf_sym.benchmarks.problems import PROBLEMS
 from pwgf_sym.benchmarks.threads import thread_counts
+from pwgf_sym.compile.cuda import toolkit
 from pwgf_sym.errors import BenchmarkError, OptionError
+from pwgf_sym.lower.counts import formula_count
+from pwgf_sym.lower.energies import FormulaKernel
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
 
@@ -52,6 +57,9 @@ def given(**changes):
         "dtype": "float64",
         "against": "numpy",
         "targets": "cpu",
+        "problem": "double_well",
+        "dim": None,
+        "width": None,
         "rounds": "2",
         "seconds": "0",
         "threads": "1",
@@ -277,7 +285,9 @@ def test_missing_opponents_are_said(monkeypatch):
         ("samples", "many"),
         ("dtype", "float16"),
         ("against", "tensorflow"),
-        ("targets", "cuda"),
+        ("targets", "tpu"),
+        ("problem", "heat"),
+        ("dim", "0"),
         ("rounds", "0"),
         ("seconds", "-1"),
         ("seconds", "nan"),
@@ -298,6 +308,49 @@ def test_options():
     options = BenchmarkOptions.parse(given(against="none", dtype="float32,float64"))
     assert options.against == () and options.dtypes == ("float32", "float64")
     assert options.clock == "cpu"
+
+
+def test_options_of_targets():
+    options = BenchmarkOptions.parse(
+        given(suite="targets", dim="2,3", width="16", samples="64,128", targets="cpu,cuda")
+    )
+    assert options.sizes == ((2, 16), (3, 16)) and options.counts == (64, 128)
+    assert options.targets == ("cpu", "cuda") and options.samples == 64
+    assert set(PROBLEM_NAMES) == set(PROBLEMS)
+    with pytest.raises(OptionError, match="--samples"):
+        BenchmarkOptions.parse(given(samples="64,128"))
+
+
+@pytest.mark.skipif(toolkit.available(), reason="a GPU")
+def test_cuda_alone_without_a_gpu(capsys):
+    assert main(["benchmark", "--targets", "cuda"]) == 2
+    assert capsys.readouterr().err.startswith('TargetError: target="cuda"')
+
+
+def test_targets_of_this_machine(tmp_path, monkeypatch):
+    """A whole run of suite targets; without a GPU it says so and goes on."""
+    monkeypatch.setattr(targets, "CG_ITERATIONS", 2)
+    size = {"dim": "1", "width": "2", "samples": "20,40", "problem": "repulsion"}
+    options = BenchmarkOptions.parse(given(suite="targets", targets="cpu,cuda", **size))
+    found = command.run(options)
+    rows = [r for r in found["results"] if r["side"] == "cpu"]
+    names = ["push", "energy gradient", "pairs", "jvp", "vjp", "metric", "step"]
+    assert [(r["kernel"], r["samples"]) for r in rows] == [(k, n) for n in (20, 40) for k in names]
+    assert all(r["flops"] > 0 and len(r["times"]) == 2 and r["ratio"] == 1 for r in rows)
+    assert all(r["cold"] > r["warm"] for r in rows if r["kernel"] in ("push", "metric"))
+    assert "cuda" in found["skipped"] or any(r["side"] == "cuda" for r in found["results"])
+    text = report.table(found)
+    assert "repulsion, N = 40" in text and "cpu/this" in text
+    report.save_plot(found, tmp_path / "plot.png")
+    assert (tmp_path / "plot.png").stat().st_size > 1000
+
+
+def test_counts_of_a_formula():
+    """x^2 weighted and averaged: a square, and a multiply-add; x and the weight are read."""
+    x = sp.Symbol("x0", real=True)
+    kernel = FormulaKernel("integrals", "", {"x": (x,)}, (), (), means=(x**2,))
+    count = formula_count(kernel, 10, "float32")
+    assert (count.flops, count.bytes) == (10 * 3, 10 * 2 * 4)
 
 
 @pytest.mark.parametrize(("cores", "counts"), [(1, [1]), (2, [1, 2]), (6, [1, 2, 4, 6])])

@@ -110,6 +110,7 @@ def _rows(case, options, calls: list[Timed], goal: float) -> list[dict]:
     best = min(mine or timed, key=lambda t: t.median)
     head = {"suite": "accuracy", "size": case.name, "dtype": case.dtype, "samples": case.samples}
     head |= {"threads": options.threads, "clock": options.clock, "goal": goal}
+    head["detail"] = f"to the residual {goal:.2g}"
     rows = []
     for t in calls:
         row = {**head, "kernel": t.kernel, "side": t.side, "variant": t.variant, "times": t.times}

@@ -6,7 +6,7 @@ import os
 from dataclasses import asdict
 
 from ..errors import OptionError
-from .options import SIDES, SUITES, BenchmarkOptions, parse_sizes
+from .options import PROBLEM_NAMES, SIDES, SUITES, BenchmarkOptions, parse_sizes
 from .pinning import pin
 
 __all__ = ["add_benchmark", "add_profile", "run", "run_benchmark", "run_profile"]
@@ -20,15 +20,19 @@ def _add_common(parser, sizes: str, dtypes: str) -> None:
     parser.add_argument("--seconds", default="0.2", help="time of a call in a round")
     parser.add_argument("--threads", default="1", help="threads of every side")
     parser.add_argument("--clock", default="", help="cpu (one thread's default) or wall")
-    parser.add_argument("--targets", default="cpu", help="cpu")
+    parser.add_argument("--dim", help="dimensions, in place of --size")
+    parser.add_argument("--width", help="widths, in place of --size")
 
 
 def add_benchmark(commands) -> None:
     """Add the subcommand ``benchmark``."""
     parser = commands.add_parser("benchmark", help="time the kernels beside NumPy, JAX, PyTorch")
-    parser.add_argument("--suite", default="kernels,step,pairs", help=", ".join(SUITES))
+    suite = "kernels,step,pairs, or targets with --targets or --problem"
+    parser.add_argument("--suite", help=f"{', '.join(SUITES)} ({suite})")
     parser.add_argument("--against", default=",".join(SIDES), help="opponents, or none")
     _add_common(parser, "2/32,10/64,30/128", "float64,float32")
+    parser.add_argument("--targets", help="cpu, cuda: side by side, in suite targets")
+    parser.add_argument("--problem", help=f"of suite targets: {', '.join(PROBLEM_NAMES)}")
     parser.add_argument("--variants", action="store_true", help="list every variant")
     parser.add_argument("--json", help="file for all raw times")
     parser.add_argument("--plot", help="file for a figure")
@@ -40,10 +44,15 @@ def add_profile(commands) -> None:
     parser = commands.add_parser("profile", help="rates of our kernels against the roofline")
     _add_common(parser, "10/64", "float64")
     parser.set_defaults(run=run_profile, suite="kernels", against="none")
+    parser.set_defaults(targets="cpu", problem=PROBLEM_NAMES[0])
 
 
 def run_benchmark(given) -> None:
     """Run the suites that the command line asked for, print the table and write the files."""
+    named = given.targets or given.problem
+    given.suite = given.suite or ("targets" if named else "kernels,step,pairs")
+    given.targets = given.targets or "cpu,cuda"
+    given.problem = given.problem or PROBLEM_NAMES[0]
     options = BenchmarkOptions.parse(given)
     for option in ("json", "plot"):
         _check_folder(f"--{option}", getattr(given, option))
@@ -79,6 +88,7 @@ def run(options: BenchmarkOptions, show=None) -> dict:
     from .accuracy import run_accuracy
     from .latency import run_latency
     from .report import FORMAT
+    from .targets import missing_targets, run_targets
     from .threads import run_threads
 
     sides, skipped = suites.opponents(options.against)
@@ -88,8 +98,11 @@ def run(options: BenchmarkOptions, show=None) -> dict:
         "pairs": suites.run_pairs,
         "accuracy": run_accuracy,
         "threads": run_threads,
+        "targets": run_targets,
     }
     report = {"format": FORMAT, "machine": machine.describe(), "options": asdict(options)}
+    if "targets" in options.suites:
+        skipped |= missing_targets(options.targets)
     report |= {"skipped": skipped, "results": [], "latency": None}
     for suite in options.suites:
         if suite == "latency":

@@ -61,15 +61,15 @@ def _blas() -> list[dict]:
     return [{k: p.get(k) for k in keys} for p in threadpool_info() if p["user_api"] == "blas"]
 
 
-def gemm_call(dtype: str, size: int = _GEMM):
-    """A matrix product on one BLAS thread and its operations: (call, flops)."""
+def gemm_call(dtype: str, size: int = _GEMM, threads: int = 1):
+    """A matrix product on so many BLAS threads and its operations: (call, flops)."""
     from threadpoolctl import ThreadpoolController
 
     a, b = (np.random.default_rng(k).standard_normal((size, size)).astype(dtype) for k in (0, 1))
     out, pools = np.empty_like(a), ThreadpoolController()
 
     def call():
-        with pools.limit(limits=1, user_api="blas"):
+        with pools.limit(limits=threads, user_api="blas"):
             np.dot(a, b, out=out)
 
     return call, 2.0 * size**3

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import OptionError
+from .target_report import draw_targets, targets_grid
 
 __all__ = [
     "OURS",
@@ -61,8 +62,10 @@ def block_text(rows: Sequence[dict], every_variant: bool = False) -> list[str]:
     every_variant : bool
         Whether all variants are listed, else the best of each side.
     """
-    shown = list(rows) if every_variant else list(best_rows(rows).values())
     lines = [_title(_block(rows[0]))]
+    if rows[0]["suite"] == "targets":
+        return lines + _grid(targets_grid(rows))
+    shown = list(rows) if every_variant else list(best_rows(rows).values())
     return lines + _grid([_HEAD, *(_line(r) for r in sorted(shown, key=_order(shown)))])
 
 
@@ -96,16 +99,16 @@ def latency_text(latency: dict | None) -> list[str]:
 
 
 def _title(key: tuple) -> str:
-    suite, size, dtype, threads, goal = key
-    to = "" if goal is None else f"  to the residual {goal:.2g}"
-    return f"{suite}  {size}  {dtype}  {threads} thread{'s' * (threads > 1)}{to}"
+    suite, size, dtype, threads, detail = key
+    more = f"  {detail}" if detail else ""
+    return f"{suite}  {size}  {dtype}  {threads} thread{'s' * (threads > 1)}{more}"
 
 
 _HEAD = ["kernel", "side", "variant", "ms", "min", "max", "ratio", "GFLOP/s", "of gemm", "error"]
 
 
 def _block(row: dict) -> tuple:
-    return (*(row[k] for k in ("suite", "size", "dtype", "threads")), row.get("goal"))
+    return (*(row[k] for k in ("suite", "size", "dtype", "threads")), row.get("detail"))
 
 
 def _order(block: list[dict]):
@@ -154,7 +157,10 @@ def load_report(path: str | Path) -> dict:
 
 
 def save_plot(report: dict, path: str | Path) -> None:
-    """Draw the time of every kernel by side, one panel a suite, size and precision."""
+    """Draw the time of every kernel by side, one panel a suite, size and precision.
+
+    Of a run of suite "targets" alone: against the number of samples, one panel a kernel.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -162,12 +168,19 @@ def save_plot(report: dict, path: str | Path) -> None:
     blocks = list(dict.fromkeys(_block(r) for r in rows))
     if not blocks:
         raise OptionError("--plot", str(path), "a suite with timed kernels")
-    sides = list(dict.fromkeys(r["side"] for r in rows))
     figure = Figure(figsize=(7.0, 2.6 * len(blocks)), layout="constrained")
     FigureCanvasAgg(figure)
+    if all(row["suite"] == "targets" for row in rows):
+        draw_targets(figure, rows)
+    else:
+        _draw_sides(figure, rows, blocks)
+    figure.savefig(path, dpi=150)
+
+
+def _draw_sides(figure, rows, blocks) -> None:
+    sides = list(dict.fromkeys(r["side"] for r in rows))
     for axes, key in zip(figure.subplots(len(blocks), squeeze=False)[:, 0], blocks, strict=True):
         _panel(axes, key, [r for r in rows if _block(r) == key], sides)
-    figure.savefig(path, dpi=150)
 
 
 def _panel(axes, key, rows, sides) -> None:

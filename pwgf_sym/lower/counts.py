@@ -21,6 +21,7 @@ __all__ = [
     "FUNCTION_FLOPS",
     "Count",
     "expression_flops",
+    "formula_count",
     "kernel_count",
     "pair_count",
     "tensor_flops",
@@ -130,6 +131,15 @@ def kernel_count(kernel: Kernel, steps: int, samples: int, dtype: str) -> Count:
     for axes in kernel.stored.values():
         numbers += samples * steps * _size(axes)
     return Count(flops, numbers * (8 if dtype == "float64" else 4))
+
+
+def formula_count(kernel: FormulaKernel, samples: int, dtype: str) -> Count:
+    """Count of a kernel of an energy that takes every sample once."""
+    flops = expression_flops(kernel.formulas(), dtype) + 2 * len(kernel.means)
+    flops += sum(2 * len(form.matrix) * len(form.matrix[0]) for form in kernel.forms)
+    numbers = sum(map(len, (*kernel.reads.values(), *kernel.fields.values())))
+    numbers += bool(kernel.means)
+    return Count(samples * flops, samples * numbers * (8 if dtype == "float64" else 4))
 
 
 def pair_count(kernel: FormulaKernel, samples: int, dtype: str) -> Count:

@@ -1,0 +1,216 @@
+"""CPU and CUDA side by side: every kernel and a full step, the same calls on both targets.
+
+Arrays are handed over and come back as a script would see them, so that a CUDA time includes the
+copies of a call.  Times are by the wall clock.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+
+from ..errors import TargetError
+from ..lower.counts import Count, formula_count, kernel_count, pair_count
+from .cases import CG_ITERATIONS, SHIFT
+from .compilation import compile_seconds
+from .krylov import conjugate_gradients
+from .options import BenchmarkOptions
+from .timing import Timed, difference, measure, median_ratio
+
+__all__ = ["TargetCase", "calls_of", "missing_targets", "run_targets"]
+
+
+@dataclass(frozen=True)
+class TargetCase:
+    """One problem, map, number of samples and precision.
+
+    Attributes
+    ----------
+    problem : str
+        Name from ``problems.PROBLEMS``.
+    dim, width, samples : int
+    dtype : str
+    """
+
+    problem: str
+    dim: int
+    width: int
+    samples: int
+    dtype: str
+
+    def program(self, target: str):
+        """The compiled program on a target."""
+        from ..compile.program import compile_program
+        from ..declare.maps import NeuralFlow
+        from .problems import problem_named
+
+        flow = NeuralFlow(self.dim, self.width, log_determinant="trace")
+        return compile_program(problem_named(self.problem, self.dim), flow, target, self.dtype)
+
+    def arrays(self, program):
+        """theta (p,), a direction (p,), and packed samples."""
+        random = np.random.default_rng([self.dim, self.width])
+        theta = program.map.initial_parameters(program.problem.initial)
+        theta = (theta + 0.1 * random.standard_normal(theta.size)).astype(self.dtype)
+        eta = random.standard_normal(theta.size).astype(self.dtype)
+        return theta, eta, program.samples(random.standard_normal((self.samples, self.dim)))
+
+    @property
+    def detail(self) -> str:
+        return f"{self.problem}, N = {self.samples}"
+
+
+def calls_of(case: TargetCase, target: str) -> list[Timed]:
+    """Every kernel and the full step on one target, as timed calls."""
+    program = case.program(target)
+    theta, eta, samples = case.arrays(program)
+    order = max(program.form.velocity_order, program.form.energy_order)
+    # Where they are first needed, so that no call compiles what another one answers for.
+    state = cache(lambda: program.push(theta, samples, order))
+    linearized = cache(lambda: program.linearize(theta, samples))
+    field = cache(lambda: linearized().jvp(eta) * samples.weights)
+
+    def velocity():
+        state().moments = None  # kept by the state otherwise
+        return program.velocity(state(), samples, program.integrals(state(), samples))
+
+    def step():
+        slope = program.slope(theta, samples)
+        shift = program.dtype.type(SHIFT)
+        return conjugate_gradients(
+            lambda u: slope.linearization.metric(u) + shift * u, -slope.gradient, CG_ITERATIONS
+        )
+
+    pairs = any(integral.pair for integral in program.form.integrals)
+    calls = {
+        "push": lambda: program.push(theta, samples, order).x,
+        "energy gradient": lambda: program.slope(theta, samples).gradient,
+        "pairs" if pairs else "velocity": velocity,
+        "jvp": lambda: linearized().jvp(eta),
+        "vjp": lambda: linearized().vjp(field()),
+        "metric": lambda: linearized().metric(eta),
+        "step": step,
+    }
+    found = []
+    for name, call in calls.items():
+        packed = name in ("push", "velocity", "pairs", "jvp")
+        found.append(Timed(name, target, "", call, samples.unpack if packed else np.asarray))
+    return found
+
+
+def counts_of(case: TargetCase, program) -> dict[str, Count]:
+    """Operations and bytes of each call, from the IR."""
+    form, formulas, dtype = program.form, program.emission.formulas, program.dtype.name
+    order = max(form.velocity_order, form.energy_order)
+
+    def of(*names: str) -> Count:
+        total = Count(0.0, 0.0)
+        for name in names:
+            if name in program.emission.kernels:
+                kernel = program.emission.kernels[name]
+                total += kernel_count(kernel, program.map.steps, case.samples, dtype)
+            elif name in formulas:
+                count = pair_count if formulas[name].partners else formula_count
+                total += count(formulas[name], case.samples, dtype)
+        return total
+
+    velocity = of("integrals", "velocity", "pair_integrals", "pair_velocity")
+    passes = ("linearize", "vjp"), ("linearize_log_density", "gradient")
+    gradient = of(
+        *passes[form.energy_order], "integrals", "slopes", "pair_integrals", "pair_velocity"
+    )
+    product = of("metric")
+    vectors = Count(12.0 * program.size, 12.0 * program.size * program.dtype.itemsize)
+    return {
+        "push": of(("push", "push_log_density", "push_score")[order]),
+        "energy gradient": gradient,
+        "velocity": velocity,
+        "pairs": velocity,
+        "jvp": of("jvp"),
+        "vjp": of("vjp"),
+        "metric": product,
+        "step": gradient + (product + vectors) * CG_ITERATIONS,
+    }
+
+
+def run_targets(options: BenchmarkOptions, sides: dict) -> Iterable[list[dict]]:
+    """Rows of every kernel on every target, a block for each problem, size, N and precision."""
+    targets = [t for t in options.targets if t not in missing_targets(options.targets)]
+    for problem in options.problems:
+        for dim, width in options.sizes:
+            for dtype in options.dtypes:
+                compiled = {t: compile_seconds(problem, dim, width, dtype, t) for t in targets}
+                for samples in options.counts:
+                    case = TargetCase(problem, dim, width, samples, dtype)
+                    yield _block(case, targets, compiled, options)
+
+
+def missing_targets(names: Iterable[str]) -> dict[str, str]:
+    """Why a target cannot run here, by name.
+
+    Raises
+    ------
+    TargetError
+        When none of them can.
+    """
+    if "cuda" not in names:
+        return {}
+    from ..compile.cuda.toolkit import require
+
+    try:
+        require()
+    except TargetError as error:
+        if set(names) == {"cuda"}:
+            raise
+        return {"cuda": str(error)}
+    return {}
+
+
+def _block(case: TargetCase, targets, compiled, options: BenchmarkOptions) -> list[dict]:
+    calls = {target: calls_of(case, target) for target in targets}
+    first = calls[targets[0]]
+    for others in calls.values():
+        for timed, reference in zip(others, first, strict=True):
+            timed.error = difference(timed.result(), reference.result())
+    peaks = {target: peak_call(target, case.dtype, options.threads) for target in targets}
+    machine = {t: Timed("peak", t, "", call) for t, (call, _) in peaks.items() if call}
+    every = [*machine.values(), *(timed for own in calls.values() for timed in own)]
+    measure(every, rounds=options.rounds, seconds=options.seconds, clock="wall")
+    counts = counts_of(case, case.program(targets[0]))
+    head = {"suite": "targets", "size": f"{case.dim}/{case.width}", "dtype": case.dtype}
+    head |= {"samples": case.samples, "threads": options.threads, "clock": "wall"}
+    head |= {"detail": case.detail, "problem": case.problem, "variant": "", "note": ""}
+    rows = []
+    for target in targets:
+        peak, flops = machine.get(target), peaks[target][1]
+        rate = flops / peak.median if peak else None
+        for timed, base in zip(calls[target], first, strict=True):
+            rows.append(head | _row(timed, base, counts[timed.kernel], rate, case.samples))
+            rows[-1] |= compiled[target].get(timed.kernel, {})
+    return rows
+
+
+def _row(timed: Timed, base: Timed, count: Count, peak: float | None, samples: int) -> dict:
+    median = statistics.median(timed.times)
+    row = {"kernel": timed.kernel, "side": timed.side, "times": timed.times, "median": median}
+    row |= {"min": min(timed.times), "max": max(timed.times), "error": timed.error}
+    row |= {"flops": count.flops, "bytes": count.bytes, "gflops": count.flops / median / 1e9}
+    row |= {"samples_a_second": samples / median, "gbytes": count.bytes / median / 1e9}
+    row["peak_fraction"] = count.flops / median / peak if peak else None
+    return row | {"ratio": median_ratio(base.times, timed.times)}
+
+
+def peak_call(target: str, dtype: str, threads: int):
+    """What measures the peak of a target, and its operations: (call or None, flops)."""
+    if target == "cpu":
+        from .machine import gemm_call
+
+        return gemm_call(dtype, threads=threads)
+    from ..compile.cuda.peak import multiply_add_call
+    from ..compile.cuda.toolkit import simulated
+
+    return (None, 0.0) if simulated() else multiply_add_call(dtype)

@@ -1,0 +1,48 @@
+"""Checks that need a GPU: ``pytest -m gpu``.  Everything is left out where there is none."""
+
+import os
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from gallery_flows import gallery, gaps
+
+from pwgf_sym.compile.cuda import toolkit
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(toolkit.simulated() or not toolkit.available(), reason="no GPU"),
+]
+GALLERY = gallery()
+# A flow's rows collect the round-off of its products: of a dot product of a thousand numbers,
+# taken a hundred times over.
+BOUNDS = {"float64": 1e-10, "float32": 1e5 * np.finfo(np.float32).eps}
+
+
+@pytest.mark.parametrize("dtype", BOUNDS)
+@pytest.mark.parametrize("name", GALLERY)
+def test_gallery(name, dtype):
+    """Three Euler steps at full size; ten iterations of the linear solver, enough or not."""
+    problem, flow = GALLERY[name]
+    options = {"dt": 0.01, "samples": 4096, "shift": 1e-3, "max_iterations": 10}
+    found = gaps(problem, flow, t_span=(0, 0.03), integrator="euler", dtype=dtype, **options)
+    assert max(found.values()) < BOUNDS[dtype], found
+
+
+@pytest.mark.parametrize("tool", ["memcheck", "racecheck"])
+def test_sanitizer(tool):
+    """compute-sanitizer finds nothing in any kernel of the benchmark."""
+    sanitizer = shutil.which("compute-sanitizer")
+    if sanitizer is None:
+        pytest.skip("compute-sanitizer is not on the path")
+    calls = (
+        "from pwgf_sym.benchmarks.targets import TargetCase, calls_of\n"
+        "for name in ('double_well', 'repulsion'):\n"
+        "    for timed in calls_of(TargetCase(name, 3, 20, 300, 'float64'), 'cuda'):\n"
+        "        timed.call()\n"
+    )
+    command = [sanitizer, "--tool", tool, "--error-exitcode", "9", sys.executable, "-c", calls]
+    done = subprocess.run(command, env=os.environ, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-3000:]
