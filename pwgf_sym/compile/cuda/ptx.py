@@ -53,7 +53,7 @@ def kernel_functions(module) -> dict[str, object]:
     found = {}
     for name, kernel in vars(module).items():
         function = getattr(kernel, "py_func", None)
-        if function is not None and name != "invert":
+        if function is not None and not kernel.targetoptions.get("device"):
             found[name] = function
     return found
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from ...errors import TargetError
 
-__all__ = ["available", "require", "simulated"]
+__all__ = ["available", "device", "require", "simulated"]
 
 _INSTALL = "pip install 'pwgf_sym[cuda13]' (CUDA 13, driver 580 or later) or 'pwgf_sym[cuda12]'"
 
@@ -22,6 +22,12 @@ def __getattr__(name: str):
 
     globals()["cuda"] = cuda
     return cuda
+
+
+def device(function):
+    """A function that kernels call on the device, put into their code where they do."""
+    jit = __getattr__("cuda").jit
+    return jit(function, device=True) if simulated() else jit(device=True, forceinline=True)(function)
 
 
 def simulated() -> bool:

@@ -13,10 +13,18 @@ from ...lower.ir import Axis, Tensor, placeholder
 from ...lower.schedule import FACTORISATIONS, Group
 from ..groups import GroupEmitter, loop_headers, rows_loop
 
-__all__ = ["InvariantEmitter", "Registers", "ThreadGroupEmitter", "element"]
+__all__ = ["BLOCK_FUNCTIONS", "InvariantEmitter", "Registers", "ThreadGroupEmitter"]
+__all__ += ["call_name", "element"]
 
+# Functions of compile/cuda/blocks.py.
+BLOCK_FUNCTIONS = ("contract", "outer_sums", "product_sums", "row_sums")
 # Bytes of weights that a block keeps in shared memory at a time.
 _SHARED = 40 * 1024
+
+
+def call_name(kind: str, *tile: int) -> str:
+    """Name of a block function for a tile, in a generated module."""
+    return f"{kind}_{'_'.join(map(str, tile))}"
 
 
 def element(array: str, index: str) -> str:
@@ -260,7 +268,7 @@ class _ThreadBody(_Entries):
         weights = next((f for f in factors if self._is_weight(*f)), None)
         others = [f for f in factors if f is not weights]
         fits = self.rows <= self.e.registers.limit
-        if weights and len(others) == 1 and sums and fits and self.row not in others[0][1]:
+        if weights and len(others) == 1 and sums and fits and self._is_stored(*others[0]):
             self._with_weights(weights, others[0], sums, into)
             return
         if not sums:
@@ -280,57 +288,36 @@ class _ThreadBody(_Entries):
             self._later(f"{self._register(into)} += {'*'.join(texts)}")
             self._flush()
 
+    def _is_stored(self, tensor: Tensor, labels) -> bool:
+        """Whether a factor is the same for all rows, and stands in memory for every sample."""
+        slot = self.e.slots.get(tensor)
+        return slot is not None and slot.lanes > 1 and self.row not in labels
+
     def _is_weight(self, tensor: Tensor, labels) -> bool:
         invariant = not tensor.per_sample and tensor in self.e.slots
         return invariant and self.row is not None and self.row in labels
 
     def _with_weights(self, weights, other, sums, into: Tensor) -> None:
-        """Weights of a tile of rows come to shared memory, in pieces if they are many."""
-        outer, *rest = sums
-        inner = 1
-        for axis in rest:
-            inner *= axis.size
-        most = max(1, self.e.registers.limit // (self.rows * inner))
-        piece = min(most, outer.size)
-        extra = {a: self.inner(a, self.at.values()) for a in sums}
-        if piece == outer.size:
-            self._piece(weights, other, sums, extra, "", str(piece), piece, into)
-            return
-        start = extra[outer] + "0"
-        with self.write.block(f"for {start} in range(0, {outer.size}, {piece})"):
-            count = f"min({piece}, {outer.size} - {start})"  # the last piece may be shorter
-            self._piece(weights, other, sums, extra, start, count, piece, into)
-
-    def _piece(self, weights, other, sums, extra, start: str, count: str, most: int, into):
-        """Stage ``count`` indices of the first summed axis from ``start`` on, and use them."""
-        write, (outer, *rest), rows = self.write, sums, self.rows
-        inner = 1
-        for axis in rest:
-            inner *= axis.size
+        """A call that sums over the longest axis, for every entry of the others."""
+        axis = max(sums, key=lambda a: a.size)
+        extra = {a: self.inner(a, self.at.values()) for a in sums if a is not axis}
         self._flush()
-        self.e.registers.weights = max(self.e.registers.weights, rows * inner * most)
-        tensor, labels = weights
-        total = f"{int(count) * inner * rows}" if count.isdigit() else f"{count}*{inner * rows}"
-        places, stride = {}, rows
-        for axis in reversed(rest):
-            places[axis] = f"(entry//{stride} % {axis.size})"
-            stride *= axis.size
-        places[outer] = f"({start} + entry//{stride})" if start else f"(entry//{stride})"
-        at = {**self.at, **places, self.row: self._row(f"entry % {rows}")}
-        write("cuda.syncthreads()")
-        with write.block(f"for entry in range(lane, {total}, {self.e.tiling.samples})"):
-            write(f"W[at(entry)] = {self.memory(tensor, labels, at)}")
-        write("cuda.syncthreads()")
-        shift = {outer: f"({start} + {extra[outer]})"} if start else {}
-        headers = [f"for {extra[outer]} in range({count}*one)"]
-        headers += [f"for {extra[a]} in range({a.size}*one)" for a in rest]
-        with write.nest(headers):
-            write(f"factor = {self._entry(*other, {**extra, **shift})}")
-            position = extra[outer]
-            for axis in rest:
-                position = f"({position}*{axis.size} + {extra[axis]})"
-            self._later(f"{self._register(into)} += W[at({position}*{rows} + row)]*factor")
-            self._flush()
+        registers = self.e.registers
+        registers.weights = max(registers.weights, self._shared(axis.size))
+        places = []
+        for (tensor, labels), along in ((weights, (self.row, axis)), (other, (axis,))):
+            slot, at = self.e.slots[tensor], {**self.at, **extra, axis: "0"}
+            if self.row in labels:
+                at[self.row] = self.variable
+            steps = [slot.stride(labels, a) for a in along]
+            places += [slot.array, slot.index(labels, at), *steps]
+        name = call_name("contract", self.rows)
+        with self.write.nest([f"for {extra[a]} in range({a.size}*one)" for a in extra]):
+            self.write(f"{name}({self.e.names(into)}, W, {', '.join(places)}, {axis.size}, one)")
+
+    def _shared(self, terms: int) -> int:
+        """Weights that the block keeps at a time."""
+        return self.rows * min(terms, max(1, self.e.registers.limit // self.rows))
 
 
 class InvariantEmitter(_Entries):

@@ -19,7 +19,7 @@ from ..map_kernels import KernelEmitter, Layout
 from ..sweeps import SweepEmitter, scratch_size
 from ..writer import Writer
 from .groups import InvariantEmitter, Registers, ThreadGroupEmitter, element
-from .reductions import emit_thread_reductions
+from .reductions import emit_block_sums
 from .scalars import printer_of
 from .schedule import CudaTiling
 
@@ -161,6 +161,9 @@ class ThreadSweepEmitter(SweepEmitter):
     def _array_functions(self) -> set[Tensor]:
         return set()  # a thread computes functions where it has their arguments
 
+    def _sums_arithmetic(self, reader: Tensor, tensor: Tensor) -> bool:
+        return False  # sums over samples read what is stored
+
     def _emit_body(self) -> None:
         slots, k = self.slots(), self.k
         uses = ir.uses([*self.sweep.outputs(), *self.parts.reduction])
@@ -175,7 +178,7 @@ class ThreadSweepEmitter(SweepEmitter):
 
     def _emit_reductions(self) -> None:
         self.write(f"g = (cuda.blockIdx.x*steps + step)*{self.k.sums_size}")
-        emit_thread_reductions(self)
+        emit_block_sums(self)
 
     def _emit_entries(self, target: Slot, tensor: Tensor, slots) -> None:
         loops = list(tensor.axes)

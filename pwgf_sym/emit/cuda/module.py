@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 from ..module import Target
 from ..writer import Writer
 from .formulas import ThreadFormulaEmitter
 from .kernels import CudaKernelEmitter
+from .groups import BLOCK_FUNCTIONS
 from .schedule import BLOCK, CudaTiling
 
 __all__ = ["cuda_target"]
@@ -92,9 +95,16 @@ def _preamble(body: str, dtype: str) -> str:
         write()
     write("import numpy as np")
     write()
+    called = sorted(set(re.findall(rf"\b({'|'.join(BLOCK_FUNCTIONS)})_((?:\d+_?)*)\(", body)))
+    if called:
+        kinds = sorted({kind for kind, _ in called})
+        write(f"from pwgf_sym.compile.cuda.blocks import {', '.join(kinds)}")
     write("from pwgf_sym.compile.cuda.toolkit import cuda")
     write()
     write(f"DTYPE, at = np.{dtype}, np.uint32")
+    for kind, tile in called:
+        numbers = [n for n in tile.split("_") if n]
+        write(f"{kind}_{tile} = {kind}({', '.join(['DTYPE', *numbers])})")
     write()
     write()
     return write.text() + (_INVERT if "invert(" in body else "") + _ADD_PARTIALS
