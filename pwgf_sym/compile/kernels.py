@@ -191,6 +191,11 @@ class KernelCaller:
         self.forward("linearize", samples, theta, state)(whole, 0, samples.tiles)
         return whole
 
+    @staticmethod
+    def to_host(array) -> np.ndarray:
+        """An array of a storage where NumPy can read it."""
+        return array
+
     # -- kernels of the energy ----------------------------------------------------------------
 
     def _formula_arguments(self, name: str, state: State, samples: Samples, values) -> dict:

@@ -163,19 +163,9 @@ def check_names(options: FlowOptions) -> None:
         if not isinstance(given, str) or given not in names:
             raise OptionError(option, repr(given), " or ".join(f'"{name}"' for name in names))
     if options.target == "cuda":
-        _check_cuda(options)
+        from ..compile.cuda.toolkit import require  # only where it is asked for
 
-
-def _check_cuda(options: FlowOptions) -> None:
-    """Refuse what the CUDA target does not have, and the target itself where it cannot run."""
-    from ..compile.cuda.toolkit import require  # only where it is asked for
-
-    if options.linear_solver == "kernel":
-        accepted = '"lsmr", "minres", "cg" or "dense" with target="cuda"'
-        raise OptionError("linear_solver", '"kernel"', accepted)
-    if options.linear.preconditioner:
-        raise OptionError("preconditioner", options.linear.preconditioner, '0 with target="cuda"')
-    require()
+        require()
 
 
 def time_grid(t_span, dt: float, save_at=None) -> tuple[np.ndarray, np.ndarray]:

@@ -11,6 +11,7 @@ from sample_energies import ENERGIES
 from tile_numpy import interpreted
 
 import pwgf_sym as ps
+from pwgf_sym.compile import kernel_matrix
 from pwgf_sym.compile.program import compile_program
 from pwgf_sym.declare.maps import Affine, NeuralFlow
 
@@ -116,6 +117,12 @@ def test_derivatives_of_the_map(pair):
     pair.compare(lambda *side: list(compute(*side)))
 
 
+def test_kernel_matrix(pair, monkeypatch):
+    """From the factors of the rows, however few parameters there are."""
+    monkeypatch.setattr(kernel_matrix, "_FEW_PARAMETERS", 0)
+    pair.compare(lambda p, samples: [p.linearize(pair.theta, samples).kernel_matrix()])
+
+
 def test_sums_are_the_same_to_the_bit_again(pair):
     (program, samples) = pair.both[1]
     once, again = (program.linearize(pair.theta, samples).metric(pair.eta) for _ in range(2))
@@ -123,7 +130,8 @@ def test_sums_are_the_same_to_the_bit_again(pair):
 
 
 @pytest.mark.parametrize(
-    "formulation, solver", [("velocity", "lsmr"), ("energy", "minres"), ("velocity", "dense")]
+    "formulation, solver",
+    [("velocity", "lsmr"), ("energy", "minres"), ("velocity", "dense"), ("velocity", "kernel")],
 )
 def test_a_flow_is_that_of_the_cpu(formulation, solver, tmp_path, monkeypatch):
     """Two Euler steps of the double well in one dimension."""

@@ -22,6 +22,7 @@ def contract(dtype, rows: int):
     acc[r] += sum over s < count of weights[w + r*row + s*term] * values[v + s*step + lane], for r
     below ``rows``.  The block puts weights into the shared array W first, as many terms as fit.
     """
+
     @device
     def add(acc, W, weights, w, row, term, values, v, step, count, one):
         lane, threads = cuda.threadIdx.x, cuda.blockDim.x
@@ -84,6 +85,7 @@ def product_sums(dtype):
     sums[g + i*row] += sum over the block's samples of a[a0 + i*a_step + sample] *
     b[b0 + i*b_step + sample], i < m.
     """
+
     @device
     def add(sums, g, row, a, a0, a_step, b, b0, b_step, m, one):
         threads = cuda.blockDim.x
@@ -101,6 +103,7 @@ def row_sums(dtype):
 
     sums[g + i*row] += sum over the block's samples of a[a0 + i*a_step + sample], i < m.
     """
+
     @device
     def add(sums, g, row, a, a0, a_step, m, one):
         threads = cuda.blockDim.x

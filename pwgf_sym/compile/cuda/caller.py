@@ -140,6 +140,10 @@ class CudaCaller(KernelCaller):
         accepted = "no more than PWGF_SYM_STORAGE bytes of stored values (a quarter of the memory)"
         raise OptionError("samples", given, accepted, "Take fewer samples, or raise the variable.")
 
+    @staticmethod
+    def to_host(array) -> np.ndarray:
+        return array.copy_to_host()
+
     # -- kernels of the energy -----------------------------------------------------------------
 
     def _arguments(self, name: str, state: State, samples: Samples, values) -> list:

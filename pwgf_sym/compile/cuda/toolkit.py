@@ -27,7 +27,9 @@ def __getattr__(name: str):
 def device(function):
     """A function that kernels call on the device, put into their code where they do."""
     jit = __getattr__("cuda").jit
-    return jit(function, device=True) if simulated() else jit(device=True, forceinline=True)(function)
+    return (
+        jit(function, device=True) if simulated() else jit(device=True, forceinline=True)(function)
+    )
 
 
 def simulated() -> bool:

@@ -7,8 +7,8 @@ import re
 from ..module import Target
 from ..writer import Writer
 from .formulas import ThreadFormulaEmitter
-from .kernels import CudaKernelEmitter
 from .groups import BLOCK_FUNCTIONS
+from .kernels import CudaKernelEmitter
 from .schedule import BLOCK, CudaTiling
 
 __all__ = ["cuda_target"]
