@@ -25,11 +25,13 @@ def __getattr__(name: str):
 
 
 def device(function):
-    """A function that kernels call on the device, put into their code where they do."""
+    """A function that kernels call; its code is put where the call is.
+
+    Arrays that it is handed may then be registers.
+    """
     jit = __getattr__("cuda").jit
-    return (
-        jit(function, device=True) if simulated() else jit(device=True, forceinline=True)(function)
-    )
+    inlined = {} if simulated() else {"forceinline": True}
+    return jit(device=True, **inlined)(function)
 
 
 def simulated() -> bool:
