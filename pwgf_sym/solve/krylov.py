@@ -17,9 +17,9 @@ __all__ = ["refined"]
 
 # Recurred residuals drift from true ones by round-off: aim a little lower than is asked.
 _MARGIN = 0.8
-# MINRES returns no residual while it runs; it is computed afresh after so many iterations.
+# MINRES returns no residual while it runs; it is looked at after so many iterations.
 _FEWEST, _MOST = 5, 30
-# A residual that falls by less than this factor between two checks has stopped falling.
+# A residual that falls by less than this factor between two looks has stopped falling.
 _STAGNATION = 1 - 1e-6
 # A round of refinement that leaves more than this part of the gap is the last.
 _PROGRESS = 0.5
@@ -54,13 +54,13 @@ def refined(system, options: LinearOptions, method: str) -> tuple[np.ndarray, in
     """
     inner = system.in_single() if options.precision == "mixed" else system
     precondition = _preconditioner(inner, options)
-    watch = _Watch(system, options)
+    watch = _Watch(system, inner, options)
     while watch.go_on():
         before = watch.lowest
         start = watch.best
         with suppress(_Enough):
             step = _KRYLOV[method](inner, watch.gap, watch.within(start), options, precondition)
-            watch.check(start + step)
+            watch.check(step)
         if not watch.lowest < _PROGRESS * before:
             break
     return watch.best, watch.count, watch.gap
@@ -101,17 +101,19 @@ class _Enough(Exception):
 class _Watch:
     """Counts iterations, keeps the best iterate and its gap, and knows when to stop.
 
-    As SciPy's callback it computes the gap afresh every few iterations and raises
-    :class:`_Enough` when that is small enough, or has stopped falling.
+    As SciPy's callback it looks at the gap every few iterations, by a product in the inner
+    precision, and raises :class:`_Enough` when a gap in the program's precision is small enough,
+    or when the gap has stopped falling.
     """
 
-    def __init__(self, system, options: LinearOptions):
-        self.system, self.aim = system, options.tolerance * system.right_norm
+    def __init__(self, system, inner, options: LinearOptions):
+        self.system, self.inner = system, inner
+        self.aim = options.tolerance * system.right_norm
         self.limit, self.count = options.max_iterations, 0
         self.best, self.gap = system.start, system.right
         if np.any(self.best):
             self.gap = system.gap(self.best)
-        self.lowest, self.start = norm(self.gap), self.best
+        self.lowest, self.start, self.left_over = norm(self.gap), self.best, self.gap
 
     @property
     def left(self) -> int:
@@ -124,8 +126,8 @@ class _Watch:
 
     def within(self, start: np.ndarray) -> _Watch:
         """The same watch over a round whose iterates are added to ``start``."""
-        self.start, self.recent = start, np.inf
-        self.next, self.checked = self.count + _FEWEST, self.count
+        self.start, self.left_over, self.recent = start, self.gap, np.inf
+        self.next, self.looked = self.count + _FEWEST, self.count
         return self
 
     def count_only(self, step: np.ndarray) -> None:
@@ -135,25 +137,36 @@ class _Watch:
     def __call__(self, step: np.ndarray) -> None:
         self.count += 1
         if self.count >= self.next:
-            self.check(self.start + step)
+            self.look(step)
 
-    def check(self, eta: np.ndarray) -> None:
-        """Keep the best iterate; raise when it is good enough or no better than before."""
-        gap = self.system.gap(eta)
-        size, before, self.recent = norm(gap), self.recent, norm(gap)
+    def look(self, step: np.ndarray) -> None:
+        """Raise where the iterate is good enough or no better than before."""
+        mixed = self.inner is not self.system
+        size = norm(self.left_over - self.inner.normal(step)) if mixed else self.check(step)
+        before, self.recent = self.recent, size
         self._plan(before, size)
-        if size < self.lowest:
-            self.lowest, self.best, self.gap = size, eta.copy(), gap
-        if size <= self.aim or not size < _STAGNATION * before:
+        stuck = not size < _STAGNATION * before
+        if mixed and (stuck or size <= self.aim):
+            self.check(step)
+        if stuck or self.lowest <= self.aim:
             raise _Enough
 
+    def check(self, step: np.ndarray) -> float:
+        """Compute the gap afresh, in the program's precision; keep the best iterate."""
+        eta = self.start + step
+        gap = self.system.gap(eta)
+        size = norm(gap)
+        if size < self.lowest:
+            self.lowest, self.best, self.gap = size, eta, gap
+        return size
+
     def _plan(self, before: float, size: float) -> None:
-        """Look again when, at the rate so far, most of the way to the aim is done."""
-        passed, self.checked = self.count - self.checked, self.count
+        """Look again when, at the rate so far, the aim is reached."""
+        passed, self.looked = self.count - self.looked, self.count
         wait = _FEWEST
         if self.aim < size < before < np.inf:
-            left = passed * np.log(size / self.aim) / np.log(before / size)
-            wait = int(min(max(0.8 * left, _FEWEST), _MOST))
+            rest = passed * np.log(size / self.aim) / np.log(before / size)
+            wait = int(min(max(rest, _FEWEST), _MOST))
         self.next = self.count + wait
 
 

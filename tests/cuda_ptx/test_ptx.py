@@ -20,8 +20,8 @@ from pwgf_sym.declare.maps import Affine, NeuralFlow
 
 TABLE = Path(__file__).with_name("resources.json")
 THREADS = 128
-# Two blocks of four warps, of the 64 warps that a multiprocessor holds.
-LEAST_OCCUPANCY = 0.125
+# Three blocks of four warps, of the 64 warps that a multiprocessor holds.
+LEAST_OCCUPANCY = 0.1875
 MAPS = {
     "neural exact": lambda d: NeuralFlow(d, 16, steps=2),
     "neural trace": lambda d: NeuralFlow(d, 16, steps=2, log_determinant="trace"),
@@ -29,10 +29,10 @@ MAPS = {
 }
 AMPERE, HOPPER = (8, 0), (9, 0)
 CASES = [
-    ("double well", "neural exact", "float64", [HOPPER]),
-    ("mixed", "neural trace", "float32", [HOPPER]),
+    ("double well", "neural exact", "float64", [AMPERE, HOPPER]),
+    ("mixed", "neural trace", "float32", [AMPERE, HOPPER]),
     ("aggregation", "affine", "float32", [AMPERE, HOPPER]),
-    ("porous medium 3", "affine", "float64", [AMPERE]),
+    ("porous medium 3", "affine", "float64", [AMPERE, HOPPER]),
 ]
 
 
@@ -40,7 +40,7 @@ CASES = [
     "energy, kind, dtype, capabilities", CASES, ids=["-".join(case[:3]) for case in CASES]
 )
 def test_every_kernel(energy, kind, dtype, capabilities, tmp_path):
-    """No double precision in float32, no spill, and room for two blocks; as the table says."""
+    """No double precision in float32, no spill, and room for three blocks; as the table says."""
     problem = ENERGIES[energy].problem()
     flow = MAPS[kind](problem.dim)
     program = compile_program(problem, flow, target="cuda", dtype=dtype, folder=tmp_path)

@@ -36,6 +36,7 @@ CASES = [
     ("newtonian", "affine"),
     ("root", "affine"),
     ("square", "affine"),
+    ("ornstein uhlenbeck", "affine"),
 ]
 
 
