@@ -56,7 +56,8 @@ def run_benchmark(given) -> None:
     options = BenchmarkOptions.parse(given)
     for option in ("json", "plot"):
         _check_folder(f"--{option}", getattr(given, option))
-    pin(options.threads)  # before anything heavy is imported
+    if "threads" not in options.suites:  # its processes pin themselves
+        pin(options.threads)  # before anything heavy is imported
     from .report import block_text, head_text, latency_text, save_plot, save_report
 
     def show(report, block):

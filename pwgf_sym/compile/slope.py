@@ -57,16 +57,25 @@ def _by_pieces(program, theta, samples: Samples, keep: bool) -> Slope:
     forward = linearized.forward(state)
     slopes = call.formula("slopes", state, samples, program.values(None), [field, scalar])
 
+    padded = samples.count < numbers
+
     def pieces(first: int, last: int):
         for stored, start, end in linearized.forward_pieces(first, last, forward):
             slopes(start, end)
-            for values, weights in ((field, samples.weights), (scalar, samples.weight)):
-                each = values.size // samples.tiles
-                values[start * each : end * each] *= weights[start * each : end * each]
+            if padded and end == samples.tiles:
+                _without_padding(field, samples)
+                _without_padding(scalar, samples)
             yield stored, start, end
 
     inputs = {"field": field} | ({"scalar": scalar} if order else {})
     kernel = "gradient" if order else "vjp"
     found = call.gradient(kernel, samples, linearized.theta, inputs, None, pieces)
+    found *= samples.weight[0]  # the same for every sample
     linearized.state = state
     return Slope(linearized, program.integrals(state, samples), found)
+
+
+def _without_padding(values: np.ndarray, samples: Samples) -> None:
+    """Set what is packed beyond the last sample to zero."""
+    last = values.reshape(samples.tiles, -1, samples.lanes)[-1]
+    last[:, samples.weight[-samples.lanes :] == 0] = 0
