@@ -56,18 +56,6 @@ def test_cuda_is_refused_at_once_without_a_gpu(monkeypatch):
         ps.solve(problem(), ps.Affine(1), (0, 1), target="cuda")
 
 
-@pytest.mark.parametrize(
-    "options, match",
-    [
-        ({"linear_solver": "kernel"}, "linear_solver.*dense"),
-        ({"linear_solver": "cg", "preconditioner": 8}, "preconditioner"),
-    ],
-)
-def test_what_the_cuda_target_lacks_is_refused(options, match):
-    with pytest.raises(ps.PwgfError, match=match):
-        ps.solve(problem(), ps.Affine(1), (0, 1), target="cuda", **options)
-
-
 def test_code_needs_no_gpu(tmp_path):
     program = ps.compile(problem(), ps.Affine(1), target="cuda", folder=tmp_path)
     text = program.code_python()

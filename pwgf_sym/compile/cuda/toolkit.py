@@ -30,8 +30,19 @@ def device(function):
     Arrays that it is handed may then be registers.
     """
     jit = __getattr__("cuda").jit
-    inlined = {} if simulated() else {"forceinline": True}
-    return jit(device=True, **inlined)(function)
+    if simulated():
+        return jit(device=True)(function)
+    from numba import types
+
+    found = jit(device=True, forceinline=True)(function)
+    compile_device = found.compile_device
+
+    def once(arguments, return_type=None):
+        # Numba would compile a version for every number that stands in a call.
+        return compile_device(tuple(map(types.unliteral, arguments)), return_type)
+
+    found.compile_device = once
+    return found
 
 
 def simulated() -> bool:
