@@ -22,9 +22,8 @@ from .packing import Samples, State
 
 __all__ = ["Linearization", "storage_limit"]
 
-# Tiles that are linearized together when the stored values do not fit: their values stay in the
-# cache from the forward pass to the product.
-# Longer pieces take fewer calls; measured best near this many bytes, of 16 to 64 tiles.
+# Tiles of a piece, whose stored values stay in the cache from the forward pass to the product:
+# longer pieces take fewer calls; those of at most so many bytes measured best.
 _PIECE_BYTES, _PIECES = 5 << 19, (64, 32, 16)
 # Kernels of the forward pass by order.
 _FORWARD = ("linearize", "linearize_log_density")
