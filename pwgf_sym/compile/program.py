@@ -306,6 +306,11 @@ class Program(Inspection):
         samples : Samples
         keep : bool
             Whether the linearization keeps the map's stored values, for products that follow.
+
+        Returns
+        -------
+        Slope
+            With ``linearization``, ``integrals`` (K,) float64 and ``gradient`` (p,).
         """
         return slope(self, theta, samples, keep)
 

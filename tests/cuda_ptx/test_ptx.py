@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from sample_energies import ENERGIES
 
+from pwgf_sym.compile.cuda.peak import multiply_add_kernel
 from pwgf_sym.compile.cuda.ptx import (
     Resources,
     compile_ptx,
@@ -68,6 +69,14 @@ def test_code_ptx(tmp_path):
     assert ".target sm_80" in program.code_ptx("push", (8, 0))
     with pytest.raises(ValueError, match="push"):
         program.code_ptx("pull")
+
+
+def test_peak_of_multiply_adds():
+    """Eight chains of fused multiply-adds, in the precision that is asked for."""
+    for dtype, short in (("float32", "f32"), ("float64", "f64")):
+        ptx = compile_ptx(multiply_add_kernel().py_func, dtype)
+        assert ptx.count(f"fma.rn.{short}") >= 8
+        assert dtype == "float64" or not float64_instructions(ptx)
 
 
 def test_double_precision_is_found():

@@ -131,10 +131,16 @@ def test_sums_are_the_same_to_the_bit_again(pair):
 
 
 @pytest.mark.parametrize(
-    "formulation, solver",
-    [("velocity", "lsmr"), ("energy", "minres"), ("velocity", "dense"), ("velocity", "kernel")],
+    "formulation, solver, more",
+    [
+        ("velocity", "lsmr", {}),
+        ("energy", "minres", {}),
+        ("energy", "minres", {"preconditioner": 5, "precision": "mixed", "tolerance": 1e-10}),
+        ("velocity", "dense", {}),
+        ("velocity", "kernel", {}),
+    ],
 )
-def test_a_flow_is_that_of_the_cpu(formulation, solver, tmp_path, monkeypatch):
+def test_a_flow_is_that_of_the_cpu(formulation, solver, more, tmp_path, monkeypatch):
     """Two Euler steps of the double well in one dimension."""
     monkeypatch.setenv("PWGF_SYM_CACHE", str(tmp_path))
     x = ps.coordinates(1)
@@ -143,6 +149,7 @@ def test_a_flow_is_that_of_the_cpu(formulation, solver, tmp_path, monkeypatch):
     problem = ps.GradientFlow(energy, rho, initial=ps.Gaussian(mean=[0], cov=0.5))
     options = {"dt": 0.01, "samples": 12, "formulation": formulation, "linear_solver": solver}
     options |= {"integrator": "euler", "fresh_samples": 8, "tolerance": 1e-12, "shift": 1e-2}
+    options |= more
     cpu, gpu = (
         ps.solve(problem, NeuralFlow(1, 3, steps=1), (0.0, 0.02), target=target, **options)
         for target in ("cpu", "cuda")

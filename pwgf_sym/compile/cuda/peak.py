@@ -10,15 +10,15 @@ _BLOCKS, _THREADS, _TURNS, _CHAINS = 2048, 256, 512, 8
 
 
 def multiply_add_kernel():
-    """A kernel (out, factor, turns): eight independent chains of multiply-adds a thread."""
+    """A kernel (out, factor, steps): eight independent chains of multiply-adds a thread."""
     from .toolkit import cuda
 
     @cuda.jit
-    def multiply_add(out, factor, turns):
+    def multiply_add(out, factor, steps):
         n, f = cuda.grid(1), factor[0]
         a, b, c, d = f + f, f * f, f - f * f, f * f * f
         e, g, h, i = -a, -b, -c, -d
-        for _ in range(turns):
+        for _ in range(steps):
             a = a * f + f
             b = b * f + f
             c = c * f + f
