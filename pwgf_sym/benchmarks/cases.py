@@ -10,7 +10,7 @@ step.  Pairs: E = 1/2 int int W(x - y) rho rho.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -72,6 +72,8 @@ class Case:
         "float64" or "float32": the precision of every side.
     steps : int
         Steps of the map.
+    start : (p,) array, optional
+        Parameters; by default the identity, and a tenth of a standard normal vector.
     """
 
     dim: int
@@ -79,6 +81,7 @@ class Case:
     samples: int = 4096
     dtype: str = "float64"
     steps: int = STEPS
+    start: np.ndarray | None = field(default=None, compare=False, repr=False)
 
     @cached_property
     def problem(self):
@@ -107,7 +110,9 @@ class Case:
 
     @cached_property
     def theta(self) -> np.ndarray:
-        """Parameters (p,): the identity, and a tenth of a standard normal vector."""
+        """Parameters (p,)."""
+        if self.start is not None:
+            return self.start.astype(self.dtype)
         start = self.map.initial_parameters(self.problem.initial)
         return (start + 0.1 * self._random(1).standard_normal(start.size)).astype(self.dtype)
 

@@ -94,7 +94,7 @@ def _pair_call(program, case: PairCase, kind: str, variant: str) -> Timed:
     return Timed(kind, side, variant, both, lambda r: (r[0], samples.unpack(r[1])))
 
 
-def solver_call(case: Case, options: dict):
+def solver_call(case: Case, options: dict, guess=None):
     """One whole step with a set of solver options: a function that returns eta (p,) float64.
 
     Parameters
@@ -102,6 +102,8 @@ def solver_call(case: Case, options: dict):
     case : Case
     options : dict
         "method", and fields of :class:`pwgf_sym.solve.options.LinearOptions`.
+    guess : (p,) array, optional
+        Where the solve starts: the direction of the step before.
     """
     from ..solve.linear import solve_metric
     from ..solve.options import LinearOptions
@@ -115,6 +117,7 @@ def solver_call(case: Case, options: dict):
     def call():
         slope = program.slope(theta, samples)
         how = {"right": -slope.gradient, "method": options["method"], "options": linear}
+        how["guess"] = guess
         return solve_metric(slope.linearization, **how).eta
 
     return call

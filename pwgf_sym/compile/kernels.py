@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -11,9 +11,12 @@ from ..emit.groups import size_of
 from ..emit.module import Emission
 from ..errors import FormulaError, OptionError
 from .packing import Samples, State, aligned_empty
-from .threads import chunk_bounds, run_chunks
+from .threads import CHUNKS, chunk_bounds, chunk_count, run_chunks
 
 __all__ = ["KernelCaller", "Storage", "length_of"]
+
+# Multiplications that an energy's formula takes for a coordinate of a sample, roughly.
+_FORMULA = 16
 
 
 @dataclass
@@ -26,6 +29,13 @@ class Storage:
     arrays: dict[str, np.ndarray]
     origin: int
     extent: int
+    _chosen: dict = field(default_factory=dict, init=False, repr=False)
+
+    def of(self, names: tuple[str, ...]) -> tuple:
+        """The arrays of these names; kept, as this is asked for every piece."""
+        if names not in self._chosen:
+            self._chosen[names] = tuple(self.arrays[name] for name in names)
+        return self._chosen[names]
 
     @property
     def nbytes(self) -> int:
@@ -91,18 +101,21 @@ class KernelCaller:
 
     def _work(self, name: str, emitter, leading, steps: int, pieces):
         """A function of (arguments, first tile, last tile) that runs a kernel on a chunk."""
-        kernel = getattr(self.module, name)
-        if not emitter.kernel.stored:
+        kernel, names = getattr(self.module, name), tuple(emitter.kernel.stored)
+        if not names:
             return lambda given, first, last: kernel(*leading, *given, first, last, steps)
-        names = list(emitter.kernel.stored)
 
         def work(given, first: int, last: int) -> None:
             for stored, start, end in pieces(first, last):
-                arrays = [stored.arrays[key] for key in names]
-                where = (start, end, stored.origin, stored.extent)
-                kernel(*leading, *arrays, *given, *where, steps)
+                where = (start, end, stored.origin, stored.extent, steps)
+                kernel(*leading, *stored.of(names), *given, *where)
 
         return work
+
+    def _bounds(self, samples: Samples, block: int = 1):
+        """Chunks of the samples for a kernel of the map: a sample meets every parameter."""
+        most = chunk_count(samples.tiles * samples.lanes * self.size)
+        return chunk_bounds(samples.tiles, block, most)
 
     def run(
         self, name: str, samples: Samples, theta, inputs: dict, eta=None, stored=None
@@ -118,29 +131,28 @@ class KernelCaller:
         }
         work = self._work(name, emitter, leading, steps, stored)
         given = [*self._inputs(emitter, samples, inputs), *outputs.values()]
-        run_chunks(lambda _, *edges: work(given, *edges), chunk_bounds(samples.tiles, 1))
+        run_chunks(lambda _, *edges: work(given, *edges), self._bounds(samples))
         return outputs
 
     def gradient(self, name: str, samples: Samples, theta, inputs: dict, eta, stored) -> np.ndarray:
         """Run a kernel that sums over the samples; the gradient by theta."""
         emitter, leading, steps = self._prepare(name, theta, eta)
-        bounds = chunk_bounds(samples.tiles, emitter.tiles)
+        bounds = self._bounds(samples, emitter.tiles)
         sums = np.zeros((len(bounds), steps * emitter.sums_size), self.dtype)
         work = self._work(name, emitter, leading, steps, stored)
         given = self._inputs(emitter, samples, inputs)
         run_chunks(lambda chunk, *edges: work([*given, sums[chunk]], *edges), bounds)
         gradient = np.empty(leading[0].size, self.dtype)
-        total = np.empty_like(sums[0])
-        total.reshape(steps, -1)[:, self._order(name)] = np.add.reduce(sums, axis=0).reshape(
-            steps, -1
-        )
+        total = np.add.reduce(sums, axis=0).take(self._order(name, steps))
         getattr(self.module, f"{name}_finish")(*leading, total, gradient, steps)
         return gradient
 
-    def _order(self, name: str) -> np.ndarray:
-        """Where the sums of a kernel belong, computed once."""
+    def _order(self, name: str, steps: int) -> np.ndarray:
+        """Places of a kernel's sums, row by row, among those that stand tile by tile."""
         if name not in self._orders:
-            self._orders[name] = self.emission.emitters[name].sums_order()
+            emitter = self.emission.emitters[name]
+            places, starts = np.argsort(emitter.sums_order()), np.arange(steps)
+            self._orders[name] = (emitter.sums_size * starts[:, None] + places).ravel()
         return self._orders[name]
 
     def rows(self, name: str, samples: Samples, theta, inputs: dict, stored) -> np.ndarray:
@@ -152,7 +164,7 @@ class KernelCaller:
             rows = samples.scratch["rows"] = np.empty(shape, self.dtype)
         work = self._work(name, emitter, leading, steps, stored)
         given = [*self._inputs(emitter, samples, inputs), rows.reshape(-1), samples.width]
-        run_chunks(lambda _, *edges: work(given, *edges), chunk_bounds(samples.tiles, 1))
+        run_chunks(lambda _, *edges: work(given, *edges), self._bounds(samples))
         return rows
 
     # -- stored values of the forward pass ----------------------------------------------------
@@ -176,11 +188,11 @@ class KernelCaller:
         inputs = {"z": samples.z, "log_density_0": samples.log_density}
         given = self._inputs(emitter, samples, inputs)
         given += [getattr(state, key) for key in emitter.kernel.outputs]
-        kernel, names = getattr(self.module, name), list(emitter.kernel.stored)
+        kernel, names = getattr(self.module, name), tuple(emitter.kernel.stored)
 
         def run(stored: Storage, first: int, last: int) -> None:
-            arrays = [stored.arrays[key] for key in names]
-            kernel(*leading, *arrays, *given, first, last, stored.origin, stored.extent, steps)
+            where = (first, last, stored.origin, stored.extent, steps)
+            kernel(*leading, *stored.of(names), *given, *where)
 
         return run
 
@@ -215,10 +227,17 @@ class KernelCaller:
             fix = f"Push with order {2 if 'score' in missing else 1}."
             raise OptionError("state", f"no {' and no '.join(missing)}", f"what {name} reads", fix)
 
+    def _formula_bounds(self, name: str, samples: Samples):
+        """Chunks of the samples for a kernel of the energy."""
+        most = CHUNKS
+        if not self.emission.formulas[name].partners:
+            most = chunk_count(_FORMULA * samples.width)
+        return chunk_bounds(samples.tiles, 1, most)
+
     def means(self, name: str, state: State, samples: Samples, values) -> np.ndarray:
         """Run a kernel that averages formulas; (K,) float64."""
         given = list(self._formula_arguments(name, state, samples, values).values())
-        bounds = chunk_bounds(samples.tiles, 1)
+        bounds = self._formula_bounds(name, samples)
         sums = np.empty((len(bounds), len(self.emission.formulas[name].means)), self.dtype)
         kernel = getattr(self.module, name)
 
@@ -232,11 +251,11 @@ class KernelCaller:
         """Run a kernel that writes (or, with pairs, adds to) per-sample arrays."""
         if "back" not in self.formulas[name]:
             work = self.formula(name, state, samples, values, out)
-            run_chunks(lambda _, *edges: work(*edges), chunk_bounds(samples.tiles, 1))
+            run_chunks(lambda _, *edges: work(*edges), self._formula_bounds(name, samples))
             return
         given = self._formula_arguments(name, state, samples, values)
         share, arguments = given["share"], list(given.values())
-        bounds = chunk_bounds(samples.tiles, 1)
+        bounds = self._formula_bounds(name, samples)
         back = np.zeros((len(bounds), samples.width), self.dtype)
         kernel = getattr(self.module, name)
 

@@ -15,7 +15,7 @@ def aligned_empty(size: int, dtype) -> np.ndarray:
     """A vector that begins at a cache line, not initialized: no load of a register crosses two."""
     dtype = np.dtype(dtype)
     room = np.empty(size + 64 // dtype.itemsize, dtype)
-    start = -room.__array_interface__["data"][0] % 64 // dtype.itemsize
+    start = -room.ctypes.data % 64 // dtype.itemsize
     return room[start : start + size]
 
 

@@ -59,13 +59,15 @@ def _by_pieces(program, theta, samples: Samples, keep: bool) -> Slope:
 
     padded = samples.count < numbers
 
+    def piece(stored, start: int, end: int) -> None:
+        forward(stored, start, end)
+        slopes(start, end)
+        if padded and end == samples.tiles:
+            _without_padding(field, samples)
+            _without_padding(scalar, samples)
+
     def pieces(first: int, last: int):
-        for stored, start, end in linearized.forward_pieces(first, last, forward):
-            slopes(start, end)
-            if padded and end == samples.tiles:
-                _without_padding(field, samples)
-                _without_padding(scalar, samples)
-            yield stored, start, end
+        return linearized.forward_pieces(first, last, piece)
 
     inputs = {"field": field} | ({"scalar": scalar} if order else {})
     kernel = "gradient" if order else "vjp"

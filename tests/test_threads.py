@@ -1,0 +1,63 @@
+"""Chunks of samples: how many there are, and the threads that take them."""
+
+import threading
+import time
+
+import pytest
+
+from pwgf_sym.compile import threads
+from pwgf_sym.compile.threads import CHUNKS, chunk_bounds, chunk_count, run_chunks
+
+
+_CUTS = [(1, 1, 8), (7, 2, 8), (256, 16, 4), (9, 4, 8)]
+
+
+@pytest.fixture(params=[1, 2, 5])
+def some_threads(monkeypatch, request):
+    monkeypatch.setattr(threads, "thread_count", lambda: request.param)
+    return request.param
+
+
+def test_a_chunk_has_enough_work():
+    assert [chunk_count(n * 2**20) for n in (0, 0.9, 1.9, 2, 3.9, 4, 7.9, 8, 1e6)] == [
+        1, 1, 1, 2, 2, 4, 4, CHUNKS, CHUNKS,
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("tiles", "block", "most"), [(1, 1, 8), (7, 2, 8), (256, 16, 4), (9, 4, 8)]
+)
+def test_chunks_cover_the_tiles(tiles, block, most):
+    bounds = chunk_bounds(tiles, block, most)
+    assert len(bounds) <= most
+    assert [k for first, last in bounds for k in range(first, last)] == list(range(tiles))
+    assert all(first % block == 0 for first, _ in bounds)
+
+
+def test_every_chunk_runs_once(some_threads):
+    bounds, done = chunk_bounds(40, 1), []
+    run_chunks(lambda *given: (time.sleep(0.002), done.append(given)), bounds)
+    assert sorted(done) == [(k, *edges) for k, edges in enumerate(bounds)]
+
+
+def test_an_error_in_another_thread_is_raised_here(some_threads):
+    caller = threading.current_thread()
+
+    def work(chunk, first, last):
+        time.sleep(0.005)  # so that others wake up and take their share
+        if (threading.current_thread() is caller) == (some_threads == 1):
+            raise ArithmeticError("in a chunk")
+
+    for _ in range(2):  # the threads live on
+        with pytest.raises(ArithmeticError, match="in a chunk"):
+            run_chunks(work, chunk_bounds(40, 1))
+
+
+def test_work_may_have_chunks_of_its_own(some_threads):
+    done = []
+
+    def outer(*_):
+        run_chunks(lambda *given: done.append(given), chunk_bounds(8, 1))
+
+    run_chunks(outer, chunk_bounds(8, 1))
+    assert len(done) == 64
