@@ -8,7 +8,6 @@ import pytest
 from pwgf_sym.compile import threads
 from pwgf_sym.compile.threads import CHUNKS, chunk_bounds, chunk_count, run_chunks
 
-
 _CUTS = [(1, 1, 8), (7, 2, 8), (256, 16, 4), (9, 4, 8)]
 
 
