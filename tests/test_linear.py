@@ -290,6 +290,16 @@ def test_numbers_that_are_not_finite_come_out_as_such(rng, method):
     assert not found.converged and np.isnan(found.eta).all()
 
 
+@pytest.mark.parametrize("method", ["kernel", "minres"])
+def test_a_metric_that_is_not_positive_in_round_off(rng, method):
+    """What LAPACK raises of it does not reach the caller; MINRES goes on unpreconditioned."""
+    a = matrix(rng, 40, 12, np.logspace(8, 0, 12))
+    more = {"preconditioner": 40} if method == "minres" else {}
+    found = solve(a, None, method, right=np.ones(12), dtype="float32", shift=1e-3, **more)
+    assert not found.converged
+    assert np.all(np.isfinite(found.eta) if method == "minres" else np.isnan(found.eta))
+
+
 def test_wrong_calls_are_refused():
     program = MatrixMap(np.eye(4), 4)
     for given in ({}, {"field": np.ones(9), "right": np.ones(4)}):

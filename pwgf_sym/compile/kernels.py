@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
@@ -36,10 +37,6 @@ class Storage:
         if names not in self._chosen:
             self._chosen[names] = tuple(self.arrays[name] for name in names)
         return self._chosen[names]
-
-    @property
-    def nbytes(self) -> int:
-        return sum(array.nbytes for array in self.arrays.values())
 
 
 def length_of(samples: Samples, axes) -> int:
@@ -168,6 +165,11 @@ class KernelCaller:
         return rows
 
     # -- stored values of the forward pass ----------------------------------------------------
+
+    @cached_property
+    def tile_bytes(self) -> int:
+        """Bytes of a tile's stored values."""
+        return sum(array.nbytes for array in self.storage(0, 1).arrays.values())
 
     def storage(self, origin: int, extent: int, kernel: str = "linearize") -> Storage:
         """Arrays for the stored values of ``extent`` tiles, not initialized."""

@@ -79,7 +79,7 @@ class Linearization:
         self._call = call = program.kernels
         self.theta = call.vector("theta", theta, call.size)
         self._stored = self.state = None
-        if keep and samples.tiles * call.storage(0, 1).nbytes <= storage_limit():
+        if keep and samples.tiles * call.tile_bytes <= storage_limit():
             self._stored = self._borrow(samples.tiles)
             weakref.finalize(self, self._free(samples.tiles).append, self._stored)
         if run and self._stored is not None:
@@ -121,7 +121,7 @@ class Linearization:
     @cached_property
     def _piece_tiles(self) -> int:
         """Tiles of a piece."""
-        size = self._call.storage(0, 1).nbytes
+        size = self._call.tile_bytes
         return next((n for n in _PIECES if n * size <= _PIECE_BYTES), _PIECES[-1])
 
     @cached_property

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import accumulate
 
 import numpy as np
 
 from ..errors import OptionError
 
-__all__ = ["Samples", "State", "aligned_empty", "pack_samples"]
+__all__ = ["Samples", "State", "aligned_arrays", "aligned_empty", "pack_samples"]
 
 
 def aligned_empty(size: int, dtype) -> np.ndarray:
@@ -17,6 +18,14 @@ def aligned_empty(size: int, dtype) -> np.ndarray:
     room = np.empty(size + 64 // dtype.itemsize, dtype)
     start = -room.ctypes.data % 64 // dtype.itemsize
     return room[start : start + size]
+
+
+def aligned_arrays(sizes, dtype) -> list[np.ndarray]:
+    """Such vectors of several sizes from one allocation, which takes longer than small kernels."""
+    line = 64 // np.dtype(dtype).itemsize
+    ends = list(accumulate(-(-size // line) * line for size in sizes))
+    room = aligned_empty(ends[-1], dtype)
+    return [room[a : a + n] for a, n in zip([0, *ends[:-1]], sizes, strict=True)]
 
 
 @dataclass

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .linearization import Linearization
-from .packing import Samples, State, aligned_empty
+from .packing import Samples, State, aligned_arrays
 
 __all__ = ["Slope", "slope"]
 
@@ -52,8 +52,9 @@ def _by_pieces(program, theta, samples: Samples, keep: bool) -> Slope:
     order, call = program.form.energy_order, program.kernels
     linearized = Linearization(program, theta, samples, order, keep, run=False)
     numbers = samples.tiles * samples.lanes
-    state = State(*(aligned_empty(n, program.dtype) for n in (samples.width, numbers)[: order + 1]))
-    field, scalar = (aligned_empty(n, program.dtype) for n in (samples.width, numbers))
+    sizes = (samples.width, numbers, samples.width, numbers)
+    field, scalar, *pushed = aligned_arrays(sizes[: 3 + order], program.dtype)
+    state = State(*pushed)
     forward = linearized.forward(state)
     slopes = call.formula("slopes", state, samples, program.values(None), [field, scalar])
 

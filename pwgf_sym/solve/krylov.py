@@ -67,14 +67,17 @@ def refined(system, options: LinearOptions, method: str) -> tuple[np.ndarray, in
 
 
 def _preconditioner(system, options: LinearOptions):
-    """SciPy's M for the options, or None."""
+    """SciPy's M for the options; None without, or where it is not positive in round-off."""
     if not options.preconditioner:
         return None
     from scipy.sparse.linalg import LinearOperator
 
     size = system.right.size
     count = min(options.preconditioner, system.samples.count)
-    apply = SamplePreconditioner(system.map, count, max(options.shift, _DAMPING))
+    try:
+        apply = SamplePreconditioner(system.map, count, max(options.shift, _DAMPING))
+    except np.linalg.LinAlgError:
+        return None
     return LinearOperator((size, size), matvec=apply, dtype=np.float64)
 
 

@@ -118,7 +118,10 @@ def solve_metric(
         return LinearSolution(np.zeros_like(system.right), 0.0, 0, True)
     if not np.isfinite(system.right_norm):
         return _not_a_number(system)
-    return _METHODS[method](system, options)
+    try:
+        return _METHODS[method](system, options)
+    except np.linalg.LinAlgError:  # where the map overflows G is not positive definite
+        return _not_a_number(system)
 
 
 def _not_a_number(system: System) -> LinearSolution:
