@@ -117,7 +117,7 @@ class KernelCaller:
     def run(
         self, name: str, samples: Samples, theta, inputs: dict, eta=None, stored=None
     ) -> dict[str, np.ndarray]:
-        """Run a kernel that writes per-sample arrays; they come back by name.
+        """Run a kernel that writes per-sample arrays; they come back by name, where kernels run.
 
         ``stored`` gives the pieces of a :class:`Linearization` to a kernel that has stored arrays.
         """
@@ -207,7 +207,7 @@ class KernelCaller:
 
     @staticmethod
     def to_host(array) -> np.ndarray:
-        """An array of a storage where NumPy can read it."""
+        """An array of a kernel where NumPy can read it."""
         return array
 
     # -- kernels of the energy ----------------------------------------------------------------

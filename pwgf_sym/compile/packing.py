@@ -30,7 +30,10 @@ def aligned_arrays(sizes, dtype) -> list[np.ndarray]:
 
 @dataclass
 class State:
-    """Packed values at pushed samples; ``moments`` are kept once they are computed."""
+    """Packed values at pushed samples; ``moments`` are kept once they are computed.
+
+    On the target "cuda" they are arrays of the device, which ``numpy.asarray`` copies.
+    """
 
     x: np.ndarray
     log_density: np.ndarray | None = None
@@ -74,7 +77,7 @@ class Samples:
 
     def rows(self, values: np.ndarray) -> np.ndarray:
         """(M,) -> (tiles * lanes, d), padding included."""
-        grid = values.reshape(self.tiles, self.dim, self.lanes).transpose(0, 2, 1)
+        grid = np.asarray(values).reshape(self.tiles, self.dim, self.lanes).transpose(0, 2, 1)
         return np.ascontiguousarray(grid.reshape(-1, self.dim))
 
     def unpack(self, values: np.ndarray) -> np.ndarray:
@@ -83,7 +86,7 @@ class Samples:
 
     def unpack_scalar(self, values: np.ndarray) -> np.ndarray:
         """(tiles * lanes,) -> (N,)."""
-        return values[: self.count].copy()
+        return np.asarray(values)[: self.count].copy()
 
     def pack(self, values: np.ndarray) -> np.ndarray:
         """(N, d) -> (M,), padding repeats the first samples."""

@@ -98,6 +98,18 @@ def test_energy_and_velocity(pair):
     pair.compare(compute)
 
 
+def test_pushed_samples_stay_on_the_device(pair, monkeypatch):
+    program, samples = pair.both[1]
+    order = max(program.form.energy_order, program.form.velocity_order)
+    state = program.push(pair.theta, samples, order)
+    sent, cuda = [], program.kernels.cuda
+    real = cuda.to_device
+    monkeypatch.setattr(cuda, "to_device", lambda array: sent.append(array) or real(array))
+    program.integrals(state, samples)
+    pushed = [np.asarray(a) for a in (state.x, state.log_density, state.score) if a is not None]
+    assert sent and not any(np.array_equal(a, b) for a in sent for b in pushed)
+
+
 def test_energy_gradient(pair):
     def compute(program, samples):
         return (program.slope(pair.theta, samples).gradient,)

@@ -1,7 +1,7 @@
 """Calls of generated CUDA kernels: arrays to the device, blocks, partial sums in a fixed order.
 
-Samples and what ``linearize`` stores of them stay on the device for as long as they are used;
-vectors of parameters, and fields that the solver asks for, come to the host.
+Samples, what they are pushed to and what ``linearize`` stores of them stay on the device for as
+long as they are used; vectors of parameters, and fields that the solver asks for, come to the host.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ class CudaCaller(KernelCaller):
         }
         given = [*self._given(prepared[0], samples, inputs), *outputs.values()]
         self._launch(name, samples, prepared, given, _whole(stored, samples))
-        return {key: array.copy_to_host() for key, array in outputs.items()}
+        return outputs
 
     def gradient(self, name: str, samples: Samples, theta, inputs: dict, eta, stored):
         prepared = emitter, leading, steps = self._prepare(name, theta, eta)
@@ -142,7 +142,7 @@ class CudaCaller(KernelCaller):
 
     @staticmethod
     def to_host(array) -> np.ndarray:
-        return array.copy_to_host()
+        return array if isinstance(array, np.ndarray) else array.copy_to_host()
 
     # -- kernels of the energy -----------------------------------------------------------------
 
