@@ -32,7 +32,7 @@ class CudaCaller(KernelCaller):
         from .toolkit import cuda
 
         self.cuda, self.threads = cuda, emission.tiling.samples
-        self._work = None
+        self._work = self._partials = None
 
     # -- arrays --------------------------------------------------------------------------------
 
@@ -60,6 +60,11 @@ class CudaCaller(KernelCaller):
         if self._work is None or self._work.size < size:
             self._work = self._empty(size)
         return self._work
+
+    def _partial_sums(self, size: int):
+        """Zeros on the device: ``add_partials`` puts them back after a kernel has added to them."""
+        kept, self._partials = self._partials, None  # none are kept of a call that fails
+        return kept if kept is not None and kept.size >= size else self._zeros(size)
 
     @staticmethod
     def _blocks(samples: Samples) -> int:
@@ -106,11 +111,12 @@ class CudaCaller(KernelCaller):
     def gradient(self, name: str, samples: Samples, theta, inputs: dict, eta, stored):
         prepared = emitter, leading, steps = self._prepare(name, theta, eta)
         blocks, size = self._blocks(samples), steps * emitter.sums_size
-        sums, total = self._zeros(blocks * size), self._empty(size)
+        sums, total = self._partial_sums(blocks * size), self._empty(size)
         given = [*self._given(emitter, samples, inputs), sums]
         self._launch(name, samples, prepared, given, _whole(stored, samples))
         rows = -(-size // self.threads)
         self.module.add_partials[min(rows, _BLOCKS), self.threads](sums, total, blocks)
+        self._partials = sums
         gradient = self._empty(leading[0].size)
         finish = getattr(self.module, f"{name}_finish")
         work = self._workspace(steps * emitter.work_size)

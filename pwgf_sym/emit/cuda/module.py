@@ -54,12 +54,13 @@ def invert(matrix, m, scratch, s, inverse, k, log_det, v, d, stride, lane):
 '''
 _ADD_PARTIALS = '''@cuda.jit
 def add_partials(partials, total, blocks):
-    """total = sum of the blocks' partial sums, in the order of the blocks."""
+    """total = sum of the blocks' partial sums, in their order; zeros stay for the next call."""
     size = total.size
     for e in range(cuda.grid(1), size, cuda.gridsize(1)):
         value = DTYPE(0.0)
         for block in range(blocks):
             value += partials[at(block*size + e)]
+            partials[at(block*size + e)] = DTYPE(0.0)
         total[at(e)] = value
 
 
