@@ -292,7 +292,7 @@ def test_numbers_that_are_not_finite_come_out_as_such(rng, method):
 
 @pytest.mark.parametrize("method", ["kernel", "minres"])
 def test_a_metric_that_is_not_positive_in_round_off(rng, method):
-    """What LAPACK raises of it does not reach the caller; MINRES goes on unpreconditioned."""
+    """What LAPACK raises of it does not reach the caller; a preconditioner takes more damping."""
     a = matrix(rng, 40, 12, np.logspace(8, 0, 12))
     more = {"preconditioner": 40} if method == "minres" else {}
     found = solve(a, None, method, right=np.ones(12), dtype="float32", shift=1e-3, **more)

@@ -117,7 +117,6 @@ def solver_call(case: Case, options: dict, guess=None):
     def call():
         slope = program.slope(theta, samples)
         how = {"right": -slope.gradient, "method": options["method"], "options": linear}
-        how["guess"] = guess
-        return solve_metric(slope.linearization, **how).eta
+        return solve_metric(slope.linearization, **how, guess=guess).eta
 
     return call

@@ -25,6 +25,7 @@ _STAGNATION = 1 - 1e-6
 _PROGRESS = 0.5
 # Least damping of the preconditioner: below it few samples say too much about directions of all.
 _DAMPING = 1e-3
+_MOST_DAMPING = 1e30
 
 
 def refined(system, options: LinearOptions, method: str) -> tuple[np.ndarray, int, np.ndarray]:
@@ -67,17 +68,24 @@ def refined(system, options: LinearOptions, method: str) -> tuple[np.ndarray, in
 
 
 def _preconditioner(system, options: LinearOptions):
-    """SciPy's M for the options; None without, or where it is not positive in round-off."""
+    """SciPy's M for the options, or None.
+
+    Its damping grows tenfold until round-off leaves it positive.
+    """
     if not options.preconditioner:
         return None
     from scipy.sparse.linalg import LinearOperator
 
     size = system.right.size
     count = min(options.preconditioner, system.samples.count)
-    try:
-        apply = SamplePreconditioner(system.map, count, max(options.shift, _DAMPING))
-    except np.linalg.LinAlgError:
-        return None
+    apply, damping = None, max(options.shift, _DAMPING)
+    while apply is None:
+        try:
+            apply = SamplePreconditioner(system.map, count, damping)
+        except np.linalg.LinAlgError:
+            if damping > _MOST_DAMPING:  # J is not finite
+                raise
+            damping *= 10
     return LinearOperator((size, size), matvec=apply, dtype=np.float64)
 
 

@@ -120,7 +120,7 @@ def solve_metric(
         return _not_a_number(system)
     try:
         return _METHODS[method](system, options)
-    except np.linalg.LinAlgError:  # where the map overflows G is not positive definite
+    except np.linalg.LinAlgError:  # G + mu I is not positive definite in round-off
         return _not_a_number(system)
 
 
