@@ -45,6 +45,16 @@ def simulator(request):
         running.wait()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def several_chunks():
+    """The few samples of a test are cut into as many chunks as many samples are."""
+    from pwgf_sym.compile import threads
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(threads, "LEAST_WORK", 1)
+        yield
+
+
 @pytest.fixture(scope="session")
 def mixed_program():
     """Double well, entropy and Gaussian attraction in the plane, with a flow of width 10."""

@@ -317,9 +317,10 @@ import hashlib
 import numpy as np
 from sample_energies import ENERGIES
 from pwgf_sym.compile.program import compile_program
-from pwgf_sym.compile.threads import thread_count
+from pwgf_sym.compile import threads
 from pwgf_sym.declare.maps import NeuralFlow
 
+threads.LEAST_WORK = 1  # several chunks
 problem, flow = ENERGIES["mixed"].problem(), NeuralFlow(2, 10, steps=3)
 program = compile_program(problem, flow)
 samples = program.samples(problem.initial.sample(700, 3))
@@ -333,7 +334,7 @@ linearization = program.linearize(theta, samples, order=1)
 found += [program.gradient(linearization, integrals), linearization.metric(theta)]
 found += [program.jvp(theta, samples, theta), program.vjp(theta, samples, state.score)]
 found += list(program.invert(theta, program.unpack(state.x, samples)))
-print(thread_count(), program.cache_statistics()["compiled"])
+print(threads.thread_count(), program.cache_statistics()["compiled"])
 print(hashlib.sha256(b"".join(np.ascontiguousarray(f).tobytes() for f in found)).hexdigest())
 """
 

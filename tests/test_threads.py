@@ -17,7 +17,8 @@ def some_threads(monkeypatch, request):
     return request.param
 
 
-def test_a_chunk_has_enough_work():
+def test_a_chunk_has_enough_work(monkeypatch):
+    monkeypatch.setattr(threads, "LEAST_WORK", 2**20)
     assert [chunk_count(n * 2**20) for n in (0, 0.9, 1.9, 2, 3.9, 4, 7.9, 8, 1e6)] == [
         1, 1, 1, 2, 2, 4, 4, CHUNKS, CHUNKS,
     ]  # fmt: skip

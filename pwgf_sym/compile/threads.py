@@ -8,18 +8,18 @@ from functools import cache, lru_cache
 from queue import SimpleQueue
 from threading import Lock, Thread
 
-__all__ = ["CHUNKS", "chunk_bounds", "chunk_count", "run_chunks"]
+__all__ = ["CHUNKS", "LEAST_WORK", "chunk_bounds", "chunk_count", "run_chunks"]
 
 # Number of pieces that the samples are cut into at most: partial sums are kept one a piece and
 # added in the order of the pieces, so results are the same to the bit for any number of threads.
 CHUNKS = 8
 # Multiplications of a chunk at least, about 0.1 ms: a chunk costs 5 to 15 microseconds of Python.
-_LEAST_WORK = 1 << 20
+LEAST_WORK = 1 << 20
 
 
 def chunk_count(work: float) -> int:
     """A power of two, for so many multiplications in all; it depends on nothing else."""
-    return 1 << min(int(work // _LEAST_WORK) | 1, CHUNKS).bit_length() - 1
+    return 1 << min(int(work // LEAST_WORK) | 1, CHUNKS).bit_length() - 1
 
 
 @lru_cache(maxsize=256)
