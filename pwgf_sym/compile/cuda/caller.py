@@ -148,7 +148,7 @@ class CudaCaller(KernelCaller):
 
     @staticmethod
     def to_host(array) -> np.ndarray:
-        return array if isinstance(array, np.ndarray) else array.copy_to_host()
+        return array.copy_to_host()
 
     # -- kernels of the energy -----------------------------------------------------------------
 
