@@ -1,7 +1,7 @@
 """CPU and CUDA side by side: every kernel and a full step, the same calls on both targets.
 
-Arrays are handed over and come back as a script would see them, so that a CUDA time includes the
-copies of a call.  Times are by the wall clock.
+Arrays stay where they are computed, as they do in a solve; a call ends when its kernels have.
+Times are by the wall clock.
 """
 
 from __future__ import annotations
@@ -68,6 +68,7 @@ def calls_of(case: TargetCase, target: str) -> list[Timed]:
     """Every kernel and the full step on one target, as timed calls."""
     program = case.program(target)
     theta, eta, samples = case.arrays(program)
+    theta, eta = (program.kernels.vector("theta", v, program.size) for v in (theta, eta))
     order = max(program.form.velocity_order, program.form.energy_order)
     # Where they are first needed, so that no call compiles what another one answers for.
     state = cache(lambda: program.push(theta, samples, order))
@@ -81,9 +82,15 @@ def calls_of(case: TargetCase, target: str) -> list[Timed]:
     def step():
         slope = program.slope(theta, samples)
         shift = program.dtype.type(SHIFT)
-        return conjugate_gradients(
-            lambda u: slope.linearization.metric(u) + shift * u, -slope.gradient, CG_ITERATIONS
-        )
+
+        def apply(u):
+            return slope.linearization.metric(u) + shift * u
+
+        if target == "cpu":
+            return conjugate_gradients(apply, -slope.gradient, CG_ITERATIONS)
+        from ..compile.cuda.krylov import cg
+
+        return cg(apply, -slope.gradient, rtol=0.0, maxiter=CG_ITERATIONS)[0]
 
     pairs = any(integral.pair for integral in program.form.integrals)
     calls = {
@@ -98,8 +105,20 @@ def calls_of(case: TargetCase, target: str) -> list[Timed]:
     found = []
     for name, call in calls.items():
         packed = name in ("push", "velocity", "pairs", "jvp")
-        found.append(Timed(name, target, "", call, samples.unpack if packed else np.asarray))
+        finish = samples.unpack if packed else np.asarray
+        found.append(Timed(name, target, "", _to_its_end(call, program.kernels.wait), finish))
     return found
+
+
+def _to_its_end(call, wait):
+    """The call, which returns when the kernels that it started have ended."""
+
+    def whole():
+        result = call()
+        wait()
+        return result
+
+    return whole
 
 
 def counts_of(case: TargetCase, program) -> dict[str, Count]:

@@ -40,7 +40,7 @@ def _invert_step(program, theta, samples, target, tolerance, iterations):
     def newton(x):
         inputs = {"z": x, "target": target}
         found = program.kernels.run("newton", samples, theta, inputs)
-        return [program.kernels.to_host(found[key]) for key in ("x", "miss", "log_det")]
+        return [np.asarray(found[key]) for key in ("x", "miss", "log_det")]
 
     scale = 1.0 + _norms(target, samples)
     x = target - newton(target)[1]  # the step taken backward, to first order

@@ -95,7 +95,7 @@ def _factor_arrays(linearization) -> dict[str, np.ndarray]:
     storage = call.storage(0, samples.tiles, "factors")
     storage.arrays.update(linearization.stored().arrays)
     call.run("factors", samples, linearization.theta, {}, None, lambda *edges: [(storage, *edges)])
-    return {name: call.to_host(array) for name, array in storage.arrays.items()}
+    return {name: np.asarray(array) for name, array in storage.arrays.items()}
 
 
 def _terms(kernel, basis) -> dict[tuple[str, ...], list]:

@@ -69,7 +69,18 @@ class KernelCaller:
             raise OptionError(argument, f"shape {found.shape}", f"shape ({size},)")
         return found
 
-    def _host_arguments(self, name: str, theta, eta):
+    def zeros(self, size: int):
+        """A vector of zeros where kernels run."""
+        return np.zeros(size, self.dtype)
+
+    def resident(self, samples: Samples) -> Samples:
+        """Samples whose arrays stand where kernels run."""
+        return samples
+
+    def wait(self) -> None:
+        """Wait for the end of kernels that were started."""
+
+    def _leading(self, name: str, theta, eta):
         """The kernel's emitter, its vectors theta and eta, and the number of steps."""
         emitter = self.emission.emitters.get(name)
         if emitter is None:  # left out when the module was printed
@@ -83,7 +94,7 @@ class KernelCaller:
 
     def _prepare(self, name: str, theta, eta):
         """Leading arguments (theta, eta, table) and the number of steps."""
-        emitter, leading, steps = self._host_arguments(name, theta, eta)
+        emitter, leading, steps = self._leading(name, theta, eta)
         if emitter.table:
             table = np.empty(steps * emitter.table_size, self.dtype)
             getattr(self.module, f"{name}_table")(*leading, table, steps)
@@ -204,11 +215,6 @@ class KernelCaller:
         state = State(np.empty_like(samples.z))
         self.forward("linearize", samples, theta, state)(whole, 0, samples.tiles)
         return whole
-
-    @staticmethod
-    def to_host(array) -> np.ndarray:
-        """An array of a kernel where NumPy can read it."""
-        return array
 
     # -- kernels of the energy ----------------------------------------------------------------
 

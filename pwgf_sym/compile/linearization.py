@@ -165,8 +165,7 @@ class Linearization:
 
     def jvp(self, eta: np.ndarray) -> np.ndarray:
         """J eta at the samples, packed (M,)."""
-        run = self._call.run("jvp", self.samples, self.theta, {}, eta, self.pieces)
-        return self._call.to_host(run["dx"])
+        return self._call.run("jvp", self.samples, self.theta, {}, eta, self.pieces)["dx"]
 
     def vjp(self, field: np.ndarray) -> np.ndarray:
         """Sum over the samples of J^T field, (p,)."""

@@ -32,7 +32,7 @@ def aligned_arrays(sizes, dtype) -> list[np.ndarray]:
 class State:
     """Packed values at pushed samples; ``moments`` are kept once they are computed.
 
-    On the target "cuda" they are arrays of the device, which ``numpy.asarray`` copies.
+    On the target "cuda" they are vectors on the device, which ``numpy.asarray`` copies.
     """
 
     x: np.ndarray

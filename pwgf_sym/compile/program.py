@@ -180,7 +180,8 @@ class Program(Inspection):
 
     def samples(self, points: np.ndarray) -> Samples:
         """Pack points (N, d) of the initial law, with its log density and score."""
-        return pack_samples(points, self.problem.initial, self.dtype, self.emission.tiling.samples)
+        law, lanes = self.problem.initial, self.emission.tiling.samples
+        return self.kernels.resident(pack_samples(points, law, self.dtype, lanes))
 
     @staticmethod
     def unpack(values: np.ndarray, samples: Samples) -> np.ndarray:
@@ -265,7 +266,7 @@ class Program(Inspection):
 
     def velocity(self, state: State, samples: Samples, integrals: np.ndarray) -> np.ndarray:
         """w = -grad dE/drho at the samples, packed (M,)."""
-        out = np.zeros(samples.width, self.dtype)
+        out = self.kernels.zeros(samples.width)
         if "velocity" in self.emission.formulas:
             self.kernels.fields("velocity", state, samples, self.values(integrals), [out])
         self._pair_velocity(out, state, samples, integrals)
@@ -274,20 +275,19 @@ class Program(Inspection):
     def gradient(self, linearization: Linearization, integrals: np.ndarray) -> np.ndarray:
         """grad_theta of the energy of the samples, (p,), where the map was linearized."""
         samples, state = linearization.samples, linearization.state
-        field_ = np.zeros(samples.width, self.dtype)
-        scalar = np.zeros(samples.width // self.dim, self.dtype)
-        values = self.values(integrals)
+        zeros, values = self.kernels.zeros, self.values(integrals)
+        field_, scalar = zeros(samples.width), zeros(samples.width // self.dim)
         self._pair_velocity(field_, state, samples, integrals)
-        np.negative(field_, out=field_)
         if "slopes" in self.emission.formulas:
-            local = np.zeros_like(field_)
+            local = zeros(samples.width)
             self.kernels.fields("slopes", state, samples, values, [local, scalar])
-            field_ += local
-        field_ *= samples.weights
-        scalar *= samples.weight
+            field_ = local - field_
+        else:
+            field_ = -field_
+        field_ = field_ * samples.weights
         if self.form.energy_order == 0:
             return linearization.vjp(field_)
-        return linearization.gradient(field_, scalar)
+        return linearization.gradient(field_, scalar * samples.weight)
 
     @cached_property
     def separable(self) -> bool:

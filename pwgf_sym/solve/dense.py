@@ -10,8 +10,8 @@ from functools import lru_cache
 
 import numpy as np
 
-from .lsmr import norm
 from .preconditioner import SamplePreconditioner
+from .vectors import norm
 
 __all__ = ["solve_dense", "solve_kernel"]
 
@@ -47,10 +47,10 @@ def solve_dense(system, options):
     with _blas().limit(limits=1, user_api="blas"):
         rows, metric = _rows_and_metric(system)
         if metric is None:
-            return np.full_like(system.right, np.nan), lambda v: v, 0.0, None
+            return np.full(system.right.size, np.nan), lambda v: v, 0.0, None
         size = float(np.sqrt(np.trace(metric)))
         inverse, kept, rank = _inverse(metric, system.shift, options.cutoff)
-        eta, left = np.zeros_like(system.right), system.right
+        eta, left = np.zeros(system.right.size), np.asarray(system.right)
         for _ in range(2):
             eta = eta + inverse(left)
             left = _gap(system, rows, eta)
@@ -66,7 +66,7 @@ def _rows_and_metric(system):
     from scipy.linalg.blas import get_blas_funcs
 
     rows = np.ascontiguousarray(system.map.jacobian())
-    rows *= np.sqrt(system.samples.weights)
+    rows *= _roots(system)
     # The transpose of a C-ordered array is what Fortran wants: syrk reads it without a copy.
     syrk = get_blas_funcs("syrk", (rows,))
     metric = syrk(1.0, rows.T, trans=1, lower=1).astype(np.float64)
@@ -88,12 +88,18 @@ def _inverse(metric, shift: float, cutoff: float | None):
     return lambda b: modes @ (factors * (modes.T @ b)), lambda v: modes.T @ v, int(keep.sum())
 
 
+def _roots(system) -> np.ndarray:
+    """Roots of the samples' weights, (M,)."""
+    return np.sqrt(np.asarray(system.samples.weights))
+
+
 def _gap(system, rows, eta):
     """b - (G + mu I) eta from the rows of J."""
     image = eta.astype(rows.dtype) @ rows
     if system.field is None:
-        return system.right - (rows @ image).astype(np.float64) - system.shift * eta
-    left = np.sqrt(system.samples.weights) * system.field - image
+        found = (rows @ image).astype(np.float64)
+        return np.asarray(system.right) - found - system.shift * eta
+    left = _roots(system) * np.asarray(system.field) - image
     return (rows @ left).astype(np.float64) - system.shift * eta
 
 

@@ -15,6 +15,7 @@ from .linear import LinearSolution, solve_metric
 from .options import FlowOptions, LinearOptions, time_grid
 from .sampling import draw, seed_for
 from .solution import Row, Solution, build_program
+from .vectors import as_double, is_finite, like, norm
 
 __all__ = ["solve"]
 
@@ -244,7 +245,7 @@ class _Run:
 
     def march(self, times, stored, theta: np.ndarray, bar: _Bar) -> Iterator[Row]:
         """Step from the first time to the last and yield a row at each stored one."""
-        self.time = times[0]
+        self.time, theta = times[0], like(theta, self.samples.weights)
         stage = self.evaluate(times[0], theta)
         if stored[0]:
             yield self.row(times[0], theta, stage)
@@ -290,7 +291,7 @@ class _Run:
             linearization, integrals = slope.linearization, slope.integrals
             state = linearization.state
         energy = program.energy(integrals)
-        if not (np.isfinite(energy) and np.all(np.isfinite(theta))):
+        if not (np.isfinite(energy) and is_finite(theta)):
             raise self.diagnosis(theta, state, integrals, {})
         if self.options.formulation == "velocity":
             target = {"field": program.velocity(state, samples, integrals)}
@@ -304,7 +305,7 @@ class _Run:
             options=self.options.linear,
             guess=self.direction if self.options.linear.warm_start else None,
         )
-        if not np.all(np.isfinite(linear.eta)):
+        if not is_finite(linear.eta):
             raise self.diagnosis(theta, state, integrals, target)
         self.solves.append(linear)
         self.direction = linear.eta
@@ -317,7 +318,7 @@ class _Run:
         solves, self.solves = self.solves, []
         return Row(
             t=float(t),
-            theta=theta.copy(),
+            theta=np.array(theta),
             energy=stage.energy,
             dissipation=stage.linear.rate,
             defect=defect,
@@ -332,12 +333,12 @@ class _Run:
         program, fresh = self.program, self.fresh
         theta = theta.astype(program.dtype)
         state = program.push(theta, fresh, order=self.full_order)
-        w = program.velocity(state, fresh, program.integrals(state, fresh)).astype(np.float64)
+        w = as_double(program.velocity(state, fresh, program.integrals(state, fresh)))
         # The kernel that the solver has compiled already: another one would take a second more.
         order = self.order if self.options.formulation == "energy" else 0
         gap = program.linearize(theta, fresh, order).jvp(eta.astype(program.dtype)) - w
-        weights = fresh.weights.astype(np.float64)
-        return tuple(float(np.sqrt(np.einsum("i,i,i->", weights, u, u))) for u in (gap, w))
+        weights = as_double(fresh.weights)
+        return norm(gap, weights * gap), norm(w, weights * w)
 
     def check_energy(self, before: float, after: float) -> None:
         """Stop when a step has raised the energy of its samples."""
@@ -354,7 +355,7 @@ class _Run:
 
     def diagnosis(self, theta, state, integrals, target: dict) -> FlowError:
         """Find the first number that is not finite, from the parameters to the direction."""
-        program, samples = self.program, self.samples
+        program, samples, theta = self.program, self.samples, np.asarray(theta)
         where = {"step": self.step, "time": self.time}
         if not np.all(np.isfinite(theta)):
             return FlowError("parameters not finite", "finite numbers", _SMALLER, **where)
@@ -379,7 +380,7 @@ class _Run:
                 given = f"value {value}"
                 return FlowError(given, "a finite energy", fix, term=integral.label, **where)
         what = "gradient of the energy" if "right" in target else "direction eta"
-        fine = "right" not in target or np.all(np.isfinite(target["right"]))
+        fine = "right" not in target or is_finite(target["right"])
         what = "direction eta of the linear solve" if fine else what
         return FlowError(f"{what} not finite", "finite numbers", _SMALLER, **where)
 

@@ -127,9 +127,6 @@ def explicit_step(
 
 
 def _combine(weights: tuple[float, ...], slopes: list[np.ndarray]) -> np.ndarray:
-    """Sum of weights times slopes, in a fixed order and without the zero weights."""
-    total = np.zeros_like(slopes[0])
-    for weight, slope in zip(weights, slopes, strict=True):
-        if weight:
-            total += weight * slope
-    return total
+    """Sum of weights, not all of them zero, times slopes in a fixed order."""
+    first, *others = [w * slope for w, slope in zip(weights, slopes, strict=True) if w]
+    return sum(others, first)

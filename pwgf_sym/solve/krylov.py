@@ -1,5 +1,6 @@
-"""SciPy's CG and MINRES on the metric operator, wrapped in iterative refinement.
+"""CG and MINRES on the metric operator, wrapped in iterative refinement.
 
+The methods are SciPy's, or those of :mod:`pwgf_sym.compile.cuda.krylov` for vectors on a device.
 Success is judged by gaps that are computed afresh, never by a recurrence.
 """
 
@@ -9,9 +10,9 @@ from contextlib import suppress
 
 import numpy as np
 
-from .lsmr import norm
 from .options import LinearOptions
 from .preconditioner import SamplePreconditioner
+from .vectors import norm, on_host
 
 __all__ = ["refined"]
 
@@ -43,7 +44,7 @@ def refined(system, options: LinearOptions, method: str) -> tuple[np.ndarray, in
     options : LinearOptions
         Tolerance, iteration limit, precision, preconditioner.
     method : {"cg", "minres"}
-        SciPy's method for the rounds.
+        The method of the rounds.
 
     Returns
     -------
@@ -68,15 +69,12 @@ def refined(system, options: LinearOptions, method: str) -> tuple[np.ndarray, in
 
 
 def _preconditioner(system, options: LinearOptions):
-    """SciPy's M for the options, or None.
+    """The method's M for the options, or None.
 
     Its damping grows tenfold until round-off leaves it positive.
     """
     if not options.preconditioner:
         return None
-    from scipy.sparse.linalg import LinearOperator
-
-    size = system.right.size
     count = min(options.preconditioner, system.samples.count)
     apply, damping = None, max(options.shift, _DAMPING)
     while apply is None:
@@ -86,23 +84,37 @@ def _preconditioner(system, options: LinearOptions):
             if damping > _MOST_DAMPING:  # J is not finite
                 raise
             damping *= 10
+    if not on_host(system.right):
+        return apply
+    from scipy.sparse.linalg import LinearOperator
+
+    size = system.right.size
     return LinearOperator((size, size), matvec=apply, dtype=np.float64)
 
 
-def _cg(inner, gap, watch, options, precondition):
-    from scipy.sparse.linalg import cg
+def _methods(inner):
+    """The module with ``cg`` and ``minres`` for a system's vectors, and its operator for them."""
+    if on_host(inner.right):
+        import scipy.sparse.linalg
 
+        return scipy.sparse.linalg, inner.operator()
+    from ..compile.cuda import krylov
+
+    return krylov, inner.normal
+
+
+def _cg(inner, gap, watch, options, precondition):
     rtol = max(_MARGIN * watch.aim / norm(gap), inner.eps)
     limits = {"rtol": rtol, "atol": 0.0, "maxiter": watch.left}
-    return cg(inner.operator(), gap, M=precondition, callback=watch.count_only, **limits)[0]
+    module, apply = _methods(inner)
+    return module.cg(apply, gap, M=precondition, callback=watch.count_only, **limits)[0]
 
 
 def _minres(inner, gap, watch, options, precondition):
-    from scipy.sparse.linalg import minres
-
     # rtol=0 leaves only SciPy's tests at machine precision; the watch stops on ours.
     limits = {"rtol": 0.0, "maxiter": watch.left}
-    return minres(inner.operator(), gap, M=precondition, callback=watch, **limits)[0]
+    module, apply = _methods(inner)
+    return module.minres(apply, gap, M=precondition, callback=watch, **limits)[0]
 
 
 class _Enough(Exception):
@@ -122,7 +134,7 @@ class _Watch:
         self.aim = options.tolerance * system.right_norm
         self.limit, self.count = options.max_iterations, 0
         self.best, self.gap = system.start, system.right
-        if np.any(self.best):
+        if norm(self.best) > 0:
             self.gap = system.gap(self.best)
         self.lowest, self.start, self.left_over = norm(self.gap), self.best, self.gap
 

@@ -22,8 +22,9 @@ import numpy as np
 from ..errors import OptionError
 from .dense import solve_dense, solve_kernel
 from .krylov import refined
-from .lsmr import lsmr, norm
+from .lsmr import lsmr
 from .options import LinearOptions
+from .vectors import as_double, dot, is_finite, like, norm, on_host, zeros_like
 
 __all__ = ["LinearSolution", "solve_metric"]
 
@@ -115,7 +116,7 @@ def solve_metric(
     options = options.for_dtype(linearization.theta.dtype)
     system = System(linearization, field, right, options.shift, guess)
     if system.right_norm == 0:
-        return LinearSolution(np.zeros_like(system.right), 0.0, 0, True)
+        return LinearSolution(zeros_like(system.right), 0.0, 0, True)
     if not np.isfinite(system.right_norm):
         return _not_a_number(system)
     try:
@@ -125,7 +126,7 @@ def solve_metric(
 
 
 def _not_a_number(system: System) -> LinearSolution:
-    return LinearSolution(np.full_like(system.right, np.nan), np.nan, 0, False, None, np.nan)
+    return LinearSolution(np.nan * system.right, np.nan, 0, False, None, np.nan)
 
 
 class System:
@@ -137,9 +138,9 @@ class System:
         self.eps = float(np.finfo(self.dtype).eps)
         if field is not None:
             right = self.adjoint(self.samples.weights * field)
-        self.right = np.asarray(right, np.float64)
+        self.right = as_double(right)
         self.right_norm = norm(self.right)
-        self.start = np.zeros_like(self.right) if guess is None else np.asarray(guess, np.float64)
+        self.start = zeros_like(self.right) if guess is None else as_double(guess)
 
     def in_single(self) -> System:
         """The same metric in float32, for an inner solve in the energy form."""
@@ -151,11 +152,11 @@ class System:
 
     def adjoint(self, weighted: np.ndarray) -> np.ndarray:
         """J^T applied to a field that carries the weights already, (p,)."""
-        return np.asarray(self.map.vjp(weighted), np.float64)
+        return as_double(self.map.vjp(weighted))
 
     def normal(self, eta: np.ndarray) -> np.ndarray:
         """(G + mu I) eta, (p,)."""
-        return np.asarray(self.map.metric(eta.astype(self.dtype)), np.float64) + self.shift * eta
+        return as_double(self.map.metric(eta.astype(self.dtype))) + self.shift * eta
 
     def gap(self, eta: np.ndarray) -> np.ndarray:
         """b - (G + mu I) eta; in the velocity form from the field's own gap, which is exacter."""
@@ -173,20 +174,21 @@ class System:
         ``gap`` is handed over by methods that have computed it afresh themselves.
         """
         gap = self.gap(eta) if gap is None else gap
-        judged = norm(gap if kept is None else kept(gap))
+        judged = norm(gap if kept is None else kept(np.asarray(gap)))
         converged = judged <= max(options.tolerance * self.right_norm, floor)
-        rate = float(np.sum(self.right * eta))
+        rate = dot(self.right, eta)
         residual = norm(gap) / self.right_norm
         return LinearSolution(eta, residual, iterations, bool(converged), rank, rate)
 
     def operator(self):
-        """The metric operator as SciPy takes it."""
+        """The metric operator as SciPy takes it, on NumPy's vectors."""
         from scipy.sparse.linalg import LinearOperator
 
+        def normal(eta: np.ndarray) -> np.ndarray:
+            return np.asarray(self.normal(like(eta, self.right)))
+
         size = self.right.size
-        return LinearOperator(
-            (size, size), matvec=self.normal, rmatvec=self.normal, dtype=np.float64
-        )
+        return LinearOperator((size, size), matvec=normal, rmatvec=normal, dtype=np.float64)
 
 
 def _solve_lsmr(system: System, options: LinearOptions) -> LinearSolution:
@@ -197,10 +199,10 @@ def _solve_lsmr(system: System, options: LinearOptions) -> LinearSolution:
         # With atol = conlim = 0 SciPy's rule is |r| <= btol |b|, or machine precision.
         limits = {"atol": 0.0, "btol": tolerance, "conlim": 0.0}
         eta, _, iterations, *_ = scipy_lsmr(
-            system.operator(), system.right, maxiter=options.max_iterations, **limits
+            system.operator(), np.asarray(system.right), maxiter=options.max_iterations, **limits
         )
-        return system.solution(eta, iterations, options)
-    eta, iterations, floor = lsmr(
+        return system.solution(like(eta, system.right), iterations, options)
+    eta, iterations, floor = _lsmr_for(system.right)(
         system.jvp,
         system.adjoint,
         system.field,
@@ -213,6 +215,15 @@ def _solve_lsmr(system: System, options: LinearOptions) -> LinearSolution:
     return system.solution(eta, iterations, options, floor)
 
 
+def _lsmr_for(right):
+    """The method for vectors like this one."""
+    if on_host(right):
+        return lsmr
+    from ..compile.cuda.krylov import lsmr as device_lsmr
+
+    return device_lsmr
+
+
 def _solve_refined(method: str, system: System, options: LinearOptions) -> LinearSolution:
     eta, iterations, gap = refined(system, options, method)
     return system.solution(eta, iterations, options, gap=gap)
@@ -220,8 +231,9 @@ def _solve_refined(method: str, system: System, options: LinearOptions) -> Linea
 
 def _solve_dense(system: System, options: LinearOptions) -> LinearSolution:
     eta, kept, floor, rank = solve_dense(system, options)
-    if not np.all(np.isfinite(eta)):
+    if not is_finite(eta):
         return _not_a_number(system)
+    eta = like(eta, system.right)
     return system.solution(eta, 1, options, floor, kept, rank)
 
 

@@ -6,7 +6,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-__all__ = ["lsmr", "norm"]
+from .vectors import norm
+
+__all__ = ["lsmr"]
 
 
 def lsmr(
@@ -96,12 +98,3 @@ def _rotation(a: float, b: float) -> tuple[float, float, float]:
     """Cosine, sine and length of the plane rotation that takes (a, b) to (length, 0)."""
     length = float(np.hypot(a, b))
     return a / length, b / length, length
-
-
-def norm(u: np.ndarray, weighted: np.ndarray | None = None) -> float:
-    """Norm of a vector, or with ``weighted`` = w u the weighted one.
-
-    Not BLAS: its sums depend on the number of threads.  Sums of float32 are kept in float64.
-    """
-    weighted = u if weighted is None else weighted
-    return float(np.sqrt(np.einsum("i,i->", u, weighted, dtype=np.float64)))

@@ -14,6 +14,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from .vectors import as_double
+
 __all__ = ["SamplePreconditioner"]
 
 
@@ -51,7 +53,8 @@ class SamplePreconditioner:
         from scipy.linalg import cho_solve
 
         samples = self.samples
+        # On the host, also for a field on the device: LAPACK solves with the small factor.
         values = samples.unpack(field).astype(np.float64).T  # component by component
         inner = cho_solve(self.factor, values.ravel() * self.weight, check_finite=False)
-        packed = samples.pack(inner.reshape(values.shape).T) * (samples.weights > 0)
-        return self.map.vjp(packed).astype(np.float64)
+        packed = samples.pack(inner.reshape(values.shape).T) * (np.asarray(samples.weights) > 0)
+        return as_double(self.map.vjp(packed))

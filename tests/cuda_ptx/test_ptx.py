@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from sample_energies import ENERGIES
 
+from pwgf_sym.compile.cuda import krylov, vectors
 from pwgf_sym.compile.cuda.peak import multiply_add_kernel
 from pwgf_sym.compile.cuda.ptx import (
     Resources,
@@ -69,6 +70,18 @@ def test_code_ptx(tmp_path):
     assert ".target sm_80" in program.code_ptx("push", (8, 0))
     with pytest.raises(ValueError, match="push"):
         program.code_ptx("pull")
+
+
+@pytest.mark.parametrize("module", [vectors, krylov])
+def test_kernels_of_vectors(module):
+    """A block of theirs has 1024 threads, which share 65536 registers."""
+    functions = kernel_functions(module)
+    assert functions
+    for name, function in functions.items():
+        for capability in (AMPERE, HOPPER):
+            found = resources(compile_ptx(function, "float64", capability), capability)
+            assert found.spills == 0 and found.stack == 0, (name, capability, found)
+            assert found.registers <= 64, (name, capability, found)
 
 
 def test_peak_of_multiply_adds():

@@ -1,7 +1,7 @@
 """Calls of generated CUDA kernels: arrays to the device, blocks, partial sums in a fixed order.
 
-Samples, what they are pushed to and what ``linearize`` stores of them stay on the device for as
-long as they are used; vectors of parameters, and fields that the solver asks for, come to the host.
+Everything stays on the device: samples, what they are pushed to, what ``linearize`` stores of them,
+parameters, directions, fields.  Kernels take and give :class:`.vectors.Vector`.
 """
 
 from __future__ import annotations
@@ -30,31 +30,36 @@ class CudaCaller(KernelCaller):
         require()
         super().__init__(module, emission, dtype, size)
         from .toolkit import cuda
+        from .vectors import Vector
 
-        self.cuda, self.threads = cuda, emission.tiling.samples
+        self.cuda, self.vectors, self.threads = cuda, Vector, emission.tiling.samples
         self._work = self._partials = None
 
     # -- arrays --------------------------------------------------------------------------------
 
-    def _to_device(self, array):
-        if not isinstance(array, (np.ndarray, list)):
-            return array
-        return self.cuda.to_device(np.ascontiguousarray(array, self.dtype))
+    def vector(self, argument: str, values, size: int):
+        """A vector on the device; kernels do not check bounds, so its length is checked here."""
+        if np.shape(values) != (size,):
+            raise OptionError(argument, f"shape {np.shape(values)}", f"shape ({size},)")
+        return self.vectors.of(values, self.dtype)
 
-    def _kept(self, samples: Samples, array):
-        """An array of the samples on the device, where it stays."""
-        if not any(array is own for own in vars(samples).values()):
-            return self._to_device(array)
-        kept = samples.scratch.setdefault("device", {})
-        if id(array) not in kept:
-            kept[id(array)] = self._to_device(array)
-        return kept[id(array)]
+    def zeros(self, size: int):
+        return self.vectors.zeros(size, self.dtype)
+
+    def resident(self, samples: Samples) -> Samples:
+        """Move the arrays of samples to the device, where they stay."""
+        for name in ("z", "score", "log_density", "weight", "weights"):
+            setattr(samples, name, self.vectors.of(getattr(samples, name), self.dtype))
+        return samples
+
+    def wait(self) -> None:
+        self.cuda.synchronize()
+
+    def _to_device(self, values):
+        return self.vectors.of(values, self.dtype).data
 
     def _empty(self, size: int):
         return self.cuda.device_array(max(size, 1), self.dtype)
-
-    def _zeros(self, size: int):
-        return self.cuda.to_device(np.zeros(max(size, 1), self.dtype))
 
     def _workspace(self, size: int):
         if self._work is None or self._work.size < size:
@@ -64,7 +69,7 @@ class CudaCaller(KernelCaller):
     def _partial_sums(self, size: int):
         """Zeros on the device: ``add_partials`` puts them back after a kernel has added to them."""
         kept, self._partials = self._partials, None  # none are kept of a call that fails
-        return kept if kept is not None and kept.size >= size else self._zeros(size)
+        return kept if kept is not None and kept.size >= size else self.zeros(max(size, 1)).data
 
     @staticmethod
     def _blocks(samples: Samples) -> int:
@@ -73,8 +78,8 @@ class CudaCaller(KernelCaller):
     # -- kernels of the map --------------------------------------------------------------------
 
     def _prepare(self, name: str, theta, eta):
-        emitter, given, steps = self._host_arguments(name, theta, eta)
-        leading = [self._to_device(vector) for vector in given]
+        emitter, given, steps = self._leading(name, theta, eta)
+        leading = [vector.data for vector in given]
         if emitter.table:
             table = self._empty(steps * emitter.table_size)
             work = self._workspace(steps * emitter.work_size)
@@ -89,14 +94,15 @@ class CudaCaller(KernelCaller):
         names = list(emitter.kernel.stored)
         kernel, blocks = getattr(self.module, name), self._blocks(samples)
         work = self._workspace(blocks * emitter.work_size)
-        arrays = [stored.arrays[key] for key in names]
+        arrays = [stored.arrays[key].data for key in names]
         arguments = [*leading, *arrays, *given, work, samples.tiles, steps]
         kernel[blocks, self.threads](*arguments)
 
     def _given(self, emitter, samples: Samples, inputs: dict):
-        for key, axes in emitter.kernel.inputs.items():
-            self.vector(key, inputs[key], length_of(samples, axes))  # refuses another length
-        return [self._kept(samples, inputs[key]) for key in emitter.kernel.inputs]
+        return [
+            self.vector(key, inputs[key], length_of(samples, axes)).data
+            for key, axes in emitter.kernel.inputs.items()
+        ]
 
     def run(self, name: str, samples: Samples, theta, inputs: dict, eta=None, stored=None):
         prepared = self._prepare(name, theta, eta)
@@ -106,7 +112,7 @@ class CudaCaller(KernelCaller):
         }
         given = [*self._given(prepared[0], samples, inputs), *outputs.values()]
         self._launch(name, samples, prepared, given, _whole(stored, samples))
-        return outputs
+        return {key: self.vectors(array) for key, array in outputs.items()}
 
     def gradient(self, name: str, samples: Samples, theta, inputs: dict, eta, stored):
         prepared = emitter, leading, steps = self._prepare(name, theta, eta)
@@ -121,7 +127,7 @@ class CudaCaller(KernelCaller):
         finish = getattr(self.module, f"{name}_finish")
         work = self._workspace(steps * emitter.work_size)
         finish[steps, self.threads](*leading, total, gradient, work)
-        return gradient.copy_to_host()
+        return self.vectors(gradient)
 
     def rows(self, name: str, samples: Samples, theta, inputs: dict, stored):
         prepared = self._prepare(name, theta, None)
@@ -136,7 +142,8 @@ class CudaCaller(KernelCaller):
         stored = self.emission.kernels[kernel].stored
         each = self.size // self.emission.layout.size * extent * self.threads
         arrays = {
-            key: self._empty(each * math.prod(a.size for a in axes)) for key, axes in stored.items()
+            key: self.vectors.empty(each * math.prod(a.size for a in axes), self.dtype)
+            for key, axes in stored.items()
         }
         return Storage(arrays, origin, extent)
 
@@ -146,17 +153,13 @@ class CudaCaller(KernelCaller):
         accepted = "no more than PWGF_SYM_STORAGE bytes of stored values (a quarter of the memory)"
         raise OptionError("samples", given, accepted, "Take fewer samples, or raise the variable.")
 
-    @staticmethod
-    def to_host(array) -> np.ndarray:
-        return array.copy_to_host()
-
     # -- kernels of the energy -----------------------------------------------------------------
 
     def _arguments(self, name: str, state: State, samples: Samples, values) -> list:
         found = {"x": state.x, "log_density": state.log_density, "score": state.score}
         self._require_state(name, found)
         kept = {key: self._to_device(a) for key, a in found.items() if a is not None}
-        kept["weight"] = self._kept(samples, samples.weight)
+        kept["weight"] = self._to_device(samples.weight)
         kept["values"] = self._to_device(values if len(values) else np.zeros(1))
         kept["share"] = self._to_device(np.array([1.0 / max(samples.count - 1, 1)]))
         kept["forms"] = self._to_device(self.emission.printers[name].form_numbers() or [0.0])
@@ -165,18 +168,15 @@ class CudaCaller(KernelCaller):
 
     def means(self, name: str, state: State, samples: Samples, values) -> np.ndarray:
         blocks, count = self._blocks(samples), len(self.emission.formulas[name].means)
-        given, sums = self._arguments(name, state, samples, values), self._zeros(blocks * count)
+        given, sums = self._arguments(name, state, samples, values), self._empty(blocks * count)
         getattr(self.module, name)[blocks, self.threads](*given, sums, samples.tiles)
         partial = sums.copy_to_host().reshape(blocks, count)
         return np.add.reduce(partial.astype(float), axis=0)
 
     def fields(self, name: str, state: State, samples: Samples, values, out: list) -> None:
         given = self._arguments(name, state, samples, values)
-        arrays = [self._to_device(array) for array in out]
         kernel, blocks = getattr(self.module, name), self._blocks(samples)
-        kernel[blocks, self.threads](*given, *arrays, samples.tiles)
-        for array, found in zip(out, arrays, strict=True):
-            array[:] = found.copy_to_host()
+        kernel[blocks, self.threads](*given, *(array.data for array in out), samples.tiles)
 
 
 def _whole(pieces, samples: Samples) -> Storage:

@@ -17,8 +17,9 @@ from ...errors import OptionError, TargetError
 __all__ = ["Resources", "compile_ptx", "find_ptxas", "float64_instructions", "kernel_functions"]
 __all__ += ["resources"]
 
-# Arguments of generated kernels that are integers; all others are arrays.
+# Arguments of kernels that are integers, and that are numbers; all others are arrays.
 _INTEGERS = {"tiles", "steps", "width", "number", "blocks"}
+_NUMBERS = {"a", "b", "damp", "value"}
 # Registers and shared memory of a multiprocessor, threads on it, and the granularity of registers
 # by warp (CUDA C++ Programming Guide, technical specifications by compute capability; 8.0 and 9.0).
 _REGISTERS, _THREADS, _UNIT, _BLOCKS = 65536, 2048, 256, 32
@@ -105,7 +106,8 @@ def compile_ptx(function, dtype, capability: tuple[int, int] = (9, 0)) -> str:
 
     array = types.Array(from_dtype(numpy_dtype(dtype)), 1, "C")
     names = inspect.signature(function).parameters
-    signature = types.void(*(types.int64 if n in _INTEGERS else array for n in names))
+    kinds = dict.fromkeys(_INTEGERS, types.int64) | dict.fromkeys(_NUMBERS, types.float64)
+    signature = types.void(*(kinds.get(name, array) for name in names))
     options = {"device": False, "abi": "numba", "output": "ptx", "cc": capability}
     with _no_device(capability):
         text, _ = cuda.compile(function, signature, **options)

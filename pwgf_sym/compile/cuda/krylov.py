@@ -1,0 +1,268 @@
+"""Krylov methods whose vectors and coefficients stay on the device.
+
+The functions take and give what those of SciPy and of ``pwgf_sym.solve.lsmr`` do, with
+:class:`.vectors.Vector` in place of arrays.  Between two products one or two kernels of one block
+do all that an iteration does with vectors of parameters, its coefficients included; the host reads
+what its stopping test needs, and nothing else.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from .toolkit import cuda
+from .vectors import Vector, block_sum, vector_threads
+
+__all__ = ["cg", "lsmr", "minres"]
+
+# Least diagonal of MINRES' triangular factor, as SciPy has it.
+_EPS = float(np.finfo(np.float64).eps)
+
+
+# -- conjugate gradients -----------------------------------------------------------------------
+
+_RHO, _NORM = 0, 1
+
+
+@cuda.jit
+def cg_direction(r, z, p, c):
+    """rho = r.z;  p = z + (rho / rho before) p, p = z in the first iteration."""
+    lane, threads = cuda.threadIdx.x, cuda.blockDim.x
+    room = cuda.shared.array(1024, np.float64)
+    value = 0.0
+    for e in range(lane, r.size, threads):
+        value += r[e] * z[e]
+    rho = block_sum(value, room)
+    ratio = rho / c[_RHO] if c[_RHO] != 0.0 else 0.0
+    for e in range(lane, r.size, threads):
+        p[e] = z[e] + ratio * p[e]
+    cuda.syncthreads()  # all have read the last rho
+    if lane == 0:
+        c[_RHO] = rho
+
+
+@cuda.jit
+def cg_step(p, q, x, r, c):
+    """alpha = rho / p.q;  x += alpha p;  r -= alpha q;  |r|."""
+    lane, threads = cuda.threadIdx.x, cuda.blockDim.x
+    room = cuda.shared.array(1024, np.float64)
+    value = 0.0
+    for e in range(lane, p.size, threads):
+        value += p[e] * q[e]
+    alpha = c[_RHO] / block_sum(value, room)
+    value = 0.0
+    for e in range(lane, p.size, threads):
+        x[e] += alpha * p[e]
+        r[e] -= alpha * q[e]
+        value += r[e] * r[e]
+    total = block_sum(value, room)
+    if lane == 0:
+        c[_NORM] = math.sqrt(total)
+
+
+def cg(apply, right: Vector, *, rtol, atol=0.0, maxiter: int, M=None, callback=None):
+    """Conjugate gradients from zero: the iterates of ``scipy.sparse.linalg.cg``.
+
+    Parameters
+    ----------
+    apply, M : callable
+        The operator and the preconditioner, (p,) -> (p,).
+    right : Vector
+        (p,) float64.
+    rtol, atol, maxiter
+        The end: |r| <= max(rtol |b|, atol), or so many iterations.
+    callback : callable, optional
+        Called with the iterate, which the next iteration overwrites.
+
+    Returns
+    -------
+    x : Vector
+    info : int
+        0, or the iterations where they were not enough.
+    """
+    x, p = Vector.zeros(right.size, np.float64), Vector.zeros(right.size, np.float64)
+    r, c = right.copy(), Vector.zeros(2, np.float64)
+    size = math.sqrt(right.dot(right))
+    aim, one_block = max(rtol * size, atol), (1, vector_threads())
+    for _ in range(maxiter):
+        if size <= aim:
+            return x, 0
+        z = r if M is None else M(r)
+        cg_direction[one_block](r.data, z.data, p.data, c.data)
+        cg_step[one_block](p.data, apply(p).data, x.data, r.data, c.data)
+        if callback is not None:
+            callback(x)
+        size = float(np.asarray(c)[_NORM])
+    return x, 0 if size <= aim else maxiter
+
+
+# -- MINRES ------------------------------------------------------------------------------------
+
+_ALFA, _BETA, _OLD_BETA, _DBAR, _EPSLN, _COS, _SIN, _PHIBAR = range(8)
+
+
+@cuda.jit
+def minres_lanczos(av, v, old, new, c):
+    """old becomes A v - (beta / old beta) old - (alfa / beta) new, alfa = v.A v."""
+    lane, threads = cuda.threadIdx.x, cuda.blockDim.x
+    room = cuda.shared.array(1024, np.float64)
+    beta = c[_BETA]
+    ratio = beta / c[_OLD_BETA] if c[_OLD_BETA] != 0.0 else 0.0
+    value = 0.0
+    for e in range(lane, v.size, threads):
+        old[e] = av[e] - ratio * old[e]
+        value += v[e] * old[e]
+    alfa = block_sum(value, room)
+    ratio = alfa / beta if beta != 0.0 else 0.0
+    for e in range(lane, v.size, threads):
+        old[e] -= ratio * new[e]
+    if lane == 0:
+        c[_ALFA] = alfa
+
+
+@cuda.jit
+def minres_step(r, y, v, w_old, w, x, c):
+    """Next beta, rotation and direction, which takes the place of w_old;  x += phi w;  next v."""
+    lane, threads = cuda.threadIdx.x, cuda.blockDim.x
+    room = cuda.shared.array(1024, np.float64)
+    value = 0.0
+    for e in range(lane, r.size, threads):
+        value += r[e] * y[e]
+    total = block_sum(value, room)
+    beta = math.sqrt(total) if total > 0.0 else 0.0 * total  # NaN stays visible
+    old_eps, dbar, cos, sin = c[_EPSLN], c[_DBAR], c[_COS], c[_SIN]
+    delta = cos * dbar + sin * c[_ALFA]
+    gbar = sin * dbar - cos * c[_ALFA]
+    gamma = max(math.sqrt(gbar * gbar + beta * beta), _EPS)
+    phi = gbar / gamma * c[_PHIBAR]
+    scale = 1.0 / beta if beta != 0.0 else 0.0
+    for e in range(lane, r.size, threads):
+        direction = (v[e] - old_eps * w_old[e] - delta * w[e]) / gamma
+        w_old[e] = direction
+        x[e] += phi * direction
+        v[e] = scale * y[e]
+    cuda.syncthreads()  # all have read the coefficients
+    if lane == 0:
+        c[_OLD_BETA], c[_BETA] = c[_BETA], beta
+        c[_EPSLN], c[_DBAR] = sin * beta, -cos * beta
+        c[_COS], c[_SIN], c[_PHIBAR] = gbar / gamma, beta / gamma, beta / gamma * c[_PHIBAR]
+
+
+def minres(apply, right: Vector, *, rtol: float = 0.0, maxiter: int, M=None, callback=None):
+    """MINRES from zero: the iterates of ``scipy.sparse.linalg.minres``; ``callback`` stops it.
+
+    C. C. Paige and M. A. Saunders, SIAM J. Numer. Anal. 12 (1975) 617-629.  ``rtol`` is there for
+    the interface: no residual is looked at.  Arguments and results as of :func:`cg`.
+    """
+    size, one_block = right.size, (1, vector_threads())
+    x, w_old, w = (Vector.zeros(size, np.float64) for _ in range(3))
+    old, new = Vector.zeros(size, np.float64), right.copy()
+    y = new if M is None else M(new)
+    beta = math.sqrt(new.dot(y))
+    v, c = y / beta, np.zeros(8)
+    c[_BETA], c[_COS], c[_PHIBAR] = beta, -1.0, beta
+    c = Vector.of(c, np.float64)
+    for _ in range(maxiter):
+        minres_lanczos[one_block](apply(v).data, v.data, old.data, new.data, c.data)
+        old, new = new, old
+        y = new if M is None else M(new)
+        vectors = (new, y, v, w_old, w, x, c)
+        minres_step[one_block](*(vector.data for vector in vectors))
+        w_old, w = w, w_old
+        if callback is not None:
+            callback(x)
+    return x, maxiter
+
+
+# -- LSMR --------------------------------------------------------------------------------------
+
+_L_ALPHA, _L_BETA, _ALPHABAR, _L_RHO, _RHOBAR, _CBAR, _SBAR, _ZETABAR, _SIZE2 = range(9)
+
+
+@cuda.jit
+def lsmr_left(u, image, weights, weighted, sums, c):
+    """u = A v - (alpha / beta) u, not of length one; w u; the block's share of |u|_w^2."""
+    room = cuda.shared.array(1024, np.float64)
+    ratio, value = c[_L_ALPHA] / c[_L_BETA], 0.0
+    for e in range(cuda.grid(1), u.size, cuda.gridsize(1)):
+        u[e] = image[e] - ratio * u[e]
+        weighted[e] = weights[e] * u[e]
+        value += np.float64(u[e]) * np.float64(weighted[e])
+    total = block_sum(value, room)
+    if cuda.threadIdx.x == 0:
+        sums[cuda.blockIdx.x] = total
+
+
+@cuda.jit
+def lsmr_right(image, v, h, hbar, x, sums, c, damp):
+    """Next beta, v = A^T u / beta - beta v, alpha, the three rotations, and the iterate."""
+    lane, threads = cuda.threadIdx.x, cuda.blockDim.x
+    room = cuda.shared.array(1024, np.float64)
+    beta = 0.0
+    for block in range(sums.size):
+        beta += sums[block]
+    beta, value = math.sqrt(beta), 0.0
+    if beta != 0.0:
+        for e in range(lane, v.size, threads):
+            v[e] = image[e] / beta - beta * v[e]
+            value += v[e] * v[e]
+    alpha = math.sqrt(block_sum(value, room))
+    rho_old, rhobar_old, zetabar = c[_L_RHO], c[_RHOBAR], c[_ZETABAR]
+    alphahat = math.sqrt(c[_ALPHABAR] * c[_ALPHABAR] + damp * damp)
+    rho = math.sqrt(alphahat * alphahat + beta * beta)
+    theta, alphabar = beta / rho * alpha, alphahat / rho * alpha
+    theta_bar, turned = c[_SBAR] * rho, c[_CBAR] * rho
+    rhobar = math.sqrt(turned * turned + theta * theta)
+    cbar, sbar = turned / rhobar, theta / rhobar
+    back = theta_bar * rho / (rho_old * rhobar_old)
+    for e in range(lane, v.size, threads):
+        if alpha != 0.0:
+            v[e] /= alpha
+        hbar[e] = h[e] - back * hbar[e]
+        x[e] += cbar * zetabar / (rho * rhobar) * hbar[e]
+        h[e] = v[e] - theta / rho * h[e]
+    cuda.syncthreads()  # all have read the coefficients
+    if lane == 0:
+        c[_L_ALPHA], c[_L_BETA], c[_ALPHABAR] = alpha, beta, alphabar
+        c[_L_RHO], c[_RHOBAR], c[_CBAR], c[_SBAR] = rho, rhobar, cbar, sbar
+        c[_ZETABAR], c[_SIZE2] = -sbar * zetabar, c[_SIZE2] + alpha * alpha + beta * beta
+
+
+def lsmr(
+    forward, adjoint, target: Vector, weights: Vector, *, damp, tolerance, max_iterations, eps
+):
+    """Minimize |A x - target|_w^2 + damp^2 |x|^2 from x = 0; see :func:`pwgf_sym.solve.lsmr.lsmr`.
+
+    Returns
+    -------
+    x : Vector
+        (p,) float64.
+    iterations : int
+    floor : float
+    """
+    u, weighted = target.copy(), weights * target
+    length = beta = math.sqrt(u.dot(weighted))
+    v = adjoint(weighted) / beta
+    alpha = math.sqrt(v.dot(v))
+    v /= alpha
+    x, h, hbar = Vector.zeros(v.size, np.float64), v.copy(), Vector.zeros(v.size, np.float64)
+    start, c = alpha * beta, np.zeros(9)
+    c[[_L_ALPHA, _L_BETA, _ALPHABAR, _ZETABAR, _SIZE2]] = alpha, beta, alpha, start, alpha * alpha
+    c[[_L_RHO, _RHOBAR, _CBAR]] = 1.0
+    c = Vector.of(c, np.float64)
+    blocks, threads = u.blocks, vector_threads()
+    sums = Vector.zeros(blocks, np.float64)
+    iteration, floor = 0, 0.0
+    while iteration < max_iterations:
+        iteration += 1
+        left = (u, forward(v), weights, weighted, sums, c)
+        lsmr_left[blocks, threads](*(vector.data for vector in left))
+        right = (adjoint(weighted), v, h, hbar, x, sums, c)
+        lsmr_right[1, threads](*(vector.data for vector in right), damp)
+        now = np.asarray(c)
+        floor = eps * math.sqrt(now[_SIZE2]) * length
+        if abs(now[_ZETABAR]) <= max(tolerance * start, floor):
+            break
+    return x, iteration, floor

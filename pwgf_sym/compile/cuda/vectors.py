@@ -1,0 +1,191 @@
+"""Vectors on the device, with the arithmetic that solvers write for NumPy's arrays.
+
+A solver's parameters, directions and fields are such vectors on this target: what is written
+``theta + dt * eta`` runs where they are.  Only numbers that are asked for come to the host
+(:meth:`Vector.dot`), and whole vectors where NumPy is handed one (``numpy.asarray``).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .toolkit import cuda, device, simulated
+
+__all__ = ["Vector", "block_sum", "vector_threads"]
+
+# Threads of a block that works on vectors, a power of two; blocks of a launch at most.
+_THREADS, _SIMULATED, _BLOCKS = 1024, 2, 64
+
+
+def vector_threads() -> int:
+    """Threads of a block: in the simulator few, where each is one of the system's."""
+    return _SIMULATED if simulated() else _THREADS
+
+
+@device
+def block_sum(value, room):
+    """The sum of the block's values, by halves of its threads; every thread gets it."""
+    lane, half = cuda.threadIdx.x, cuda.blockDim.x // 2
+    cuda.syncthreads()
+    room[lane] = value
+    cuda.syncthreads()
+    while half > 0:
+        if lane < half:
+            room[lane] += room[lane + half]
+        cuda.syncthreads()
+        half //= 2
+    return room[0]
+
+
+@cuda.jit
+def combine(out, a, x, b, y):
+    """out = a x + b y; where b is 0, y is not looked at."""
+    for e in range(cuda.grid(1), out.size, cuda.gridsize(1)):
+        value = a * x[e]
+        if b != 0.0:
+            value += b * y[e]
+        out[e] = value
+
+
+@cuda.jit
+def fill(out, value):
+    """out = value, in every entry."""
+    for e in range(cuda.grid(1), out.size, cuda.gridsize(1)):
+        out[e] = value
+
+
+@cuda.jit
+def multiply(out, x, y):
+    """out = x y, entry by entry."""
+    for e in range(cuda.grid(1), out.size, cuda.gridsize(1)):
+        out[e] = x[e] * y[e]
+
+
+@cuda.jit
+def partial_dots(x, y, sums):
+    """sums[block] = the block's share of sum x y, in double precision."""
+    room = cuda.shared.array(1024, np.float64)
+    value = 0.0
+    for e in range(cuda.grid(1), x.size, cuda.gridsize(1)):
+        value += np.float64(x[e]) * np.float64(y[e])
+    total = block_sum(value, room)
+    if cuda.threadIdx.x == 0:
+        sums[cuda.blockIdx.x] = total
+
+
+class Vector:
+    """Numbers on the device.
+
+    Sums and products with numbers and with other vectors are vectors, of the wider of the two
+    precisions.
+
+    Parameters
+    ----------
+    data : device array
+        (n,), float64 or float32.
+    """
+
+    __array_ufunc__ = None  # NumPy's arrays and numbers leave arithmetic to this class
+
+    def __init__(self, data):
+        self.data = data
+
+    @classmethod
+    def of(cls, values, dtype) -> Vector:
+        """A vector of a precision: ``values`` itself where it is one, else a copy on the device."""
+        if isinstance(values, Vector):
+            return values.astype(dtype)
+        return cls(cuda.to_device(np.ascontiguousarray(values, dtype)))
+
+    @classmethod
+    def empty(cls, size: int, dtype) -> Vector:
+        """A vector whose entries are not set."""
+        return cls(cuda.device_array(size, np.dtype(dtype)))
+
+    @classmethod
+    def zeros(cls, size: int, dtype) -> Vector:
+        found = cls.empty(size, dtype)
+        fill[found.blocks, vector_threads()](found.data, 0.0)
+        return found
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self.data.dtype
+
+    @property
+    def size(self) -> int:
+        return self.data.size
+
+    @property
+    def shape(self) -> tuple[int]:
+        return self.data.shape
+
+    @property
+    def nbytes(self) -> int:
+        return self.size * self.dtype.itemsize
+
+    def __array__(self, dtype=None, copy=None) -> np.ndarray:
+        found = self.data.copy_to_host()
+        return found if dtype is None else found.astype(dtype, copy=False)
+
+    def astype(self, dtype, copy: bool = False) -> Vector:
+        """The same numbers in a precision; the vector itself where it has that already."""
+        return self if self.dtype == dtype and not copy else self._combined(1.0, self, 0.0, dtype)
+
+    def copy(self) -> Vector:
+        return self.astype(self.dtype, copy=True)
+
+    # -- arithmetic ----------------------------------------------------------------------------
+
+    @property
+    def blocks(self) -> int:
+        """Blocks of a launch over all entries; it depends on nothing else."""
+        return max(1, min(-(-self.size // vector_threads()), _BLOCKS))
+
+    def _wider(self, other: Vector) -> np.dtype:
+        if not isinstance(other, Vector) or other.shape != self.shape:
+            raise TypeError(f"{other!r} with a vector of {self.size} numbers on the device")
+        return np.promote_types(self.dtype, other.dtype)
+
+    def _combined(self, a: float, other: Vector, b: float, dtype, out=None) -> Vector:
+        """a self + b other."""
+        out = Vector.empty(self.size, dtype) if out is None else out
+        launch = combine[self.blocks, vector_threads()]
+        launch(out.data, float(a), self.data, float(b), other.data)
+        return out
+
+    def __add__(self, other: Vector) -> Vector:
+        return self._combined(1.0, other, 1.0, self._wider(other))
+
+    def __sub__(self, other: Vector) -> Vector:
+        return self._combined(1.0, other, -1.0, self._wider(other))
+
+    def __neg__(self) -> Vector:
+        return -1.0 * self
+
+    def __mul__(self, other) -> Vector:
+        if not isinstance(other, Vector):
+            return self._combined(float(other), self, 0.0, self.dtype)
+        out = Vector.empty(self.size, self._wider(other))
+        multiply[self.blocks, vector_threads()](out.data, self.data, other.data)
+        return out
+
+    __rmul__ = __mul__
+
+    def __truediv__(self, number: float) -> Vector:
+        return (1.0 / number) * self
+
+    def __iadd__(self, other: Vector) -> Vector:
+        self._wider(other)
+        return self._combined(1.0, other, 1.0, self.dtype, out=self)
+
+    def __isub__(self, other: Vector) -> Vector:
+        self._wider(other)
+        return self._combined(1.0, other, -1.0, self.dtype, out=self)
+
+    def dot(self, other: Vector) -> float:
+        """Sum of the products, in double precision and a fixed order, on the host."""
+        self._wider(other)
+        sums = cuda.device_array(self.blocks, np.float64)
+        partial_dots[sums.size, vector_threads()](self.data, other.data, sums)
+        return float(np.add.reduce(sums.copy_to_host()))
