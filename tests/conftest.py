@@ -21,25 +21,36 @@ def pytest_unconfigure(config):
 
 
 SIMULATOR = "test_cuda_simulator.py"
+# What else runs in the simulator: their tests that take the fixture ``target``.
+ON_TARGETS = ["test_energy_kernels.py", "test_map_kernels.py", "test_map_energies.py"]
 
 
-def pytest_collection_modifyitems(items):
+def pytest_collection_modifyitems(config, items):
     items.sort(key=lambda item: item.path.name == SIMULATOR)  # the last: it waits for a process
+    if os.environ.get("NUMBA_ENABLE_CUDASIM") == "1":
+        others = [i for i in items if i.path.name in ON_TARGETS and "target" not in i.fixturenames]
+        config.hook.pytest_deselected(items=others)
+        items[:] = [item for item in items if item not in others]
+
+
+def pytest_generate_tests(metafunc):
+    if "target" in metafunc.fixturenames:
+        from on_targets import TARGETS
+
+        metafunc.parametrize("target", TARGETS)
 
 
 @pytest.fixture(scope="session", autouse=True)
 def simulator(request):
-    """tests/cuda_sim in a process with Numba's CUDA simulator on, beside all other tests."""
+    """CUDA's tests in a process with Numba's simulator on, beside all other tests."""
     if all(item.path.name != SIMULATOR for item in request.session.items):
         yield None
         return
     variables = os.environ | {"NUMBA_ENABLE_CUDASIM": "1", "PWGF_SYM_CUDA_THREADS": "4"}
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider"]
-    folder = str(Path(__file__).parent / "cuda_sim")
+    command += [str(Path(__file__).parent / name) for name in ("cuda_sim", *ON_TARGETS)]
     with tempfile.TemporaryFile("w+") as text:
-        running = subprocess.Popen(
-            [*command, folder], env=variables, stdout=text, stderr=subprocess.STDOUT
-        )
+        running = subprocess.Popen(command, env=variables, stdout=text, stderr=subprocess.STDOUT)
         yield running, text
         running.kill()
         running.wait()

@@ -1,4 +1,4 @@
-"""Waits for tests/cuda_sim, which run in a process of their own with Numba's simulator on."""
+"""Waits for the tests of CUDA, which run in a process of their own with Numba's simulator on."""
 
 
 def test_cuda_kernels_in_the_simulator(simulator):

@@ -9,6 +9,7 @@ import pytest
 import sympy as sp
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from on_targets import program_on
 from sample_energies import ENERGIES, LOCAL, PAIR, Energy, R, full_quadratic
 from tile_numpy import interpreted
 
@@ -62,7 +63,7 @@ def check(energy, program, count, relative=RELATIVE, seed=0, spread=1.0):
     relative *= 1 if energy.outer == LOCAL + PAIR else 20
     close(program.unpack(velocity, samples), "velocity")
     if "slopes" in program.emission.formulas:
-        field, scalar = np.zeros_like(velocity), np.zeros(samples.weight.size, program.dtype)
+        field, scalar = (program.kernels.zeros(v.size) for v in (velocity, samples.weight))
         values = program.values(integrals)
         program.kernels.fields("slopes", state, samples, values, [field, scalar])
         close(program.unpack(field, samples), "slopes")
@@ -78,9 +79,9 @@ GALLERY = [name for name in ENERGIES if name != "ornstein uhlenbeck"]
 
 
 @pytest.mark.parametrize("name", GALLERY)
-def test_gallery_text(name, tmp_path):
+def test_gallery_text(name, target, tmp_path):
     energy = ENERGIES[name]
-    check(energy, interpreted(energy.problem(), Affine(energy.dim), tmp_path), 7)
+    check(energy, program_on(target, energy.problem(), Affine(energy.dim), tmp_path), 7)
 
 
 @pytest.mark.parametrize("name", ["styblinski tang", "root", "aggregation"])
@@ -89,9 +90,9 @@ def test_gallery_compiled(name):
 
 
 @pytest.mark.parametrize("name", ["mixed", "newtonian", "porous medium 3"])
-def test_gallery_in_single_precision(name, tmp_path):
+def test_gallery_in_single_precision(name, target, tmp_path):
     energy = ENERGIES[name]
-    program = interpreted(energy.problem(), Affine(energy.dim), tmp_path, "float32")
+    program = program_on(target, energy.problem(), Affine(energy.dim), tmp_path, "float32")
     check(energy, program, 7, relative=64 * np.finfo(np.float32).eps)
 
 
@@ -209,9 +210,10 @@ def random(examples):
 
 @random(30)
 @given(energies(), st.integers(2, 5), st.integers(0, 99))
-def test_random_energies(tmp_path_factory, energy, count, seed):
+def test_random_energies(target, tmp_path_factory, energy, count, seed):
     folder = tmp_path_factory.mktemp("random")
-    check(energy, interpreted(energy.problem(), Affine(energy.dim), folder), count, seed=seed)
+    program = program_on(target, energy.problem(), Affine(energy.dim), folder)
+    check(energy, program, count, seed=seed)
 
 
 @random(5)

@@ -19,6 +19,7 @@ from flow_reference import (
 )
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from on_targets import fewer, program_on
 from sample_energies import ENERGIES, Energy, R
 from test_ir import activations
 from tile_numpy import interpreted
@@ -74,6 +75,7 @@ class Case:
 
     def close(self, got, expected, tolerance):
         scale = np.max(np.abs(expected)) + 1e-3
+        got = np.asarray(got)
         np.testing.assert_allclose(got, expected, rtol=tolerance, atol=tolerance * scale)
 
     def check_push(self, orders=(0, 1, 2)):
@@ -106,7 +108,7 @@ class Case:
         self.close(self.program.unpack(got, self.samples), self.pushed, self.tolerance)
 
     def check_vjp(self):
-        packed = self.samples.pack(self.field) * (self.samples.weights > 0)
+        packed = self.samples.pack(self.field) * (np.asarray(self.samples.weights) > 0)
         got = self.program.vjp(self.theta, self.samples, packed)
         self.close(got, np.tensordot(self.columns, self.field, 2), self.tolerance)
 
@@ -130,7 +132,7 @@ class Case:
         expected = np.tensordot(self.columns, self.field, 2) + by_log @ self.scalar
         scalar = np.zeros(samples.weight.size, program.dtype)
         scalar[: self.count] = self.scalar
-        field = samples.pack(self.field) * (samples.weights > 0)
+        field = samples.pack(self.field) * (np.asarray(samples.weights) > 0)
         got = program.linearize(self.theta, samples).gradient(field, scalar)
         self.close(got, expected, self.second)
 
@@ -209,9 +211,9 @@ def test_the_reference_itself():
 
 
 @pytest.mark.parametrize("flow, count", CASES, ids=[f"{name_of(f)}-N{n}" for f, n in CASES])
-def test_generated_text(flow, count, tmp_path):
-    case = Case(flow, count)
-    case.check(interpreted(case.problem, flow, tmp_path))
+def test_generated_text(flow, count, target, tmp_path):
+    case = Case(flow, min(count, fewer(5, count)))
+    case.check(program_on(target, case.problem, flow, tmp_path))
 
 
 @pytest.mark.parametrize("bits", [128, 512])
@@ -235,19 +237,19 @@ def test_other_vector_widths(bits, tmp_path, monkeypatch):
     st.integers(1, 3),
     st.integers(1, 9),
 )
-def test_random_maps(tmp_path_factory, activation, scheme, dim, width, steps, count):
-    flow = neural(dim, width, steps, activation, *scheme)
-    case = Case(flow, count, noise=0.15)
-    program = interpreted(case.problem, flow, tmp_path_factory.mktemp("random"))
+def test_random_maps(target, tmp_path_factory, activation, scheme, dim, width, steps, count):
+    flow = neural(min(dim, fewer(3, dim)), min(width, fewer(3, width)), steps, activation, *scheme)
+    case = Case(flow, min(count, fewer(5, count)), noise=0.15)
+    program = program_on(target, case.problem, flow, tmp_path_factory.mktemp("random"))
     case.check(program, 1e-11, 1e-9)
 
 
 @pytest.mark.parametrize("flow", [neural(3, 6, 2, SWISH), neural(2, 5, 2, TANH, "rk4", "trace")])
-def test_generated_text_in_single_precision(flow, tmp_path):
+def test_generated_text_in_single_precision(flow, target, tmp_path):
     """float32 kernels: 1e3 units of its round-off; inputs are rounded, too."""
-    case = Case(flow, 20, noise=0.15)
+    case = Case(flow, fewer(5, 20), noise=0.15)
     case.theta, case.z = (v.astype(np.float32).astype(float) for v in (case.theta, case.z))
-    case.check(interpreted(case.problem, flow, tmp_path, "float32"), 1e-4, 1e-4)
+    case.check(program_on(target, case.problem, flow, tmp_path, "float32"), 1e-4, 1e-4)
 
 
 # --------------------------------------------------------------------------------- compiled code

@@ -61,7 +61,8 @@ class Linearization:
     Parameters
     ----------
     keep : bool
-        Whether the stored values of all samples are kept, if they fit.
+        Whether the stored values of all samples are kept, if they fit; where kernels do not run
+        piece by piece they are.
     run : bool
         Whether the forward pass runs at once.
     """
@@ -79,6 +80,7 @@ class Linearization:
         self._call = call = program.kernels
         self.theta = call.vector("theta", theta, call.size)
         self._stored = self.state = None
+        keep = keep or not call.by_pieces
         if keep and samples.tiles * call.tile_bytes <= storage_limit():
             self._stored = self._borrow(samples.tiles)
             weakref.finalize(self, self._free(samples.tiles).append, self._stored)

@@ -30,12 +30,7 @@ CASES = [
     ("double well", "rk4"),
     ("styblinski tang", "affine"),
     ("porous medium 2", "sigmoid"),
-    ("porous medium 3", "affine"),
     ("aggregation", "trace"),
-    ("asymmetric pair", "affine"),
-    ("newtonian", "affine"),
-    ("root", "affine"),
-    ("square", "affine"),
     ("ornstein uhlenbeck", "affine"),
 ]
 

@@ -1,0 +1,34 @@
+"""Programs on the target that a test's fixture ``target`` names."""
+
+import pytest
+from tile_numpy import interpreted
+
+from pwgf_sym.compile.cuda.toolkit import available, simulated
+from pwgf_sym.compile.program import compile_program
+
+__all__ = ["TARGETS", "fewer", "program_on"]
+
+
+# In the simulator's process CUDA alone; elsewhere the CPU, and a GPU with ``pytest -m gpu``.
+TARGETS = (
+    ["cuda"]
+    if simulated()
+    else [
+        "cpu",
+        pytest.param(
+            "cuda", marks=[pytest.mark.gpu, pytest.mark.skipif(not available(), reason="no GPU")]
+        ),
+    ]
+)
+
+
+def fewer(few, many):
+    """A size for the simulator, where a thread of a GPU is one of the system's, and elsewhere."""
+    return few if simulated() else many
+
+
+def program_on(target, problem, flow, folder, dtype="float64"):
+    """The text for the CPU, run by Python, or the program for a GPU."""
+    if target == "cpu":
+        return interpreted(problem, flow, folder, dtype)
+    return compile_program(problem, flow, target=target, dtype=dtype, folder=folder)
