@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .vectors import as_double
+from .vectors import as_double, on_host
 
 __all__ = ["SamplePreconditioner"]
 
@@ -42,6 +42,18 @@ class SamplePreconditioner:
         kernel = self.map.kernel_matrix().astype(np.float64) * self.weight
         kernel[np.diag_indices_from(kernel)] += shift
         self.factor = cho_factor(kernel, lower=True, overwrite_a=True, check_finite=False)
+        self.on_device = None if on_host(self.samples.weights) else self._inverse()
+
+    def _inverse(self):
+        """(S S^T + mu I)^-1 times the weight, as a matrix on the device: it is applied often."""
+        from scipy.linalg import cho_solve
+
+        from ..compile.cuda.vectors import PlacesMatrix
+
+        size = len(self.factor[0])
+        inverse = cho_solve(self.factor, self.weight * np.eye(size), check_finite=False)
+        places = self.samples.unpack(np.arange(self.samples.width))
+        return PlacesMatrix(inverse, places.T.ravel())  # component by component
 
     def __call__(self, right: np.ndarray) -> np.ndarray:
         """(S^T S + mu I)^-1 right, (p,)."""
@@ -50,11 +62,12 @@ class SamplePreconditioner:
 
     def adjoint_solve(self, field: np.ndarray) -> np.ndarray:
         """S^T (S S^T + mu I)^-1 sqrt(weights) field for a packed field (M,); (p,)."""
+        if self.on_device is not None:
+            return as_double(self.map.vjp(self.on_device(field)))
         from scipy.linalg import cho_solve
 
         samples = self.samples
-        # On the host, also for a field on the device: LAPACK solves with the small factor.
         values = samples.unpack(field).astype(np.float64).T  # component by component
         inner = cho_solve(self.factor, values.ravel() * self.weight, check_finite=False)
-        packed = samples.pack(inner.reshape(values.shape).T) * (np.asarray(samples.weights) > 0)
+        packed = samples.pack(inner.reshape(values.shape).T) * (samples.weights > 0)
         return as_double(self.map.vjp(packed))

@@ -4,16 +4,18 @@ import numpy as np
 import pytest
 import scipy.sparse.linalg
 import sympy as sp
+from tile_numpy import interpreted
 
 import pwgf_sym as ps
 from pwgf_sym.compile.cuda import krylov
 from pwgf_sym.compile.cuda.toolkit import cuda
-from pwgf_sym.compile.cuda.vectors import Vector
+from pwgf_sym.compile.cuda.vectors import PlacesMatrix, Vector
 from pwgf_sym.compile.program import compile_program
 from pwgf_sym.solve import vectors
 from pwgf_sym.solve.flow import _Run
 from pwgf_sym.solve.lsmr import lsmr
 from pwgf_sym.solve.options import FlowOptions, LinearOptions
+from pwgf_sym.solve.preconditioner import SamplePreconditioner
 
 SIZE, SAMPLES = 7, 13
 
@@ -151,14 +153,42 @@ class Traffic:
         monkeypatch.setattr(kind, "copy_to_host", copied)
 
 
-@pytest.mark.parametrize("formulation, method", [("velocity", "lsmr"), ("energy", "minres")])
-def test_the_host_sees_numbers_only(formulation, method, tmp_path, monkeypatch):
-    """A right-hand side and a Runge-Kutta step move no vector to or from the device."""
+def test_a_matrix_on_some_entries(rng):
+    matrix, x, places = rng.normal(size=(3, 3)), rng.normal(size=8), [5, 0, 6]
+    expected = np.zeros(8)
+    expected[places] = matrix @ x[places]
+    found = PlacesMatrix(matrix, places)(on_device(x))
+    np.testing.assert_allclose(np.asarray(found), expected, rtol=0, atol=1e-15)
+
+
+@pytest.mark.parametrize("count", [6, 9])
+def test_preconditioner_is_that_of_the_cpu(count, tmp_path, rng):
+    problem, flow = _double_well(), ps.NeuralFlow(2, 3, steps=1)
+    theta = flow.initial_parameters(problem.initial)
+    right, found = rng.normal(size=theta.size), []
+    for program in (
+        interpreted(problem, flow, tmp_path),
+        compile_program(problem, flow, target="cuda", folder=tmp_path),
+    ):
+        samples = program.samples(problem.initial.sample(9, 1))
+        linearized = program.linearize(theta, samples)
+        apply = SamplePreconditioner(linearized, count, 1e-2)
+        found.append(np.asarray(apply(vectors.like(right, samples.weights))))
+    np.testing.assert_allclose(*found, rtol=0, atol=1e-11 * np.abs(found[0]).max())
+
+
+def _double_well():
     x = ps.coordinates(2)
     rho = ps.Density(x)
     well = sum((c**2 - 1) ** 2 for c in x) / 4
     energy = ps.integral(well * rho + rho * sp.log(rho), x)
-    problem = ps.GradientFlow(energy, rho, initial=ps.Gaussian(mean=[0, 0], cov=0.5))
+    return ps.GradientFlow(energy, rho, initial=ps.Gaussian(mean=[0, 0], cov=0.5))
+
+
+@pytest.mark.parametrize("formulation, method", [("velocity", "lsmr"), ("energy", "minres")])
+def test_the_host_sees_numbers_only(formulation, method, tmp_path, monkeypatch):
+    """A right-hand side and a Runge-Kutta step move no vector to or from the device."""
+    problem = _double_well()
     program = compile_program(problem, ps.NeuralFlow(2, 5, steps=1), target="cuda", folder=tmp_path)
     options = FlowOptions(
         samples=9,

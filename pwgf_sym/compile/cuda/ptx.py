@@ -107,6 +107,7 @@ def compile_ptx(function, dtype, capability: tuple[int, int] = (9, 0)) -> str:
     array = types.Array(from_dtype(numpy_dtype(dtype)), 1, "C")
     names = inspect.signature(function).parameters
     kinds = dict.fromkeys(_INTEGERS, types.int64) | dict.fromkeys(_NUMBERS, types.float64)
+    kinds["places"] = types.Array(types.int64, 1, "C")
     signature = types.void(*(kinds.get(name, array) for name in names))
     options = {"device": False, "abi": "numba", "output": "ptx", "cc": capability}
     with _no_device(capability):

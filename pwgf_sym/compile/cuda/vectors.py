@@ -11,10 +11,12 @@ import numpy as np
 
 from .toolkit import cuda, device, simulated
 
-__all__ = ["Vector", "block_sum", "vector_threads"]
+__all__ = ["PlacesMatrix", "Vector", "block_sum", "vector_threads"]
 
 # Threads of a block that works on vectors, a power of two; blocks of a launch at most.
 _THREADS, _SIMULATED, _BLOCKS = 1024, 2, 64
+# Blocks of a launch over rows of a matrix at most, and threads of each.
+_ROWS, _ROW_THREADS = 1024, 256
 
 
 def vector_threads() -> int:
@@ -71,6 +73,42 @@ def partial_dots(x, y, sums):
     total = block_sum(value, room)
     if cuda.threadIdx.x == 0:
         sums[cuda.blockIdx.x] = total
+
+
+@cuda.jit
+def places_product(matrix, places, x, out):
+    """out[places[r]] = sum over c of matrix[r, c] x[places[c]], a row a block at a time."""
+    room, size = cuda.shared.array(1024, np.float64), places.size
+    for row in range(cuda.blockIdx.x, size, cuda.gridDim.x):
+        value = 0.0
+        for c in range(cuda.threadIdx.x, size, cuda.blockDim.x):
+            value += matrix[row * size + c] * np.float64(x[places[c]])
+        total = block_sum(value, room)
+        if cuda.threadIdx.x == 0:
+            out[places[row]] = total
+
+
+class PlacesMatrix:
+    """A matrix on some entries of a vector; the others do not enter, and come out as zeros.
+
+    Parameters
+    ----------
+    matrix : (m, m) float64 array
+    places : (m,) array of int
+        Entries that its rows and columns stand for.
+    """
+
+    def __init__(self, matrix: np.ndarray, places: np.ndarray):
+        self.matrix = cuda.to_device(np.ascontiguousarray(matrix, np.float64).reshape(-1))
+        self.places = cuda.to_device(np.ascontiguousarray(places, np.int64))
+
+    def __call__(self, x: Vector) -> Vector:
+        """The product, in the vector's precision."""
+        out = Vector.zeros(x.size, x.dtype)
+        blocks = min(self.places.size, _ROWS)
+        launch = places_product[blocks, min(vector_threads(), _ROW_THREADS)]
+        launch(self.matrix, self.places, x.data, out.data)
+        return out
 
 
 class Vector:
