@@ -84,6 +84,11 @@ def test_kernels_of_vectors(module):
             assert found.registers <= 64, (name, capability, found)
 
 
+def test_a_launch_of_one_block_does_not_warn():
+    """Numba would, at every iteration; the tests turn a warning into an error."""
+    assert vectors.fill[1, 128] is not None
+
+
 def test_peak_of_multiply_adds():
     """Eight chains of fused multiply-adds, in the precision that is asked for."""
     for dtype, short in (("float32", "f32"), ("float64", "f64")):

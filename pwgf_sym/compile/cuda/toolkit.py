@@ -21,6 +21,11 @@ def __getattr__(name: str):
     from numba import cuda
 
     globals()["cuda"] = cuda
+    if not simulated() and "NUMBA_CUDA_LOW_OCCUPANCY_WARNINGS" not in os.environ:
+        from numba.cuda import dispatcher
+
+        # Few samples take few blocks, and vectors of parameters one: there is nothing to warn of.
+        dispatcher.config.CUDA_LOW_OCCUPANCY_WARNINGS = 0
     return cuda
 
 
