@@ -9,6 +9,11 @@ from pwgf_sym.lower import ir
 from pwgf_sym.lower.ir import placeholder
 
 
+def sigmoid(u):
+    """The logistic function, also of complex numbers, which SciPy's does not take."""
+    return 1 / (1 + np.exp(-u)) if np.iscomplexobj(u) else expit(u)
+
+
 def evaluate(outputs, values, count):
     """Values of tensors for given inputs; per-sample arrays have the sample axis first."""
     found = {}
@@ -28,7 +33,8 @@ def _value(tensor, operands, values, count):
         return sum(_aligned(t, v, tensor) for t, v in zip(tensor.operands, operands, strict=True))
     if tensor.kind == "elementwise":
         symbols = [placeholder(k) for k in range(len(operands))]
-        f = sp.lambdify(symbols, tensor.data[0], [{"erf": erf, "sigmoid": expit}, "scipy", "numpy"])
+        names = [{"erf": erf, "sigmoid": sigmoid}, "scipy", "numpy"]
+        f = sp.lambdify(symbols, tensor.data[0], names)
         return f(*[_aligned(t, v, tensor) for t, v in zip(tensor.operands, operands, strict=True)])
     if tensor.kind == "inverse":
         return np.linalg.inv(operands[0])

@@ -387,7 +387,7 @@ def test_the_search_for_doubles_finds_them():
 @pytest.mark.parametrize("kernel", ["push_score", "vjp", "velocity", "pair_velocity", "integrals"])
 def test_float32_stays_float32(single, kernel):
     code = single.code_llvm(kernel)
-    assert "define" in code and "<16 x float>" in code
+    assert "define" in code and re.search(r"<\d+ x float>", code)  # the machine's width
     assert float64_arithmetic(code) == []
     flags = set(re.findall(r"\b(nnan|ninf|nsz|arcp|afn|reassoc|fast)\b(?= )", code))
     assert flags == set()
