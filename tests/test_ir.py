@@ -196,6 +196,11 @@ def _traps():
         "three factors and a broadcast": ir.product(
             1, [(x, (i,)), (x, (i,)), (c, (axis("k"),))], (m,)
         ),
+        "axes of a function's second operand first": ir.apply(
+            sp.sin(placeholder(0) * placeholder(1)) + placeholder(1) ** 2,
+            ir.product(1, [(copies, (m,)), (x, (i,)), (r, ())], (m, i)),
+            x,
+        ),
         "trace of a delta": ir.product(1, [(DELTA, (i, i)), (square, ())], ()),
         "diagonal of a delta": ir.product(3, [(DELTA, (i, i)), (x, (i,))], (i,)),
         "sum of a delta": ir.product(1, [(DELTA, DELTA.axes), (r, ())], ()),

@@ -230,5 +230,5 @@ def _rebuilt(tensor: Tensor, operands: Sequence[Tensor]) -> Tensor:
     if tensor.kind == "add":
         return ir.add(*operands)
     if tensor.kind == "elementwise":
-        return ir.apply(tensor.data[0], *operands)
+        return ir.apply(tensor.data[0], *operands, axes=tensor.axes)
     return {"inverse": ir.inverse, "logdet": ir.logdet}[tensor.kind](*operands)

@@ -104,9 +104,12 @@ def placeholder(position: int) -> sp.Symbol:
     return sp.Symbol(f"_{position}", real=True)
 
 
-def apply(expression: sp.Expr, *operands: Tensor) -> Tensor:
-    """Apply a SymPy scalar expression in ``placeholder(0..)`` entry by entry, with broadcasting."""
-    axes: list[Axis] = []
+def apply(expression: sp.Expr, *operands: Tensor, axes: Iterable[Axis] = ()) -> Tensor:
+    """Apply a SymPy scalar expression in ``placeholder(0..)`` entry by entry, with broadcasting.
+
+    The result's axes are ``axes``, then those of the operands as they come.
+    """
+    axes = list(axes)
     for operand in operands:
         axes += [axis for axis in operand.axes if axis not in axes]
     used = [k for k in range(len(operands)) if expression.has(placeholder(k))]

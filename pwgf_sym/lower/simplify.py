@@ -52,7 +52,7 @@ def share_functions(outputs: Sequence[Tensor]) -> list[Tensor]:
     def rule(tensor: Tensor) -> Tensor:
         if tensor.kind != "elementwise":
             return tensor
-        return _shared(tensor.data[0], tensor.operands)
+        return _shared(tensor.data[0], tensor.operands, tensor.axes)
 
     return _rewrite(outputs, rule)
 
@@ -75,7 +75,8 @@ def share_factors(outputs: Sequence[Tensor]) -> list[Tensor]:
             for factor in tensors[:k]:
                 quotient, rest = sp.div(tensor.data[0], factor.data[0], placeholder(0))
                 if rest == 0:
-                    mapping[tensor] = ir.apply(quotient * placeholder(1), operand, factor)
+                    product_of = quotient * placeholder(1)
+                    mapping[tensor] = ir.apply(product_of, operand, factor, axes=tensor.axes)
                     break
     return replace(outputs, mapping) if mapping else list(outputs)
 
@@ -89,9 +90,9 @@ def is_function(expression: sp.Expr) -> bool:
     return isinstance(expression, sp.Function)
 
 
-def _shared(expression: sp.Expr, operands: tuple[Tensor, ...]) -> Tensor:
+def _shared(expression: sp.Expr, operands: tuple[Tensor, ...], axes=()) -> Tensor:
     if not any(is_function(part) for part in sp.preorder_traversal(expression)):
-        return ir.apply(expression, *operands)
+        return ir.apply(expression, *operands, axes=axes)
     tensors = list(operands)
     inner: dict[sp.Expr, sp.Expr] = {}
     top = is_function(expression)
@@ -101,7 +102,7 @@ def _shared(expression: sp.Expr, operands: tuple[Tensor, ...]) -> Tensor:
             if found not in inner:
                 inner[found] = placeholder(len(tensors))
                 tensors.append(_shared(found, operands))
-    return ir.apply(expression.xreplace(inner), *tensors)
+    return ir.apply(expression.xreplace(inner), *tensors, axes=axes)
 
 
 def _outermost_functions(expression: sp.Expr) -> list[sp.Expr]:
