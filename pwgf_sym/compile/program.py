@@ -131,6 +131,9 @@ def _block_threads() -> int:
 class Program(Inspection):
     """Kernels of one problem and one map.
 
+    Fields and vectors of parameters go in as NumPy arrays and come out as such; on the target
+    "cuda" they come out as vectors on the device, which go in again, and ``numpy.asarray`` copies.
+
     Attributes
     ----------
     problem, map
