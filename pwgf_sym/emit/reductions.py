@@ -24,8 +24,16 @@ def emit_reductions(sweep, reductions: dict) -> None:
             reduction.begin()
 
         def emit_all(at, counts, outer=outer, members=members) -> None:
+            whole = []
             for reduction in members:
-                reduction.emit(reduction.tiles.nest[len(outer) :], at, counts)
+                inner = reduction.tiles.nest[len(outer) :]
+                if any(axis.size > size for axis, size in inner):
+                    reduction.emit(inner, at, counts)
+                else:
+                    sizes = {**counts, **{axis: axis.size for axis, _ in inner}}
+                    whole.append((reduction, {**at, **{axis: "0" for axis, _ in inner}}, sizes))
+            for group in _side_by_side(whole):
+                _emit_tiles(sweep.write, group)
 
         at = {a: a.name for a in loops}
         with sweep.write.nest(loop_headers(loops)):
@@ -43,6 +51,38 @@ def emit_reductions(sweep, reductions: dict) -> None:
             )
 
 
+def _side_by_side(whole: list) -> list[list]:
+    """Tiles (reduction, places, sizes) that share a loop over the samples: registers are enough."""
+    groups: list[list] = []
+    for member in whole:
+        reduction, at, counts = member
+        for group in groups:
+            first, *_ = group
+            used = sum(r.registers(sizes) for r, _, sizes in [*group, member])
+            same = first[0].sample_loops(*first[1:]) == reduction.sample_loops(at, counts)
+            if same and used <= reduction.tiling.sums_at_once:
+                group.append(member)
+                break
+        else:
+            groups.append([member])
+    return groups
+
+
+def _emit_tiles(write, group: list) -> None:
+    """Tiles of sums in one loop over the samples; what they have in common is read once."""
+    names = ["acc"] if len(group) == 1 else [f"acc_{n}" for n in range(len(group))]
+    for name, (reduction, _, counts) in zip(names, group, strict=True):
+        size, lanes = reduction.shape(counts)
+        write(f"{name} = zeros(theta, {size}, {lanes})")
+    reduction, at, counts = group[0]
+    with write.nest(reduction.sample_loops(at, counts)):
+        for name, (reduction, at, counts) in zip(names, group, strict=True):
+            reduction.add(name, at, counts)
+    for name, (reduction, _, counts) in zip(names, group, strict=True):
+        write(f"add_lane_sums(sums, {reduction.place}, {name})")
+        write(f"{reduction.place} += {reduction.shape(counts)[0]}")
+
+
 class Reduction:
     """A sum over the samples of a block: outer products of registers, then sums over lanes."""
 
@@ -58,7 +98,7 @@ class Reduction:
     def emit(self, nest, at: dict[Axis, str], counts: dict[Axis, int]) -> None:
         """Loops over what is left of the tiled axes, and the tile itself inside."""
         if not nest:
-            self._tile(at, counts)
+            _emit_tiles(self.write, [(self, at, counts)])
             return
         (axis, size), *inner = nest
 
@@ -75,22 +115,27 @@ class Reduction:
         out = ",".join(a.name for a in self.tensor.axes)
         return f"sums[{out}] += sum over samples of {' '.join(parts)}"
 
-    def _tile(self, at: dict[Axis, str], counts: dict[Axis, int]) -> None:
-        write, tiles = self.write, self.tiles
-        size = counts.get(tiles.row, 1) * counts.get(tiles.column, 1)
-        lanes = self.tiling.lanes_of_sums(size)
-        write(f"acc = zeros(theta, {size}, {lanes})")
+    def shape(self, counts: dict[Axis, int]) -> tuple[int, int]:
+        """Sums of a tile, and numbers side by side in each."""
+        size = counts.get(self.tiles.row, 1) * counts.get(self.tiles.column, 1)
+        return size, self.tiling.lanes_of_sums(size)
+
+    def registers(self, counts: dict[Axis, int]) -> int:
+        """Registers that the sums of a tile take."""
+        size, lanes = self.shape(counts)
+        return size * lanes // self.tiling.lanes
+
+    def add(self, acc: str, at: dict[Axis, str], counts: dict[Axis, int]) -> None:
+        """What a turn of the loop over the samples adds to a tile's sums."""
+        tiles, lanes = self.tiles, self.shape(counts)[1]
         at = {**at, **self._summed(at)}
-        with write.nest(self._sample_loops(at, lanes)):
-            values = [self._load(t, labels, at, counts, lanes) for t, labels in tiles.factors]
-            if tiles.column is not None:
-                write(f"acc = outer(acc, {values[0]}, {values[1]})")
-            elif len(values) == 2:
-                write(f"acc = fma({values[0]}, {values[1]}, acc)")
-            else:
-                write(f"acc = acc + {values[0]}")
-        write(f"add_lane_sums(sums, {self.place}, acc)")
-        write(f"{self.place} += {size}")
+        values = [self._load(t, labels, at, counts, lanes) for t, labels in tiles.factors]
+        if tiles.column is not None:
+            self.write(f"{acc} = outer({acc}, {values[0]}, {values[1]})")
+        elif len(values) == 2:
+            self.write(f"{acc} = fma({values[0]}, {values[1]}, {acc})")
+        else:
+            self.write(f"{acc} = {acc} + {values[0]}")
 
     def _summed(self, at: dict[Axis, str]) -> dict[Axis, str]:
         """Loop variables of the axes that are summed beside the samples."""
@@ -102,7 +147,9 @@ class Reduction:
                 found[axis] += "_"
         return found
 
-    def _sample_loops(self, at: dict[Axis, str], lanes: int) -> list[str]:
+    def sample_loops(self, at: dict[Axis, str], counts: dict[Axis, int]) -> list[str]:
+        """Headers of the loops that a tile's sums run over."""
+        at, lanes = {**at, **self._summed(at)}, self.shape(counts)[1]
         summed = [a for a in at if a not in self.tensor.axes]
         loops = [f"for {at[a]} in range({a.size})" for a in summed]
         loops += ["for tile in range(count)"] if self.s.k.tiles > 1 else []

@@ -124,6 +124,11 @@ class Tiling:
         """
         return self.samples if size * self.side <= _SUMS else self.lanes
 
+    @property
+    def sums_at_once(self) -> int:
+        """Registers of sums over samples in a loop; of 32, twice as many as of 16."""
+        return _SUMS * (2 if self.vector_bits >= 512 else 1)
+
     def outer_cost(self, first: int, second: int) -> float:
         """Cycles of an outer product with rows along the first axis, in the best tiles."""
         return _outer_cycles(*self.outer(first, second), first, second)
