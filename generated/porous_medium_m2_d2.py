@@ -10,7 +10,7 @@ target: cpu, float64, 256-bit vectors, 8 samples a tile
 
 Per-sample arrays are flat: tile by tile, component by component, sample innermost.
 values[] holds 0: I_0.
-content: a2d4409e47e319d4
+content: 8c634bda649f4ac1
 """
 
 from numba import njit
@@ -688,15 +688,14 @@ def vjp(theta, x_path, hidden_0_path, field, sums, first, last, origin, extent, 
             at_0 = g
             # sums[i] += sum over samples of u[i]
             at_1 = g + 4
-            acc = zeros(theta, 4, 8)
+            acc_0 = zeros(theta, 4, 8)
+            acc_1 = zeros(theta, 2, 8)
             for tile in range(count):
-                acc = outer(acc, load(U, (((turn) % 2)*16 + tile)*24, 8, 2, 8), load(x_path, (step*extent + (block + tile) - origin)*24, 8, 2, 8))
-            add_lane_sums(sums, at_0, acc)
+                acc_0 = outer(acc_0, load(U, (((turn) % 2)*16 + tile)*24, 8, 2, 8), load(x_path, (step*extent + (block + tile) - origin)*24, 8, 2, 8))
+                acc_1 = acc_1 + load(U, (((turn) % 2)*16 + tile)*24, 8, 2, 8)
+            add_lane_sums(sums, at_0, acc_0)
             at_0 += 4
-            acc = zeros(theta, 2, 8)
-            for tile in range(count):
-                acc = acc + load(U, (((turn) % 2)*16 + tile)*24, 8, 2, 8)
-            add_lane_sums(sums, at_1, acc)
+            add_lane_sums(sums, at_1, acc_1)
             at_1 += 2
             # sums[k,j] += sum over samples of v0[k] x[j]
             at_2 = g + 6
@@ -867,15 +866,14 @@ def metric(theta, eta, x_path, hidden_0_path, weight, sums, first, last, origin,
             at_0 = g
             # sums[i] += sum over samples of u[i]
             at_1 = g + 4
-            acc = zeros(theta, 4, 8)
+            acc_0 = zeros(theta, 4, 8)
+            acc_1 = zeros(theta, 2, 8)
             for tile in range(count):
-                acc = outer(acc, load(U, (((turn) % 2)*16 + tile)*24, 8, 2, 8), load(x_path, (step*extent + (block + tile) - origin)*24, 8, 2, 8))
-            add_lane_sums(sums, at_0, acc)
+                acc_0 = outer(acc_0, load(U, (((turn) % 2)*16 + tile)*24, 8, 2, 8), load(x_path, (step*extent + (block + tile) - origin)*24, 8, 2, 8))
+                acc_1 = acc_1 + load(U, (((turn) % 2)*16 + tile)*24, 8, 2, 8)
+            add_lane_sums(sums, at_0, acc_0)
             at_0 += 4
-            acc = zeros(theta, 2, 8)
-            for tile in range(count):
-                acc = acc + load(U, (((turn) % 2)*16 + tile)*24, 8, 2, 8)
-            add_lane_sums(sums, at_1, acc)
+            add_lane_sums(sums, at_1, acc_1)
             at_1 += 2
             # sums[k,j] += sum over samples of v17[k] x[j]
             at_2 = g + 6
@@ -1146,15 +1144,14 @@ def gradient(theta, table, x_path, hidden_0_path, field, scalar, sums, first, la
             at_1 = g + 4
             # sums[i] += sum over samples of u[i]
             at_2 = g + 8
-            acc = zeros(theta, 4, 8)
+            acc_0 = zeros(theta, 4, 8)
+            acc_1 = zeros(theta, 2, 8)
             for tile in range(count):
-                acc = outer(acc, load(U, (((turn) % 2)*16 + tile)*24, 8, 2, 8), load(x_path, (step*extent + (block + tile) - origin)*24, 8, 2, 8))
-            add_lane_sums(sums, at_1, acc)
+                acc_0 = outer(acc_0, load(U, (((turn) % 2)*16 + tile)*24, 8, 2, 8), load(x_path, (step*extent + (block + tile) - origin)*24, 8, 2, 8))
+                acc_1 = acc_1 + load(U, (((turn) % 2)*16 + tile)*24, 8, 2, 8)
+            add_lane_sums(sums, at_1, acc_0)
             at_1 += 4
-            acc = zeros(theta, 2, 8)
-            for tile in range(count):
-                acc = acc + load(U, (((turn) % 2)*16 + tile)*24, 8, 2, 8)
-            add_lane_sums(sums, at_2, acc)
+            add_lane_sums(sums, at_2, acc_1)
             at_2 += 2
             # sums[k,j] += sum over samples of v5[k,j] v10[k]
             at_3 = g + 10

@@ -29,7 +29,7 @@ target: cpu, float64, 256-bit vectors, 8 samples a tile
 
 Per-sample arrays are flat: tile by tile, component by component, sample innermost.
 values[] holds 0: I_0.
-content: aec5d15a0847885f
+content: 804d1b7f5af4777d
 """
 
 from numba import njit
@@ -743,11 +743,6 @@ def vjp(theta, x_path, hidden_0_path, field, sums, first, last, origin, extent, 
             # sums[i,k] += sum over samples of u[i] hidden_0[k]
             at_4 = g + 550
             for k in range(0, 40, 2):
-                acc = zeros(theta, 2, 8)
-                for tile in range(count):
-                    acc = acc + load(V0, tile*328 + k*8, 8, 2, 8)
-                add_lane_sums(sums, at_3, acc)
-                at_3 += 2
                 for i in range(0, 10, 5):
                     acc = zeros(theta, 10, 4)
                     for tile in range(count):
@@ -755,6 +750,11 @@ def vjp(theta, x_path, hidden_0_path, field, sums, first, last, origin, extent, 
                             acc = outer(acc, load(U, (((turn) % 2)*16 + tile)*88 + i*8 + n, 8, 5, 4), load(hidden_0_path, (step*extent + (block + tile) - origin)*328 + k*8 + n, 8, 2, 4))
                     add_lane_sums(sums, at_4, acc)
                     at_4 += 10
+                acc = zeros(theta, 2, 8)
+                for tile in range(count):
+                    acc = acc + load(V0, tile*328 + k*8, 8, 2, 8)
+                add_lane_sums(sums, at_3, acc)
+                at_3 += 2
 
 
 @njit(**OPTIONS)
@@ -916,11 +916,6 @@ def metric(theta, eta, x_path, hidden_0_path, weight, sums, first, last, origin,
             # sums[i,k] += sum over samples of u[i] hidden_0[k]
             at_4 = g + 550
             for k in range(0, 40, 2):
-                acc = zeros(theta, 2, 8)
-                for tile in range(count):
-                    acc = acc + load(V17, tile*328 + k*8, 8, 2, 8)
-                add_lane_sums(sums, at_3, acc)
-                at_3 += 2
                 for i in range(0, 10, 5):
                     acc = zeros(theta, 10, 4)
                     for tile in range(count):
@@ -928,6 +923,11 @@ def metric(theta, eta, x_path, hidden_0_path, weight, sums, first, last, origin,
                             acc = outer(acc, load(U, (((turn) % 2)*16 + tile)*88 + i*8 + n, 8, 5, 4), load(hidden_0_path, (step*extent + (block + tile) - origin)*328 + k*8 + n, 8, 2, 4))
                     add_lane_sums(sums, at_4, acc)
                     at_4 += 10
+                acc = zeros(theta, 2, 8)
+                for tile in range(count):
+                    acc = acc + load(V17, tile*328 + k*8, 8, 2, 8)
+                add_lane_sums(sums, at_3, acc)
+                at_3 += 2
 
 
 @njit(**OPTIONS)
@@ -1208,11 +1208,6 @@ def gradient(theta, table, x_path, hidden_0_path, field, scalar, sums, first, la
             # sums[i,k] += sum over samples of u[i] hidden_0[k]
             at_7 = g + 5050
             for k in range(0, 40, 2):
-                acc = zeros(theta, 2, 8)
-                for tile in range(count):
-                    acc = acc + load(V3, tile*328 + k*8, 8, 2, 8)
-                add_lane_sums(sums, at_5, acc)
-                at_5 += 2
                 for i in range(0, 10, 5):
                     acc = zeros(theta, 10, 4)
                     for tile in range(count):
@@ -1220,6 +1215,11 @@ def gradient(theta, table, x_path, hidden_0_path, field, scalar, sums, first, la
                             acc = outer(acc, load(U, (((turn) % 2)*8 + tile)*88 + i*8 + n, 8, 5, 4), load(hidden_0_path, (step*extent + (block + tile) - origin)*328 + k*8 + n, 8, 2, 4))
                     add_lane_sums(sums, at_7, acc)
                     at_7 += 10
+                acc = zeros(theta, 2, 8)
+                for tile in range(count):
+                    acc = acc + load(V3, tile*328 + k*8, 8, 2, 8)
+                add_lane_sums(sums, at_5, acc)
+                at_5 += 2
             # sums[i,e,k] += sum over samples of v7[i,e] v10[k]
             at_6 = g + 1050
             for i in range(10):
