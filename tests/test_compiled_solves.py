@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
+from map_cases import Case
 from sample_energies import ENERGIES
-from test_map_kernels import Case
 
 from pwgf_sym.compile.program import compile_program
 from pwgf_sym.declare.maps import NeuralFlow

@@ -5,9 +5,9 @@ import sys
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
+from map_cases import SWISH, Case, neural
 from sample_energies import ENERGIES
 from test_ir import activations
-from test_map_kernels import SWISH, Case, neural
 from test_new_maps import Squashed
 from tile_numpy import interpreted
 

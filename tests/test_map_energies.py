@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import sympy as sp
+from map_cases import TANH, Case, neural
 from on_targets import fewer, program_on
 from sample_energies import ENERGIES, LOCAL, Energy
-from test_map_kernels import TANH, Case, neural
 from tile_numpy import interpreted
 
 from pwgf_sym.compile import linearization

@@ -134,7 +134,7 @@ class _Watch:
         self.aim = options.tolerance * system.right_norm
         self.limit, self.count = options.max_iterations, 0
         self.best, self.gap = system.start, system.right
-        if norm(self.best) > 0:
+        if norm(self.best) != 0:
             self.gap = system.gap(self.best)
         self.lowest, self.start, self.left_over = norm(self.gap), self.best, self.gap
 

@@ -13,7 +13,7 @@ import math
 import numpy as np
 
 from .toolkit import cuda
-from .vectors import Vector, block_sum, vector_threads
+from .vectors import Vector, block_dot, block_sum, vector_threads
 
 __all__ = ["cg", "lsmr", "minres"]
 
@@ -31,10 +31,7 @@ def cg_direction(r, z, p, c):
     """rho = r.z;  p = z + (rho / rho before) p, p = z in the first iteration."""
     lane, threads = cuda.threadIdx.x, cuda.blockDim.x
     room = cuda.shared.array(1024, np.float64)
-    value = 0.0
-    for e in range(lane, r.size, threads):
-        value += r[e] * z[e]
-    rho = block_sum(value, room)
+    rho = block_dot(r, z, room)
     ratio = rho / c[_RHO] if c[_RHO] != 0.0 else 0.0
     for e in range(lane, r.size, threads):
         p[e] = z[e] + ratio * p[e]
@@ -48,11 +45,7 @@ def cg_step(p, q, x, r, c):
     """alpha = rho / p.q;  x += alpha p;  r -= alpha q;  |r|."""
     lane, threads = cuda.threadIdx.x, cuda.blockDim.x
     room = cuda.shared.array(1024, np.float64)
-    value = 0.0
-    for e in range(lane, p.size, threads):
-        value += p[e] * q[e]
-    alpha = c[_RHO] / block_sum(value, room)
-    value = 0.0
+    alpha, value = c[_RHO] / block_dot(p, q, room), 0.0
     for e in range(lane, p.size, threads):
         x[e] += alpha * p[e]
         r[e] -= alpha * q[e]
@@ -127,10 +120,7 @@ def minres_step(r, y, v, w_old, w, x, c):
     """Next beta, rotation and direction, which takes the place of w_old;  x += phi w;  next v."""
     lane, threads = cuda.threadIdx.x, cuda.blockDim.x
     room = cuda.shared.array(1024, np.float64)
-    value = 0.0
-    for e in range(lane, r.size, threads):
-        value += r[e] * y[e]
-    total = block_sum(value, room)
+    total = block_dot(r, y, room)
     beta = math.sqrt(total) if total > 0.0 else 0.0 * total  # NaN stays visible
     old_eps, dbar, cos, sin = c[_EPSLN], c[_DBAR], c[_COS], c[_SIN]
     delta = cos * dbar + sin * c[_ALFA]

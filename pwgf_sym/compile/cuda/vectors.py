@@ -11,7 +11,7 @@ import numpy as np
 
 from .toolkit import cuda, device, simulated
 
-__all__ = ["PlacesMatrix", "Vector", "block_sum", "vector_threads"]
+__all__ = ["PlacesMatrix", "Vector", "block_dot", "block_sum", "vector_threads"]
 
 # Threads of a block that works on vectors, a power of two; blocks of a launch at most.
 _THREADS, _SIMULATED, _BLOCKS = 1024, 2, 64
@@ -37,6 +37,15 @@ def block_sum(value, room):
         cuda.syncthreads()
         half //= 2
     return room[0]
+
+
+@device
+def block_dot(x, y, room):
+    """Sum of x y, by the threads of one block."""
+    value = 0.0
+    for e in range(cuda.threadIdx.x, x.size, cuda.blockDim.x):
+        value += x[e] * y[e]
+    return block_sum(value, room)
 
 
 @cuda.jit
