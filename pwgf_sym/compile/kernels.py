@@ -155,6 +155,11 @@ class KernelCaller:
         getattr(self.module, f"{name}_finish")(*leading, total, gradient, steps)
         return gradient
 
+    def metric(self, samples: Samples, theta, eta, stored) -> np.ndarray:
+        """Weighted sum over the samples of J^T J eta."""
+        inputs = {"weight": samples.weight}
+        return self.gradient("metric", samples, theta, inputs, eta, stored)
+
     def _order(self, name: str, steps: int) -> np.ndarray:
         """Places of a kernel's sums, row by row, among those that stand tile by tile."""
         if name not in self._orders:

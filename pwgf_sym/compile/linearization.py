@@ -176,8 +176,7 @@ class Linearization:
 
     def metric(self, eta: np.ndarray) -> np.ndarray:
         """G eta = weighted sum of J^T J eta, (p,)."""
-        inputs = {"weight": self.samples.weight}
-        return self._call.gradient("metric", self.samples, self.theta, inputs, eta, self.pieces)
+        return self._call.metric(self.samples, self.theta, eta, self.pieces)
 
     def gradient(self, field: np.ndarray, scalar: np.ndarray) -> np.ndarray:
         """Sum over the samples of J^T field + (dl/dtheta)^T scalar, (p,)."""

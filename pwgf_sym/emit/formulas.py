@@ -9,7 +9,8 @@ from ..lower.ir import Axis
 from ..lower.schedule import Tiling
 from .groups import number, rows_loop
 from .pairs import DistancePasses, PairBody, emit_own, in_passes, reacts
-from .scalars import FUNCTIONS, assignments, check_printable
+from .rolled import RolledBody
+from .scalars import FUNCTIONS, TilePrinter, assignments, check_printable
 from .writer import Writer
 
 __all__ = ["FormulaEmitter"]
@@ -25,7 +26,15 @@ _WORDS = (
 
 
 class FormulaEmitter:
-    """Emits one formula kernel."""
+    """Emits one formula kernel.
+
+    Attributes
+    ----------
+    printer : type
+        What prints SymPy scalars.
+    """
+
+    printer = TilePrinter
 
     def __init__(self, kernel: FormulaKernel, tiling: Tiling):
         self.kernel, self.tiling, self.lanes = kernel, tiling, tiling.samples
@@ -39,6 +48,9 @@ class FormulaEmitter:
         forms = [form.name for form in kernel.forms]
         if kernel.distance is not None:
             self.names[kernel.distance] = kernel.distance.name
+        if kernel.rolled is not None:
+            sums = [symbol for symbol, _ in kernel.rolled.sums]
+            self.names.update({s: s.name for s in (*kernel.rolled.components.values(), *sums)})
         self.names = _safe(self.names, [*self.arguments(), *forms])
         self.used = set().union(*(e.free_symbols for e in kernel.formulas()))
 
@@ -77,39 +89,65 @@ class FormulaEmitter:
                 self._emit_pairs(write)
             else:
                 with write.block("for tile in range(first, last)"):
-                    self._emit_tile(write)
+                    self.emit_tile(write)
             for j in range(len(k.means)):
                 write(f"sums[{j}] = 0.0")
                 write(f"add_lane_sums(sums, {j}, mean{j})")
         write()
         write()
 
-    def _emit_tile(self, write: Writer) -> None:
+    def emit_tile(self, write: Writer) -> None:
+        """Write the formulas for a tile of samples."""
         k = self.kernel
-        for form in k.forms:
-            self._emit_form(write, form)
+        self.emit_forms(write)
+        if k.rolled:
+            RolledBody(self, write).emit()
+            return
         for array, symbols in k.reads.items():
             self.emit_loads(write, array, symbols, self.used)
         texts = self.emit_shared(write, k.formulas())
         for array, rows in k.fields.items():
             for i, expression in enumerate(rows):
-                value = self._spread(expression, texts.pop(0))
-                write(f"store({array}, {self.at(len(rows), i)}, 0, {value})")
-        if k.means:
-            write(f"w = load(weight, {self.at(1, 0)}, 0, 1, {self.lanes})")
+                write(self.stored(array, len(rows), i, expression, texts.pop(0)))
+        self.emit_means(write, texts)
+
+    def emit_means(self, write: Writer, texts: list[str]) -> None:
+        """Add the formulas' values to the means."""
+        if self.kernel.means:
+            write(f"w = {self.loaded('weight', 1, 0)}")
         for j, text in enumerate(texts):
             write(f"mean{j} = mean{j} + w*({text})")
 
-    def at(self, count: int, i: int) -> str:
-        offset = i * self.lanes
+    def at(self, count: int, i: int | str) -> str:
+        """Place of component i of the tile's samples; i may be a variable."""
+        offset = f"i*{self.lanes}" if i == "i" else i * self.lanes
         return f"tile*{count * self.lanes}" + (f" + {offset}" if offset else "")
+
+    def loaded(self, array: str, count: int, i: int | str) -> str:
+        """Text of component i of an array with so many components."""
+        return f"load({array}, {self.at(count, i)}, 0, 1, {self.lanes})"
+
+    def stored(self, array: str, count: int, i: int | str, expression, text: str) -> str:
+        """A statement that stores component i of a field."""
+        return f"store({array}, {self.at(count, i)}, 0, {self._spread(expression, text)})"
+
+    def emit_component(self, write: Writer, name: str, variable: str) -> None:
+        """Write component i of an array, or of a linear form, into a variable."""
+        if name in self.kernel.reads:
+            write(f"{variable} = {self.loaded(name, len(self.kernel.reads[name]), 'i')}")
+        else:
+            write(f"{variable} = load(FORM_{name}, i*{self.lanes}, 0, 1, {self.lanes})")
+
+    @property
+    def zero(self) -> str:
+        """Text of a sum before its first term."""
+        return f"zeros(x, 1, {self.lanes})"
 
     def emit_loads(self, write: Writer, array: str, symbols, used: set) -> None:
         """Load the components of a tile that are used."""
         for i, symbol in enumerate(symbols):
             if symbol in used:
-                at = self.at(len(symbols), i)
-                write(f"{self.names[symbol]} = load({array}, {at}, 0, 1, {self.lanes})")
+                write(f"{self.names[symbol]} = {self.loaded(array, len(symbols), i)}")
 
     def _emit_pairs(self, write: Writer) -> None:
         """Sums over partners: bodies of formulas, and passes over distances."""
@@ -182,16 +220,17 @@ class FormulaEmitter:
 
     def emit_shared(self, write: Writer, formulas: list[sp.Expr]) -> list[str]:
         """Write the common subexpressions; texts of the formulas."""
-        prefix = "t"
-        while any(
-            name.startswith(prefix) and name[len(prefix) :].isdigit()
-            for name in self.names.values()
-        ):
-            prefix += "_"
-        shared, texts = assignments(formulas, self.names, prefix)
+        shared, texts = assignments(formulas, self.names, self.prefix(), self.printer)
         for name, text in shared:
             write(f"{name} = {text}")
         return texts
+
+    def prefix(self, number: int = 0) -> str:
+        """What names of common subexpressions begin with, in one of several places."""
+        found = "t" + "_" * number
+        while any(n.startswith(found) and n[len(found) :].isdigit() for n in self.names.values()):
+            found += "_" * (number + 1)
+        return found
 
     def _spread(self, expression: sp.Expr, text: str) -> str:
         """A formula that does not depend on the sample still fills a row of samples."""
@@ -199,6 +238,11 @@ class FormulaEmitter:
         if expression.free_symbols - fixed:
             return text
         return f"zeros(x, 1, {self.lanes}) + {text}"
+
+    def emit_forms(self, write: Writer) -> None:
+        """Write the linear forms of a tile, into buffers and registers."""
+        for form in self.kernel.forms:
+            self._emit_form(write, form)
 
     def _emit_form(self, write: Writer, form) -> None:
         """Rows of a matrix times the coordinates, into a buffer, then into registers."""
@@ -215,6 +259,8 @@ class FormulaEmitter:
             write(f"store(FORM_{form.name}, {variable}*{lanes}, {lanes}, acc)")
 
         rows_loop(write, Axis("i", size), self.tiling.rows(size), body)
+        if self.kernel.rolled:
+            return
         for i, symbol in enumerate(form.symbols):
             at = i * lanes
             write(f"{self.names[symbol]} = load(FORM_{form.name}, {at}, 0, 1, {lanes})")

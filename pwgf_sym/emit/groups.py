@@ -147,14 +147,14 @@ class GroupEmitter:
             elif type(self.slots.get(group.tensors[0])) is Slot and array_function(
                 group.tensors[0]
             ):
-                self._emit_array_function(group.tensors[0])
+                self._emit_array_function(group)
             else:
                 self._emit_group(group)
 
     def _emit_group(self, group: Group) -> None:
         row = group.row
-        for tensor in group.tensors:
-            self.write(f"# {self._formula(tensor)}")
+        for line in self._comments(group):
+            self.write(f"# {line}")
         loops = [axis for axis in group.axes if axis != row]
         at = {axis: axis.name for axis in loops}
 
@@ -169,13 +169,15 @@ class GroupEmitter:
         place = self.slots.get(tensor)
         return not others and array_function(tensor) is not None and type(place) is Slot
 
-    def _emit_array_function(self, tensor: Tensor) -> None:
+    def _emit_array_function(self, group: Group) -> None:
         """One call for all entries; the function may overwrite its argument."""
+        (tensor,) = group.tensors
         entries = size_of(tensor.axes)
         target, source = self.slots[tensor], self.slots[tensor.operands[0]]
         places = ", ".join(f"{s.array}, {s.base or '0'}" for s in (target, source))
         count, at_once = entries * self.lanes, self.tiling.at_once(entries)
-        self.write(f"# {self._formula(tensor)}")
+        for line in self._comments(group):
+            self.write(f"# {line}")
         self.write(f"{array_function(tensor)}_array({places}, {count}, {at_once})")
 
     def _emit_factorisation(self, group: Group) -> None:
@@ -198,29 +200,60 @@ class GroupEmitter:
             f"{target.array}, {target.base or '0'}, {size})"
         )
 
-    def _formula(self, tensor: Tensor) -> str:
+    def _comments(self, group: Group) -> list[str]:
+        """The mathematics of a group; what only one of its formulas reads is written out there."""
+        inside: dict[Tensor, str] = {}
+        lines = []
+        for tensor in group.tensors:
+            text = self._formula(tensor, inside)
+            readers = [t for t in group.tensors if tensor in _as_they_stand(t)]
+            once = len(readers) == 1 and self.uses[tensor] == 1 and tensor not in self.slots
+            if once and len(text) <= _SHORT:
+                inside[tensor] = text
+            else:
+                lines.append(f"{self._entry(tensor, tensor.axes, {})} = {text}")
+        return lines
+
+    def _entry(self, tensor: Tensor, labels, inside: dict[Tensor, str]) -> str:
+        """A tensor's entry in index notation, or its formula."""
+        if tensor in inside:
+            text = inside[tensor]
+            loose = " " in text or text.startswith("-")
+            return f"({text})" if loose and tensor.kind != "product" else text
+        indices = ",".join(a.name for a in labels)
+        name = number(tensor.data[0]) if tensor.kind == "constant" else self.names(tensor)
+        name = "delta" if tensor.kind == "delta" else name
+        return f"{name}[{indices}]" if indices else name
+
+    def _formula(self, tensor: Tensor, inside: dict[Tensor, str]) -> str:
         """The mathematics of a tensor in index notation, for the comment above its loops."""
-
-        def entry(t: Tensor, labels) -> str:
-            inside = ",".join(a.name for a in labels)
-            name = number(t.data[0]) if t.kind == "constant" else self.names(t)
-            name = "delta" if t.kind == "delta" else name
-            return f"{name}[{inside}]" if inside else name
-
-        left = entry(tensor, tensor.axes)
         if tensor.kind == "add":
-            right = " + ".join(entry(t, t.axes) for t in tensor.operands)
-        elif tensor.kind == "elementwise":
-            names = {
-                placeholder(k): sp.Symbol(entry(t, t.axes)) for k, t in enumerate(tensor.operands)
-            }
-            right = str(tensor.data[0].xreplace(names))
-        else:
-            coefficient, labels, _ = tensor.data
-            factors = [str(coefficient)] if coefficient != 1 else []
-            factors += [entry(t, ls) for t, ls in zip(tensor.operands, labels, strict=True)]
-            right = " ".join(factors)
-        return f"{left} = {right}"
+            return " + ".join(inside.get(t) or self._entry(t, t.axes, {}) for t in tensor.operands)
+        if tensor.kind == "elementwise":
+            expression = tensor.data[0]
+            bare = expression.is_Function and expression.args == (placeholder(0),)
+            names = {}
+            for k, operand in enumerate(tensor.operands):
+                text = self._entry(operand, operand.axes, inside)
+                plain = f"({inside[operand]})" if " " in inside.get(operand, "") else text
+                names[placeholder(k)] = sp.Symbol(inside.get(operand, text) if bare else plain)
+            return str(expression.xreplace(names))
+        coefficient, labels, _ = tensor.data
+        factors = [str(coefficient)] if coefficient != 1 else []
+        factors += [self._entry(t, ls, inside) for t, ls in zip(tensor.operands, labels)]
+        return " ".join(factors)
+
+
+# Formulas of so many characters stand inside another one.
+_SHORT = 60
+
+
+def _as_they_stand(tensor: Tensor) -> set[Tensor]:
+    """Operands whose entries are read under the names of their own axes."""
+    if tensor.kind != "product":
+        return set(tensor.operands)
+    pairs = zip(tensor.operands, tensor.data[1], strict=True)
+    return {t for t, labels in pairs if labels == t.axes}
 
 
 class _Body:

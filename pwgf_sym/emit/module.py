@@ -40,7 +40,7 @@ RUNTIME = {
 }  # fmt: skip
 
 # Lines of a formula in the header; one of hundreds of terms is cut there.
-_LONGEST = 16
+_LONGEST = 6
 # Energies with more nodes than this state their equation in short: deriving it takes a second.
 _WRITTEN_OUT = 1000
 
@@ -146,6 +146,8 @@ class Target:
         From the text of the kernels to what stands before them.
     moments : bool
         Whether interactions that are polynomials of |x - y|^2 become moments of the samples.
+    composed : frozenset of str
+        Kernels of the map that its caller puts together of others.
     """
 
     line: str
@@ -154,6 +156,7 @@ class Target:
     formula_emitter: Callable[[FormulaKernel], FormulaEmitter]
     preamble: Callable[[str], str]
     moments: bool
+    composed: frozenset[str] = frozenset()
 
 
 def cpu_target(dtype: str, machine: Machine, moments: bool = True) -> Target:
@@ -217,7 +220,8 @@ def emit_module(energy, density, flow, target: Target) -> Emission:
     kernels, formulas = map_kernels(flow), energy_kernels(form, parts)
     lap("lower")
     layout = Layout.of(flow)
-    emitters = {name: target.map_emitter(kernel, layout) for name, kernel in kernels.items()}
+    printed = {name: kernel for name, kernel in kernels.items() if name not in target.composed}
+    emitters = {name: target.map_emitter(kernel, layout) for name, kernel in printed.items()}
     printers = {name: target.formula_emitter(kernel) for name, kernel in formulas.items()}
     body = Writer()
     for printer in printers.values():

@@ -18,6 +18,7 @@ from sympy.printing.str import StrPrinter
 from ..errors import FormulaError
 
 __all__ = ["FUNCTIONS", "TilePrinter", "assignments", "check_printable"]
+__all__ += ["split_assignments"]
 
 # SymPy class name -> function of the tile runtime.
 FUNCTIONS = {
@@ -225,8 +226,26 @@ def assignments(
     expressions: list[sp.Expr], names: dict[sp.Symbol, str], prefix: str = "t", printer=TilePrinter
 ) -> tuple[list[tuple[str, str]], list[str]]:
     """Common subexpressions as (name, text) pairs, and the texts of the expressions themselves."""
+    shared, reduced, printer = _shared(expressions, names, prefix, printer)
+    return [(str(s), printer.doprint(e)) for s, e in shared], [printer.doprint(e) for e in reduced]
+
+
+def split_assignments(
+    expressions: list[sp.Expr], names: dict[sp.Symbol, str], varying: set, prefix: str, printer
+) -> tuple[list[str], list[str], list[str]]:
+    """Assignments of common subexpressions without and with varying symbols, and the texts."""
+    shared, reduced, printer = _shared(expressions, names, prefix, printer)
+    varying, fixed, moving = set(varying), [], []
+    for symbol, expression in shared:
+        moves = bool(expression.free_symbols & varying)
+        if moves:
+            varying.add(symbol)
+        (moving if moves else fixed).append(f"{symbol} = {printer.doprint(expression)}")
+    return fixed, moving, [printer.doprint(e) for e in reduced]
+
+
+def _shared(expressions, names, prefix: str, printer):
     symbols = sp.numbered_symbols(prefix, real=True)
     shared, reduced = sp.cse(expressions, symbols=symbols, order="none")
     names = {**names, **{symbol: str(symbol) for symbol, _ in shared}}
-    printer = printer(names)
-    return [(str(s), printer.doprint(e)) for s, e in shared], [printer.doprint(e) for e in reduced]
+    return shared, reduced, printer(names)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from ..lower import ir
@@ -45,14 +46,20 @@ class SweepEmitter:
         with self.write.block(header):
             if backward:
                 self.write("step = steps - 1 - turn")
-            layout, k = self.k.layout, self.k
-            self.write(f"p = step*{layout.size}")
-            if k.table:
-                self.write(f"q = step*{k.table_size}")
-            with self.k.tile_loop(self.write):
-                self._emit_body()
-            if self.parts.reduction:
-                self._emit_reductions()
+            with self._step_places():
+                with self.k.tile_loop(self.write):
+                    self._emit_body()
+                if self.parts.reduction:
+                    self._emit_reductions()
+
+    @contextmanager
+    def _step_places(self):
+        """Where the step's parameters and its part of the table begin; the step's body inside."""
+        layout, k = self.k.layout, self.k
+        self.write(f"p = step*{layout.size}")
+        if k.table:
+            self.write(f"q = step*{k.table_size}")
+        yield
 
     def _emit_reductions(self) -> None:
         self.write(f"g = step*{self.k.sums_size}")
@@ -153,7 +160,8 @@ class SweepEmitter:
         lanes, basis = self.k.tiling.samples, tensor.axes[0]
         inner = row_major(tensor.axes[1:], 1)
         offset = plus("p", self.k.layout.offsets[name])
-        base = f"({offset})*width + {self.k.tile}*{basis.size * lanes}"
+        start = f"({offset})*width" if "+" in offset else f"{offset}*width"
+        base = f"{start} + {self.k.tile}*{basis.size * lanes}"
         return RowSlot("rows", base, (lanes, *inner), lanes)
 
     def _emit_body(self) -> None:
@@ -219,12 +227,13 @@ class RowSlot(Slot):
         if basis.size > 1:
             terms.append(f"{at[basis]}*{self.strides[0]}")
         for axis, stride in zip(inner, self.strides[1:], strict=True):
-            if axis.size > 1:
-                terms.append(f"{at[axis]}*{stride}*width")
+            if axis.size > 1 and at[axis] != "0":
+                terms.append(f"{at[axis]}*{stride}*width" if stride > 1 else f"{at[axis]}*width")
         return " + ".join(terms)
 
     def stride(self, labels, axis) -> str:
         position = labels.index(axis) if axis in labels else None
         if position is None:
             return "0"
-        return f"{self.strides[position]}*width" if position else str(self.strides[0])
+        stride = self.strides[position]
+        return str(stride) if not position else f"{stride}*width" if stride > 1 else "width"

@@ -34,6 +34,20 @@ class Writer:
                 stack.enter_context(self.block(header))
             yield
 
+    @property
+    def depth(self) -> int:
+        """Current indentation, in steps."""
+        return self._depth
+
+    def insert(self, at: int, depth: int, lines: Iterable[str]) -> None:
+        """Put lines before line ``at``, at an indentation of their own."""
+        self.lines[at:at] = ["    " * depth + line for line in lines]
+
+    def append(self, lines: Iterable[str]) -> None:
+        """Write the lines of another writer at the current indentation."""
+        for line in lines:
+            self(line)
+
     def text(self) -> str:
         """All lines as one string."""
         return "\n".join(self.lines) + "\n"

@@ -13,6 +13,7 @@ import sympy as sp
 from ..derive.samples import SampleForm
 from ..derive.variation import is_symmetric
 from .pairs import PairParts
+from .rolling import Rolled, roll
 from .stable import stable
 
 __all__ = ["FormulaKernel", "LinearForm", "energy_kernels"]
@@ -56,6 +57,8 @@ class FormulaKernel:
         c(|x - y|^2) of a part c (x - y) that is added to the field.
     symmetric : bool
         Whether the means over pairs stay the same when x and y change places.
+    rolled : Rolled or None
+        The formulas in component i, where those of all components differ in it only.
     """
 
     name: str
@@ -69,6 +72,7 @@ class FormulaKernel:
     distance: sp.Symbol | None = None
     radial: sp.Expr = sp.S.Zero
     symmetric: bool = False
+    rolled: Rolled | None = None
 
     def formulas(self) -> list[sp.Expr]:
         """All formulas in order."""
@@ -165,6 +169,7 @@ def _lowered(kernel: FormulaKernel) -> FormulaKernel:
     }
     if "x" not in kernel.reads:  # every kernel takes its shape and dtype from x
         kernel.reads = {"x": x, **kernel.reads}
+    kernel.rolled = roll(kernel)
     return kernel
 
 

@@ -12,8 +12,9 @@ import math
 
 import numpy as np
 
+from .blocks import block_sum
 from .toolkit import cuda
-from .vectors import Vector, block_dot, block_sum, vector_threads
+from .vectors import Vector, block_dot, vector_threads
 
 __all__ = ["cg", "lsmr", "minres"]
 

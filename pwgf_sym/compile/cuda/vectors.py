@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from .blocks import block_sum
 from .toolkit import cuda, device, simulated
 
-__all__ = ["PlacesMatrix", "Vector", "block_dot", "block_sum", "vector_threads"]
+__all__ = ["PlacesMatrix", "Vector", "block_dot", "vector_threads"]
 
 # Threads of a block that works on vectors, a power of two; blocks of a launch at most.
 _THREADS, _SIMULATED, _BLOCKS = 1024, 2, 64
@@ -22,21 +23,6 @@ _ROWS, _ROW_THREADS = 1024, 256
 def vector_threads() -> int:
     """Threads of a block: in the simulator few, where each is one of the system's."""
     return _SIMULATED if simulated() else _THREADS
-
-
-@device
-def block_sum(value, room):
-    """The sum of the block's values, by halves of its threads; every thread gets it."""
-    lane, half = cuda.threadIdx.x, cuda.blockDim.x // 2
-    cuda.syncthreads()
-    room[lane] = value
-    cuda.syncthreads()
-    while half > 0:
-        if lane < half:
-            room[lane] += room[lane + half]
-        cuda.syncthreads()
-        half //= 2
-    return room[0]
 
 
 @device

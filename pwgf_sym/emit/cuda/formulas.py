@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from ...lower.energies import FormulaKernel
 from ..formulas import FormulaEmitter
-from ..scalars import assignments
+from ..groups import plus
 from ..writer import Writer
 from .groups import element
 from .kernels import TILES
@@ -24,7 +24,10 @@ class ThreadFormulaEmitter(FormulaEmitter):
     def __init__(self, kernel: FormulaKernel, tiling: CudaTiling, dtype: str):
         super().__init__(kernel, tiling)
         self.printer = printer_of(dtype)
-        self.zero = self.printer({}).number(0.0)
+
+    @property
+    def zero(self) -> str:
+        return self.printer({}).number(0.0)
 
     def arguments(self) -> list[str]:
         k = self.kernel
@@ -54,35 +57,50 @@ class ThreadFormulaEmitter(FormulaEmitter):
                 if k.partners:
                     self._emit_pairs(write)
                 else:
-                    self._emit_tile(write)
+                    self.emit_tile(write)
             self._emit_block_sums(write)
         write()
         write()
 
-    def at(self, count: int, i: int) -> str:
-        return f"tile*{count * self.lanes}" + (f" + {i * self.lanes}" if i else "") + " + lane"
+    def at(self, count: int, i: int | str) -> str:
+        return f"{super().at(count, i)} + lane"
 
-    def emit_loads(self, write: Writer, array: str, symbols, used: set) -> None:
-        for i, symbol in enumerate(symbols):
-            if symbol in used:
-                write(f"{self.names[symbol]} = {element(array, self.at(len(symbols), i))}")
+    def loaded(self, array: str, count: int, i: int | str) -> str:
+        return element(array, self.at(count, i))
 
-    def _emit_tile(self, write: Writer) -> None:
-        k, start = self.kernel, 0
-        for form in k.forms:
-            start = self._emit_form(write, form, start)
-        for array, symbols in k.reads.items():
-            self.emit_loads(write, array, symbols, self.used)
-        texts = self.emit_shared(write, k.formulas())
-        for array, rows in k.fields.items():
-            for i in range(len(rows)):
-                write(f"{element(array, self.at(len(rows), i))} = {texts.pop(0)}")
+    def stored(self, array: str, count: int, i: int | str, expression, text: str) -> str:
+        return f"{self.loaded(array, count, i)} = {text}"
+
+    def emit_means(self, write: Writer, texts: list[str]) -> None:
         for j, text in enumerate(texts):
-            write(f"mean{j} += weight[at({self.at(1, 0)})]*({text})")
+            write(f"mean{j} += {self.loaded('weight', 1, 0)}*({text})")
 
-    def _emit_form(self, write: Writer, form, start: int) -> int:
+    def emit_component(self, write: Writer, name: str, variable: str) -> None:
+        if name in self.kernel.reads:
+            super().emit_component(write, name, variable)
+            return
+        start, columns = self._start(name), len(self.kernel.reads["x"])
+        write(f"{variable} = {self.zero}")
+        with write.block(f"for j in range({columns})"):
+            own = element("x", f"tile*{columns * self.lanes} + j*{self.lanes} + lane")
+            write(f"{variable} += forms[at({plus(f'i*{columns} + j', start)})]*{own}")
+
+    def _start(self, name: str) -> int:
+        """Where the matrix of a linear form begins."""
+        start = 0
+        for form in self.kernel.forms:
+            if form.name == name:
+                break
+            start += len(form.matrix) * len(form.matrix[0])
+        return start
+
+    def emit_forms(self, write: Writer) -> None:
+        if not self.kernel.rolled:
+            super().emit_forms(write)
+
+    def _emit_form(self, write: Writer, form) -> None:
         """Every row of a matrix times the coordinates, in a loop over the columns."""
-        size, columns = len(form.symbols), len(form.matrix[0])
+        start, columns = self._start(form.name), len(form.matrix[0])
         names = [self.names[symbol] for symbol in form.symbols]
         for name in names:
             write(f"{name} = {self.zero}")
@@ -90,16 +108,6 @@ class ThreadFormulaEmitter(FormulaEmitter):
             write(f"other = x[at(tile*{columns * self.lanes} + j*{self.lanes} + lane)]")
             for i, name in enumerate(names):
                 write(f"{name} += forms[at({start + i * columns} + j)]*other")
-        return start + size * columns
-
-    def emit_shared(self, write: Writer, formulas) -> list[str]:
-        prefix = "t"
-        while any(n.startswith(prefix) and n[len(prefix) :].isdigit() for n in self.names.values()):
-            prefix += "_"
-        shared, texts = assignments(formulas, self.names, prefix, self.printer)
-        for name, text in shared:
-            write(f"{name} = {text}")
-        return texts
 
     # -- pairs ---------------------------------------------------------------------------------
 
@@ -147,20 +155,13 @@ class ThreadFormulaEmitter(FormulaEmitter):
             write(f"sum{j} += {text}")
 
     def _emit_block_sums(self, write: Writer) -> None:
-        """Sums over the threads of a block: halves of the threads, again and again."""
-        k = self.kernel
-        if not k.means:
+        """Sums over the threads of a block."""
+        count = len(self.kernel.means)
+        if not count:
             return
-        write(f"BLOCK = cuda.shared.array({self.lanes}, DTYPE)")
-        for j in range(len(k.means)):
-            write("cuda.syncthreads()")
-            write(f"BLOCK[at(lane)] = mean{j}")
-            half = self.lanes // 2
-            while half:
-                write("cuda.syncthreads()")
-                with write.block(f"if lane < {half}"):
-                    write(f"BLOCK[at(lane)] += BLOCK[at(lane + {half})]")
-                half //= 2
-            write("cuda.syncthreads()")
-            with write.block("if lane == 0"):
-                write(f"sums[cuda.blockIdx.x*{len(k.means)} + {j}] = BLOCK[0]")
+        write(f"ROOM = cuda.shared.array({self.lanes}, DTYPE)")
+        for j in range(count):
+            write(f"mean{j} = block_sum(mean{j}, ROOM)")
+        with write.block("if lane == 0"):
+            for j in range(count):
+                write(f"sums[{plus(f'cuda.blockIdx.x*{count}', j)}] = mean{j}")

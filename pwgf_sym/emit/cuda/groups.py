@@ -1,7 +1,7 @@
 """Loop nests of one thread: a fused group of tensors for the thread's sample.
 
-The rows of a register tile are a small local array, which NVVM keeps in registers because its loops
-have constant bounds.  Loops over axes run to ``size*one``, ``one`` being 1 at run time: NVVM would
+What several loops over the rows of a register tile use is a small local array, which NVVM keeps in
+registers because these loops have constant bounds.  Loops over axes run to ``size*one``, ``one`` being 1 at run time: NVVM would
 unroll them otherwise, and code, compile time and registers would grow with the width of the map.
 A contraction with weights takes them from shared memory, where the threads of the block put them
 first: each is then read by all threads at once.
@@ -9,14 +9,20 @@ first: each is then read by all threads at once.
 
 from __future__ import annotations
 
+import re
+
+import sympy as sp
+
 from ...lower.ir import Axis, Tensor, placeholder
 from ...lower.schedule import FACTORISATIONS, Group
 from ..groups import GroupEmitter, loop_headers, rows_loop
+from ..writer import Writer
+from .places import packed, without_single_uses
 
-__all__ = ["BLOCK_FUNCTIONS", "InvariantEmitter", "Registers", "ThreadGroupEmitter"]
-__all__ += ["call_name", "element"]
+__all__ = ["BLOCK_FUNCTIONS", "Entries", "Registers", "ThreadGroupEmitter", "call_name"]
+__all__ += ["element", "emit_factorisation", "summed"]
 
-# Functions of compile/cuda/blocks.py.
+# Functions of compile/cuda/blocks.py that are made for a tile.
 BLOCK_FUNCTIONS = ("contract", "outer_sums", "product_sums", "row_sums")
 # Bytes of weights that a block keeps in shared memory at a time.
 _SHARED = 40 * 1024
@@ -49,8 +55,8 @@ class Registers:
         """Write the declarations."""
         if self.weights:
             write(f"W = cuda.shared.array({self.weights}, DTYPE)")
-        for name, rows in self.arrays.items():
-            write(f"{name} = cuda.local.array({rows}, DTYPE)")
+        arrays = self.arrays.items()
+        write.append(packed((name, f"cuda.local.array({rows}, DTYPE)") for name, rows in arrays))
 
 
 class ThreadGroupEmitter(GroupEmitter):
@@ -69,8 +75,8 @@ class ThreadGroupEmitter(GroupEmitter):
 
     def _emit_group(self, group: Group) -> None:
         row = group.row
-        for tensor in group.tensors:
-            self.write(f"# {self._formula(tensor)}")
+        for line in self._comments(group):
+            self.write(f"# {line}")
         loops = [axis for axis in group.axes if axis != row]
         at = {axis: axis.name for axis in loops}
 
@@ -81,10 +87,10 @@ class ThreadGroupEmitter(GroupEmitter):
             rows_loop(self.write, row, self.tiling.rows(row.size) if row else 1, body)
 
     def _emit_factorisation(self, group: Group) -> None:
-        emit_factorisation(self, group, self.tiling.samples, "lane")
+        emit_factorisation(self, group, self.tiling.samples)
 
 
-def emit_factorisation(emitter, group: Group, stride: int, lane: str) -> None:
+def emit_factorisation(emitter, group: Group, stride: int) -> None:
     """A call of ``invert`` for one matrix a thread (or one of all)."""
     matrix = group.tensors[0].operands[0]
     found = {tensor.kind: tensor for tensor in group.tensors}
@@ -95,18 +101,20 @@ def emit_factorisation(emitter, group: Group, stride: int, lane: str) -> None:
     for kind, tensor in found.items():
         text = "log|det {}|" if kind == "logdet" else "inverse({})"
         emitter.write(f"# {emitter.names(tensor)} = {text.format(emitter.names(matrix))}")
-    places = [f"{source.array}, {source.base or '0'}", f"work, SCRATCH, SCRATCH + {room}"]
+    places = [f"{source.array}, {source.base or '0'}, work, SCRATCH"]
     places += [
         f"{slot.array}, {slot.base or '0'}" if slot else f"work, SCRATCH + {(k + 1) * room}"
         for k, slot in enumerate((inverse, volume))
     ]
-    matrix_at, scratch, inverse_at, volume_at = places[0], "work, SCRATCH", places[2], places[3]
-    emitter.write(
-        f"invert({matrix_at}, {scratch}, {inverse_at}, {volume_at}, {size}, {stride}, {lane})"
-    )
+    emitter.write(f"invert({', '.join(places)}, {size}, {stride})")
 
 
-class _Entries:
+def summed(tensor: Tensor) -> list[Axis]:
+    """Axes that a product sums over."""
+    return list(dict.fromkeys(a for ls in tensor.data[1] for a in ls if a not in tensor.axes))
+
+
+class Entries:
     """Texts of entries of tensors; subclasses say what is in registers."""
 
     def __init__(self, emitter):
@@ -125,8 +133,7 @@ class _Entries:
         if tensor not in self.e.slots:  # arithmetic that a contraction does while it reads
             return self._arithmetic(tensor, labels, at)
         slot = self.e.slots[tensor]
-        lane = " + lane" if slot.lanes > 1 else ""
-        return element(slot.array, f"{slot.index(labels, at)}{lane}")
+        return element(slot.array, slot.index(labels, at))
 
     def _arithmetic(self, tensor: Tensor, labels, at) -> str:
         renamed = dict(zip(tensor.axes, labels, strict=True))
@@ -145,7 +152,7 @@ class _Entries:
         return name
 
 
-class _ThreadBody(_Entries):
+class _ThreadBody(Entries):
     """A group for one tile of rows of one sample."""
 
     def __init__(self, emitter, group: Group, row, rows: int, variable: str, at):
@@ -154,7 +161,9 @@ class _ThreadBody(_Entries):
         self.at = {**at, **({row: self._row("row")} if row else {})}
         self.known: set[Tensor] = set()
         self.pending: list[str] = []
+        self.loops: list[range] = []
         self.deferred = self._find_deferred()
+        self.write = Writer()
 
     def _row(self, offset: str) -> str:
         return offset if self.variable == "0" else f"({self.variable} + {offset})"
@@ -163,17 +172,19 @@ class _ThreadBody(_Entries):
         for tensor in self.group.tensors:
             if tensor in self.deferred or tensor.axes != self.group.axes:
                 continue
-            self._start(tensor)
             if tensor.kind == "product":
                 text = self._product(tensor, None)
             elif tensor.kind == "add":
                 text = self._add(tensor)
             else:
-                entries = [self._entry(t, t.axes) for t in tensor.operands]
-                names = {placeholder(k): entry for k, entry in enumerate(entries)}
-                text = self.e.printer(names).doprint(tensor.data[0])
+                text = self._elementwise(tensor)
             self._finish(tensor, text)
         self._flush()
+        if self.row:
+            for name in {self.e.names(tensor): None for tensor in self.group.tensors}:
+                self._place(name)
+        names = [self.e.names(tensor) for tensor in self.group.tensors]
+        self.e.write.append(without_single_uses(self.write.lines, names))
 
     # -- registers -----------------------------------------------------------------------------
 
@@ -181,9 +192,16 @@ class _ThreadBody(_Entries):
         name = self.e.names(tensor)
         return f"{name}[row]" if self.row else name
 
-    def _start(self, tensor: Tensor) -> None:
-        if self.row:
-            self.e.registers.array(self.e.names(tensor), self.rows)
+    def _place(self, name: str) -> None:
+        """An array for what several loops over the rows use, a number for what one does."""
+        lines, entry = self.write.lines, re.compile(rf"\b{name}\[row\]")
+        places = [k for k, line in enumerate(lines) if entry.search(line)]
+        loops = [loop for loop in self.loops if any(k in loop for k in places)]
+        if len(loops) > 1 or any(re.search(rf"\b{name}\b(?!\[row\])", line) for line in lines):
+            self.e.registers.array(name, self.rows)
+            return
+        for k in places:
+            lines[k] = entry.sub(name, lines[k])
 
     def _later(self, line: str) -> None:
         """A statement for every row; neighbours share the loop over the rows."""
@@ -192,9 +210,10 @@ class _ThreadBody(_Entries):
     def _flush(self) -> None:
         if not self.pending:
             return
+        start = len(self.write.lines)
         with self.write.nest([f"for row in range({self.rows})"] if self.row else []):
-            for line in self.pending:
-                self.write(line)
+            self.write.append(self.pending)
+        self.loops.append(range(start, len(self.write.lines)))
         self.pending.clear()
 
     def _set(self, tensor: Tensor, text: str) -> None:
@@ -214,6 +233,18 @@ class _ThreadBody(_Entries):
         if tensor in self.known and labels == tensor.axes and set(labels) <= set(self.group.axes):
             return self._register(tensor)
         return self.memory(tensor, labels, {**self.at, **(extra or {})})
+
+    def _elementwise(self, tensor: Tensor) -> str:
+        names = {}
+        for k, operand in enumerate(tensor.operands):
+            text = self._entry(operand, operand.axes)
+            again = tensor.data[0].count(placeholder(k)) > 1 or tensor.data[0].has(sp.Pow)
+            if again and operand in self.e.slots and operand not in self.known:
+                own = self.e.names(operand).replace("eta.", "eta_") + "_"
+                self._later(f"{own} = {text}")
+                text = own
+            names[placeholder(k)] = text
+        return self.e.printer(names).doprint(tensor.data[0])
 
     # -- sums ----------------------------------------------------------------------------------
 
@@ -251,20 +282,16 @@ class _ThreadBody(_Entries):
         coefficient, labels, _ = tensor.data
         factors = list(zip(tensor.operands, labels, strict=True))
         scaled = "" if coefficient == 1 else self.number(coefficient) + "*"
-        if not self._sums(tensor):
-            return scaled + "*".join(f"({self._entry(t, ls)})" for t, ls in factors)
+        if not summed(tensor):
+            return scaled + "*".join(self._entry(t, ls) for t, ls in factors)
         self._set(tensor, self.number(0.0))
         self._accumulate(tensor, tensor)
         return scaled + self._register(tensor)
 
-    @staticmethod
-    def _sums(tensor: Tensor) -> list[Axis]:
-        return list(dict.fromkeys(a for ls in tensor.data[1] for a in ls if a not in tensor.axes))
-
     def _accumulate(self, term: Tensor, into: Tensor) -> None:
         """into += term, a contraction or a plain product."""
         factors = list(zip(term.operands, term.data[1], strict=True))
-        sums = self._sums(term)
+        sums = summed(term)
         weights = next((f for f in factors if self._is_weight(*f)), None)
         others = [f for f in factors if f is not weights]
         fits = self.rows <= self.e.registers.limit
@@ -272,8 +299,8 @@ class _ThreadBody(_Entries):
             self._with_weights(weights, others[0], sums, into)
             return
         if not sums:
-            texts = [f"({self._entry(t, ls)})" for t, ls in factors]
-            self._later(f"{self._register(into)} += {'*'.join(texts)}")
+            text = "*".join(self._entry(t, ls) for t, ls in factors)
+            self._later(f"{self._register(into)} += {text}")
             return
         self._flush()
         extra = {a: self.inner(a, self.at.values()) for a in sums}
@@ -318,57 +345,3 @@ class _ThreadBody(_Entries):
     def _shared(self, terms: int) -> int:
         """Weights that the block keeps at a time."""
         return self.rows * min(terms, max(1, self.e.registers.limit // self.rows))
-
-
-class InvariantEmitter(_Entries):
-    """What samples share, computed by the threads of one block: an entry a thread at a time."""
-
-    def __init__(self, write, slots, tiling, names, printer):
-        self.write, self.slots, self.tiling = write, slots, tiling
-        self.names, self.printer = names, printer
-        super().__init__(self)
-
-    _formula = GroupEmitter._formula
-
-    def emit(self, groups: list[Group]) -> None:
-        """Emit all groups in order; every tensor has a place in memory."""
-        for group in groups:
-            if group.tensors[0].kind in FACTORISATIONS:
-                with self.write.block("if lane == 0"):
-                    emit_factorisation(self, group, 1, "0")
-                self.write("cuda.syncthreads()")
-                continue
-            for tensor in group.tensors:
-                self.write(f"# {self._formula(tensor)}")
-                self._emit_entries(tensor)
-                self.write("cuda.syncthreads()")
-
-    def _emit_entries(self, tensor: Tensor) -> None:
-        size, at = 1, {}
-        for axis in reversed(tensor.axes):
-            at[axis] = f"(entry//{size} % {axis.size})" if size > 1 else f"(entry % {axis.size})"
-            size *= axis.size
-        with self.write.block(f"for entry in range(lane, {size}, {self.tiling.samples})"):
-            text = self._value(tensor, at)
-            self.write(f"{self.memory(tensor, tensor.axes, at)} = {text}")
-
-    def _value(self, tensor: Tensor, at) -> str:
-        if tensor.kind == "add":
-            return " + ".join(self.memory(t, t.axes, at) for t in tensor.operands)
-        if tensor.kind == "elementwise":
-            names = {
-                placeholder(k): self.memory(t, t.axes, at) for k, t in enumerate(tensor.operands)
-            }
-            return self.printer(names).doprint(tensor.data[0])
-        coefficient, labels, _ = tensor.data
-        scaled = "" if coefficient == 1 else self.number(coefficient) + "*"
-        sums = _ThreadBody._sums(tensor)
-        extra = {a: self.inner(a, at.values()) for a in sums}
-        inside = {**at, **extra}
-        factors = zip(tensor.operands, labels, strict=True)
-        if not sums:
-            return scaled + "*".join(self.memory(t, ls, inside) for t, ls in factors)
-        self.write(f"acc = {self.number(0.0)}")
-        with self.write.nest([f"for {extra[a]} in range({a.size}*one)" for a in sums]):
-            self.write(f"acc += {'*'.join(self.memory(t, ls, inside) for t, ls in factors)}")
-        return scaled + "acc"

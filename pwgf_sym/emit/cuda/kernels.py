@@ -13,17 +13,20 @@ from contextlib import contextmanager
 
 from ...lower import ir
 from ...lower.ir import Tensor
+from ...lower.kernels import Sweep
 from ...lower.schedule import fuse
-from ..groups import Slot, loop_headers, plus, row_major, size_of
+from ..groups import Slot, plus, row_major, size_of
 from ..map_kernels import KernelEmitter, Layout
-from ..sweeps import SweepEmitter, scratch_size
+from ..sweeps import scratch_size
 from ..writer import Writer
-from .groups import InvariantEmitter, Registers, ThreadGroupEmitter, element
-from .reductions import emit_block_sums
+from .groups import Registers, element
+from .invariants import InvariantEmitter
+from .places import Places, packed
 from .scalars import printer_of
 from .schedule import CudaTiling
+from .sweeps import ThreadSweepEmitter
 
-__all__ = ["CudaKernelEmitter"]
+__all__ = ["TILES", "CudaKernelEmitter"]
 
 TILES = "for tile in range(cuda.blockIdx.x, tiles, cuda.gridDim.x)"
 
@@ -42,6 +45,8 @@ class CudaKernelEmitter(KernelEmitter):
         self.printer, self.dtype = printer_of(dtype), dtype
         self.registers = Registers(dtype)
         self.work_size = 0
+        self.buffers: dict[str, int] = {}
+        self.places: Places | None = None
 
     # -- functions -----------------------------------------------------------------------------
 
@@ -56,7 +61,8 @@ class CudaKernelEmitter(KernelEmitter):
         write()
 
     def _invariant_emitter(self, write: Writer, slots, outputs) -> InvariantEmitter:
-        return InvariantEmitter(write, slots, self.tiling, self.names, self.printer)
+        uses = ir.uses(outputs)
+        return InvariantEmitter(write, slots, uses, self.tiling, self.names, self.printer)
 
     def _emit_table(self, write: Writer) -> None:
         arguments = [*self._theta(), "table", "work"]
@@ -64,39 +70,63 @@ class CudaKernelEmitter(KernelEmitter):
         slots = {**self.table, **self.invariant_slots(ir.topological(outputs))}
         summary = "What every sample shares, a step a block."
         with self._function(write, f"{self.kernel.name}_table", arguments, summary):
-            write("step = cuda.blockIdx.x")
-            scratch = scratch_size(outputs)
-            if scratch:
-                size = 2 * scratch
-                self.work_size = max(self.work_size, size)
-                write(f"SCRATCH = step*{size}")
-            write(f"p, q = step*{self.layout.size}, step*{self.table_size}")
-            self._invariant_emitter(write, slots, outputs).emit(fuse(outputs))
+            size = 2 * scratch_size(outputs)
+            self.work_size = max(self.work_size, size)
+            with self._step_of_block(write, SCRATCH=size):
+                self._invariant_emitter(write, slots, outputs).emit(fuse(outputs))
+
+    @contextmanager
+    def _step_of_block(self, write: Writer, **others: int):
+        """Where the places of the block's step begin."""
+        write("step = cuda.blockIdx.x")
+        places = Places(write)
+        sizes = {"p": self.layout.size, "q": self.table_size, "g": self.sums_size, **others}
+        for name, size in sizes.items():
+            places(name, f"step*{size}")
+        yield
+        places.declare()
 
     def _emit_finish(self, write: Writer) -> None:
         (sweep,) = [s for s in self.kernel.sweeps if s.gradients]
-        parts = self.parts[self.kernel.sweeps.index(sweep)]
+        finish = self.parts[self.kernel.sweeps.index(sweep)].finish
         arguments = [*self._theta(), *self._table(), "sums", "gradient", "work"]
         outputs = list(sweep.gradients.values())
         slots = {**self.table, **self.sums, **self.invariant_slots(ir.topological(outputs))}
-        summary = "From sums over the samples to the gradient by theta, a step a block."
-        body, size = Writer(), 0
-        for tensor in parts.finish:
-            slots[tensor] = Slot("work", f"w + {size}", row_major(tensor.axes, 1), 1)
-            size += size_of(tensor.axes)
+        targets = self._gradient_slots(sweep)
+        size = self._finish_slots(slots, sweep, finish, targets)
         self.work_size = max(self.work_size, size)
-        with self._function(body, f"{self.kernel.name}_finish", arguments, summary):
-            body("step = cuda.blockIdx.x")
-            sizes = (self.layout.size, self.table_size, self.sums_size, size)
-            body("p, q, g, w = " + ", ".join(f"step*{n}" for n in sizes))
-            self._invariant_emitter(body, slots, outputs).emit(fuse(parts.finish))
-            for name, tensor in sweep.gradients.items():
-                target = plus("p", self.layout.offsets[name])
-                source, count = slots[tensor], size_of(tensor.axes)
-                with body.block(f"for entry in range(lane, {count}, {self.tiling.samples})"):
-                    value = element(source.array, f"{source.base} + entry")
-                    body(f"gradient[at({target} + entry)] = {value}")
-        write.lines += body.lines
+        summary = "From sums over the samples to the gradient by theta, a step a block."
+        with self._function(write, f"{self.kernel.name}_finish", arguments, summary):
+            with self._step_of_block(write, w=size):
+                self._invariant_emitter(write, slots, outputs).emit(fuse(finish))
+                for name, tensor in sweep.gradients.items():
+                    if slots[tensor] != targets[name]:
+                        self._copy_entries(write, targets[name], slots[tensor], tensor.axes)
+
+    def _gradient_slots(self, sweep: Sweep) -> dict[str, Slot]:
+        return {
+            name: Slot("gradient", plus("p", self.layout.offsets[name]), row_major(t.axes, 1), 1)
+            for name, t in sweep.gradients.items()
+        }
+
+    def _finish_slots(self, slots: dict, sweep: Sweep, finish: list, targets: dict) -> int:
+        """Places of what is left to do: gradients, and what other loops read, in ``work``."""
+        where = {t: n for n, group in enumerate(fuse(finish)) for t in group.tensors}
+        size = 0
+        for tensor in finish:
+            name = next((n for n, t in sweep.gradients.items() if t is tensor), None)
+            outside = any(tensor in t.operands and where[t] != where[tensor] for t in finish)
+            if name is not None:
+                slots[tensor] = targets[name]
+            elif outside:
+                slots[tensor] = Slot("work", plus("w", size), row_major(tensor.axes, 1), 1)
+                size += size_of(tensor.axes)
+        return size
+
+    def _copy_entries(self, write: Writer, target: Slot, source: Slot, axes) -> None:
+        with write.block(f"for entry in range(lane, {size_of(axes)}, {self.tiling.samples})"):
+            value = element(source.array, f"{source.base} + entry")
+            write(f"{element(target.array, f'{target.base} + entry')} = {value}")
 
     def _emit_samples(self, write: Writer) -> None:
         kernel, body = self.kernel, Writer()
@@ -111,85 +141,55 @@ class CudaKernelEmitter(KernelEmitter):
         with self._function(write, kernel.name, arguments, kernel.summary):
             self.registers.declare(write)
             self._declare_buffers(write)
-            write.lines += ["    " + line for line in body.lines]
+            write.append(body.lines)
 
     def _declare_buffers(self, write: Writer) -> None:
         """Where each buffer begins in the block's part of the workspace."""
-        sizes = {name: eval_size(text) for name, text in self.buffers.items()}
-        total = sum(sizes.values())
+        total, at, found = sum(self.buffers.values()), 0, []
         self.work_size = max(self.work_size, total)
-        at = 0
-        for name, size in sizes.items():
-            start = f"cuda.blockIdx.x*{total}"
-            write(f"{name} = {plus(start, at)}")
+        for name, size in self.buffers.items():
+            found.append((name, f"{plus(f'cuda.blockIdx.x*{total}', at)} + lane"))
             at += size
+        write.append(packed(found))
 
     # -- places --------------------------------------------------------------------------------
 
     def copy(self, write: Writer, target: Slot, source: Slot | None, axes) -> None:
-        lanes, count = self.tiling.samples, size_of(axes)
-        value = self.printer({}).number(0.0)
-        if source is not None:
-            value = element(source.array, f"{source.base} + n*{lanes} + lane")
-        with write.block(f"for n in range({count}*one)"):
-            write(f"{element(target.array, f'{target.base} + n*{lanes} + lane')} = {value}")
+        count, zero = size_of(axes), self.printer({}).number(0.0)
+        if count == 1:
+            value = zero if source is None else element(source.array, source.base)
+            write(f"{element(target.array, target.base)} = {value}")
+        elif source is None:
+            write(f"fill({target.array}, {target.base}, {zero}, {count}, one)")
+        else:
+            places = f"{target.array}, {target.base}, {source.array}, {source.base}"
+            write(f"copy({places}, {count}, one)")
+
+    def global_slot(self, name: str, axes) -> Slot:
+        lanes = self.tiling.samples
+        base = f"tile*{size_of(axes) * lanes} + lane"
+        return Slot(name, base, row_major(axes, lanes), lanes)
 
     def stored_slot(self, name: str, axes) -> Slot:
         lanes = self.tiling.samples
-        base = f"(step*tiles + tile)*{size_of(axes) * lanes}"
-        return Slot(f"{name}_path", base, row_major(axes, lanes), lanes)
+        base = f"(step*tiles + tile)*{size_of(axes) * lanes} + lane"
+        return Slot(f"{name}_path", self.places(f"{name}_at", base), row_major(axes, lanes), lanes)
 
     def local_slot(self, name: str, axes, block: bool, when: str = "", copies: str = "") -> Slot:
         name, lanes = name.upper(), self.tiling.samples
+        self.buffers[name] = size_of(axes) * lanes
+        return Slot("work", name, row_major(axes, lanes), lanes)
+
+    def carry_slot(self, sweep: Sweep, name: str, when: str) -> Slot:
+        carry, lanes = sweep.carries[name], self.tiling.samples
+        axes, array = carry.before.axes, name.upper()
         size = size_of(axes) * lanes
-        self.buffers[name] = f"{copies or 1}*{size}"
-        base = f"{name} + {when}*{size}" if when else name
+        moves = carry.after is not carry.before
+        self.buffers[array] = size * (1 + moves)
+        base = array
+        if moves and when != "0":
+            now = when.isidentifier()
+            base = f"{array} + {when if now else f'({when})'} % 2*{size}"
+            if when != "steps":
+                base = self.places(name if now else f"{name}_next", base)
         return Slot("work", base, row_major(axes, lanes), lanes)
-
-
-def eval_size(text: str) -> int:
-    """Value of a product such as "2*640"."""
-    result = 1
-    for factor in text.split("*"):
-        result *= int(factor)
-    return result
-
-
-class ThreadSweepEmitter(SweepEmitter):
-    """Emits one sweep inside the loop over tiles."""
-
-    def _array_functions(self) -> set[Tensor]:
-        return set()  # a thread computes functions where it has their arguments
-
-    def _sums_arithmetic(self, reader: Tensor, tensor: Tensor) -> bool:
-        return False  # sums over samples read what is stored
-
-    def _emit_body(self) -> None:
-        slots, k = self.slots(), self.k
-        uses = ir.uses([*self.sweep.outputs(), *self.parts.reduction])
-        scratch = scratch_size(self.parts.sample)
-        if scratch:
-            k.buffers["SCRATCH"] = f"2*{scratch * k.tiling.samples}"
-        emitter = ThreadGroupEmitter(
-            self.write, slots, uses, k.tiling, k.names, k.printer, k.registers
-        )
-        emitter.emit(self.groups)
-        self._emit_copies(slots)
-
-    def _emit_reductions(self) -> None:
-        self.write(f"g = (cuda.blockIdx.x*steps + step)*{self.k.sums_size}")
-        emit_block_sums(self)
-
-    def _emit_entries(self, target: Slot, tensor: Tensor, slots) -> None:
-        loops = list(tensor.axes)
-        at = {a: a.name for a in loops}
-        if tensor.kind == "delta":
-            one, zero = (self.k.printer({}).number(n) for n in (1.0, 0.0))
-            value = f"({one} if {loops[0].name} == {loops[1].name} else {zero})"
-        else:
-            slot = slots[tensor]
-            lane = " + lane" if slot.lanes > 1 else ""
-            value = element(slot.array, f"{slot.index(tensor.axes, at)}{lane}")
-        with self.write.nest(loop_headers(loops)):
-            place = element(target.array, f"{target.index(tensor.axes, at)} + lane")
-            self.write(f"{place} = {value}")

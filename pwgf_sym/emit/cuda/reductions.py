@@ -27,7 +27,6 @@ class _Sum:
 
     def emit(self) -> None:
         tiles = self.tiles
-        self.write(f"# {self._comment()}")
         summed = self._summed()
         at = {**{a: a.name for a in tiles.loops}, **summed}
         at |= {a: "0" for a in (tiles.row, tiles.column) if a is not None}
@@ -47,15 +46,14 @@ class _Sum:
             rest = [operands[0], rows, operands[1], columns]
         loops = [f"for {name} in range({axis.size})" for axis, name in summed.items()]
         with self.write.nest([*loop_headers(tiles.loops), *loops]):
-            self.write(f"{name}({entry}, {', '.join(map(str, rest))}, one)")
+            call = f"{name}({entry}, {', '.join(map(str, rest))}, one)"
+            self.write(f"{call}  # {self._comment()}")
 
     def _comment(self) -> str:
         def entry(tensor, labels) -> str:
             return f"{self.k.names(tensor)}[{','.join(a.name for a in labels)}]"
 
-        parts = " ".join(entry(*factor) for factor in self.tiles.factors)
-        out = ",".join(a.name for a in self.tensor.axes)
-        return f"sums[{out}] += sum over samples of {parts}"
+        return " ".join(entry(*factor) for factor in self.tiles.factors)
 
     def _summed(self) -> dict[Axis, str]:
         """Loop variables of the axes that are summed beside the samples."""

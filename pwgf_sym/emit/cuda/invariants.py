@@ -1,0 +1,121 @@
+"""What samples share, computed by the threads of one block: an entry a thread at a time."""
+
+from __future__ import annotations
+
+import re
+
+from ...lower.ir import Tensor, placeholder
+from ...lower.schedule import FACTORISATIONS, Group
+from ..groups import GroupEmitter, row_major, size_of
+from ..writer import Writer
+from .groups import Entries, element, emit_factorisation, summed
+from .places import packed, without_single_uses
+
+__all__ = ["InvariantEmitter"]
+
+
+class InvariantEmitter(Entries):
+    """Emits groups of tensors that no sample changes."""
+
+    def __init__(self, write, slots, uses, tiling, names, printer):
+        self.write, self.slots, self.uses, self.tiling = write, slots, uses, tiling
+        self.names, self.printer = names, printer
+        super().__init__(self)
+
+    _comments, _formula, _entry = (
+        GroupEmitter._comments,
+        GroupEmitter._formula,
+        GroupEmitter._entry,
+    )
+
+    def emit(self, groups: list[Group]) -> None:
+        """Emit all groups in order; a group reads what the threads wrote before it."""
+        written: set[Tensor] = set()  # since all threads met
+        for group in groups:
+            if any(operand in written for t in group.tensors for operand in t.operands):
+                self.write("cuda.syncthreads()")
+                written.clear()
+            written.update(group.tensors)
+            if group.tensors[0].kind in FACTORISATIONS:
+                with self.write.block("if lane == 0"):
+                    emit_factorisation(self, group, 1)
+            else:
+                self._emit_group(group)
+
+    def _emit_group(self, group: Group) -> None:
+        size, threads = size_of(group.axes), self.tiling.samples
+        for line in self._comments(group):
+            self.write(f"# {line}")
+        header = f"for entry in range(lane, {size}, {threads})" if size > 1 else "if lane == 0"
+        with self.write.block(header):
+            lines = self._entry_lines(group)
+            self.write.append(packed(self._indices(group, lines)))
+            self.write.append(lines)
+
+    def _entry_lines(self, group: Group) -> list[str]:
+        """Statements for one entry of a group."""
+        self.group, self.known, outer = group, set(), self.write
+        self.write = Writer()
+        long = [axis for axis in group.axes if axis.size > 1]
+        at = {a: "entry" if [a] == long else a.name if a.size > 1 else "0" for a in group.axes}
+        for tensor in group.tensors:
+            text, own = self._value(tensor, at), self.names(tensor)
+            inside = any(tensor in t.operands for t in group.tensors)
+            if inside or tensor not in self.slots:
+                if text != own:
+                    self.write(f"{own} = {text}")
+                text = own
+                self.known.add(tensor)
+            if tensor in self.slots:
+                self.write(f"{self.memory(tensor, tensor.axes, at)} = {text}")
+        names = [self.names(tensor) for tensor in group.tensors]
+        lines, self.write = without_single_uses(self.write.lines, names), outer
+        return lines
+
+    @staticmethod
+    def _indices(group: Group, lines: list[str]) -> list[tuple[str, str]]:
+        """Indices of the entry along the axes, as far as they are used."""
+        found, size = [], size_of(group.axes)
+        long = [axis for axis in group.axes if axis.size > 1]
+        for axis in long if len(long) > 1 else ():
+            size //= axis.size
+            text = f"entry//{size}" if size > 1 else "entry"
+            text += f" % {axis.size}" if axis is not long[0] else ""
+            if any(re.search(rf"\b{axis.name}\b", line) for line in lines):
+                found.append((axis.name, text))
+        return found
+
+    def _read(self, tensor: Tensor, labels, at) -> str:
+        """An entry: of this group, or in memory."""
+        if tensor in self.known and labels == tensor.axes:
+            return self.names(tensor)
+        return self.memory(tensor, labels, at)
+
+    def memory(self, tensor: Tensor, labels, at) -> str:
+        """An entry in memory; those of an array over the group's axes stand in the entries' order."""
+        slot = self.slots.get(tensor)
+        dense = slot is not None and slot.strides == row_major(labels, 1)
+        if dense and labels == self.group.axes and size_of(labels) > 1:
+            return element(slot.array, f"{slot.base} + entry" if slot.base else "entry")
+        return super().memory(tensor, labels, at)
+
+    def _value(self, tensor: Tensor, at) -> str:
+        if tensor.kind == "add":
+            return " + ".join(self._read(t, t.axes, at) for t in tensor.operands)
+        if tensor.kind == "elementwise":
+            names = {
+                placeholder(k): self._read(t, t.axes, at) for k, t in enumerate(tensor.operands)
+            }
+            return self.printer(names).doprint(tensor.data[0])
+        coefficient, labels, _ = tensor.data
+        scaled = "" if coefficient == 1 else self.number(coefficient) + "*"
+        sums, own = summed(tensor), self.names(tensor)
+        extra = {a: self.inner(a, at.values()) for a in sums}
+        inside = {**at, **extra}
+        factors = list(zip(tensor.operands, labels, strict=True))
+        if not sums:
+            return scaled + "*".join(self._read(t, ls, inside) for t, ls in factors)
+        self.write(f"{own} = {self.number(0.0)}")
+        with self.write.nest([f"for {extra[a]} in range({a.size}*one)" for a in sums]):
+            self.write(f"{own} += {'*'.join(self._read(t, ls, inside) for t, ls in factors)}")
+        return scaled + own
