@@ -6,34 +6,14 @@ energy: E = ∫((0.5*x0**2 + 0.5*x0*x1 + 0.0009765625*x0*x10 + 0.00048828125*x0*
     3.814697265625e-6*x0*x18 + 1.9073486328125e-6*x0*x19 + 0.25*x0*x2 +
     9.5367431640625e-7*x0*x20 + 4.76837158203125e-7*x0*x21 + 2.38418579101563e-7*x0*x22 +
     1.19209289550781e-7*x0*x23 + 5.96046447753906e-8*x0*x24 + 2.98023223876953e-8*x0*x25 +
-    1.49011611938477e-8*x0*x26 + 7.45058059692383e-9*x0*x27 + 3.72529029846191e-9*x0*x28 +
-    1.86264514923096e-9*x0*x29 + 0.125*x0*x3 + 0.0625*x0*x4 + 0.03125*x0*x5 + 0.015625*x0*x6 +
-    0.0078125*x0*x7 + 0.00390625*x0*x8 + 0.001953125*x0*x9 + 0.5*x1**2 + 0.001953125*x1*x10 +
-    0.0009765625*x1*x11 + 0.00048828125*x1*x12 + 0.000244140625*x1*x13 + 0.0001220703125*x1*x14
-    + 6.103515625e-5*x1*x15 + 3.0517578125e-5*x1*x16 + 1.52587890625e-5*x1*x17 +
-    7.62939453125e-6*x1*x18 + 3.814697265625e-6*x1*x19 + 0.5*x1*x2 + 1.9073486328125e-6*x1*x20 +
-    9.5367431640625e-7*x1*x21 + 4.76837158203125e-7*x1*x22 + 2.38418579101563e-7*x1*x23 +
-    1.19209289550781e-7*x1*x24 + 5.96046447753906e-8*x1*x25 + 2.98023223876953e-8*x1*x26 +
-    1.49011611938477e-8*x1*x27 + 7.45058059692383e-9*x1*x28 + 3.72529029846191e-9*x1*x29 +
-    0.25*x1*x3 + 0.125*x1*x4 + 0.0625*x1*x5 + 0.03125*x1*x6 + 0.015625*x1*x7 + 0.0078125*x1*x8 +
-    ... (101 more lines)
+    ... (111 more lines)
 first variation: dE/drho = 0.5*x0**2 + 0.5*x0*x1 + 0.0009765625*x0*x10 + 0.00048828125*x0*x11 +
     0.000244140625*x0*x12 + 0.0001220703125*x0*x13 + 6.103515625e-5*x0*x14 +
     3.0517578125e-5*x0*x15 + 1.52587890625e-5*x0*x16 + 7.62939453125e-6*x0*x17 +
     3.814697265625e-6*x0*x18 + 1.9073486328125e-6*x0*x19 + 0.25*x0*x2 +
     9.5367431640625e-7*x0*x20 + 4.76837158203125e-7*x0*x21 + 2.38418579101563e-7*x0*x22 +
     1.19209289550781e-7*x0*x23 + 5.96046447753906e-8*x0*x24 + 2.98023223876953e-8*x0*x25 +
-    1.49011611938477e-8*x0*x26 + 7.45058059692383e-9*x0*x27 + 3.72529029846191e-9*x0*x28 +
-    1.86264514923096e-9*x0*x29 + 0.125*x0*x3 + 0.0625*x0*x4 + 0.03125*x0*x5 + 0.015625*x0*x6 +
-    0.0078125*x0*x7 + 0.00390625*x0*x8 + 0.001953125*x0*x9 + 0.5*x1**2 + 0.001953125*x1*x10 +
-    0.0009765625*x1*x11 + 0.00048828125*x1*x12 + 0.000244140625*x1*x13 + 0.0001220703125*x1*x14
-    + 6.103515625e-5*x1*x15 + 3.0517578125e-5*x1*x16 + 1.52587890625e-5*x1*x17 +
-    7.62939453125e-6*x1*x18 + 3.814697265625e-6*x1*x19 + 0.5*x1*x2 + 1.9073486328125e-6*x1*x20 +
-    9.5367431640625e-7*x1*x21 + 4.76837158203125e-7*x1*x22 + 2.38418579101563e-7*x1*x23 +
-    1.19209289550781e-7*x1*x24 + 5.96046447753906e-8*x1*x25 + 2.98023223876953e-8*x1*x26 +
-    1.49011611938477e-8*x1*x27 + 7.45058059692383e-9*x1*x28 + 3.72529029846191e-9*x1*x29 +
-    0.25*x1*x3 + 0.125*x1*x4 + 0.0625*x1*x5 + 0.03125*x1*x6 + 0.015625*x1*x7 + 0.0078125*x1*x8 +
-    ... (100 more lines)
+    ... (110 more lines)
 equation: drho/dt = div(rho grad(dE/drho))
 map: Affine(dim=30)
 parameters: theta holds A[i,j], b[i] of each of 1 steps
@@ -41,7 +21,7 @@ target: cpu, float64, 256-bit vectors, 8 samples a tile
 
 Per-sample arrays are flat: tile by tile, component by component, sample innermost.
 values[] holds 0: I_0.
-content: ed6605b14ea0c744
+content: 981c3862c7416b03
 """
 
 import numpy as np
@@ -153,69 +133,14 @@ def integrals(x, log_density, values, weight, sums, first, last):
             for j in range(30):
                 acc = fma(load(INTEGRALS_0, i*30 + j, 30, 5, 1), load(x, tile*240 + j*8, 0, 1, 8), acc)
             store(FORM_INTEGRALS_0, i*8, 8, acc)
-        form0_0 = load(FORM_INTEGRALS_0, 0, 0, 1, 8)
-        form0_1 = load(FORM_INTEGRALS_0, 8, 0, 1, 8)
-        form0_2 = load(FORM_INTEGRALS_0, 16, 0, 1, 8)
-        form0_3 = load(FORM_INTEGRALS_0, 24, 0, 1, 8)
-        form0_4 = load(FORM_INTEGRALS_0, 32, 0, 1, 8)
-        form0_5 = load(FORM_INTEGRALS_0, 40, 0, 1, 8)
-        form0_6 = load(FORM_INTEGRALS_0, 48, 0, 1, 8)
-        form0_7 = load(FORM_INTEGRALS_0, 56, 0, 1, 8)
-        form0_8 = load(FORM_INTEGRALS_0, 64, 0, 1, 8)
-        form0_9 = load(FORM_INTEGRALS_0, 72, 0, 1, 8)
-        form0_10 = load(FORM_INTEGRALS_0, 80, 0, 1, 8)
-        form0_11 = load(FORM_INTEGRALS_0, 88, 0, 1, 8)
-        form0_12 = load(FORM_INTEGRALS_0, 96, 0, 1, 8)
-        form0_13 = load(FORM_INTEGRALS_0, 104, 0, 1, 8)
-        form0_14 = load(FORM_INTEGRALS_0, 112, 0, 1, 8)
-        form0_15 = load(FORM_INTEGRALS_0, 120, 0, 1, 8)
-        form0_16 = load(FORM_INTEGRALS_0, 128, 0, 1, 8)
-        form0_17 = load(FORM_INTEGRALS_0, 136, 0, 1, 8)
-        form0_18 = load(FORM_INTEGRALS_0, 144, 0, 1, 8)
-        form0_19 = load(FORM_INTEGRALS_0, 152, 0, 1, 8)
-        form0_20 = load(FORM_INTEGRALS_0, 160, 0, 1, 8)
-        form0_21 = load(FORM_INTEGRALS_0, 168, 0, 1, 8)
-        form0_22 = load(FORM_INTEGRALS_0, 176, 0, 1, 8)
-        form0_23 = load(FORM_INTEGRALS_0, 184, 0, 1, 8)
-        form0_24 = load(FORM_INTEGRALS_0, 192, 0, 1, 8)
-        form0_25 = load(FORM_INTEGRALS_0, 200, 0, 1, 8)
-        form0_26 = load(FORM_INTEGRALS_0, 208, 0, 1, 8)
-        form0_27 = load(FORM_INTEGRALS_0, 216, 0, 1, 8)
-        form0_28 = load(FORM_INTEGRALS_0, 224, 0, 1, 8)
-        form0_29 = load(FORM_INTEGRALS_0, 232, 0, 1, 8)
-        x0 = load(x, tile*240, 0, 1, 8)
-        x1 = load(x, tile*240 + 8, 0, 1, 8)
-        x2 = load(x, tile*240 + 16, 0, 1, 8)
-        x3 = load(x, tile*240 + 24, 0, 1, 8)
-        x4 = load(x, tile*240 + 32, 0, 1, 8)
-        x5 = load(x, tile*240 + 40, 0, 1, 8)
-        x6 = load(x, tile*240 + 48, 0, 1, 8)
-        x7 = load(x, tile*240 + 56, 0, 1, 8)
-        x8 = load(x, tile*240 + 64, 0, 1, 8)
-        x9 = load(x, tile*240 + 72, 0, 1, 8)
-        x10 = load(x, tile*240 + 80, 0, 1, 8)
-        x11 = load(x, tile*240 + 88, 0, 1, 8)
-        x12 = load(x, tile*240 + 96, 0, 1, 8)
-        x13 = load(x, tile*240 + 104, 0, 1, 8)
-        x14 = load(x, tile*240 + 112, 0, 1, 8)
-        x15 = load(x, tile*240 + 120, 0, 1, 8)
-        x16 = load(x, tile*240 + 128, 0, 1, 8)
-        x17 = load(x, tile*240 + 136, 0, 1, 8)
-        x18 = load(x, tile*240 + 144, 0, 1, 8)
-        x19 = load(x, tile*240 + 152, 0, 1, 8)
-        x20 = load(x, tile*240 + 160, 0, 1, 8)
-        x21 = load(x, tile*240 + 168, 0, 1, 8)
-        x22 = load(x, tile*240 + 176, 0, 1, 8)
-        x23 = load(x, tile*240 + 184, 0, 1, 8)
-        x24 = load(x, tile*240 + 192, 0, 1, 8)
-        x25 = load(x, tile*240 + 200, 0, 1, 8)
-        x26 = load(x, tile*240 + 208, 0, 1, 8)
-        x27 = load(x, tile*240 + 216, 0, 1, 8)
-        x28 = load(x, tile*240 + 224, 0, 1, 8)
-        x29 = load(x, tile*240 + 232, 0, 1, 8)
         l = load(log_density, tile*8, 0, 1, 8)
+        total0 = zeros(x, 1, 8)
+        for i in range(30):
+            x_i = load(x, tile*240 + i*8, 0, 1, 8)
+            form0__i = load(FORM_INTEGRALS_0, i*8, 0, 1, 8)
+            total0 = total0 + (0.5)*form0__i*x_i
         w = load(weight, tile*8, 0, 1, 8)
-        mean0 = mean0 + w*((0.5)*form0_0*x0 + (0.5)*form0_1*x1 + (0.5)*form0_10*x10 + (0.5)*form0_11*x11 + (0.5)*form0_12*x12 + (0.5)*form0_13*x13 + (0.5)*form0_14*x14 + (0.5)*form0_15*x15 + (0.5)*form0_16*x16 + (0.5)*form0_17*x17 + (0.5)*form0_18*x18 + (0.5)*form0_19*x19 + (0.5)*form0_2*x2 + (0.5)*form0_20*x20 + (0.5)*form0_21*x21 + (0.5)*form0_22*x22 + (0.5)*form0_23*x23 + (0.5)*form0_24*x24 + (0.5)*form0_25*x25 + (0.5)*form0_26*x26 + (0.5)*form0_27*x27 + (0.5)*form0_28*x28 + (0.5)*form0_29*x29 + (0.5)*form0_3*x3 + (0.5)*form0_4*x4 + (0.5)*form0_5*x5 + (0.5)*form0_6*x6 + (0.5)*form0_7*x7 + (0.5)*form0_8*x8 + (0.5)*form0_9*x9 + l)
+        mean0 = mean0 + w*(l + total0)
     sums[0] = 0.0
     add_lane_sums(sums, 0, mean0)
 
@@ -265,96 +190,10 @@ def velocity(x, score, values, velocity_out, first, last):
             for j in range(30):
                 acc = fma(load(VELOCITY_0, i*30 + j, 30, 5, 1), load(x, tile*240 + j*8, 0, 1, 8), acc)
             store(FORM_VELOCITY_0, i*8, 8, acc)
-        form0_0 = load(FORM_VELOCITY_0, 0, 0, 1, 8)
-        form0_1 = load(FORM_VELOCITY_0, 8, 0, 1, 8)
-        form0_2 = load(FORM_VELOCITY_0, 16, 0, 1, 8)
-        form0_3 = load(FORM_VELOCITY_0, 24, 0, 1, 8)
-        form0_4 = load(FORM_VELOCITY_0, 32, 0, 1, 8)
-        form0_5 = load(FORM_VELOCITY_0, 40, 0, 1, 8)
-        form0_6 = load(FORM_VELOCITY_0, 48, 0, 1, 8)
-        form0_7 = load(FORM_VELOCITY_0, 56, 0, 1, 8)
-        form0_8 = load(FORM_VELOCITY_0, 64, 0, 1, 8)
-        form0_9 = load(FORM_VELOCITY_0, 72, 0, 1, 8)
-        form0_10 = load(FORM_VELOCITY_0, 80, 0, 1, 8)
-        form0_11 = load(FORM_VELOCITY_0, 88, 0, 1, 8)
-        form0_12 = load(FORM_VELOCITY_0, 96, 0, 1, 8)
-        form0_13 = load(FORM_VELOCITY_0, 104, 0, 1, 8)
-        form0_14 = load(FORM_VELOCITY_0, 112, 0, 1, 8)
-        form0_15 = load(FORM_VELOCITY_0, 120, 0, 1, 8)
-        form0_16 = load(FORM_VELOCITY_0, 128, 0, 1, 8)
-        form0_17 = load(FORM_VELOCITY_0, 136, 0, 1, 8)
-        form0_18 = load(FORM_VELOCITY_0, 144, 0, 1, 8)
-        form0_19 = load(FORM_VELOCITY_0, 152, 0, 1, 8)
-        form0_20 = load(FORM_VELOCITY_0, 160, 0, 1, 8)
-        form0_21 = load(FORM_VELOCITY_0, 168, 0, 1, 8)
-        form0_22 = load(FORM_VELOCITY_0, 176, 0, 1, 8)
-        form0_23 = load(FORM_VELOCITY_0, 184, 0, 1, 8)
-        form0_24 = load(FORM_VELOCITY_0, 192, 0, 1, 8)
-        form0_25 = load(FORM_VELOCITY_0, 200, 0, 1, 8)
-        form0_26 = load(FORM_VELOCITY_0, 208, 0, 1, 8)
-        form0_27 = load(FORM_VELOCITY_0, 216, 0, 1, 8)
-        form0_28 = load(FORM_VELOCITY_0, 224, 0, 1, 8)
-        form0_29 = load(FORM_VELOCITY_0, 232, 0, 1, 8)
-        s0 = load(score, tile*240, 0, 1, 8)
-        s1 = load(score, tile*240 + 8, 0, 1, 8)
-        s2 = load(score, tile*240 + 16, 0, 1, 8)
-        s3 = load(score, tile*240 + 24, 0, 1, 8)
-        s4 = load(score, tile*240 + 32, 0, 1, 8)
-        s5 = load(score, tile*240 + 40, 0, 1, 8)
-        s6 = load(score, tile*240 + 48, 0, 1, 8)
-        s7 = load(score, tile*240 + 56, 0, 1, 8)
-        s8 = load(score, tile*240 + 64, 0, 1, 8)
-        s9 = load(score, tile*240 + 72, 0, 1, 8)
-        s10 = load(score, tile*240 + 80, 0, 1, 8)
-        s11 = load(score, tile*240 + 88, 0, 1, 8)
-        s12 = load(score, tile*240 + 96, 0, 1, 8)
-        s13 = load(score, tile*240 + 104, 0, 1, 8)
-        s14 = load(score, tile*240 + 112, 0, 1, 8)
-        s15 = load(score, tile*240 + 120, 0, 1, 8)
-        s16 = load(score, tile*240 + 128, 0, 1, 8)
-        s17 = load(score, tile*240 + 136, 0, 1, 8)
-        s18 = load(score, tile*240 + 144, 0, 1, 8)
-        s19 = load(score, tile*240 + 152, 0, 1, 8)
-        s20 = load(score, tile*240 + 160, 0, 1, 8)
-        s21 = load(score, tile*240 + 168, 0, 1, 8)
-        s22 = load(score, tile*240 + 176, 0, 1, 8)
-        s23 = load(score, tile*240 + 184, 0, 1, 8)
-        s24 = load(score, tile*240 + 192, 0, 1, 8)
-        s25 = load(score, tile*240 + 200, 0, 1, 8)
-        s26 = load(score, tile*240 + 208, 0, 1, 8)
-        s27 = load(score, tile*240 + 216, 0, 1, 8)
-        s28 = load(score, tile*240 + 224, 0, 1, 8)
-        s29 = load(score, tile*240 + 232, 0, 1, 8)
-        store(velocity_out, tile*240, 0, form0_0 - s0)
-        store(velocity_out, tile*240 + 8, 0, form0_1 - s1)
-        store(velocity_out, tile*240 + 16, 0, form0_2 - s2)
-        store(velocity_out, tile*240 + 24, 0, form0_3 - s3)
-        store(velocity_out, tile*240 + 32, 0, form0_4 - s4)
-        store(velocity_out, tile*240 + 40, 0, form0_5 - s5)
-        store(velocity_out, tile*240 + 48, 0, form0_6 - s6)
-        store(velocity_out, tile*240 + 56, 0, form0_7 - s7)
-        store(velocity_out, tile*240 + 64, 0, form0_8 - s8)
-        store(velocity_out, tile*240 + 72, 0, form0_9 - s9)
-        store(velocity_out, tile*240 + 80, 0, form0_10 - s10)
-        store(velocity_out, tile*240 + 88, 0, form0_11 - s11)
-        store(velocity_out, tile*240 + 96, 0, form0_12 - s12)
-        store(velocity_out, tile*240 + 104, 0, form0_13 - s13)
-        store(velocity_out, tile*240 + 112, 0, form0_14 - s14)
-        store(velocity_out, tile*240 + 120, 0, form0_15 - s15)
-        store(velocity_out, tile*240 + 128, 0, form0_16 - s16)
-        store(velocity_out, tile*240 + 136, 0, form0_17 - s17)
-        store(velocity_out, tile*240 + 144, 0, form0_18 - s18)
-        store(velocity_out, tile*240 + 152, 0, form0_19 - s19)
-        store(velocity_out, tile*240 + 160, 0, form0_20 - s20)
-        store(velocity_out, tile*240 + 168, 0, form0_21 - s21)
-        store(velocity_out, tile*240 + 176, 0, form0_22 - s22)
-        store(velocity_out, tile*240 + 184, 0, form0_23 - s23)
-        store(velocity_out, tile*240 + 192, 0, form0_24 - s24)
-        store(velocity_out, tile*240 + 200, 0, form0_25 - s25)
-        store(velocity_out, tile*240 + 208, 0, form0_26 - s26)
-        store(velocity_out, tile*240 + 216, 0, form0_27 - s27)
-        store(velocity_out, tile*240 + 224, 0, form0_28 - s28)
-        store(velocity_out, tile*240 + 232, 0, form0_29 - s29)
+        for i in range(30):
+            s_i = load(score, tile*240 + i*8, 0, 1, 8)
+            form0__i = load(FORM_VELOCITY_0, i*8, 0, 1, 8)
+            store(velocity_out, tile*240 + i*8, 0, form0__i - s_i)
 
 
 # form0_0, ... = SLOPES_0 x
@@ -402,66 +241,9 @@ def slopes(x, values, field_out, scalar_out, first, last):
             for j in range(30):
                 acc = fma(load(SLOPES_0, i*30 + j, 30, 5, 1), load(x, tile*240 + j*8, 0, 1, 8), acc)
             store(FORM_SLOPES_0, i*8, 8, acc)
-        form0_0 = load(FORM_SLOPES_0, 0, 0, 1, 8)
-        form0_1 = load(FORM_SLOPES_0, 8, 0, 1, 8)
-        form0_2 = load(FORM_SLOPES_0, 16, 0, 1, 8)
-        form0_3 = load(FORM_SLOPES_0, 24, 0, 1, 8)
-        form0_4 = load(FORM_SLOPES_0, 32, 0, 1, 8)
-        form0_5 = load(FORM_SLOPES_0, 40, 0, 1, 8)
-        form0_6 = load(FORM_SLOPES_0, 48, 0, 1, 8)
-        form0_7 = load(FORM_SLOPES_0, 56, 0, 1, 8)
-        form0_8 = load(FORM_SLOPES_0, 64, 0, 1, 8)
-        form0_9 = load(FORM_SLOPES_0, 72, 0, 1, 8)
-        form0_10 = load(FORM_SLOPES_0, 80, 0, 1, 8)
-        form0_11 = load(FORM_SLOPES_0, 88, 0, 1, 8)
-        form0_12 = load(FORM_SLOPES_0, 96, 0, 1, 8)
-        form0_13 = load(FORM_SLOPES_0, 104, 0, 1, 8)
-        form0_14 = load(FORM_SLOPES_0, 112, 0, 1, 8)
-        form0_15 = load(FORM_SLOPES_0, 120, 0, 1, 8)
-        form0_16 = load(FORM_SLOPES_0, 128, 0, 1, 8)
-        form0_17 = load(FORM_SLOPES_0, 136, 0, 1, 8)
-        form0_18 = load(FORM_SLOPES_0, 144, 0, 1, 8)
-        form0_19 = load(FORM_SLOPES_0, 152, 0, 1, 8)
-        form0_20 = load(FORM_SLOPES_0, 160, 0, 1, 8)
-        form0_21 = load(FORM_SLOPES_0, 168, 0, 1, 8)
-        form0_22 = load(FORM_SLOPES_0, 176, 0, 1, 8)
-        form0_23 = load(FORM_SLOPES_0, 184, 0, 1, 8)
-        form0_24 = load(FORM_SLOPES_0, 192, 0, 1, 8)
-        form0_25 = load(FORM_SLOPES_0, 200, 0, 1, 8)
-        form0_26 = load(FORM_SLOPES_0, 208, 0, 1, 8)
-        form0_27 = load(FORM_SLOPES_0, 216, 0, 1, 8)
-        form0_28 = load(FORM_SLOPES_0, 224, 0, 1, 8)
-        form0_29 = load(FORM_SLOPES_0, 232, 0, 1, 8)
-        store(field_out, tile*240, 0, form0_0)
-        store(field_out, tile*240 + 8, 0, form0_1)
-        store(field_out, tile*240 + 16, 0, form0_2)
-        store(field_out, tile*240 + 24, 0, form0_3)
-        store(field_out, tile*240 + 32, 0, form0_4)
-        store(field_out, tile*240 + 40, 0, form0_5)
-        store(field_out, tile*240 + 48, 0, form0_6)
-        store(field_out, tile*240 + 56, 0, form0_7)
-        store(field_out, tile*240 + 64, 0, form0_8)
-        store(field_out, tile*240 + 72, 0, form0_9)
-        store(field_out, tile*240 + 80, 0, form0_10)
-        store(field_out, tile*240 + 88, 0, form0_11)
-        store(field_out, tile*240 + 96, 0, form0_12)
-        store(field_out, tile*240 + 104, 0, form0_13)
-        store(field_out, tile*240 + 112, 0, form0_14)
-        store(field_out, tile*240 + 120, 0, form0_15)
-        store(field_out, tile*240 + 128, 0, form0_16)
-        store(field_out, tile*240 + 136, 0, form0_17)
-        store(field_out, tile*240 + 144, 0, form0_18)
-        store(field_out, tile*240 + 152, 0, form0_19)
-        store(field_out, tile*240 + 160, 0, form0_20)
-        store(field_out, tile*240 + 168, 0, form0_21)
-        store(field_out, tile*240 + 176, 0, form0_22)
-        store(field_out, tile*240 + 184, 0, form0_23)
-        store(field_out, tile*240 + 192, 0, form0_24)
-        store(field_out, tile*240 + 200, 0, form0_25)
-        store(field_out, tile*240 + 208, 0, form0_26)
-        store(field_out, tile*240 + 216, 0, form0_27)
-        store(field_out, tile*240 + 224, 0, form0_28)
-        store(field_out, tile*240 + 232, 0, form0_29)
+        for i in range(30):
+            form0__i = load(FORM_SLOPES_0, i*8, 0, 1, 8)
+            store(field_out, tile*240 + i*8, 0, form0__i)
         store(scalar_out, tile*8, 0, zeros(x, 1, 8) + 1.0)
 
 
@@ -474,14 +256,13 @@ def push(theta, z, x_out, first, last, steps):
             store(X, 0*240 + n, 0, load(z, tile*240 + n, 0, 1, 8))
         for step in range(steps):
             p = step*930
-            # v0[i] = A[i,j] x[j]
-            # v1[i] = v0[i] + b[i]
+            # v0[i] = A[i,j] x[j] + b[i]
             for i in range(0, 30, 5):
-                v0 = spread(load(theta, p + 900 + i, 1, 5, 1), 8)
+                v1 = spread(load(theta, p + 900 + i, 1, 5, 1), 8)
                 for j in range(30):
-                    v0 = fma(load(theta, p + i*30 + j, 30, 5, 1), load(X, ((step) % 2)*240 + j*8, 0, 1, 8), v0)
-                v1 = v0
-                store(X, ((step + 1) % 2)*240 + i*8, 8, v1)
+                    v1 = fma(load(theta, p + i*30 + j, 30, 5, 1), load(X, ((step) % 2)*240 + j*8, 0, 1, 8), v1)
+                v0 = v1
+                store(X, ((step + 1) % 2)*240 + i*8, 8, v0)
         for n in range(0, 240, 8):
             store(x_out, tile*240 + n, 0, load(X, ((steps) % 2)*240 + n, 0, 1, 8))
 
@@ -516,14 +297,13 @@ def push_log_density(theta, table, z, log_density_0, x_out, log_density_out, fir
         for step in range(steps):
             p = step*930
             q = step*902
-            # v3[i] = A[i,j] x[j]
-            # v4[i] = v3[i] + b[i]
+            # v3[i] = A[i,j] x[j] + b[i]
             for i in range(0, 30, 5):
-                v3 = spread(load(theta, p + 900 + i, 1, 5, 1), 8)
+                v4 = spread(load(theta, p + 900 + i, 1, 5, 1), 8)
                 for j in range(30):
-                    v3 = fma(load(theta, p + i*30 + j, 30, 5, 1), load(X, ((step) % 2)*240 + j*8, 0, 1, 8), v3)
-                v4 = v3
-                store(X, ((step + 1) % 2)*240 + i*8, 8, v4)
+                    v4 = fma(load(theta, p + i*30 + j, 30, 5, 1), load(X, ((step) % 2)*240 + j*8, 0, 1, 8), v4)
+                v3 = v4
+                store(X, ((step + 1) % 2)*240 + i*8, 8, v3)
             # v5 = log_density + v2
             v5 = load(LOG_DENSITY, ((step) % 2)*8, 0, 1, 8) + load(table, q + 901, 0, 1, 1)
             store(LOG_DENSITY, ((step + 1) % 2)*8, 0, v5)
@@ -566,19 +346,18 @@ def push_score(theta, table, z, log_density_0, score_0, x_out, log_density_out, 
         for step in range(steps):
             p = step*930
             q = step*1802
-            # v4[i] = A[i,j] x[j]
-            # v5[i] = v4[i] + b[i]
-            # v6[i] = v2[e,i] score[e]
+            # v4[i] = A[i,j] x[j] + b[i]
+            # v5[i] = v2[e,i] score[e]
             for i in range(0, 30, 5):
-                v4 = spread(load(theta, p + 900 + i, 1, 5, 1), 8)
+                v6 = spread(load(theta, p + 900 + i, 1, 5, 1), 8)
                 for j in range(30):
-                    v4 = fma(load(theta, p + i*30 + j, 30, 5, 1), load(X, ((step) % 2)*240 + j*8, 0, 1, 8), v4)
-                v5 = v4
-                store(X, ((step + 1) % 2)*240 + i*8, 8, v5)
-                v6 = zeros(theta, 5, 8)
+                    v6 = fma(load(theta, p + i*30 + j, 30, 5, 1), load(X, ((step) % 2)*240 + j*8, 0, 1, 8), v6)
+                v4 = v6
+                store(X, ((step + 1) % 2)*240 + i*8, 8, v4)
+                v5 = zeros(theta, 5, 8)
                 for e in range(30):
-                    v6 = fma(load(table, q + 902 + e*30 + i, 1, 5, 1), load(SCORE, ((step) % 2)*240 + e*8, 0, 1, 8), v6)
-                store(SCORE, ((step + 1) % 2)*240 + i*8, 8, v6)
+                    v5 = fma(load(table, q + 902 + e*30 + i, 1, 5, 1), load(SCORE, ((step) % 2)*240 + e*8, 0, 1, 8), v5)
+                store(SCORE, ((step + 1) % 2)*240 + i*8, 8, v5)
             # v7 = log_density + v3
             v7 = load(LOG_DENSITY, ((step) % 2)*8, 0, 1, 8) + load(table, q + 901, 0, 1, 1)
             store(LOG_DENSITY, ((step + 1) % 2)*8, 0, v7)
@@ -601,14 +380,13 @@ def linearize(theta, x_path, z, x_out, first, last, origin, extent, steps):
         for step in range(steps):
             p = step*930
             for tile in range(count):
-                # v0[i] = A[i,j] x[j]
-                # v1[i] = v0[i] + b[i]
+                # v0[i] = A[i,j] x[j] + b[i]
                 for i in range(0, 30, 5):
-                    v0 = spread(load(theta, p + 900 + i, 1, 5, 1), 8)
+                    v1 = spread(load(theta, p + 900 + i, 1, 5, 1), 8)
                     for j in range(30):
-                        v0 = fma(load(theta, p + i*30 + j, 30, 5, 1), load(X, (((step) % 2)*16 + tile)*248 + j*8, 0, 1, 8), v0)
-                    v1 = v0
-                    store(X, (((step + 1) % 2)*16 + tile)*248 + i*8, 8, v1)
+                        v1 = fma(load(theta, p + i*30 + j, 30, 5, 1), load(X, (((step) % 2)*16 + tile)*248 + j*8, 0, 1, 8), v1)
+                    v0 = v1
+                    store(X, (((step + 1) % 2)*16 + tile)*248 + i*8, 8, v0)
                 prefetch(x_path, (step*extent + (block + tile) + 4 - origin)*248, 240)
                 for n in range(0, 240, 8):
                     store(x_path, (step*extent + (block + tile) - origin)*248 + n, 0, load(X, (((step) % 2)*16 + tile)*248 + n, 0, 1, 8))
@@ -650,14 +428,13 @@ def linearize_log_density(theta, table, x_path, z, log_density_0, x_out, log_den
             p = step*930
             q = step*902
             for tile in range(count):
-                # v3[i] = A[i,j] x[j]
-                # v4[i] = v3[i] + b[i]
+                # v3[i] = A[i,j] x[j] + b[i]
                 for i in range(0, 30, 5):
-                    v3 = spread(load(theta, p + 900 + i, 1, 5, 1), 8)
+                    v4 = spread(load(theta, p + 900 + i, 1, 5, 1), 8)
                     for j in range(30):
-                        v3 = fma(load(theta, p + i*30 + j, 30, 5, 1), load(X, (((step) % 2)*16 + tile)*248 + j*8, 0, 1, 8), v3)
-                    v4 = v3
-                    store(X, (((step + 1) % 2)*16 + tile)*248 + i*8, 8, v4)
+                        v4 = fma(load(theta, p + i*30 + j, 30, 5, 1), load(X, (((step) % 2)*16 + tile)*248 + j*8, 0, 1, 8), v4)
+                    v3 = v4
+                    store(X, (((step + 1) % 2)*16 + tile)*248 + i*8, 8, v3)
                 # v5 = log_density + v2
                 v5 = load(LOG_DENSITY, (((step) % 2)*16 + tile)*8, 0, 1, 8) + load(table, q + 901, 0, 1, 1)
                 store(LOG_DENSITY, (((step + 1) % 2)*16 + tile)*8, 0, v5)
@@ -682,19 +459,16 @@ def jvp(theta, eta, x_path, dx_out, first, last, origin, extent, steps):
         for step in range(steps):
             p = step*930
             for tile in range(count):
-                # v0[i] = eta.A[i,j] x[j]
-                # v1[i] = A[i,j] dx[j]
-                # v2[i] = v0[i] + v1[i]
-                # v3[i] = v2[i] + eta.b[i]
+                # v0[i] = eta.A[i,j] x[j] + A[i,j] dx[j] + eta.b[i]
                 for i in range(0, 30, 5):
-                    v0 = spread(load(eta, p + 900 + i, 1, 5, 1), 8)
+                    v1 = spread(load(eta, p + 900 + i, 1, 5, 1), 8)
                     for j in range(30):
-                        v0 = fma(load(eta, p + i*30 + j, 30, 5, 1), load(x_path, (step*extent + (block + tile) - origin)*248 + j*8, 0, 1, 8), v0)
-                    v1 = v0
+                        v1 = fma(load(eta, p + i*30 + j, 30, 5, 1), load(x_path, (step*extent + (block + tile) - origin)*248 + j*8, 0, 1, 8), v1)
+                    v2 = v1
                     for j in range(30):
-                        v1 = fma(load(theta, p + i*30 + j, 30, 5, 1), load(DX, (((step) % 2)*16 + tile)*248 + j*8, 0, 1, 8), v1)
-                    v3 = v1
-                    store(DX, (((step + 1) % 2)*16 + tile)*248 + i*8, 8, v3)
+                        v2 = fma(load(theta, p + i*30 + j, 30, 5, 1), load(DX, (((step) % 2)*16 + tile)*248 + j*8, 0, 1, 8), v2)
+                    v0 = v2
+                    store(DX, (((step + 1) % 2)*16 + tile)*248 + i*8, 8, v0)
         for tile in range(count):
             for n in range(0, 240, 8):
                 store(dx_out, (block + tile)*240 + n, 0, load(DX, (((steps) % 2)*16 + tile)*248 + n, 0, 1, 8))
@@ -763,34 +537,31 @@ def metric(theta, eta, x_path, weight, sums, first, last, origin, extent, steps)
         for step in range(steps):
             p = step*930
             for tile in range(count):
-                # v0[i] = eta.A[i,j] x[j]
-                # v1[i] = A[i,j] dx[j]
-                # v2[i] = v0[i] + v1[i]
-                # v3[i] = v2[i] + eta.b[i]
+                # v0[i] = eta.A[i,j] x[j] + A[i,j] dx[j] + eta.b[i]
                 for i in range(0, 30, 5):
-                    v0 = spread(load(eta, p + 900 + i, 1, 5, 1), 8)
+                    v1 = spread(load(eta, p + 900 + i, 1, 5, 1), 8)
                     for j in range(30):
-                        v0 = fma(load(eta, p + i*30 + j, 30, 5, 1), load(x_path, (step*extent + (block + tile) - origin)*248 + j*8, 0, 1, 8), v0)
-                    v1 = v0
+                        v1 = fma(load(eta, p + i*30 + j, 30, 5, 1), load(x_path, (step*extent + (block + tile) - origin)*248 + j*8, 0, 1, 8), v1)
+                    v2 = v1
                     for j in range(30):
-                        v1 = fma(load(theta, p + i*30 + j, 30, 5, 1), load(DX, (((step) % 2)*8 + tile)*248 + j*8, 0, 1, 8), v1)
-                    v3 = v1
-                    store(DX, (((step + 1) % 2)*8 + tile)*248 + i*8, 8, v3)
+                        v2 = fma(load(theta, p + i*30 + j, 30, 5, 1), load(DX, (((step) % 2)*8 + tile)*248 + j*8, 0, 1, 8), v2)
+                    v0 = v2
+                    store(DX, (((step + 1) % 2)*8 + tile)*248 + i*8, 8, v0)
         for tile in range(count):
-            # v4[i] = weight dx[i]
+            # v3[i] = weight dx[i]
             for i in range(0, 30, 5):
-                v4 = load(weight, (block + tile)*8, 0, 1, 8)*load(DX, (((steps) % 2)*8 + tile)*248 + i*8, 8, 5, 8)
-                store(U, (0*8 + tile)*248 + i*8, 8, v4)
+                v3 = load(weight, (block + tile)*8, 0, 1, 8)*load(DX, (((steps) % 2)*8 + tile)*248 + i*8, 8, 5, 8)
+                store(U, (0*8 + tile)*248 + i*8, 8, v3)
         for turn in range(steps):
             step = steps - 1 - turn
             p = step*930
             for tile in range(count):
-                # v5[i] = u[i_] A[i_,i]
+                # v4[i] = u[i_] A[i_,i]
                 for i in range(0, 30, 5):
-                    v5 = zeros(theta, 5, 8)
+                    v4 = zeros(theta, 5, 8)
                     for i_ in range(30):
-                        v5 = fma(load(U, (((turn) % 2)*8 + tile)*248 + i_*8, 0, 1, 8), load(theta, p + i_*30 + i, 1, 5, 1), v5)
-                    store(U, (((turn + 1) % 2)*8 + tile)*248 + i*8, 8, v5)
+                        v4 = fma(load(U, (((turn) % 2)*8 + tile)*248 + i_*8, 0, 1, 8), load(theta, p + i_*30 + i, 1, 5, 1), v4)
+                    store(U, (((turn + 1) % 2)*8 + tile)*248 + i*8, 8, v4)
             g = step*930
             # sums[i,j] += sum over samples of u[i] x[j]
             at_0 = g
@@ -849,10 +620,10 @@ def jacobian(theta, x_path, rows, width, first, last, origin, extent, steps):
                         for j in range(0, 30, 5):
                             prefetch(x_path, (step*extent + (block + tile) + 4 - origin)*248 + j*8, 40)
                             v1 = load(U, (((turn) % 2)*8 + tile)*7208 + o*240 + i*8, 0, 1, 8)*load(x_path, (step*extent + (block + tile) - origin)*248 + j*8, 8, 5, 8)
-                            store(rows, (p)*width + (block + tile)*240 + o*8 + i*30*width + j*1*width, 1*width, v1)
+                            store(rows, p*width + (block + tile)*240 + o*8 + i*30*width + j*width, width, v1)
                 for o in range(30):
                     for i in range(30):
-                        store(rows, (p + 900)*width + (block + tile)*240 + o*8 + i*1*width, 0, load(U, (((turn) % 2)*8 + tile)*7208 + o*240 + i*8, 0, 1, 8))
+                        store(rows, (p + 900)*width + (block + tile)*240 + o*8 + i*width, 0, load(U, (((turn) % 2)*8 + tile)*7208 + o*240 + i*8, 0, 1, 8))
 
 
 @njit(**OPTIONS)
@@ -926,13 +697,13 @@ def gradient_finish(theta, table, sums, gradient, steps):
     for step in range(steps):
         p, q, g = step*930, step*1800, step*931
         # v3[i,j] = -1 v4 v1[j,i]
-        # v5[i,j] = v3[i,j] + v6[i,j]
+        # v6[i,j] = v3[i,j] + v5[i,j]
         for i in range(30):
             for j in range(0, 30, 5):
                 v3 = -1.0*load(sums, g, 0, 1, 1)*load(table, q + 900 + j*30 + i, 30, 5, 1)
                 store(V3, i*30 + j, 1, v3)
-                v5 = v3 + load(sums, g + 1 + i*30 + j, 1, 5, 1)
-                store(gradient, p + i*30 + j, 1, v5)
+                v6 = v3 + load(sums, g + 1 + i*30 + j, 1, 5, 1)
+                store(gradient, p + i*30 + j, 1, v6)
         for n in range(30):
             store(gradient, p + 900 + n, 0, load(sums, g + 901 + n, 0, 1, 1))
 
@@ -968,26 +739,22 @@ def newton(theta, table, z, target, x_out, miss_out, log_det_out, first, last, s
         for step in range(steps):
             p = step*930
             q = step*1801
-            # v3[i] = A[i,j] x[j]
-            # v4[i] = v3[i] + b[i]
-            # v5[i] = -1 target[i]
-            # v6[i] = v4[i] + v5[i]
+            # v3[i] = A[i,j] x[j] + b[i] + -1 target[i]
             for i in range(0, 30, 5):
-                v5 = -1.0*load(target, tile*240 + i*8, 8, 5, 8)
-                v3 = load(theta, p + 900 + i, 1, 5, 1) + v5
+                v4 = -1.0*load(target, tile*240 + i*8, 8, 5, 8)
+                v5 = load(theta, p + 900 + i, 1, 5, 1) + v4
                 for j in range(30):
-                    v3 = fma(load(theta, p + i*30 + j, 30, 5, 1), load(X, ((step) % 2)*240 + j*8, 0, 1, 8), v3)
-                v6 = v3
-                store(MISS, ((step + 1) % 2)*240 + i*8, 8, v6)
-            # v7[i] = -1 v1[i,i_] v6[i_]
-            # v8[i] = x[i] + v7[i]
+                    v5 = fma(load(theta, p + i*30 + j, 30, 5, 1), load(X, ((step) % 2)*240 + j*8, 0, 1, 8), v5)
+                v3 = v5
+                store(MISS, ((step + 1) % 2)*240 + i*8, 8, v3)
+            # v6[i] = x[i] + -1 v1[i,i_] v3[i_]
             for i in range(0, 30, 5):
                 v7 = zeros(theta, 5, 8)
                 for i_ in range(30):
                     v7 = fma(load(table, q + 900 + i*30 + i_, 30, 5, 1), load(MISS, ((step + 1) % 2)*240 + i_*8, 0, 1, 8), v7)
                 v7 = -1.0*v7
-                v8 = load(X, ((step) % 2)*240 + i*8, 8, 5, 8) + v7
-                store(X, ((step + 1) % 2)*240 + i*8, 8, v8)
+                v6 = load(X, ((step) % 2)*240 + i*8, 8, 5, 8) + v7
+                store(X, ((step + 1) % 2)*240 + i*8, 8, v6)
             store(LOG_DET, ((step + 1) % 2)*8, 0, spread(load(table, q + 1800, 0, 1, 1), 8))
         for n in range(0, 240, 8):
             store(x_out, tile*240 + n, 0, load(X, ((steps) % 2)*240 + n, 0, 1, 8))

@@ -10,7 +10,7 @@ target: cpu, float64, 256-bit vectors, 8 samples a tile
 
 Per-sample arrays are flat: tile by tile, component by component, sample innermost.
 values[] holds 0: I_0.
-content: 8c634bda649f4ac1
+content: abe48a9b0bc19cf9
 """
 
 from numba import njit
@@ -119,29 +119,23 @@ def push(theta, z, x_out, first, last, steps):
             store(X, 0*16 + n, 0, load(z, tile*16 + n, 0, 1, 8))
         for step in range(steps):
             p = step*46
-            # v1[k] = W1[k,j] x[j]
-            # v2[k] = v1[k] + c[k]
+            # v1[k] = W1[k,j] x[j] + c[k]
             for k in range(0, 8, 4):
-                v1 = spread(load(theta, p + 22 + k, 1, 4, 1), 8)
+                v2 = spread(load(theta, p + 22 + k, 1, 4, 1), 8)
                 for j in range(2):
-                    v1 = fma(load(theta, p + 6 + k*2 + j, 2, 4, 1), load(X, ((step) % 2)*16 + j*8, 0, 1, 8), v1)
-                v2 = v1
-                store(V0, k*8, 8, v2)
-            # v0[k] = tanh(v2[k])
+                    v2 = fma(load(theta, p + 6 + k*2 + j, 2, 4, 1), load(X, ((step) % 2)*16 + j*8, 0, 1, 8), v2)
+                v1 = v2
+                store(V0, k*8, 8, v1)
+            # v0[k] = tanh(v1[k])
             tanh_array(V0, 0, V0, 0, 64, 16)
-            # v3[i] = A[i,j] x[j]
-            # v4[i] = b[i] + v3[i]
-            # v5[i] = W2[i,k] v0[k]
-            # v6[i] = v4[i] + v5[i]
-            # v7[i] = 1/2 v6[i]
-            # v8[i] = x[i] + v7[i]
-            v3 = spread(load(theta, p + 4, 1, 2, 1), 8)
-            v3_1 = zeros(theta, 2, 8)
+            # v3[i] = x[i] + 1/2 (b[i] + A[i,j] x[j] + W2[i,k] v0[k])
+            v4 = spread(load(theta, p + 4, 1, 2, 1), 8)
+            v4_1 = zeros(theta, 2, 8)
             for j in range(0, 2, 2):
-                v3 = fma(load(theta, p + j, 2, 2, 1), load(X, ((step) % 2)*16 + j*8, 0, 1, 8), v3)
-                v3_1 = fma(load(theta, p + (j + 1), 2, 2, 1), load(X, ((step) % 2)*16 + (j + 1)*8, 0, 1, 8), v3_1)
-            v3 = v3 + v3_1
-            v5 = v3
+                v4 = fma(load(theta, p + j, 2, 2, 1), load(X, ((step) % 2)*16 + j*8, 0, 1, 8), v4)
+                v4_1 = fma(load(theta, p + (j + 1), 2, 2, 1), load(X, ((step) % 2)*16 + (j + 1)*8, 0, 1, 8), v4_1)
+            v4 = v4 + v4_1
+            v5 = v4
             v5_1 = zeros(theta, 2, 8)
             for k in range(0, 8, 2):
                 v5 = fma(load(theta, p + 30 + k, 8, 2, 1), load(V0, k*8, 0, 1, 8), v5)
@@ -149,8 +143,8 @@ def push(theta, z, x_out, first, last, steps):
             v5 = v5 + v5_1
             v6 = v5
             v7 = 0.5*v6
-            v8 = load(X, ((step) % 2)*16, 8, 2, 8) + v7
-            store(X, ((step + 1) % 2)*16, 8, v8)
+            v3 = load(X, ((step) % 2)*16, 8, 2, 8) + v7
+            store(X, ((step + 1) % 2)*16, 8, v3)
         for n in range(0, 16, 8):
             store(x_out, tile*16 + n, 0, load(X, ((steps) % 2)*16 + n, 0, 1, 8))
 
@@ -188,29 +182,23 @@ def push_log_density(theta, table, z, log_density_0, x_out, log_density_out, fir
         for step in range(steps):
             p = step*46
             q = step*36
-            # v6[k] = W1[k,j] x[j]
-            # v7[k] = v6[k] + c[k]
+            # v6[k] = W1[k,j] x[j] + c[k]
             for k in range(0, 8, 4):
-                v6 = spread(load(theta, p + 22 + k, 1, 4, 1), 8)
+                v7 = spread(load(theta, p + 22 + k, 1, 4, 1), 8)
                 for j in range(2):
-                    v6 = fma(load(theta, p + 6 + k*2 + j, 2, 4, 1), load(X, ((step) % 2)*16 + j*8, 0, 1, 8), v6)
-                v7 = v6
-                store(V5, k*8, 8, v7)
-            # v5[k] = tanh(v7[k])
+                    v7 = fma(load(theta, p + 6 + k*2 + j, 2, 4, 1), load(X, ((step) % 2)*16 + j*8, 0, 1, 8), v7)
+                v6 = v7
+                store(V5, k*8, 8, v6)
+            # v5[k] = tanh(v6[k])
             tanh_array(V5, 0, V5, 0, 64, 16)
-            # v8[i] = A[i,j] x[j]
-            # v9[i] = b[i] + v8[i]
-            # v10[i] = W2[i,k] v5[k]
-            # v11[i] = v9[i] + v10[i]
-            # v12[i] = 1/2 v11[i]
-            # v13[i] = x[i] + v12[i]
-            v8 = spread(load(theta, p + 4, 1, 2, 1), 8)
-            v8_1 = zeros(theta, 2, 8)
+            # v8[i] = x[i] + 1/2 (b[i] + A[i,j] x[j] + W2[i,k] v5[k])
+            v9 = spread(load(theta, p + 4, 1, 2, 1), 8)
+            v9_1 = zeros(theta, 2, 8)
             for j in range(0, 2, 2):
-                v8 = fma(load(theta, p + j, 2, 2, 1), load(X, ((step) % 2)*16 + j*8, 0, 1, 8), v8)
-                v8_1 = fma(load(theta, p + (j + 1), 2, 2, 1), load(X, ((step) % 2)*16 + (j + 1)*8, 0, 1, 8), v8_1)
-            v8 = v8 + v8_1
-            v10 = v8
+                v9 = fma(load(theta, p + j, 2, 2, 1), load(X, ((step) % 2)*16 + j*8, 0, 1, 8), v9)
+                v9_1 = fma(load(theta, p + (j + 1), 2, 2, 1), load(X, ((step) % 2)*16 + (j + 1)*8, 0, 1, 8), v9_1)
+            v9 = v9 + v9_1
+            v10 = v9
             v10_1 = zeros(theta, 2, 8)
             for k in range(0, 8, 2):
                 v10 = fma(load(theta, p + 30 + k, 8, 2, 1), load(V5, k*8, 0, 1, 8), v10)
@@ -218,17 +206,14 @@ def push_log_density(theta, table, z, log_density_0, x_out, log_density_out, fir
             v10 = v10 + v10_1
             v11 = v10
             v12 = 0.5*v11
-            v13 = load(X, ((step) % 2)*16, 8, 2, 8) + v12
-            store(X, ((step + 1) % 2)*16, 8, v13)
+            v8 = load(X, ((step) % 2)*16, 8, 2, 8) + v12
+            store(X, ((step + 1) % 2)*16, 8, v8)
             # v4[k] = 1 - v5[k]**2
             for k in range(0, 8, 4):
                 v5 = load(V5, k*8, 8, 4, 8)
                 v4 = -(v5*v5) + 1.0
                 store(V4, k*8, 8, v4)
-            # v14[i,e] = v4[k] v1[i,k,e]
-            # v15[i,e] = v0[i,e] + v14[i,e]
-            # v16[i,e] = 1/2 v15[i,e]
-            # v3[i,e] = delta[i,e] + v16[i,e]
+            # v3[i,e] = delta[i,e] + 1/2 (v0[i,e] + v4[k] v1[i,k,e])
             for i in range(2):
                 v14 = spread(load(table, q + i*2, 1, 2, 1), 8)
                 v14_1 = zeros(theta, 2, 8)
@@ -242,11 +227,10 @@ def push_log_density(theta, table, z, log_density_0, x_out, log_density_out, fir
                 store(V3, i*16, 8, v3)
             # v2 = log|detv3|
             invert_8(V3, 0, scratch, 0, V2, 0, 2)
-            # v18 = -1 v2
-            # v19 = log_density + v18
+            # v17 = log_density + -1 v2
             v18 = -1.0*load(V2, 0, 0, 1, 8)
-            v19 = load(LOG_DENSITY, ((step) % 2)*8, 0, 1, 8) + v18
-            store(LOG_DENSITY, ((step + 1) % 2)*8, 0, v19)
+            v17 = load(LOG_DENSITY, ((step) % 2)*8, 0, 1, 8) + v18
+            store(LOG_DENSITY, ((step + 1) % 2)*8, 0, v17)
         for n in range(0, 16, 8):
             store(x_out, tile*16 + n, 0, load(X, ((steps) % 2)*16 + n, 0, 1, 8))
         store(log_density_out, tile*8 + 0, 0, load(LOG_DENSITY, ((steps) % 2)*8 + 0, 0, 1, 8))
@@ -303,29 +287,23 @@ def push_score(theta, table, z, log_density_0, score_0, x_out, log_density_out, 
         for step in range(steps):
             p = step*46
             q = step*100
-            # v12[k] = W1[k,j] x[j]
-            # v13[k] = v12[k] + c[k]
+            # v12[k] = W1[k,j] x[j] + c[k]
             for k in range(0, 8, 4):
-                v12 = spread(load(theta, p + 22 + k, 1, 4, 1), 8)
+                v13 = spread(load(theta, p + 22 + k, 1, 4, 1), 8)
                 for j in range(2):
-                    v12 = fma(load(theta, p + 6 + k*2 + j, 2, 4, 1), load(X, ((step) % 2)*16 + j*8, 0, 1, 8), v12)
-                v13 = v12
-                store(V11, k*8, 8, v13)
-            # v11[k] = tanh(v13[k])
+                    v13 = fma(load(theta, p + 6 + k*2 + j, 2, 4, 1), load(X, ((step) % 2)*16 + j*8, 0, 1, 8), v13)
+                v12 = v13
+                store(V11, k*8, 8, v12)
+            # v11[k] = tanh(v12[k])
             tanh_array(V11, 0, V11, 0, 64, 16)
-            # v14[i] = A[i,j] x[j]
-            # v15[i] = b[i] + v14[i]
-            # v16[i] = W2[i,k] v11[k]
-            # v17[i] = v15[i] + v16[i]
-            # v18[i] = 1/2 v17[i]
-            # v19[i] = x[i] + v18[i]
-            v14 = spread(load(theta, p + 4, 1, 2, 1), 8)
-            v14_1 = zeros(theta, 2, 8)
+            # v14[i] = x[i] + 1/2 (b[i] + A[i,j] x[j] + W2[i,k] v11[k])
+            v15 = spread(load(theta, p + 4, 1, 2, 1), 8)
+            v15_1 = zeros(theta, 2, 8)
             for j in range(0, 2, 2):
-                v14 = fma(load(theta, p + j, 2, 2, 1), load(X, ((step) % 2)*16 + j*8, 0, 1, 8), v14)
-                v14_1 = fma(load(theta, p + (j + 1), 2, 2, 1), load(X, ((step) % 2)*16 + (j + 1)*8, 0, 1, 8), v14_1)
-            v14 = v14 + v14_1
-            v16 = v14
+                v15 = fma(load(theta, p + j, 2, 2, 1), load(X, ((step) % 2)*16 + j*8, 0, 1, 8), v15)
+                v15_1 = fma(load(theta, p + (j + 1), 2, 2, 1), load(X, ((step) % 2)*16 + (j + 1)*8, 0, 1, 8), v15_1)
+            v15 = v15 + v15_1
+            v16 = v15
             v16_1 = zeros(theta, 2, 8)
             for k in range(0, 8, 2):
                 v16 = fma(load(theta, p + 30 + k, 8, 2, 1), load(V11, k*8, 0, 1, 8), v16)
@@ -333,17 +311,14 @@ def push_score(theta, table, z, log_density_0, score_0, x_out, log_density_out, 
             v16 = v16 + v16_1
             v17 = v16
             v18 = 0.5*v17
-            v19 = load(X, ((step) % 2)*16, 8, 2, 8) + v18
-            store(X, ((step + 1) % 2)*16, 8, v19)
+            v14 = load(X, ((step) % 2)*16, 8, 2, 8) + v18
+            store(X, ((step + 1) % 2)*16, 8, v14)
             # v10[k] = 1 - v11[k]**2
             for k in range(0, 8, 4):
                 v11 = load(V11, k*8, 8, 4, 8)
                 v10 = -(v11*v11) + 1.0
                 store(V10, k*8, 8, v10)
-            # v20[i,e] = v10[k] v3[i,k,e]
-            # v21[i,e] = v0[i,e] + v20[i,e]
-            # v22[i,e] = 1/2 v21[i,e]
-            # v9[i,e] = delta[i,e] + v22[i,e]
+            # v9[i,e] = delta[i,e] + 1/2 (v0[i,e] + v10[k] v3[i,k,e])
             for i in range(2):
                 v20 = spread(load(table, q + i*2, 1, 2, 1), 8)
                 v20_1 = zeros(theta, 2, 8)
@@ -358,42 +333,38 @@ def push_score(theta, table, z, log_density_0, score_0, x_out, log_density_out, 
             # v8 = log|detv9|
             # v7 = inverse(v9)
             invert_8(V9, 0, V7, 0, V8, 0, 2)
-            # v24 = -1 v8
-            # v25 = log_density + v24
+            # v23 = log_density + -1 v8
             v24 = -1.0*load(V8, 0, 0, 1, 8)
-            v25 = load(LOG_DENSITY, ((step) % 2)*8, 0, 1, 8) + v24
-            store(LOG_DENSITY, ((step + 1) % 2)*8, 0, v25)
-            # v26[k] = -2*v10[k]*v11[k]
-            # v27[k] = v7[e,i_] v4[i_,k,e]
-            # v6[k] = v26[k] v27[k]
+            v23 = load(LOG_DENSITY, ((step) % 2)*8, 0, 1, 8) + v24
+            store(LOG_DENSITY, ((step + 1) % 2)*8, 0, v23)
+            # v6[k] = (-2*v10[k]*v11[k]) v7[e,i_] v4[i_,k,e]
             for k in range(0, 8, 4):
                 v11 = load(V11, k*8, 8, 4, 8)
                 v10 = load(V10, k*8, 8, 4, 8)
-                v26 = (-2.0)*v11*v10
-                v27 = zeros(theta, 4, 8)
+                v25 = (-2.0)*v11*v10
+                v26 = zeros(theta, 4, 8)
                 for e in range(2):
                     for i_ in range(2):
-                        v27 = fma(load(V7, e*16 + i_*8, 0, 1, 8), load(table, q + 68 + i_*16 + k*2 + e, 2, 4, 1), v27)
-                v6 = v26*v27
+                        v26 = fma(load(V7, e*16 + i_*8, 0, 1, 8), load(table, q + 68 + i_*16 + k*2 + e, 2, 4, 1), v26)
+                v6 = v25*v26
                 store(V6, k*8, 8, v6)
-            # v28[i] = W1[k,i] v6[k]
-            # v5[i] = score[i] + v28[i]
-            v28 = load(SCORE, ((step) % 2)*16, 8, 2, 8)
-            v28_1 = zeros(theta, 2, 8)
+            # v5[i] = score[i] + W1[k,i] v6[k]
+            v27 = load(SCORE, ((step) % 2)*16, 8, 2, 8)
+            v27_1 = zeros(theta, 2, 8)
             for k in range(0, 8, 2):
-                v28 = fma(load(theta, p + 6 + k*2, 1, 2, 1), load(V6, k*8, 0, 1, 8), v28)
-                v28_1 = fma(load(theta, p + 6 + (k + 1)*2, 1, 2, 1), load(V6, (k + 1)*8, 0, 1, 8), v28_1)
-            v28 = v28 + v28_1
-            v5 = v28
+                v27 = fma(load(theta, p + 6 + k*2, 1, 2, 1), load(V6, k*8, 0, 1, 8), v27)
+                v27_1 = fma(load(theta, p + 6 + (k + 1)*2, 1, 2, 1), load(V6, (k + 1)*8, 0, 1, 8), v27_1)
+            v27 = v27 + v27_1
+            v5 = v27
             store(V5, 0, 8, v5)
-            # v29[i] = v7[e,i] v5[e]
-            v29 = zeros(theta, 2, 8)
-            v29_1 = zeros(theta, 2, 8)
+            # v28[i] = v7[e,i] v5[e]
+            v28 = zeros(theta, 2, 8)
+            v28_1 = zeros(theta, 2, 8)
             for e in range(0, 2, 2):
-                v29 = fma(load(V7, e*16, 8, 2, 8), load(V5, e*8, 0, 1, 8), v29)
-                v29_1 = fma(load(V7, (e + 1)*16, 8, 2, 8), load(V5, (e + 1)*8, 0, 1, 8), v29_1)
-            v29 = v29 + v29_1
-            store(SCORE, ((step + 1) % 2)*16, 8, v29)
+                v28 = fma(load(V7, e*16, 8, 2, 8), load(V5, e*8, 0, 1, 8), v28)
+                v28_1 = fma(load(V7, (e + 1)*16, 8, 2, 8), load(V5, (e + 1)*8, 0, 1, 8), v28_1)
+            v28 = v28 + v28_1
+            store(SCORE, ((step + 1) % 2)*16, 8, v28)
         for n in range(0, 16, 8):
             store(x_out, tile*16 + n, 0, load(X, ((steps) % 2)*16 + n, 0, 1, 8))
         store(log_density_out, tile*8 + 0, 0, load(LOG_DENSITY, ((steps) % 2)*8 + 0, 0, 1, 8))
@@ -413,30 +384,24 @@ def linearize(theta, x_path, hidden_0_path, z, x_out, first, last, origin, exten
         for step in range(steps):
             p = step*46
             for tile in range(count):
-                # v0[k] = W1[k,j] x[j]
-                # v1[k] = v0[k] + c[k]
+                # v0[k] = W1[k,j] x[j] + c[k]
                 for k in range(0, 8, 4):
-                    v0 = spread(load(theta, p + 22 + k, 1, 4, 1), 8)
+                    v1 = spread(load(theta, p + 22 + k, 1, 4, 1), 8)
                     for j in range(2):
-                        v0 = fma(load(theta, p + 6 + k*2 + j, 2, 4, 1), load(X, (((step) % 2)*16 + tile)*24 + j*8, 0, 1, 8), v0)
-                    v1 = v0
-                    store(hidden_0_path, (step*extent + (block + tile) - origin)*72 + k*8, 8, v1)
+                        v1 = fma(load(theta, p + 6 + k*2 + j, 2, 4, 1), load(X, (((step) % 2)*16 + tile)*24 + j*8, 0, 1, 8), v1)
+                    v0 = v1
+                    store(hidden_0_path, (step*extent + (block + tile) - origin)*72 + k*8, 8, v0)
                     prefetch(hidden_0_path, (step*extent + (block + tile) + 4 - origin)*72 + k*8, 32)
-                # v2[k] = tanh(v1[k])
+                # v2[k] = tanh(v0[k])
                 tanh_array(hidden_0_path, (step*extent + (block + tile) - origin)*72, hidden_0_path, (step*extent + (block + tile) - origin)*72, 64, 16)
-                # v3[i] = A[i,j] x[j]
-                # v4[i] = b[i] + v3[i]
-                # v5[i] = W2[i,k] v2[k]
-                # v6[i] = v4[i] + v5[i]
-                # v7[i] = 1/2 v6[i]
-                # v8[i] = x[i] + v7[i]
-                v3 = spread(load(theta, p + 4, 1, 2, 1), 8)
-                v3_1 = zeros(theta, 2, 8)
+                # v3[i] = x[i] + 1/2 (b[i] + A[i,j] x[j] + W2[i,k] v2[k])
+                v4 = spread(load(theta, p + 4, 1, 2, 1), 8)
+                v4_1 = zeros(theta, 2, 8)
                 for j in range(0, 2, 2):
-                    v3 = fma(load(theta, p + j, 2, 2, 1), load(X, (((step) % 2)*16 + tile)*24 + j*8, 0, 1, 8), v3)
-                    v3_1 = fma(load(theta, p + (j + 1), 2, 2, 1), load(X, (((step) % 2)*16 + tile)*24 + (j + 1)*8, 0, 1, 8), v3_1)
-                v3 = v3 + v3_1
-                v5 = v3
+                    v4 = fma(load(theta, p + j, 2, 2, 1), load(X, (((step) % 2)*16 + tile)*24 + j*8, 0, 1, 8), v4)
+                    v4_1 = fma(load(theta, p + (j + 1), 2, 2, 1), load(X, (((step) % 2)*16 + tile)*24 + (j + 1)*8, 0, 1, 8), v4_1)
+                v4 = v4 + v4_1
+                v5 = v4
                 v5_1 = zeros(theta, 2, 8)
                 for k in range(0, 8, 2):
                     v5 = fma(load(theta, p + 30 + k, 8, 2, 1), load(hidden_0_path, (step*extent + (block + tile) - origin)*72 + k*8, 0, 1, 8), v5)
@@ -444,8 +409,8 @@ def linearize(theta, x_path, hidden_0_path, z, x_out, first, last, origin, exten
                 v5 = v5 + v5_1
                 v6 = v5
                 v7 = 0.5*v6
-                v8 = load(X, (((step) % 2)*16 + tile)*24, 8, 2, 8) + v7
-                store(X, (((step + 1) % 2)*16 + tile)*24, 8, v8)
+                v3 = load(X, (((step) % 2)*16 + tile)*24, 8, 2, 8) + v7
+                store(X, (((step + 1) % 2)*16 + tile)*24, 8, v3)
                 prefetch(x_path, (step*extent + (block + tile) + 4 - origin)*24, 16)
                 for n in range(0, 16, 8):
                     store(x_path, (step*extent + (block + tile) - origin)*24 + n, 0, load(X, (((step) % 2)*16 + tile)*24 + n, 0, 1, 8))
@@ -489,30 +454,24 @@ def linearize_log_density(theta, table, x_path, hidden_0_path, z, log_density_0,
             p = step*46
             q = step*36
             for tile in range(count):
-                # v5[k] = W1[k,j] x[j]
-                # v6[k] = v5[k] + c[k]
+                # v5[k] = W1[k,j] x[j] + c[k]
                 for k in range(0, 8, 4):
-                    v5 = spread(load(theta, p + 22 + k, 1, 4, 1), 8)
+                    v6 = spread(load(theta, p + 22 + k, 1, 4, 1), 8)
                     for j in range(2):
-                        v5 = fma(load(theta, p + 6 + k*2 + j, 2, 4, 1), load(X, (((step) % 2)*16 + tile)*24 + j*8, 0, 1, 8), v5)
-                    v6 = v5
-                    store(hidden_0_path, (step*extent + (block + tile) - origin)*72 + k*8, 8, v6)
+                        v6 = fma(load(theta, p + 6 + k*2 + j, 2, 4, 1), load(X, (((step) % 2)*16 + tile)*24 + j*8, 0, 1, 8), v6)
+                    v5 = v6
+                    store(hidden_0_path, (step*extent + (block + tile) - origin)*72 + k*8, 8, v5)
                     prefetch(hidden_0_path, (step*extent + (block + tile) + 4 - origin)*72 + k*8, 32)
-                # v7[k] = tanh(v6[k])
+                # v7[k] = tanh(v5[k])
                 tanh_array(hidden_0_path, (step*extent + (block + tile) - origin)*72, hidden_0_path, (step*extent + (block + tile) - origin)*72, 64, 16)
-                # v8[i] = A[i,j] x[j]
-                # v9[i] = b[i] + v8[i]
-                # v10[i] = W2[i,k] v7[k]
-                # v11[i] = v9[i] + v10[i]
-                # v12[i] = 1/2 v11[i]
-                # v13[i] = x[i] + v12[i]
-                v8 = spread(load(theta, p + 4, 1, 2, 1), 8)
-                v8_1 = zeros(theta, 2, 8)
+                # v8[i] = x[i] + 1/2 (b[i] + A[i,j] x[j] + W2[i,k] v7[k])
+                v9 = spread(load(theta, p + 4, 1, 2, 1), 8)
+                v9_1 = zeros(theta, 2, 8)
                 for j in range(0, 2, 2):
-                    v8 = fma(load(theta, p + j, 2, 2, 1), load(X, (((step) % 2)*16 + tile)*24 + j*8, 0, 1, 8), v8)
-                    v8_1 = fma(load(theta, p + (j + 1), 2, 2, 1), load(X, (((step) % 2)*16 + tile)*24 + (j + 1)*8, 0, 1, 8), v8_1)
-                v8 = v8 + v8_1
-                v10 = v8
+                    v9 = fma(load(theta, p + j, 2, 2, 1), load(X, (((step) % 2)*16 + tile)*24 + j*8, 0, 1, 8), v9)
+                    v9_1 = fma(load(theta, p + (j + 1), 2, 2, 1), load(X, (((step) % 2)*16 + tile)*24 + (j + 1)*8, 0, 1, 8), v9_1)
+                v9 = v9 + v9_1
+                v10 = v9
                 v10_1 = zeros(theta, 2, 8)
                 for k in range(0, 8, 2):
                     v10 = fma(load(theta, p + 30 + k, 8, 2, 1), load(hidden_0_path, (step*extent + (block + tile) - origin)*72 + k*8, 0, 1, 8), v10)
@@ -520,18 +479,15 @@ def linearize_log_density(theta, table, x_path, hidden_0_path, z, log_density_0,
                 v10 = v10 + v10_1
                 v11 = v10
                 v12 = 0.5*v11
-                v13 = load(X, (((step) % 2)*16 + tile)*24, 8, 2, 8) + v12
-                store(X, (((step + 1) % 2)*16 + tile)*24, 8, v13)
+                v8 = load(X, (((step) % 2)*16 + tile)*24, 8, 2, 8) + v12
+                store(X, (((step + 1) % 2)*16 + tile)*24, 8, v8)
                 # v4[k] = 1 - v7[k]**2
                 for k in range(0, 8, 4):
                     prefetch(hidden_0_path, (step*extent + (block + tile) + 4 - origin)*72 + k*8, 32)
                     v7 = load(hidden_0_path, (step*extent + (block + tile) - origin)*72 + k*8, 8, 4, 8)
                     v4 = -(v7*v7) + 1.0
                     store(V4, k*8, 8, v4)
-                # v14[i,e] = v4[k] v1[i,k,e]
-                # v15[i,e] = v0[i,e] + v14[i,e]
-                # v16[i,e] = 1/2 v15[i,e]
-                # v3[i,e] = delta[i,e] + v16[i,e]
+                # v3[i,e] = delta[i,e] + 1/2 (v0[i,e] + v4[k] v1[i,k,e])
                 for i in range(2):
                     v14 = spread(load(table, q + i*2, 1, 2, 1), 8)
                     v14_1 = zeros(theta, 2, 8)
@@ -545,11 +501,10 @@ def linearize_log_density(theta, table, x_path, hidden_0_path, z, log_density_0,
                     store(V3, i*16, 8, v3)
                 # v2 = log|detv3|
                 invert_8(V3, 0, scratch, 0, V2, 0, 2)
-                # v18 = -1 v2
-                # v19 = log_density + v18
+                # v17 = log_density + -1 v2
                 v18 = -1.0*load(V2, 0, 0, 1, 8)
-                v19 = load(LOG_DENSITY, (((step) % 2)*16 + tile)*8, 0, 1, 8) + v18
-                store(LOG_DENSITY, (((step + 1) % 2)*16 + tile)*8, 0, v19)
+                v17 = load(LOG_DENSITY, (((step) % 2)*16 + tile)*8, 0, 1, 8) + v18
+                store(LOG_DENSITY, (((step + 1) % 2)*16 + tile)*8, 0, v17)
                 prefetch(x_path, (step*extent + (block + tile) + 4 - origin)*24, 16)
                 for n in range(0, 16, 8):
                     store(x_path, (step*extent + (block + tile) - origin)*24 + n, 0, load(X, (((step) % 2)*16 + tile)*24 + n, 0, 1, 8))
@@ -572,12 +527,7 @@ def jvp(theta, eta, x_path, hidden_0_path, dx_out, first, last, origin, extent, 
         for step in range(steps):
             p = step*46
             for tile in range(count):
-                # v1[k] = 1 - hidden_0[k]**2
-                # v2[k] = eta.W1[k,j] x[j]
-                # v3[k] = W1[k,j] dx[j]
-                # v4[k] = v2[k] + v3[k]
-                # v5[k] = v4[k] + eta.c[k]
-                # v0[k] = v1[k] v5[k]
+                # v0[k] = (1 - hidden_0[k]**2) (eta.W1[k,j] x[j] + W1[k,j] dx[j] + eta.c[k])
                 for k in range(0, 8, 4):
                     prefetch(hidden_0_path, (step*extent + (block + tile) + 4 - origin)*72 + k*8, 32)
                     hidden_0 = load(hidden_0_path, (step*extent + (block + tile) - origin)*72 + k*8, 8, 4, 8)
@@ -588,47 +538,39 @@ def jvp(theta, eta, x_path, hidden_0_path, dx_out, first, last, origin, extent, 
                     v3 = v2
                     for j in range(2):
                         v3 = fma(load(theta, p + 6 + k*2 + j, 2, 4, 1), load(DX, (((step) % 2)*16 + tile)*24 + j*8, 0, 1, 8), v3)
-                    v5 = v3
-                    v0 = v1*v5
+                    v4 = v3
+                    v0 = v1*v4
                     store(V0, k*8, 8, v0)
-                # v6[i] = eta.A[i,j] x[j]
-                # v7[i] = A[i,j] dx[j]
-                # v8[i] = v6[i] + v7[i]
-                # v9[i] = eta.b[i] + v8[i]
-                # v10[i] = eta.W2[i,k] hidden_0[k]
-                # v11[i] = W2[i,k] v0[k]
-                # v12[i] = v10[i] + v11[i]
-                # v13[i] = v9[i] + v12[i]
-                # v14[i] = 1/2 v13[i]
-                # v15[i] = dx[i] + v14[i]
-                v6 = spread(load(eta, p + 4, 1, 2, 1), 8)
-                v6_1 = zeros(theta, 2, 8)
-                for j in range(0, 2, 2):
-                    v6 = fma(load(eta, p + j, 2, 2, 1), load(x_path, (step*extent + (block + tile) - origin)*24 + j*8, 0, 1, 8), v6)
-                    v6_1 = fma(load(eta, p + (j + 1), 2, 2, 1), load(x_path, (step*extent + (block + tile) - origin)*24 + (j + 1)*8, 0, 1, 8), v6_1)
-                v6 = v6 + v6_1
-                v7 = v6
+                # v5[i] = eta.b[i] + eta.A[i,j] x[j] + A[i,j] dx[j] + eta.W2[i,k] hidden_0[k] + W2[i,k] v0[k]
+                # v6[i] = dx[i] + 1/2 v5[i]
+                v7 = spread(load(eta, p + 4, 1, 2, 1), 8)
                 v7_1 = zeros(theta, 2, 8)
                 for j in range(0, 2, 2):
-                    v7 = fma(load(theta, p + j, 2, 2, 1), load(DX, (((step) % 2)*16 + tile)*24 + j*8, 0, 1, 8), v7)
-                    v7_1 = fma(load(theta, p + (j + 1), 2, 2, 1), load(DX, (((step) % 2)*16 + tile)*24 + (j + 1)*8, 0, 1, 8), v7_1)
+                    v7 = fma(load(eta, p + j, 2, 2, 1), load(x_path, (step*extent + (block + tile) - origin)*24 + j*8, 0, 1, 8), v7)
+                    v7_1 = fma(load(eta, p + (j + 1), 2, 2, 1), load(x_path, (step*extent + (block + tile) - origin)*24 + (j + 1)*8, 0, 1, 8), v7_1)
                 v7 = v7 + v7_1
-                v10 = v7
+                v8 = v7
+                v8_1 = zeros(theta, 2, 8)
+                for j in range(0, 2, 2):
+                    v8 = fma(load(theta, p + j, 2, 2, 1), load(DX, (((step) % 2)*16 + tile)*24 + j*8, 0, 1, 8), v8)
+                    v8_1 = fma(load(theta, p + (j + 1), 2, 2, 1), load(DX, (((step) % 2)*16 + tile)*24 + (j + 1)*8, 0, 1, 8), v8_1)
+                v8 = v8 + v8_1
+                v9 = v8
+                v9_1 = zeros(theta, 2, 8)
+                for k in range(0, 8, 2):
+                    v9 = fma(load(eta, p + 30 + k, 8, 2, 1), load(hidden_0_path, (step*extent + (block + tile) - origin)*72 + k*8, 0, 1, 8), v9)
+                    v9_1 = fma(load(eta, p + 30 + (k + 1), 8, 2, 1), load(hidden_0_path, (step*extent + (block + tile) - origin)*72 + (k + 1)*8, 0, 1, 8), v9_1)
+                v9 = v9 + v9_1
+                v10 = v9
                 v10_1 = zeros(theta, 2, 8)
                 for k in range(0, 8, 2):
-                    v10 = fma(load(eta, p + 30 + k, 8, 2, 1), load(hidden_0_path, (step*extent + (block + tile) - origin)*72 + k*8, 0, 1, 8), v10)
-                    v10_1 = fma(load(eta, p + 30 + (k + 1), 8, 2, 1), load(hidden_0_path, (step*extent + (block + tile) - origin)*72 + (k + 1)*8, 0, 1, 8), v10_1)
+                    v10 = fma(load(theta, p + 30 + k, 8, 2, 1), load(V0, k*8, 0, 1, 8), v10)
+                    v10_1 = fma(load(theta, p + 30 + (k + 1), 8, 2, 1), load(V0, (k + 1)*8, 0, 1, 8), v10_1)
                 v10 = v10 + v10_1
-                v11 = v10
-                v11_1 = zeros(theta, 2, 8)
-                for k in range(0, 8, 2):
-                    v11 = fma(load(theta, p + 30 + k, 8, 2, 1), load(V0, k*8, 0, 1, 8), v11)
-                    v11_1 = fma(load(theta, p + 30 + (k + 1), 8, 2, 1), load(V0, (k + 1)*8, 0, 1, 8), v11_1)
-                v11 = v11 + v11_1
-                v13 = v11
-                v14 = 0.5*v13
-                v15 = load(DX, (((step) % 2)*16 + tile)*24, 8, 2, 8) + v14
-                store(DX, (((step + 1) % 2)*16 + tile)*24, 8, v15)
+                v5 = v10
+                v11 = 0.5*v5
+                v6 = load(DX, (((step) % 2)*16 + tile)*24, 8, 2, 8) + v11
+                store(DX, (((step + 1) % 2)*16 + tile)*24, 8, v6)
         for tile in range(count):
             for n in range(0, 16, 8):
                 store(dx_out, (block + tile)*16 + n, 0, load(DX, (((steps) % 2)*16 + tile)*24 + n, 0, 1, 8))
@@ -653,9 +595,7 @@ def vjp(theta, x_path, hidden_0_path, field, sums, first, last, origin, extent, 
                 u = load(U, (((turn) % 2)*16 + tile)*24, 8, 2, 8)
                 v1 = (0.5)*u
                 store(V1, 0, 8, v1)
-                # v2[k] = 1 - hidden_0[k]**2
-                # v3[k] = v1[i] W2[i,k]
-                # v0[k] = v2[k] v3[k]
+                # v0[k] = (1 - hidden_0[k]**2) v1[i] W2[i,k]
                 for k in range(0, 8, 4):
                     prefetch(hidden_0_path, (step*extent + (block + tile) + 4 - origin)*72 + k*8, 32)
                     hidden_0 = load(hidden_0_path, (step*extent + (block + tile) - origin)*72 + k*8, 8, 4, 8)
@@ -665,9 +605,7 @@ def vjp(theta, x_path, hidden_0_path, field, sums, first, last, origin, extent, 
                         v3 = fma(load(V1, i*8, 0, 1, 8), load(theta, p + 30 + i*8 + k, 1, 4, 1), v3)
                     v0 = v2*v3
                     store(V0, tile*72 + k*8, 8, v0)
-                # v4[i] = v0[k] W1[k,i]
-                # v5[i] = 1/2 u[i_] A[i_,i]
-                # v6[i] = u[i] + v4[i] + v5[i]
+                # v4[i] = u[i] + v0[k] W1[k,i] + 1/2 u[i_] A[i_,i]
                 v5 = zeros(theta, 2, 8)
                 v5_1 = zeros(theta, 2, 8)
                 for i_ in range(0, 2, 2):
@@ -675,14 +613,14 @@ def vjp(theta, x_path, hidden_0_path, field, sums, first, last, origin, extent, 
                     v5_1 = fma(load(U, (((turn) % 2)*16 + tile)*24 + (i_ + 1)*8, 0, 1, 8), load(theta, p + (i_ + 1)*2, 1, 2, 1), v5_1)
                 v5 = v5 + v5_1
                 v5 = 0.5*v5
-                v4 = load(U, (((turn) % 2)*16 + tile)*24, 8, 2, 8) + v5
-                v4_1 = zeros(theta, 2, 8)
+                v6 = load(U, (((turn) % 2)*16 + tile)*24, 8, 2, 8) + v5
+                v6_1 = zeros(theta, 2, 8)
                 for k in range(0, 8, 2):
-                    v4 = fma(load(V0, tile*72 + k*8, 0, 1, 8), load(theta, p + 6 + k*2, 1, 2, 1), v4)
-                    v4_1 = fma(load(V0, tile*72 + (k + 1)*8, 0, 1, 8), load(theta, p + 6 + (k + 1)*2, 1, 2, 1), v4_1)
-                v4 = v4 + v4_1
-                v6 = v4
-                store(U, (((turn + 1) % 2)*16 + tile)*24, 8, v6)
+                    v6 = fma(load(V0, tile*72 + k*8, 0, 1, 8), load(theta, p + 6 + k*2, 1, 2, 1), v6)
+                    v6_1 = fma(load(V0, tile*72 + (k + 1)*8, 0, 1, 8), load(theta, p + 6 + (k + 1)*2, 1, 2, 1), v6_1)
+                v6 = v6 + v6_1
+                v4 = v6
+                store(U, (((turn + 1) % 2)*16 + tile)*24, 8, v4)
             g = step*46
             # sums[i,j] += sum over samples of u[i] x[j]
             at_0 = g
@@ -728,18 +666,18 @@ def vjp_finish(theta, sums, gradient, steps):
     """From sums over the samples to the gradient by theta."""
     for step in range(steps):
         p, q, g = step*46, step*0, step*46
-        # v7[i,j] = 1/2 v8[i,j]
+        # v8[i,j] = 1/2 v7[i,j]
         for i in range(2):
-            v7 = 0.5*load(sums, g + i*2, 1, 2, 1)
-            store(gradient, p + i*2, 1, v7)
-        # v9[i] = 1/2 v10[i]
-        v9 = 0.5*load(sums, g + 4, 1, 2, 1)
-        store(gradient, p + 4, 1, v9)
-        # v11[i,k] = 1/2 v12[i,k]
+            v8 = 0.5*load(sums, g + i*2, 1, 2, 1)
+            store(gradient, p + i*2, 1, v8)
+        # v10[i] = 1/2 v9[i]
+        v10 = 0.5*load(sums, g + 4, 1, 2, 1)
+        store(gradient, p + 4, 1, v10)
+        # v12[i,k] = 1/2 v11[i,k]
         for i in range(2):
             for k in range(0, 8, 4):
-                v11 = 0.5*load(sums, g + 30 + i*8 + k, 1, 4, 1)
-                store(gradient, p + 30 + i*8 + k, 1, v11)
+                v12 = 0.5*load(sums, g + 30 + i*8 + k, 1, 4, 1)
+                store(gradient, p + 30 + i*8 + k, 1, v12)
         for n in range(16):
             store(gradient, p + 6 + n, 0, load(sums, g + 6 + n, 0, 1, 1))
         for n in range(8):
@@ -752,8 +690,8 @@ def metric(theta, eta, x_path, hidden_0_path, weight, sums, first, last, origin,
     DX = aligned(theta, (2)*384)
     V0 = aligned(theta, 64)
     U = aligned(theta, (2)*384)
-    V17 = aligned(theta, 1152)
-    V18 = aligned(theta, 16)
+    V13 = aligned(theta, 1152)
+    V14 = aligned(theta, 16)
     for block in range(first, last, 16):
         count = min(16, last - block)
         for tile in range(count):
@@ -762,12 +700,7 @@ def metric(theta, eta, x_path, hidden_0_path, weight, sums, first, last, origin,
         for step in range(steps):
             p = step*46
             for tile in range(count):
-                # v1[k] = 1 - hidden_0[k]**2
-                # v2[k] = eta.W1[k,j] x[j]
-                # v3[k] = W1[k,j] dx[j]
-                # v4[k] = v2[k] + v3[k]
-                # v5[k] = v4[k] + eta.c[k]
-                # v0[k] = v1[k] v5[k]
+                # v0[k] = (1 - hidden_0[k]**2) (eta.W1[k,j] x[j] + W1[k,j] dx[j] + eta.c[k])
                 for k in range(0, 8, 4):
                     prefetch(hidden_0_path, (step*extent + (block + tile) + 4 - origin)*72 + k*8, 32)
                     hidden_0 = load(hidden_0_path, (step*extent + (block + tile) - origin)*72 + k*8, 8, 4, 8)
@@ -778,89 +711,77 @@ def metric(theta, eta, x_path, hidden_0_path, weight, sums, first, last, origin,
                     v3 = v2
                     for j in range(2):
                         v3 = fma(load(theta, p + 6 + k*2 + j, 2, 4, 1), load(DX, (((step) % 2)*16 + tile)*24 + j*8, 0, 1, 8), v3)
-                    v5 = v3
-                    v0 = v1*v5
+                    v4 = v3
+                    v0 = v1*v4
                     store(V0, k*8, 8, v0)
-                # v6[i] = eta.A[i,j] x[j]
-                # v7[i] = A[i,j] dx[j]
-                # v8[i] = v6[i] + v7[i]
-                # v9[i] = eta.b[i] + v8[i]
-                # v10[i] = eta.W2[i,k] hidden_0[k]
-                # v11[i] = W2[i,k] v0[k]
-                # v12[i] = v10[i] + v11[i]
-                # v13[i] = v9[i] + v12[i]
-                # v14[i] = 1/2 v13[i]
-                # v15[i] = dx[i] + v14[i]
-                v6 = spread(load(eta, p + 4, 1, 2, 1), 8)
-                v6_1 = zeros(theta, 2, 8)
-                for j in range(0, 2, 2):
-                    v6 = fma(load(eta, p + j, 2, 2, 1), load(x_path, (step*extent + (block + tile) - origin)*24 + j*8, 0, 1, 8), v6)
-                    v6_1 = fma(load(eta, p + (j + 1), 2, 2, 1), load(x_path, (step*extent + (block + tile) - origin)*24 + (j + 1)*8, 0, 1, 8), v6_1)
-                v6 = v6 + v6_1
-                v7 = v6
+                # v5[i] = eta.b[i] + eta.A[i,j] x[j] + A[i,j] dx[j] + eta.W2[i,k] hidden_0[k] + W2[i,k] v0[k]
+                # v6[i] = dx[i] + 1/2 v5[i]
+                v7 = spread(load(eta, p + 4, 1, 2, 1), 8)
                 v7_1 = zeros(theta, 2, 8)
                 for j in range(0, 2, 2):
-                    v7 = fma(load(theta, p + j, 2, 2, 1), load(DX, (((step) % 2)*16 + tile)*24 + j*8, 0, 1, 8), v7)
-                    v7_1 = fma(load(theta, p + (j + 1), 2, 2, 1), load(DX, (((step) % 2)*16 + tile)*24 + (j + 1)*8, 0, 1, 8), v7_1)
+                    v7 = fma(load(eta, p + j, 2, 2, 1), load(x_path, (step*extent + (block + tile) - origin)*24 + j*8, 0, 1, 8), v7)
+                    v7_1 = fma(load(eta, p + (j + 1), 2, 2, 1), load(x_path, (step*extent + (block + tile) - origin)*24 + (j + 1)*8, 0, 1, 8), v7_1)
                 v7 = v7 + v7_1
-                v10 = v7
+                v8 = v7
+                v8_1 = zeros(theta, 2, 8)
+                for j in range(0, 2, 2):
+                    v8 = fma(load(theta, p + j, 2, 2, 1), load(DX, (((step) % 2)*16 + tile)*24 + j*8, 0, 1, 8), v8)
+                    v8_1 = fma(load(theta, p + (j + 1), 2, 2, 1), load(DX, (((step) % 2)*16 + tile)*24 + (j + 1)*8, 0, 1, 8), v8_1)
+                v8 = v8 + v8_1
+                v9 = v8
+                v9_1 = zeros(theta, 2, 8)
+                for k in range(0, 8, 2):
+                    v9 = fma(load(eta, p + 30 + k, 8, 2, 1), load(hidden_0_path, (step*extent + (block + tile) - origin)*72 + k*8, 0, 1, 8), v9)
+                    v9_1 = fma(load(eta, p + 30 + (k + 1), 8, 2, 1), load(hidden_0_path, (step*extent + (block + tile) - origin)*72 + (k + 1)*8, 0, 1, 8), v9_1)
+                v9 = v9 + v9_1
+                v10 = v9
                 v10_1 = zeros(theta, 2, 8)
                 for k in range(0, 8, 2):
-                    v10 = fma(load(eta, p + 30 + k, 8, 2, 1), load(hidden_0_path, (step*extent + (block + tile) - origin)*72 + k*8, 0, 1, 8), v10)
-                    v10_1 = fma(load(eta, p + 30 + (k + 1), 8, 2, 1), load(hidden_0_path, (step*extent + (block + tile) - origin)*72 + (k + 1)*8, 0, 1, 8), v10_1)
+                    v10 = fma(load(theta, p + 30 + k, 8, 2, 1), load(V0, k*8, 0, 1, 8), v10)
+                    v10_1 = fma(load(theta, p + 30 + (k + 1), 8, 2, 1), load(V0, (k + 1)*8, 0, 1, 8), v10_1)
                 v10 = v10 + v10_1
-                v11 = v10
-                v11_1 = zeros(theta, 2, 8)
-                for k in range(0, 8, 2):
-                    v11 = fma(load(theta, p + 30 + k, 8, 2, 1), load(V0, k*8, 0, 1, 8), v11)
-                    v11_1 = fma(load(theta, p + 30 + (k + 1), 8, 2, 1), load(V0, (k + 1)*8, 0, 1, 8), v11_1)
-                v11 = v11 + v11_1
-                v13 = v11
-                v14 = 0.5*v13
-                v15 = load(DX, (((step) % 2)*16 + tile)*24, 8, 2, 8) + v14
-                store(DX, (((step + 1) % 2)*16 + tile)*24, 8, v15)
+                v5 = v10
+                v11 = 0.5*v5
+                v6 = load(DX, (((step) % 2)*16 + tile)*24, 8, 2, 8) + v11
+                store(DX, (((step + 1) % 2)*16 + tile)*24, 8, v6)
         for tile in range(count):
-            # v16[i] = weight dx[i]
-            v16 = load(weight, (block + tile)*8, 0, 1, 8)*load(DX, (((steps) % 2)*16 + tile)*24, 8, 2, 8)
-            store(U, (0*16 + tile)*24, 8, v16)
+            # v12[i] = weight dx[i]
+            v12 = load(weight, (block + tile)*8, 0, 1, 8)*load(DX, (((steps) % 2)*16 + tile)*24, 8, 2, 8)
+            store(U, (0*16 + tile)*24, 8, v12)
         for turn in range(steps):
             step = steps - 1 - turn
             p = step*46
             for tile in range(count):
-                # v18[i] = u[i]/2
+                # v14[i] = u[i]/2
                 u = load(U, (((turn) % 2)*16 + tile)*24, 8, 2, 8)
-                v18 = (0.5)*u
-                store(V18, 0, 8, v18)
-                # v1[k] = 1 - hidden_0[k]**2
-                # v19[k] = v18[i] W2[i,k]
-                # v17[k] = v1[k] v19[k]
+                v14 = (0.5)*u
+                store(V14, 0, 8, v14)
+                # v13[k] = (1 - hidden_0[k]**2) v14[i] W2[i,k]
                 for k in range(0, 8, 4):
                     prefetch(hidden_0_path, (step*extent + (block + tile) + 4 - origin)*72 + k*8, 32)
                     hidden_0 = load(hidden_0_path, (step*extent + (block + tile) - origin)*72 + k*8, 8, 4, 8)
                     v1 = -(hidden_0*hidden_0) + 1.0
-                    v19 = zeros(theta, 4, 8)
+                    v15 = zeros(theta, 4, 8)
                     for i in range(2):
-                        v19 = fma(load(V18, i*8, 0, 1, 8), load(theta, p + 30 + i*8 + k, 1, 4, 1), v19)
-                    v17 = v1*v19
-                    store(V17, tile*72 + k*8, 8, v17)
-                # v20[i] = v17[k] W1[k,i]
-                # v21[i] = 1/2 u[i_] A[i_,i]
-                # v22[i] = u[i] + v20[i] + v21[i]
-                v21 = zeros(theta, 2, 8)
-                v21_1 = zeros(theta, 2, 8)
+                        v15 = fma(load(V14, i*8, 0, 1, 8), load(theta, p + 30 + i*8 + k, 1, 4, 1), v15)
+                    v13 = v1*v15
+                    store(V13, tile*72 + k*8, 8, v13)
+                # v16[i] = u[i] + v13[k] W1[k,i] + 1/2 u[i_] A[i_,i]
+                v17 = zeros(theta, 2, 8)
+                v17_1 = zeros(theta, 2, 8)
                 for i_ in range(0, 2, 2):
-                    v21 = fma(load(U, (((turn) % 2)*16 + tile)*24 + i_*8, 0, 1, 8), load(theta, p + i_*2, 1, 2, 1), v21)
-                    v21_1 = fma(load(U, (((turn) % 2)*16 + tile)*24 + (i_ + 1)*8, 0, 1, 8), load(theta, p + (i_ + 1)*2, 1, 2, 1), v21_1)
-                v21 = v21 + v21_1
-                v21 = 0.5*v21
-                v20 = load(U, (((turn) % 2)*16 + tile)*24, 8, 2, 8) + v21
-                v20_1 = zeros(theta, 2, 8)
+                    v17 = fma(load(U, (((turn) % 2)*16 + tile)*24 + i_*8, 0, 1, 8), load(theta, p + i_*2, 1, 2, 1), v17)
+                    v17_1 = fma(load(U, (((turn) % 2)*16 + tile)*24 + (i_ + 1)*8, 0, 1, 8), load(theta, p + (i_ + 1)*2, 1, 2, 1), v17_1)
+                v17 = v17 + v17_1
+                v17 = 0.5*v17
+                v18 = load(U, (((turn) % 2)*16 + tile)*24, 8, 2, 8) + v17
+                v18_1 = zeros(theta, 2, 8)
                 for k in range(0, 8, 2):
-                    v20 = fma(load(V17, tile*72 + k*8, 0, 1, 8), load(theta, p + 6 + k*2, 1, 2, 1), v20)
-                    v20_1 = fma(load(V17, tile*72 + (k + 1)*8, 0, 1, 8), load(theta, p + 6 + (k + 1)*2, 1, 2, 1), v20_1)
-                v20 = v20 + v20_1
-                v22 = v20
-                store(U, (((turn + 1) % 2)*16 + tile)*24, 8, v22)
+                    v18 = fma(load(V13, tile*72 + k*8, 0, 1, 8), load(theta, p + 6 + k*2, 1, 2, 1), v18)
+                    v18_1 = fma(load(V13, tile*72 + (k + 1)*8, 0, 1, 8), load(theta, p + 6 + (k + 1)*2, 1, 2, 1), v18_1)
+                v18 = v18 + v18_1
+                v16 = v18
+                store(U, (((turn + 1) % 2)*16 + tile)*24, 8, v16)
             g = step*46
             # sums[i,j] += sum over samples of u[i] x[j]
             at_0 = g
@@ -875,9 +796,9 @@ def metric(theta, eta, x_path, hidden_0_path, weight, sums, first, last, origin,
             at_0 += 4
             add_lane_sums(sums, at_1, acc_1)
             at_1 += 2
-            # sums[k,j] += sum over samples of v17[k] x[j]
+            # sums[k,j] += sum over samples of v13[k] x[j]
             at_2 = g + 6
-            # sums[k] += sum over samples of v17[k]
+            # sums[k] += sum over samples of v13[k]
             at_3 = g + 22
             # sums[i,k] += sum over samples of hidden_0[k] u[i]
             at_4 = g + 30
@@ -885,12 +806,12 @@ def metric(theta, eta, x_path, hidden_0_path, weight, sums, first, last, origin,
                 acc = zeros(theta, 8, 4)
                 for tile in range(count):
                     for n in range(0, 8, 4):
-                        acc = outer(acc, load(V17, tile*72 + k*8 + n, 8, 4, 4), load(x_path, (step*extent + (block + tile) - origin)*24 + n, 8, 2, 4))
+                        acc = outer(acc, load(V13, tile*72 + k*8 + n, 8, 4, 4), load(x_path, (step*extent + (block + tile) - origin)*24 + n, 8, 2, 4))
                 add_lane_sums(sums, at_2, acc)
                 at_2 += 8
                 acc = zeros(theta, 4, 8)
                 for tile in range(count):
-                    acc = acc + load(V17, tile*72 + k*8, 8, 4, 8)
+                    acc = acc + load(V13, tile*72 + k*8, 8, 4, 8)
                 add_lane_sums(sums, at_3, acc)
                 at_3 += 4
                 acc = zeros(theta, 8, 4)
@@ -906,18 +827,18 @@ def metric_finish(theta, eta, sums, gradient, steps):
     """From sums over the samples to the gradient by theta."""
     for step in range(steps):
         p, q, g = step*46, step*0, step*46
-        # v23[i,j] = 1/2 v24[i,j]
+        # v20[i,j] = 1/2 v19[i,j]
         for i in range(2):
-            v23 = 0.5*load(sums, g + i*2, 1, 2, 1)
-            store(gradient, p + i*2, 1, v23)
-        # v25[i] = 1/2 v26[i]
-        v25 = 0.5*load(sums, g + 4, 1, 2, 1)
-        store(gradient, p + 4, 1, v25)
-        # v27[i,k] = 1/2 v28[i,k]
+            v20 = 0.5*load(sums, g + i*2, 1, 2, 1)
+            store(gradient, p + i*2, 1, v20)
+        # v22[i] = 1/2 v21[i]
+        v22 = 0.5*load(sums, g + 4, 1, 2, 1)
+        store(gradient, p + 4, 1, v22)
+        # v24[i,k] = 1/2 v23[i,k]
         for i in range(2):
             for k in range(0, 8, 4):
-                v27 = 0.5*load(sums, g + 30 + i*8 + k, 1, 4, 1)
-                store(gradient, p + 30 + i*8 + k, 1, v27)
+                v24 = 0.5*load(sums, g + 30 + i*8 + k, 1, 4, 1)
+                store(gradient, p + 30 + i*8 + k, 1, v24)
         for n in range(16):
             store(gradient, p + 6 + n, 0, load(sums, g + 6 + n, 0, 1, 1))
         for n in range(8):
@@ -954,19 +875,16 @@ def jacobian(theta, x_path, hidden_0_path, rows, width, first, last, origin, ext
                     v1 = (0.5)*u
                     store(V1, o*16, 8, v1)
                     v3 = 0.5*u
-                    store(rows, (p + 4)*width + (block + tile)*16 + o*8 + 0*1*width, 1*width, v3)
-                # v4[o,k] = v1[o,i] W2[i,k]
-                # v5[o,k] = v2[k] v4[o,k]
+                    store(rows, (p + 4)*width + (block + tile)*16 + o*8, width, v3)
+                # v4[o,k] = v2[k] v1[o,i] W2[i,k]
                 for o in range(2):
                     for k in range(0, 8, 4):
-                        v4 = zeros(theta, 4, 8)
+                        v5 = zeros(theta, 4, 8)
                         for i in range(2):
-                            v4 = fma(load(V1, o*16 + i*8, 0, 1, 8), load(theta, p + 30 + i*8 + k, 1, 4, 1), v4)
-                        v5 = load(V2, k*8, 8, 4, 8)*v4
-                        store(rows, (p + 22)*width + (block + tile)*16 + o*8 + k*1*width, 1*width, v5)
-                # v6[o,i] = v5[o,k] W1[k,i]
-                # v7[o,i] = 1/2 u[o,i_] A[i_,i]
-                # v8[o,i] = u[o,i] + v6[o,i] + v7[o,i]
+                            v5 = fma(load(V1, o*16 + i*8, 0, 1, 8), load(theta, p + 30 + i*8 + k, 1, 4, 1), v5)
+                        v4 = load(V2, k*8, 8, 4, 8)*v5
+                        store(rows, (p + 22)*width + (block + tile)*16 + o*8 + k*width, width, v4)
+                # v6[o,i] = u[o,i] + v4[o,k] W1[k,i] + 1/2 u[o,i_] A[i_,i]
                 for o in range(2):
                     v7 = zeros(theta, 2, 8)
                     v7_1 = zeros(theta, 2, 8)
@@ -975,14 +893,14 @@ def jacobian(theta, x_path, hidden_0_path, rows, width, first, last, origin, ext
                         v7_1 = fma(load(U, (((turn) % 2)*16 + tile)*40 + o*16 + (i_ + 1)*8, 0, 1, 8), load(theta, p + (i_ + 1)*2, 1, 2, 1), v7_1)
                     v7 = v7 + v7_1
                     v7 = 0.5*v7
-                    v6 = load(U, (((turn) % 2)*16 + tile)*40 + o*16, 8, 2, 8) + v7
-                    v6_1 = zeros(theta, 2, 8)
+                    v8 = load(U, (((turn) % 2)*16 + tile)*40 + o*16, 8, 2, 8) + v7
+                    v8_1 = zeros(theta, 2, 8)
                     for k in range(0, 8, 2):
-                        v6 = fma(load(rows, (p + 22)*width + (block + tile)*16 + o*8 + k*1*width, 0, 1, 8), load(theta, p + 6 + k*2, 1, 2, 1), v6)
-                        v6_1 = fma(load(rows, (p + 22)*width + (block + tile)*16 + o*8 + (k + 1)*1*width, 0, 1, 8), load(theta, p + 6 + (k + 1)*2, 1, 2, 1), v6_1)
-                    v6 = v6 + v6_1
-                    v8 = v6
-                    store(U, (((turn + 1) % 2)*16 + tile)*40 + o*16, 8, v8)
+                        v8 = fma(load(rows, (p + 22)*width + (block + tile)*16 + o*8 + k*width, 0, 1, 8), load(theta, p + 6 + k*2, 1, 2, 1), v8)
+                        v8_1 = fma(load(rows, (p + 22)*width + (block + tile)*16 + o*8 + (k + 1)*width, 0, 1, 8), load(theta, p + 6 + (k + 1)*2, 1, 2, 1), v8_1)
+                    v8 = v8 + v8_1
+                    v6 = v8
+                    store(U, (((turn + 1) % 2)*16 + tile)*40 + o*16, 8, v6)
                 # v0[i] = x[i]/2
                 prefetch(x_path, (step*extent + (block + tile) + 4 - origin)*24, 16)
                 x = load(x_path, (step*extent + (block + tile) - origin)*24, 8, 2, 8)
@@ -992,20 +910,20 @@ def jacobian(theta, x_path, hidden_0_path, rows, width, first, last, origin, ext
                 for o in range(2):
                     for i in range(2):
                         v9 = load(U, (((turn) % 2)*16 + tile)*40 + o*16 + i*8, 0, 1, 8)*load(V0, 0, 8, 2, 8)
-                        store(rows, (p)*width + (block + tile)*16 + o*8 + i*2*width + 0*1*width, 1*width, v9)
-                # v10[o,k,j] = v5[o,k] x[j]
+                        store(rows, p*width + (block + tile)*16 + o*8 + i*2*width, width, v9)
+                # v10[o,k,j] = v4[o,k] x[j]
                 for o in range(2):
                     for k in range(8):
                         prefetch(x_path, (step*extent + (block + tile) + 4 - origin)*24, 16)
-                        v10 = load(rows, (p + 22)*width + (block + tile)*16 + o*8 + k*1*width, 0, 1, 8)*load(x_path, (step*extent + (block + tile) - origin)*24, 8, 2, 8)
-                        store(rows, (p + 6)*width + (block + tile)*16 + o*8 + k*2*width + 0*1*width, 1*width, v10)
+                        v10 = load(rows, (p + 22)*width + (block + tile)*16 + o*8 + k*width, 0, 1, 8)*load(x_path, (step*extent + (block + tile) - origin)*24, 8, 2, 8)
+                        store(rows, (p + 6)*width + (block + tile)*16 + o*8 + k*2*width, width, v10)
                 # v11[o,i,k] = v1[o,i] hidden_0[k]
                 for o in range(2):
                     for i in range(2):
                         for k in range(0, 8, 4):
                             prefetch(hidden_0_path, (step*extent + (block + tile) + 4 - origin)*72 + k*8, 32)
                             v11 = load(V1, o*16 + i*8, 0, 1, 8)*load(hidden_0_path, (step*extent + (block + tile) - origin)*72 + k*8, 8, 4, 8)
-                            store(rows, (p + 30)*width + (block + tile)*16 + o*8 + i*8*width + k*1*width, 1*width, v11)
+                            store(rows, (p + 30)*width + (block + tile)*16 + o*8 + i*8*width + k*width, width, v11)
 
 
 @njit(**OPTIONS)
@@ -1059,20 +977,17 @@ def gradient(theta, table, x_path, hidden_0_path, field, scalar, sums, first, la
                     hidden_0 = load(hidden_0_path, (step*extent + (block + tile) - origin)*72 + k*8, 8, 4, 8)
                     v10 = -(hidden_0*hidden_0) + 1.0
                     store(V10, tile*72 + k*8, 8, v10)
-                # v11[i,e] = v10[k] v2[i,k,e]
-                # v12[i,e] = v0[i,e] + v11[i,e]
-                # v13[i,e] = 1/2 v12[i,e]
-                # v9[i,e] = delta[i,e] + v13[i,e]
+                # v9[i,e] = delta[i,e] + 1/2 (v0[i,e] + v10[k] v2[i,k,e])
                 for i in range(2):
-                    v11 = spread(load(table, q + i*2, 1, 2, 1), 8)
-                    v11_1 = zeros(theta, 2, 8)
+                    v12 = spread(load(table, q + i*2, 1, 2, 1), 8)
+                    v12_1 = zeros(theta, 2, 8)
                     for k in range(0, 8, 2):
-                        v11 = fma(load(V10, tile*72 + k*8, 0, 1, 8), load(table, q + 20 + i*16 + k*2, 1, 2, 1), v11)
-                        v11_1 = fma(load(V10, tile*72 + (k + 1)*8, 0, 1, 8), load(table, q + 20 + i*16 + (k + 1)*2, 1, 2, 1), v11_1)
-                    v11 = v11 + v11_1
-                    v12 = v11
-                    v13 = 0.5*v12
-                    v9 = unit(theta, i - 0, 2) + v13
+                        v12 = fma(load(V10, tile*72 + k*8, 0, 1, 8), load(table, q + 20 + i*16 + k*2, 1, 2, 1), v12)
+                        v12_1 = fma(load(V10, tile*72 + (k + 1)*8, 0, 1, 8), load(table, q + 20 + i*16 + (k + 1)*2, 1, 2, 1), v12_1)
+                    v12 = v12 + v12_1
+                    v13 = v12
+                    v14 = 0.5*v13
+                    v9 = unit(theta, i - 0, 2) + v14
                     store(V9, i*16, 8, v9)
                 # v8 = inverse(v9)
                 invert_8(V9, 0, V8, 0, scratch, 32, 2)
@@ -1094,12 +1009,7 @@ def gradient(theta, table, x_path, hidden_0_path, field, scalar, sums, first, la
                 u = load(U, (((turn) % 2)*16 + tile)*24, 8, 2, 8)
                 v4 = (0.5)*u
                 store(V4, 0, 8, v4)
-                # v15[k] = -2*hidden_0[k]*v10[k]
-                # v16[k] = v5[k,e] v1[k,e]
-                # v17[k] = v15[k] v16[k]
-                # v18[k] = v4[i] W2[i,k]
-                # v19[k] = v10[k] v18[k]
-                # v3[k] = v17[k] + v19[k]
+                # v3[k] = (-2*hidden_0[k]*v10[k]) v5[k,e] v1[k,e] + v10[k] v4[i] W2[i,k]
                 for k in range(0, 8, 4):
                     prefetch(hidden_0_path, (step*extent + (block + tile) + 4 - origin)*72 + k*8, 32)
                     hidden_0 = load(hidden_0_path, (step*extent + (block + tile) - origin)*72 + k*8, 8, 4, 8)
@@ -1108,29 +1018,27 @@ def gradient(theta, table, x_path, hidden_0_path, field, scalar, sums, first, la
                     v16 = zeros(theta, 4, 8)
                     for e in range(2):
                         v16 = fma(load(V5, tile*136 + k*16 + e*8, 16, 4, 8), load(table, q + 4 + k*2 + e, 2, 4, 1), v16)
-                    v18 = zeros(theta, 4, 8)
+                    v17 = zeros(theta, 4, 8)
                     for i in range(2):
-                        v18 = fma(load(V4, i*8, 0, 1, 8), load(theta, p + 30 + i*8 + k, 1, 4, 1), v18)
-                    v3 = zeros(theta, 4, 8) + v15*v16 + v10*v18
+                        v17 = fma(load(V4, i*8, 0, 1, 8), load(theta, p + 30 + i*8 + k, 1, 4, 1), v17)
+                    v3 = zeros(theta, 4, 8) + v15*v16 + v10*v17
                     store(V3, tile*72 + k*8, 8, v3)
-                # v20[i] = v3[k] W1[k,i]
-                # v21[i] = 1/2 u[i_] A[i_,i]
-                # v22[i] = u[i] + v20[i] + v21[i]
-                v21 = zeros(theta, 2, 8)
-                v21_1 = zeros(theta, 2, 8)
+                # v18[i] = u[i] + v3[k] W1[k,i] + 1/2 u[i_] A[i_,i]
+                v19 = zeros(theta, 2, 8)
+                v19_1 = zeros(theta, 2, 8)
                 for i_ in range(0, 2, 2):
-                    v21 = fma(load(U, (((turn) % 2)*16 + tile)*24 + i_*8, 0, 1, 8), load(theta, p + i_*2, 1, 2, 1), v21)
-                    v21_1 = fma(load(U, (((turn) % 2)*16 + tile)*24 + (i_ + 1)*8, 0, 1, 8), load(theta, p + (i_ + 1)*2, 1, 2, 1), v21_1)
-                v21 = v21 + v21_1
-                v21 = 0.5*v21
-                v20 = load(U, (((turn) % 2)*16 + tile)*24, 8, 2, 8) + v21
+                    v19 = fma(load(U, (((turn) % 2)*16 + tile)*24 + i_*8, 0, 1, 8), load(theta, p + i_*2, 1, 2, 1), v19)
+                    v19_1 = fma(load(U, (((turn) % 2)*16 + tile)*24 + (i_ + 1)*8, 0, 1, 8), load(theta, p + (i_ + 1)*2, 1, 2, 1), v19_1)
+                v19 = v19 + v19_1
+                v19 = 0.5*v19
+                v20 = load(U, (((turn) % 2)*16 + tile)*24, 8, 2, 8) + v19
                 v20_1 = zeros(theta, 2, 8)
                 for k in range(0, 8, 2):
                     v20 = fma(load(V3, tile*72 + k*8, 0, 1, 8), load(theta, p + 6 + k*2, 1, 2, 1), v20)
                     v20_1 = fma(load(V3, tile*72 + (k + 1)*8, 0, 1, 8), load(theta, p + 6 + (k + 1)*2, 1, 2, 1), v20_1)
                 v20 = v20 + v20_1
-                v22 = v20
-                store(U, (((turn + 1) % 2)*16 + tile)*24, 8, v22)
+                v18 = v20
+                store(U, (((turn + 1) % 2)*16 + tile)*24, 8, v18)
             g = step*98
             # sums[i,j] += sum over samples of v7[i,j]
             at_0 = g
@@ -1200,42 +1108,42 @@ def gradient(theta, table, x_path, hidden_0_path, field, scalar, sums, first, la
 @njit(**OPTIONS)
 def gradient_finish(theta, table, sums, gradient, steps):
     """From sums over the samples to the gradient by theta."""
-    V23 = aligned(theta, 4)
-    V24 = aligned(theta, 4)
-    V25 = aligned(theta, 16)
-    V26 = aligned(theta, 16)
+    V21 = aligned(theta, 4)
+    V22 = aligned(theta, 4)
+    V23 = aligned(theta, 16)
+    V24 = aligned(theta, 16)
     for step in range(steps):
         p, q, g = step*46, step*52, step*98
-        # v23[i,j] = 1/2 v27[i,j]
-        # v24[i,j] = 1/2 v28[i,j]
-        # v29[i,j] = v23[i,j] + v24[i,j]
+        # v21[i,j] = 1/2 v25[i,j]
+        # v22[i,j] = 1/2 v26[i,j]
+        # v27[i,j] = v21[i,j] + v22[i,j]
         for i in range(2):
-            v23 = 0.5*load(sums, g + i*2, 1, 2, 1)
-            store(V23, i*2, 1, v23)
-            v24 = 0.5*load(sums, g + 4 + i*2, 1, 2, 1)
-            store(V24, i*2, 1, v24)
-            v29 = v23 + v24
-            store(gradient, p + i*2, 1, v29)
-        # v30[i] = 1/2 v31[i]
-        v30 = 0.5*load(sums, g + 8, 1, 2, 1)
-        store(gradient, p + 4, 1, v30)
-        # v32[k,j] = v33[k,j] + v34[k,j]
+            v21 = 0.5*load(sums, g + i*2, 1, 2, 1)
+            store(V21, i*2, 1, v21)
+            v22 = 0.5*load(sums, g + 4 + i*2, 1, 2, 1)
+            store(V22, i*2, 1, v22)
+            v27 = v21 + v22
+            store(gradient, p + i*2, 1, v27)
+        # v29[i] = 1/2 v28[i]
+        v29 = 0.5*load(sums, g + 8, 1, 2, 1)
+        store(gradient, p + 4, 1, v29)
+        # v32[k,j] = v30[k,j] + v31[k,j]
         for k in range(8):
             v32 = load(sums, g + 10 + k*2, 1, 2, 1) + load(sums, g + 26 + k*2, 1, 2, 1)
             store(gradient, p + 6 + k*2, 1, v32)
-        # v25[i,k] = 1/2 v35[i,e,k] v1[k,e]
-        # v26[i,k] = 1/2 v36[i,k]
-        # v37[i,k] = v25[i,k] + v26[i,k]
+        # v23[i,k] = 1/2 v33[i,e,k] v1[k,e]
+        # v24[i,k] = 1/2 v34[i,k]
+        # v35[i,k] = v23[i,k] + v24[i,k]
         for k in range(8):
-            v25 = zeros(theta, 2, 1)
+            v23 = zeros(theta, 2, 1)
             for e in range(2):
-                v25 = fma(load(sums, g + 50 + e*8 + k, 16, 2, 1), load(table, q + 4 + k*2 + e, 0, 1, 1), v25)
-            v25 = 0.5*v25
-            store(V25, k, 8, v25)
-            v26 = 0.5*load(sums, g + 82 + k, 8, 2, 1)
-            store(V26, k, 8, v26)
-            v37 = v25 + v26
-            store(gradient, p + 30 + k, 8, v37)
+                v23 = fma(load(sums, g + 50 + e*8 + k, 16, 2, 1), load(table, q + 4 + k*2 + e, 0, 1, 1), v23)
+            v23 = 0.5*v23
+            store(V23, k, 8, v23)
+            v24 = 0.5*load(sums, g + 82 + k, 8, 2, 1)
+            store(V24, k, 8, v24)
+            v35 = v23 + v24
+            store(gradient, p + 30 + k, 8, v35)
         for n in range(8):
             store(gradient, p + 22 + n, 0, load(sums, g + 42 + n, 0, 1, 1))
 
@@ -1276,54 +1184,43 @@ def newton(theta, table, z, target, x_out, miss_out, log_det_out, first, last, s
         for step in range(steps):
             p = step*46
             q = step*36
-            # v6[k] = W1[k,j] x[j]
-            # v7[k] = v6[k] + c[k]
+            # v6[k] = W1[k,j] x[j] + c[k]
             for k in range(0, 8, 4):
-                v6 = spread(load(theta, p + 22 + k, 1, 4, 1), 8)
+                v7 = spread(load(theta, p + 22 + k, 1, 4, 1), 8)
                 for j in range(2):
-                    v6 = fma(load(theta, p + 6 + k*2 + j, 2, 4, 1), load(X, ((step) % 2)*16 + j*8, 0, 1, 8), v6)
-                v7 = v6
-                store(V5, k*8, 8, v7)
-            # v5[k] = tanh(v7[k])
+                    v7 = fma(load(theta, p + 6 + k*2 + j, 2, 4, 1), load(X, ((step) % 2)*16 + j*8, 0, 1, 8), v7)
+                v6 = v7
+                store(V5, k*8, 8, v6)
+            # v5[k] = tanh(v6[k])
             tanh_array(V5, 0, V5, 0, 64, 16)
             # v4[k] = 1 - v5[k]**2
             for k in range(0, 8, 4):
                 v5 = load(V5, k*8, 8, 4, 8)
                 v4 = -(v5*v5) + 1.0
                 store(V4, k*8, 8, v4)
-            # v8[i,e] = v4[k] v1[i,k,e]
-            # v9[i,e] = v0[i,e] + v8[i,e]
-            # v10[i,e] = 1/2 v9[i,e]
-            # v3[i,e] = delta[i,e] + v10[i,e]
+            # v3[i,e] = delta[i,e] + 1/2 (v0[i,e] + v4[k] v1[i,k,e])
             for i in range(2):
-                v8 = spread(load(table, q + i*2, 1, 2, 1), 8)
-                v8_1 = zeros(theta, 2, 8)
+                v9 = spread(load(table, q + i*2, 1, 2, 1), 8)
+                v9_1 = zeros(theta, 2, 8)
                 for k in range(0, 8, 2):
-                    v8 = fma(load(V4, k*8, 0, 1, 8), load(table, q + 4 + i*16 + k*2, 1, 2, 1), v8)
-                    v8_1 = fma(load(V4, (k + 1)*8, 0, 1, 8), load(table, q + 4 + i*16 + (k + 1)*2, 1, 2, 1), v8_1)
-                v8 = v8 + v8_1
-                v9 = v8
-                v10 = 0.5*v9
-                v3 = unit(theta, i - 0, 2) + v10
+                    v9 = fma(load(V4, k*8, 0, 1, 8), load(table, q + 4 + i*16 + k*2, 1, 2, 1), v9)
+                    v9_1 = fma(load(V4, (k + 1)*8, 0, 1, 8), load(table, q + 4 + i*16 + (k + 1)*2, 1, 2, 1), v9_1)
+                v9 = v9 + v9_1
+                v10 = v9
+                v11 = 0.5*v10
+                v3 = unit(theta, i - 0, 2) + v11
                 store(V3, i*16, 8, v3)
             # v2 = inverse(v3)
             # v12 = log|detv3|
             invert_8(V3, 0, V2, 0, LOG_DET, ((step + 1) % 2)*8, 2)
-            # v13[i] = A[i,j] x[j]
-            # v14[i] = b[i] + v13[i]
-            # v15[i] = W2[i,k] v5[k]
-            # v16[i] = v14[i] + v15[i]
-            # v17[i] = 1/2 v16[i]
-            # v18[i] = x[i] + v17[i]
-            # v19[i] = -1 target[i]
-            # v20[i] = v18[i] + v19[i]
-            v13 = spread(load(theta, p + 4, 1, 2, 1), 8)
-            v13_1 = zeros(theta, 2, 8)
+            # v13[i] = x[i] + 1/2 (b[i] + A[i,j] x[j] + W2[i,k] v5[k]) + -1 target[i]
+            v14 = spread(load(theta, p + 4, 1, 2, 1), 8)
+            v14_1 = zeros(theta, 2, 8)
             for j in range(0, 2, 2):
-                v13 = fma(load(theta, p + j, 2, 2, 1), load(X, ((step) % 2)*16 + j*8, 0, 1, 8), v13)
-                v13_1 = fma(load(theta, p + (j + 1), 2, 2, 1), load(X, ((step) % 2)*16 + (j + 1)*8, 0, 1, 8), v13_1)
-            v13 = v13 + v13_1
-            v15 = v13
+                v14 = fma(load(theta, p + j, 2, 2, 1), load(X, ((step) % 2)*16 + j*8, 0, 1, 8), v14)
+                v14_1 = fma(load(theta, p + (j + 1), 2, 2, 1), load(X, ((step) % 2)*16 + (j + 1)*8, 0, 1, 8), v14_1)
+            v14 = v14 + v14_1
+            v15 = v14
             v15_1 = zeros(theta, 2, 8)
             for k in range(0, 8, 2):
                 v15 = fma(load(theta, p + 30 + k, 8, 2, 1), load(V5, k*8, 0, 1, 8), v15)
@@ -1331,20 +1228,19 @@ def newton(theta, table, z, target, x_out, miss_out, log_det_out, first, last, s
             v15 = v15 + v15_1
             v16 = v15
             v17 = 0.5*v16
-            v19 = -1.0*load(target, tile*16, 8, 2, 8)
-            v20 = load(X, ((step) % 2)*16, 8, 2, 8) + v17 + v19
-            store(MISS, ((step + 1) % 2)*16, 8, v20)
-            # v21[i] = -1 v2[i,i_] v20[i_]
-            # v22[i] = x[i] + v21[i]
-            v21 = zeros(theta, 2, 8)
-            v21_1 = zeros(theta, 2, 8)
+            v18 = -1.0*load(target, tile*16, 8, 2, 8)
+            v13 = load(X, ((step) % 2)*16, 8, 2, 8) + v17 + v18
+            store(MISS, ((step + 1) % 2)*16, 8, v13)
+            # v19[i] = x[i] + -1 v2[i,i_] v13[i_]
+            v20 = zeros(theta, 2, 8)
+            v20_1 = zeros(theta, 2, 8)
             for i_ in range(0, 2, 2):
-                v21 = fma(load(V2, i_*8, 16, 2, 8), load(MISS, ((step + 1) % 2)*16 + i_*8, 0, 1, 8), v21)
-                v21_1 = fma(load(V2, (i_ + 1)*8, 16, 2, 8), load(MISS, ((step + 1) % 2)*16 + (i_ + 1)*8, 0, 1, 8), v21_1)
-            v21 = v21 + v21_1
-            v21 = -1.0*v21
-            v22 = load(X, ((step) % 2)*16, 8, 2, 8) + v21
-            store(X, ((step + 1) % 2)*16, 8, v22)
+                v20 = fma(load(V2, i_*8, 16, 2, 8), load(MISS, ((step + 1) % 2)*16 + i_*8, 0, 1, 8), v20)
+                v20_1 = fma(load(V2, (i_ + 1)*8, 16, 2, 8), load(MISS, ((step + 1) % 2)*16 + (i_ + 1)*8, 0, 1, 8), v20_1)
+            v20 = v20 + v20_1
+            v20 = -1.0*v20
+            v19 = load(X, ((step) % 2)*16, 8, 2, 8) + v20
+            store(X, ((step + 1) % 2)*16, 8, v19)
         for n in range(0, 16, 8):
             store(x_out, tile*16 + n, 0, load(X, ((steps) % 2)*16 + n, 0, 1, 8))
         for n in range(0, 16, 8):
@@ -1383,19 +1279,16 @@ def factors(theta, x_path, hidden_0_path, factor_0_path, factor_1_path, factor_2
                     hidden_0 = load(hidden_0_path, (step*extent + (block + tile) - origin)*72 + k*8, 8, 4, 8)
                     v1 = -(hidden_0*hidden_0) + 1.0
                     store(V1, k*8, 8, v1)
-                # v3[o,k] = v0[o,i] W2[i,k]
-                # v4[o,k] = v1[k] v3[o,k]
+                # v3[o,k] = v1[k] v0[o,i] W2[i,k]
                 for o in range(2):
                     for k in range(0, 8, 4):
-                        v3 = zeros(theta, 4, 8)
+                        v4 = zeros(theta, 4, 8)
                         for i in range(2):
-                            v3 = fma(load(V0, o*16 + i*8, 0, 1, 8), load(theta, p + 30 + i*8 + k, 1, 4, 1), v3)
-                        v4 = load(V1, k*8, 8, 4, 8)*v3
-                        store(factor_2_path, (step*extent + (block + tile) - origin)*136 + o*64 + k*8, 8, v4)
+                            v4 = fma(load(V0, o*16 + i*8, 0, 1, 8), load(theta, p + 30 + i*8 + k, 1, 4, 1), v4)
+                        v3 = load(V1, k*8, 8, 4, 8)*v4
+                        store(factor_2_path, (step*extent + (block + tile) - origin)*136 + o*64 + k*8, 8, v3)
                         prefetch(factor_2_path, (step*extent + (block + tile) + 4 - origin)*136 + o*64 + k*8, 32)
-                # v5[o,i] = v4[o,k] W1[k,i]
-                # v6[o,i] = 1/2 u[o,i_] A[i_,i]
-                # v7[o,i] = u[o,i] + v5[o,i] + v6[o,i]
+                # v5[o,i] = u[o,i] + v3[o,k] W1[k,i] + 1/2 u[o,i_] A[i_,i]
                 for o in range(2):
                     v6 = zeros(theta, 2, 8)
                     v6_1 = zeros(theta, 2, 8)
@@ -1404,14 +1297,14 @@ def factors(theta, x_path, hidden_0_path, factor_0_path, factor_1_path, factor_2
                         v6_1 = fma(load(U, (((turn) % 2)*16 + tile)*40 + o*16 + (i_ + 1)*8, 0, 1, 8), load(theta, p + (i_ + 1)*2, 1, 2, 1), v6_1)
                     v6 = v6 + v6_1
                     v6 = 0.5*v6
-                    v5 = load(U, (((turn) % 2)*16 + tile)*40 + o*16, 8, 2, 8) + v6
-                    v5_1 = zeros(theta, 2, 8)
+                    v7 = load(U, (((turn) % 2)*16 + tile)*40 + o*16, 8, 2, 8) + v6
+                    v7_1 = zeros(theta, 2, 8)
                     for k in range(0, 8, 2):
-                        v5 = fma(load(factor_2_path, (step*extent + (block + tile) - origin)*136 + o*64 + k*8, 0, 1, 8), load(theta, p + 6 + k*2, 1, 2, 1), v5)
-                        v5_1 = fma(load(factor_2_path, (step*extent + (block + tile) - origin)*136 + o*64 + (k + 1)*8, 0, 1, 8), load(theta, p + 6 + (k + 1)*2, 1, 2, 1), v5_1)
-                    v5 = v5 + v5_1
-                    v7 = v5
-                    store(U, (((turn + 1) % 2)*16 + tile)*40 + o*16, 8, v7)
+                        v7 = fma(load(factor_2_path, (step*extent + (block + tile) - origin)*136 + o*64 + k*8, 0, 1, 8), load(theta, p + 6 + k*2, 1, 2, 1), v7)
+                        v7_1 = fma(load(factor_2_path, (step*extent + (block + tile) - origin)*136 + o*64 + (k + 1)*8, 0, 1, 8), load(theta, p + 6 + (k + 1)*2, 1, 2, 1), v7_1)
+                    v7 = v7 + v7_1
+                    v5 = v7
+                    store(U, (((turn + 1) % 2)*16 + tile)*40 + o*16, 8, v5)
                 prefetch(factor_0_path, (step*extent + (block + tile) + 4 - origin)*40, 32)
                 for n in range(0, 32, 8):
                     store(factor_0_path, (step*extent + (block + tile) - origin)*40 + n, 0, load(U, (((turn) % 2)*16 + tile)*40 + n, 0, 1, 8))

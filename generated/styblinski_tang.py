@@ -16,20 +16,14 @@ equation: Derivative(rho(t, x), t) = Derivative(6*x0**3*rho(t, x)/25 - 48*x0*rho
     Derivative(6*x2**3*rho(t, x)/25 - 48*x2*rho(t, x)/25 + 3*rho(t, x)/10 + Derivative(rho(t,
     x), x2), x2) + Derivative(6*x3**3*rho(t, x)/25 - 48*x3*rho(t, x)/25 + 3*rho(t, x)/10 +
     Derivative(rho(t, x), x3), x3) + Derivative(6*x4**3*rho(t, x)/25 - 48*x4*rho(t, x)/25 +
-    3*rho(t, x)/10 + Derivative(rho(t, x), x4), x4) + Derivative(6*x5**3*rho(t, x)/25 -
-    48*x5*rho(t, x)/25 + 3*rho(t, x)/10 + Derivative(rho(t, x), x5), x5) +
-    Derivative(6*x6**3*rho(t, x)/25 - 48*x6*rho(t, x)/25 + 3*rho(t, x)/10 + Derivative(rho(t,
-    x), x6), x6) + Derivative(6*x7**3*rho(t, x)/25 - 48*x7*rho(t, x)/25 + 3*rho(t, x)/10 +
-    Derivative(rho(t, x), x7), x7) + Derivative(6*x8**3*rho(t, x)/25 - 48*x8*rho(t, x)/25 +
-    3*rho(t, x)/10 + Derivative(rho(t, x), x8), x8) + Derivative(6*x9**3*rho(t, x)/25 -
-    48*x9*rho(t, x)/25 + 3*rho(t, x)/10 + Derivative(rho(t, x), x9), x9)
+    ... (7 more lines)
 map: NeuralFlow(dim=10, width=40, steps=2, tanh)
 parameters: theta holds A[i,j], b[i], W1[k,j], c[k], W2[i,k] of each of 2 steps
 target: cpu, float64, 256-bit vectors, 8 samples a tile
 
 Per-sample arrays are flat: tile by tile, component by component, sample innermost.
 values[] holds 0: I_0.
-content: 804d1b7f5af4777d
+content: be58d9c8318d78b6
 """
 
 from numba import njit
@@ -98,19 +92,17 @@ def integrals(x, log_density, values, weight, sums, first, last):
     """means of the energy densities f(x, rho)/rho"""
     mean0 = zeros(x, 1, 8)
     for tile in range(first, last):
-        x0 = load(x, tile*80, 0, 1, 8)
-        x1 = load(x, tile*80 + 8, 0, 1, 8)
-        x2 = load(x, tile*80 + 16, 0, 1, 8)
-        x3 = load(x, tile*80 + 24, 0, 1, 8)
-        x4 = load(x, tile*80 + 32, 0, 1, 8)
-        x5 = load(x, tile*80 + 40, 0, 1, 8)
-        x6 = load(x, tile*80 + 48, 0, 1, 8)
-        x7 = load(x, tile*80 + 56, 0, 1, 8)
-        x8 = load(x, tile*80 + 64, 0, 1, 8)
-        x9 = load(x, tile*80 + 72, 0, 1, 8)
         l = load(log_density, tile*8, 0, 1, 8)
+        total0 = zeros(x, 1, 8)
+        total1 = zeros(x, 1, 8)
+        total2 = zeros(x, 1, 8)
+        for i in range(10):
+            x_i = load(x, tile*80 + i*8, 0, 1, 8)
+            total0 = total0 + (-0.96)*(x_i*x_i)
+            total1 = total1 + (0.3)*x_i
+            total2 = total2 + (0.06)*(x_i*x_i*x_i*x_i)
         w = load(weight, tile*8, 0, 1, 8)
-        mean0 = mean0 + w*(l + (0.06)*(x0*x0*x0*x0) + (-0.96)*(x0*x0) + (0.3)*x0 + (0.06)*(x1*x1*x1*x1) + (-0.96)*(x1*x1) + (0.3)*x1 + (0.06)*(x2*x2*x2*x2) + (-0.96)*(x2*x2) + (0.3)*x2 + (0.06)*(x3*x3*x3*x3) + (-0.96)*(x3*x3) + (0.3)*x3 + (0.06)*(x4*x4*x4*x4) + (-0.96)*(x4*x4) + (0.3)*x4 + (0.06)*(x5*x5*x5*x5) + (-0.96)*(x5*x5) + (0.3)*x5 + (0.06)*(x6*x6*x6*x6) + (-0.96)*(x6*x6) + (0.3)*x6 + (0.06)*(x7*x7*x7*x7) + (-0.96)*(x7*x7) + (0.3)*x7 + (0.06)*(x8*x8*x8*x8) + (-0.96)*(x8*x8) + (0.3)*x8 + (0.06)*(x9*x9*x9*x9) + (-0.96)*(x9*x9) + (0.3)*x9)
+        mean0 = mean0 + w*(l + total0 + total1 + total2)
     sums[0] = 0.0
     add_lane_sums(sums, 0, mean0)
 
@@ -119,62 +111,19 @@ def integrals(x, log_density, values, weight, sums, first, last):
 def velocity(x, score, values, velocity_out, first, last):
     """w = -grad dE/drho, without pairs"""
     for tile in range(first, last):
-        x0 = load(x, tile*80, 0, 1, 8)
-        x1 = load(x, tile*80 + 8, 0, 1, 8)
-        x2 = load(x, tile*80 + 16, 0, 1, 8)
-        x3 = load(x, tile*80 + 24, 0, 1, 8)
-        x4 = load(x, tile*80 + 32, 0, 1, 8)
-        x5 = load(x, tile*80 + 40, 0, 1, 8)
-        x6 = load(x, tile*80 + 48, 0, 1, 8)
-        x7 = load(x, tile*80 + 56, 0, 1, 8)
-        x8 = load(x, tile*80 + 64, 0, 1, 8)
-        x9 = load(x, tile*80 + 72, 0, 1, 8)
-        s0 = load(score, tile*80, 0, 1, 8)
-        s1 = load(score, tile*80 + 8, 0, 1, 8)
-        s2 = load(score, tile*80 + 16, 0, 1, 8)
-        s3 = load(score, tile*80 + 24, 0, 1, 8)
-        s4 = load(score, tile*80 + 32, 0, 1, 8)
-        s5 = load(score, tile*80 + 40, 0, 1, 8)
-        s6 = load(score, tile*80 + 48, 0, 1, 8)
-        s7 = load(score, tile*80 + 56, 0, 1, 8)
-        s8 = load(score, tile*80 + 64, 0, 1, 8)
-        s9 = load(score, tile*80 + 72, 0, 1, 8)
-        store(velocity_out, tile*80, 0, -s0 + (-0.24)*(x0*x0*x0) + (1.92)*x0 - 0.3)
-        store(velocity_out, tile*80 + 8, 0, -s1 + (-0.24)*(x1*x1*x1) + (1.92)*x1 - 0.3)
-        store(velocity_out, tile*80 + 16, 0, -s2 + (-0.24)*(x2*x2*x2) + (1.92)*x2 - 0.3)
-        store(velocity_out, tile*80 + 24, 0, -s3 + (-0.24)*(x3*x3*x3) + (1.92)*x3 - 0.3)
-        store(velocity_out, tile*80 + 32, 0, -s4 + (-0.24)*(x4*x4*x4) + (1.92)*x4 - 0.3)
-        store(velocity_out, tile*80 + 40, 0, -s5 + (-0.24)*(x5*x5*x5) + (1.92)*x5 - 0.3)
-        store(velocity_out, tile*80 + 48, 0, -s6 + (-0.24)*(x6*x6*x6) + (1.92)*x6 - 0.3)
-        store(velocity_out, tile*80 + 56, 0, -s7 + (-0.24)*(x7*x7*x7) + (1.92)*x7 - 0.3)
-        store(velocity_out, tile*80 + 64, 0, -s8 + (-0.24)*(x8*x8*x8) + (1.92)*x8 - 0.3)
-        store(velocity_out, tile*80 + 72, 0, -s9 + (-0.24)*(x9*x9*x9) + (1.92)*x9 - 0.3)
+        for i in range(10):
+            x_i = load(x, tile*80 + i*8, 0, 1, 8)
+            s_i = load(score, tile*80 + i*8, 0, 1, 8)
+            store(velocity_out, tile*80 + i*8, 0, -s_i + (-0.24)*(x_i*x_i*x_i) + (1.92)*x_i - 0.3)
 
 
 @njit(**OPTIONS)
 def slopes(x, values, field_out, scalar_out, first, last):
     """dE/dx and dE/dl of a sample, without pairs"""
     for tile in range(first, last):
-        x0 = load(x, tile*80, 0, 1, 8)
-        x1 = load(x, tile*80 + 8, 0, 1, 8)
-        x2 = load(x, tile*80 + 16, 0, 1, 8)
-        x3 = load(x, tile*80 + 24, 0, 1, 8)
-        x4 = load(x, tile*80 + 32, 0, 1, 8)
-        x5 = load(x, tile*80 + 40, 0, 1, 8)
-        x6 = load(x, tile*80 + 48, 0, 1, 8)
-        x7 = load(x, tile*80 + 56, 0, 1, 8)
-        x8 = load(x, tile*80 + 64, 0, 1, 8)
-        x9 = load(x, tile*80 + 72, 0, 1, 8)
-        store(field_out, tile*80, 0, (0.24)*(x0*x0*x0) + (-1.92)*x0 + 0.3)
-        store(field_out, tile*80 + 8, 0, (0.24)*(x1*x1*x1) + (-1.92)*x1 + 0.3)
-        store(field_out, tile*80 + 16, 0, (0.24)*(x2*x2*x2) + (-1.92)*x2 + 0.3)
-        store(field_out, tile*80 + 24, 0, (0.24)*(x3*x3*x3) + (-1.92)*x3 + 0.3)
-        store(field_out, tile*80 + 32, 0, (0.24)*(x4*x4*x4) + (-1.92)*x4 + 0.3)
-        store(field_out, tile*80 + 40, 0, (0.24)*(x5*x5*x5) + (-1.92)*x5 + 0.3)
-        store(field_out, tile*80 + 48, 0, (0.24)*(x6*x6*x6) + (-1.92)*x6 + 0.3)
-        store(field_out, tile*80 + 56, 0, (0.24)*(x7*x7*x7) + (-1.92)*x7 + 0.3)
-        store(field_out, tile*80 + 64, 0, (0.24)*(x8*x8*x8) + (-1.92)*x8 + 0.3)
-        store(field_out, tile*80 + 72, 0, (0.24)*(x9*x9*x9) + (-1.92)*x9 + 0.3)
+        for i in range(10):
+            x_i = load(x, tile*80 + i*8, 0, 1, 8)
+            store(field_out, tile*80 + i*8, 0, (0.24)*(x_i*x_i*x_i) + (-1.92)*x_i + 0.3)
         store(scalar_out, tile*8, 0, zeros(x, 1, 8) + 1.0)
 
 
@@ -188,33 +137,27 @@ def push(theta, z, x_out, first, last, steps):
             store(X, 0*80 + n, 0, load(z, tile*80 + n, 0, 1, 8))
         for step in range(steps):
             p = step*950
-            # v1[k] = W1[k,j] x[j]
-            # v2[k] = v1[k] + c[k]
+            # v1[k] = W1[k,j] x[j] + c[k]
             for k in range(0, 40, 4):
-                v1 = spread(load(theta, p + 510 + k, 1, 4, 1), 8)
+                v2 = spread(load(theta, p + 510 + k, 1, 4, 1), 8)
                 for j in range(10):
-                    v1 = fma(load(theta, p + 110 + k*10 + j, 10, 4, 1), load(X, ((step) % 2)*80 + j*8, 0, 1, 8), v1)
-                v2 = v1
-                store(V0, k*8, 8, v2)
-            # v0[k] = tanh(v2[k])
+                    v2 = fma(load(theta, p + 110 + k*10 + j, 10, 4, 1), load(X, ((step) % 2)*80 + j*8, 0, 1, 8), v2)
+                v1 = v2
+                store(V0, k*8, 8, v1)
+            # v0[k] = tanh(v1[k])
             tanh_array(V0, 0, V0, 0, 320, 16)
-            # v3[i] = A[i,j] x[j]
-            # v4[i] = b[i] + v3[i]
-            # v5[i] = W2[i,k] v0[k]
-            # v6[i] = v4[i] + v5[i]
-            # v7[i] = 1/2 v6[i]
-            # v8[i] = x[i] + v7[i]
+            # v3[i] = x[i] + 1/2 (b[i] + A[i,j] x[j] + W2[i,k] v0[k])
             for i in range(0, 10, 5):
-                v3 = spread(load(theta, p + 100 + i, 1, 5, 1), 8)
+                v4 = spread(load(theta, p + 100 + i, 1, 5, 1), 8)
                 for j in range(10):
-                    v3 = fma(load(theta, p + i*10 + j, 10, 5, 1), load(X, ((step) % 2)*80 + j*8, 0, 1, 8), v3)
-                v5 = v3
+                    v4 = fma(load(theta, p + i*10 + j, 10, 5, 1), load(X, ((step) % 2)*80 + j*8, 0, 1, 8), v4)
+                v5 = v4
                 for k in range(40):
                     v5 = fma(load(theta, p + 550 + i*40 + k, 40, 5, 1), load(V0, k*8, 0, 1, 8), v5)
                 v6 = v5
                 v7 = 0.5*v6
-                v8 = load(X, ((step) % 2)*80 + i*8, 8, 5, 8) + v7
-                store(X, ((step + 1) % 2)*80 + i*8, 8, v8)
+                v3 = load(X, ((step) % 2)*80 + i*8, 8, 5, 8) + v7
+                store(X, ((step + 1) % 2)*80 + i*8, 8, v3)
         for n in range(0, 80, 8):
             store(x_out, tile*80 + n, 0, load(X, ((steps) % 2)*80 + n, 0, 1, 8))
 
@@ -254,42 +197,33 @@ def push_log_density(theta, table, z, log_density_0, x_out, log_density_out, fir
         for step in range(steps):
             p = step*950
             q = step*4100
-            # v6[k] = W1[k,j] x[j]
-            # v7[k] = v6[k] + c[k]
+            # v6[k] = W1[k,j] x[j] + c[k]
             for k in range(0, 40, 4):
-                v6 = spread(load(theta, p + 510 + k, 1, 4, 1), 8)
+                v7 = spread(load(theta, p + 510 + k, 1, 4, 1), 8)
                 for j in range(10):
-                    v6 = fma(load(theta, p + 110 + k*10 + j, 10, 4, 1), load(X, ((step) % 2)*80 + j*8, 0, 1, 8), v6)
-                v7 = v6
-                store(V5, k*8, 8, v7)
-            # v5[k] = tanh(v7[k])
+                    v7 = fma(load(theta, p + 110 + k*10 + j, 10, 4, 1), load(X, ((step) % 2)*80 + j*8, 0, 1, 8), v7)
+                v6 = v7
+                store(V5, k*8, 8, v6)
+            # v5[k] = tanh(v6[k])
             tanh_array(V5, 0, V5, 0, 320, 16)
-            # v8[i] = A[i,j] x[j]
-            # v9[i] = b[i] + v8[i]
-            # v10[i] = W2[i,k] v5[k]
-            # v11[i] = v9[i] + v10[i]
-            # v12[i] = 1/2 v11[i]
-            # v13[i] = x[i] + v12[i]
+            # v8[i] = x[i] + 1/2 (b[i] + A[i,j] x[j] + W2[i,k] v5[k])
             for i in range(0, 10, 5):
-                v8 = spread(load(theta, p + 100 + i, 1, 5, 1), 8)
+                v9 = spread(load(theta, p + 100 + i, 1, 5, 1), 8)
                 for j in range(10):
-                    v8 = fma(load(theta, p + i*10 + j, 10, 5, 1), load(X, ((step) % 2)*80 + j*8, 0, 1, 8), v8)
-                v10 = v8
+                    v9 = fma(load(theta, p + i*10 + j, 10, 5, 1), load(X, ((step) % 2)*80 + j*8, 0, 1, 8), v9)
+                v10 = v9
                 for k in range(40):
                     v10 = fma(load(theta, p + 550 + i*40 + k, 40, 5, 1), load(V5, k*8, 0, 1, 8), v10)
                 v11 = v10
                 v12 = 0.5*v11
-                v13 = load(X, ((step) % 2)*80 + i*8, 8, 5, 8) + v12
-                store(X, ((step + 1) % 2)*80 + i*8, 8, v13)
+                v8 = load(X, ((step) % 2)*80 + i*8, 8, 5, 8) + v12
+                store(X, ((step + 1) % 2)*80 + i*8, 8, v8)
             # v4[k] = 1 - v5[k]**2
             for k in range(0, 40, 4):
                 v5 = load(V5, k*8, 8, 4, 8)
                 v4 = -(v5*v5) + 1.0
                 store(V4, k*8, 8, v4)
-            # v14[i,e] = v4[k] v1[i,k,e]
-            # v15[i,e] = v0[i,e] + v14[i,e]
-            # v16[i,e] = 1/2 v15[i,e]
-            # v3[i,e] = delta[i,e] + v16[i,e]
+            # v3[i,e] = delta[i,e] + 1/2 (v0[i,e] + v4[k] v1[i,k,e])
             for i in range(10):
                 for e in range(0, 10, 5):
                     v14 = spread(load(table, q + i*10 + e, 1, 5, 1), 8)
@@ -301,11 +235,10 @@ def push_log_density(theta, table, z, log_density_0, x_out, log_density_out, fir
                     store(V3, i*80 + e*8, 8, v3)
             # v2 = log|detv3|
             invert_8(V3, 0, scratch, 0, V2, 0, 10)
-            # v18 = -1 v2
-            # v19 = log_density + v18
+            # v17 = log_density + -1 v2
             v18 = -1.0*load(V2, 0, 0, 1, 8)
-            v19 = load(LOG_DENSITY, ((step) % 2)*8, 0, 1, 8) + v18
-            store(LOG_DENSITY, ((step + 1) % 2)*8, 0, v19)
+            v17 = load(LOG_DENSITY, ((step) % 2)*8, 0, 1, 8) + v18
+            store(LOG_DENSITY, ((step + 1) % 2)*8, 0, v17)
         for n in range(0, 80, 8):
             store(x_out, tile*80 + n, 0, load(X, ((steps) % 2)*80 + n, 0, 1, 8))
         store(log_density_out, tile*8 + 0, 0, load(LOG_DENSITY, ((steps) % 2)*8 + 0, 0, 1, 8))
@@ -366,42 +299,33 @@ def push_score(theta, table, z, log_density_0, score_0, x_out, log_density_out, 
         for step in range(steps):
             p = step*950
             q = step*8900
-            # v12[k] = W1[k,j] x[j]
-            # v13[k] = v12[k] + c[k]
+            # v12[k] = W1[k,j] x[j] + c[k]
             for k in range(0, 40, 4):
-                v12 = spread(load(theta, p + 510 + k, 1, 4, 1), 8)
+                v13 = spread(load(theta, p + 510 + k, 1, 4, 1), 8)
                 for j in range(10):
-                    v12 = fma(load(theta, p + 110 + k*10 + j, 10, 4, 1), load(X, ((step) % 2)*80 + j*8, 0, 1, 8), v12)
-                v13 = v12
-                store(V11, k*8, 8, v13)
-            # v11[k] = tanh(v13[k])
+                    v13 = fma(load(theta, p + 110 + k*10 + j, 10, 4, 1), load(X, ((step) % 2)*80 + j*8, 0, 1, 8), v13)
+                v12 = v13
+                store(V11, k*8, 8, v12)
+            # v11[k] = tanh(v12[k])
             tanh_array(V11, 0, V11, 0, 320, 16)
-            # v14[i] = A[i,j] x[j]
-            # v15[i] = b[i] + v14[i]
-            # v16[i] = W2[i,k] v11[k]
-            # v17[i] = v15[i] + v16[i]
-            # v18[i] = 1/2 v17[i]
-            # v19[i] = x[i] + v18[i]
+            # v14[i] = x[i] + 1/2 (b[i] + A[i,j] x[j] + W2[i,k] v11[k])
             for i in range(0, 10, 5):
-                v14 = spread(load(theta, p + 100 + i, 1, 5, 1), 8)
+                v15 = spread(load(theta, p + 100 + i, 1, 5, 1), 8)
                 for j in range(10):
-                    v14 = fma(load(theta, p + i*10 + j, 10, 5, 1), load(X, ((step) % 2)*80 + j*8, 0, 1, 8), v14)
-                v16 = v14
+                    v15 = fma(load(theta, p + i*10 + j, 10, 5, 1), load(X, ((step) % 2)*80 + j*8, 0, 1, 8), v15)
+                v16 = v15
                 for k in range(40):
                     v16 = fma(load(theta, p + 550 + i*40 + k, 40, 5, 1), load(V11, k*8, 0, 1, 8), v16)
                 v17 = v16
                 v18 = 0.5*v17
-                v19 = load(X, ((step) % 2)*80 + i*8, 8, 5, 8) + v18
-                store(X, ((step + 1) % 2)*80 + i*8, 8, v19)
+                v14 = load(X, ((step) % 2)*80 + i*8, 8, 5, 8) + v18
+                store(X, ((step + 1) % 2)*80 + i*8, 8, v14)
             # v10[k] = 1 - v11[k]**2
             for k in range(0, 40, 4):
                 v11 = load(V11, k*8, 8, 4, 8)
                 v10 = -(v11*v11) + 1.0
                 store(V10, k*8, 8, v10)
-            # v20[i,e] = v10[k] v3[i,k,e]
-            # v21[i,e] = v0[i,e] + v20[i,e]
-            # v22[i,e] = 1/2 v21[i,e]
-            # v9[i,e] = delta[i,e] + v22[i,e]
+            # v9[i,e] = delta[i,e] + 1/2 (v0[i,e] + v10[k] v3[i,k,e])
             for i in range(10):
                 for e in range(0, 10, 5):
                     v20 = spread(load(table, q + i*10 + e, 1, 5, 1), 8)
@@ -414,38 +338,34 @@ def push_score(theta, table, z, log_density_0, score_0, x_out, log_density_out, 
             # v8 = log|detv9|
             # v7 = inverse(v9)
             invert_8(V9, 0, V7, 0, V8, 0, 10)
-            # v24 = -1 v8
-            # v25 = log_density + v24
+            # v23 = log_density + -1 v8
             v24 = -1.0*load(V8, 0, 0, 1, 8)
-            v25 = load(LOG_DENSITY, ((step) % 2)*8, 0, 1, 8) + v24
-            store(LOG_DENSITY, ((step + 1) % 2)*8, 0, v25)
-            # v26[k] = -2*v10[k]*v11[k]
-            # v27[k] = v7[e,i_] v4[i_,k,e]
-            # v6[k] = v26[k] v27[k]
+            v23 = load(LOG_DENSITY, ((step) % 2)*8, 0, 1, 8) + v24
+            store(LOG_DENSITY, ((step + 1) % 2)*8, 0, v23)
+            # v6[k] = (-2*v10[k]*v11[k]) v7[e,i_] v4[i_,k,e]
             for k in range(0, 40, 4):
                 v11 = load(V11, k*8, 8, 4, 8)
                 v10 = load(V10, k*8, 8, 4, 8)
-                v26 = (-2.0)*v11*v10
-                v27 = zeros(theta, 4, 8)
+                v25 = (-2.0)*v11*v10
+                v26 = zeros(theta, 4, 8)
                 for e in range(10):
                     for i_ in range(10):
-                        v27 = fma(load(V7, e*80 + i_*8, 0, 1, 8), load(table, q + 4900 + i_*400 + k*10 + e, 10, 4, 1), v27)
-                v6 = v26*v27
+                        v26 = fma(load(V7, e*80 + i_*8, 0, 1, 8), load(table, q + 4900 + i_*400 + k*10 + e, 10, 4, 1), v26)
+                v6 = v25*v26
                 store(V6, k*8, 8, v6)
-            # v28[i] = W1[k,i] v6[k]
-            # v5[i] = score[i] + v28[i]
+            # v5[i] = score[i] + W1[k,i] v6[k]
             for i in range(0, 10, 5):
-                v28 = load(SCORE, ((step) % 2)*80 + i*8, 8, 5, 8)
+                v27 = load(SCORE, ((step) % 2)*80 + i*8, 8, 5, 8)
                 for k in range(40):
-                    v28 = fma(load(theta, p + 110 + k*10 + i, 1, 5, 1), load(V6, k*8, 0, 1, 8), v28)
-                v5 = v28
+                    v27 = fma(load(theta, p + 110 + k*10 + i, 1, 5, 1), load(V6, k*8, 0, 1, 8), v27)
+                v5 = v27
                 store(V5, i*8, 8, v5)
-            # v29[i] = v7[e,i] v5[e]
+            # v28[i] = v7[e,i] v5[e]
             for i in range(0, 10, 5):
-                v29 = zeros(theta, 5, 8)
+                v28 = zeros(theta, 5, 8)
                 for e in range(10):
-                    v29 = fma(load(V7, e*80 + i*8, 8, 5, 8), load(V5, e*8, 0, 1, 8), v29)
-                store(SCORE, ((step + 1) % 2)*80 + i*8, 8, v29)
+                    v28 = fma(load(V7, e*80 + i*8, 8, 5, 8), load(V5, e*8, 0, 1, 8), v28)
+                store(SCORE, ((step + 1) % 2)*80 + i*8, 8, v28)
         for n in range(0, 80, 8):
             store(x_out, tile*80 + n, 0, load(X, ((steps) % 2)*80 + n, 0, 1, 8))
         store(log_density_out, tile*8 + 0, 0, load(LOG_DENSITY, ((steps) % 2)*8 + 0, 0, 1, 8))
@@ -465,34 +385,28 @@ def linearize(theta, x_path, hidden_0_path, z, x_out, first, last, origin, exten
         for step in range(steps):
             p = step*950
             for tile in range(count):
-                # v0[k] = W1[k,j] x[j]
-                # v1[k] = v0[k] + c[k]
+                # v0[k] = W1[k,j] x[j] + c[k]
                 for k in range(0, 40, 4):
-                    v0 = spread(load(theta, p + 510 + k, 1, 4, 1), 8)
+                    v1 = spread(load(theta, p + 510 + k, 1, 4, 1), 8)
                     for j in range(10):
-                        v0 = fma(load(theta, p + 110 + k*10 + j, 10, 4, 1), load(X, (((step) % 2)*16 + tile)*88 + j*8, 0, 1, 8), v0)
-                    v1 = v0
-                    store(hidden_0_path, (step*extent + (block + tile) - origin)*328 + k*8, 8, v1)
+                        v1 = fma(load(theta, p + 110 + k*10 + j, 10, 4, 1), load(X, (((step) % 2)*16 + tile)*88 + j*8, 0, 1, 8), v1)
+                    v0 = v1
+                    store(hidden_0_path, (step*extent + (block + tile) - origin)*328 + k*8, 8, v0)
                     prefetch(hidden_0_path, (step*extent + (block + tile) + 4 - origin)*328 + k*8, 32)
-                # v2[k] = tanh(v1[k])
+                # v2[k] = tanh(v0[k])
                 tanh_array(hidden_0_path, (step*extent + (block + tile) - origin)*328, hidden_0_path, (step*extent + (block + tile) - origin)*328, 320, 16)
-                # v3[i] = A[i,j] x[j]
-                # v4[i] = b[i] + v3[i]
-                # v5[i] = W2[i,k] v2[k]
-                # v6[i] = v4[i] + v5[i]
-                # v7[i] = 1/2 v6[i]
-                # v8[i] = x[i] + v7[i]
+                # v3[i] = x[i] + 1/2 (b[i] + A[i,j] x[j] + W2[i,k] v2[k])
                 for i in range(0, 10, 5):
-                    v3 = spread(load(theta, p + 100 + i, 1, 5, 1), 8)
+                    v4 = spread(load(theta, p + 100 + i, 1, 5, 1), 8)
                     for j in range(10):
-                        v3 = fma(load(theta, p + i*10 + j, 10, 5, 1), load(X, (((step) % 2)*16 + tile)*88 + j*8, 0, 1, 8), v3)
-                    v5 = v3
+                        v4 = fma(load(theta, p + i*10 + j, 10, 5, 1), load(X, (((step) % 2)*16 + tile)*88 + j*8, 0, 1, 8), v4)
+                    v5 = v4
                     for k in range(40):
                         v5 = fma(load(theta, p + 550 + i*40 + k, 40, 5, 1), load(hidden_0_path, (step*extent + (block + tile) - origin)*328 + k*8, 0, 1, 8), v5)
                     v6 = v5
                     v7 = 0.5*v6
-                    v8 = load(X, (((step) % 2)*16 + tile)*88 + i*8, 8, 5, 8) + v7
-                    store(X, (((step + 1) % 2)*16 + tile)*88 + i*8, 8, v8)
+                    v3 = load(X, (((step) % 2)*16 + tile)*88 + i*8, 8, 5, 8) + v7
+                    store(X, (((step + 1) % 2)*16 + tile)*88 + i*8, 8, v3)
                 prefetch(x_path, (step*extent + (block + tile) + 4 - origin)*88, 80)
                 for n in range(0, 80, 8):
                     store(x_path, (step*extent + (block + tile) - origin)*88 + n, 0, load(X, (((step) % 2)*16 + tile)*88 + n, 0, 1, 8))
@@ -538,44 +452,35 @@ def linearize_log_density(theta, table, x_path, hidden_0_path, z, log_density_0,
             p = step*950
             q = step*4100
             for tile in range(count):
-                # v5[k] = W1[k,j] x[j]
-                # v6[k] = v5[k] + c[k]
+                # v5[k] = W1[k,j] x[j] + c[k]
                 for k in range(0, 40, 4):
-                    v5 = spread(load(theta, p + 510 + k, 1, 4, 1), 8)
+                    v6 = spread(load(theta, p + 510 + k, 1, 4, 1), 8)
                     for j in range(10):
-                        v5 = fma(load(theta, p + 110 + k*10 + j, 10, 4, 1), load(X, (((step) % 2)*16 + tile)*88 + j*8, 0, 1, 8), v5)
-                    v6 = v5
-                    store(hidden_0_path, (step*extent + (block + tile) - origin)*328 + k*8, 8, v6)
+                        v6 = fma(load(theta, p + 110 + k*10 + j, 10, 4, 1), load(X, (((step) % 2)*16 + tile)*88 + j*8, 0, 1, 8), v6)
+                    v5 = v6
+                    store(hidden_0_path, (step*extent + (block + tile) - origin)*328 + k*8, 8, v5)
                     prefetch(hidden_0_path, (step*extent + (block + tile) + 4 - origin)*328 + k*8, 32)
-                # v7[k] = tanh(v6[k])
+                # v7[k] = tanh(v5[k])
                 tanh_array(hidden_0_path, (step*extent + (block + tile) - origin)*328, hidden_0_path, (step*extent + (block + tile) - origin)*328, 320, 16)
-                # v8[i] = A[i,j] x[j]
-                # v9[i] = b[i] + v8[i]
-                # v10[i] = W2[i,k] v7[k]
-                # v11[i] = v9[i] + v10[i]
-                # v12[i] = 1/2 v11[i]
-                # v13[i] = x[i] + v12[i]
+                # v8[i] = x[i] + 1/2 (b[i] + A[i,j] x[j] + W2[i,k] v7[k])
                 for i in range(0, 10, 5):
-                    v8 = spread(load(theta, p + 100 + i, 1, 5, 1), 8)
+                    v9 = spread(load(theta, p + 100 + i, 1, 5, 1), 8)
                     for j in range(10):
-                        v8 = fma(load(theta, p + i*10 + j, 10, 5, 1), load(X, (((step) % 2)*16 + tile)*88 + j*8, 0, 1, 8), v8)
-                    v10 = v8
+                        v9 = fma(load(theta, p + i*10 + j, 10, 5, 1), load(X, (((step) % 2)*16 + tile)*88 + j*8, 0, 1, 8), v9)
+                    v10 = v9
                     for k in range(40):
                         v10 = fma(load(theta, p + 550 + i*40 + k, 40, 5, 1), load(hidden_0_path, (step*extent + (block + tile) - origin)*328 + k*8, 0, 1, 8), v10)
                     v11 = v10
                     v12 = 0.5*v11
-                    v13 = load(X, (((step) % 2)*16 + tile)*88 + i*8, 8, 5, 8) + v12
-                    store(X, (((step + 1) % 2)*16 + tile)*88 + i*8, 8, v13)
+                    v8 = load(X, (((step) % 2)*16 + tile)*88 + i*8, 8, 5, 8) + v12
+                    store(X, (((step + 1) % 2)*16 + tile)*88 + i*8, 8, v8)
                 # v4[k] = 1 - v7[k]**2
                 for k in range(0, 40, 4):
                     prefetch(hidden_0_path, (step*extent + (block + tile) + 4 - origin)*328 + k*8, 32)
                     v7 = load(hidden_0_path, (step*extent + (block + tile) - origin)*328 + k*8, 8, 4, 8)
                     v4 = -(v7*v7) + 1.0
                     store(V4, k*8, 8, v4)
-                # v14[i,e] = v4[k] v1[i,k,e]
-                # v15[i,e] = v0[i,e] + v14[i,e]
-                # v16[i,e] = 1/2 v15[i,e]
-                # v3[i,e] = delta[i,e] + v16[i,e]
+                # v3[i,e] = delta[i,e] + 1/2 (v0[i,e] + v4[k] v1[i,k,e])
                 for i in range(10):
                     for e in range(0, 10, 5):
                         v14 = spread(load(table, q + i*10 + e, 1, 5, 1), 8)
@@ -587,11 +492,10 @@ def linearize_log_density(theta, table, x_path, hidden_0_path, z, log_density_0,
                         store(V3, i*80 + e*8, 8, v3)
                 # v2 = log|detv3|
                 invert_8(V3, 0, scratch, 0, V2, 0, 10)
-                # v18 = -1 v2
-                # v19 = log_density + v18
+                # v17 = log_density + -1 v2
                 v18 = -1.0*load(V2, 0, 0, 1, 8)
-                v19 = load(LOG_DENSITY, (((step) % 2)*16 + tile)*8, 0, 1, 8) + v18
-                store(LOG_DENSITY, (((step + 1) % 2)*16 + tile)*8, 0, v19)
+                v17 = load(LOG_DENSITY, (((step) % 2)*16 + tile)*8, 0, 1, 8) + v18
+                store(LOG_DENSITY, (((step + 1) % 2)*16 + tile)*8, 0, v17)
                 prefetch(x_path, (step*extent + (block + tile) + 4 - origin)*88, 80)
                 for n in range(0, 80, 8):
                     store(x_path, (step*extent + (block + tile) - origin)*88 + n, 0, load(X, (((step) % 2)*16 + tile)*88 + n, 0, 1, 8))
@@ -614,12 +518,7 @@ def jvp(theta, eta, x_path, hidden_0_path, dx_out, first, last, origin, extent, 
         for step in range(steps):
             p = step*950
             for tile in range(count):
-                # v1[k] = 1 - hidden_0[k]**2
-                # v2[k] = eta.W1[k,j] x[j]
-                # v3[k] = W1[k,j] dx[j]
-                # v4[k] = v2[k] + v3[k]
-                # v5[k] = v4[k] + eta.c[k]
-                # v0[k] = v1[k] v5[k]
+                # v0[k] = (1 - hidden_0[k]**2) (eta.W1[k,j] x[j] + W1[k,j] dx[j] + eta.c[k])
                 for k in range(0, 40, 4):
                     prefetch(hidden_0_path, (step*extent + (block + tile) + 4 - origin)*328 + k*8, 32)
                     hidden_0 = load(hidden_0_path, (step*extent + (block + tile) - origin)*328 + k*8, 8, 4, 8)
@@ -630,36 +529,28 @@ def jvp(theta, eta, x_path, hidden_0_path, dx_out, first, last, origin, extent, 
                     v3 = v2
                     for j in range(10):
                         v3 = fma(load(theta, p + 110 + k*10 + j, 10, 4, 1), load(DX, (((step) % 2)*16 + tile)*88 + j*8, 0, 1, 8), v3)
-                    v5 = v3
-                    v0 = v1*v5
+                    v4 = v3
+                    v0 = v1*v4
                     store(V0, k*8, 8, v0)
-                # v6[i] = eta.A[i,j] x[j]
-                # v7[i] = A[i,j] dx[j]
-                # v8[i] = v6[i] + v7[i]
-                # v9[i] = eta.b[i] + v8[i]
-                # v10[i] = eta.W2[i,k] hidden_0[k]
-                # v11[i] = W2[i,k] v0[k]
-                # v12[i] = v10[i] + v11[i]
-                # v13[i] = v9[i] + v12[i]
-                # v14[i] = 1/2 v13[i]
-                # v15[i] = dx[i] + v14[i]
+                # v5[i] = eta.b[i] + eta.A[i,j] x[j] + A[i,j] dx[j] + eta.W2[i,k] hidden_0[k] + W2[i,k] v0[k]
+                # v6[i] = dx[i] + 1/2 v5[i]
                 for i in range(0, 10, 5):
-                    v6 = spread(load(eta, p + 100 + i, 1, 5, 1), 8)
+                    v7 = spread(load(eta, p + 100 + i, 1, 5, 1), 8)
                     for j in range(10):
-                        v6 = fma(load(eta, p + i*10 + j, 10, 5, 1), load(x_path, (step*extent + (block + tile) - origin)*88 + j*8, 0, 1, 8), v6)
-                    v7 = v6
+                        v7 = fma(load(eta, p + i*10 + j, 10, 5, 1), load(x_path, (step*extent + (block + tile) - origin)*88 + j*8, 0, 1, 8), v7)
+                    v8 = v7
                     for j in range(10):
-                        v7 = fma(load(theta, p + i*10 + j, 10, 5, 1), load(DX, (((step) % 2)*16 + tile)*88 + j*8, 0, 1, 8), v7)
-                    v10 = v7
+                        v8 = fma(load(theta, p + i*10 + j, 10, 5, 1), load(DX, (((step) % 2)*16 + tile)*88 + j*8, 0, 1, 8), v8)
+                    v9 = v8
                     for k in range(40):
-                        v10 = fma(load(eta, p + 550 + i*40 + k, 40, 5, 1), load(hidden_0_path, (step*extent + (block + tile) - origin)*328 + k*8, 0, 1, 8), v10)
-                    v11 = v10
+                        v9 = fma(load(eta, p + 550 + i*40 + k, 40, 5, 1), load(hidden_0_path, (step*extent + (block + tile) - origin)*328 + k*8, 0, 1, 8), v9)
+                    v10 = v9
                     for k in range(40):
-                        v11 = fma(load(theta, p + 550 + i*40 + k, 40, 5, 1), load(V0, k*8, 0, 1, 8), v11)
-                    v13 = v11
-                    v14 = 0.5*v13
-                    v15 = load(DX, (((step) % 2)*16 + tile)*88 + i*8, 8, 5, 8) + v14
-                    store(DX, (((step + 1) % 2)*16 + tile)*88 + i*8, 8, v15)
+                        v10 = fma(load(theta, p + 550 + i*40 + k, 40, 5, 1), load(V0, k*8, 0, 1, 8), v10)
+                    v5 = v10
+                    v11 = 0.5*v5
+                    v6 = load(DX, (((step) % 2)*16 + tile)*88 + i*8, 8, 5, 8) + v11
+                    store(DX, (((step + 1) % 2)*16 + tile)*88 + i*8, 8, v6)
         for tile in range(count):
             for n in range(0, 80, 8):
                 store(dx_out, (block + tile)*80 + n, 0, load(DX, (((steps) % 2)*16 + tile)*88 + n, 0, 1, 8))
@@ -685,9 +576,7 @@ def vjp(theta, x_path, hidden_0_path, field, sums, first, last, origin, extent, 
                     u = load(U, (((turn) % 2)*16 + tile)*88 + i*8, 8, 5, 8)
                     v1 = (0.5)*u
                     store(V1, i*8, 8, v1)
-                # v2[k] = 1 - hidden_0[k]**2
-                # v3[k] = v1[i] W2[i,k]
-                # v0[k] = v2[k] v3[k]
+                # v0[k] = (1 - hidden_0[k]**2) v1[i] W2[i,k]
                 for k in range(0, 40, 4):
                     prefetch(hidden_0_path, (step*extent + (block + tile) + 4 - origin)*328 + k*8, 32)
                     hidden_0 = load(hidden_0_path, (step*extent + (block + tile) - origin)*328 + k*8, 8, 4, 8)
@@ -697,19 +586,17 @@ def vjp(theta, x_path, hidden_0_path, field, sums, first, last, origin, extent, 
                         v3 = fma(load(V1, i*8, 0, 1, 8), load(theta, p + 550 + i*40 + k, 1, 4, 1), v3)
                     v0 = v2*v3
                     store(V0, tile*328 + k*8, 8, v0)
-                # v4[i] = v0[k] W1[k,i]
-                # v5[i] = 1/2 u[i_] A[i_,i]
-                # v6[i] = u[i] + v4[i] + v5[i]
+                # v4[i] = u[i] + v0[k] W1[k,i] + 1/2 u[i_] A[i_,i]
                 for i in range(0, 10, 5):
                     v5 = zeros(theta, 5, 8)
                     for i_ in range(10):
                         v5 = fma(load(U, (((turn) % 2)*16 + tile)*88 + i_*8, 0, 1, 8), load(theta, p + i_*10 + i, 1, 5, 1), v5)
                     v5 = 0.5*v5
-                    v4 = load(U, (((turn) % 2)*16 + tile)*88 + i*8, 8, 5, 8) + v5
+                    v6 = load(U, (((turn) % 2)*16 + tile)*88 + i*8, 8, 5, 8) + v5
                     for k in range(40):
-                        v4 = fma(load(V0, tile*328 + k*8, 0, 1, 8), load(theta, p + 110 + k*10 + i, 1, 5, 1), v4)
-                    v6 = v4
-                    store(U, (((turn + 1) % 2)*16 + tile)*88 + i*8, 8, v6)
+                        v6 = fma(load(V0, tile*328 + k*8, 0, 1, 8), load(theta, p + 110 + k*10 + i, 1, 5, 1), v6)
+                    v4 = v6
+                    store(U, (((turn + 1) % 2)*16 + tile)*88 + i*8, 8, v4)
             g = step*950
             # sums[i,j] += sum over samples of u[i] x[j]
             at_0 = g
@@ -762,20 +649,20 @@ def vjp_finish(theta, sums, gradient, steps):
     """From sums over the samples to the gradient by theta."""
     for step in range(steps):
         p, q, g = step*950, step*0, step*950
-        # v7[i,j] = 1/2 v8[i,j]
+        # v8[i,j] = 1/2 v7[i,j]
         for i in range(10):
             for j in range(0, 10, 5):
-                v7 = 0.5*load(sums, g + i*10 + j, 1, 5, 1)
-                store(gradient, p + i*10 + j, 1, v7)
-        # v9[i] = 1/2 v10[i]
+                v8 = 0.5*load(sums, g + i*10 + j, 1, 5, 1)
+                store(gradient, p + i*10 + j, 1, v8)
+        # v10[i] = 1/2 v9[i]
         for i in range(0, 10, 5):
-            v9 = 0.5*load(sums, g + 100 + i, 1, 5, 1)
-            store(gradient, p + 100 + i, 1, v9)
-        # v11[i,k] = 1/2 v12[i,k]
+            v10 = 0.5*load(sums, g + 100 + i, 1, 5, 1)
+            store(gradient, p + 100 + i, 1, v10)
+        # v12[i,k] = 1/2 v11[i,k]
         for i in range(10):
             for k in range(0, 40, 4):
-                v11 = 0.5*load(sums, g + 550 + i*40 + k, 1, 4, 1)
-                store(gradient, p + 550 + i*40 + k, 1, v11)
+                v12 = 0.5*load(sums, g + 550 + i*40 + k, 1, 4, 1)
+                store(gradient, p + 550 + i*40 + k, 1, v12)
         for n in range(400):
             store(gradient, p + 110 + n, 0, load(sums, g + 110 + n, 0, 1, 1))
         for n in range(40):
@@ -788,8 +675,8 @@ def metric(theta, eta, x_path, hidden_0_path, weight, sums, first, last, origin,
     DX = aligned(theta, (2)*1408)
     V0 = aligned(theta, 320)
     U = aligned(theta, (2)*1408)
-    V17 = aligned(theta, 5248)
-    V18 = aligned(theta, 80)
+    V13 = aligned(theta, 5248)
+    V14 = aligned(theta, 80)
     for block in range(first, last, 16):
         count = min(16, last - block)
         for tile in range(count):
@@ -798,12 +685,7 @@ def metric(theta, eta, x_path, hidden_0_path, weight, sums, first, last, origin,
         for step in range(steps):
             p = step*950
             for tile in range(count):
-                # v1[k] = 1 - hidden_0[k]**2
-                # v2[k] = eta.W1[k,j] x[j]
-                # v3[k] = W1[k,j] dx[j]
-                # v4[k] = v2[k] + v3[k]
-                # v5[k] = v4[k] + eta.c[k]
-                # v0[k] = v1[k] v5[k]
+                # v0[k] = (1 - hidden_0[k]**2) (eta.W1[k,j] x[j] + W1[k,j] dx[j] + eta.c[k])
                 for k in range(0, 40, 4):
                     prefetch(hidden_0_path, (step*extent + (block + tile) + 4 - origin)*328 + k*8, 32)
                     hidden_0 = load(hidden_0_path, (step*extent + (block + tile) - origin)*328 + k*8, 8, 4, 8)
@@ -814,75 +696,63 @@ def metric(theta, eta, x_path, hidden_0_path, weight, sums, first, last, origin,
                     v3 = v2
                     for j in range(10):
                         v3 = fma(load(theta, p + 110 + k*10 + j, 10, 4, 1), load(DX, (((step) % 2)*16 + tile)*88 + j*8, 0, 1, 8), v3)
-                    v5 = v3
-                    v0 = v1*v5
+                    v4 = v3
+                    v0 = v1*v4
                     store(V0, k*8, 8, v0)
-                # v6[i] = eta.A[i,j] x[j]
-                # v7[i] = A[i,j] dx[j]
-                # v8[i] = v6[i] + v7[i]
-                # v9[i] = eta.b[i] + v8[i]
-                # v10[i] = eta.W2[i,k] hidden_0[k]
-                # v11[i] = W2[i,k] v0[k]
-                # v12[i] = v10[i] + v11[i]
-                # v13[i] = v9[i] + v12[i]
-                # v14[i] = 1/2 v13[i]
-                # v15[i] = dx[i] + v14[i]
+                # v5[i] = eta.b[i] + eta.A[i,j] x[j] + A[i,j] dx[j] + eta.W2[i,k] hidden_0[k] + W2[i,k] v0[k]
+                # v6[i] = dx[i] + 1/2 v5[i]
                 for i in range(0, 10, 5):
-                    v6 = spread(load(eta, p + 100 + i, 1, 5, 1), 8)
+                    v7 = spread(load(eta, p + 100 + i, 1, 5, 1), 8)
                     for j in range(10):
-                        v6 = fma(load(eta, p + i*10 + j, 10, 5, 1), load(x_path, (step*extent + (block + tile) - origin)*88 + j*8, 0, 1, 8), v6)
-                    v7 = v6
+                        v7 = fma(load(eta, p + i*10 + j, 10, 5, 1), load(x_path, (step*extent + (block + tile) - origin)*88 + j*8, 0, 1, 8), v7)
+                    v8 = v7
                     for j in range(10):
-                        v7 = fma(load(theta, p + i*10 + j, 10, 5, 1), load(DX, (((step) % 2)*16 + tile)*88 + j*8, 0, 1, 8), v7)
-                    v10 = v7
+                        v8 = fma(load(theta, p + i*10 + j, 10, 5, 1), load(DX, (((step) % 2)*16 + tile)*88 + j*8, 0, 1, 8), v8)
+                    v9 = v8
                     for k in range(40):
-                        v10 = fma(load(eta, p + 550 + i*40 + k, 40, 5, 1), load(hidden_0_path, (step*extent + (block + tile) - origin)*328 + k*8, 0, 1, 8), v10)
-                    v11 = v10
+                        v9 = fma(load(eta, p + 550 + i*40 + k, 40, 5, 1), load(hidden_0_path, (step*extent + (block + tile) - origin)*328 + k*8, 0, 1, 8), v9)
+                    v10 = v9
                     for k in range(40):
-                        v11 = fma(load(theta, p + 550 + i*40 + k, 40, 5, 1), load(V0, k*8, 0, 1, 8), v11)
-                    v13 = v11
-                    v14 = 0.5*v13
-                    v15 = load(DX, (((step) % 2)*16 + tile)*88 + i*8, 8, 5, 8) + v14
-                    store(DX, (((step + 1) % 2)*16 + tile)*88 + i*8, 8, v15)
+                        v10 = fma(load(theta, p + 550 + i*40 + k, 40, 5, 1), load(V0, k*8, 0, 1, 8), v10)
+                    v5 = v10
+                    v11 = 0.5*v5
+                    v6 = load(DX, (((step) % 2)*16 + tile)*88 + i*8, 8, 5, 8) + v11
+                    store(DX, (((step + 1) % 2)*16 + tile)*88 + i*8, 8, v6)
         for tile in range(count):
-            # v16[i] = weight dx[i]
+            # v12[i] = weight dx[i]
             for i in range(0, 10, 5):
-                v16 = load(weight, (block + tile)*8, 0, 1, 8)*load(DX, (((steps) % 2)*16 + tile)*88 + i*8, 8, 5, 8)
-                store(U, (0*16 + tile)*88 + i*8, 8, v16)
+                v12 = load(weight, (block + tile)*8, 0, 1, 8)*load(DX, (((steps) % 2)*16 + tile)*88 + i*8, 8, 5, 8)
+                store(U, (0*16 + tile)*88 + i*8, 8, v12)
         for turn in range(steps):
             step = steps - 1 - turn
             p = step*950
             for tile in range(count):
-                # v18[i] = u[i]/2
+                # v14[i] = u[i]/2
                 for i in range(0, 10, 5):
                     u = load(U, (((turn) % 2)*16 + tile)*88 + i*8, 8, 5, 8)
-                    v18 = (0.5)*u
-                    store(V18, i*8, 8, v18)
-                # v1[k] = 1 - hidden_0[k]**2
-                # v19[k] = v18[i] W2[i,k]
-                # v17[k] = v1[k] v19[k]
+                    v14 = (0.5)*u
+                    store(V14, i*8, 8, v14)
+                # v13[k] = (1 - hidden_0[k]**2) v14[i] W2[i,k]
                 for k in range(0, 40, 4):
                     prefetch(hidden_0_path, (step*extent + (block + tile) + 4 - origin)*328 + k*8, 32)
                     hidden_0 = load(hidden_0_path, (step*extent + (block + tile) - origin)*328 + k*8, 8, 4, 8)
                     v1 = -(hidden_0*hidden_0) + 1.0
-                    v19 = zeros(theta, 4, 8)
+                    v15 = zeros(theta, 4, 8)
                     for i in range(10):
-                        v19 = fma(load(V18, i*8, 0, 1, 8), load(theta, p + 550 + i*40 + k, 1, 4, 1), v19)
-                    v17 = v1*v19
-                    store(V17, tile*328 + k*8, 8, v17)
-                # v20[i] = v17[k] W1[k,i]
-                # v21[i] = 1/2 u[i_] A[i_,i]
-                # v22[i] = u[i] + v20[i] + v21[i]
+                        v15 = fma(load(V14, i*8, 0, 1, 8), load(theta, p + 550 + i*40 + k, 1, 4, 1), v15)
+                    v13 = v1*v15
+                    store(V13, tile*328 + k*8, 8, v13)
+                # v16[i] = u[i] + v13[k] W1[k,i] + 1/2 u[i_] A[i_,i]
                 for i in range(0, 10, 5):
-                    v21 = zeros(theta, 5, 8)
+                    v17 = zeros(theta, 5, 8)
                     for i_ in range(10):
-                        v21 = fma(load(U, (((turn) % 2)*16 + tile)*88 + i_*8, 0, 1, 8), load(theta, p + i_*10 + i, 1, 5, 1), v21)
-                    v21 = 0.5*v21
-                    v20 = load(U, (((turn) % 2)*16 + tile)*88 + i*8, 8, 5, 8) + v21
+                        v17 = fma(load(U, (((turn) % 2)*16 + tile)*88 + i_*8, 0, 1, 8), load(theta, p + i_*10 + i, 1, 5, 1), v17)
+                    v17 = 0.5*v17
+                    v18 = load(U, (((turn) % 2)*16 + tile)*88 + i*8, 8, 5, 8) + v17
                     for k in range(40):
-                        v20 = fma(load(V17, tile*328 + k*8, 0, 1, 8), load(theta, p + 110 + k*10 + i, 1, 5, 1), v20)
-                    v22 = v20
-                    store(U, (((turn + 1) % 2)*16 + tile)*88 + i*8, 8, v22)
+                        v18 = fma(load(V13, tile*328 + k*8, 0, 1, 8), load(theta, p + 110 + k*10 + i, 1, 5, 1), v18)
+                    v16 = v18
+                    store(U, (((turn + 1) % 2)*16 + tile)*88 + i*8, 8, v16)
             g = step*950
             # sums[i,j] += sum over samples of u[i] x[j]
             at_0 = g
@@ -901,17 +771,17 @@ def metric(theta, eta, x_path, hidden_0_path, weight, sums, first, last, origin,
                     acc = acc + load(U, (((turn) % 2)*16 + tile)*88 + i*8, 8, 5, 8)
                 add_lane_sums(sums, at_1, acc)
                 at_1 += 5
-            # sums[k,j] += sum over samples of v17[k] x[j]
+            # sums[k,j] += sum over samples of v13[k] x[j]
             at_2 = g + 110
             for k in range(0, 40, 5):
                 for j in range(0, 10, 2):
                     acc = zeros(theta, 10, 4)
                     for tile in range(count):
                         for n in range(0, 8, 4):
-                            acc = outer(acc, load(V17, tile*328 + k*8 + n, 8, 5, 4), load(x_path, (step*extent + (block + tile) - origin)*88 + j*8 + n, 8, 2, 4))
+                            acc = outer(acc, load(V13, tile*328 + k*8 + n, 8, 5, 4), load(x_path, (step*extent + (block + tile) - origin)*88 + j*8 + n, 8, 2, 4))
                     add_lane_sums(sums, at_2, acc)
                     at_2 += 10
-            # sums[k] += sum over samples of v17[k]
+            # sums[k] += sum over samples of v13[k]
             at_3 = g + 510
             # sums[i,k] += sum over samples of u[i] hidden_0[k]
             at_4 = g + 550
@@ -925,7 +795,7 @@ def metric(theta, eta, x_path, hidden_0_path, weight, sums, first, last, origin,
                     at_4 += 10
                 acc = zeros(theta, 2, 8)
                 for tile in range(count):
-                    acc = acc + load(V17, tile*328 + k*8, 8, 2, 8)
+                    acc = acc + load(V13, tile*328 + k*8, 8, 2, 8)
                 add_lane_sums(sums, at_3, acc)
                 at_3 += 2
 
@@ -935,20 +805,20 @@ def metric_finish(theta, eta, sums, gradient, steps):
     """From sums over the samples to the gradient by theta."""
     for step in range(steps):
         p, q, g = step*950, step*0, step*950
-        # v23[i,j] = 1/2 v24[i,j]
+        # v20[i,j] = 1/2 v19[i,j]
         for i in range(10):
             for j in range(0, 10, 5):
-                v23 = 0.5*load(sums, g + i*10 + j, 1, 5, 1)
-                store(gradient, p + i*10 + j, 1, v23)
-        # v25[i] = 1/2 v26[i]
+                v20 = 0.5*load(sums, g + i*10 + j, 1, 5, 1)
+                store(gradient, p + i*10 + j, 1, v20)
+        # v22[i] = 1/2 v21[i]
         for i in range(0, 10, 5):
-            v25 = 0.5*load(sums, g + 100 + i, 1, 5, 1)
-            store(gradient, p + 100 + i, 1, v25)
-        # v27[i,k] = 1/2 v28[i,k]
+            v22 = 0.5*load(sums, g + 100 + i, 1, 5, 1)
+            store(gradient, p + 100 + i, 1, v22)
+        # v24[i,k] = 1/2 v23[i,k]
         for i in range(10):
             for k in range(0, 40, 4):
-                v27 = 0.5*load(sums, g + 550 + i*40 + k, 1, 4, 1)
-                store(gradient, p + 550 + i*40 + k, 1, v27)
+                v24 = 0.5*load(sums, g + 550 + i*40 + k, 1, 4, 1)
+                store(gradient, p + 550 + i*40 + k, 1, v24)
         for n in range(400):
             store(gradient, p + 110 + n, 0, load(sums, g + 110 + n, 0, 1, 1))
         for n in range(40):
@@ -972,8 +842,7 @@ def jacobian(theta, x_path, hidden_0_path, rows, width, first, last, origin, ext
             step = steps - 1 - turn
             p = step*950
             for tile in range(count):
-                # v3[k] = 1 - hidden_0[k]**2
-                # v2[k] = v3[k]/2
+                # v2[k] = (1 - hidden_0[k]**2)/2
                 # v0[k] = hidden_0[k]/2
                 for k in range(0, 40, 4):
                     prefetch(hidden_0_path, (step*extent + (block + tile) + 4 - origin)*328 + k*8, 32)
@@ -983,32 +852,29 @@ def jacobian(theta, x_path, hidden_0_path, rows, width, first, last, origin, ext
                     store(V2, k*8, 8, v2)
                     v0 = (0.5)*hidden_0
                     store(V0, k*8, 8, v0)
-                # v4[o,k] = u[o,i] W2[i,k]
-                # v5[o,k] = v2[k] v4[o,k]
+                # v4[o,k] = v2[k] u[o,i] W2[i,k]
                 for o in range(10):
                     for k in range(0, 40, 4):
-                        v4 = zeros(theta, 4, 8)
+                        v5 = zeros(theta, 4, 8)
                         for i in range(10):
-                            v4 = fma(load(U, (((turn) % 2)*16 + tile)*808 + o*80 + i*8, 0, 1, 8), load(theta, p + 550 + i*40 + k, 1, 4, 1), v4)
-                        v5 = load(V2, k*8, 8, 4, 8)*v4
-                        store(rows, (p + 510)*width + (block + tile)*80 + o*8 + k*1*width, 1*width, v5)
-                # v6[o,i] = v5[o,k] W1[k,i]
-                # v7[o,i] = 1/2 u[o,i_] A[i_,i]
-                # v8[o,i] = u[o,i] + v6[o,i] + v7[o,i]
-                # v9[o,i] = 1/2 u[o,i]
+                            v5 = fma(load(U, (((turn) % 2)*16 + tile)*808 + o*80 + i*8, 0, 1, 8), load(theta, p + 550 + i*40 + k, 1, 4, 1), v5)
+                        v4 = load(V2, k*8, 8, 4, 8)*v5
+                        store(rows, (p + 510)*width + (block + tile)*80 + o*8 + k*width, width, v4)
+                # v6[o,i] = u[o,i] + v4[o,k] W1[k,i] + 1/2 u[o,i_] A[i_,i]
+                # v7[o,i] = 1/2 u[o,i]
                 for o in range(10):
                     for i in range(0, 10, 5):
-                        v7 = zeros(theta, 5, 8)
+                        v8 = zeros(theta, 5, 8)
                         for i_ in range(10):
-                            v7 = fma(load(U, (((turn) % 2)*16 + tile)*808 + o*80 + i_*8, 0, 1, 8), load(theta, p + i_*10 + i, 1, 5, 1), v7)
-                        v7 = 0.5*v7
-                        v6 = load(U, (((turn) % 2)*16 + tile)*808 + o*80 + i*8, 8, 5, 8) + v7
+                            v8 = fma(load(U, (((turn) % 2)*16 + tile)*808 + o*80 + i_*8, 0, 1, 8), load(theta, p + i_*10 + i, 1, 5, 1), v8)
+                        v8 = 0.5*v8
+                        v9 = load(U, (((turn) % 2)*16 + tile)*808 + o*80 + i*8, 8, 5, 8) + v8
                         for k in range(40):
-                            v6 = fma(load(rows, (p + 510)*width + (block + tile)*80 + o*8 + k*1*width, 0, 1, 8), load(theta, p + 110 + k*10 + i, 1, 5, 1), v6)
-                        v8 = v6
-                        store(U, (((turn + 1) % 2)*16 + tile)*808 + o*80 + i*8, 8, v8)
-                        v9 = 0.5*load(U, (((turn) % 2)*16 + tile)*808 + o*80 + i*8, 8, 5, 8)
-                        store(rows, (p + 100)*width + (block + tile)*80 + o*8 + i*1*width, 1*width, v9)
+                            v9 = fma(load(rows, (p + 510)*width + (block + tile)*80 + o*8 + k*width, 0, 1, 8), load(theta, p + 110 + k*10 + i, 1, 5, 1), v9)
+                        v6 = v9
+                        store(U, (((turn + 1) % 2)*16 + tile)*808 + o*80 + i*8, 8, v6)
+                        v7 = 0.5*load(U, (((turn) % 2)*16 + tile)*808 + o*80 + i*8, 8, 5, 8)
+                        store(rows, (p + 100)*width + (block + tile)*80 + o*8 + i*width, width, v7)
                 # v1[i] = x[i]/2
                 for i in range(0, 10, 5):
                     prefetch(x_path, (step*extent + (block + tile) + 4 - origin)*88 + i*8, 40)
@@ -1020,20 +886,20 @@ def jacobian(theta, x_path, hidden_0_path, rows, width, first, last, origin, ext
                     for i in range(10):
                         for j in range(0, 10, 5):
                             v10 = load(U, (((turn) % 2)*16 + tile)*808 + o*80 + i*8, 0, 1, 8)*load(V1, j*8, 8, 5, 8)
-                            store(rows, (p)*width + (block + tile)*80 + o*8 + i*10*width + j*1*width, 1*width, v10)
-                # v11[o,k,j] = v5[o,k] x[j]
+                            store(rows, p*width + (block + tile)*80 + o*8 + i*10*width + j*width, width, v10)
+                # v11[o,k,j] = v4[o,k] x[j]
                 for o in range(10):
                     for k in range(40):
                         for j in range(0, 10, 5):
                             prefetch(x_path, (step*extent + (block + tile) + 4 - origin)*88 + j*8, 40)
-                            v11 = load(rows, (p + 510)*width + (block + tile)*80 + o*8 + k*1*width, 0, 1, 8)*load(x_path, (step*extent + (block + tile) - origin)*88 + j*8, 8, 5, 8)
-                            store(rows, (p + 110)*width + (block + tile)*80 + o*8 + k*10*width + j*1*width, 1*width, v11)
+                            v11 = load(rows, (p + 510)*width + (block + tile)*80 + o*8 + k*width, 0, 1, 8)*load(x_path, (step*extent + (block + tile) - origin)*88 + j*8, 8, 5, 8)
+                            store(rows, (p + 110)*width + (block + tile)*80 + o*8 + k*10*width + j*width, width, v11)
                 # v12[o,i,k] = u[o,i] v0[k]
                 for o in range(10):
                     for i in range(10):
                         for k in range(0, 40, 4):
                             v12 = load(U, (((turn) % 2)*16 + tile)*808 + o*80 + i*8, 0, 1, 8)*load(V0, k*8, 8, 4, 8)
-                            store(rows, (p + 550)*width + (block + tile)*80 + o*8 + i*40*width + k*1*width, 1*width, v12)
+                            store(rows, (p + 550)*width + (block + tile)*80 + o*8 + i*40*width + k*width, width, v12)
 
 
 @njit(**OPTIONS)
@@ -1090,18 +956,15 @@ def gradient(theta, table, x_path, hidden_0_path, field, scalar, sums, first, la
                     hidden_0 = load(hidden_0_path, (step*extent + (block + tile) - origin)*328 + k*8, 8, 4, 8)
                     v10 = -(hidden_0*hidden_0) + 1.0
                     store(V10, tile*328 + k*8, 8, v10)
-                # v11[i,e] = v10[k] v2[i,k,e]
-                # v12[i,e] = v0[i,e] + v11[i,e]
-                # v13[i,e] = 1/2 v12[i,e]
-                # v9[i,e] = delta[i,e] + v13[i,e]
+                # v9[i,e] = delta[i,e] + 1/2 (v0[i,e] + v10[k] v2[i,k,e])
                 for i in range(10):
                     for e in range(0, 10, 5):
-                        v11 = spread(load(table, q + i*10 + e, 1, 5, 1), 8)
+                        v12 = spread(load(table, q + i*10 + e, 1, 5, 1), 8)
                         for k in range(40):
-                            v11 = fma(load(V10, tile*328 + k*8, 0, 1, 8), load(table, q + 500 + i*400 + k*10 + e, 1, 5, 1), v11)
-                        v12 = v11
-                        v13 = 0.5*v12
-                        v9 = unit(theta, i - e, 5) + v13
+                            v12 = fma(load(V10, tile*328 + k*8, 0, 1, 8), load(table, q + 500 + i*400 + k*10 + e, 1, 5, 1), v12)
+                        v13 = v12
+                        v14 = 0.5*v13
+                        v9 = unit(theta, i - e, 5) + v14
                         store(V9, i*80 + e*8, 8, v9)
                 # v8 = inverse(v9)
                 invert_8(V9, 0, V8, 0, scratch, 800, 10)
@@ -1125,12 +988,7 @@ def gradient(theta, table, x_path, hidden_0_path, field, scalar, sums, first, la
                     u = load(U, (((turn) % 2)*8 + tile)*88 + i*8, 8, 5, 8)
                     v4 = (0.5)*u
                     store(V4, i*8, 8, v4)
-                # v15[k] = -2*hidden_0[k]*v10[k]
-                # v16[k] = v5[k,e] v1[k,e]
-                # v17[k] = v15[k] v16[k]
-                # v18[k] = v4[i] W2[i,k]
-                # v19[k] = v10[k] v18[k]
-                # v3[k] = v17[k] + v19[k]
+                # v3[k] = (-2*hidden_0[k]*v10[k]) v5[k,e] v1[k,e] + v10[k] v4[i] W2[i,k]
                 for k in range(0, 40, 4):
                     prefetch(hidden_0_path, (step*extent + (block + tile) + 4 - origin)*328 + k*8, 32)
                     hidden_0 = load(hidden_0_path, (step*extent + (block + tile) - origin)*328 + k*8, 8, 4, 8)
@@ -1139,24 +997,22 @@ def gradient(theta, table, x_path, hidden_0_path, field, scalar, sums, first, la
                     v16 = zeros(theta, 4, 8)
                     for e in range(10):
                         v16 = fma(load(V5, tile*3208 + k*80 + e*8, 80, 4, 8), load(table, q + 100 + k*10 + e, 10, 4, 1), v16)
-                    v18 = zeros(theta, 4, 8)
+                    v17 = zeros(theta, 4, 8)
                     for i in range(10):
-                        v18 = fma(load(V4, i*8, 0, 1, 8), load(theta, p + 550 + i*40 + k, 1, 4, 1), v18)
-                    v3 = zeros(theta, 4, 8) + v15*v16 + v10*v18
+                        v17 = fma(load(V4, i*8, 0, 1, 8), load(theta, p + 550 + i*40 + k, 1, 4, 1), v17)
+                    v3 = zeros(theta, 4, 8) + v15*v16 + v10*v17
                     store(V3, tile*328 + k*8, 8, v3)
-                # v20[i] = v3[k] W1[k,i]
-                # v21[i] = 1/2 u[i_] A[i_,i]
-                # v22[i] = u[i] + v20[i] + v21[i]
+                # v18[i] = u[i] + v3[k] W1[k,i] + 1/2 u[i_] A[i_,i]
                 for i in range(0, 10, 5):
-                    v21 = zeros(theta, 5, 8)
+                    v19 = zeros(theta, 5, 8)
                     for i_ in range(10):
-                        v21 = fma(load(U, (((turn) % 2)*8 + tile)*88 + i_*8, 0, 1, 8), load(theta, p + i_*10 + i, 1, 5, 1), v21)
-                    v21 = 0.5*v21
-                    v20 = load(U, (((turn) % 2)*8 + tile)*88 + i*8, 8, 5, 8) + v21
+                        v19 = fma(load(U, (((turn) % 2)*8 + tile)*88 + i_*8, 0, 1, 8), load(theta, p + i_*10 + i, 1, 5, 1), v19)
+                    v19 = 0.5*v19
+                    v20 = load(U, (((turn) % 2)*8 + tile)*88 + i*8, 8, 5, 8) + v19
                     for k in range(40):
                         v20 = fma(load(V3, tile*328 + k*8, 0, 1, 8), load(theta, p + 110 + k*10 + i, 1, 5, 1), v20)
-                    v22 = v20
-                    store(U, (((turn + 1) % 2)*8 + tile)*88 + i*8, 8, v22)
+                    v18 = v20
+                    store(U, (((turn + 1) % 2)*8 + tile)*88 + i*8, 8, v18)
             g = step*5450
             # sums[i,j] += sum over samples of v7[i,j]
             at_0 = g
@@ -1236,46 +1092,46 @@ def gradient(theta, table, x_path, hidden_0_path, field, scalar, sums, first, la
 @njit(**OPTIONS)
 def gradient_finish(theta, table, sums, gradient, steps):
     """From sums over the samples to the gradient by theta."""
-    V23 = aligned(theta, 100)
-    V24 = aligned(theta, 100)
-    V25 = aligned(theta, 400)
-    V26 = aligned(theta, 400)
+    V21 = aligned(theta, 100)
+    V22 = aligned(theta, 100)
+    V23 = aligned(theta, 400)
+    V24 = aligned(theta, 400)
     for step in range(steps):
         p, q, g = step*950, step*4500, step*5450
-        # v23[i,j] = 1/2 v27[i,j]
-        # v24[i,j] = 1/2 v28[i,j]
-        # v29[i,j] = v23[i,j] + v24[i,j]
+        # v21[i,j] = 1/2 v25[i,j]
+        # v22[i,j] = 1/2 v26[i,j]
+        # v27[i,j] = v21[i,j] + v22[i,j]
         for i in range(10):
             for j in range(0, 10, 5):
-                v23 = 0.5*load(sums, g + i*10 + j, 1, 5, 1)
-                store(V23, i*10 + j, 1, v23)
-                v24 = 0.5*load(sums, g + 100 + i*10 + j, 1, 5, 1)
-                store(V24, i*10 + j, 1, v24)
-                v29 = v23 + v24
-                store(gradient, p + i*10 + j, 1, v29)
-        # v30[i] = 1/2 v31[i]
+                v21 = 0.5*load(sums, g + i*10 + j, 1, 5, 1)
+                store(V21, i*10 + j, 1, v21)
+                v22 = 0.5*load(sums, g + 100 + i*10 + j, 1, 5, 1)
+                store(V22, i*10 + j, 1, v22)
+                v27 = v21 + v22
+                store(gradient, p + i*10 + j, 1, v27)
+        # v29[i] = 1/2 v28[i]
         for i in range(0, 10, 5):
-            v30 = 0.5*load(sums, g + 200 + i, 1, 5, 1)
-            store(gradient, p + 100 + i, 1, v30)
-        # v32[k,j] = v33[k,j] + v34[k,j]
+            v29 = 0.5*load(sums, g + 200 + i, 1, 5, 1)
+            store(gradient, p + 100 + i, 1, v29)
+        # v32[k,j] = v30[k,j] + v31[k,j]
         for k in range(40):
             for j in range(0, 10, 5):
                 v32 = load(sums, g + 210 + k*10 + j, 1, 5, 1) + load(sums, g + 610 + k*10 + j, 1, 5, 1)
                 store(gradient, p + 110 + k*10 + j, 1, v32)
-        # v25[i,k] = 1/2 v35[i,e,k] v1[k,e]
-        # v26[i,k] = 1/2 v36[i,k]
-        # v37[i,k] = v25[i,k] + v26[i,k]
+        # v23[i,k] = 1/2 v33[i,e,k] v1[k,e]
+        # v24[i,k] = 1/2 v34[i,k]
+        # v35[i,k] = v23[i,k] + v24[i,k]
         for k in range(40):
             for i in range(0, 10, 5):
-                v25 = zeros(theta, 5, 1)
+                v23 = zeros(theta, 5, 1)
                 for e in range(10):
-                    v25 = fma(load(sums, g + 1050 + i*400 + e*40 + k, 400, 5, 1), load(table, q + 100 + k*10 + e, 0, 1, 1), v25)
-                v25 = 0.5*v25
-                store(V25, i*40 + k, 40, v25)
-                v26 = 0.5*load(sums, g + 5050 + i*40 + k, 40, 5, 1)
-                store(V26, i*40 + k, 40, v26)
-                v37 = v25 + v26
-                store(gradient, p + 550 + i*40 + k, 40, v37)
+                    v23 = fma(load(sums, g + 1050 + i*400 + e*40 + k, 400, 5, 1), load(table, q + 100 + k*10 + e, 0, 1, 1), v23)
+                v23 = 0.5*v23
+                store(V23, i*40 + k, 40, v23)
+                v24 = 0.5*load(sums, g + 5050 + i*40 + k, 40, 5, 1)
+                store(V24, i*40 + k, 40, v24)
+                v35 = v23 + v24
+                store(gradient, p + 550 + i*40 + k, 40, v35)
         for n in range(40):
             store(gradient, p + 510 + n, 0, load(sums, g + 1010 + n, 0, 1, 1))
 
@@ -1318,66 +1174,54 @@ def newton(theta, table, z, target, x_out, miss_out, log_det_out, first, last, s
         for step in range(steps):
             p = step*950
             q = step*4100
-            # v6[k] = W1[k,j] x[j]
-            # v7[k] = v6[k] + c[k]
+            # v6[k] = W1[k,j] x[j] + c[k]
             for k in range(0, 40, 4):
-                v6 = spread(load(theta, p + 510 + k, 1, 4, 1), 8)
+                v7 = spread(load(theta, p + 510 + k, 1, 4, 1), 8)
                 for j in range(10):
-                    v6 = fma(load(theta, p + 110 + k*10 + j, 10, 4, 1), load(X, ((step) % 2)*80 + j*8, 0, 1, 8), v6)
-                v7 = v6
-                store(V5, k*8, 8, v7)
-            # v5[k] = tanh(v7[k])
+                    v7 = fma(load(theta, p + 110 + k*10 + j, 10, 4, 1), load(X, ((step) % 2)*80 + j*8, 0, 1, 8), v7)
+                v6 = v7
+                store(V5, k*8, 8, v6)
+            # v5[k] = tanh(v6[k])
             tanh_array(V5, 0, V5, 0, 320, 16)
             # v4[k] = 1 - v5[k]**2
             for k in range(0, 40, 4):
                 v5 = load(V5, k*8, 8, 4, 8)
                 v4 = -(v5*v5) + 1.0
                 store(V4, k*8, 8, v4)
-            # v8[i,e] = v4[k] v1[i,k,e]
-            # v9[i,e] = v0[i,e] + v8[i,e]
-            # v10[i,e] = 1/2 v9[i,e]
-            # v3[i,e] = delta[i,e] + v10[i,e]
+            # v3[i,e] = delta[i,e] + 1/2 (v0[i,e] + v4[k] v1[i,k,e])
             for i in range(10):
                 for e in range(0, 10, 5):
-                    v8 = spread(load(table, q + i*10 + e, 1, 5, 1), 8)
+                    v9 = spread(load(table, q + i*10 + e, 1, 5, 1), 8)
                     for k in range(40):
-                        v8 = fma(load(V4, k*8, 0, 1, 8), load(table, q + 100 + i*400 + k*10 + e, 1, 5, 1), v8)
-                    v9 = v8
-                    v10 = 0.5*v9
-                    v3 = unit(theta, i - e, 5) + v10
+                        v9 = fma(load(V4, k*8, 0, 1, 8), load(table, q + 100 + i*400 + k*10 + e, 1, 5, 1), v9)
+                    v10 = v9
+                    v11 = 0.5*v10
+                    v3 = unit(theta, i - e, 5) + v11
                     store(V3, i*80 + e*8, 8, v3)
             # v2 = inverse(v3)
             # v12 = log|detv3|
             invert_8(V3, 0, V2, 0, LOG_DET, ((step + 1) % 2)*8, 10)
-            # v13[i] = A[i,j] x[j]
-            # v14[i] = b[i] + v13[i]
-            # v15[i] = W2[i,k] v5[k]
-            # v16[i] = v14[i] + v15[i]
-            # v17[i] = 1/2 v16[i]
-            # v18[i] = x[i] + v17[i]
-            # v19[i] = -1 target[i]
-            # v20[i] = v18[i] + v19[i]
+            # v13[i] = x[i] + 1/2 (b[i] + A[i,j] x[j] + W2[i,k] v5[k]) + -1 target[i]
             for i in range(0, 10, 5):
-                v13 = spread(load(theta, p + 100 + i, 1, 5, 1), 8)
+                v14 = spread(load(theta, p + 100 + i, 1, 5, 1), 8)
                 for j in range(10):
-                    v13 = fma(load(theta, p + i*10 + j, 10, 5, 1), load(X, ((step) % 2)*80 + j*8, 0, 1, 8), v13)
-                v15 = v13
+                    v14 = fma(load(theta, p + i*10 + j, 10, 5, 1), load(X, ((step) % 2)*80 + j*8, 0, 1, 8), v14)
+                v15 = v14
                 for k in range(40):
                     v15 = fma(load(theta, p + 550 + i*40 + k, 40, 5, 1), load(V5, k*8, 0, 1, 8), v15)
                 v16 = v15
                 v17 = 0.5*v16
-                v19 = -1.0*load(target, tile*80 + i*8, 8, 5, 8)
-                v20 = load(X, ((step) % 2)*80 + i*8, 8, 5, 8) + v17 + v19
-                store(MISS, ((step + 1) % 2)*80 + i*8, 8, v20)
-            # v21[i] = -1 v2[i,i_] v20[i_]
-            # v22[i] = x[i] + v21[i]
+                v18 = -1.0*load(target, tile*80 + i*8, 8, 5, 8)
+                v13 = load(X, ((step) % 2)*80 + i*8, 8, 5, 8) + v17 + v18
+                store(MISS, ((step + 1) % 2)*80 + i*8, 8, v13)
+            # v19[i] = x[i] + -1 v2[i,i_] v13[i_]
             for i in range(0, 10, 5):
-                v21 = zeros(theta, 5, 8)
+                v20 = zeros(theta, 5, 8)
                 for i_ in range(10):
-                    v21 = fma(load(V2, i*80 + i_*8, 80, 5, 8), load(MISS, ((step + 1) % 2)*80 + i_*8, 0, 1, 8), v21)
-                v21 = -1.0*v21
-                v22 = load(X, ((step) % 2)*80 + i*8, 8, 5, 8) + v21
-                store(X, ((step + 1) % 2)*80 + i*8, 8, v22)
+                    v20 = fma(load(V2, i*80 + i_*8, 80, 5, 8), load(MISS, ((step + 1) % 2)*80 + i_*8, 0, 1, 8), v20)
+                v20 = -1.0*v20
+                v19 = load(X, ((step) % 2)*80 + i*8, 8, 5, 8) + v20
+                store(X, ((step + 1) % 2)*80 + i*8, 8, v19)
         for n in range(0, 80, 8):
             store(x_out, tile*80 + n, 0, load(X, ((steps) % 2)*80 + n, 0, 1, 8))
         for n in range(0, 80, 8):
@@ -1406,38 +1250,34 @@ def factors(theta, x_path, hidden_0_path, factor_0_path, factor_1_path, factor_2
                         v1 = 0.5*load(U, (((turn) % 2)*16 + tile)*808 + o*80 + i*8, 8, 5, 8)
                         store(factor_1_path, (step*extent + (block + tile) - origin)*808 + o*80 + i*8, 8, v1)
                         prefetch(factor_1_path, (step*extent + (block + tile) + 4 - origin)*808 + o*80 + i*8, 40)
-                # v2[k] = 1 - hidden_0[k]**2
-                # v0[k] = v2[k]/2
+                # v0[k] = (1 - hidden_0[k]**2)/2
                 for k in range(0, 40, 4):
                     prefetch(hidden_0_path, (step*extent + (block + tile) + 4 - origin)*328 + k*8, 32)
                     hidden_0 = load(hidden_0_path, (step*extent + (block + tile) - origin)*328 + k*8, 8, 4, 8)
                     v2 = -(hidden_0*hidden_0) + 1.0
                     v0 = (0.5)*v2
                     store(V0, k*8, 8, v0)
-                # v3[o,k] = u[o,i] W2[i,k]
-                # v4[o,k] = v0[k] v3[o,k]
+                # v3[o,k] = v0[k] u[o,i] W2[i,k]
                 for o in range(10):
                     for k in range(0, 40, 4):
-                        v3 = zeros(theta, 4, 8)
+                        v4 = zeros(theta, 4, 8)
                         for i in range(10):
-                            v3 = fma(load(U, (((turn) % 2)*16 + tile)*808 + o*80 + i*8, 0, 1, 8), load(theta, p + 550 + i*40 + k, 1, 4, 1), v3)
-                        v4 = load(V0, k*8, 8, 4, 8)*v3
-                        store(factor_2_path, (step*extent + (block + tile) - origin)*3208 + o*320 + k*8, 8, v4)
+                            v4 = fma(load(U, (((turn) % 2)*16 + tile)*808 + o*80 + i*8, 0, 1, 8), load(theta, p + 550 + i*40 + k, 1, 4, 1), v4)
+                        v3 = load(V0, k*8, 8, 4, 8)*v4
+                        store(factor_2_path, (step*extent + (block + tile) - origin)*3208 + o*320 + k*8, 8, v3)
                         prefetch(factor_2_path, (step*extent + (block + tile) + 4 - origin)*3208 + o*320 + k*8, 32)
-                # v5[o,i] = v4[o,k] W1[k,i]
-                # v6[o,i] = 1/2 u[o,i_] A[i_,i]
-                # v7[o,i] = u[o,i] + v5[o,i] + v6[o,i]
+                # v5[o,i] = u[o,i] + v3[o,k] W1[k,i] + 1/2 u[o,i_] A[i_,i]
                 for o in range(10):
                     for i in range(0, 10, 5):
                         v6 = zeros(theta, 5, 8)
                         for i_ in range(10):
                             v6 = fma(load(U, (((turn) % 2)*16 + tile)*808 + o*80 + i_*8, 0, 1, 8), load(theta, p + i_*10 + i, 1, 5, 1), v6)
                         v6 = 0.5*v6
-                        v5 = load(U, (((turn) % 2)*16 + tile)*808 + o*80 + i*8, 8, 5, 8) + v6
+                        v7 = load(U, (((turn) % 2)*16 + tile)*808 + o*80 + i*8, 8, 5, 8) + v6
                         for k in range(40):
-                            v5 = fma(load(factor_2_path, (step*extent + (block + tile) - origin)*3208 + o*320 + k*8, 0, 1, 8), load(theta, p + 110 + k*10 + i, 1, 5, 1), v5)
-                        v7 = v5
-                        store(U, (((turn + 1) % 2)*16 + tile)*808 + o*80 + i*8, 8, v7)
+                            v7 = fma(load(factor_2_path, (step*extent + (block + tile) - origin)*3208 + o*320 + k*8, 0, 1, 8), load(theta, p + 110 + k*10 + i, 1, 5, 1), v7)
+                        v5 = v7
+                        store(U, (((turn + 1) % 2)*16 + tile)*808 + o*80 + i*8, 8, v5)
                 prefetch(factor_0_path, (step*extent + (block + tile) + 4 - origin)*808, 800)
                 for n in range(0, 800, 8):
                     store(factor_0_path, (step*extent + (block + tile) - origin)*808 + n, 0, load(U, (((turn) % 2)*16 + tile)*808 + n, 0, 1, 8))

@@ -22,7 +22,9 @@ def pytest_unconfigure(config):
 
 SIMULATOR = "test_cuda_simulator.py"
 # What else runs in the simulator: their tests that take the fixture ``target``.
-ON_TARGETS = ["test_energy_kernels.py", "test_map_kernels.py", "test_map_energies.py"]
+ON_TARGETS = [
+    *("test_energy_kernels.py", "test_map_energies.py", "test_map_kernels.py", "test_rolled.py"),
+]
 
 
 def pytest_collection_modifyitems(config, items):

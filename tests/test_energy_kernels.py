@@ -1,74 +1,18 @@
-"""Kernels of energies against 50-digit arithmetic (sample_energies), to 1e-12.
-
-Errors are relative to the sum of the sizes of the terms that a formula adds up on its way: where
-terms cancel, double precision cannot be accurate relative to the result.
-"""
+"""Kernels of energies against 50-digit arithmetic (sample_energies), to 1e-12."""
 
 import numpy as np
 import pytest
 import sympy as sp
+from energy_checks import carried, check
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from on_targets import program_on
 from sample_energies import ENERGIES, LOCAL, PAIR, Energy, R, full_quadratic
 from tile_numpy import interpreted
 
-from pwgf_sym.compile.packing import State
 from pwgf_sym.compile.program import compile_program
 from pwgf_sym.declare.maps import Affine
 from pwgf_sym.declare.symbols import coordinates, copy_of
-
-RELATIVE = 1e-12
-
-
-def carried(program, count, seed=0, spread=1.0):
-    """Samples with any log density and score: what the kernels read."""
-    rng = np.random.default_rng(seed)
-    samples = program.samples(spread * rng.normal(size=(count, program.dim)))
-    repeat = np.arange(samples.weight.size) % count
-    log_density = rng.uniform(-3, 2, count)[repeat].astype(program.dtype)
-    score = samples.pack(2 * rng.normal(size=(count, program.dim)))
-    return samples, State(samples.z, log_density, score)
-
-
-def check(energy, program, count, relative=RELATIVE, seed=0, spread=1.0):
-    """Integrals, energy, velocity and slopes of a program against the truth."""
-    samples, state = carried(program, count, seed, spread)
-    x = program.unpack(state.x, samples).astype(float)
-    log_density = program.unpack_scalar(state.log_density, samples).astype(float)
-    score = program.unpack(state.score, samples).astype(float)
-    truth = energy.truth(x, log_density, score)
-
-    def close(got, name):
-        value, magnitude = truth[name]
-        error = np.abs(np.asarray(got) - value)
-        worst = np.max(error / (magnitude + 1e-200))
-        assert worst <= relative, f"{name}: {float(worst):.2e}"
-
-    integrals = program.integrals(state, samples)
-    assert integrals.dtype == np.float64
-    for integral, value in zip(program.form.integrals, integrals, strict=True):
-        close(value, "pair" if integral.pair else "local")
-    # The outer function is evaluated at the integrals that were found.
-    values = {LOCAL: 0.0, PAIR: 0.0}
-    values |= {
-        (PAIR if i.pair else LOCAL): v
-        for i, v in zip(program.form.integrals, integrals, strict=True)
-    }
-    expected = float(energy.outer.subs(energy.parameters).subs(values))
-    assert program.energy(integrals) == pytest.approx(expected, rel=1e-12)
-    velocity = program.velocity(state, samples, integrals)
-    assert velocity.dtype == program.dtype
-    # c_k = dF/dI_k also carries the integrals' own round-off.
-    relative *= 1 if energy.outer == LOCAL + PAIR else 20
-    close(program.unpack(velocity, samples), "velocity")
-    if "slopes" in program.emission.formulas:
-        field, scalar = (program.kernels.zeros(v.size) for v in (velocity, samples.weight))
-        values = program.values(integrals)
-        program.kernels.fields("slopes", state, samples, values, [field, scalar])
-        close(program.unpack(field, samples), "slopes")
-        close(program.unpack_scalar(scalar, samples)[:, None], "by_log")
-
 
 def compiled(energy, dtype="float64"):
     """The program with the smallest map: only the formulas are of interest."""

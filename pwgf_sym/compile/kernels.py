@@ -51,12 +51,18 @@ class KernelCaller:
     ----------
     by_pieces : bool
         Whether kernels run on any piece of the samples, one after the other.
+
+    Parameters
+    ----------
+    rest : callable, optional
+        Gives the program that has the kernels which this one leaves out.
     """
 
     by_pieces = True
 
-    def __init__(self, module, emission: Emission, dtype: np.dtype, size: int):
+    def __init__(self, module, emission: Emission, dtype: np.dtype, size: int, rest=None):
         self.module, self.emission, self.dtype, self.size = module, emission, dtype, size
+        self._rest = rest
         self._orders: dict[str, np.ndarray] = {}
         self.formulas = {name: p.arguments() for name, p in emission.printers.items()}
 
@@ -80,12 +86,24 @@ class KernelCaller:
     def wait(self) -> None:
         """Wait for the end of kernels that were started."""
 
-    def _leading(self, name: str, theta, eta):
-        """The kernel's emitter, its vectors theta and eta, and the number of steps."""
-        emitter = self.emission.emitters.get(name)
-        if emitter is None:  # left out when the module was printed
+    def _printed(self, name: str):
+        """The emitter of a kernel of the map, and the module that it stands in."""
+        if name in self.emission.emitters:
+            return self.emission.emitters[name], self.module
+        other = self._rest() if self._rest is not None else None
+        if other is None or name not in other.emission.emitters:  # left out when it was printed
             accepted = "an activation with derivatives that can be printed"
             raise FormulaError("activation", f"one without the kernel {name}", accepted)
+        return other.emission.emitters[name], other.module
+
+    def _function(self, name: str, part: str = ""):
+        """A function of a kernel of the map: the kernel itself, its "_table" or "_finish"."""
+        emitter, module = self._printed(name)
+        return getattr(module, emitter.kernel.name + part)
+
+    def _leading(self, name: str, theta, eta):
+        """The kernel's emitter, its vectors theta and eta, and the number of steps."""
+        emitter, _ = self._printed(name)
         size = self.emission.layout.size if name == "newton" else self.size  # newton: one step
         leading = [self.vector("theta", theta, size)]
         if emitter.kernel.tangent:
@@ -97,7 +115,7 @@ class KernelCaller:
         emitter, leading, steps = self._leading(name, theta, eta)
         if emitter.table:
             table = np.empty(steps * emitter.table_size, self.dtype)
-            getattr(self.module, f"{name}_table")(*leading, table, steps)
+            self._function(name, "_table")(*leading, table, steps)
             leading.append(table)
         return emitter, leading, steps
 
@@ -109,7 +127,7 @@ class KernelCaller:
 
     def _work(self, name: str, emitter, leading, steps: int, pieces):
         """A function of (arguments, first tile, last tile) that runs a kernel on a chunk."""
-        kernel, names = getattr(self.module, name), tuple(emitter.kernel.stored)
+        kernel, names = self._function(name), tuple(emitter.kernel.stored)
         if not names:
             return lambda given, first, last: kernel(*leading, *given, first, last, steps)
 
@@ -152,7 +170,7 @@ class KernelCaller:
         run_chunks(lambda chunk, *edges: work([*given, sums[chunk]], *edges), bounds)
         gradient = np.empty(leading[0].size, self.dtype)
         total = np.add.reduce(sums, axis=0).take(self._order(name, steps))
-        getattr(self.module, f"{name}_finish")(*leading, total, gradient, steps)
+        self._function(name, "_finish")(*leading, total, gradient, steps)
         return gradient
 
     def metric(self, samples: Samples, theta, eta, stored) -> np.ndarray:
@@ -163,7 +181,7 @@ class KernelCaller:
     def _order(self, name: str, steps: int) -> np.ndarray:
         """Places of a kernel's sums, row by row, among those that stand tile by tile."""
         if name not in self._orders:
-            emitter = self.emission.emitters[name]
+            emitter, _ = self._printed(name)
             places, starts = np.argsort(emitter.sums_order()), np.arange(steps)
             self._orders[name] = (emitter.sums_size * starts[:, None] + places).ravel()
         return self._orders[name]
@@ -206,7 +224,7 @@ class KernelCaller:
         inputs = {"z": samples.z, "log_density_0": samples.log_density}
         given = self._inputs(emitter, samples, inputs)
         given += [getattr(state, key) for key in emitter.kernel.outputs]
-        kernel, names = getattr(self.module, name), tuple(emitter.kernel.stored)
+        kernel, names = self._function(name), tuple(emitter.kernel.stored)
 
         def run(stored: Storage, first: int, last: int) -> None:
             where = (first, last, stored.origin, stored.extent, steps)

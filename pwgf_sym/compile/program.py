@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Container
 from functools import cached_property, lru_cache
 from pathlib import Path
 
@@ -74,6 +75,7 @@ def compile_program(
     dtype: str = "float64",
     folder: Path | str | None = None,
     moments: bool = True,
+    kernels: Container[str] | None = None,
 ) -> Program:
     """Generate, write and load the kernels of a problem and a map.
 
@@ -95,6 +97,9 @@ def compile_program(
     moments : bool
         Whether interactions that are polynomials of |x - y|^2 are computed from moments of the
         samples, in O(N d^2); False sums over all pairs.
+    kernels : container of str, optional
+        Names of the map's kernels to generate; the others come in a module of their own when they
+        are first called.  All by default.
 
     Raises
     ------
@@ -113,10 +118,10 @@ def compile_program(
         how, mark = cpu_target(dtype, this_machine(), moments), ""
     else:
         how, mark = cuda_target(dtype, _block_threads()), "cuda_"
-    emission = emit_module(problem.energy, problem.density, flow, how)
+    emission = emit_module(problem.energy, problem.density, flow, how, kernels)
     name = f"{mark}{type(flow).__name__.lower()}_d{flow.dim}_{dtype}"
     path = write_module(emission.text, name, Path(folder) if folder else None)
-    return Program(problem, flow, dtype, emission, path, target)
+    return Program(problem, flow, dtype, emission, path, target, kernels)
 
 
 def _block_threads() -> int:
@@ -151,9 +156,9 @@ class Program(Inspection):
     """
 
     def __init__(
-        self, problem, flow, dtype: str, emission: Emission, path: Path, target: str = "cpu"
+        self, problem, flow, dtype: str, emission: Emission, path: Path, target="cpu", kernels=None
     ):
-        self.target = target
+        self.target, self._wanted = target, kernels
         self.problem, self.map, self.path, self.emission = problem, flow, path, emission
         self.dtype, self.form = np.dtype(dtype), emission.form
         self.dim, self.size = flow.dim, emission.layout.size * flow.steps
@@ -167,17 +172,28 @@ class Program(Inspection):
     @cached_property
     def kernels(self) -> KernelCaller:
         """Calls of the generated kernels by name."""
+        caller = KernelCaller
         if self.target == "cuda":
-            from .cuda.caller import CudaCaller
-
-            return CudaCaller(self.module, self.emission, self.dtype, self.size)
-        return KernelCaller(self.module, self.emission, self.dtype, self.size)
+            from .cuda.caller import CudaCaller as caller
+        rest = None if self._wanted is None else lambda: self.complete
+        return caller(self.module, self.emission, self.dtype, self.size, rest)
 
     @cached_property
     def in_single(self) -> Program:
         """The same problem and map in float32, compiled when it is first asked for."""
+        return self._again("float32", self._wanted)
+
+    @cached_property
+    def complete(self) -> Program:
+        """The same program with all kernels."""
+        return self if self._wanted is None else self._again(self.dtype.name, None)
+
+    def _again(self, dtype: str, kernels) -> Program:
+        moments = self.emission.moments is not None
         folder = self.path.parent
-        return compile_program(self.problem, self.map, self.target, "float32", folder)
+        return compile_program(
+            self.problem, self.map, self.target, dtype, folder, moments, kernels
+        )
 
     # -- samples ------------------------------------------------------------------------------
 

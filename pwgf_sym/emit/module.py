@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Container
+from dataclasses import dataclass, field, replace
 
 import sympy as sp
 
@@ -148,6 +148,8 @@ class Target:
         Whether interactions that are polynomials of |x - y|^2 become moments of the samples.
     composed : frozenset of str
         Kernels of the map that its caller puts together of others.
+    forgetting : dict of str to str
+        Kernels of the map that are others which store values, told to keep none, and these.
     """
 
     line: str
@@ -157,6 +159,17 @@ class Target:
     preamble: Callable[[str], str]
     moments: bool
     composed: frozenset[str] = frozenset()
+    forgetting: dict[str, str] = field(default_factory=dict)
+
+    def emitters(self, kernels: dict[str, Kernel], layout: Layout) -> dict[str, KernelEmitter]:
+        """Emitters of the map's kernels by name; two names of one kernel have one emitter."""
+        printed = {n: k for n, k in kernels.items() if n not in self.composed}
+        for name, other in self.forgetting.items():
+            summary = f"{kernels[other].summary} (of extent tiles; with 0 they are not kept)"
+            printed[name] = replace(kernels[other], name=name, summary=summary)
+        shared = {other: name for name, other in self.forgetting.items()}
+        found = {n: self.map_emitter(k, layout) for n, k in printed.items() if n not in shared}
+        return found | {other: found[name] for other, name in shared.items()}
 
 
 def cpu_target(dtype: str, machine: Machine, moments: bool = True) -> Target:
@@ -183,7 +196,9 @@ def cpu_target(dtype: str, machine: Machine, moments: bool = True) -> Target:
     )
 
 
-def emit_module(energy, density, flow, target: Target) -> Emission:
+def emit_module(
+    energy, density, flow, target: Target, wanted: Container[str] | None = None
+) -> Emission:
     """Derive, lower and print all kernels of an energy and a map.
 
     Parameters
@@ -196,6 +211,8 @@ def emit_module(energy, density, flow, target: Target) -> Emission:
         The map.
     target : Target
         What the kernels are printed for.
+    wanted : container of str, optional
+        Kernels of the map to print, as far as this energy calls them; all if not given.
 
     Raises
     ------
@@ -220,15 +237,14 @@ def emit_module(energy, density, flow, target: Target) -> Emission:
     kernels, formulas = map_kernels(flow), energy_kernels(form, parts)
     lap("lower")
     layout = Layout.of(flow)
-    printed = {name: kernel for name, kernel in kernels.items() if name not in target.composed}
-    emitters = {name: target.map_emitter(kernel, layout) for name, kernel in printed.items()}
+    emitters = target.emitters(kernels, layout)
     printers = {name: target.formula_emitter(kernel) for name, kernel in formulas.items()}
     body = Writer()
     for printer in printers.values():
         printer.emit(body)
     if parts.moments is not None:
         emit_moments(flow.dim, target.tiling.samples, body)
-    _emit_map(flow, form, kernels, emitters, body)
+    _emit_map(flow, form, kernels, emitters, body, wanted)
     text = _header(energy, density, flow, target.line, formulas) + target.preamble(body.text())
     text += body.text().rstrip("\n") + "\n"
     lap("emit")
@@ -236,17 +252,25 @@ def emit_module(energy, density, flow, target: Target) -> Emission:
     return Emission(text, form, *found)
 
 
-def _emit_map(flow, form: SampleForm, kernels: dict, emitters: dict, body: Writer) -> None:
+def _emit_map(
+    flow, form: SampleForm, kernels: dict, emitters: dict, body: Writer, wanted
+) -> None:
     """Print the map's kernels; leave out what this energy never calls and no target prints.
 
     An activation with a kink has no second derivative, so no score and no energy gradient by the
     log density; a potential or an interaction does not ask for them.
     """
-    called = {"push", "linearize", "jvp", "vjp", "metric", "jacobian", "newton"}
+    called = {"push", "linearize", "jvp", "vjp", "metric", "jacobian", "newton", "factors"}
     energy = {"push_log_density", "linearize_log_density", "gradient"}
     called |= energy if form.energy_order else set()
     called |= {"push_log_density", "push_score"} if form.velocity_order else set()
+    if wanted is not None:
+        kept = {id(emitters[n]) for n in called if n in emitters and n in wanted}
+        for name in [n for n, emitter in emitters.items() if id(emitter) not in kept]:
+            del emitters[name]
     for name in list(emitters):
+        if name != emitters[name].kernel.name:  # another name of a kernel that is printed
+            continue
         part = Writer()
         try:
             emitters[name].emit(part)
@@ -255,7 +279,9 @@ def _emit_map(flow, form: SampleForm, kernels: dict, emitters: dict, body: Write
                 given = f"{getattr(flow, 'activation', flow)}, of whose derivatives: {error}"
                 accepted = "an activation with derivatives that can be printed"
                 raise FormulaError("activation", given, accepted) from error
-            del kernels[name], emitters[name]
+            emitter = emitters[name]
+            for same in [n for n, e in emitters.items() if e is emitter]:
+                del kernels[same], emitters[same]
             continue
         body.lines += part.lines
 

@@ -155,7 +155,8 @@ def solve(
     if callback is not None and not callable(callback):
         raise OptionError("callback", repr(callback), "a function of one row")
     points = _draw(problem, options, "samples", 0)
-    run = _Run(build_program(problem, map, target, dtype), options, points)
+    program = build_program(problem, map, target, dtype, options.kernels())
+    run = _Run(program, options, points)
     return _collect(run, times, stored, theta, callback)
 
 

@@ -141,6 +141,23 @@ class FlowOptions:
         object.__setattr__(self, "fresh_samples", integer("fresh_samples", fresh, 1))
         object.__setattr__(self, "linear", self.linear.for_dtype(self.dtype))
 
+    def kernels(self) -> frozenset[str] | None:
+        """Kernels of the map that a flow calls; None for all.
+
+        On the CPU they are compiled and cached one by one, so that all flows of a problem share one
+        module; on CUDA a module holds what its flow calls.
+        """
+        if self.target == "cpu":
+            return None
+        names = {"push", "push_log_density", "push_score", "linearize", "jvp", "vjp"}
+        if self.formulation == "energy":
+            names |= {"linearize_log_density", "gradient"}
+        if self.linear_solver == "dense" or self.linear.preconditioner:
+            names.add("jacobian")
+        if self.linear_solver == "kernel":
+            names.add("factors")
+        return frozenset(names)
+
     def to_dict(self) -> dict:
         """Plain JSON-able form, the linear options among the others."""
         entries = asdict(self)

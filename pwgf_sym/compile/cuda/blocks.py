@@ -16,8 +16,8 @@ import numpy as np
 
 from .toolkit import cuda, device
 
-__all__ = ["block_sum", "contract", "copy", "fill", "inversion", "outer_sums", "partial_sums"]
-__all__ += ["product_sums", "row_sums"]
+__all__ = ["block_sum", "contract", "contract_more", "copy", "fill", "inversion", "load"]
+__all__ += ["outer_sums", "partial_sums", "product_sums", "row_sums"]
 
 at = np.uint64
 
@@ -51,19 +51,31 @@ def fill(target, t, value, count, one):
         target[at(t + n * cuda.blockDim.x)] = value
 
 
-def contract(dtype, rows: int):
-    """``add(acc, W, weights, w, row, term, values, v, step, count, one)``.
+def load(dtype, rows: int):
+    """``load(acc, weights, w, row)``: acc[r] = weights[w + r*row], for r below ``rows``."""
 
-    acc[r] += sum over s < count of weights[w + r*row + s*term] * values[v + s*step], for r below
-    ``rows``.  The block puts weights into the shared array W first, as many terms as fit.
+    @device
+    def load(acc, weights, w, row):
+        for r in range(rows):
+            acc[r] = weights[at(w + r * row)]
+
+    return load
+
+
+def contract(dtype, rows: int, more: bool = False):
+    """``contract(acc, W, weights, w, row, term, values, v, step, count, one)``.
+
+    acc[r] = sum over s < count of weights[w + r*row + s*term] * values[v + s*step], for r below
+    ``rows``; with ``more`` it is added to acc[r].  The block puts weights into the shared array W
+    first, as many terms as fit.
     """
 
     @device
-    def add(acc, W, weights, w, row, term, values, v, step, count, one):
+    def contract(acc, W, weights, w, row, term, values, v, step, count, one):
         lane, threads = cuda.threadIdx.x, cuda.blockDim.x
         total = cuda.local.array(rows, dtype)
         for r in range(rows):
-            total[r] = acc[r]
+            total[r] = acc[r] if more else dtype(0.0)
         most = W.size // rows
         for start in range(0, count, most):
             terms = min(most, count - start)
@@ -79,7 +91,12 @@ def contract(dtype, rows: int):
         for r in range(rows):
             acc[r] = total[r]
 
-    return add
+    return contract
+
+
+def contract_more(dtype, rows: int):
+    """``contract_more(acc, ...)``: :func:`contract`, added to acc."""
+    return contract(dtype, rows, more=True)
 
 
 def outer_sums(dtype, rows: int, columns: int):

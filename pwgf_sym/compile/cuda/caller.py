@@ -26,14 +26,15 @@ class CudaCaller(KernelCaller):
 
     by_pieces = False
 
-    def __init__(self, module, emission, dtype: np.dtype, size: int):
+    def __init__(self, module, emission, dtype: np.dtype, size: int, rest=None):
         require()
-        super().__init__(module, emission, dtype, size)
+        super().__init__(module, emission, dtype, size, rest)
         from .toolkit import cuda
         from .vectors import Vector
 
         self.cuda, self.vectors, self.threads = cuda, Vector, emission.tiling.samples
         self._work = self._partials = None
+        self._room: dict[str, object] = {}
 
     # -- arrays --------------------------------------------------------------------------------
 
@@ -83,20 +84,31 @@ class CudaCaller(KernelCaller):
         if emitter.table:
             table = self._empty(steps * emitter.table_size)
             work = self._workspace(steps * emitter.work_size)
-            kernel = getattr(self.module, f"{name}_table")
+            kernel = self._function(name, "_table")
             kernel[steps, self.threads](*leading, table, work)
             leading.append(table)
         return emitter, leading, steps
 
     def _launch(self, name: str, samples: Samples, prepared, given, stored) -> None:
-        """Run a kernel on all tiles, or piece by piece of its stored values."""
+        """Run a kernel on all tiles."""
         emitter, leading, steps = prepared
-        names = list(emitter.kernel.stored)
-        kernel, blocks = getattr(self.module, name), self._blocks(samples)
+        kernel, blocks = self._function(name), self._blocks(samples)
         work = self._workspace(blocks * emitter.work_size)
-        arrays = [stored.arrays[key].data for key in names]
+        arrays = self._stored_arrays(emitter.kernel.stored, blocks, stored)
         arguments = [*leading, *arrays, *given, work, samples.tiles, steps]
+        if emitter.forgets:
+            arguments.append(0 if stored is None else samples.tiles)
         kernel[blocks, self.threads](*arguments)
+
+    def _stored_arrays(self, axes: dict, blocks: int, stored: Storage | None) -> list:
+        """Arrays for stored values; without storage one step of a tile for every block."""
+        if stored is not None:
+            return [stored.arrays[key].data for key in axes]
+        for key, own in axes.items():
+            size = blocks * self.threads * math.prod(a.size for a in own)
+            if key not in self._room or self._room[key].size < size:
+                self._room[key] = self._empty(size)
+        return [self._room[key] for key in axes]
 
     def _given(self, emitter, samples: Samples, inputs: dict):
         return [
@@ -124,7 +136,7 @@ class CudaCaller(KernelCaller):
         self.module.add_partials[min(rows, _BLOCKS), self.threads](sums, total, blocks)
         self._partials = sums
         gradient = self._empty(leading[0].size)
-        finish = getattr(self.module, f"{name}_finish")
+        finish = self._function(name, "_finish")
         work = self._workspace(steps * emitter.work_size)
         finish[steps, self.threads](*leading, total, gradient, work)
         return self.vectors(gradient)
@@ -186,9 +198,9 @@ class CudaCaller(KernelCaller):
         kernel[blocks, self.threads](*given, *(array.data for array in out), samples.tiles)
 
 
-def _whole(pieces, samples: Samples) -> Storage:
-    """The stored values of all samples."""
+def _whole(pieces, samples: Samples) -> Storage | None:
+    """The stored values of all samples, if there are any."""
     if pieces is None:
-        return Storage({}, 0, samples.tiles)
+        return None
     ((stored, _, _),) = pieces(0, samples.tiles)
     return stored

@@ -23,7 +23,7 @@ __all__ = ["BLOCK_FUNCTIONS", "Entries", "Registers", "ThreadGroupEmitter", "cal
 __all__ += ["element", "emit_factorisation", "summed"]
 
 # Functions of compile/cuda/blocks.py that are made for a tile.
-BLOCK_FUNCTIONS = ("contract", "outer_sums", "product_sums", "row_sums")
+BLOCK_FUNCTIONS = ("contract", "contract_more", "load", "outer_sums", "product_sums", "row_sums")
 # Bytes of weights that a block keeps in shared memory at a time.
 _SHARED = 40 * 1024
 
@@ -160,6 +160,7 @@ class _ThreadBody(Entries):
         self.group, self.row, self.rows, self.variable = group, row, rows, variable
         self.at = {**at, **({row: self._row("row")} if row else {})}
         self.known: set[Tensor] = set()
+        self.loaded: dict[Tensor, str] = {}
         self.pending: list[str] = []
         self.loops: list[range] = []
         self.deferred = self._find_deferred()
@@ -215,6 +216,7 @@ class _ThreadBody(Entries):
             self.write.append(self.pending)
         self.loops.append(range(start, len(self.write.lines)))
         self.pending.clear()
+        self.loaded.clear()
 
     def _set(self, tensor: Tensor, text: str) -> None:
         self._later(f"{self._register(tensor)} = {text}")
@@ -232,6 +234,8 @@ class _ThreadBody(Entries):
             return self._register(tensor)
         if tensor in self.known and labels == tensor.axes and set(labels) <= set(self.group.axes):
             return self._register(tensor)
+        if tensor in self.loaded and labels == tensor.axes and not extra:
+            return self.loaded[tensor]
         return self.memory(tensor, labels, {**self.at, **(extra or {})})
 
     def _elementwise(self, tensor: Tensor) -> str:
@@ -239,10 +243,10 @@ class _ThreadBody(Entries):
         for k, operand in enumerate(tensor.operands):
             text = self._entry(operand, operand.axes)
             again = tensor.data[0].count(placeholder(k)) > 1 or tensor.data[0].has(sp.Pow)
-            if again and operand in self.e.slots and operand not in self.known:
+            if again and operand in self.e.slots and operand not in {*self.known, *self.loaded}:
                 own = self.e.names(operand).replace("eta.", "eta_") + "_"
                 self._later(f"{own} = {text}")
-                text = own
+                self.loaded[operand] = text = own
             names[placeholder(k)] = text
         return self.e.printer(names).doprint(tensor.data[0])
 
@@ -270,13 +274,24 @@ class _ThreadBody(Entries):
         terms = self._flat_terms(tensor)
         direct = [self._entry(t, t.axes) for t in terms if t not in self.deferred]
         chained = [t for t in terms if t in self.deferred]
-        text = " + ".join(direct) or self.number(0.0)
         if not chained:
-            return text
-        self._set(tensor, text)
-        for term in chained:
-            self._accumulate(term, tensor)
+            return " + ".join(direct)
+        first = [t for t in terms if t not in self.deferred]
+        if len(first) == 1 and self._is_weight(first[0], first[0].axes) and not self.pending:
+            self._load(tensor, first[0])
+        elif direct:
+            self._set(tensor, " + ".join(direct))
+        for number, term in enumerate(chained):
+            self._accumulate(term, tensor, fresh=not direct and number == 0)
         return self._register(tensor)
+
+    def _load(self, tensor: Tensor, source: Tensor) -> None:
+        """Rows of what samples share, from memory to registers."""
+        slot = self.e.slots[source]
+        place = slot.index(source.axes, {**self.at, self.row: self.variable})
+        stride = slot.stride(source.axes, self.row)
+        name = call_name("load", self.rows)
+        self.write(f"{name}({self.e.names(tensor)}, {slot.array}, {place}, {stride})")
 
     def _product(self, tensor: Tensor, into: Tensor | None) -> str:
         coefficient, labels, _ = tensor.data
@@ -284,24 +299,25 @@ class _ThreadBody(Entries):
         scaled = "" if coefficient == 1 else self.number(coefficient) + "*"
         if not summed(tensor):
             return scaled + "*".join(self._entry(t, ls) for t, ls in factors)
-        self._set(tensor, self.number(0.0))
-        self._accumulate(tensor, tensor)
+        self._accumulate(tensor, tensor, fresh=True)
         return scaled + self._register(tensor)
 
-    def _accumulate(self, term: Tensor, into: Tensor) -> None:
-        """into += term, a contraction or a plain product."""
+    def _accumulate(self, term: Tensor, into: Tensor, fresh: bool) -> None:
+        """into += term, a contraction or a plain product; a fresh register has no value yet."""
         factors = list(zip(term.operands, term.data[1], strict=True))
         sums = summed(term)
         weights = next((f for f in factors if self._is_weight(*f)), None)
         others = [f for f in factors if f is not weights]
         fits = self.rows <= self.e.registers.limit
         if weights and len(others) == 1 and sums and fits and self._is_stored(*others[0]):
-            self._with_weights(weights, others[0], sums, into)
+            self._with_weights(weights, others[0], sums, into, fresh)
             return
         if not sums:
             text = "*".join(self._entry(t, ls) for t, ls in factors)
-            self._later(f"{self._register(into)} += {text}")
+            self._later(f"{self._register(into)} {'' if fresh else '+'}= {text}")
             return
+        if fresh:
+            self._set(into, self.number(0.0))
         self._flush()
         extra = {a: self.inner(a, self.at.values()) for a in sums}
         with self.write.nest([f"for {extra[a]} in range({a.size}*one)" for a in sums]):
@@ -324,10 +340,12 @@ class _ThreadBody(Entries):
         invariant = not tensor.per_sample and tensor in self.e.slots
         return invariant and self.row is not None and self.row in labels
 
-    def _with_weights(self, weights, other, sums, into: Tensor) -> None:
+    def _with_weights(self, weights, other, sums, into: Tensor, fresh: bool) -> None:
         """A call that sums over the longest axis, for every entry of the others."""
         axis = max(sums, key=lambda a: a.size)
         extra = {a: self.inner(a, self.at.values()) for a in sums if a is not axis}
+        if fresh and extra:
+            self._set(into, self.number(0.0))
         self._flush()
         registers = self.e.registers
         registers.weights = max(registers.weights, self._shared(axis.size))
@@ -338,7 +356,7 @@ class _ThreadBody(Entries):
                 at[self.row] = self.variable
             steps = [slot.stride(labels, a) for a in along]
             places += [slot.array, slot.index(labels, at), *steps]
-        name = call_name("contract", self.rows)
+        name = call_name("contract" if fresh and not extra else "contract_more", self.rows)
         with self.write.nest([f"for {extra[a]} in range({a.size}*one)" for a in extra]):
             self.write(f"{name}({self.e.names(into)}, W, {', '.join(places)}, {axis.size}, one)")
 

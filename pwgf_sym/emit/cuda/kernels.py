@@ -38,6 +38,8 @@ class CudaKernelEmitter(KernelEmitter):
     ----------
     work_size : int
         Numbers of workspace that a block needs; known once the kernel is emitted.
+    forgets : bool
+        Whether the kernel keeps the values that it stores only if it is told to, by ``extent``.
     """
 
     def __init__(self, kernel, layout: Layout, tiling: CudaTiling, dtype: str):
@@ -47,6 +49,8 @@ class CudaKernelEmitter(KernelEmitter):
         self.work_size = 0
         self.buffers: dict[str, int] = {}
         self.places: Places | None = None
+        saved = {name for sweep in kernel.sweeps for name in sweep.saved}
+        self.forgets = bool(saved) and saved == set(kernel.stored)
 
     # -- functions -----------------------------------------------------------------------------
 
@@ -133,8 +137,10 @@ class CudaKernelEmitter(KernelEmitter):
         arguments = [*self._theta(), *self._table(), *(f"{n}_path" for n in kernel.stored)]
         arguments += [*kernel.inputs, *(f"{name}_out" for name in kernel.outputs)]
         arguments += ["sums"] * kernel.has_gradient + ["rows", "width"] * kernel.has_rows
-        arguments += ["work", "tiles", "steps"]
+        arguments += ["work", "tiles", "steps"] + ["extent"] * self.forgets
         with body.block(TILES):
+            if self.forgets:
+                body("place = tile if extent > 0 else cuda.blockIdx.x")
             for sweep, parts in zip(kernel.sweeps, self.parts, strict=True):
                 ThreadSweepEmitter(self, body, sweep, parts).emit()
             self._emit_outputs(body)
@@ -172,7 +178,8 @@ class CudaKernelEmitter(KernelEmitter):
 
     def stored_slot(self, name: str, axes) -> Slot:
         lanes = self.tiling.samples
-        base = f"(step*tiles + tile)*{size_of(axes) * lanes} + lane"
+        here = "step*extent + place" if self.forgets else "step*tiles + tile"
+        base = f"({here})*{size_of(axes) * lanes} + lane"
         return Slot(f"{name}_path", self.places(f"{name}_at", base), row_major(axes, lanes), lanes)
 
     def local_slot(self, name: str, axes, block: bool, when: str = "", copies: str = "") -> Slot:

@@ -37,6 +37,7 @@ def cuda_target(dtype: str, threads: int = BLOCK) -> Target:
         lambda body: _preamble(body, dtype),
         False,
         frozenset({"metric"}),
+        {"push": "linearize", "push_log_density": "linearize_log_density"},
     )
 
 

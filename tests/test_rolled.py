@@ -1,0 +1,118 @@
+"""Formulas that differ in the coordinate only become loops, on both targets, and stay right."""
+
+import numpy as np
+import pytest
+import sympy as sp
+from energy_checks import check
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from on_targets import program_on
+from sample_energies import LOCAL, Energy, R
+
+from pwgf_sym.compile.program import compile_program
+from pwgf_sym.declare.maps import Affine
+from pwgf_sym.declare.symbols import coordinates
+from pwgf_sym.emit.module import cpu_target, emit_module
+from pwgf_sym.lower.schedule import Machine
+
+BETA = sp.Symbol("beta", positive=True)
+# Names that the loops would take, too.
+TOTAL = sp.Symbol("total0", real=True)
+
+
+def squares(x):
+    return sum(c**2 for c in x)
+
+
+def quadratic(x):
+    """x'Ax/2 with a full matrix of numbers."""
+    factor = np.random.default_rng(0).normal(size=(len(x), len(x)))
+    matrix = sp.Matrix(factor @ factor.T / len(x))
+    return sp.expand((sp.Matrix(x).T * (matrix + matrix.T) * sp.Matrix(x))[0] / 4)
+
+
+def cases(dim):
+    x = coordinates(dim)
+    wells = sum((c**2 - 1) ** 2 for c in x)
+    entropy = R * sp.log(R)
+    powers = {BETA: 1.25}
+    return {
+        "a sum": Energy(dim, wells / 4, entropy),
+        "sums and entropies": Energy(dim, wells / 4, entropy / BETA + R**2, parameters=powers),
+        "a function of a sum": Energy(dim, sp.exp(-squares(x) / dim), entropy),
+        "a sum times a root of one": Energy(
+            dim, sum(map(sp.sin, x)) * sp.sqrt(1 + squares(x)) + TOTAL * squares(x),
+            entropy, parameters={TOTAL: 0.5},
+        ),
+        "two sums": Energy(dim, wells * sp.log(2 + squares(x)), R**3),
+        "an outer function": Energy(dim, wells, entropy, outer=sp.sqrt(4 + LOCAL**2)),
+        "a dense form": Energy(dim, quadratic(x) + wells, entropy),
+        "no potential": Energy(dim, internal=R**2),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", cases(9))
+def test_values_and_slopes(name, target, tmp_path):
+    energy = cases(9)[name]
+    program = program_on(target, energy.problem(), Affine(9), tmp_path)
+    assert all(k.rolled for k in program.emission.formulas.values())
+    check(energy, program, 5)
+
+
+@pytest.mark.parametrize("name", ["a sum times a root of one", "a dense form"])
+def test_compiled(name, tmp_path):
+    energy = cases(9)[name]
+    check(energy, compile_program(energy.problem(), Affine(9), folder=tmp_path), 9)
+
+
+@pytest.mark.parametrize("name", cases(9))
+def test_the_text_does_not_grow(name):
+    def lines(dim):
+        problem = cases(dim)[name].problem()
+        target = cpu_target("float64", Machine())
+        emission = emit_module(problem.energy, problem.density, Affine(dim), target)
+        kernels = emission.text.split("def push(")[0].split("OPTIONS")[1]
+        return [line for line in kernels.splitlines() if "np.array" not in line]
+
+    few, many = lines(9), lines(14)
+    rows = 3 * 5 * (name == "a dense form")  # the matrix itself
+    assert len(many) <= len(few) + rows + 6 * (rows > 0)
+
+
+def potentials(x, uneven):
+    """A sum over the coordinates, a function of another one, and what breaks the symmetry."""
+    terms = [lambda c: c**4, lambda c: sp.cos(c), lambda c: c / (1 + c**2), lambda c: c * 2]
+    functions = [lambda s: s, lambda s: sp.sin(s / 9), lambda s: sp.sqrt(1 + s**2), sp.tanh]
+    breaks = [x[3] ** 2, x[0] * x[1], sp.sin(x[8]), -sp.cos(x[2])]
+    return st.builds(
+        lambda f, t, g, u, e: f(sum(map(t, x))) + g(sum(map(u, x))) + (e if uneven else 0),
+        *map(st.sampled_from, (functions, terms, functions, terms, breaks)),
+    )
+
+
+def random(examples):
+    checks = list(HealthCheck)
+    return settings(
+        max_examples=examples, deadline=None, derandomize=True, suppress_health_check=checks
+    )
+
+
+@random(12)
+@given(potentials(coordinates(9), False), st.integers(0, 99))
+def test_random_symmetric_potentials(target, tmp_path_factory, potential, seed):
+    energy = Energy(9, potential, R * sp.log(R))
+    folder = tmp_path_factory.mktemp("random")
+    program = program_on(target, energy.problem(), Affine(9), folder)
+    assert all(k.rolled for k in program.emission.formulas.values())
+    check(energy, program, 3, seed=seed)
+
+
+@random(8)
+@given(potentials(coordinates(9), True), st.integers(0, 99))
+def test_one_coordinate_is_different(target, tmp_path_factory, potential, seed):
+    """Then the velocity and the slopes are written out."""
+    energy = Energy(9, potential, R * sp.log(R))
+    folder = tmp_path_factory.mktemp("random")
+    program = program_on(target, energy.problem(), Affine(9), folder)
+    assert program.emission.formulas["velocity"].rolled is None
+    check(energy, program, 3, seed=seed)
