@@ -157,7 +157,8 @@ def product(
     """Einsum: ``coefficient * prod(operands)``, each operand with its axes relabelled.
 
     Labels that ``axes`` does not hold are summed; an axis that no operand carries is a broadcast.
-    A delta is eliminated by renaming; factors that are scaled tensors give up their coefficient.
+    A delta is eliminated by renaming; factors that are scaled or relabelled tensors are read as the
+    tensors themselves.  Summed labels get names of their own, so that equal sums are one tensor.
     """
     coefficient, axes = sp.sympify(coefficient), tuple(axes)
     factors: list[Labelled] = []
@@ -166,7 +167,8 @@ def product(
             coefficient *= tensor.data[0]
         elif tensor.kind == "product" and len(tensor.operands) == 1 and _is_plain(tensor):
             coefficient *= tensor.data[0]
-            factors.append((tensor.operands[0], tuple(labels)))
+            under = dict(zip(tensor.axes, labels, strict=True))
+            factors.append((tensor.operands[0], tuple(under[a] for a in tensor.data[1][0])))
         else:
             factors.append((tensor, tuple(labels)))
     factors, ones = _eliminate_deltas(factors, axes)
@@ -177,7 +179,19 @@ def product(
     alone = coefficient == 1 and len(factors) == 1 and not sum_samples
     if alone and factors[0][1] == axes == factors[0][0].axes:
         return factors[0][0]
-    return _product(coefficient, factors, axes, sum_samples)
+    return _product(coefficient, _with_own_labels(factors, axes), axes, sum_samples)
+
+
+def _with_own_labels(factors: list[Labelled], axes: tuple[Axis, ...]) -> list[Labelled]:
+    """Summed labels called after the first axis that each stands at."""
+    renamed = {axis: axis for axis in axes}
+    for tensor, labels in factors:
+        for own, label in zip(tensor.axes, labels, strict=True):
+            if label not in renamed:
+                while own in renamed.values():
+                    own = Axis(own.name + "_", own.size)
+                renamed[label] = own
+    return [(tensor, tuple(renamed[a] for a in labels)) for tensor, labels in factors]
 
 
 def _product(coefficient, factors, axes, sum_samples) -> Tensor:
@@ -188,9 +202,9 @@ def _product(coefficient, factors, axes, sum_samples) -> Tensor:
 
 
 def _is_plain(tensor: Tensor) -> bool:
-    """A product of one factor that only scales it: same axes, nothing summed."""
+    """A product of one factor that scales it and renames its axes, nothing summed or repeated."""
     labels = tensor.data[1][0]
-    return labels == tensor.axes == tensor.operands[0].axes and not tensor.data[2]
+    return set(labels) == set(tensor.axes) and not tensor.data[2]
 
 
 def _eliminate_deltas(
