@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from sample_energies import ENERGIES
 
+from pwgf_sym.benchmarks.problems import problem_named
 from pwgf_sym.compile.cuda import krylov, vectors
 from pwgf_sym.compile.cuda.peak import multiply_add_kernel
 from pwgf_sym.compile.cuda.ptx import (
@@ -61,6 +62,20 @@ def test_every_kernel(energy, kind, dtype, capabilities, tmp_path):
             known = expected.get(name, {}).get(f"sm_{capability[0]}{capability[1]}")
             # The compiler of another day may take some more.
             assert known is None or found.registers <= known["registers"] + 32, (name, known)
+
+
+def test_a_large_flow(tmp_path):
+    """The kernels of a flow in 30 dimensions with a wide map: as lean as those of small ones."""
+    problem, flow = problem_named("double_well", 30), NeuralFlow(30, 128)
+    wanted = {"push", "push_log_density", "push_score", "linearize", "jvp", "vjp"}
+    options = {"target": "cuda", "dtype": "float32", "folder": tmp_path, "kernels": wanted}
+    program = compile_program(problem, flow, **options)
+    for name, function in kernel_functions(program.module).items():
+        ptx = compile_ptx(function, "float32", HOPPER)
+        assert not float64_instructions(ptx), name
+        found = resources(ptx, HOPPER)
+        assert found.spills == 0 and found.stack == 0, (name, found)
+        assert found.occupancy(THREADS, HOPPER) >= LEAST_OCCUPANCY, (name, found)
 
 
 def test_code_ptx(tmp_path):

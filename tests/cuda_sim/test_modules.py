@@ -1,0 +1,98 @@
+"""What a generated CUDA module holds: the kernels of its flow, in a text that stays short."""
+
+import numpy as np
+import pytest
+from sample_energies import ENERGIES
+from tile_numpy import interpreted
+
+import pwgf_sym as pw
+from pwgf_sym.benchmarks.problems import problem_named
+from pwgf_sym.compile.cuda import caller
+from pwgf_sym.compile.program import compile_program
+from pwgf_sym.solve.options import FlowOptions, LinearOptions
+
+
+def module_lines(width, log_determinant, **options):
+    """Lines of the module of a flow in 30 dimensions, kernels that it holds."""
+    wanted = FlowOptions(target="cuda", dtype="float32", **options).kernels()
+    flow = pw.NeuralFlow(30, width, log_determinant=log_determinant)
+    problem = problem_named("double_well", 30)
+    program = compile_program(problem, flow, target="cuda", dtype="float32", kernels=wanted)
+    return program.code_python().splitlines(), set(program.emission.emitters)
+
+
+@pytest.mark.parametrize("log_determinant", ["trace", "exact"])
+def test_text_of_a_large_flow(log_determinant):
+    lines, kernels = module_lines(128, log_determinant)
+    assert len(lines) < 400
+    assert kernels == {
+        *("push", "push_log_density", "push_score", "linearize", "linearize_log_density"),
+        *("jvp", "vjp"),
+    }
+    narrow, _ = module_lines(64, log_determinant)
+    assert len(narrow) == len(lines)
+
+
+@pytest.mark.parametrize(
+    "options, more",
+    [
+        ({"formulation": "energy", "linear_solver": "cg"}, {"gradient"}),
+        ({"linear_solver": "dense"}, {"jacobian"}),
+        ({"linear_solver": "kernel"}, {"factors"}),
+        (
+            {"linear_solver": "minres", "linear": LinearOptions(preconditioner=8)},
+            {"jacobian"},
+        ),
+    ],
+)
+def test_kernels_of_other_solvers(options, more):
+    _, base = module_lines(8, "trace")
+    _, found = module_lines(8, "trace", **options)
+    assert found - base == more
+
+
+def test_cpu_programs_hold_all_kernels():
+    assert FlowOptions(target="cpu").kernels() is None
+
+
+@pytest.fixture
+def both(tmp_path):
+    """A program with two kernels only, and the whole one on the CPU."""
+    problem, flow = ENERGIES["double well"].problem(), pw.NeuralFlow(2, 5, steps=2)
+    few = compile_program(problem, flow, target="cuda", folder=tmp_path, kernels={"push", "jvp"})
+    assert set(few.emission.emitters) == {"push", "jvp", "linearize"}
+    return few, interpreted(problem, flow, tmp_path)
+
+
+def test_other_kernels_come_when_they_are_called(both):
+    rng = np.random.default_rng(0)
+    theta = 0.3 * rng.normal(size=both[0].size)
+    points, eta = rng.normal(size=(9, 2)), rng.normal(size=theta.size)
+    found = []
+    for program in both:
+        samples = program.samples(points)
+        pushed = program.push(theta, samples, 2)
+        values = [program.unpack(pushed.score, samples), program.metric(theta, samples, eta)]
+        values += [program.slope(theta, samples).gradient]
+        values += [*program.invert(theta, points), program.jacobian(theta, samples)[:, 0]]
+        found.append([np.asarray(value) for value in values])
+    for a, b in zip(*found, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-11)
+
+
+def test_blocks_take_several_tiles(both, monkeypatch):
+    """Blocks share the tiles; what push does not keep is overwritten tile after tile."""
+    monkeypatch.setattr(caller, "_BLOCKS", 2)
+    rng = np.random.default_rng(1)
+    theta = 0.3 * rng.normal(size=both[0].size)
+    points, eta = rng.normal(size=(27, 2)), rng.normal(size=theta.size)
+    found = []
+    for program in both:
+        samples = program.samples(points)
+        first = program.push(theta, samples)
+        linearized = program.linearize(theta, samples)
+        values = [program.unpack(v, samples) for v in (first.x, linearized.state.x)]
+        values += [program.unpack(linearized.jvp(eta), samples), linearized.metric(eta)]
+        found.append([np.asarray(value) for value in values])
+    for a, b in zip(*found, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12)
