@@ -14,6 +14,7 @@ from pwgf_sym.compile.program import compile_program
 from pwgf_sym.declare.maps import Affine
 from pwgf_sym.declare.symbols import coordinates, copy_of
 
+
 def compiled(energy, dtype="float64"):
     """The program with the smallest map: only the formulas are of interest."""
     return compile_program(energy.problem(), Affine(energy.dim), dtype=dtype)

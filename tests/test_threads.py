@@ -7,6 +7,7 @@ import pytest
 
 from pwgf_sym.compile import threads
 from pwgf_sym.compile.threads import CHUNKS, chunk_bounds, chunk_count, run_chunks
+from pwgf_sym.compile.waiting import Board, Flag
 
 _CUTS = [(1, 1, 8), (7, 2, 8), (256, 16, 4), (9, 4, 8)]
 
@@ -51,6 +52,40 @@ def test_an_error_in_another_thread_is_raised_here(some_threads):
     for _ in range(2):  # the threads live on
         with pytest.raises(ArithmeticError, match="in a chunk"):
             run_chunks(work, chunk_bounds(40, 1))
+
+
+def test_many_short_calls(some_threads):
+    """Threads that watch, threads that sleep, and tasks that are taken back before they begin."""
+    bounds = chunk_bounds(8, 1)
+    for number in range(300):
+        done = []
+        if number % 50 == 0:
+            time.sleep(0.002)  # the others go to sleep
+        run_chunks(lambda chunk, *_, done=done: done.append(chunk), bounds)
+        assert sorted(done) == list(range(8))
+
+
+@pytest.mark.parametrize("watched", [True, False])
+@pytest.mark.parametrize("posted", [True, False])
+def test_a_thread_watches_for_a_while(watched, posted):
+    """With or without a post it comes back, and has raised its flag."""
+    board, flag = Board(watched), Flag()
+    seen = board.posted
+    thread = threading.Thread(target=board.watch, args=(flag, seen, 0))
+    thread.start()
+    if posted:
+        board.post()
+    thread.join(10)
+    assert not thread.is_alive()
+    assert flag.number[0] == 1
+    assert board.posted == seen + posted
+    board.wait(flag)  # which is raised
+
+
+def test_waiting_for_a_flag_ends():
+    flag = Flag()
+    Board(True).wait(flag)
+    assert flag.number[0] == 0
 
 
 def test_work_may_have_chunks_of_its_own(some_threads):

@@ -191,9 +191,7 @@ class Program(Inspection):
     def _again(self, dtype: str, kernels) -> Program:
         moments = self.emission.moments is not None
         folder = self.path.parent
-        return compile_program(
-            self.problem, self.map, self.target, dtype, folder, moments, kernels
-        )
+        return compile_program(self.problem, self.map, self.target, dtype, folder, moments, kernels)
 
     # -- samples ------------------------------------------------------------------------------
 

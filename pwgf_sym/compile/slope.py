@@ -52,9 +52,12 @@ def _by_pieces(program, theta, samples: Samples, keep: bool) -> Slope:
     order, call = program.form.energy_order, program.kernels
     linearized = Linearization(program, theta, samples, order, keep, run=False)
     numbers = samples.tiles * samples.lanes
-    sizes = (samples.width, numbers, samples.width, numbers)
-    field, scalar, *pushed = aligned_arrays(sizes[: 3 + order], program.dtype)
-    state = State(*pushed)
+    sizes = samples.width, numbers
+    kept = ("slope", program.dtype.name)
+    if kept not in samples.scratch:  # fresh pages cost time
+        samples.scratch[kept] = aligned_arrays(sizes, program.dtype)
+    field, scalar = samples.scratch[kept]
+    state = State(*aligned_arrays(sizes[: 1 + order], program.dtype))
     forward = linearized.forward(state)
     slopes = call.formula("slopes", state, samples, program.values(None), [field, scalar])
 

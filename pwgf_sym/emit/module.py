@@ -252,9 +252,7 @@ def emit_module(
     return Emission(text, form, *found)
 
 
-def _emit_map(
-    flow, form: SampleForm, kernels: dict, emitters: dict, body: Writer, wanted
-) -> None:
+def _emit_map(flow, form: SampleForm, kernels: dict, emitters: dict, body: Writer, wanted) -> None:
     """Print the map's kernels; leave out what this energy never calls and no target prints.
 
     An activation with a kink has no second derivative, so no score and no energy gradient by the

@@ -1,10 +1,10 @@
 """Loop nests of one thread: a fused group of tensors for the thread's sample.
 
 What several loops over the rows of a register tile use is a small local array, which NVVM keeps in
-registers because these loops have constant bounds.  Loops over axes run to ``size*one``, ``one`` being 1 at run time: NVVM would
-unroll them otherwise, and code, compile time and registers would grow with the width of the map.
-A contraction with weights takes them from shared memory, where the threads of the block put them
-first: each is then read by all threads at once.
+registers because these loops have constant bounds.  Loops over axes run to ``size*one``, ``one``
+being 1 at run time: NVVM would unroll them otherwise, and code, compile time and registers would
+grow with the width of the map.  A contraction with weights takes them from shared memory, where the
+threads of the block put them first: each is then read by all threads at once.
 """
 
 from __future__ import annotations

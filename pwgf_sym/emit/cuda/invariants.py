@@ -92,7 +92,7 @@ class InvariantEmitter(Entries):
         return self.memory(tensor, labels, at)
 
     def memory(self, tensor: Tensor, labels, at) -> str:
-        """An entry in memory; those of an array over the group's axes stand in the entries' order."""
+        """An entry in memory; in an array over the group's axes they stand in order."""
         slot = self.slots.get(tensor)
         dense = slot is not None and slot.strides == row_major(labels, 1)
         if dense and labels == self.group.axes and size_of(labels) > 1:

@@ -12,7 +12,6 @@ from __future__ import annotations
 from contextlib import contextmanager
 
 from ...lower import ir
-from ...lower.ir import Tensor
 from ...lower.kernels import Sweep
 from ...lower.schedule import fuse
 from ..groups import Slot, plus, row_major, size_of
@@ -100,12 +99,12 @@ class CudaKernelEmitter(KernelEmitter):
         size = self._finish_slots(slots, sweep, finish, targets)
         self.work_size = max(self.work_size, size)
         summary = "From sums over the samples to the gradient by theta, a step a block."
-        with self._function(write, f"{self.kernel.name}_finish", arguments, summary):
-            with self._step_of_block(write, w=size):
-                self._invariant_emitter(write, slots, outputs).emit(fuse(finish))
-                for name, tensor in sweep.gradients.items():
-                    if slots[tensor] != targets[name]:
-                        self._copy_entries(write, targets[name], slots[tensor], tensor.axes)
+        function = self._function(write, f"{self.kernel.name}_finish", arguments, summary)
+        with function, self._step_of_block(write, w=size):
+            self._invariant_emitter(write, slots, outputs).emit(fuse(finish))
+            for name, tensor in sweep.gradients.items():
+                if slots[tensor] != targets[name]:
+                    self._copy_entries(write, targets[name], slots[tensor], tensor.axes)
 
     def _gradient_slots(self, sweep: Sweep) -> dict[str, Slot]:
         return {

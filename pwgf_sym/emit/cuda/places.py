@@ -88,7 +88,8 @@ def _put(line: str, place: re.Match, value: str) -> str:
     before, after = line[: place.start()], line[place.end() :]
     tight = before.endswith(("*", "/", "-", "- ")) or after.startswith(("*", "/"))
     loose = any(sign in value for sign in (" + ", " - ", " if ")) or value.startswith("-")
-    alone = before.endswith("= ") and not after or before.endswith("(") and after.startswith(")")
+    right = before.endswith("= ") and not after
+    alone = right or (before.endswith("(") and after.startswith(")"))
     if not alone and (loose or (tight and re.search(r"[*/]", value))):
         value = f"({value})"
     return before + value + after
