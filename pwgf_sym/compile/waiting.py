@@ -11,6 +11,7 @@ kernel, which needs no lock, the next begins; and they end one after the other i
 
 from __future__ import annotations
 
+import os
 import time
 
 import llvmlite.binding as llvm
@@ -25,6 +26,8 @@ __all__ = ["Board", "Flag"]
 # Seconds for which a thread watches at most, and between the beginnings of two threads: a little
 # more than a kernel's arguments take.
 _WATCH, _STAGGER = 3e-4, 1e-5
+# Turns of watching after which a thread gives way to others.
+_POLITE = 32
 _X86 = llvm.get_process_triple().startswith(("x86", "i386", "i686"))
 
 
@@ -44,18 +47,28 @@ def _read(typingctx, numbers, place):
     return types.int64(numbers, types.intp), codegen
 
 
-@intrinsic
-def _pause(typingctx):
-    """Tell the processor that this loop waits."""
+def _calls(name: str, result, there: bool):
+    """Code that calls a function without arguments, where there is one."""
 
     def codegen(context, builder, signature, arguments):
-        if _X86:
-            kind = ir.FunctionType(ir.VoidType(), [])
-            name = "llvm.x86.sse2.pause"
+        if there:
+            kind = ir.FunctionType(result, [])
             builder.call(cgutils.get_or_insert_function(builder.module, kind, name), [])
         return context.get_dummy_value()
 
-    return types.void(), codegen
+    return codegen
+
+
+@intrinsic
+def _pause(typingctx):
+    """Tell the processor that this loop waits."""
+    return types.void(), _calls("llvm.x86.sse2.pause", ir.VoidType(), _X86)
+
+
+@intrinsic
+def _give_way(typingctx):
+    """Let another thread run that the system has put on this processor."""
+    return types.void(), _calls("sched_yield", ir.IntType(32), hasattr(os, "sched_yield"))
 
 
 def _compiled(signature: str):
@@ -70,25 +83,26 @@ def _compiled(signature: str):
     return make
 
 
-@_compiled("void(int64[::1], int64, int64)")
+@_compiled("boolean(int64[::1], int64, int64)")
 def _watch(number, before, turns):
-    """Wait until number[0] is no longer ``before``, for so many turns at most."""
-    for _ in range(turns):
+    """Wait until number[0] is no longer ``before``, for so many turns at most; whether it is."""
+    for turn in range(turns):
         if _read(number, 0) != before:
-            break
-        _pause()
+            return True
+        if turn % _POLITE == _POLITE - 1:
+            _give_way()
+        else:
+            _pause()
+    return False
 
 
 @_compiled("void(int64[::1], int64[::1], int64, int64, int64)")
 def _raise_and_watch(flag, posts, seen, turns, stagger):
     """Raise a flag, and wait for the next post; then let others begin before."""
     flag[0] = 1
-    for _ in range(turns):
-        if _read(posts, 0) != seen:
-            for _ in range(stagger):
-                _pause()
-            break
-        _pause()
+    if _watch(posts, seen, turns):
+        for _ in range(stagger):
+            _pause()
 
 
 class Board:
