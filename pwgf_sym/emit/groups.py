@@ -81,12 +81,12 @@ def plus(base: str, offset: int) -> str:
     return base if offset == 0 else f"{base} + {offset}"
 
 
-def loop_headers(axes) -> list[str]:
-    """Headers of plain loops over axes."""
-    return [f"for {axis.name} in range({axis.size})" for axis in axes]
+def loop_headers(axes, times: str = "") -> list[str]:
+    """Headers of plain loops over axes; ``times`` stands after their length."""
+    return [f"for {axis.name} in range({axis.size}{times})" for axis in axes]
 
 
-def rows_loop(write: Writer, axis: Axis | None, rows: int, body) -> None:
+def rows_loop(write: Writer, axis: Axis | None, rows: int, body, times: str = "") -> None:
     """Loop over tiles of rows of an axis: ``body(variable, rows)``, remainder separately."""
     if axis is None:
         body("0", 1)
@@ -95,7 +95,7 @@ def rows_loop(write: Writer, axis: Axis | None, rows: int, body) -> None:
     if axis.size <= rows:
         body("0", axis.size)
         return
-    with write.block(f"for {axis.name} in range(0, {full}, {rows})"):
+    with write.block(f"for {axis.name} in range(0, {full}{times}, {rows})"):
         body(axis.name, rows)
     if axis.size > full:
         write(f"{axis.name} = {full}")

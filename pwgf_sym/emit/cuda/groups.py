@@ -19,11 +19,13 @@ from ..groups import GroupEmitter, loop_headers, rows_loop
 from ..writer import Writer
 from .places import packed, without_single_uses
 
-__all__ = ["BLOCK_FUNCTIONS", "Entries", "Registers", "ThreadGroupEmitter", "call_name"]
+__all__ = ["BLOCK_FUNCTIONS", "ROLLED", "Entries", "Registers", "ThreadGroupEmitter", "call_name"]
 __all__ += ["element", "emit_factorisation", "summed"]
 
 # Functions of compile/cuda/blocks.py that are made for a tile.
 BLOCK_FUNCTIONS = ("contract", "contract_more", "load", "outer_sums", "product_sums", "row_sums")
+# Stands after the length of a loop that is not to be unrolled.
+ROLLED = "*one"
 # Bytes of weights that a block keeps in shared memory at a time.
 _SHARED = 40 * 1024
 
@@ -83,8 +85,8 @@ class ThreadGroupEmitter(GroupEmitter):
         def body(variable: str, rows: int) -> None:
             _ThreadBody(self, group, row, rows, variable, at).emit()
 
-        with self.write.nest(loop_headers(loops)):
-            rows_loop(self.write, row, self.tiling.rows(row.size) if row else 1, body)
+        with self.write.nest(loop_headers(loops, ROLLED)):
+            rows_loop(self.write, row, self.tiling.rows(row.size) if row else 1, body, ROLLED)
 
     def _emit_factorisation(self, group: Group) -> None:
         emit_factorisation(self, group, self.tiling.samples)
@@ -320,7 +322,7 @@ class _ThreadBody(Entries):
             self._set(into, self.number(0.0))
         self._flush()
         extra = {a: self.inner(a, self.at.values()) for a in sums}
-        with self.write.nest([f"for {extra[a]} in range({a.size}*one)" for a in sums]):
+        with self.write.nest([f"for {extra[a]} in range({a.size}{ROLLED})" for a in sums]):
             texts = []
             for k, (t, ls) in enumerate(factors):
                 text = self._entry(t, ls, extra)
@@ -357,7 +359,7 @@ class _ThreadBody(Entries):
             steps = [slot.stride(labels, a) for a in along]
             places += [slot.array, slot.index(labels, at), *steps]
         name = call_name("contract" if fresh and not extra else "contract_more", self.rows)
-        with self.write.nest([f"for {extra[a]} in range({a.size}*one)" for a in extra]):
+        with self.write.nest([f"for {extra[a]} in range({a.size}{ROLLED})" for a in extra]):
             self.write(f"{name}({self.e.names(into)}, W, {', '.join(places)}, {axis.size}, one)")
 
     def _shared(self, terms: int) -> int:

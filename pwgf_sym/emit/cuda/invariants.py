@@ -8,7 +8,7 @@ from ...lower.ir import Tensor, placeholder
 from ...lower.schedule import FACTORISATIONS, Group
 from ..groups import GroupEmitter, row_major, size_of
 from ..writer import Writer
-from .groups import Entries, element, emit_factorisation, summed
+from .groups import ROLLED, Entries, element, emit_factorisation, summed
 from .places import packed, without_single_uses
 
 __all__ = ["InvariantEmitter"]
@@ -116,6 +116,6 @@ class InvariantEmitter(Entries):
         if not sums:
             return scaled + "*".join(self._read(t, ls, inside) for t, ls in factors)
         self.write(f"{own} = {self.number(0.0)}")
-        with self.write.nest([f"for {extra[a]} in range({a.size}*one)" for a in sums]):
+        with self.write.nest([f"for {extra[a]} in range({a.size}{ROLLED})" for a in sums]):
             self.write(f"{own} += {'*'.join(self._read(t, ls, inside) for t, ls in factors)}")
         return scaled + own

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ...lower.ir import Axis, Tensor
 from ...lower.reductions import OuterTiles
 from ..groups import loop_headers
-from .groups import call_name
+from .groups import ROLLED, call_name
 
 __all__ = ["emit_block_sums"]
 
@@ -44,8 +44,8 @@ class _Sum:
             entry += f", {self._step(target, tiles.column)}"
             name = call_name("outer_sums", *tile)
             rest = [operands[0], rows, operands[1], columns]
-        loops = [f"for {name} in range({axis.size})" for axis, name in summed.items()]
-        with self.write.nest([*loop_headers(tiles.loops), *loops]):
+        loops = [f"for {name} in range({axis.size}{ROLLED})" for axis, name in summed.items()]
+        with self.write.nest([*loop_headers(tiles.loops, ROLLED), *loops]):
             call = f"{name}({entry}, {', '.join(map(str, rest))}, one)"
             self.write(f"{call}  # {self._comment()}")
 

@@ -9,7 +9,7 @@ from ...lower import ir
 from ...lower.ir import Tensor
 from ..groups import Slot, loop_headers
 from ..sweeps import SweepEmitter, scratch_size
-from .groups import ThreadGroupEmitter, element
+from .groups import ROLLED, ThreadGroupEmitter, element
 from .places import Places
 from .reductions import emit_block_sums
 
@@ -63,5 +63,5 @@ class ThreadSweepEmitter(SweepEmitter):
         else:
             slot = slots[tensor]
             value = element(slot.array, slot.index(tensor.axes, at))
-        with self.write.nest(loop_headers(loops)):
+        with self.write.nest(loop_headers(loops, ROLLED)):
             self.write(f"{element(target.array, target.index(tensor.axes, at))} = {value}")
