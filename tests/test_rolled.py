@@ -11,7 +11,7 @@ from sample_energies import LOCAL, Energy, R
 
 from pwgf_sym.compile.program import compile_program
 from pwgf_sym.declare.maps import Affine
-from pwgf_sym.declare.symbols import coordinates
+from pwgf_sym.declare.symbols import coordinates, copy_of
 from pwgf_sym.emit.module import cpu_target, emit_module
 from pwgf_sym.lower.schedule import Machine
 
@@ -57,6 +57,26 @@ def test_values_and_slopes(name, target, tmp_path):
     program = program_on(target, energy.problem(), Affine(9), tmp_path)
     assert all(k.rolled for k in program.emission.formulas.values())
     check(energy, program, 5)
+
+
+NAMES = (
+    *("lane", "start", "gap", "factor", "OWN", "PULL", "PARTNERS", "ROOM", "cuda", "math", "at"),
+    *("tiles", "total0", "x_i", "s_i", "pull0", "block_sum", "i", "n", "q", "t0", "t_0", "scale"),
+)
+
+
+@pytest.mark.parametrize("dim", [3, 9])
+def test_parameters_may_be_called_anything(dim, target, tmp_path):
+    """What the loops and the sums over partners call their own is no one else's."""
+    x, y = coordinates(dim), copy_of(coordinates(dim))
+    symbols = [sp.Symbol(name, positive=True) for name in NAMES]
+    square = sum((a - b) ** 2 for a, b in zip(x, y, strict=True))
+    potential = sum(s * sp.exp(-s * c**2) for s in symbols for c in x)
+    pair = sum(sp.exp(-s * square) / s for s in symbols[::2])
+    pair += sum(s * sp.sin(x[0] * y[1] * s) for s in symbols[1::2])
+    values = {s: 0.5 + k / 32 for k, s in enumerate(symbols)}
+    energy = Energy(dim, potential, R * sp.log(R), pair, parameters=values)
+    check(energy, program_on(target, energy.problem(), Affine(dim), tmp_path), 3)
 
 
 @pytest.mark.parametrize("name", ["a sum times a root of one", "a dense form"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Container
+from collections.abc import Collection
 from functools import cached_property, lru_cache
 from pathlib import Path
 
@@ -75,7 +75,7 @@ def compile_program(
     dtype: str = "float64",
     folder: Path | str | None = None,
     moments: bool = True,
-    kernels: Container[str] | None = None,
+    kernels: Collection[str] | None = None,
 ) -> Program:
     """Generate, write and load the kernels of a problem and a map.
 
@@ -97,7 +97,7 @@ def compile_program(
     moments : bool
         Whether interactions that are polynomials of |x - y|^2 are computed from moments of the
         samples, in O(N d^2); False sums over all pairs.
-    kernels : container of str, optional
+    kernels : collection of str, optional
         Names of the map's kernels to generate; the others come in a module of their own when they
         are first called.  All by default.
 

@@ -21,8 +21,11 @@ _WORDS = (
     *("load", "store", "zeros", "fma", "where", "power", "sqrt", "maximum", "minimum", "aligned"),
     *("lane_index", "add_lane_sums", "spread", "row_sum", "OPTIONS", "DTYPE", "SUMS", "scale"),
     *("low", "high", "begin", "end", "whole", "size", "room", "number", "times", "n", "min", "max"),
-    *("point", "moved", "acc0", "acc1", "first", "last"),
+    *("point", "moved", "acc0", "acc1", "first", "last", "lane", "start", "gap", "factor", "tiles"),
+    *("cuda", "math", "at", "OWN", "PULL", "PARTNERS", "ROOM", "block_sum", "forms", "values"),
 )
+# What names of sums and of arrays begin with.
+_PREFIXES = ("mean", "sum", "pull", "F")
 
 
 class FormulaEmitter:
@@ -275,7 +278,7 @@ def _safe(names: dict[sp.Symbol, str], reserved: list[str]) -> dict[sp.Symbol, s
     found = {}
     for symbol, name in names.items():
         clean = "".join(c if c.isascii() and (c.isalnum() or c == "_") else "_" for c in name)
-        if not clean or clean[0].isdigit() or clean.startswith(("mean", "sum", "FORM", "F")):
+        if not clean or clean[0].isdigit() or clean.startswith(_PREFIXES):
             clean = "p_" + clean
         while clean in taken or clean in words or keyword.iskeyword(clean):
             clean += "_"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Container
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 
 import sympy as sp
@@ -13,7 +13,7 @@ from ..declare.energies import ordered_integrals, short_text
 from ..declare.symbols import Density
 from ..derive import first_variation, pde
 from ..derive.samples import SampleForm, sample_form
-from ..errors import FormulaError
+from ..errors import FormulaError, OptionError
 from ..lower.energies import FormulaKernel, energy_kernels
 from ..lower.kernels import Kernel, map_kernels
 from ..lower.pairs import MomentForm, pair_parts
@@ -197,7 +197,7 @@ def cpu_target(dtype: str, machine: Machine, moments: bool = True) -> Target:
 
 
 def emit_module(
-    energy, density, flow, target: Target, wanted: Container[str] | None = None
+    energy, density, flow, target: Target, wanted: Collection[str] | None = None
 ) -> Emission:
     """Derive, lower and print all kernels of an energy and a map.
 
@@ -211,13 +211,13 @@ def emit_module(
         The map.
     target : Target
         What the kernels are printed for.
-    wanted : container of str, optional
+    wanted : collection of str, optional
         Kernels of the map to print, as far as this energy calls them; all if not given.
 
     Raises
     ------
-    EnergyError, FormulaError
-        When the energy cannot be derived or printed.
+    EnergyError, FormulaError, OptionError
+        When the energy cannot be derived or printed, or a kernel is wanted that there is not.
     """
     clock, timings = time.perf_counter(), {}
 
@@ -235,6 +235,9 @@ def emit_module(
     lap("derive")
     parts = pair_parts(form, target.moments)
     kernels, formulas = map_kernels(flow), energy_kernels(form, parts)
+    unknown = set(wanted or ()) - set(kernels)
+    if unknown:
+        raise OptionError("kernels", repr(min(unknown)), ", ".join(kernels))
     lap("lower")
     layout = Layout.of(flow)
     emitters = target.emitters(kernels, layout)

@@ -55,6 +55,13 @@ def test_cpu_programs_hold_all_kernels():
     assert FlowOptions(target="cpu").kernels() is None
 
 
+def test_a_kernel_that_there_is_not(tmp_path):
+    problem, flow = ENERGIES["double well"].problem(), pw.NeuralFlow(2, 5)
+    with pytest.raises(pw.OptionError, match="pusch.*push, push_log_density"):
+        compile_program(problem, flow, target="cuda", folder=tmp_path, kernels={"pusch"})
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.fixture
 def both(tmp_path):
     """A program with two kernels only, and the whole one on the CPU."""

@@ -111,19 +111,17 @@ class ThreadFormulaEmitter(FormulaEmitter):
 
     # -- pairs ---------------------------------------------------------------------------------
 
+    def _by_distance(self) -> bool:
+        """Whether a pair asks for |x - y|^2 and x - y only."""
+        k = self.kernel
+        rows = [e for row in k.fields.values() for e in row]
+        used = set().union(k.radial.free_symbols, *(e.free_symbols for e in k.means))
+        return not any(rows) and not used & {*k.reads["x"], *k.partners}
+
     def _emit_pairs(self, write: Writer) -> None:
         k, lanes, dim = self.kernel, self.lanes, len(self.kernel.partners)
-        rows = [e for row in k.fields.values() for e in row]
-        if k.radial != 0:
-            pairs = zip(rows, k.reads["x"], k.partners, strict=True)
-            rows = [row + k.radial * (x - y) for row, x, y in pairs]
-        formulas = [*rows, *k.means]
-        used = set().union(*(e.free_symbols for e in formulas))
-        if k.distance is not None and k.distance in used:
-            used |= {*k.reads["x"], *k.partners}
-        self.emit_loads(write, "x", k.reads["x"], used)
-        for j in range(len(formulas)):
-            write(f"sum{j} = {self.zero}")
+        body = (_DistanceBody if self._by_distance() else _PairBody)(self, write)
+        body.start()
         write(f"own = (tile*{lanes} + lane) % number")  # padding repeats the samples
         with write.block(f"for start in range(0, number, {lanes})"):
             write("cuda.syncthreads()")
@@ -132,27 +130,11 @@ class ThreadFormulaEmitter(FormulaEmitter):
             write("cuda.syncthreads()")
             partners = f"for n in range(min({lanes}, number - start))"
             with write.nest([partners, "if start + n != own"]):
-                self._emit_pair(write, formulas, used)
+                body.pair()
         write("scale = share[0]")
-        for array, field_rows in k.fields.items():
-            for i in range(len(field_rows)):
-                write(f"{element(array, self.at(len(field_rows), i))} += scale*sum{i}")
+        body.finish()
         for j in range(len(k.means)):
-            write(f"mean{j} += scale*weight[at({self.at(1, 0)})]*sum{j + len(rows)}")
-
-    def _emit_pair(self, write: Writer, formulas, used) -> None:
-        k = self.kernel
-        for i, symbol in enumerate(k.partners):
-            if symbol in used:
-                write(f"{self.names[symbol]} = PARTNERS[at({i * self.lanes} + n)]")
-        if k.distance is not None and k.distance in used:
-            distance = self.names[k.distance]
-            write(f"{distance} = {self.zero}")
-            for x, y in zip(k.reads["x"], k.partners, strict=True):
-                gap = f"({self.names[x]} - {self.names[y]})"
-                write(f"{distance} += {gap}*{gap}")
-        for j, text in enumerate(self.emit_shared(write, formulas)):
-            write(f"sum{j} += {text}")
+            write(f"mean{j} += scale*{self.loaded('weight', 1, 0)}*sum{j}")
 
     def _emit_block_sums(self, write: Writer) -> None:
         """Sums over the threads of a block."""
@@ -165,3 +147,94 @@ class ThreadFormulaEmitter(FormulaEmitter):
         with write.block("if lane == 0"):
             for j in range(count):
                 write(f"sums[{plus(f'cuda.blockIdx.x*{count}', j)}] = mean{j}")
+
+
+class _DistanceBody:
+    """Sums over partners of functions of the distance, coordinates in loops."""
+
+    def __init__(self, emitter: ThreadFormulaEmitter, write: Writer):
+        self.e, self.write, self.kernel = emitter, write, emitter.kernel
+        self.dim = len(self.kernel.partners)
+        self.pulls = self.kernel.radial != 0
+
+    def _coordinates(self):
+        return self.write.block(f"for i in range({self.dim})")
+
+    def start(self) -> None:
+        """Own coordinates to registers; sums to zero."""
+        self.write(f"OWN = cuda.local.array({self.dim}, DTYPE)")
+        if self.pulls:
+            self.write(f"PULL = cuda.local.array({self.dim}, DTYPE)")
+        with self._coordinates():
+            self.write(f"OWN[i] = {self.e.loaded('x', self.dim, 'i')}")
+            if self.pulls:
+                self.write(f"PULL[i] = {self.e.zero}")
+        for j in range(len(self.kernel.means)):
+            self.write(f"sum{j} = {self.e.zero}")
+
+    def pair(self) -> None:
+        """What one partner adds."""
+        k, write = self.kernel, self.write
+        distance = self.e.names[k.distance]
+        gap = f"OWN[i] - PARTNERS[at(i*{self.e.lanes} + n)]"
+        write(f"{distance} = {self.e.zero}")
+        with self._coordinates():
+            write(f"gap = {gap}")
+            write(f"{distance} += gap*gap")
+        texts = self.e.emit_shared(write, [*k.means, *([k.radial] if self.pulls else [])])
+        for j in range(len(k.means)):
+            write(f"sum{j} += {texts[j]}")
+        if self.pulls:
+            write(f"factor = {texts[-1]}")
+            with self._coordinates():
+                write(f"PULL[i] += factor*({gap})")
+
+    def finish(self) -> None:
+        """Add the sums to the field."""
+        for array in self.kernel.fields if self.pulls else ():
+            with self._coordinates():
+                self.write(f"{self.e.loaded(array, self.dim, 'i')} += scale*PULL[i]")
+
+
+class _PairBody:
+    """Sums over partners of any formulas, written out."""
+
+    def __init__(self, emitter: ThreadFormulaEmitter, write: Writer):
+        self.e, self.write, self.kernel = emitter, write, emitter.kernel
+        k = self.kernel
+        rows = [e for row in k.fields.values() for e in row]
+        if k.radial != 0:
+            pairs = zip(rows, k.reads["x"], k.partners, strict=True)
+            rows = [row + k.radial * (x - y) for row, x, y in pairs]
+        self.sums = {f"sum{j}": e for j, e in enumerate(k.means)}
+        self.sums |= {f"pull{j}": e for j, e in enumerate(rows)}
+        self.used = set().union(*(e.free_symbols for e in self.sums.values()))
+        if k.distance is not None and k.distance in self.used:
+            self.used |= {*k.reads["x"], *k.partners}
+
+    def start(self) -> None:
+        """Own coordinates to registers; sums to zero."""
+        self.e.emit_loads(self.write, "x", self.kernel.reads["x"], self.used)
+        for name in self.sums:
+            self.write(f"{name} = {self.e.zero}")
+
+    def pair(self) -> None:
+        """What one partner adds."""
+        k, write, names = self.kernel, self.write, self.e.names
+        for i, symbol in enumerate(k.partners):
+            if symbol in self.used:
+                write(f"{names[symbol]} = PARTNERS[at({i * self.e.lanes} + n)]")
+        if k.distance is not None and k.distance in self.used:
+            write(f"{names[k.distance]} = {self.e.zero}")
+            for x, y in zip(k.reads["x"], k.partners, strict=True):
+                gap = f"({names[x]} - {names[y]})"
+                write(f"{names[k.distance]} += {gap}*{gap}")
+        texts = self.e.emit_shared(write, list(self.sums.values()))
+        for name, text in zip(self.sums, texts, strict=True):
+            write(f"{name} += {text}")
+
+    def finish(self) -> None:
+        """Add the sums to the field."""
+        for array, rows in self.kernel.fields.items():
+            for i in range(len(rows)):
+                self.write(f"{self.e.loaded(array, len(rows), i)} += scale*pull{i}")
