@@ -57,7 +57,7 @@ def test_cpu_programs_hold_all_kernels():
 
 def test_a_kernel_that_there_is_not(tmp_path):
     problem, flow = ENERGIES["double well"].problem(), pw.NeuralFlow(2, 5)
-    with pytest.raises(pw.OptionError, match="pusch.*push, push_log_density"):
+    with pytest.raises(pw.OptionError, match=r"pusch.*push, push_log_density"):
         compile_program(problem, flow, target="cuda", folder=tmp_path, kernels={"pusch"})
     assert not list(tmp_path.iterdir())
 
