@@ -93,7 +93,8 @@ class _Pool:
             seen = board.posted  # before the queue is looked at: no post is missed
             task = self._queue.get()
             task.run()
-            flag = task.flag
+            flag = task.flag  # raised when this thread watches again, without the lock
+            del task  # and with it what the call was made for
 
     def give(self, tasks: Sequence[_Task]) -> None:
         """Hand tasks to the threads."""

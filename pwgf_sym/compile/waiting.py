@@ -26,6 +26,8 @@ __all__ = ["Board", "Flag"]
 # Seconds for which a thread watches at most, and between the beginnings of two threads: a little
 # more than a kernel's arguments take.
 _WATCH, _STAGGER = 3e-4, 1e-5
+# Threads that begin one after the other; all others begin with the last of these.
+_FEW = 4
 # Turns of watching after which a thread gives way to others.
 _POLITE = 32
 _X86 = llvm.get_process_triple().startswith(("x86", "i386", "i686"))
@@ -77,7 +79,7 @@ def _compiled(signature: str):
     def make(function):
         try:
             return njit(signature, nogil=True, cache=True)(function)
-        except RuntimeError:  # no folder that can be written
+        except (OSError, RuntimeError):  # no folder that can be written
             return njit(signature, nogil=True)(function)
 
     return make
@@ -140,7 +142,7 @@ class Board:
         number : int
             Of the thread, from 0 on: it begins after those before it.
         """
-        stagger = (number + 1) * self._stagger
+        stagger = min(number + 1, _FEW) * self._stagger
         _raise_and_watch(flag.number, self._posts, seen, self._longest, stagger)
 
     def wait(self, flag: Flag) -> None:

@@ -22,6 +22,7 @@ __all__ = [
     "loop_headers",
     "number",
     "plus",
+    "read_name",
     "row_major",
     "size_of",
     "rows_loop",
@@ -50,8 +51,8 @@ class Slot:
         return " + ".join(terms) or "0"
 
     def stride(self, labels: tuple[Axis, ...], axis: Axis | None) -> str:
-        """Text of the distance between neighbours along an axis."""
-        return str(self.strides[labels.index(axis)]) if axis in labels else "0"
+        """Text of the distance between neighbours along an axis, which may be there twice."""
+        return str(sum(s for a, s in zip(labels, self.strides, strict=True) if a == axis))
 
 
 def row_major(axes: tuple[Axis, ...], lanes: int) -> tuple[int, ...]:
@@ -69,6 +70,11 @@ def size_of(axes) -> int:
     for axis in axes:
         result *= axis.size
     return result
+
+
+def read_name(name: str, labels) -> str:
+    """Variable for an entry that is read under these labels."""
+    return f"{name.replace('eta.', 'eta_')}_{''.join(a.name for a in labels)}"
 
 
 def number(value) -> str:
@@ -163,11 +169,6 @@ class GroupEmitter:
 
         with self.write.nest(loop_headers(loops)):
             rows_loop(self.write, row, self.tiling.rows(row.size) if row else 1, body)
-
-    def _is_array_function(self, group: Group) -> bool:
-        (tensor, *others) = group.tensors
-        place = self.slots.get(tensor)
-        return not others and array_function(tensor) is not None and type(place) is Slot
 
     def _emit_array_function(self, group: Group) -> None:
         """One call for all entries; the function may overwrite its argument."""
@@ -328,7 +329,7 @@ class _Body:
         names = {}
         for k, operand in enumerate(tensor.operands):
             own = tuple(renamed[a] for a in operand.axes)
-            name = names[placeholder(k)] = self.e.names(operand).replace("eta.", "eta_")
+            name = names[placeholder(k)] = read_name(self.e.names(operand), own)
             self.write(f"{name} = {self._value(operand, own, at)}")
         return TilePrinter(names).doprint(tensor.data[0])
 

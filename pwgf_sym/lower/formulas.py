@@ -67,10 +67,10 @@ def _combined(terms: list[tuple[sp.Expr, Tensor]]) -> Tensor:
 
 
 # Names that kernels use themselves: as axes of a basis, loop variables, offsets, arrays.
-_AXES = {"e", "g", "n", "o", "p", "q"}
+_AXES = {"e", "g", "n", "o", "p", "q", "z"}
 _PARAMETERS = {"acc", "block", "dx", "eta", "first", "last", "log_density", "log_det", "miss"}
 _PARAMETERS |= {"rows", "score", "scratch", "step", "steps", "sums", "table", "target", "theta"}
-_PARAMETERS |= {"tile", "turn", "u", "u_log_density", "weight", "width", "x", "z", *_AXES}
+_PARAMETERS |= {"tile", "turn", "u", "u_log_density", "weight", "width", "x", *_AXES}
 
 
 def _check_names(flow) -> None:

@@ -202,7 +202,7 @@ def _product(coefficient, factors, axes, sum_samples) -> Tensor:
 
 
 def _is_plain(tensor: Tensor) -> bool:
-    """A product of one factor that scales it and renames its axes, nothing summed or repeated."""
+    """A product of one factor that scales it, takes a diagonal or renames axes; nothing summed."""
     labels = tensor.data[1][0]
     return set(labels) == set(tensor.axes) and not tensor.data[2]
 

@@ -15,7 +15,7 @@ import sympy as sp
 
 from ...lower.ir import Axis, Tensor, placeholder
 from ...lower.schedule import FACTORISATIONS, Group
-from ..groups import GroupEmitter, loop_headers, rows_loop
+from ..groups import GroupEmitter, loop_headers, read_name, rows_loop
 from ..writer import Writer
 from .places import packed, without_single_uses
 
@@ -142,7 +142,7 @@ class Entries:
         names = {}
         for k, operand in enumerate(tensor.operands):
             own = tuple(renamed[a] for a in operand.axes)
-            name = names[placeholder(k)] = self.e.names(operand).replace("eta.", "eta_") + "_"
+            name = names[placeholder(k)] = read_name(self.e.names(operand), own)
             self.write(f"{name} = {self.memory(operand, own, at)}")
         return f"({self.e.printer(names).doprint(tensor.data[0])})"
 
@@ -246,7 +246,7 @@ class _ThreadBody(Entries):
             text = self._entry(operand, operand.axes)
             again = tensor.data[0].count(placeholder(k)) > 1 or tensor.data[0].has(sp.Pow)
             if again and operand in self.e.slots and operand not in {*self.known, *self.loaded}:
-                own = self.e.names(operand).replace("eta.", "eta_") + "_"
+                own = read_name(self.e.names(operand), operand.axes)
                 self._later(f"{own} = {text}")
                 self.loaded[operand] = text = own
             names[placeholder(k)] = text

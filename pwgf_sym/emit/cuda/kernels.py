@@ -100,7 +100,7 @@ class CudaKernelEmitter(KernelEmitter):
         self.work_size = max(self.work_size, size)
         summary = "From sums over the samples to the gradient by theta, a step a block."
         function = self._function(write, f"{self.kernel.name}_finish", arguments, summary)
-        with function, self._step_of_block(write, w=size):
+        with function, self._step_of_block(write, room=size):
             self._invariant_emitter(write, slots, outputs).emit(fuse(finish))
             for name, tensor in sweep.gradients.items():
                 if slots[tensor] != targets[name]:
@@ -122,7 +122,7 @@ class CudaKernelEmitter(KernelEmitter):
             if name is not None:
                 slots[tensor] = targets[name]
             elif outside:
-                slots[tensor] = Slot("work", plus("w", size), row_major(tensor.axes, 1), 1)
+                slots[tensor] = Slot("work", plus("room", size), row_major(tensor.axes, 1), 1)
                 size += size_of(tensor.axes)
         return size
 
@@ -188,14 +188,19 @@ class CudaKernelEmitter(KernelEmitter):
 
     def carry_slot(self, sweep: Sweep, name: str, when: str) -> Slot:
         carry, lanes = sweep.carries[name], self.tiling.samples
-        axes, array = carry.before.axes, name.upper()
-        size = size_of(axes) * lanes
-        moves = carry.after is not carry.before
-        self.buffers[array] = size * (1 + moves)
-        base = array
-        if moves and when != "0":
-            now = when.isidentifier()
-            base = f"{array} + {when if now else f'({when})'} % 2*{size}"
-            if when != "steps":
-                base = self.places(name if now else f"{name}_next", base)
-        return Slot("work", base, row_major(axes, lanes), lanes)
+        size = size_of(carry.before.axes) * lanes
+        array, moves = name.upper(), carry.after is not carry.before
+        self.buffers[array] = 2 * size if moves else size
+        base = self._carry_place(name, when, size) if moves else array
+        return Slot("work", base, row_major(carry.before.axes, lanes), lanes)
+
+    def _carry_place(self, name: str, when: str, size: int) -> str:
+        """Where a carry begins that is read from one half of its buffer, and put into the other."""
+        array = name.upper()
+        if when == "0":
+            return array
+        if when == "steps":
+            return f"{array} + steps % 2*{size}"
+        if when.isidentifier():  # before the step; axes are single letters, places are not
+            return self.places(f"{name}_now", f"{array} + {when} % 2*{size}")
+        return self.places(f"{name}_next", f"{array} + ({when}) % 2*{size}")

@@ -53,13 +53,18 @@ class Places:
         self._write.insert(self._at, self._depth, packed(used))
 
 
+# Signs that bind less than a product.
+_LOOSE = (" + ", " - ", " if ", " and ", " or ", "not ", " == ", " < ", " > ", " <= ", " >= ")
+
+
 def without_single_uses(lines: list[str], names: Iterable[str]) -> list[str]:
     """Statements in which a number that one later statement uses, once, stands right there.
 
     Parameters
     ----------
     lines : list of str
-        Assignments and headers of loops.
+        Assignments and headers of loops.  What a number is computed from stays the same until it is
+        used, but for arrays that a statement between assigns to.
     names : iterable of str
         Variables, in the order in which they are computed.
     """
@@ -76,6 +81,9 @@ def without_single_uses(lines: list[str], names: Iterable[str]) -> list[str]:
         indent, value = assignment.groups()
         if len(second) - len(second.lstrip()) != len(indent):  # another loop
             continue
+        between = [line.split("[")[0].strip() for line in found[places[0] + 1 : places[1]]]
+        if second.lstrip().startswith(f"{name} ") or any(f"{a}[" in value for a in between if a):
+            continue
         merged = _put(second, word.search(second), value)
         if len(merged) - len(indent) <= _WIDTH and not word.search(merged):
             found[places[1]] = merged
@@ -87,7 +95,7 @@ def _put(line: str, place: re.Match, value: str) -> str:
     """A line with a value in place of a name, in brackets where it needs them."""
     before, after = line[: place.start()], line[place.end() :]
     tight = before.endswith(("*", "/", "-", "- ")) or after.startswith(("*", "/"))
-    loose = any(sign in value for sign in (" + ", " - ", " if ")) or value.startswith("-")
+    loose = value.startswith("-") or any(sign in value for sign in _LOOSE)
     right = before.endswith("= ") and not after
     alone = right or (before.endswith("(") and after.startswith(")"))
     if not alone and (loose or (tight and re.search(r"[*/]", value))):
