@@ -14,7 +14,7 @@ target: cpu, float64, 256-bit vectors, 8 samples a tile
 
 Per-sample arrays are flat: tile by tile, component by component, sample innermost.
 values[] holds 0: beta, 1: I_0, 2: I_1.
-content: 44961deff302de05
+content: 4fb868e3250bdac9
 """
 
 from numba import njit
@@ -339,28 +339,21 @@ def push_log_density(theta, table, z, log_density_0, x_out, log_density_out, fir
 def push_score_table(theta, table, steps):
     """What every sample shares, once a step."""
     for step in range(steps):
-        p, q = step*86, step*196
+        p, q = step*86, step*132
         # v0[i,e] = A[i,e]
         for i in range(2):
             v0 = load(theta, p + i*2, 1, 2, 1)
             store(table, q + i*2, 1, v0)
-        # v1[k,e] = W1[k,e]
-        # v2[k,e] = -v1[k,e]/4
-        for k in range(16):
-            v1 = load(theta, p + 6 + k*2, 1, 2, 1)
-            store(table, q + 4 + k*2, 1, v1)
-            v2 = (-0.25)*v1
-            store(table, q + 100 + k*2, 1, v2)
-        # v3[i,k,e] = W2[i,k] v1[k,e]
+        # v1[i,k,e] = W2[i,k] W1[k,e]
         for k in range(16):
             for e in range(2):
-                v3 = load(theta, p + 54 + k, 16, 2, 1)*load(table, q + 4 + k*2 + e, 0, 1, 1)
-                store(table, q + 36 + k*2 + e, 32, v3)
-        # v4[i_,k,e] = W2[i_,k] v2[k,e]
+                v1 = load(theta, p + 54 + k, 16, 2, 1)*load(theta, p + 6 + k*2 + e, 0, 1, 1)
+                store(table, q + 4 + k*2 + e, 32, v1)
+        # v2[i_,k,e] = W2[i_,k] W1[k,e]
         for k in range(16):
             for e in range(2):
-                v4 = load(theta, p + 54 + k, 16, 2, 1)*load(table, q + 100 + k*2 + e, 0, 1, 1)
-                store(table, q + 132 + k*2 + e, 32, v4)
+                v2 = load(theta, p + 54 + k, 16, 2, 1)*load(theta, p + 6 + k*2 + e, 0, 1, 1)
+                store(table, q + 68 + k*2 + e, 32, v2)
 
 
 @njit(**OPTIONS)
@@ -369,13 +362,13 @@ def push_score(theta, table, z, log_density_0, score_0, x_out, log_density_out, 
     X = aligned(theta, (2)*16)
     LOG_DENSITY = aligned(theta, (2)*8)
     SCORE = aligned(theta, (2)*16)
-    V5 = aligned(theta, 16)
-    V6 = aligned(theta, 128)
+    V3 = aligned(theta, 16)
+    V4 = aligned(theta, 128)
+    V5 = aligned(theta, 32)
+    V6 = aligned(theta, 8)
     V7 = aligned(theta, 32)
-    V8 = aligned(theta, 8)
-    V9 = aligned(theta, 32)
-    V10 = aligned(theta, 128)
-    V11 = aligned(theta, 128)
+    V8 = aligned(theta, 128)
+    V9 = aligned(theta, 128)
     scratch = aligned(theta, 40)
     for tile in range(first, last):
         for n in range(0, 16, 8):
@@ -385,85 +378,86 @@ def push_score(theta, table, z, log_density_0, score_0, x_out, log_density_out, 
             store(SCORE, 0*16 + n, 0, load(score_0, tile*16 + n, 0, 1, 8))
         for step in range(steps):
             p = step*86
-            q = step*196
-            # v12[k] = W1[k,j] x[j] + c[k]
+            q = step*132
+            # v10[k] = W1[k,j] x[j] + c[k]
             for k in range(0, 16, 4):
-                v13 = spread(load(theta, p + 38 + k, 1, 4, 1), 8)
+                v11 = spread(load(theta, p + 38 + k, 1, 4, 1), 8)
                 for j in range(2):
-                    v13 = fma(load(theta, p + 6 + k*2 + j, 2, 4, 1), load(X, ((step) % 2)*16 + j*8, 0, 1, 8), v13)
-                v12 = v13
-                store(V11, k*8, 8, v12)
-            # v11[k] = tanh(v12[k])
-            tanh_array(V11, 0, V11, 0, 128, 16)
-            # v14[i] = x[i] + 1/4 (b[i] + A[i,j] x[j] + W2[i,k] v11[k])
-            v15 = spread(load(theta, p + 4, 1, 2, 1), 8)
-            v15_1 = zeros(theta, 2, 8)
+                    v11 = fma(load(theta, p + 6 + k*2 + j, 2, 4, 1), load(X, ((step) % 2)*16 + j*8, 0, 1, 8), v11)
+                v10 = v11
+                store(V9, k*8, 8, v10)
+            # v9[k] = tanh(v10[k])
+            tanh_array(V9, 0, V9, 0, 128, 16)
+            # v12[i] = x[i] + 1/4 (b[i] + A[i,j] x[j] + W2[i,k] v9[k])
+            v13 = spread(load(theta, p + 4, 1, 2, 1), 8)
+            v13_1 = zeros(theta, 2, 8)
             for j in range(0, 2, 2):
-                v15 = fma(load(theta, p + j, 2, 2, 1), load(X, ((step) % 2)*16 + j*8, 0, 1, 8), v15)
-                v15_1 = fma(load(theta, p + (j + 1), 2, 2, 1), load(X, ((step) % 2)*16 + (j + 1)*8, 0, 1, 8), v15_1)
-            v15 = v15 + v15_1
-            v16 = v15
-            v16_1 = zeros(theta, 2, 8)
+                v13 = fma(load(theta, p + j, 2, 2, 1), load(X, ((step) % 2)*16 + j*8, 0, 1, 8), v13)
+                v13_1 = fma(load(theta, p + (j + 1), 2, 2, 1), load(X, ((step) % 2)*16 + (j + 1)*8, 0, 1, 8), v13_1)
+            v13 = v13 + v13_1
+            v14 = v13
+            v14_1 = zeros(theta, 2, 8)
             for k in range(0, 16, 2):
-                v16 = fma(load(theta, p + 54 + k, 16, 2, 1), load(V11, k*8, 0, 1, 8), v16)
-                v16_1 = fma(load(theta, p + 54 + (k + 1), 16, 2, 1), load(V11, (k + 1)*8, 0, 1, 8), v16_1)
-            v16 = v16 + v16_1
-            v17 = v16
-            v18 = 0.25*v17
-            v14 = load(X, ((step) % 2)*16, 8, 2, 8) + v18
-            store(X, ((step + 1) % 2)*16, 8, v14)
-            # v10[k] = 1 - v11[k]**2
+                v14 = fma(load(theta, p + 54 + k, 16, 2, 1), load(V9, k*8, 0, 1, 8), v14)
+                v14_1 = fma(load(theta, p + 54 + (k + 1), 16, 2, 1), load(V9, (k + 1)*8, 0, 1, 8), v14_1)
+            v14 = v14 + v14_1
+            v15 = v14
+            v16 = 0.25*v15
+            v12 = load(X, ((step) % 2)*16, 8, 2, 8) + v16
+            store(X, ((step + 1) % 2)*16, 8, v12)
+            # v8[k] = 1 - v9[k]**2
             for k in range(0, 16, 4):
-                v11 = load(V11, k*8, 8, 4, 8)
-                v10 = -(v11*v11) + 1.0
-                store(V10, k*8, 8, v10)
-            # v9[i,e] = delta[i,e] + 1/4 (v0[i,e] + v10[k] v3[i,k,e])
+                v9 = load(V9, k*8, 8, 4, 8)
+                v8 = -(v9*v9) + 1.0
+                store(V8, k*8, 8, v8)
+            # v7[i,e] = delta[i,e] + 1/4 (v0[i,e] + v8[k] v1[i,k,e])
             for i in range(2):
-                v20 = spread(load(table, q + i*2, 1, 2, 1), 8)
-                v20_1 = zeros(theta, 2, 8)
+                v18 = spread(load(table, q + i*2, 1, 2, 1), 8)
+                v18_1 = zeros(theta, 2, 8)
                 for k in range(0, 16, 2):
-                    v20 = fma(load(V10, k*8, 0, 1, 8), load(table, q + 36 + i*32 + k*2, 1, 2, 1), v20)
-                    v20_1 = fma(load(V10, (k + 1)*8, 0, 1, 8), load(table, q + 36 + i*32 + (k + 1)*2, 1, 2, 1), v20_1)
-                v20 = v20 + v20_1
-                v21 = v20
-                v22 = 0.25*v21
-                v9 = unit(theta, i - 0, 2) + v22
-                store(V9, i*16, 8, v9)
-            # v8 = log|detv9|
-            # v7 = inverse(v9)
-            invert_8(V9, 0, V7, 0, V8, 0, 2)
-            # v23 = log_density + -1 v8
-            v24 = -1.0*load(V8, 0, 0, 1, 8)
-            v23 = load(LOG_DENSITY, ((step) % 2)*8, 0, 1, 8) + v24
-            store(LOG_DENSITY, ((step + 1) % 2)*8, 0, v23)
-            # v6[k] = (-2*v10[k]*v11[k]) v7[e,i_] v4[i_,k,e]
+                    v18 = fma(load(V8, k*8, 0, 1, 8), load(table, q + 4 + i*32 + k*2, 1, 2, 1), v18)
+                    v18_1 = fma(load(V8, (k + 1)*8, 0, 1, 8), load(table, q + 4 + i*32 + (k + 1)*2, 1, 2, 1), v18_1)
+                v18 = v18 + v18_1
+                v19 = v18
+                v20 = 0.25*v19
+                v7 = unit(theta, i - 0, 2) + v20
+                store(V7, i*16, 8, v7)
+            # v6 = log|detv7|
+            # v5 = inverse(v7)
+            invert_8(V7, 0, V5, 0, V6, 0, 2)
+            # v21 = log_density + -1 v6
+            v22 = -1.0*load(V6, 0, 0, 1, 8)
+            v21 = load(LOG_DENSITY, ((step) % 2)*8, 0, 1, 8) + v22
+            store(LOG_DENSITY, ((step + 1) % 2)*8, 0, v21)
+            # v4[k] = (-2*v8[k]*v9[k]) v5[e,i] v2[i,k,e]
             for k in range(0, 16, 4):
-                v11 = load(V11, k*8, 8, 4, 8)
-                v10 = load(V10, k*8, 8, 4, 8)
-                v25 = (-2.0)*v11*v10
-                v26 = zeros(theta, 4, 8)
+                v9 = load(V9, k*8, 8, 4, 8)
+                v8 = load(V8, k*8, 8, 4, 8)
+                v23 = (-2.0)*v9*v8
+                v24 = zeros(theta, 4, 8)
                 for e in range(2):
-                    for i_ in range(2):
-                        v26 = fma(load(V7, e*16 + i_*8, 0, 1, 8), load(table, q + 132 + i_*32 + k*2 + e, 2, 4, 1), v26)
-                v6 = v25*v26
-                store(V6, k*8, 8, v6)
-            # v5[i] = score[i] + W1[k,i] v6[k]
-            v27 = load(SCORE, ((step) % 2)*16, 8, 2, 8)
-            v27_1 = zeros(theta, 2, 8)
+                    for i in range(2):
+                        v24 = fma(load(V5, e*16 + i*8, 0, 1, 8), load(table, q + 68 + i*32 + k*2 + e, 2, 4, 1), v24)
+                v4 = v23*v24
+                store(V4, k*8, 8, v4)
+            # v3[i] = score[i] + -1/4 W1[k,i] v4[k]
+            v25 = zeros(theta, 2, 8)
+            v25_1 = zeros(theta, 2, 8)
             for k in range(0, 16, 2):
-                v27 = fma(load(theta, p + 6 + k*2, 1, 2, 1), load(V6, k*8, 0, 1, 8), v27)
-                v27_1 = fma(load(theta, p + 6 + (k + 1)*2, 1, 2, 1), load(V6, (k + 1)*8, 0, 1, 8), v27_1)
-            v27 = v27 + v27_1
-            v5 = v27
-            store(V5, 0, 8, v5)
-            # v28[i] = v7[e,i] v5[e]
-            v28 = zeros(theta, 2, 8)
-            v28_1 = zeros(theta, 2, 8)
+                v25 = fma(load(theta, p + 6 + k*2, 1, 2, 1), load(V4, k*8, 0, 1, 8), v25)
+                v25_1 = fma(load(theta, p + 6 + (k + 1)*2, 1, 2, 1), load(V4, (k + 1)*8, 0, 1, 8), v25_1)
+            v25 = v25 + v25_1
+            v25 = -0.25*v25
+            v3 = load(SCORE, ((step) % 2)*16, 8, 2, 8) + v25
+            store(V3, 0, 8, v3)
+            # v26[i] = v5[e,i] v3[e]
+            v26 = zeros(theta, 2, 8)
+            v26_1 = zeros(theta, 2, 8)
             for e in range(0, 2, 2):
-                v28 = fma(load(V7, e*16, 8, 2, 8), load(V5, e*8, 0, 1, 8), v28)
-                v28_1 = fma(load(V7, (e + 1)*16, 8, 2, 8), load(V5, (e + 1)*8, 0, 1, 8), v28_1)
-            v28 = v28 + v28_1
-            store(SCORE, ((step + 1) % 2)*16, 8, v28)
+                v26 = fma(load(V5, e*16, 8, 2, 8), load(V3, e*8, 0, 1, 8), v26)
+                v26_1 = fma(load(V5, (e + 1)*16, 8, 2, 8), load(V3, (e + 1)*8, 0, 1, 8), v26_1)
+            v26 = v26 + v26_1
+            store(SCORE, ((step + 1) % 2)*16, 8, v26)
         for n in range(0, 16, 8):
             store(x_out, tile*16 + n, 0, load(X, ((steps) % 2)*16 + n, 0, 1, 8))
         store(log_density_out, tile*8 + 0, 0, load(LOG_DENSITY, ((steps) % 2)*8 + 0, 0, 1, 8))
@@ -1029,20 +1023,16 @@ def jacobian(theta, x_path, hidden_0_path, rows, width, first, last, origin, ext
 def gradient_table(theta, table, steps):
     """What every sample shares, once a step."""
     for step in range(steps):
-        p, q = step*86, step*100
+        p, q = step*86, step*68
         # v0[i,e] = A[i,e]
         for i in range(2):
             v0 = load(theta, p + i*2, 1, 2, 1)
             store(table, q + i*2, 1, v0)
-        # v1[k,e] = W1[k,e]
-        for k in range(16):
-            v1 = load(theta, p + 6 + k*2, 1, 2, 1)
-            store(table, q + 4 + k*2, 1, v1)
-        # v2[i,k,e] = W2[i,k] v1[k,e]
+        # v1[i,k,e] = W2[i,k] W1[k,e]
         for k in range(16):
             for e in range(2):
-                v2 = load(theta, p + 54 + k, 16, 2, 1)*load(table, q + 4 + k*2 + e, 0, 1, 1)
-                store(table, q + 36 + k*2 + e, 32, v2)
+                v1 = load(theta, p + 54 + k, 16, 2, 1)*load(theta, p + 6 + k*2 + e, 0, 1, 1)
+                store(table, q + 4 + k*2 + e, 32, v1)
 
 
 @njit(**OPTIONS)
@@ -1050,14 +1040,14 @@ def gradient(theta, table, x_path, hidden_0_path, field, scalar, sums, first, la
     """sum over samples of (dx/dtheta)^T field + (dl/dtheta)^T scalar"""
     U = aligned(theta, (2)*384)
     U_LOG_DENSITY = aligned(theta, 128)
-    V3 = aligned(theta, 2176)
-    V4 = aligned(theta, 16)
-    V5 = aligned(theta, 4224)
-    V6 = aligned(theta, 32)
-    V7 = aligned(theta, 640)
+    V2 = aligned(theta, 2176)
+    V3 = aligned(theta, 16)
+    V4 = aligned(theta, 4224)
+    V5 = aligned(theta, 32)
+    V6 = aligned(theta, 640)
+    V7 = aligned(theta, 32)
     V8 = aligned(theta, 32)
-    V9 = aligned(theta, 32)
-    V10 = aligned(theta, 2176)
+    V9 = aligned(theta, 2176)
     scratch = aligned(theta, 40)
     for block in range(first, last, 16):
         count = min(16, last - block)
@@ -1068,83 +1058,83 @@ def gradient(theta, table, x_path, hidden_0_path, field, scalar, sums, first, la
         for turn in range(steps):
             step = steps - 1 - turn
             p = step*86
-            q = step*100
+            q = step*68
             for tile in range(count):
-                # v10[k] = 1 - hidden_0[k]**2
+                # v9[k] = 1 - hidden_0[k]**2
                 for k in range(0, 16, 4):
                     prefetch(hidden_0_path, (step*extent + (block + tile) + 4 - origin)*136 + k*8, 32)
                     hidden_0 = load(hidden_0_path, (step*extent + (block + tile) - origin)*136 + k*8, 8, 4, 8)
-                    v10 = -(hidden_0*hidden_0) + 1.0
-                    store(V10, tile*136 + k*8, 8, v10)
-                # v9[i,e] = delta[i,e] + 1/4 (v0[i,e] + v10[k] v2[i,k,e])
+                    v9 = -(hidden_0*hidden_0) + 1.0
+                    store(V9, tile*136 + k*8, 8, v9)
+                # v8[i,e] = delta[i,e] + 1/4 (v0[i,e] + v9[k] v1[i,k,e])
                 for i in range(2):
-                    v12 = spread(load(table, q + i*2, 1, 2, 1), 8)
-                    v12_1 = zeros(theta, 2, 8)
+                    v11 = spread(load(table, q + i*2, 1, 2, 1), 8)
+                    v11_1 = zeros(theta, 2, 8)
                     for k in range(0, 16, 2):
-                        v12 = fma(load(V10, tile*136 + k*8, 0, 1, 8), load(table, q + 36 + i*32 + k*2, 1, 2, 1), v12)
-                        v12_1 = fma(load(V10, tile*136 + (k + 1)*8, 0, 1, 8), load(table, q + 36 + i*32 + (k + 1)*2, 1, 2, 1), v12_1)
-                    v12 = v12 + v12_1
-                    v13 = v12
-                    v14 = 0.25*v13
-                    v9 = unit(theta, i - 0, 2) + v14
-                    store(V9, i*16, 8, v9)
-                # v8 = inverse(v9)
-                invert_8(V9, 0, V8, 0, scratch, 32, 2)
-                # v7[i,e] = -1 u_log_density v8[e,i]
-                # v6[i,e] = v7[i,e]/4
+                        v11 = fma(load(V9, tile*136 + k*8, 0, 1, 8), load(table, q + 4 + i*32 + k*2, 1, 2, 1), v11)
+                        v11_1 = fma(load(V9, tile*136 + (k + 1)*8, 0, 1, 8), load(table, q + 4 + i*32 + (k + 1)*2, 1, 2, 1), v11_1)
+                    v11 = v11 + v11_1
+                    v12 = v11
+                    v13 = 0.25*v12
+                    v8 = unit(theta, i - 0, 2) + v13
+                    store(V8, i*16, 8, v8)
+                # v7 = inverse(v8)
+                invert_8(V8, 0, V7, 0, scratch, 32, 2)
+                # v6[i,e] = -1 u_log_density v7[e,i]
+                # v5[i,e] = v6[i,e]/4
                 for i in range(2):
-                    v7 = -1.0*load(U_LOG_DENSITY, tile*8, 0, 1, 8)*load(V8, i*8, 16, 2, 8)
-                    store(V7, tile*40 + i*16, 8, v7)
-                    v6 = (0.25)*v7
-                    store(V6, i*16, 8, v6)
-                # v5[k,e] = v6[i,e] W2[i,k]
+                    v6 = -1.0*load(U_LOG_DENSITY, tile*8, 0, 1, 8)*load(V7, i*8, 16, 2, 8)
+                    store(V6, tile*40 + i*16, 8, v6)
+                    v5 = (0.25)*v6
+                    store(V5, i*16, 8, v5)
+                # v4[k,e] = v5[i,e] W2[i,k]
                 for e in range(2):
                     for k in range(0, 16, 4):
-                        v5 = zeros(theta, 4, 8)
+                        v4 = zeros(theta, 4, 8)
                         for i in range(2):
-                            v5 = fma(load(V6, i*16 + e*8, 0, 1, 8), load(theta, p + 54 + i*16 + k, 1, 4, 1), v5)
-                        store(V5, tile*264 + k*16 + e*8, 16, v5)
-                # v4[i] = u[i]/4
+                            v4 = fma(load(V5, i*16 + e*8, 0, 1, 8), load(theta, p + 54 + i*16 + k, 1, 4, 1), v4)
+                        store(V4, tile*264 + k*16 + e*8, 16, v4)
+                # v3[i] = u[i]/4
                 u = load(U, (((turn) % 2)*16 + tile)*24, 8, 2, 8)
-                v4 = (0.25)*u
-                store(V4, 0, 8, v4)
-                # v3[k] = (-2*hidden_0[k]*v10[k]) v5[k,e] v1[k,e] + v10[k] v4[i] W2[i,k]
+                v3 = (0.25)*u
+                store(V3, 0, 8, v3)
+                # v2[k] = (-2*hidden_0[k]*v9[k]) v4[k,e] W1[k,e] + v9[k] v3[i] W2[i,k]
                 for k in range(0, 16, 4):
                     prefetch(hidden_0_path, (step*extent + (block + tile) + 4 - origin)*136 + k*8, 32)
                     hidden_0 = load(hidden_0_path, (step*extent + (block + tile) - origin)*136 + k*8, 8, 4, 8)
-                    v10 = load(V10, tile*136 + k*8, 8, 4, 8)
-                    v15 = (-2.0)*hidden_0*v10
-                    v16 = zeros(theta, 4, 8)
+                    v9 = load(V9, tile*136 + k*8, 8, 4, 8)
+                    v14 = (-2.0)*hidden_0*v9
+                    v15 = zeros(theta, 4, 8)
                     for e in range(2):
-                        v16 = fma(load(V5, tile*264 + k*16 + e*8, 16, 4, 8), load(table, q + 4 + k*2 + e, 2, 4, 1), v16)
-                    v17 = zeros(theta, 4, 8)
+                        v15 = fma(load(V4, tile*264 + k*16 + e*8, 16, 4, 8), load(theta, p + 6 + k*2 + e, 2, 4, 1), v15)
+                    v16 = zeros(theta, 4, 8)
                     for i in range(2):
-                        v17 = fma(load(V4, i*8, 0, 1, 8), load(theta, p + 54 + i*16 + k, 1, 4, 1), v17)
-                    v3 = zeros(theta, 4, 8) + v15*v16 + v10*v17
-                    store(V3, tile*136 + k*8, 8, v3)
-                # v18[i] = u[i] + v3[k] W1[k,i] + 1/4 u[i_] A[i_,i]
-                v19 = zeros(theta, 2, 8)
-                v19_1 = zeros(theta, 2, 8)
+                        v16 = fma(load(V3, i*8, 0, 1, 8), load(theta, p + 54 + i*16 + k, 1, 4, 1), v16)
+                    v2 = zeros(theta, 4, 8) + v14*v15 + v9*v16
+                    store(V2, tile*136 + k*8, 8, v2)
+                # v17[i] = u[i] + v2[k] W1[k,i] + 1/4 u[i_] A[i_,i]
+                v18 = zeros(theta, 2, 8)
+                v18_1 = zeros(theta, 2, 8)
                 for i_ in range(0, 2, 2):
-                    v19 = fma(load(U, (((turn) % 2)*16 + tile)*24 + i_*8, 0, 1, 8), load(theta, p + i_*2, 1, 2, 1), v19)
-                    v19_1 = fma(load(U, (((turn) % 2)*16 + tile)*24 + (i_ + 1)*8, 0, 1, 8), load(theta, p + (i_ + 1)*2, 1, 2, 1), v19_1)
-                v19 = v19 + v19_1
-                v19 = 0.25*v19
-                v20 = load(U, (((turn) % 2)*16 + tile)*24, 8, 2, 8) + v19
-                v20_1 = zeros(theta, 2, 8)
+                    v18 = fma(load(U, (((turn) % 2)*16 + tile)*24 + i_*8, 0, 1, 8), load(theta, p + i_*2, 1, 2, 1), v18)
+                    v18_1 = fma(load(U, (((turn) % 2)*16 + tile)*24 + (i_ + 1)*8, 0, 1, 8), load(theta, p + (i_ + 1)*2, 1, 2, 1), v18_1)
+                v18 = v18 + v18_1
+                v18 = 0.25*v18
+                v19 = load(U, (((turn) % 2)*16 + tile)*24, 8, 2, 8) + v18
+                v19_1 = zeros(theta, 2, 8)
                 for k in range(0, 16, 2):
-                    v20 = fma(load(V3, tile*136 + k*8, 0, 1, 8), load(theta, p + 6 + k*2, 1, 2, 1), v20)
-                    v20_1 = fma(load(V3, tile*136 + (k + 1)*8, 0, 1, 8), load(theta, p + 6 + (k + 1)*2, 1, 2, 1), v20_1)
-                v20 = v20 + v20_1
-                v18 = v20
-                store(U, (((turn + 1) % 2)*16 + tile)*24, 8, v18)
+                    v19 = fma(load(V2, tile*136 + k*8, 0, 1, 8), load(theta, p + 6 + k*2, 1, 2, 1), v19)
+                    v19_1 = fma(load(V2, tile*136 + (k + 1)*8, 0, 1, 8), load(theta, p + 6 + (k + 1)*2, 1, 2, 1), v19_1)
+                v19 = v19 + v19_1
+                v17 = v19
+                store(U, (((turn + 1) % 2)*16 + tile)*24, 8, v17)
             g = step*186
-            # sums[i,j] += sum over samples of v7[i,j]
+            # sums[i,j] += sum over samples of v6[i,j]
             at_0 = g
             for i in range(2):
                 acc = zeros(theta, 2, 8)
                 for tile in range(count):
-                    acc = acc + load(V7, tile*40 + i*16, 8, 2, 8)
+                    acc = acc + load(V6, tile*40 + i*16, 8, 2, 8)
                 add_lane_sums(sums, at_0, acc)
                 at_0 += 2
             # sums[i,j] += sum over samples of u[i] x[j]
@@ -1160,17 +1150,17 @@ def gradient(theta, table, x_path, hidden_0_path, field, scalar, sums, first, la
             at_1 += 4
             add_lane_sums(sums, at_2, acc_1)
             at_2 += 2
-            # sums[k,j] += sum over samples of v5[k,j] v10[k]
+            # sums[k,j] += sum over samples of v4[k,j] v9[k]
             at_3 = g + 10
             for k in range(16):
                 acc = zeros(theta, 2, 8)
                 for tile in range(count):
-                    acc = fma(load(V5, tile*264 + k*16, 8, 2, 8), load(V10, tile*136 + k*8, 0, 1, 8), acc)
+                    acc = fma(load(V4, tile*264 + k*16, 8, 2, 8), load(V9, tile*136 + k*8, 0, 1, 8), acc)
                 add_lane_sums(sums, at_3, acc)
                 at_3 += 2
-            # sums[k,j] += sum over samples of v3[k] x[j]
+            # sums[k,j] += sum over samples of v2[k] x[j]
             at_4 = g + 42
-            # sums[k] += sum over samples of v3[k]
+            # sums[k] += sum over samples of v2[k]
             at_5 = g + 74
             # sums[i,k] += sum over samples of hidden_0[k] u[i]
             at_7 = g + 154
@@ -1178,12 +1168,12 @@ def gradient(theta, table, x_path, hidden_0_path, field, scalar, sums, first, la
                 acc = zeros(theta, 8, 4)
                 for tile in range(count):
                     for n in range(0, 8, 4):
-                        acc = outer(acc, load(V3, tile*136 + k*8 + n, 8, 4, 4), load(x_path, (step*extent + (block + tile) - origin)*24 + n, 8, 2, 4))
+                        acc = outer(acc, load(V2, tile*136 + k*8 + n, 8, 4, 4), load(x_path, (step*extent + (block + tile) - origin)*24 + n, 8, 2, 4))
                 add_lane_sums(sums, at_4, acc)
                 at_4 += 8
                 acc = zeros(theta, 4, 8)
                 for tile in range(count):
-                    acc = acc + load(V3, tile*136 + k*8, 8, 4, 8)
+                    acc = acc + load(V2, tile*136 + k*8, 8, 4, 8)
                 add_lane_sums(sums, at_5, acc)
                 at_5 += 4
                 acc = zeros(theta, 8, 4)
@@ -1192,14 +1182,14 @@ def gradient(theta, table, x_path, hidden_0_path, field, scalar, sums, first, la
                         acc = outer(acc, load(hidden_0_path, (step*extent + (block + tile) - origin)*136 + k*8 + n, 8, 4, 4), load(U, (((turn) % 2)*16 + tile)*24 + n, 8, 2, 4))
                 add_lane_sums(sums, at_7, acc)
                 at_7 += 8
-            # sums[i,e,k] += sum over samples of v10[k] v7[i,e]
+            # sums[i,e,k] += sum over samples of v9[k] v6[i,e]
             at_6 = g + 90
             for i in range(2):
                 for k in range(0, 16, 4):
                     acc = zeros(theta, 8, 4)
                     for tile in range(count):
                         for n in range(0, 8, 4):
-                            acc = outer(acc, load(V10, tile*136 + k*8 + n, 8, 4, 4), load(V7, tile*40 + i*16 + n, 8, 2, 4))
+                            acc = outer(acc, load(V9, tile*136 + k*8 + n, 8, 4, 4), load(V6, tile*40 + i*16 + n, 8, 2, 4))
                     add_lane_sums(sums, at_6, acc)
                     at_6 += 8
 
@@ -1207,42 +1197,42 @@ def gradient(theta, table, x_path, hidden_0_path, field, scalar, sums, first, la
 @njit(**OPTIONS)
 def gradient_finish(theta, table, sums, gradient, steps):
     """From sums over the samples to the gradient by theta."""
+    V20 = aligned(theta, 4)
     V21 = aligned(theta, 4)
-    V22 = aligned(theta, 4)
+    V22 = aligned(theta, 32)
     V23 = aligned(theta, 32)
-    V24 = aligned(theta, 32)
     for step in range(steps):
-        p, q, g = step*86, step*100, step*186
+        p, q, g = step*86, step*68, step*186
+        # v20[i,j] = 1/4 v24[i,j]
         # v21[i,j] = 1/4 v25[i,j]
-        # v22[i,j] = 1/4 v26[i,j]
-        # v27[i,j] = v21[i,j] + v22[i,j]
+        # v26[i,j] = v20[i,j] + v21[i,j]
         for i in range(2):
-            v21 = 0.25*load(sums, g + i*2, 1, 2, 1)
+            v20 = 0.25*load(sums, g + i*2, 1, 2, 1)
+            store(V20, i*2, 1, v20)
+            v21 = 0.25*load(sums, g + 4 + i*2, 1, 2, 1)
             store(V21, i*2, 1, v21)
-            v22 = 0.25*load(sums, g + 4 + i*2, 1, 2, 1)
-            store(V22, i*2, 1, v22)
-            v27 = v21 + v22
-            store(gradient, p + i*2, 1, v27)
-        # v29[i] = 1/4 v28[i]
-        v29 = 0.25*load(sums, g + 8, 1, 2, 1)
-        store(gradient, p + 4, 1, v29)
-        # v32[k,j] = v30[k,j] + v31[k,j]
+            v26 = v20 + v21
+            store(gradient, p + i*2, 1, v26)
+        # v28[i] = 1/4 v27[i]
+        v28 = 0.25*load(sums, g + 8, 1, 2, 1)
+        store(gradient, p + 4, 1, v28)
+        # v31[k,j] = v29[k,j] + v30[k,j]
         for k in range(16):
-            v32 = load(sums, g + 10 + k*2, 1, 2, 1) + load(sums, g + 42 + k*2, 1, 2, 1)
-            store(gradient, p + 6 + k*2, 1, v32)
-        # v23[i,k] = 1/4 v33[i,e,k] v1[k,e]
-        # v24[i,k] = 1/4 v34[i,k]
-        # v35[i,k] = v23[i,k] + v24[i,k]
+            v31 = load(sums, g + 10 + k*2, 1, 2, 1) + load(sums, g + 42 + k*2, 1, 2, 1)
+            store(gradient, p + 6 + k*2, 1, v31)
+        # v22[i,k] = 1/4 v32[i,e,k] W1[k,e]
+        # v23[i,k] = 1/4 v33[i,k]
+        # v34[i,k] = v22[i,k] + v23[i,k]
         for k in range(16):
-            v23 = zeros(theta, 2, 1)
+            v22 = zeros(theta, 2, 1)
             for e in range(2):
-                v23 = fma(load(sums, g + 90 + e*16 + k, 32, 2, 1), load(table, q + 4 + k*2 + e, 0, 1, 1), v23)
-            v23 = 0.25*v23
+                v22 = fma(load(sums, g + 90 + e*16 + k, 32, 2, 1), load(theta, p + 6 + k*2 + e, 0, 1, 1), v22)
+            v22 = 0.25*v22
+            store(V22, k, 16, v22)
+            v23 = 0.25*load(sums, g + 154 + k, 16, 2, 1)
             store(V23, k, 16, v23)
-            v24 = 0.25*load(sums, g + 154 + k, 16, 2, 1)
-            store(V24, k, 16, v24)
-            v35 = v23 + v24
-            store(gradient, p + 54 + k, 16, v35)
+            v34 = v22 + v23
+            store(gradient, p + 54 + k, 16, v34)
         for n in range(16):
             store(gradient, p + 38 + n, 0, load(sums, g + 74 + n, 0, 1, 1))
 

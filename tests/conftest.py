@@ -24,6 +24,7 @@ SIMULATOR = "test_cuda_simulator.py"
 # What else runs in the simulator: their tests that take the fixture ``target``.
 ON_TARGETS = [
     *("test_energy_kernels.py", "test_map_energies.py", "test_map_kernels.py", "test_rolled.py"),
+    "test_written_maps.py",
 ]
 
 

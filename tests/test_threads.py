@@ -2,6 +2,7 @@
 
 import threading
 import time
+import weakref
 
 import pytest
 
@@ -80,6 +81,22 @@ def test_a_thread_watches_for_a_while(watched, posted):
     assert flag.number[0] == 1
     assert board.posted == seen + posted
     board.wait(flag)  # which is raised
+
+
+def test_threads_let_go_of_what_they_worked_on(some_threads):
+    """An idle thread must not keep the arrays of its last call."""
+
+    class Held:
+        pass
+
+    held = Held()
+    left = weakref.ref(held)
+    run_chunks(lambda *_, held=held: time.sleep(0.002), chunk_bounds(8, 1))
+    del held
+    end = time.monotonic() + 10
+    while left() is not None and time.monotonic() < end:  # they may be just at their end
+        time.sleep(0.01)
+    assert left() is None
 
 
 def test_waiting_for_a_flag_ends():

@@ -190,7 +190,9 @@ class SweepEmitter:
                 self._emit_entries(target, carry.after, slots)
         for name, saved in self.sweep.saved.items():
             target = self.k.stored_slot(name, saved.axes)
-            if slots[saved] != target:  # it is a carry as well, and stands there
+            if not saved.per_sample:
+                self._emit_entries(target, saved, slots)
+            elif slots[saved] != target:  # it is a carry as well, and stands there
                 self.k.copy(self.write, target, slots[saved], saved.axes)
         for name, row in self.sweep.rows.items():
             if slots[row].array != "rows":  # the cotangent itself, handed through

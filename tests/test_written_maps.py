@@ -1,0 +1,135 @@
+"""Maps that a user writes in index notation, on both targets, against NumPy and complex steps."""
+
+import numpy as np
+import pytest
+import sympy as sp
+from map_cases import entropy_problem
+from on_targets import program_on
+
+from pwgf_sym.declare.maps import Map
+
+a = sp.Symbol("a", real=True)
+
+
+class Written(Map):
+    """A step's formula for the compiler, and for NumPy."""
+
+    def __init__(self, dim, shapes, step, formula, axes=None):
+        self.dim, self.steps = dim, 2
+        self._shapes, self._step, self.formula, self._axes = shapes, step, formula, axes or {}
+
+    def axes(self):
+        return {"i": self.dim, "j": self.dim, **self._axes}
+
+    def parameters(self):
+        return self._shapes
+
+    def step(self, op, p, x):
+        return self._step(op, p, x)
+
+    def to_dict(self):
+        return {"map": "Written"}
+
+    def reference(self, theta, z):
+        sizes = [tuple(self.axes()[c] for c in letters) for letters in self._shapes.values()]
+        ends = np.cumsum([int(np.prod(s)) for s in sizes])
+        for part in theta.reshape(self.steps, -1):
+            values = np.split(part, ends[:-1])
+            z = self.formula(*(v.reshape(s) for v, s in zip(values, sizes, strict=True)), z)
+        return z
+
+
+def hidden(axis):
+    """x + B tanh(A x) with the hidden axis called ``axis``."""
+    inner, outer = f"{axis}i,i->{axis}", f"i{axis},{axis}->i"
+    return Written(
+        2,
+        {"A": f"{axis}i", "B": f"i{axis}"},
+        lambda op, p, x: (
+            x + op.einsum(outer, p["B"], op.apply(sp.tanh(a), op.einsum(inner, p["A"], x)))
+        ),
+        lambda A, B, x: x + np.tanh(x @ A.T) @ B.T,
+        {axis: 7},
+    )
+
+
+def transposed(dim):
+    """Two polynomials of an outer product, one of them transposed, as one factor."""
+
+    def step(op, p, x):
+        outer = op.einsum("i,j->ij", x, op.einsum("ij,i->j", p["A"], x))
+        first, second = op.apply(a**2 + 2 * a, outer), op.apply(a**3 - a, outer)
+        return op.einsum(",i->i", op.einsum("ij,ji->", first, second), p["b"]) + x
+
+    def formula(A, b, x):
+        outer = x[:, :, None] * (x @ A)[:, None, :]
+        first, second = outer**2 + 2 * outer, outer**3 - outer
+        return np.einsum("nij,nji->n", first, second)[:, None] * b + x
+
+    return Written(dim, {"A": "ij", "b": "i"}, step, formula)
+
+
+def diagonal(dim):
+    return Written(
+        dim,
+        {"A": "ij", "b": "i"},
+        lambda op, p, x: op.einsum("ii,i->i", p["A"], x) + p["b"],
+        lambda A, b, x: x * np.diag(A) + b,
+    )
+
+
+def diagonal_first(dim):
+    return Written(
+        dim,
+        {"A": "ij", "b": "i"},
+        lambda op, p, x: op.einsum("i,i->i", op.einsum("ii->i", p["A"]), x) + p["b"],
+        lambda A, b, x: x * np.diag(A) + b,
+    )
+
+
+def trace(dim):
+    return Written(
+        dim,
+        {"A": "ij", "b": "i"},
+        lambda op, p, x: op.einsum(",i->i", op.einsum("ii->", p["A"]), x) + p["b"],
+        lambda A, b, x: x * np.trace(A) + b,
+    )
+
+
+MAPS = {f"axis {axis}": lambda axis=axis: hidden(axis) for axis in "kmruwx"}
+MAPS |= {"transposed 2": lambda: transposed(2), "transposed 3": lambda: transposed(3)}
+MAPS |= {"diagonal 2": lambda: diagonal(2), "diagonal 7": lambda: diagonal(7)}
+MAPS |= {"diagonal first": lambda: diagonal_first(7), "trace": lambda: trace(3)}
+
+
+def close(got, expected):
+    got = np.asarray(got)
+    scale = np.abs(expected).max() + 1e-3
+    np.testing.assert_allclose(got, expected, rtol=1e-11, atol=1e-11 * scale)
+
+
+@pytest.mark.parametrize("name", MAPS)
+def test_values_and_derivatives(name, target, tmp_path):
+    flow = MAPS[name]()
+    problem = entropy_problem(flow.dim)
+    program = program_on(target, problem, flow, tmp_path)
+    rng = np.random.default_rng(0)
+    theta, eta = 0.4 * rng.normal(size=(2, program.size))
+    z, u = 0.7 * rng.normal(size=(2, 5, flow.dim))
+    samples = program.samples(z)
+    state = program.push(theta, samples, 1)
+    close(program.unpack(state.x, samples), flow.reference(theta, z))
+    unit = 1e-30j * np.eye(flow.dim)
+    by_z = np.stack([flow.reference(theta, z + e).imag * 1e30 for e in unit], axis=-1)
+    density = problem.initial.log_density(z) - np.linalg.slogdet(by_z)[1]
+    close(program.unpack_scalar(state.log_density, samples), density)
+    moved = flow.reference(theta + 1e-30j * eta, z).imag * 1e30
+    linearized = program.linearize(theta, samples)
+    close(program.unpack(linearized.jvp(eta), samples), moved)
+    field = samples.pack(u) * (np.asarray(samples.weights) > 0)
+    unit = 1e-30j * np.eye(program.size)
+    rows = np.array([flow.reference(theta + e, z).imag * 1e30 for e in unit])
+    close(linearized.vjp(field), np.einsum("pni,ni->p", rows, u))
+    close(linearized.metric(eta), np.einsum("pni,ni->p", rows, moved) / len(z))
+    found = np.array([program.unpack(row, samples) for row in linearized.jacobian()])
+    close(found, rows)
