@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-import sympy as sp
-
 from ..lower.ir import Axis, Tensor, placeholder
 from ..lower.schedule import FACTORISATIONS, Group, array_function
+from .comments import comments, number
 from .scalars import TilePrinter
 from .writer import Writer
 
@@ -75,11 +74,6 @@ def size_of(axes) -> int:
 def read_name(name: str, labels) -> str:
     """Variable for an entry that is read under these labels."""
     return f"{name.replace('eta.', 'eta_')}_{''.join(a.name for a in labels)}"
-
-
-def number(value) -> str:
-    """A number as a float literal."""
-    return repr(float(value))
 
 
 def plus(base: str, offset: int) -> str:
@@ -159,7 +153,7 @@ class GroupEmitter:
 
     def _emit_group(self, group: Group) -> None:
         row = group.row
-        for line in self._comments(group):
+        for line in comments(group, self.uses, self.slots, self.names):
             self.write(f"# {line}")
         loops = [axis for axis in group.axes if axis != row]
         at = {axis: axis.name for axis in loops}
@@ -177,7 +171,7 @@ class GroupEmitter:
         target, source = self.slots[tensor], self.slots[tensor.operands[0]]
         places = ", ".join(f"{s.array}, {s.base or '0'}" for s in (target, source))
         count, at_once = entries * self.lanes, self.tiling.at_once(entries)
-        for line in self._comments(group):
+        for line in comments(group, self.uses, self.slots, self.names):
             self.write(f"# {line}")
         self.write(f"{array_function(tensor)}_array({places}, {count}, {at_once})")
 
@@ -200,61 +194,6 @@ class GroupEmitter:
             f"invert_{self.lanes}({source.array}, {source.base or '0'}, {inverse.array}, {at}, "
             f"{target.array}, {target.base or '0'}, {size})"
         )
-
-    def _comments(self, group: Group) -> list[str]:
-        """The mathematics of a group; what only one of its formulas reads is written out there."""
-        inside: dict[Tensor, str] = {}
-        lines = []
-        for tensor in group.tensors:
-            text = self._formula(tensor, inside)
-            readers = [t for t in group.tensors if tensor in _as_they_stand(t)]
-            once = len(readers) == 1 and self.uses[tensor] == 1 and tensor not in self.slots
-            if once and len(text) <= _SHORT:
-                inside[tensor] = text
-            else:
-                lines.append(f"{self._entry(tensor, tensor.axes, {})} = {text}")
-        return lines
-
-    def _entry(self, tensor: Tensor, labels, inside: dict[Tensor, str]) -> str:
-        """A tensor's entry in index notation, or its formula."""
-        if tensor in inside:
-            text = inside[tensor]
-            loose = " " in text or text.startswith("-")
-            return f"({text})" if loose and tensor.kind != "product" else text
-        indices = ",".join(a.name for a in labels)
-        name = number(tensor.data[0]) if tensor.kind == "constant" else self.names(tensor)
-        name = "delta" if tensor.kind == "delta" else name
-        return f"{name}[{indices}]" if indices else name
-
-    def _formula(self, tensor: Tensor, inside: dict[Tensor, str]) -> str:
-        """The mathematics of a tensor in index notation, for the comment above its loops."""
-        if tensor.kind == "add":
-            return " + ".join(inside.get(t) or self._entry(t, t.axes, {}) for t in tensor.operands)
-        if tensor.kind == "elementwise":
-            expression = tensor.data[0]
-            bare = expression.is_Function and expression.args == (placeholder(0),)
-            names = {}
-            for k, operand in enumerate(tensor.operands):
-                text = self._entry(operand, operand.axes, inside)
-                plain = f"({inside[operand]})" if " " in inside.get(operand, "") else text
-                names[placeholder(k)] = sp.Symbol(inside.get(operand, text) if bare else plain)
-            return str(expression.xreplace(names))
-        coefficient, labels, _ = tensor.data
-        factors = [str(coefficient)] if coefficient != 1 else []
-        factors += [self._entry(t, ls, inside) for t, ls in zip(tensor.operands, labels)]
-        return " ".join(factors)
-
-
-# Formulas of so many characters stand inside another one.
-_SHORT = 60
-
-
-def _as_they_stand(tensor: Tensor) -> set[Tensor]:
-    """Operands whose entries are read under the names of their own axes."""
-    if tensor.kind != "product":
-        return set(tensor.operands)
-    pairs = zip(tensor.operands, tensor.data[1], strict=True)
-    return {t for t, labels in pairs if labels == t.axes}
 
 
 class _Body:

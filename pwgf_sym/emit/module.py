@@ -259,15 +259,16 @@ def _emit_map(flow, form: SampleForm, kernels: dict, emitters: dict, body: Write
     """Print the map's kernels; leave out what this energy never calls and no target prints.
 
     An activation with a kink has no second derivative, so no score and no energy gradient by the
-    log density; a potential or an interaction does not ask for them.
+    log density; a potential or an interaction does not ask for them.  A kernel of two names has one
+    emitter, and is printed under the name that the emitter has.
     """
     called = {"push", "linearize", "jvp", "vjp", "metric", "jacobian", "newton", "factors"}
     energy = {"push_log_density", "linearize_log_density", "gradient"}
     called |= energy if form.energy_order else set()
     called |= {"push_log_density", "push_score"} if form.velocity_order else set()
     if wanted is not None:
-        kept = {id(emitters[n]) for n in called if n in emitters and n in wanted}
-        for name in [n for n, emitter in emitters.items() if id(emitter) not in kept]:
+        kept = [emitters[n] for n in called if n in emitters and n in wanted]
+        for name in [n for n, emitter in emitters.items() if emitter not in kept]:
             del emitters[name]
     for name in list(emitters):
         if name != emitters[name].kernel.name:  # another name of a kernel that is printed

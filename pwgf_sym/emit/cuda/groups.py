@@ -15,6 +15,7 @@ import sympy as sp
 
 from ...lower.ir import Axis, Tensor, placeholder
 from ...lower.schedule import FACTORISATIONS, Group
+from ..comments import comments
 from ..groups import GroupEmitter, loop_headers, read_name, rows_loop
 from ..writer import Writer
 from .places import packed, without_single_uses
@@ -77,7 +78,7 @@ class ThreadGroupEmitter(GroupEmitter):
 
     def _emit_group(self, group: Group) -> None:
         row = group.row
-        for line in self._comments(group):
+        for line in comments(group, self.uses, self.slots, self.names):
             self.write(f"# {line}")
         loops = [axis for axis in group.axes if axis != row]
         at = {axis: axis.name for axis in loops}

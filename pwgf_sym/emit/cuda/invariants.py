@@ -6,7 +6,8 @@ import re
 
 from ...lower.ir import Tensor, placeholder
 from ...lower.schedule import FACTORISATIONS, Group
-from ..groups import GroupEmitter, row_major, size_of
+from ..comments import comments
+from ..groups import row_major, size_of
 from ..writer import Writer
 from .groups import ROLLED, Entries, element, emit_factorisation, summed
 from .places import packed, without_single_uses
@@ -21,12 +22,6 @@ class InvariantEmitter(Entries):
         self.write, self.slots, self.uses, self.tiling = write, slots, uses, tiling
         self.names, self.printer = names, printer
         super().__init__(self)
-
-    _comments, _formula, _entry = (
-        GroupEmitter._comments,
-        GroupEmitter._formula,
-        GroupEmitter._entry,
-    )
 
     def emit(self, groups: list[Group]) -> None:
         """Emit all groups in order; a group reads what the threads wrote before it."""
@@ -44,7 +39,7 @@ class InvariantEmitter(Entries):
 
     def _emit_group(self, group: Group) -> None:
         size, threads = size_of(group.axes), self.tiling.samples
-        for line in self._comments(group):
+        for line in comments(group, self.uses, self.slots, self.names):
             self.write(f"# {line}")
         header = f"for entry in range(lane, {size}, {threads})" if size > 1 else "if lane == 0"
         with self.write.block(header):
