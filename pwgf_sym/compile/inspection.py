@@ -44,7 +44,7 @@ class Inspection:
         return stages + [f"pass {n}: {s * 1e3:.1f} ms" for n, s in passes.items()]
 
     def code_python(self) -> str:
-        """The generated module."""
+        """The generated module (on CUDA the kernels of a flow; ``complete.code_python()``: all)."""
         return self.path.read_text(encoding="utf-8")
 
     def code_llvm(self, kernel: str) -> str:
@@ -64,6 +64,8 @@ class Inspection:
         if self.target != "cuda":
             raise OptionError("target", f'"{self.target}"', '"cuda"', "Use code_native(kernel).")
         functions = kernel_functions(self.module)
+        if kernel not in functions:  # not one that every flow calls
+            functions = kernel_functions(self.complete.module)
         if kernel not in functions:
             raise OptionError("kernel", repr(kernel), ", ".join(functions))
         return compile_ptx(functions[kernel], self.dtype.name, capability)

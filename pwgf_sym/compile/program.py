@@ -15,6 +15,7 @@ from ..emit.cuda.module import cuda_target
 from ..emit.cuda.schedule import BLOCK
 from ..emit.module import Emission, cpu_target, emit_module
 from ..errors import OptionError
+from ..lower.kernels import FLOW_KERNELS
 from ..lower.schedule import Machine
 from .inspection import Inspection
 from .kernels import KernelCaller
@@ -99,7 +100,9 @@ def compile_program(
         samples, in O(N d^2); False sums over all pairs.
     kernels : collection of str, optional
         Names of the map's kernels to generate; the others come in a module of their own when they
-        are first called.  All by default.
+        are first called.  By default all on the CPU, where each is compiled when it is called and
+        cached by itself, and on CUDA those of a flow in the velocity form, so that the module stays
+        short; ``Program.complete`` has all.
 
     Raises
     ------
@@ -118,6 +121,8 @@ def compile_program(
         how, mark = cpu_target(dtype, this_machine(), moments), ""
     else:
         how, mark = cuda_target(dtype, _block_threads()), "cuda_"
+    if kernels is None and target == "cuda":
+        kernels = FLOW_KERNELS
     emission = emit_module(problem.energy, problem.density, flow, how, kernels)
     name = f"{mark}{type(flow).__name__.lower()}_d{flow.dim}_{dtype}"
     path = write_module(emission.text, name, Path(folder) if folder else None)
@@ -186,7 +191,8 @@ class Program(Inspection):
     @cached_property
     def complete(self) -> Program:
         """The same program with all kernels."""
-        return self if self._wanted is None else self._again(self.dtype.name, None)
+        whole = self._wanted is None or set(self._wanted) >= set(self.emission.kernels)
+        return self if whole else self._again(self.dtype.name, frozenset(self.emission.kernels))
 
     def _again(self, dtype: str, kernels) -> Program:
         moments = self.emission.moments is not None

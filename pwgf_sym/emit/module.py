@@ -212,7 +212,7 @@ def emit_module(
     target : Target
         What the kernels are printed for.
     wanted : collection of str, optional
-        Kernels of the map to print, as far as this energy calls them; all if not given.
+        Kernels of the map to print; of some, those that this energy calls.  All if not given.
 
     Raises
     ------
@@ -238,6 +238,8 @@ def emit_module(
     unknown = set(wanted or ()) - set(kernels)
     if unknown:
         raise OptionError("kernels", repr(min(unknown)), ", ".join(kernels))
+    if wanted is not None and set(kernels) <= set(wanted):
+        wanted = None
     lap("lower")
     layout = Layout.of(flow)
     emitters = target.emitters(kernels, layout)

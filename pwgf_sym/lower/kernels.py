@@ -23,7 +23,12 @@ from .simplify import (
     share_functions,
 )
 
-__all__ = ["Carry", "Kernel", "Sweep", "map_kernels"]
+__all__ = ["FLOW_KERNELS", "Carry", "Kernel", "Sweep", "map_kernels"]
+
+# What a flow in the velocity form calls, with a Krylov solver.
+FLOW_KERNELS = frozenset(
+    {"push", "push_log_density", "push_score", "linearize", "jvp", "vjp", "metric"}
+)
 
 
 @dataclass

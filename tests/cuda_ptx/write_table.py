@@ -21,7 +21,7 @@ def report(energy: str, kind: str, dtype: str, capabilities, folder: str) -> dic
     flow = MAPS[kind](problem.dim)
     program = compile_program(problem, flow, target="cuda", dtype=dtype, folder=folder)
     found = {}
-    for name, function in kernel_functions(program.module).items():
+    for name, function in kernel_functions(program.complete.module).items():
         found[name] = {}
         for capability in capabilities:
             own = resources(compile_ptx(function, dtype, capability), capability)

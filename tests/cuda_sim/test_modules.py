@@ -9,15 +9,21 @@ import pwgf_sym as pw
 from pwgf_sym.benchmarks.problems import problem_named
 from pwgf_sym.compile.cuda import caller
 from pwgf_sym.compile.program import compile_program
+from pwgf_sym.errors import OptionError
 from pwgf_sym.solve.options import FlowOptions, LinearOptions
 
 
-def module_lines(width, log_determinant, **options):
-    """Lines of the module of a flow in 30 dimensions, kernels that it holds."""
+def module_of(width, log_determinant, **options):
+    """The program of a flow in 30 dimensions."""
     wanted = FlowOptions(target="cuda", dtype="float32", **options).kernels()
     flow = pw.NeuralFlow(30, width, log_determinant=log_determinant)
     problem = problem_named("double_well", 30)
-    program = compile_program(problem, flow, target="cuda", dtype="float32", kernels=wanted)
+    return compile_program(problem, flow, target="cuda", dtype="float32", kernels=wanted)
+
+
+def module_lines(*given, **options):
+    """Lines of its module, and kernels that it holds."""
+    program = module_of(*given, **options)
     return program.code_python().splitlines(), set(program.emission.emitters)
 
 
@@ -51,13 +57,25 @@ def test_kernels_of_other_solvers(options, more):
     assert found - base == more
 
 
-def test_cpu_programs_hold_all_kernels():
+def test_all_kernels_in_one_module():
+    program = module_of(8, "trace")
+    whole = program.complete
+    assert whole.complete is whole
+    missing = {"jacobian", "factors", "newton", "gradient"}
+    assert set(whole.emission.emitters) - set(program.emission.emitters) == missing
+    assert all(f"def {name}(" in whole.code_python() for name in missing)
+
+
+def test_cpu_programs_hold_all_kernels(tmp_path):
     assert FlowOptions(target="cpu").kernels() is None
+    problem, flow = ENERGIES["double well"].problem(), pw.NeuralFlow(2, 5)
+    program = compile_program(problem, flow, folder=tmp_path)
+    assert program.complete is program
 
 
 def test_a_kernel_that_there_is_not(tmp_path):
     problem, flow = ENERGIES["double well"].problem(), pw.NeuralFlow(2, 5)
-    with pytest.raises(pw.OptionError, match=r"pusch.*push, push_log_density"):
+    with pytest.raises(OptionError, match=r"pusch.*push, push_log_density"):
         compile_program(problem, flow, target="cuda", folder=tmp_path, kernels={"pusch"})
     assert not list(tmp_path.iterdir())
 
@@ -85,6 +103,18 @@ def test_other_kernels_come_when_they_are_called(both):
         found.append([np.asarray(value) for value in values])
     for a, b in zip(*found, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-11)
+
+
+def test_what_an_energy_never_calls(tmp_path):
+    """An interaction asks for no densities; who asks for them gets them all the same."""
+    problem, flow = ENERGIES["aggregation"].problem(), pw.NeuralFlow(2, 4, steps=1)
+    program = compile_program(problem, flow, target="cuda", folder=tmp_path)
+    assert "push_score" not in program.emission.emitters
+    points = np.random.default_rng(0).normal(size=(6, 2))
+    theta, samples = np.zeros(program.size), program.samples(points)
+    pushed = program.push(theta, samples, 2)  # the identity
+    found = program.unpack_scalar(pushed.log_density, samples)
+    np.testing.assert_allclose(found, problem.initial.log_density(points), rtol=1e-12)
 
 
 def test_blocks_take_several_tiles(both, monkeypatch):
