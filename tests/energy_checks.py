@@ -6,6 +6,7 @@ terms cancel, double precision cannot be accurate relative to the result.
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, settings
 from sample_energies import LOCAL, PAIR
 
 from pwgf_sym.compile.packing import State
@@ -60,3 +61,11 @@ def check(energy, program, count, relative=RELATIVE, seed=0, spread=1.0):
         program.kernels.fields("slopes", state, samples, values, [field, scalar])
         close(program.unpack(field, samples), "slopes")
         close(program.unpack_scalar(scalar, samples)[:, None], "by_log")
+
+
+def random(examples):
+    """Settings of a test with so many random examples, the same ones every time."""
+    checks = list(HealthCheck)
+    return settings(
+        max_examples=examples, deadline=None, derandomize=True, suppress_health_check=checks
+    )

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import sympy as sp
-from energy_checks import carried, check
-from hypothesis import HealthCheck, given, settings
+from energy_checks import carried, check, random
+from hypothesis import given
 from hypothesis import strategies as st
 from on_targets import program_on
 from sample_energies import ENERGIES, LOCAL, PAIR, Energy, R, full_quadratic
@@ -144,13 +144,6 @@ def energies(draw):
     values = {THETA: 1.375, KAPPA: 0.75}
     energy.parameters = {s: v for s, v in values.items() if s in free}
     return energy
-
-
-def random(examples):
-    checks = list(HealthCheck)
-    return settings(
-        max_examples=examples, deadline=None, derandomize=True, suppress_health_check=checks
-    )
 
 
 @random(30)

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import sympy as sp
-from energy_checks import check
-from hypothesis import HealthCheck, given, settings
+from energy_checks import check, random
+from hypothesis import given
 from hypothesis import strategies as st
 from on_targets import program_on
 from sample_energies import LOCAL, Energy, R
@@ -110,29 +110,18 @@ def potentials(x, uneven):
     )
 
 
-def random(examples):
-    checks = list(HealthCheck)
-    return settings(
-        max_examples=examples, deadline=None, derandomize=True, suppress_health_check=checks
-    )
-
-
-@random(12)
-@given(potentials(coordinates(9), False), st.integers(0, 99))
-def test_random_symmetric_potentials(target, tmp_path_factory, potential, seed):
+@pytest.mark.parametrize("uneven", [False, True])
+@random(10)
+@given(st.data(), st.integers(0, 99))
+def test_random_potentials(target, uneven, tmp_path_factory, data, seed):
+    """Where one coordinate is different the velocity and the slopes are written out."""
+    potential = data.draw(potentials(coordinates(9), uneven))
     energy = Energy(9, potential, R * sp.log(R))
     folder = tmp_path_factory.mktemp("random")
     program = program_on(target, energy.problem(), Affine(9), folder)
-    assert all(k.rolled for k in program.emission.formulas.values())
-    check(energy, program, 3, seed=seed)
-
-
-@random(8)
-@given(potentials(coordinates(9), True), st.integers(0, 99))
-def test_one_coordinate_is_different(target, tmp_path_factory, potential, seed):
-    """Then the velocity and the slopes are written out."""
-    energy = Energy(9, potential, R * sp.log(R))
-    folder = tmp_path_factory.mktemp("random")
-    program = program_on(target, energy.problem(), Affine(9), folder)
-    assert program.emission.formulas["velocity"].rolled is None
+    formulas = program.emission.formulas
+    if uneven:
+        assert formulas["velocity"].rolled is None
+    else:
+        assert all(kernel.rolled for kernel in formulas.values())
     check(energy, program, 3, seed=seed)

@@ -69,31 +69,32 @@ def transposed(dim):
     return Written(dim, {"A": "ij", "b": "i"}, step, formula)
 
 
-def diagonal(dim):
+def of_matrix(dim, step, formula):
+    """b + a map of a matrix A and x."""
     return Written(
         dim,
         {"A": "ij", "b": "i"},
-        lambda op, p, x: op.einsum("ii,i->i", p["A"], x) + p["b"],
-        lambda A, b, x: x * np.diag(A) + b,
+        lambda op, p, x: step(op, p["A"], x) + p["b"],
+        lambda A, b, x: formula(A, x) + b,
     )
+
+
+def diagonal(dim):
+    return of_matrix(dim, lambda op, A, x: op.einsum("ii,i->i", A, x), lambda A, x: x * np.diag(A))
 
 
 def diagonal_first(dim):
-    return Written(
-        dim,
-        {"A": "ij", "b": "i"},
-        lambda op, p, x: op.einsum("i,i->i", op.einsum("ii->i", p["A"]), x) + p["b"],
-        lambda A, b, x: x * np.diag(A) + b,
-    )
+    def step(op, A, x):
+        return op.einsum("i,i->i", op.einsum("ii->i", A), x)
+
+    return of_matrix(dim, step, lambda A, x: x * np.diag(A))
 
 
 def trace(dim):
-    return Written(
-        dim,
-        {"A": "ij", "b": "i"},
-        lambda op, p, x: op.einsum(",i->i", op.einsum("ii->", p["A"]), x) + p["b"],
-        lambda A, b, x: x * np.trace(A) + b,
-    )
+    def step(op, A, x):
+        return op.einsum(",i->i", op.einsum("ii->", A), x)
+
+    return of_matrix(dim, step, lambda A, x: x * np.trace(A))
 
 
 MAPS = {f"axis {axis}": lambda axis=axis: hidden(axis) for axis in "kmruwx"}

@@ -89,20 +89,25 @@ def both(tmp_path):
     return few, interpreted(problem, flow, tmp_path)
 
 
-def test_other_kernels_come_when_they_are_called(both):
+def compare(both, count, compute):
+    """``compute(program, samples, theta, eta)`` gives arrays, which have to agree."""
     rng = np.random.default_rng(0)
-    theta = 0.3 * rng.normal(size=both[0].size)
-    points, eta = rng.normal(size=(9, 2)), rng.normal(size=theta.size)
-    found = []
-    for program in both:
-        samples = program.samples(points)
-        pushed = program.push(theta, samples, 2)
-        values = [program.unpack(pushed.score, samples), program.metric(theta, samples, eta)]
-        values += [program.slope(theta, samples).gradient]
-        values += [*program.invert(theta, points), program.jacobian(theta, samples)[:, 0]]
-        found.append([np.asarray(value) for value in values])
+    theta, eta = 0.3 * rng.normal(size=both[0].size), rng.normal(size=both[0].size)
+    points = rng.normal(size=(count, both[0].dim))
+    found = [list(compute(program, program.samples(points), theta, eta)) for program in both]
     for a, b in zip(*found, strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-11)
+        np.testing.assert_allclose(np.asarray(a), np.asarray(b), rtol=1e-11, atol=1e-11)
+
+
+def test_other_kernels_come_when_they_are_called(both):
+    def compute(program, samples, theta, eta):
+        yield program.unpack(program.push(theta, samples, 2).score, samples)
+        yield program.metric(theta, samples, eta)
+        yield program.slope(theta, samples).gradient
+        yield from program.invert(theta, np.linspace(-1, 1, 10).reshape(5, 2))
+        yield program.jacobian(theta, samples)[:, 0]
+
+    compare(both, 9, compute)
 
 
 def test_what_an_energy_never_calls(tmp_path):
@@ -120,16 +125,12 @@ def test_what_an_energy_never_calls(tmp_path):
 def test_blocks_take_several_tiles(both, monkeypatch):
     """Blocks share the tiles; what push does not keep is overwritten tile after tile."""
     monkeypatch.setattr(caller, "_BLOCKS", 2)
-    rng = np.random.default_rng(1)
-    theta = 0.3 * rng.normal(size=both[0].size)
-    points, eta = rng.normal(size=(27, 2)), rng.normal(size=theta.size)
-    found = []
-    for program in both:
-        samples = program.samples(points)
-        first = program.push(theta, samples)
+
+    def compute(program, samples, theta, eta):
         linearized = program.linearize(theta, samples)
-        values = [program.unpack(v, samples) for v in (first.x, linearized.state.x)]
-        values += [program.unpack(linearized.jvp(eta), samples), linearized.metric(eta)]
-        found.append([np.asarray(value) for value in values])
-    for a, b in zip(*found, strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12)
+        for state in (program.push(theta, samples), linearized.state):
+            yield program.unpack(state.x, samples)
+        yield program.unpack(linearized.jvp(eta), samples)
+        yield linearized.metric(eta)
+
+    compare(both, 27, compute)

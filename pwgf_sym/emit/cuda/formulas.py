@@ -116,7 +116,7 @@ class ThreadFormulaEmitter(FormulaEmitter):
         k = self.kernel
         rows = [e for row in k.fields.values() for e in row]
         used = set().union(k.radial.free_symbols, *(e.free_symbols for e in k.means))
-        return not any(rows) and not used & {*k.reads["x"], *k.partners}
+        return all(e == 0 for e in rows) and not used & {*k.reads["x"], *k.partners}
 
     def _emit_pairs(self, write: Writer) -> None:
         k, lanes, dim = self.kernel, self.lanes, len(self.kernel.partners)

@@ -51,7 +51,8 @@ class _Sum:
 
     def _comment(self) -> str:
         def entry(tensor, labels) -> str:
-            return f"{self.k.names(tensor)}[{','.join(a.name for a in labels)}]"
+            indices = ",".join(a.name for a in labels)
+            return self.k.names(tensor) + (f"[{indices}]" if indices else "")
 
         return " ".join(entry(*factor) for factor in self.tiles.factors)
 
