@@ -13,7 +13,7 @@ target: cpu, float64, 256-bit vectors, 8 samples a tile
 
 Per-sample arrays are flat: tile by tile, component by component, sample innermost.
 values[] holds nothing.
-content: e258d2b7e447e58b
+content: 42137b6a6cb37b80
 """
 
 from numba import njit
@@ -120,7 +120,7 @@ def moments(x, weight, sums, tiles, first, last):
 
 
 @njit(**OPTIONS)
-def moment_finish(sums, means, found):
+def moments_finish(sums, means, found):
     """The chunks' sums added up; found begins with the means of |x - y|^2 and |x - y|^4."""
     for n in range(2 + 10):
         total = 0.0
@@ -142,7 +142,7 @@ def moment_finish(sums, means, found):
 
 
 @njit(**OPTIONS)
-def moment_velocity(x, means, slopes, velocity_out, first, last):
+def moments_velocity(x, means, slopes, velocity_out, first, last):
     """Adds the mean over partners y of (k1 |x - y|^2 + k0) (x - y); slopes holds k1, k0."""
     y = aligned(x, 2*8)
     k1, k0 = load(slopes, 0, 0, 1, 1), load(slopes, 1, 0, 1, 1)
@@ -210,16 +210,12 @@ def push(theta, z, x_out, first, last, steps):
 def push_log_density_table(theta, table, steps):
     """What every sample shares, once a step."""
     for step in range(steps):
-        p, q = step*86, step*68
-        # v0[i,e] = A[i,e]
-        for i in range(2):
-            v0 = load(theta, p + i*2, 1, 2, 1)
-            store(table, q + i*2, 1, v0)
-        # v1[i,k,e] = W2[i,k] W1[k,e]
+        p, q = step*86, step*64
+        # v0[i,k,j] = W2[i,k] W1[k,j]
         for k in range(16):
-            for e in range(2):
-                v1 = load(theta, p + 54 + k, 16, 2, 1)*load(theta, p + 6 + k*2 + e, 0, 1, 1)
-                store(table, q + 4 + k*2 + e, 32, v1)
+            for j in range(2):
+                v0 = load(theta, p + 54 + k, 16, 2, 1)*load(theta, p + 6 + k*2 + j, 0, 1, 1)
+                store(table, q + k*2 + j, 32, v0)
 
 
 @njit(**OPTIONS)
@@ -227,10 +223,10 @@ def push_log_density(theta, table, z, log_density_0, x_out, log_density_out, fir
     """x = T(z), l = log rho(x)"""
     X = aligned(theta, (2)*16)
     LOG_DENSITY = aligned(theta, (2)*8)
-    V2 = aligned(theta, 8)
-    V3 = aligned(theta, 32)
+    V1 = aligned(theta, 8)
+    V2 = aligned(theta, 32)
+    V3 = aligned(theta, 128)
     V4 = aligned(theta, 128)
-    V5 = aligned(theta, 128)
     scratch = aligned(theta, 40)
     for tile in range(first, last):
         for n in range(0, 16, 8):
@@ -238,80 +234,62 @@ def push_log_density(theta, table, z, log_density_0, x_out, log_density_out, fir
         store(LOG_DENSITY, 0*8 + 0, 0, load(log_density_0, tile*8 + 0, 0, 1, 8))
         for step in range(steps):
             p = step*86
-            q = step*68
-            # v6[k] = W1[k,j] x[j] + c[k]
+            q = step*64
+            # v5[k] = W1[k,j] x[j] + c[k]
             for k in range(0, 16, 4):
-                v7 = spread(load(theta, p + 38 + k, 1, 4, 1), 8)
+                v6 = spread(load(theta, p + 38 + k, 1, 4, 1), 8)
                 for j in range(2):
-                    v7 = fma(load(theta, p + 6 + k*2 + j, 2, 4, 1), load(X, ((step) % 2)*16 + j*8, 0, 1, 8), v7)
-                v6 = v7
-                store(V5, k*8, 8, v6)
-            # v5[k] = tanh(v6[k])
-            tanh_array(V5, 0, V5, 0, 128, 16)
-            # v8[i] = x[i] + 1/4 (b[i] + A[i,j] x[j] + W2[i,k] v5[k])
-            v9 = spread(load(theta, p + 4, 1, 2, 1), 8)
-            v9_1 = zeros(theta, 2, 8)
+                    v6 = fma(load(theta, p + 6 + k*2 + j, 2, 4, 1), load(X, ((step) % 2)*16 + j*8, 0, 1, 8), v6)
+                v5 = v6
+                store(V4, k*8, 8, v5)
+            # v4[k] = tanh(v5[k])
+            tanh_array(V4, 0, V4, 0, 128, 16)
+            # v7[i] = x[i] + 1/4 (b[i] + A[i,j] x[j] + W2[i,k] v4[k])
+            v8 = spread(load(theta, p + 4, 1, 2, 1), 8)
+            v8_1 = zeros(theta, 2, 8)
             for j in range(0, 2, 2):
-                v9 = fma(load(theta, p + j, 2, 2, 1), load(X, ((step) % 2)*16 + j*8, 0, 1, 8), v9)
-                v9_1 = fma(load(theta, p + (j + 1), 2, 2, 1), load(X, ((step) % 2)*16 + (j + 1)*8, 0, 1, 8), v9_1)
+                v8 = fma(load(theta, p + j, 2, 2, 1), load(X, ((step) % 2)*16 + j*8, 0, 1, 8), v8)
+                v8_1 = fma(load(theta, p + (j + 1), 2, 2, 1), load(X, ((step) % 2)*16 + (j + 1)*8, 0, 1, 8), v8_1)
+            v8 = v8 + v8_1
+            v9 = v8
+            v9_1 = zeros(theta, 2, 8)
+            for k in range(0, 16, 2):
+                v9 = fma(load(theta, p + 54 + k, 16, 2, 1), load(V4, k*8, 0, 1, 8), v9)
+                v9_1 = fma(load(theta, p + 54 + (k + 1), 16, 2, 1), load(V4, (k + 1)*8, 0, 1, 8), v9_1)
             v9 = v9 + v9_1
             v10 = v9
-            v10_1 = zeros(theta, 2, 8)
-            for k in range(0, 16, 2):
-                v10 = fma(load(theta, p + 54 + k, 16, 2, 1), load(V5, k*8, 0, 1, 8), v10)
-                v10_1 = fma(load(theta, p + 54 + (k + 1), 16, 2, 1), load(V5, (k + 1)*8, 0, 1, 8), v10_1)
-            v10 = v10 + v10_1
-            v11 = v10
-            v12 = 0.25*v11
-            v8 = load(X, ((step) % 2)*16, 8, 2, 8) + v12
-            store(X, ((step + 1) % 2)*16, 8, v8)
-            # v4[k] = 1 - v5[k]**2
+            v11 = 0.25*v10
+            v7 = load(X, ((step) % 2)*16, 8, 2, 8) + v11
+            store(X, ((step + 1) % 2)*16, 8, v7)
+            # v3[k] = 1 - v4[k]**2
             for k in range(0, 16, 4):
-                v5 = load(V5, k*8, 8, 4, 8)
-                v4 = -(v5*v5) + 1.0
-                store(V4, k*8, 8, v4)
-            # v3[i,e] = delta[i,e] + 1/4 (v0[i,e] + v4[k] v1[i,k,e])
+                v4 = load(V4, k*8, 8, 4, 8)
+                v3 = -(v4*v4) + 1.0
+                store(V3, k*8, 8, v3)
+            # v2[i,e] = delta[i,e] + 1/4 (A[i,e] + v3[k] v0[i,k,e])
             for i in range(2):
-                v14 = spread(load(table, q + i*2, 1, 2, 1), 8)
-                v14_1 = zeros(theta, 2, 8)
+                v13 = spread(load(theta, p + i*2, 1, 2, 1), 8)
+                v13_1 = zeros(theta, 2, 8)
                 for k in range(0, 16, 2):
-                    v14 = fma(load(V4, k*8, 0, 1, 8), load(table, q + 4 + i*32 + k*2, 1, 2, 1), v14)
-                    v14_1 = fma(load(V4, (k + 1)*8, 0, 1, 8), load(table, q + 4 + i*32 + (k + 1)*2, 1, 2, 1), v14_1)
-                v14 = v14 + v14_1
-                v15 = v14
-                v16 = 0.25*v15
-                v3 = unit(theta, i - 0, 2) + v16
-                store(V3, i*16, 8, v3)
-            # v2 = log|detv3|
-            invert_8(V3, 0, scratch, 0, V2, 0, 2)
-            # v17 = log_density + -1 v2
-            v18 = -1.0*load(V2, 0, 0, 1, 8)
-            v17 = load(LOG_DENSITY, ((step) % 2)*8, 0, 1, 8) + v18
-            store(LOG_DENSITY, ((step + 1) % 2)*8, 0, v17)
+                    v13 = fma(load(V3, k*8, 0, 1, 8), load(table, q + i*32 + k*2, 1, 2, 1), v13)
+                    v13_1 = fma(load(V3, (k + 1)*8, 0, 1, 8), load(table, q + i*32 + (k + 1)*2, 1, 2, 1), v13_1)
+                v13 = v13 + v13_1
+                v14 = v13
+                v15 = 0.25*v14
+                v2 = unit(theta, i - 0, 2) + v15
+                store(V2, i*16, 8, v2)
+            # v1 = log|detv2|
+            invert_8(V2, 0, scratch, 0, V1, 0, 2)
+            # v16 = log_density + -1 v1
+            v17 = -1.0*load(V1, 0, 0, 1, 8)
+            v16 = load(LOG_DENSITY, ((step) % 2)*8, 0, 1, 8) + v17
+            store(LOG_DENSITY, ((step + 1) % 2)*8, 0, v16)
         for n in range(0, 16, 8):
             store(x_out, tile*16 + n, 0, load(X, ((steps) % 2)*16 + n, 0, 1, 8))
         store(log_density_out, tile*8 + 0, 0, load(LOG_DENSITY, ((steps) % 2)*8 + 0, 0, 1, 8))
 
 
-@njit(**OPTIONS)
-def push_score_table(theta, table, steps):
-    """What every sample shares, once a step."""
-    for step in range(steps):
-        p, q = step*86, step*132
-        # v0[i,e] = A[i,e]
-        for i in range(2):
-            v0 = load(theta, p + i*2, 1, 2, 1)
-            store(table, q + i*2, 1, v0)
-        # v1[i,k,e] = W2[i,k] W1[k,e]
-        for k in range(16):
-            for e in range(2):
-                v1 = load(theta, p + 54 + k, 16, 2, 1)*load(theta, p + 6 + k*2 + e, 0, 1, 1)
-                store(table, q + 4 + k*2 + e, 32, v1)
-        # v2[i_,k,e] = W2[i_,k] W1[k,e]
-        for k in range(16):
-            for e in range(2):
-                v2 = load(theta, p + 54 + k, 16, 2, 1)*load(theta, p + 6 + k*2 + e, 0, 1, 1)
-                store(table, q + 68 + k*2 + e, 32, v2)
+push_score_table = push_log_density_table
 
 
 @njit(**OPTIONS)
@@ -320,13 +298,13 @@ def push_score(theta, table, z, log_density_0, score_0, x_out, log_density_out, 
     X = aligned(theta, (2)*16)
     LOG_DENSITY = aligned(theta, (2)*8)
     SCORE = aligned(theta, (2)*16)
-    V3 = aligned(theta, 16)
-    V4 = aligned(theta, 128)
+    V1 = aligned(theta, 16)
+    V2 = aligned(theta, 128)
+    V3 = aligned(theta, 32)
+    V4 = aligned(theta, 8)
     V5 = aligned(theta, 32)
-    V6 = aligned(theta, 8)
-    V7 = aligned(theta, 32)
-    V8 = aligned(theta, 128)
-    V9 = aligned(theta, 128)
+    V6 = aligned(theta, 128)
+    V7 = aligned(theta, 128)
     scratch = aligned(theta, 40)
     for tile in range(first, last):
         for n in range(0, 16, 8):
@@ -336,86 +314,86 @@ def push_score(theta, table, z, log_density_0, score_0, x_out, log_density_out, 
             store(SCORE, 0*16 + n, 0, load(score_0, tile*16 + n, 0, 1, 8))
         for step in range(steps):
             p = step*86
-            q = step*132
-            # v10[k] = W1[k,j] x[j] + c[k]
+            q = step*64
+            # v8[k] = W1[k,j] x[j] + c[k]
             for k in range(0, 16, 4):
-                v11 = spread(load(theta, p + 38 + k, 1, 4, 1), 8)
+                v9 = spread(load(theta, p + 38 + k, 1, 4, 1), 8)
                 for j in range(2):
-                    v11 = fma(load(theta, p + 6 + k*2 + j, 2, 4, 1), load(X, ((step) % 2)*16 + j*8, 0, 1, 8), v11)
-                v10 = v11
-                store(V9, k*8, 8, v10)
-            # v9[k] = tanh(v10[k])
-            tanh_array(V9, 0, V9, 0, 128, 16)
-            # v12[i] = x[i] + 1/4 (b[i] + A[i,j] x[j] + W2[i,k] v9[k])
-            v13 = spread(load(theta, p + 4, 1, 2, 1), 8)
-            v13_1 = zeros(theta, 2, 8)
+                    v9 = fma(load(theta, p + 6 + k*2 + j, 2, 4, 1), load(X, ((step) % 2)*16 + j*8, 0, 1, 8), v9)
+                v8 = v9
+                store(V7, k*8, 8, v8)
+            # v7[k] = tanh(v8[k])
+            tanh_array(V7, 0, V7, 0, 128, 16)
+            # v10[i] = x[i] + 1/4 (b[i] + A[i,j] x[j] + W2[i,k] v7[k])
+            v11 = spread(load(theta, p + 4, 1, 2, 1), 8)
+            v11_1 = zeros(theta, 2, 8)
             for j in range(0, 2, 2):
-                v13 = fma(load(theta, p + j, 2, 2, 1), load(X, ((step) % 2)*16 + j*8, 0, 1, 8), v13)
-                v13_1 = fma(load(theta, p + (j + 1), 2, 2, 1), load(X, ((step) % 2)*16 + (j + 1)*8, 0, 1, 8), v13_1)
-            v13 = v13 + v13_1
-            v14 = v13
-            v14_1 = zeros(theta, 2, 8)
+                v11 = fma(load(theta, p + j, 2, 2, 1), load(X, ((step) % 2)*16 + j*8, 0, 1, 8), v11)
+                v11_1 = fma(load(theta, p + (j + 1), 2, 2, 1), load(X, ((step) % 2)*16 + (j + 1)*8, 0, 1, 8), v11_1)
+            v11 = v11 + v11_1
+            v12 = v11
+            v12_1 = zeros(theta, 2, 8)
             for k in range(0, 16, 2):
-                v14 = fma(load(theta, p + 54 + k, 16, 2, 1), load(V9, k*8, 0, 1, 8), v14)
-                v14_1 = fma(load(theta, p + 54 + (k + 1), 16, 2, 1), load(V9, (k + 1)*8, 0, 1, 8), v14_1)
-            v14 = v14 + v14_1
-            v15 = v14
-            v16 = 0.25*v15
-            v12 = load(X, ((step) % 2)*16, 8, 2, 8) + v16
-            store(X, ((step + 1) % 2)*16, 8, v12)
-            # v8[k] = 1 - v9[k]**2
+                v12 = fma(load(theta, p + 54 + k, 16, 2, 1), load(V7, k*8, 0, 1, 8), v12)
+                v12_1 = fma(load(theta, p + 54 + (k + 1), 16, 2, 1), load(V7, (k + 1)*8, 0, 1, 8), v12_1)
+            v12 = v12 + v12_1
+            v13 = v12
+            v14 = 0.25*v13
+            v10 = load(X, ((step) % 2)*16, 8, 2, 8) + v14
+            store(X, ((step + 1) % 2)*16, 8, v10)
+            # v6[k] = 1 - v7[k]**2
             for k in range(0, 16, 4):
-                v9 = load(V9, k*8, 8, 4, 8)
-                v8 = -(v9*v9) + 1.0
-                store(V8, k*8, 8, v8)
-            # v7[i,e] = delta[i,e] + 1/4 (v0[i,e] + v8[k] v1[i,k,e])
+                v7 = load(V7, k*8, 8, 4, 8)
+                v6 = -(v7*v7) + 1.0
+                store(V6, k*8, 8, v6)
+            # v5[i,e] = delta[i,e] + 1/4 (A[i,e] + v6[k] v0[i,k,e])
             for i in range(2):
-                v18 = spread(load(table, q + i*2, 1, 2, 1), 8)
-                v18_1 = zeros(theta, 2, 8)
+                v16 = spread(load(theta, p + i*2, 1, 2, 1), 8)
+                v16_1 = zeros(theta, 2, 8)
                 for k in range(0, 16, 2):
-                    v18 = fma(load(V8, k*8, 0, 1, 8), load(table, q + 4 + i*32 + k*2, 1, 2, 1), v18)
-                    v18_1 = fma(load(V8, (k + 1)*8, 0, 1, 8), load(table, q + 4 + i*32 + (k + 1)*2, 1, 2, 1), v18_1)
-                v18 = v18 + v18_1
-                v19 = v18
-                v20 = 0.25*v19
-                v7 = unit(theta, i - 0, 2) + v20
-                store(V7, i*16, 8, v7)
-            # v6 = log|detv7|
-            # v5 = inverse(v7)
-            invert_8(V7, 0, V5, 0, V6, 0, 2)
-            # v21 = log_density + -1 v6
-            v22 = -1.0*load(V6, 0, 0, 1, 8)
-            v21 = load(LOG_DENSITY, ((step) % 2)*8, 0, 1, 8) + v22
-            store(LOG_DENSITY, ((step + 1) % 2)*8, 0, v21)
-            # v4[k] = (-2*v8[k]*v9[k]) v5[e,i] v2[i,k,e]
+                    v16 = fma(load(V6, k*8, 0, 1, 8), load(table, q + i*32 + k*2, 1, 2, 1), v16)
+                    v16_1 = fma(load(V6, (k + 1)*8, 0, 1, 8), load(table, q + i*32 + (k + 1)*2, 1, 2, 1), v16_1)
+                v16 = v16 + v16_1
+                v17 = v16
+                v18 = 0.25*v17
+                v5 = unit(theta, i - 0, 2) + v18
+                store(V5, i*16, 8, v5)
+            # v4 = log|detv5|
+            # v3 = inverse(v5)
+            invert_8(V5, 0, V3, 0, V4, 0, 2)
+            # v19 = log_density + -1 v4
+            v20 = -1.0*load(V4, 0, 0, 1, 8)
+            v19 = load(LOG_DENSITY, ((step) % 2)*8, 0, 1, 8) + v20
+            store(LOG_DENSITY, ((step + 1) % 2)*8, 0, v19)
+            # v2[k] = (-2*v6[k]*v7[k]) v3[e,i] v0[i,k,e]
             for k in range(0, 16, 4):
-                v9 = load(V9, k*8, 8, 4, 8)
-                v8 = load(V8, k*8, 8, 4, 8)
-                v23 = (-2.0)*v9*v8
-                v24 = zeros(theta, 4, 8)
+                v7 = load(V7, k*8, 8, 4, 8)
+                v6 = load(V6, k*8, 8, 4, 8)
+                v21 = (-2.0)*v7*v6
+                v22 = zeros(theta, 4, 8)
                 for e in range(2):
                     for i in range(2):
-                        v24 = fma(load(V5, e*16 + i*8, 0, 1, 8), load(table, q + 68 + i*32 + k*2 + e, 2, 4, 1), v24)
-                v4 = v23*v24
-                store(V4, k*8, 8, v4)
-            # v3[i] = score[i] + -1/4 W1[k,i] v4[k]
-            v25 = zeros(theta, 2, 8)
-            v25_1 = zeros(theta, 2, 8)
+                        v22 = fma(load(V3, e*16 + i*8, 0, 1, 8), load(table, q + i*32 + k*2 + e, 2, 4, 1), v22)
+                v2 = v21*v22
+                store(V2, k*8, 8, v2)
+            # v1[i] = score[i] + -1/4 W1[k,i] v2[k]
+            v23 = zeros(theta, 2, 8)
+            v23_1 = zeros(theta, 2, 8)
             for k in range(0, 16, 2):
-                v25 = fma(load(theta, p + 6 + k*2, 1, 2, 1), load(V4, k*8, 0, 1, 8), v25)
-                v25_1 = fma(load(theta, p + 6 + (k + 1)*2, 1, 2, 1), load(V4, (k + 1)*8, 0, 1, 8), v25_1)
-            v25 = v25 + v25_1
-            v25 = -0.25*v25
-            v3 = load(SCORE, ((step) % 2)*16, 8, 2, 8) + v25
-            store(V3, 0, 8, v3)
-            # v26[i] = v5[e,i] v3[e]
-            v26 = zeros(theta, 2, 8)
-            v26_1 = zeros(theta, 2, 8)
+                v23 = fma(load(theta, p + 6 + k*2, 1, 2, 1), load(V2, k*8, 0, 1, 8), v23)
+                v23_1 = fma(load(theta, p + 6 + (k + 1)*2, 1, 2, 1), load(V2, (k + 1)*8, 0, 1, 8), v23_1)
+            v23 = v23 + v23_1
+            v23 = -0.25*v23
+            v1 = load(SCORE, ((step) % 2)*16, 8, 2, 8) + v23
+            store(V1, 0, 8, v1)
+            # v24[i] = v3[e,i] v1[e]
+            v24 = zeros(theta, 2, 8)
+            v24_1 = zeros(theta, 2, 8)
             for e in range(0, 2, 2):
-                v26 = fma(load(V5, e*16, 8, 2, 8), load(V3, e*8, 0, 1, 8), v26)
-                v26_1 = fma(load(V5, (e + 1)*16, 8, 2, 8), load(V3, (e + 1)*8, 0, 1, 8), v26_1)
-            v26 = v26 + v26_1
-            store(SCORE, ((step + 1) % 2)*16, 8, v26)
+                v24 = fma(load(V3, e*16, 8, 2, 8), load(V1, e*8, 0, 1, 8), v24)
+                v24_1 = fma(load(V3, (e + 1)*16, 8, 2, 8), load(V1, (e + 1)*8, 0, 1, 8), v24_1)
+            v24 = v24 + v24_1
+            store(SCORE, ((step + 1) % 2)*16, 8, v24)
         for n in range(0, 16, 8):
             store(x_out, tile*16 + n, 0, load(X, ((steps) % 2)*16 + n, 0, 1, 8))
         store(log_density_out, tile*8 + 0, 0, load(LOG_DENSITY, ((steps) % 2)*8 + 0, 0, 1, 8))
@@ -470,20 +448,7 @@ def linearize(theta, x_path, hidden_0_path, z, x_out, first, last, origin, exten
                 store(x_out, (block + tile)*16 + n, 0, load(X, (((steps) % 2)*16 + tile)*24 + n, 0, 1, 8))
 
 
-@njit(**OPTIONS)
-def linearize_log_density_table(theta, table, steps):
-    """What every sample shares, once a step."""
-    for step in range(steps):
-        p, q = step*86, step*68
-        # v0[i,e] = A[i,e]
-        for i in range(2):
-            v0 = load(theta, p + i*2, 1, 2, 1)
-            store(table, q + i*2, 1, v0)
-        # v1[i,k,e] = W2[i,k] W1[k,e]
-        for k in range(16):
-            for e in range(2):
-                v1 = load(theta, p + 54 + k, 16, 2, 1)*load(theta, p + 6 + k*2 + e, 0, 1, 1)
-                store(table, q + 4 + k*2 + e, 32, v1)
+linearize_log_density_table = push_log_density_table
 
 
 @njit(**OPTIONS)
@@ -491,9 +456,9 @@ def linearize_log_density(theta, table, x_path, hidden_0_path, z, log_density_0,
     """x = T(z), l = log rho(x); the path of x and the values that derivatives of T read are stored"""
     X = aligned(theta, (2)*384)
     LOG_DENSITY = aligned(theta, (2)*128)
-    V2 = aligned(theta, 8)
-    V3 = aligned(theta, 32)
-    V4 = aligned(theta, 128)
+    V1 = aligned(theta, 8)
+    V2 = aligned(theta, 32)
+    V3 = aligned(theta, 128)
     scratch = aligned(theta, 40)
     for block in range(first, last, 16):
         count = min(16, last - block)
@@ -503,59 +468,59 @@ def linearize_log_density(theta, table, x_path, hidden_0_path, z, log_density_0,
             store(LOG_DENSITY, (0*16 + tile)*8 + 0, 0, load(log_density_0, (block + tile)*8 + 0, 0, 1, 8))
         for step in range(steps):
             p = step*86
-            q = step*68
+            q = step*64
             for tile in range(count):
-                # v5[k] = W1[k,j] x[j] + c[k]
+                # v4[k] = W1[k,j] x[j] + c[k]
                 for k in range(0, 16, 4):
-                    v6 = spread(load(theta, p + 38 + k, 1, 4, 1), 8)
+                    v5 = spread(load(theta, p + 38 + k, 1, 4, 1), 8)
                     for j in range(2):
-                        v6 = fma(load(theta, p + 6 + k*2 + j, 2, 4, 1), load(X, (((step) % 2)*16 + tile)*24 + j*8, 0, 1, 8), v6)
-                    v5 = v6
-                    store(hidden_0_path, (step*extent + (block + tile) - origin)*136 + k*8, 8, v5)
+                        v5 = fma(load(theta, p + 6 + k*2 + j, 2, 4, 1), load(X, (((step) % 2)*16 + tile)*24 + j*8, 0, 1, 8), v5)
+                    v4 = v5
+                    store(hidden_0_path, (step*extent + (block + tile) - origin)*136 + k*8, 8, v4)
                     prefetch(hidden_0_path, (step*extent + (block + tile) + 4 - origin)*136 + k*8, 32)
-                # v7[k] = tanh(v5[k])
+                # v6[k] = tanh(v4[k])
                 tanh_array(hidden_0_path, (step*extent + (block + tile) - origin)*136, hidden_0_path, (step*extent + (block + tile) - origin)*136, 128, 16)
-                # v8[i] = x[i] + 1/4 (b[i] + A[i,j] x[j] + W2[i,k] v7[k])
-                v9 = spread(load(theta, p + 4, 1, 2, 1), 8)
-                v9_1 = zeros(theta, 2, 8)
+                # v7[i] = x[i] + 1/4 (b[i] + A[i,j] x[j] + W2[i,k] v6[k])
+                v8 = spread(load(theta, p + 4, 1, 2, 1), 8)
+                v8_1 = zeros(theta, 2, 8)
                 for j in range(0, 2, 2):
-                    v9 = fma(load(theta, p + j, 2, 2, 1), load(X, (((step) % 2)*16 + tile)*24 + j*8, 0, 1, 8), v9)
-                    v9_1 = fma(load(theta, p + (j + 1), 2, 2, 1), load(X, (((step) % 2)*16 + tile)*24 + (j + 1)*8, 0, 1, 8), v9_1)
+                    v8 = fma(load(theta, p + j, 2, 2, 1), load(X, (((step) % 2)*16 + tile)*24 + j*8, 0, 1, 8), v8)
+                    v8_1 = fma(load(theta, p + (j + 1), 2, 2, 1), load(X, (((step) % 2)*16 + tile)*24 + (j + 1)*8, 0, 1, 8), v8_1)
+                v8 = v8 + v8_1
+                v9 = v8
+                v9_1 = zeros(theta, 2, 8)
+                for k in range(0, 16, 2):
+                    v9 = fma(load(theta, p + 54 + k, 16, 2, 1), load(hidden_0_path, (step*extent + (block + tile) - origin)*136 + k*8, 0, 1, 8), v9)
+                    v9_1 = fma(load(theta, p + 54 + (k + 1), 16, 2, 1), load(hidden_0_path, (step*extent + (block + tile) - origin)*136 + (k + 1)*8, 0, 1, 8), v9_1)
                 v9 = v9 + v9_1
                 v10 = v9
-                v10_1 = zeros(theta, 2, 8)
-                for k in range(0, 16, 2):
-                    v10 = fma(load(theta, p + 54 + k, 16, 2, 1), load(hidden_0_path, (step*extent + (block + tile) - origin)*136 + k*8, 0, 1, 8), v10)
-                    v10_1 = fma(load(theta, p + 54 + (k + 1), 16, 2, 1), load(hidden_0_path, (step*extent + (block + tile) - origin)*136 + (k + 1)*8, 0, 1, 8), v10_1)
-                v10 = v10 + v10_1
-                v11 = v10
-                v12 = 0.25*v11
-                v8 = load(X, (((step) % 2)*16 + tile)*24, 8, 2, 8) + v12
-                store(X, (((step + 1) % 2)*16 + tile)*24, 8, v8)
-                # v4[k] = 1 - v7[k]**2
+                v11 = 0.25*v10
+                v7 = load(X, (((step) % 2)*16 + tile)*24, 8, 2, 8) + v11
+                store(X, (((step + 1) % 2)*16 + tile)*24, 8, v7)
+                # v3[k] = 1 - v6[k]**2
                 for k in range(0, 16, 4):
                     prefetch(hidden_0_path, (step*extent + (block + tile) + 4 - origin)*136 + k*8, 32)
-                    v7 = load(hidden_0_path, (step*extent + (block + tile) - origin)*136 + k*8, 8, 4, 8)
-                    v4 = -(v7*v7) + 1.0
-                    store(V4, k*8, 8, v4)
-                # v3[i,e] = delta[i,e] + 1/4 (v0[i,e] + v4[k] v1[i,k,e])
+                    v6 = load(hidden_0_path, (step*extent + (block + tile) - origin)*136 + k*8, 8, 4, 8)
+                    v3 = -(v6*v6) + 1.0
+                    store(V3, k*8, 8, v3)
+                # v2[i,e] = delta[i,e] + 1/4 (A[i,e] + v3[k] v0[i,k,e])
                 for i in range(2):
-                    v14 = spread(load(table, q + i*2, 1, 2, 1), 8)
-                    v14_1 = zeros(theta, 2, 8)
+                    v13 = spread(load(theta, p + i*2, 1, 2, 1), 8)
+                    v13_1 = zeros(theta, 2, 8)
                     for k in range(0, 16, 2):
-                        v14 = fma(load(V4, k*8, 0, 1, 8), load(table, q + 4 + i*32 + k*2, 1, 2, 1), v14)
-                        v14_1 = fma(load(V4, (k + 1)*8, 0, 1, 8), load(table, q + 4 + i*32 + (k + 1)*2, 1, 2, 1), v14_1)
-                    v14 = v14 + v14_1
-                    v15 = v14
-                    v16 = 0.25*v15
-                    v3 = unit(theta, i - 0, 2) + v16
-                    store(V3, i*16, 8, v3)
-                # v2 = log|detv3|
-                invert_8(V3, 0, scratch, 0, V2, 0, 2)
-                # v17 = log_density + -1 v2
-                v18 = -1.0*load(V2, 0, 0, 1, 8)
-                v17 = load(LOG_DENSITY, (((step) % 2)*16 + tile)*8, 0, 1, 8) + v18
-                store(LOG_DENSITY, (((step + 1) % 2)*16 + tile)*8, 0, v17)
+                        v13 = fma(load(V3, k*8, 0, 1, 8), load(table, q + i*32 + k*2, 1, 2, 1), v13)
+                        v13_1 = fma(load(V3, (k + 1)*8, 0, 1, 8), load(table, q + i*32 + (k + 1)*2, 1, 2, 1), v13_1)
+                    v13 = v13 + v13_1
+                    v14 = v13
+                    v15 = 0.25*v14
+                    v2 = unit(theta, i - 0, 2) + v15
+                    store(V2, i*16, 8, v2)
+                # v1 = log|detv2|
+                invert_8(V2, 0, scratch, 0, V1, 0, 2)
+                # v16 = log_density + -1 v1
+                v17 = -1.0*load(V1, 0, 0, 1, 8)
+                v16 = load(LOG_DENSITY, (((step) % 2)*16 + tile)*8, 0, 1, 8) + v17
+                store(LOG_DENSITY, (((step + 1) % 2)*16 + tile)*8, 0, v16)
                 prefetch(x_path, (step*extent + (block + tile) + 4 - origin)*24, 16)
                 for n in range(0, 16, 8):
                     store(x_path, (step*extent + (block + tile) - origin)*24 + n, 0, load(X, (((step) % 2)*16 + tile)*24 + n, 0, 1, 8))
@@ -977,20 +942,7 @@ def jacobian(theta, x_path, hidden_0_path, rows, width, first, last, origin, ext
                             store(rows, (p + 54)*width + (block + tile)*16 + o*8 + i*16*width + k*width, width, v11)
 
 
-@njit(**OPTIONS)
-def gradient_table(theta, table, steps):
-    """What every sample shares, once a step."""
-    for step in range(steps):
-        p, q = step*86, step*68
-        # v0[i,e] = A[i,e]
-        for i in range(2):
-            v0 = load(theta, p + i*2, 1, 2, 1)
-            store(table, q + i*2, 1, v0)
-        # v1[i,k,e] = W2[i,k] W1[k,e]
-        for k in range(16):
-            for e in range(2):
-                v1 = load(theta, p + 54 + k, 16, 2, 1)*load(theta, p + 6 + k*2 + e, 0, 1, 1)
-                store(table, q + 4 + k*2 + e, 32, v1)
+gradient_table = push_log_density_table
 
 
 @njit(**OPTIONS)
@@ -998,14 +950,14 @@ def gradient(theta, table, x_path, hidden_0_path, field, scalar, sums, first, la
     """sum over samples of (dx/dtheta)^T field + (dl/dtheta)^T scalar"""
     U = aligned(theta, (2)*384)
     U_LOG_DENSITY = aligned(theta, 128)
-    V2 = aligned(theta, 2176)
-    V3 = aligned(theta, 16)
-    V4 = aligned(theta, 4224)
-    V5 = aligned(theta, 32)
-    V6 = aligned(theta, 640)
+    V1 = aligned(theta, 2176)
+    V2 = aligned(theta, 16)
+    V3 = aligned(theta, 4224)
+    V4 = aligned(theta, 32)
+    V5 = aligned(theta, 640)
+    V6 = aligned(theta, 32)
     V7 = aligned(theta, 32)
-    V8 = aligned(theta, 32)
-    V9 = aligned(theta, 2176)
+    V8 = aligned(theta, 2176)
     scratch = aligned(theta, 40)
     for block in range(first, last, 16):
         count = min(16, last - block)
@@ -1016,83 +968,83 @@ def gradient(theta, table, x_path, hidden_0_path, field, scalar, sums, first, la
         for turn in range(steps):
             step = steps - 1 - turn
             p = step*86
-            q = step*68
+            q = step*64
             for tile in range(count):
-                # v9[k] = 1 - hidden_0[k]**2
+                # v8[k] = 1 - hidden_0[k]**2
                 for k in range(0, 16, 4):
                     prefetch(hidden_0_path, (step*extent + (block + tile) + 4 - origin)*136 + k*8, 32)
                     hidden_0 = load(hidden_0_path, (step*extent + (block + tile) - origin)*136 + k*8, 8, 4, 8)
-                    v9 = -(hidden_0*hidden_0) + 1.0
-                    store(V9, tile*136 + k*8, 8, v9)
-                # v8[i,e] = delta[i,e] + 1/4 (v0[i,e] + v9[k] v1[i,k,e])
+                    v8 = -(hidden_0*hidden_0) + 1.0
+                    store(V8, tile*136 + k*8, 8, v8)
+                # v7[i,e] = delta[i,e] + 1/4 (A[i,e] + v8[k] v0[i,k,e])
                 for i in range(2):
-                    v11 = spread(load(table, q + i*2, 1, 2, 1), 8)
-                    v11_1 = zeros(theta, 2, 8)
+                    v10 = spread(load(theta, p + i*2, 1, 2, 1), 8)
+                    v10_1 = zeros(theta, 2, 8)
                     for k in range(0, 16, 2):
-                        v11 = fma(load(V9, tile*136 + k*8, 0, 1, 8), load(table, q + 4 + i*32 + k*2, 1, 2, 1), v11)
-                        v11_1 = fma(load(V9, tile*136 + (k + 1)*8, 0, 1, 8), load(table, q + 4 + i*32 + (k + 1)*2, 1, 2, 1), v11_1)
-                    v11 = v11 + v11_1
-                    v12 = v11
-                    v13 = 0.25*v12
-                    v8 = unit(theta, i - 0, 2) + v13
-                    store(V8, i*16, 8, v8)
-                # v7 = inverse(v8)
-                invert_8(V8, 0, V7, 0, scratch, 32, 2)
-                # v6[i,e] = -1 u_log_density v7[e,i]
-                # v5[i,e] = v6[i,e]/4
+                        v10 = fma(load(V8, tile*136 + k*8, 0, 1, 8), load(table, q + i*32 + k*2, 1, 2, 1), v10)
+                        v10_1 = fma(load(V8, tile*136 + (k + 1)*8, 0, 1, 8), load(table, q + i*32 + (k + 1)*2, 1, 2, 1), v10_1)
+                    v10 = v10 + v10_1
+                    v11 = v10
+                    v12 = 0.25*v11
+                    v7 = unit(theta, i - 0, 2) + v12
+                    store(V7, i*16, 8, v7)
+                # v6 = inverse(v7)
+                invert_8(V7, 0, V6, 0, scratch, 32, 2)
+                # v5[i,e] = -1 u_log_density v6[e,i]
+                # v4[i,e] = v5[i,e]/4
                 for i in range(2):
-                    v6 = -1.0*load(U_LOG_DENSITY, tile*8, 0, 1, 8)*load(V7, i*8, 16, 2, 8)
-                    store(V6, tile*40 + i*16, 8, v6)
-                    v5 = (0.25)*v6
-                    store(V5, i*16, 8, v5)
-                # v4[k,e] = v5[i,e] W2[i,k]
+                    v5 = -1.0*load(U_LOG_DENSITY, tile*8, 0, 1, 8)*load(V6, i*8, 16, 2, 8)
+                    store(V5, tile*40 + i*16, 8, v5)
+                    v4 = (0.25)*v5
+                    store(V4, i*16, 8, v4)
+                # v3[k,e] = v4[i,e] W2[i,k]
                 for e in range(2):
                     for k in range(0, 16, 4):
-                        v4 = zeros(theta, 4, 8)
+                        v3 = zeros(theta, 4, 8)
                         for i in range(2):
-                            v4 = fma(load(V5, i*16 + e*8, 0, 1, 8), load(theta, p + 54 + i*16 + k, 1, 4, 1), v4)
-                        store(V4, tile*264 + k*16 + e*8, 16, v4)
-                # v3[i] = u[i]/4
+                            v3 = fma(load(V4, i*16 + e*8, 0, 1, 8), load(theta, p + 54 + i*16 + k, 1, 4, 1), v3)
+                        store(V3, tile*264 + k*16 + e*8, 16, v3)
+                # v2[i] = u[i]/4
                 u = load(U, (((turn) % 2)*16 + tile)*24, 8, 2, 8)
-                v3 = (0.25)*u
-                store(V3, 0, 8, v3)
-                # v2[k] = (-2*hidden_0[k]*v9[k]) v4[k,e] W1[k,e] + v9[k] v3[i] W2[i,k]
+                v2 = (0.25)*u
+                store(V2, 0, 8, v2)
+                # v1[k] = (-2*hidden_0[k]*v8[k]) v3[k,e] W1[k,e] + v8[k] v2[i] W2[i,k]
                 for k in range(0, 16, 4):
                     prefetch(hidden_0_path, (step*extent + (block + tile) + 4 - origin)*136 + k*8, 32)
                     hidden_0 = load(hidden_0_path, (step*extent + (block + tile) - origin)*136 + k*8, 8, 4, 8)
-                    v9 = load(V9, tile*136 + k*8, 8, 4, 8)
-                    v14 = (-2.0)*hidden_0*v9
-                    v15 = zeros(theta, 4, 8)
+                    v8 = load(V8, tile*136 + k*8, 8, 4, 8)
+                    v13 = (-2.0)*hidden_0*v8
+                    v14 = zeros(theta, 4, 8)
                     for e in range(2):
-                        v15 = fma(load(V4, tile*264 + k*16 + e*8, 16, 4, 8), load(theta, p + 6 + k*2 + e, 2, 4, 1), v15)
-                    v16 = zeros(theta, 4, 8)
+                        v14 = fma(load(V3, tile*264 + k*16 + e*8, 16, 4, 8), load(theta, p + 6 + k*2 + e, 2, 4, 1), v14)
+                    v15 = zeros(theta, 4, 8)
                     for i in range(2):
-                        v16 = fma(load(V3, i*8, 0, 1, 8), load(theta, p + 54 + i*16 + k, 1, 4, 1), v16)
-                    v2 = zeros(theta, 4, 8) + v14*v15 + v9*v16
-                    store(V2, tile*136 + k*8, 8, v2)
-                # v17[i] = u[i] + v2[k] W1[k,i] + 1/4 u[i_] A[i_,i]
-                v18 = zeros(theta, 2, 8)
-                v18_1 = zeros(theta, 2, 8)
+                        v15 = fma(load(V2, i*8, 0, 1, 8), load(theta, p + 54 + i*16 + k, 1, 4, 1), v15)
+                    v1 = zeros(theta, 4, 8) + v13*v14 + v8*v15
+                    store(V1, tile*136 + k*8, 8, v1)
+                # v16[i] = u[i] + v1[k] W1[k,i] + 1/4 u[i_] A[i_,i]
+                v17 = zeros(theta, 2, 8)
+                v17_1 = zeros(theta, 2, 8)
                 for i_ in range(0, 2, 2):
-                    v18 = fma(load(U, (((turn) % 2)*16 + tile)*24 + i_*8, 0, 1, 8), load(theta, p + i_*2, 1, 2, 1), v18)
-                    v18_1 = fma(load(U, (((turn) % 2)*16 + tile)*24 + (i_ + 1)*8, 0, 1, 8), load(theta, p + (i_ + 1)*2, 1, 2, 1), v18_1)
-                v18 = v18 + v18_1
-                v18 = 0.25*v18
-                v19 = load(U, (((turn) % 2)*16 + tile)*24, 8, 2, 8) + v18
-                v19_1 = zeros(theta, 2, 8)
+                    v17 = fma(load(U, (((turn) % 2)*16 + tile)*24 + i_*8, 0, 1, 8), load(theta, p + i_*2, 1, 2, 1), v17)
+                    v17_1 = fma(load(U, (((turn) % 2)*16 + tile)*24 + (i_ + 1)*8, 0, 1, 8), load(theta, p + (i_ + 1)*2, 1, 2, 1), v17_1)
+                v17 = v17 + v17_1
+                v17 = 0.25*v17
+                v18 = load(U, (((turn) % 2)*16 + tile)*24, 8, 2, 8) + v17
+                v18_1 = zeros(theta, 2, 8)
                 for k in range(0, 16, 2):
-                    v19 = fma(load(V2, tile*136 + k*8, 0, 1, 8), load(theta, p + 6 + k*2, 1, 2, 1), v19)
-                    v19_1 = fma(load(V2, tile*136 + (k + 1)*8, 0, 1, 8), load(theta, p + 6 + (k + 1)*2, 1, 2, 1), v19_1)
-                v19 = v19 + v19_1
-                v17 = v19
-                store(U, (((turn + 1) % 2)*16 + tile)*24, 8, v17)
+                    v18 = fma(load(V1, tile*136 + k*8, 0, 1, 8), load(theta, p + 6 + k*2, 1, 2, 1), v18)
+                    v18_1 = fma(load(V1, tile*136 + (k + 1)*8, 0, 1, 8), load(theta, p + 6 + (k + 1)*2, 1, 2, 1), v18_1)
+                v18 = v18 + v18_1
+                v16 = v18
+                store(U, (((turn + 1) % 2)*16 + tile)*24, 8, v16)
             g = step*186
-            # sums[i,j] += sum over samples of v6[i,j]
+            # sums[i,j] += sum over samples of v5[i,j]
             at_0 = g
             for i in range(2):
                 acc = zeros(theta, 2, 8)
                 for tile in range(count):
-                    acc = acc + load(V6, tile*40 + i*16, 8, 2, 8)
+                    acc = acc + load(V5, tile*40 + i*16, 8, 2, 8)
                 add_lane_sums(sums, at_0, acc)
                 at_0 += 2
             # sums[i,j] += sum over samples of u[i] x[j]
@@ -1108,17 +1060,17 @@ def gradient(theta, table, x_path, hidden_0_path, field, scalar, sums, first, la
             at_1 += 4
             add_lane_sums(sums, at_2, acc_1)
             at_2 += 2
-            # sums[k,j] += sum over samples of v4[k,j] v9[k]
+            # sums[k,j] += sum over samples of v3[k,j] v8[k]
             at_3 = g + 10
             for k in range(16):
                 acc = zeros(theta, 2, 8)
                 for tile in range(count):
-                    acc = fma(load(V4, tile*264 + k*16, 8, 2, 8), load(V9, tile*136 + k*8, 0, 1, 8), acc)
+                    acc = fma(load(V3, tile*264 + k*16, 8, 2, 8), load(V8, tile*136 + k*8, 0, 1, 8), acc)
                 add_lane_sums(sums, at_3, acc)
                 at_3 += 2
-            # sums[k,j] += sum over samples of v2[k] x[j]
+            # sums[k,j] += sum over samples of v1[k] x[j]
             at_4 = g + 42
-            # sums[k] += sum over samples of v2[k]
+            # sums[k] += sum over samples of v1[k]
             at_5 = g + 74
             # sums[i,k] += sum over samples of hidden_0[k] u[i]
             at_7 = g + 154
@@ -1126,12 +1078,12 @@ def gradient(theta, table, x_path, hidden_0_path, field, scalar, sums, first, la
                 acc = zeros(theta, 8, 4)
                 for tile in range(count):
                     for n in range(0, 8, 4):
-                        acc = outer(acc, load(V2, tile*136 + k*8 + n, 8, 4, 4), load(x_path, (step*extent + (block + tile) - origin)*24 + n, 8, 2, 4))
+                        acc = outer(acc, load(V1, tile*136 + k*8 + n, 8, 4, 4), load(x_path, (step*extent + (block + tile) - origin)*24 + n, 8, 2, 4))
                 add_lane_sums(sums, at_4, acc)
                 at_4 += 8
                 acc = zeros(theta, 4, 8)
                 for tile in range(count):
-                    acc = acc + load(V2, tile*136 + k*8, 8, 4, 8)
+                    acc = acc + load(V1, tile*136 + k*8, 8, 4, 8)
                 add_lane_sums(sums, at_5, acc)
                 at_5 += 4
                 acc = zeros(theta, 8, 4)
@@ -1140,14 +1092,14 @@ def gradient(theta, table, x_path, hidden_0_path, field, scalar, sums, first, la
                         acc = outer(acc, load(hidden_0_path, (step*extent + (block + tile) - origin)*136 + k*8 + n, 8, 4, 4), load(U, (((turn) % 2)*16 + tile)*24 + n, 8, 2, 4))
                 add_lane_sums(sums, at_7, acc)
                 at_7 += 8
-            # sums[i,e,k] += sum over samples of v9[k] v6[i,e]
+            # sums[i,e,k] += sum over samples of v8[k] v5[i,e]
             at_6 = g + 90
             for i in range(2):
                 for k in range(0, 16, 4):
                     acc = zeros(theta, 8, 4)
                     for tile in range(count):
                         for n in range(0, 8, 4):
-                            acc = outer(acc, load(V9, tile*136 + k*8 + n, 8, 4, 4), load(V6, tile*40 + i*16 + n, 8, 2, 4))
+                            acc = outer(acc, load(V8, tile*136 + k*8 + n, 8, 4, 4), load(V5, tile*40 + i*16 + n, 8, 2, 4))
                     add_lane_sums(sums, at_6, acc)
                     at_6 += 8
 
@@ -1155,60 +1107,47 @@ def gradient(theta, table, x_path, hidden_0_path, field, scalar, sums, first, la
 @njit(**OPTIONS)
 def gradient_finish(theta, table, sums, gradient, steps):
     """From sums over the samples to the gradient by theta."""
+    V19 = aligned(theta, 4)
     V20 = aligned(theta, 4)
-    V21 = aligned(theta, 4)
+    V21 = aligned(theta, 32)
     V22 = aligned(theta, 32)
-    V23 = aligned(theta, 32)
     for step in range(steps):
-        p, q, g = step*86, step*68, step*186
+        p, q, g = step*86, step*64, step*186
+        # v19[i,j] = 1/4 v23[i,j]
         # v20[i,j] = 1/4 v24[i,j]
-        # v21[i,j] = 1/4 v25[i,j]
-        # v26[i,j] = v20[i,j] + v21[i,j]
+        # v25[i,j] = v19[i,j] + v20[i,j]
         for i in range(2):
-            v20 = 0.25*load(sums, g + i*2, 1, 2, 1)
+            v19 = 0.25*load(sums, g + i*2, 1, 2, 1)
+            store(V19, i*2, 1, v19)
+            v20 = 0.25*load(sums, g + 4 + i*2, 1, 2, 1)
             store(V20, i*2, 1, v20)
-            v21 = 0.25*load(sums, g + 4 + i*2, 1, 2, 1)
-            store(V21, i*2, 1, v21)
-            v26 = v20 + v21
-            store(gradient, p + i*2, 1, v26)
-        # v28[i] = 1/4 v27[i]
-        v28 = 0.25*load(sums, g + 8, 1, 2, 1)
-        store(gradient, p + 4, 1, v28)
-        # v31[k,j] = v29[k,j] + v30[k,j]
+            v25 = v19 + v20
+            store(gradient, p + i*2, 1, v25)
+        # v27[i] = 1/4 v26[i]
+        v27 = 0.25*load(sums, g + 8, 1, 2, 1)
+        store(gradient, p + 4, 1, v27)
+        # v30[k,j] = v28[k,j] + v29[k,j]
         for k in range(16):
-            v31 = load(sums, g + 10 + k*2, 1, 2, 1) + load(sums, g + 42 + k*2, 1, 2, 1)
-            store(gradient, p + 6 + k*2, 1, v31)
-        # v22[i,k] = 1/4 v32[i,e,k] W1[k,e]
-        # v23[i,k] = 1/4 v33[i,k]
-        # v34[i,k] = v22[i,k] + v23[i,k]
+            v30 = load(sums, g + 10 + k*2, 1, 2, 1) + load(sums, g + 42 + k*2, 1, 2, 1)
+            store(gradient, p + 6 + k*2, 1, v30)
+        # v21[i,k] = 1/4 v31[i,e,k] W1[k,e]
+        # v22[i,k] = 1/4 v32[i,k]
+        # v33[i,k] = v21[i,k] + v22[i,k]
         for k in range(16):
-            v22 = zeros(theta, 2, 1)
+            v21 = zeros(theta, 2, 1)
             for e in range(2):
-                v22 = fma(load(sums, g + 90 + e*16 + k, 32, 2, 1), load(theta, p + 6 + k*2 + e, 0, 1, 1), v22)
-            v22 = 0.25*v22
+                v21 = fma(load(sums, g + 90 + e*16 + k, 32, 2, 1), load(theta, p + 6 + k*2 + e, 0, 1, 1), v21)
+            v21 = 0.25*v21
+            store(V21, k, 16, v21)
+            v22 = 0.25*load(sums, g + 154 + k, 16, 2, 1)
             store(V22, k, 16, v22)
-            v23 = 0.25*load(sums, g + 154 + k, 16, 2, 1)
-            store(V23, k, 16, v23)
-            v34 = v22 + v23
-            store(gradient, p + 54 + k, 16, v34)
+            v33 = v21 + v22
+            store(gradient, p + 54 + k, 16, v33)
         for n in range(16):
             store(gradient, p + 38 + n, 0, load(sums, g + 74 + n, 0, 1, 1))
 
 
-@njit(**OPTIONS)
-def newton_table(theta, table, steps):
-    """What every sample shares, once a step."""
-    for step in range(steps):
-        p, q = step*86, step*68
-        # v0[i,e] = A[i,e]
-        for i in range(2):
-            v0 = load(theta, p + i*2, 1, 2, 1)
-            store(table, q + i*2, 1, v0)
-        # v1[i,k,e] = W2[i,k] W1[k,e]
-        for k in range(16):
-            for e in range(2):
-                v1 = load(theta, p + 54 + k, 16, 2, 1)*load(theta, p + 6 + k*2 + e, 0, 1, 1)
-                store(table, q + 4 + k*2 + e, 32, v1)
+newton_table = push_log_density_table
 
 
 @njit(**OPTIONS)
@@ -1217,10 +1156,10 @@ def newton(theta, table, z, target, x_out, miss_out, log_det_out, first, last, s
     X = aligned(theta, (2)*16)
     MISS = aligned(theta, (2)*16)
     LOG_DET = aligned(theta, (2)*8)
+    V1 = aligned(theta, 32)
     V2 = aligned(theta, 32)
-    V3 = aligned(theta, 32)
+    V3 = aligned(theta, 128)
     V4 = aligned(theta, 128)
-    V5 = aligned(theta, 128)
     scratch = aligned(theta, 40)
     for tile in range(first, last):
         for n in range(0, 16, 8):
@@ -1230,64 +1169,64 @@ def newton(theta, table, z, target, x_out, miss_out, log_det_out, first, last, s
         store(LOG_DET, 0*8 + 0, 0, zeros(theta, 1, 8))
         for step in range(steps):
             p = step*86
-            q = step*68
-            # v6[k] = W1[k,j] x[j] + c[k]
+            q = step*64
+            # v5[k] = W1[k,j] x[j] + c[k]
             for k in range(0, 16, 4):
-                v7 = spread(load(theta, p + 38 + k, 1, 4, 1), 8)
+                v6 = spread(load(theta, p + 38 + k, 1, 4, 1), 8)
                 for j in range(2):
-                    v7 = fma(load(theta, p + 6 + k*2 + j, 2, 4, 1), load(X, ((step) % 2)*16 + j*8, 0, 1, 8), v7)
-                v6 = v7
-                store(V5, k*8, 8, v6)
-            # v5[k] = tanh(v6[k])
-            tanh_array(V5, 0, V5, 0, 128, 16)
-            # v4[k] = 1 - v5[k]**2
+                    v6 = fma(load(theta, p + 6 + k*2 + j, 2, 4, 1), load(X, ((step) % 2)*16 + j*8, 0, 1, 8), v6)
+                v5 = v6
+                store(V4, k*8, 8, v5)
+            # v4[k] = tanh(v5[k])
+            tanh_array(V4, 0, V4, 0, 128, 16)
+            # v3[k] = 1 - v4[k]**2
             for k in range(0, 16, 4):
-                v5 = load(V5, k*8, 8, 4, 8)
-                v4 = -(v5*v5) + 1.0
-                store(V4, k*8, 8, v4)
-            # v3[i,e] = delta[i,e] + 1/4 (v0[i,e] + v4[k] v1[i,k,e])
+                v4 = load(V4, k*8, 8, 4, 8)
+                v3 = -(v4*v4) + 1.0
+                store(V3, k*8, 8, v3)
+            # v2[i,e] = delta[i,e] + 1/4 (A[i,e] + v3[k] v0[i,k,e])
             for i in range(2):
-                v9 = spread(load(table, q + i*2, 1, 2, 1), 8)
-                v9_1 = zeros(theta, 2, 8)
+                v8 = spread(load(theta, p + i*2, 1, 2, 1), 8)
+                v8_1 = zeros(theta, 2, 8)
                 for k in range(0, 16, 2):
-                    v9 = fma(load(V4, k*8, 0, 1, 8), load(table, q + 4 + i*32 + k*2, 1, 2, 1), v9)
-                    v9_1 = fma(load(V4, (k + 1)*8, 0, 1, 8), load(table, q + 4 + i*32 + (k + 1)*2, 1, 2, 1), v9_1)
-                v9 = v9 + v9_1
-                v10 = v9
-                v11 = 0.25*v10
-                v3 = unit(theta, i - 0, 2) + v11
-                store(V3, i*16, 8, v3)
-            # v2 = inverse(v3)
-            # v12 = log|detv3|
-            invert_8(V3, 0, V2, 0, LOG_DET, ((step + 1) % 2)*8, 2)
-            # v13[i] = x[i] + 1/4 (b[i] + A[i,j] x[j] + W2[i,k] v5[k]) + -1 target[i]
-            v14 = spread(load(theta, p + 4, 1, 2, 1), 8)
-            v14_1 = zeros(theta, 2, 8)
+                    v8 = fma(load(V3, k*8, 0, 1, 8), load(table, q + i*32 + k*2, 1, 2, 1), v8)
+                    v8_1 = fma(load(V3, (k + 1)*8, 0, 1, 8), load(table, q + i*32 + (k + 1)*2, 1, 2, 1), v8_1)
+                v8 = v8 + v8_1
+                v9 = v8
+                v10 = 0.25*v9
+                v2 = unit(theta, i - 0, 2) + v10
+                store(V2, i*16, 8, v2)
+            # v1 = inverse(v2)
+            # v11 = log|detv2|
+            invert_8(V2, 0, V1, 0, LOG_DET, ((step + 1) % 2)*8, 2)
+            # v12[i] = x[i] + 1/4 (b[i] + A[i,j] x[j] + W2[i,k] v4[k]) + -1 target[i]
+            v13 = spread(load(theta, p + 4, 1, 2, 1), 8)
+            v13_1 = zeros(theta, 2, 8)
             for j in range(0, 2, 2):
-                v14 = fma(load(theta, p + j, 2, 2, 1), load(X, ((step) % 2)*16 + j*8, 0, 1, 8), v14)
-                v14_1 = fma(load(theta, p + (j + 1), 2, 2, 1), load(X, ((step) % 2)*16 + (j + 1)*8, 0, 1, 8), v14_1)
+                v13 = fma(load(theta, p + j, 2, 2, 1), load(X, ((step) % 2)*16 + j*8, 0, 1, 8), v13)
+                v13_1 = fma(load(theta, p + (j + 1), 2, 2, 1), load(X, ((step) % 2)*16 + (j + 1)*8, 0, 1, 8), v13_1)
+            v13 = v13 + v13_1
+            v14 = v13
+            v14_1 = zeros(theta, 2, 8)
+            for k in range(0, 16, 2):
+                v14 = fma(load(theta, p + 54 + k, 16, 2, 1), load(V4, k*8, 0, 1, 8), v14)
+                v14_1 = fma(load(theta, p + 54 + (k + 1), 16, 2, 1), load(V4, (k + 1)*8, 0, 1, 8), v14_1)
             v14 = v14 + v14_1
             v15 = v14
-            v15_1 = zeros(theta, 2, 8)
-            for k in range(0, 16, 2):
-                v15 = fma(load(theta, p + 54 + k, 16, 2, 1), load(V5, k*8, 0, 1, 8), v15)
-                v15_1 = fma(load(theta, p + 54 + (k + 1), 16, 2, 1), load(V5, (k + 1)*8, 0, 1, 8), v15_1)
-            v15 = v15 + v15_1
-            v16 = v15
-            v17 = 0.25*v16
-            v18 = -1.0*load(target, tile*16, 8, 2, 8)
-            v13 = load(X, ((step) % 2)*16, 8, 2, 8) + v17 + v18
-            store(MISS, ((step + 1) % 2)*16, 8, v13)
-            # v19[i] = x[i] + -1 v2[i,i_] v13[i_]
-            v20 = zeros(theta, 2, 8)
-            v20_1 = zeros(theta, 2, 8)
+            v16 = 0.25*v15
+            v17 = -1.0*load(target, tile*16, 8, 2, 8)
+            v12 = load(X, ((step) % 2)*16, 8, 2, 8) + v16 + v17
+            store(MISS, ((step + 1) % 2)*16, 8, v12)
+            # v18[i] = x[i] + -1 v1[i,i_] v12[i_]
+            v19 = zeros(theta, 2, 8)
+            v19_1 = zeros(theta, 2, 8)
             for i_ in range(0, 2, 2):
-                v20 = fma(load(V2, i_*8, 16, 2, 8), load(MISS, ((step + 1) % 2)*16 + i_*8, 0, 1, 8), v20)
-                v20_1 = fma(load(V2, (i_ + 1)*8, 16, 2, 8), load(MISS, ((step + 1) % 2)*16 + (i_ + 1)*8, 0, 1, 8), v20_1)
-            v20 = v20 + v20_1
-            v20 = -1.0*v20
-            v19 = load(X, ((step) % 2)*16, 8, 2, 8) + v20
-            store(X, ((step + 1) % 2)*16, 8, v19)
+                v19 = fma(load(V1, i_*8, 16, 2, 8), load(MISS, ((step + 1) % 2)*16 + i_*8, 0, 1, 8), v19)
+                v19_1 = fma(load(V1, (i_ + 1)*8, 16, 2, 8), load(MISS, ((step + 1) % 2)*16 + (i_ + 1)*8, 0, 1, 8), v19_1)
+            v19 = v19 + v19_1
+            v19 = -1.0*v19
+            v18 = load(X, ((step) % 2)*16, 8, 2, 8) + v19
+            store(X, ((step + 1) % 2)*16, 8, v18)
         for n in range(0, 16, 8):
             store(x_out, tile*16 + n, 0, load(X, ((steps) % 2)*16 + n, 0, 1, 8))
         for n in range(0, 16, 8):

@@ -12,7 +12,7 @@ target: cpu, float64, 256-bit vectors, 8 samples a tile
 
 Per-sample arrays are flat: tile by tile, component by component, sample innermost.
 values[] holds 0: I_0.
-content: 8578ab8508fda829
+content: a5911fea06a9bcf3
 """
 
 from numba import njit
@@ -158,16 +158,12 @@ def push(theta, z, x_out, first, last, steps):
 def push_log_density_table(theta, table, steps):
     """What every sample shares, once a step."""
     for step in range(steps):
-        p, q = step*118, step*225
-        # v0[i,e] = A[i,e]
-        for i in range(5):
-            v0 = load(theta, p + i*5, 1, 5, 1)
-            store(table, q + i*5, 1, v0)
-        # v1[i,k,e] = W2[i,k] W1[k,e]
+        p, q = step*118, step*200
+        # v0[i,k,j] = W2[i,k] W1[k,j]
         for k in range(8):
-            for e in range(5):
-                v1 = load(theta, p + 78 + k, 8, 5, 1)*load(theta, p + 30 + k*5 + e, 0, 1, 1)
-                store(table, q + 25 + k*5 + e, 40, v1)
+            for j in range(5):
+                v0 = load(theta, p + 78 + k, 8, 5, 1)*load(theta, p + 30 + k*5 + j, 0, 1, 1)
+                store(table, q + k*5 + j, 40, v0)
 
 
 @njit(**OPTIONS)
@@ -175,10 +171,10 @@ def push_log_density(theta, table, z, log_density_0, x_out, log_density_out, fir
     """x = T(z), l = log rho(x)"""
     X = aligned(theta, (2)*40)
     LOG_DENSITY = aligned(theta, (2)*8)
-    V2 = aligned(theta, 8)
-    V3 = aligned(theta, 200)
+    V1 = aligned(theta, 8)
+    V2 = aligned(theta, 200)
+    V3 = aligned(theta, 64)
     V4 = aligned(theta, 64)
-    V5 = aligned(theta, 64)
     scratch = aligned(theta, 208)
     for tile in range(first, last):
         for n in range(0, 40, 8):
@@ -186,71 +182,53 @@ def push_log_density(theta, table, z, log_density_0, x_out, log_density_out, fir
         store(LOG_DENSITY, 0*8 + 0, 0, load(log_density_0, tile*8 + 0, 0, 1, 8))
         for step in range(steps):
             p = step*118
-            q = step*225
-            # v6[k] = W1[k,j] x[j] + c[k]
+            q = step*200
+            # v5[k] = W1[k,j] x[j] + c[k]
             for k in range(0, 8, 4):
-                v7 = spread(load(theta, p + 70 + k, 1, 4, 1), 8)
+                v6 = spread(load(theta, p + 70 + k, 1, 4, 1), 8)
                 for j in range(5):
-                    v7 = fma(load(theta, p + 30 + k*5 + j, 5, 4, 1), load(X, ((step) % 2)*40 + j*8, 0, 1, 8), v7)
-                v6 = v7
-                store(V5, k*8, 8, v6)
-            # v5[k] = tanh(v6[k])
-            tanh_array(V5, 0, V5, 0, 64, 16)
-            # v8[i] = x[i] + 1/2 (b[i] + A[i,j] x[j] + W2[i,k] v5[k])
-            v9 = spread(load(theta, p + 25, 1, 5, 1), 8)
+                    v6 = fma(load(theta, p + 30 + k*5 + j, 5, 4, 1), load(X, ((step) % 2)*40 + j*8, 0, 1, 8), v6)
+                v5 = v6
+                store(V4, k*8, 8, v5)
+            # v4[k] = tanh(v5[k])
+            tanh_array(V4, 0, V4, 0, 64, 16)
+            # v7[i] = x[i] + 1/2 (b[i] + A[i,j] x[j] + W2[i,k] v4[k])
+            v8 = spread(load(theta, p + 25, 1, 5, 1), 8)
             for j in range(5):
-                v9 = fma(load(theta, p + j, 5, 5, 1), load(X, ((step) % 2)*40 + j*8, 0, 1, 8), v9)
-            v10 = v9
+                v8 = fma(load(theta, p + j, 5, 5, 1), load(X, ((step) % 2)*40 + j*8, 0, 1, 8), v8)
+            v9 = v8
             for k in range(8):
-                v10 = fma(load(theta, p + 78 + k, 8, 5, 1), load(V5, k*8, 0, 1, 8), v10)
-            v11 = v10
-            v12 = 0.5*v11
-            v8 = load(X, ((step) % 2)*40, 8, 5, 8) + v12
-            store(X, ((step + 1) % 2)*40, 8, v8)
-            # v4[k] = 1 - v5[k]**2
+                v9 = fma(load(theta, p + 78 + k, 8, 5, 1), load(V4, k*8, 0, 1, 8), v9)
+            v10 = v9
+            v11 = 0.5*v10
+            v7 = load(X, ((step) % 2)*40, 8, 5, 8) + v11
+            store(X, ((step + 1) % 2)*40, 8, v7)
+            # v3[k] = 1 - v4[k]**2
             for k in range(0, 8, 4):
-                v5 = load(V5, k*8, 8, 4, 8)
-                v4 = -(v5*v5) + 1.0
-                store(V4, k*8, 8, v4)
-            # v3[i,e] = delta[i,e] + 1/2 (v0[i,e] + v4[k] v1[i,k,e])
+                v4 = load(V4, k*8, 8, 4, 8)
+                v3 = -(v4*v4) + 1.0
+                store(V3, k*8, 8, v3)
+            # v2[i,e] = delta[i,e] + 1/2 (A[i,e] + v3[k] v0[i,k,e])
             for i in range(5):
-                v14 = spread(load(table, q + i*5, 1, 5, 1), 8)
+                v13 = spread(load(theta, p + i*5, 1, 5, 1), 8)
                 for k in range(8):
-                    v14 = fma(load(V4, k*8, 0, 1, 8), load(table, q + 25 + i*40 + k*5, 1, 5, 1), v14)
-                v15 = v14
-                v16 = 0.5*v15
-                v3 = unit(theta, i - 0, 5) + v16
-                store(V3, i*40, 8, v3)
-            # v2 = log|detv3|
-            invert_8(V3, 0, scratch, 0, V2, 0, 5)
-            # v17 = log_density + -1 v2
-            v18 = -1.0*load(V2, 0, 0, 1, 8)
-            v17 = load(LOG_DENSITY, ((step) % 2)*8, 0, 1, 8) + v18
-            store(LOG_DENSITY, ((step + 1) % 2)*8, 0, v17)
+                    v13 = fma(load(V3, k*8, 0, 1, 8), load(table, q + i*40 + k*5, 1, 5, 1), v13)
+                v14 = v13
+                v15 = 0.5*v14
+                v2 = unit(theta, i - 0, 5) + v15
+                store(V2, i*40, 8, v2)
+            # v1 = log|detv2|
+            invert_8(V2, 0, scratch, 0, V1, 0, 5)
+            # v16 = log_density + -1 v1
+            v17 = -1.0*load(V1, 0, 0, 1, 8)
+            v16 = load(LOG_DENSITY, ((step) % 2)*8, 0, 1, 8) + v17
+            store(LOG_DENSITY, ((step + 1) % 2)*8, 0, v16)
         for n in range(0, 40, 8):
             store(x_out, tile*40 + n, 0, load(X, ((steps) % 2)*40 + n, 0, 1, 8))
         store(log_density_out, tile*8 + 0, 0, load(LOG_DENSITY, ((steps) % 2)*8 + 0, 0, 1, 8))
 
 
-@njit(**OPTIONS)
-def push_score_table(theta, table, steps):
-    """What every sample shares, once a step."""
-    for step in range(steps):
-        p, q = step*118, step*425
-        # v0[i,e] = A[i,e]
-        for i in range(5):
-            v0 = load(theta, p + i*5, 1, 5, 1)
-            store(table, q + i*5, 1, v0)
-        # v1[i,k,e] = W2[i,k] W1[k,e]
-        for k in range(8):
-            for e in range(5):
-                v1 = load(theta, p + 78 + k, 8, 5, 1)*load(theta, p + 30 + k*5 + e, 0, 1, 1)
-                store(table, q + 25 + k*5 + e, 40, v1)
-        # v2[i_,k,e] = W2[i_,k] W1[k,e]
-        for k in range(8):
-            for e in range(5):
-                v2 = load(theta, p + 78 + k, 8, 5, 1)*load(theta, p + 30 + k*5 + e, 0, 1, 1)
-                store(table, q + 225 + k*5 + e, 40, v2)
+push_score_table = push_log_density_table
 
 
 @njit(**OPTIONS)
@@ -259,13 +237,13 @@ def push_score(theta, table, z, log_density_0, score_0, x_out, log_density_out, 
     X = aligned(theta, (2)*40)
     LOG_DENSITY = aligned(theta, (2)*8)
     SCORE = aligned(theta, (2)*40)
-    V3 = aligned(theta, 40)
-    V4 = aligned(theta, 64)
+    V1 = aligned(theta, 40)
+    V2 = aligned(theta, 64)
+    V3 = aligned(theta, 200)
+    V4 = aligned(theta, 8)
     V5 = aligned(theta, 200)
-    V6 = aligned(theta, 8)
-    V7 = aligned(theta, 200)
-    V8 = aligned(theta, 64)
-    V9 = aligned(theta, 64)
+    V6 = aligned(theta, 64)
+    V7 = aligned(theta, 64)
     scratch = aligned(theta, 208)
     for tile in range(first, last):
         for n in range(0, 40, 8):
@@ -275,71 +253,71 @@ def push_score(theta, table, z, log_density_0, score_0, x_out, log_density_out, 
             store(SCORE, 0*40 + n, 0, load(score_0, tile*40 + n, 0, 1, 8))
         for step in range(steps):
             p = step*118
-            q = step*425
-            # v10[k] = W1[k,j] x[j] + c[k]
+            q = step*200
+            # v8[k] = W1[k,j] x[j] + c[k]
             for k in range(0, 8, 4):
-                v11 = spread(load(theta, p + 70 + k, 1, 4, 1), 8)
+                v9 = spread(load(theta, p + 70 + k, 1, 4, 1), 8)
                 for j in range(5):
-                    v11 = fma(load(theta, p + 30 + k*5 + j, 5, 4, 1), load(X, ((step) % 2)*40 + j*8, 0, 1, 8), v11)
-                v10 = v11
-                store(V9, k*8, 8, v10)
-            # v9[k] = tanh(v10[k])
-            tanh_array(V9, 0, V9, 0, 64, 16)
-            # v12[i] = x[i] + 1/2 (b[i] + A[i,j] x[j] + W2[i,k] v9[k])
-            v13 = spread(load(theta, p + 25, 1, 5, 1), 8)
+                    v9 = fma(load(theta, p + 30 + k*5 + j, 5, 4, 1), load(X, ((step) % 2)*40 + j*8, 0, 1, 8), v9)
+                v8 = v9
+                store(V7, k*8, 8, v8)
+            # v7[k] = tanh(v8[k])
+            tanh_array(V7, 0, V7, 0, 64, 16)
+            # v10[i] = x[i] + 1/2 (b[i] + A[i,j] x[j] + W2[i,k] v7[k])
+            v11 = spread(load(theta, p + 25, 1, 5, 1), 8)
             for j in range(5):
-                v13 = fma(load(theta, p + j, 5, 5, 1), load(X, ((step) % 2)*40 + j*8, 0, 1, 8), v13)
-            v14 = v13
+                v11 = fma(load(theta, p + j, 5, 5, 1), load(X, ((step) % 2)*40 + j*8, 0, 1, 8), v11)
+            v12 = v11
             for k in range(8):
-                v14 = fma(load(theta, p + 78 + k, 8, 5, 1), load(V9, k*8, 0, 1, 8), v14)
-            v15 = v14
-            v16 = 0.5*v15
-            v12 = load(X, ((step) % 2)*40, 8, 5, 8) + v16
-            store(X, ((step + 1) % 2)*40, 8, v12)
-            # v8[k] = 1 - v9[k]**2
+                v12 = fma(load(theta, p + 78 + k, 8, 5, 1), load(V7, k*8, 0, 1, 8), v12)
+            v13 = v12
+            v14 = 0.5*v13
+            v10 = load(X, ((step) % 2)*40, 8, 5, 8) + v14
+            store(X, ((step + 1) % 2)*40, 8, v10)
+            # v6[k] = 1 - v7[k]**2
             for k in range(0, 8, 4):
-                v9 = load(V9, k*8, 8, 4, 8)
-                v8 = -(v9*v9) + 1.0
-                store(V8, k*8, 8, v8)
-            # v7[i,e] = delta[i,e] + 1/2 (v0[i,e] + v8[k] v1[i,k,e])
+                v7 = load(V7, k*8, 8, 4, 8)
+                v6 = -(v7*v7) + 1.0
+                store(V6, k*8, 8, v6)
+            # v5[i,e] = delta[i,e] + 1/2 (A[i,e] + v6[k] v0[i,k,e])
             for i in range(5):
-                v18 = spread(load(table, q + i*5, 1, 5, 1), 8)
+                v16 = spread(load(theta, p + i*5, 1, 5, 1), 8)
                 for k in range(8):
-                    v18 = fma(load(V8, k*8, 0, 1, 8), load(table, q + 25 + i*40 + k*5, 1, 5, 1), v18)
-                v19 = v18
-                v20 = 0.5*v19
-                v7 = unit(theta, i - 0, 5) + v20
-                store(V7, i*40, 8, v7)
-            # v6 = log|detv7|
-            # v5 = inverse(v7)
-            invert_8(V7, 0, V5, 0, V6, 0, 5)
-            # v21 = log_density + -1 v6
-            v22 = -1.0*load(V6, 0, 0, 1, 8)
-            v21 = load(LOG_DENSITY, ((step) % 2)*8, 0, 1, 8) + v22
-            store(LOG_DENSITY, ((step + 1) % 2)*8, 0, v21)
-            # v4[k] = (-2*v8[k]*v9[k]) v5[e,i] v2[i,k,e]
+                    v16 = fma(load(V6, k*8, 0, 1, 8), load(table, q + i*40 + k*5, 1, 5, 1), v16)
+                v17 = v16
+                v18 = 0.5*v17
+                v5 = unit(theta, i - 0, 5) + v18
+                store(V5, i*40, 8, v5)
+            # v4 = log|detv5|
+            # v3 = inverse(v5)
+            invert_8(V5, 0, V3, 0, V4, 0, 5)
+            # v19 = log_density + -1 v4
+            v20 = -1.0*load(V4, 0, 0, 1, 8)
+            v19 = load(LOG_DENSITY, ((step) % 2)*8, 0, 1, 8) + v20
+            store(LOG_DENSITY, ((step + 1) % 2)*8, 0, v19)
+            # v2[k] = (-2*v6[k]*v7[k]) v3[e,i] v0[i,k,e]
             for k in range(0, 8, 4):
-                v9 = load(V9, k*8, 8, 4, 8)
-                v8 = load(V8, k*8, 8, 4, 8)
-                v23 = (-2.0)*v9*v8
-                v24 = zeros(theta, 4, 8)
+                v7 = load(V7, k*8, 8, 4, 8)
+                v6 = load(V6, k*8, 8, 4, 8)
+                v21 = (-2.0)*v7*v6
+                v22 = zeros(theta, 4, 8)
                 for e in range(5):
                     for i in range(5):
-                        v24 = fma(load(V5, e*40 + i*8, 0, 1, 8), load(table, q + 225 + i*40 + k*5 + e, 5, 4, 1), v24)
-                v4 = v23*v24
-                store(V4, k*8, 8, v4)
-            # v3[i] = score[i] + -1/2 W1[k,i] v4[k]
-            v25 = zeros(theta, 5, 8)
+                        v22 = fma(load(V3, e*40 + i*8, 0, 1, 8), load(table, q + i*40 + k*5 + e, 5, 4, 1), v22)
+                v2 = v21*v22
+                store(V2, k*8, 8, v2)
+            # v1[i] = score[i] + -1/2 W1[k,i] v2[k]
+            v23 = zeros(theta, 5, 8)
             for k in range(8):
-                v25 = fma(load(theta, p + 30 + k*5, 1, 5, 1), load(V4, k*8, 0, 1, 8), v25)
-            v25 = -0.5*v25
-            v3 = load(SCORE, ((step) % 2)*40, 8, 5, 8) + v25
-            store(V3, 0, 8, v3)
-            # v26[i] = v5[e,i] v3[e]
-            v26 = zeros(theta, 5, 8)
+                v23 = fma(load(theta, p + 30 + k*5, 1, 5, 1), load(V2, k*8, 0, 1, 8), v23)
+            v23 = -0.5*v23
+            v1 = load(SCORE, ((step) % 2)*40, 8, 5, 8) + v23
+            store(V1, 0, 8, v1)
+            # v24[i] = v3[e,i] v1[e]
+            v24 = zeros(theta, 5, 8)
             for e in range(5):
-                v26 = fma(load(V5, e*40, 8, 5, 8), load(V3, e*8, 0, 1, 8), v26)
-            store(SCORE, ((step + 1) % 2)*40, 8, v26)
+                v24 = fma(load(V3, e*40, 8, 5, 8), load(V1, e*8, 0, 1, 8), v24)
+            store(SCORE, ((step + 1) % 2)*40, 8, v24)
         for n in range(0, 40, 8):
             store(x_out, tile*40 + n, 0, load(X, ((steps) % 2)*40 + n, 0, 1, 8))
         store(log_density_out, tile*8 + 0, 0, load(LOG_DENSITY, ((steps) % 2)*8 + 0, 0, 1, 8))
@@ -388,20 +366,7 @@ def linearize(theta, x_path, hidden_0_path, z, x_out, first, last, origin, exten
                 store(x_out, (block + tile)*40 + n, 0, load(X, (((steps) % 2)*16 + tile)*40 + n, 0, 1, 8))
 
 
-@njit(**OPTIONS)
-def linearize_log_density_table(theta, table, steps):
-    """What every sample shares, once a step."""
-    for step in range(steps):
-        p, q = step*118, step*225
-        # v0[i,e] = A[i,e]
-        for i in range(5):
-            v0 = load(theta, p + i*5, 1, 5, 1)
-            store(table, q + i*5, 1, v0)
-        # v1[i,k,e] = W2[i,k] W1[k,e]
-        for k in range(8):
-            for e in range(5):
-                v1 = load(theta, p + 78 + k, 8, 5, 1)*load(theta, p + 30 + k*5 + e, 0, 1, 1)
-                store(table, q + 25 + k*5 + e, 40, v1)
+linearize_log_density_table = push_log_density_table
 
 
 @njit(**OPTIONS)
@@ -409,9 +374,9 @@ def linearize_log_density(theta, table, x_path, hidden_0_path, z, log_density_0,
     """x = T(z), l = log rho(x); the path of x and the values that derivatives of T read are stored"""
     X = aligned(theta, (2)*640)
     LOG_DENSITY = aligned(theta, (2)*128)
-    V2 = aligned(theta, 8)
-    V3 = aligned(theta, 200)
-    V4 = aligned(theta, 64)
+    V1 = aligned(theta, 8)
+    V2 = aligned(theta, 200)
+    V3 = aligned(theta, 64)
     scratch = aligned(theta, 208)
     for block in range(first, last, 16):
         count = min(16, last - block)
@@ -421,50 +386,50 @@ def linearize_log_density(theta, table, x_path, hidden_0_path, z, log_density_0,
             store(LOG_DENSITY, (0*16 + tile)*8 + 0, 0, load(log_density_0, (block + tile)*8 + 0, 0, 1, 8))
         for step in range(steps):
             p = step*118
-            q = step*225
+            q = step*200
             for tile in range(count):
-                # v5[k] = W1[k,j] x[j] + c[k]
+                # v4[k] = W1[k,j] x[j] + c[k]
                 for k in range(0, 8, 4):
-                    v6 = spread(load(theta, p + 70 + k, 1, 4, 1), 8)
+                    v5 = spread(load(theta, p + 70 + k, 1, 4, 1), 8)
                     for j in range(5):
-                        v6 = fma(load(theta, p + 30 + k*5 + j, 5, 4, 1), load(X, (((step) % 2)*16 + tile)*40 + j*8, 0, 1, 8), v6)
-                    v5 = v6
-                    store(hidden_0_path, (step*extent + (block + tile) - origin)*72 + k*8, 8, v5)
+                        v5 = fma(load(theta, p + 30 + k*5 + j, 5, 4, 1), load(X, (((step) % 2)*16 + tile)*40 + j*8, 0, 1, 8), v5)
+                    v4 = v5
+                    store(hidden_0_path, (step*extent + (block + tile) - origin)*72 + k*8, 8, v4)
                     prefetch(hidden_0_path, (step*extent + (block + tile) + 4 - origin)*72 + k*8, 32)
-                # v7[k] = tanh(v5[k])
+                # v6[k] = tanh(v4[k])
                 tanh_array(hidden_0_path, (step*extent + (block + tile) - origin)*72, hidden_0_path, (step*extent + (block + tile) - origin)*72, 64, 16)
-                # v8[i] = x[i] + 1/2 (b[i] + A[i,j] x[j] + W2[i,k] v7[k])
-                v9 = spread(load(theta, p + 25, 1, 5, 1), 8)
+                # v7[i] = x[i] + 1/2 (b[i] + A[i,j] x[j] + W2[i,k] v6[k])
+                v8 = spread(load(theta, p + 25, 1, 5, 1), 8)
                 for j in range(5):
-                    v9 = fma(load(theta, p + j, 5, 5, 1), load(X, (((step) % 2)*16 + tile)*40 + j*8, 0, 1, 8), v9)
-                v10 = v9
+                    v8 = fma(load(theta, p + j, 5, 5, 1), load(X, (((step) % 2)*16 + tile)*40 + j*8, 0, 1, 8), v8)
+                v9 = v8
                 for k in range(8):
-                    v10 = fma(load(theta, p + 78 + k, 8, 5, 1), load(hidden_0_path, (step*extent + (block + tile) - origin)*72 + k*8, 0, 1, 8), v10)
-                v11 = v10
-                v12 = 0.5*v11
-                v8 = load(X, (((step) % 2)*16 + tile)*40, 8, 5, 8) + v12
-                store(X, (((step + 1) % 2)*16 + tile)*40, 8, v8)
-                # v4[k] = 1 - v7[k]**2
+                    v9 = fma(load(theta, p + 78 + k, 8, 5, 1), load(hidden_0_path, (step*extent + (block + tile) - origin)*72 + k*8, 0, 1, 8), v9)
+                v10 = v9
+                v11 = 0.5*v10
+                v7 = load(X, (((step) % 2)*16 + tile)*40, 8, 5, 8) + v11
+                store(X, (((step + 1) % 2)*16 + tile)*40, 8, v7)
+                # v3[k] = 1 - v6[k]**2
                 for k in range(0, 8, 4):
                     prefetch(hidden_0_path, (step*extent + (block + tile) + 4 - origin)*72 + k*8, 32)
-                    v7 = load(hidden_0_path, (step*extent + (block + tile) - origin)*72 + k*8, 8, 4, 8)
-                    v4 = -(v7*v7) + 1.0
-                    store(V4, k*8, 8, v4)
-                # v3[i,e] = delta[i,e] + 1/2 (v0[i,e] + v4[k] v1[i,k,e])
+                    v6 = load(hidden_0_path, (step*extent + (block + tile) - origin)*72 + k*8, 8, 4, 8)
+                    v3 = -(v6*v6) + 1.0
+                    store(V3, k*8, 8, v3)
+                # v2[i,e] = delta[i,e] + 1/2 (A[i,e] + v3[k] v0[i,k,e])
                 for i in range(5):
-                    v14 = spread(load(table, q + i*5, 1, 5, 1), 8)
+                    v13 = spread(load(theta, p + i*5, 1, 5, 1), 8)
                     for k in range(8):
-                        v14 = fma(load(V4, k*8, 0, 1, 8), load(table, q + 25 + i*40 + k*5, 1, 5, 1), v14)
-                    v15 = v14
-                    v16 = 0.5*v15
-                    v3 = unit(theta, i - 0, 5) + v16
-                    store(V3, i*40, 8, v3)
-                # v2 = log|detv3|
-                invert_8(V3, 0, scratch, 0, V2, 0, 5)
-                # v17 = log_density + -1 v2
-                v18 = -1.0*load(V2, 0, 0, 1, 8)
-                v17 = load(LOG_DENSITY, (((step) % 2)*16 + tile)*8, 0, 1, 8) + v18
-                store(LOG_DENSITY, (((step + 1) % 2)*16 + tile)*8, 0, v17)
+                        v13 = fma(load(V3, k*8, 0, 1, 8), load(table, q + i*40 + k*5, 1, 5, 1), v13)
+                    v14 = v13
+                    v15 = 0.5*v14
+                    v2 = unit(theta, i - 0, 5) + v15
+                    store(V2, i*40, 8, v2)
+                # v1 = log|detv2|
+                invert_8(V2, 0, scratch, 0, V1, 0, 5)
+                # v16 = log_density + -1 v1
+                v17 = -1.0*load(V1, 0, 0, 1, 8)
+                v16 = load(LOG_DENSITY, (((step) % 2)*16 + tile)*8, 0, 1, 8) + v17
+                store(LOG_DENSITY, (((step + 1) % 2)*16 + tile)*8, 0, v16)
                 prefetch(x_path, (step*extent + (block + tile) + 4 - origin)*40, 40)
                 for n in range(0, 40, 8):
                     store(x_path, (step*extent + (block + tile) - origin)*40 + n, 0, load(X, (((step) % 2)*16 + tile)*40 + n, 0, 1, 8))
@@ -860,20 +825,7 @@ def jacobian(theta, x_path, hidden_0_path, rows, width, first, last, origin, ext
                             store(rows, (p + 78)*width + (block + tile)*40 + o*8 + i*8*width + k*width, width, v12)
 
 
-@njit(**OPTIONS)
-def gradient_table(theta, table, steps):
-    """What every sample shares, once a step."""
-    for step in range(steps):
-        p, q = step*118, step*225
-        # v0[i,e] = A[i,e]
-        for i in range(5):
-            v0 = load(theta, p + i*5, 1, 5, 1)
-            store(table, q + i*5, 1, v0)
-        # v1[i,k,e] = W2[i,k] W1[k,e]
-        for k in range(8):
-            for e in range(5):
-                v1 = load(theta, p + 78 + k, 8, 5, 1)*load(theta, p + 30 + k*5 + e, 0, 1, 1)
-                store(table, q + 25 + k*5 + e, 40, v1)
+gradient_table = push_log_density_table
 
 
 @njit(**OPTIONS)
@@ -881,14 +833,14 @@ def gradient(theta, table, x_path, hidden_0_path, field, scalar, sums, first, la
     """sum over samples of (dx/dtheta)^T field + (dl/dtheta)^T scalar"""
     U = aligned(theta, (2)*640)
     U_LOG_DENSITY = aligned(theta, 128)
-    V2 = aligned(theta, 1152)
-    V3 = aligned(theta, 40)
-    V4 = aligned(theta, 5248)
-    V5 = aligned(theta, 200)
-    V6 = aligned(theta, 3200)
+    V1 = aligned(theta, 1152)
+    V2 = aligned(theta, 40)
+    V3 = aligned(theta, 5248)
+    V4 = aligned(theta, 200)
+    V5 = aligned(theta, 3200)
+    V6 = aligned(theta, 200)
     V7 = aligned(theta, 200)
-    V8 = aligned(theta, 200)
-    V9 = aligned(theta, 1152)
+    V8 = aligned(theta, 1152)
     scratch = aligned(theta, 208)
     for block in range(first, last, 16):
         count = min(16, last - block)
@@ -899,74 +851,74 @@ def gradient(theta, table, x_path, hidden_0_path, field, scalar, sums, first, la
         for turn in range(steps):
             step = steps - 1 - turn
             p = step*118
-            q = step*225
+            q = step*200
             for tile in range(count):
-                # v9[k] = 1 - hidden_0[k]**2
+                # v8[k] = 1 - hidden_0[k]**2
                 for k in range(0, 8, 4):
                     prefetch(hidden_0_path, (step*extent + (block + tile) + 4 - origin)*72 + k*8, 32)
                     hidden_0 = load(hidden_0_path, (step*extent + (block + tile) - origin)*72 + k*8, 8, 4, 8)
-                    v9 = -(hidden_0*hidden_0) + 1.0
-                    store(V9, tile*72 + k*8, 8, v9)
-                # v8[i,e] = delta[i,e] + 1/2 (v0[i,e] + v9[k] v1[i,k,e])
+                    v8 = -(hidden_0*hidden_0) + 1.0
+                    store(V8, tile*72 + k*8, 8, v8)
+                # v7[i,e] = delta[i,e] + 1/2 (A[i,e] + v8[k] v0[i,k,e])
                 for i in range(5):
-                    v11 = spread(load(table, q + i*5, 1, 5, 1), 8)
+                    v10 = spread(load(theta, p + i*5, 1, 5, 1), 8)
                     for k in range(8):
-                        v11 = fma(load(V9, tile*72 + k*8, 0, 1, 8), load(table, q + 25 + i*40 + k*5, 1, 5, 1), v11)
-                    v12 = v11
-                    v13 = 0.5*v12
-                    v8 = unit(theta, i - 0, 5) + v13
-                    store(V8, i*40, 8, v8)
-                # v7 = inverse(v8)
-                invert_8(V8, 0, V7, 0, scratch, 200, 5)
-                # v6[i,e] = -1 u_log_density v7[e,i]
-                # v5[i,e] = v6[i,e]/2
+                        v10 = fma(load(V8, tile*72 + k*8, 0, 1, 8), load(table, q + i*40 + k*5, 1, 5, 1), v10)
+                    v11 = v10
+                    v12 = 0.5*v11
+                    v7 = unit(theta, i - 0, 5) + v12
+                    store(V7, i*40, 8, v7)
+                # v6 = inverse(v7)
+                invert_8(V7, 0, V6, 0, scratch, 200, 5)
+                # v5[i,e] = -1 u_log_density v6[e,i]
+                # v4[i,e] = v5[i,e]/2
                 for i in range(5):
-                    v6 = -1.0*load(U_LOG_DENSITY, tile*8, 0, 1, 8)*load(V7, i*8, 40, 5, 8)
-                    store(V6, tile*200 + i*40, 8, v6)
-                    v5 = (0.5)*v6
-                    store(V5, i*40, 8, v5)
-                # v4[k,e] = v5[i,e] W2[i,k]
+                    v5 = -1.0*load(U_LOG_DENSITY, tile*8, 0, 1, 8)*load(V6, i*8, 40, 5, 8)
+                    store(V5, tile*200 + i*40, 8, v5)
+                    v4 = (0.5)*v5
+                    store(V4, i*40, 8, v4)
+                # v3[k,e] = v4[i,e] W2[i,k]
                 for e in range(5):
                     for k in range(0, 8, 4):
-                        v4 = zeros(theta, 4, 8)
+                        v3 = zeros(theta, 4, 8)
                         for i in range(5):
-                            v4 = fma(load(V5, i*40 + e*8, 0, 1, 8), load(theta, p + 78 + i*8 + k, 1, 4, 1), v4)
-                        store(V4, tile*328 + k*40 + e*8, 40, v4)
-                # v3[i] = u[i]/2
+                            v3 = fma(load(V4, i*40 + e*8, 0, 1, 8), load(theta, p + 78 + i*8 + k, 1, 4, 1), v3)
+                        store(V3, tile*328 + k*40 + e*8, 40, v3)
+                # v2[i] = u[i]/2
                 u = load(U, (((turn) % 2)*16 + tile)*40, 8, 5, 8)
-                v3 = (0.5)*u
-                store(V3, 0, 8, v3)
-                # v2[k] = (-2*hidden_0[k]*v9[k]) v4[k,e] W1[k,e] + v9[k] v3[i] W2[i,k]
+                v2 = (0.5)*u
+                store(V2, 0, 8, v2)
+                # v1[k] = (-2*hidden_0[k]*v8[k]) v3[k,e] W1[k,e] + v8[k] v2[i] W2[i,k]
                 for k in range(0, 8, 4):
                     prefetch(hidden_0_path, (step*extent + (block + tile) + 4 - origin)*72 + k*8, 32)
                     hidden_0 = load(hidden_0_path, (step*extent + (block + tile) - origin)*72 + k*8, 8, 4, 8)
-                    v9 = load(V9, tile*72 + k*8, 8, 4, 8)
-                    v14 = (-2.0)*hidden_0*v9
-                    v15 = zeros(theta, 4, 8)
+                    v8 = load(V8, tile*72 + k*8, 8, 4, 8)
+                    v13 = (-2.0)*hidden_0*v8
+                    v14 = zeros(theta, 4, 8)
                     for e in range(5):
-                        v15 = fma(load(V4, tile*328 + k*40 + e*8, 40, 4, 8), load(theta, p + 30 + k*5 + e, 5, 4, 1), v15)
-                    v16 = zeros(theta, 4, 8)
+                        v14 = fma(load(V3, tile*328 + k*40 + e*8, 40, 4, 8), load(theta, p + 30 + k*5 + e, 5, 4, 1), v14)
+                    v15 = zeros(theta, 4, 8)
                     for i in range(5):
-                        v16 = fma(load(V3, i*8, 0, 1, 8), load(theta, p + 78 + i*8 + k, 1, 4, 1), v16)
-                    v2 = zeros(theta, 4, 8) + v14*v15 + v9*v16
-                    store(V2, tile*72 + k*8, 8, v2)
-                # v17[i] = u[i] + v2[k] W1[k,i] + 1/2 u[i_] A[i_,i]
-                v18 = zeros(theta, 5, 8)
+                        v15 = fma(load(V2, i*8, 0, 1, 8), load(theta, p + 78 + i*8 + k, 1, 4, 1), v15)
+                    v1 = zeros(theta, 4, 8) + v13*v14 + v8*v15
+                    store(V1, tile*72 + k*8, 8, v1)
+                # v16[i] = u[i] + v1[k] W1[k,i] + 1/2 u[i_] A[i_,i]
+                v17 = zeros(theta, 5, 8)
                 for i_ in range(5):
-                    v18 = fma(load(U, (((turn) % 2)*16 + tile)*40 + i_*8, 0, 1, 8), load(theta, p + i_*5, 1, 5, 1), v18)
-                v18 = 0.5*v18
-                v19 = load(U, (((turn) % 2)*16 + tile)*40, 8, 5, 8) + v18
+                    v17 = fma(load(U, (((turn) % 2)*16 + tile)*40 + i_*8, 0, 1, 8), load(theta, p + i_*5, 1, 5, 1), v17)
+                v17 = 0.5*v17
+                v18 = load(U, (((turn) % 2)*16 + tile)*40, 8, 5, 8) + v17
                 for k in range(8):
-                    v19 = fma(load(V2, tile*72 + k*8, 0, 1, 8), load(theta, p + 30 + k*5, 1, 5, 1), v19)
-                v17 = v19
-                store(U, (((turn + 1) % 2)*16 + tile)*40, 8, v17)
+                    v18 = fma(load(V1, tile*72 + k*8, 0, 1, 8), load(theta, p + 30 + k*5, 1, 5, 1), v18)
+                v16 = v18
+                store(U, (((turn + 1) % 2)*16 + tile)*40, 8, v16)
             g = step*383
-            # sums[i,j] += sum over samples of v6[i,j]
+            # sums[i,j] += sum over samples of v5[i,j]
             at_0 = g
             for i in range(5):
                 acc = zeros(theta, 5, 8)
                 for tile in range(count):
-                    acc = acc + load(V6, tile*200 + i*40, 8, 5, 8)
+                    acc = acc + load(V5, tile*200 + i*40, 8, 5, 8)
                 add_lane_sums(sums, at_0, acc)
                 at_0 += 5
             # sums[i,j] += sum over samples of u[i] x[j]
@@ -991,17 +943,17 @@ def gradient(theta, table, x_path, hidden_0_path, field, scalar, sums, first, la
                 acc = acc + load(U, (((turn) % 2)*16 + tile)*40, 8, 5, 8)
             add_lane_sums(sums, at_2, acc)
             at_2 += 5
-            # sums[k,j] += sum over samples of v4[k,j] v9[k]
+            # sums[k,j] += sum over samples of v3[k,j] v8[k]
             at_3 = g + 55
             for k in range(8):
                 acc = zeros(theta, 5, 8)
                 for tile in range(count):
-                    acc = fma(load(V4, tile*328 + k*40, 8, 5, 8), load(V9, tile*72 + k*8, 0, 1, 8), acc)
+                    acc = fma(load(V3, tile*328 + k*40, 8, 5, 8), load(V8, tile*72 + k*8, 0, 1, 8), acc)
                 add_lane_sums(sums, at_3, acc)
                 at_3 += 5
-            # sums[k,j] += sum over samples of x[j] v2[k]
+            # sums[k,j] += sum over samples of x[j] v1[k]
             at_4 = g + 95
-            # sums[k] += sum over samples of v2[k]
+            # sums[k] += sum over samples of v1[k]
             at_5 = g + 135
             # sums[i,k] += sum over samples of u[i] hidden_0[k]
             at_7 = g + 343
@@ -1009,12 +961,12 @@ def gradient(theta, table, x_path, hidden_0_path, field, scalar, sums, first, la
                 acc = zeros(theta, 10, 4)
                 for tile in range(count):
                     for n in range(0, 8, 4):
-                        acc = outer(acc, load(x_path, (step*extent + (block + tile) - origin)*40 + n, 8, 5, 4), load(V2, tile*72 + k*8 + n, 8, 2, 4))
+                        acc = outer(acc, load(x_path, (step*extent + (block + tile) - origin)*40 + n, 8, 5, 4), load(V1, tile*72 + k*8 + n, 8, 2, 4))
                 add_lane_sums(sums, at_4, acc)
                 at_4 += 10
                 acc = zeros(theta, 2, 8)
                 for tile in range(count):
-                    acc = acc + load(V2, tile*72 + k*8, 8, 2, 8)
+                    acc = acc + load(V1, tile*72 + k*8, 8, 2, 8)
                 add_lane_sums(sums, at_5, acc)
                 at_5 += 2
                 acc = zeros(theta, 10, 4)
@@ -1023,14 +975,14 @@ def gradient(theta, table, x_path, hidden_0_path, field, scalar, sums, first, la
                         acc = outer(acc, load(U, (((turn) % 2)*16 + tile)*40 + n, 8, 5, 4), load(hidden_0_path, (step*extent + (block + tile) - origin)*72 + k*8 + n, 8, 2, 4))
                 add_lane_sums(sums, at_7, acc)
                 at_7 += 10
-            # sums[i,e,k] += sum over samples of v6[i,e] v9[k]
+            # sums[i,e,k] += sum over samples of v5[i,e] v8[k]
             at_6 = g + 143
             for i in range(5):
                 for k in range(0, 8, 2):
                     acc = zeros(theta, 10, 4)
                     for tile in range(count):
                         for n in range(0, 8, 4):
-                            acc = outer(acc, load(V6, tile*200 + i*40 + n, 8, 5, 4), load(V9, tile*72 + k*8 + n, 8, 2, 4))
+                            acc = outer(acc, load(V5, tile*200 + i*40 + n, 8, 5, 4), load(V8, tile*72 + k*8 + n, 8, 2, 4))
                     add_lane_sums(sums, at_6, acc)
                     at_6 += 10
 
@@ -1038,60 +990,47 @@ def gradient(theta, table, x_path, hidden_0_path, field, scalar, sums, first, la
 @njit(**OPTIONS)
 def gradient_finish(theta, table, sums, gradient, steps):
     """From sums over the samples to the gradient by theta."""
+    V19 = aligned(theta, 25)
     V20 = aligned(theta, 25)
-    V21 = aligned(theta, 25)
+    V21 = aligned(theta, 40)
     V22 = aligned(theta, 40)
-    V23 = aligned(theta, 40)
     for step in range(steps):
-        p, q, g = step*118, step*225, step*383
+        p, q, g = step*118, step*200, step*383
+        # v19[i,j] = 1/2 v23[i,j]
         # v20[i,j] = 1/2 v24[i,j]
-        # v21[i,j] = 1/2 v25[i,j]
-        # v26[i,j] = v20[i,j] + v21[i,j]
+        # v25[i,j] = v19[i,j] + v20[i,j]
         for i in range(5):
-            v20 = 0.5*load(sums, g + i*5, 1, 5, 1)
+            v19 = 0.5*load(sums, g + i*5, 1, 5, 1)
+            store(V19, i*5, 1, v19)
+            v20 = 0.5*load(sums, g + 25 + i*5, 1, 5, 1)
             store(V20, i*5, 1, v20)
-            v21 = 0.5*load(sums, g + 25 + i*5, 1, 5, 1)
-            store(V21, i*5, 1, v21)
-            v26 = v20 + v21
-            store(gradient, p + i*5, 1, v26)
-        # v28[i] = 1/2 v27[i]
-        v28 = 0.5*load(sums, g + 50, 1, 5, 1)
-        store(gradient, p + 25, 1, v28)
-        # v31[k,j] = v29[k,j] + v30[k,j]
+            v25 = v19 + v20
+            store(gradient, p + i*5, 1, v25)
+        # v27[i] = 1/2 v26[i]
+        v27 = 0.5*load(sums, g + 50, 1, 5, 1)
+        store(gradient, p + 25, 1, v27)
+        # v30[k,j] = v28[k,j] + v29[k,j]
         for k in range(8):
-            v31 = load(sums, g + 55 + k*5, 1, 5, 1) + load(sums, g + 95 + k*5, 1, 5, 1)
-            store(gradient, p + 30 + k*5, 1, v31)
-        # v22[i,k] = 1/2 v32[i,e,k] W1[k,e]
-        # v23[i,k] = 1/2 v33[i,k]
-        # v34[i,k] = v22[i,k] + v23[i,k]
+            v30 = load(sums, g + 55 + k*5, 1, 5, 1) + load(sums, g + 95 + k*5, 1, 5, 1)
+            store(gradient, p + 30 + k*5, 1, v30)
+        # v21[i,k] = 1/2 v31[i,e,k] W1[k,e]
+        # v22[i,k] = 1/2 v32[i,k]
+        # v33[i,k] = v21[i,k] + v22[i,k]
         for k in range(8):
-            v22 = zeros(theta, 5, 1)
+            v21 = zeros(theta, 5, 1)
             for e in range(5):
-                v22 = fma(load(sums, g + 143 + e*8 + k, 40, 5, 1), load(theta, p + 30 + k*5 + e, 0, 1, 1), v22)
-            v22 = 0.5*v22
+                v21 = fma(load(sums, g + 143 + e*8 + k, 40, 5, 1), load(theta, p + 30 + k*5 + e, 0, 1, 1), v21)
+            v21 = 0.5*v21
+            store(V21, k, 8, v21)
+            v22 = 0.5*load(sums, g + 343 + k, 8, 5, 1)
             store(V22, k, 8, v22)
-            v23 = 0.5*load(sums, g + 343 + k, 8, 5, 1)
-            store(V23, k, 8, v23)
-            v34 = v22 + v23
-            store(gradient, p + 78 + k, 8, v34)
+            v33 = v21 + v22
+            store(gradient, p + 78 + k, 8, v33)
         for n in range(8):
             store(gradient, p + 70 + n, 0, load(sums, g + 135 + n, 0, 1, 1))
 
 
-@njit(**OPTIONS)
-def newton_table(theta, table, steps):
-    """What every sample shares, once a step."""
-    for step in range(steps):
-        p, q = step*118, step*225
-        # v0[i,e] = A[i,e]
-        for i in range(5):
-            v0 = load(theta, p + i*5, 1, 5, 1)
-            store(table, q + i*5, 1, v0)
-        # v1[i,k,e] = W2[i,k] W1[k,e]
-        for k in range(8):
-            for e in range(5):
-                v1 = load(theta, p + 78 + k, 8, 5, 1)*load(theta, p + 30 + k*5 + e, 0, 1, 1)
-                store(table, q + 25 + k*5 + e, 40, v1)
+newton_table = push_log_density_table
 
 
 @njit(**OPTIONS)
@@ -1100,10 +1039,10 @@ def newton(theta, table, z, target, x_out, miss_out, log_det_out, first, last, s
     X = aligned(theta, (2)*40)
     MISS = aligned(theta, (2)*40)
     LOG_DET = aligned(theta, (2)*8)
+    V1 = aligned(theta, 200)
     V2 = aligned(theta, 200)
-    V3 = aligned(theta, 200)
+    V3 = aligned(theta, 64)
     V4 = aligned(theta, 64)
-    V5 = aligned(theta, 64)
     scratch = aligned(theta, 208)
     for tile in range(first, last):
         for n in range(0, 40, 8):
@@ -1113,52 +1052,52 @@ def newton(theta, table, z, target, x_out, miss_out, log_det_out, first, last, s
         store(LOG_DET, 0*8 + 0, 0, zeros(theta, 1, 8))
         for step in range(steps):
             p = step*118
-            q = step*225
-            # v6[k] = W1[k,j] x[j] + c[k]
+            q = step*200
+            # v5[k] = W1[k,j] x[j] + c[k]
             for k in range(0, 8, 4):
-                v7 = spread(load(theta, p + 70 + k, 1, 4, 1), 8)
+                v6 = spread(load(theta, p + 70 + k, 1, 4, 1), 8)
                 for j in range(5):
-                    v7 = fma(load(theta, p + 30 + k*5 + j, 5, 4, 1), load(X, ((step) % 2)*40 + j*8, 0, 1, 8), v7)
-                v6 = v7
-                store(V5, k*8, 8, v6)
-            # v5[k] = tanh(v6[k])
-            tanh_array(V5, 0, V5, 0, 64, 16)
-            # v4[k] = 1 - v5[k]**2
+                    v6 = fma(load(theta, p + 30 + k*5 + j, 5, 4, 1), load(X, ((step) % 2)*40 + j*8, 0, 1, 8), v6)
+                v5 = v6
+                store(V4, k*8, 8, v5)
+            # v4[k] = tanh(v5[k])
+            tanh_array(V4, 0, V4, 0, 64, 16)
+            # v3[k] = 1 - v4[k]**2
             for k in range(0, 8, 4):
-                v5 = load(V5, k*8, 8, 4, 8)
-                v4 = -(v5*v5) + 1.0
-                store(V4, k*8, 8, v4)
-            # v3[i,e] = delta[i,e] + 1/2 (v0[i,e] + v4[k] v1[i,k,e])
+                v4 = load(V4, k*8, 8, 4, 8)
+                v3 = -(v4*v4) + 1.0
+                store(V3, k*8, 8, v3)
+            # v2[i,e] = delta[i,e] + 1/2 (A[i,e] + v3[k] v0[i,k,e])
             for i in range(5):
-                v9 = spread(load(table, q + i*5, 1, 5, 1), 8)
+                v8 = spread(load(theta, p + i*5, 1, 5, 1), 8)
                 for k in range(8):
-                    v9 = fma(load(V4, k*8, 0, 1, 8), load(table, q + 25 + i*40 + k*5, 1, 5, 1), v9)
-                v10 = v9
-                v11 = 0.5*v10
-                v3 = unit(theta, i - 0, 5) + v11
-                store(V3, i*40, 8, v3)
-            # v2 = inverse(v3)
-            # v12 = log|detv3|
-            invert_8(V3, 0, V2, 0, LOG_DET, ((step + 1) % 2)*8, 5)
-            # v13[i] = x[i] + 1/2 (b[i] + A[i,j] x[j] + W2[i,k] v5[k]) + -1 target[i]
-            v14 = spread(load(theta, p + 25, 1, 5, 1), 8)
+                    v8 = fma(load(V3, k*8, 0, 1, 8), load(table, q + i*40 + k*5, 1, 5, 1), v8)
+                v9 = v8
+                v10 = 0.5*v9
+                v2 = unit(theta, i - 0, 5) + v10
+                store(V2, i*40, 8, v2)
+            # v1 = inverse(v2)
+            # v11 = log|detv2|
+            invert_8(V2, 0, V1, 0, LOG_DET, ((step + 1) % 2)*8, 5)
+            # v12[i] = x[i] + 1/2 (b[i] + A[i,j] x[j] + W2[i,k] v4[k]) + -1 target[i]
+            v13 = spread(load(theta, p + 25, 1, 5, 1), 8)
             for j in range(5):
-                v14 = fma(load(theta, p + j, 5, 5, 1), load(X, ((step) % 2)*40 + j*8, 0, 1, 8), v14)
-            v15 = v14
+                v13 = fma(load(theta, p + j, 5, 5, 1), load(X, ((step) % 2)*40 + j*8, 0, 1, 8), v13)
+            v14 = v13
             for k in range(8):
-                v15 = fma(load(theta, p + 78 + k, 8, 5, 1), load(V5, k*8, 0, 1, 8), v15)
-            v16 = v15
-            v17 = 0.5*v16
-            v18 = -1.0*load(target, tile*40, 8, 5, 8)
-            v13 = load(X, ((step) % 2)*40, 8, 5, 8) + v17 + v18
-            store(MISS, ((step + 1) % 2)*40, 8, v13)
-            # v19[i] = x[i] + -1 v2[i,i_] v13[i_]
-            v20 = zeros(theta, 5, 8)
+                v14 = fma(load(theta, p + 78 + k, 8, 5, 1), load(V4, k*8, 0, 1, 8), v14)
+            v15 = v14
+            v16 = 0.5*v15
+            v17 = -1.0*load(target, tile*40, 8, 5, 8)
+            v12 = load(X, ((step) % 2)*40, 8, 5, 8) + v16 + v17
+            store(MISS, ((step + 1) % 2)*40, 8, v12)
+            # v18[i] = x[i] + -1 v1[i,i_] v12[i_]
+            v19 = zeros(theta, 5, 8)
             for i_ in range(5):
-                v20 = fma(load(V2, i_*8, 40, 5, 8), load(MISS, ((step + 1) % 2)*40 + i_*8, 0, 1, 8), v20)
-            v20 = -1.0*v20
-            v19 = load(X, ((step) % 2)*40, 8, 5, 8) + v20
-            store(X, ((step + 1) % 2)*40, 8, v19)
+                v19 = fma(load(V1, i_*8, 40, 5, 8), load(MISS, ((step + 1) % 2)*40 + i_*8, 0, 1, 8), v19)
+            v19 = -1.0*v19
+            v18 = load(X, ((step) % 2)*40, 8, 5, 8) + v19
+            store(X, ((step + 1) % 2)*40, 8, v18)
         for n in range(0, 40, 8):
             store(x_out, tile*40 + n, 0, load(X, ((steps) % 2)*40 + n, 0, 1, 8))
         for n in range(0, 40, 8):

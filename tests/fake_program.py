@@ -182,7 +182,7 @@ def fake_compiler(monkeypatch):
     """Put the stand-in where ``solve`` looks for the compiler; gives the programs it builds."""
     built = []
 
-    def compile_program(problem, map, *, target, dtype, kernels=None):
+    def compile_program(problem, map, *, target, dtype):
         assert target == "cpu"
         built.append(AffineProgram(problem, map, STIFFNESS, CENTER, dtype))
         return built[-1]

@@ -27,8 +27,8 @@ def fewer(few, many):
     return few if simulated() else many
 
 
-def program_on(target, problem, flow, folder, dtype="float64"):
+def program_on(target, problem, flow, folder, dtype="float64", **options):
     """The text for the CPU, run by Python, or the program for a GPU."""
     if target == "cpu":
-        return interpreted(problem, flow, folder, dtype)
-    return compile_program(problem, flow, target=target, dtype=dtype, folder=folder)
+        return interpreted(problem, flow, folder, dtype, **options)
+    return compile_program(problem, flow, target, dtype, folder, **options)

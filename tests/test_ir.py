@@ -16,6 +16,7 @@ from pwgf_sym.lower.kernels import map_kernels
 from pwgf_sym.lower.simplify import (
     contract_products,
     flatten_products,
+    read_renamed,
     share_functions,
     simplify,
 )
@@ -262,6 +263,43 @@ def test_equal_tensors_are_one_object():
         ir.add(INPUTS["b"], INPUTS["c"])
     with pytest.raises(ValueError, match="lengths"):
         ir.einsum("ii->i", INPUTS["U"])
+
+
+def test_what_samples_share_is_computed_once_under_any_names():
+    """Products of parameters that differ in the names of their axes; sums keep theirs."""
+    i, j, k, other = axis("i"), axis("j"), axis("k"), Axis("i_", SIZE["i"])
+    u, w = INPUTS["U"], INPUTS["W"]
+
+    def shared(name):
+        return ir.product(1, [(u, (name, k)), (w, (k, j))], (name, k, j))
+
+    readers = [
+        ir.product(1, [(shared(a), (a, k, j)), (INPUTS["h"], (k,))], (j, a)) for a in (i, other)
+    ]
+    assert readers[0].operands[0] is readers[1].operands[0]
+    values = random_values(4)
+    expected = np.einsum("ik,kj,nk->nji", values["U"], values["W"], values["h"])
+    for reader in readers:
+        np.testing.assert_allclose(evaluate([reader], values, COUNT)[0], expected, atol=1e-14)
+    summed = ir.product(1, [(INPUTS["x"], (i,)), (INPUTS["x"], (other,))], (i, other), True)
+    reader = ir.product(2, [(summed, (i, other)), (INPUTS["b"], (i,))], (other,))
+    assert reader.operands[0] is summed
+
+
+def test_parameters_are_read_under_other_names():
+    i, e = axis("i"), Axis("e", SIZE["j"])
+    matrix, square = INPUTS["A"], INPUTS["A"].axes
+    renamed = ir.product(1, [(matrix, (i, e))], (i, e))
+    transposed = ir.product(1, [(matrix, (e, i))], (i, e))
+    halved = ir.product(sp.Rational(1, 2), [(matrix, (i, e))], (i, e))
+    diagonal = ir.product(1, [(matrix, (i, i))], (i,))
+    before = [renamed, transposed, halved, diagonal, ir.product(1, [(INPUTS["x"], (i,))], (), True)]
+    after = read_renamed(before)
+    assert after[0] == ir.input_tensor("A", (i, e)) and square != (i, e)
+    assert after[1:] == before[1:]
+    values = random_values(1)
+    for a, b in zip(evaluate(before, values, COUNT), evaluate(after, values, COUNT), strict=True):
+        np.testing.assert_array_equal(a, b)
 
 
 # ------------------------------------------------------------------------------- steps of the map

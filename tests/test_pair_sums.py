@@ -9,6 +9,7 @@ import pytest
 import sympy as sp
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from on_targets import fewer, program_on
 from tile_numpy import interpreted
 
 import pwgf_sym as pw
@@ -98,14 +99,19 @@ def interactions(draw):
     return dim, sp.Add(*(a * b for a, b in zip(factors, terms, strict=True)))
 
 
-@settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(
+    max_examples=fewer(20, 60),
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=list(HealthCheck),
+)
 @given(interactions(), st.integers(1, 11), st.booleans(), st.booleans())
-def test_random_interactions(tmp_path_factory, interaction, count, moments, outer):
+def test_random_interactions(target, tmp_path_factory, interaction, count, moments, outer):
     dim, formula = interaction
     points = 0.7 * np.random.default_rng(count).standard_normal((count, dim))
     given_problem = problem(dim, formula, (lambda e: e**2 + e) if outer else lambda e: e)
     folder = tmp_path_factory.mktemp("pairs")
-    program = interpreted(given_problem, pw.Affine(dim), folder, moments=moments)
+    program = program_on(target, given_problem, pw.Affine(dim), folder, moments=moments)
     slope = (lambda value: 2 * value + 1) if outer else lambda value: 1.0
     check(program, formula, points, slope=slope)
 

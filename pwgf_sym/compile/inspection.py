@@ -44,7 +44,7 @@ class Inspection:
         return stages + [f"pass {n}: {s * 1e3:.1f} ms" for n, s in passes.items()]
 
     def code_python(self) -> str:
-        """The generated module (on CUDA the kernels of a flow; ``complete.code_python()``: all)."""
+        """The generated module (on CUDA the kernels of a flow; ``rest.code_python()``: others)."""
         return self.path.read_text(encoding="utf-8")
 
     def code_llvm(self, kernel: str) -> str:
@@ -64,8 +64,8 @@ class Inspection:
         if self.target != "cuda":
             raise OptionError("target", f'"{self.target}"', '"cuda"', "Use code_native(kernel).")
         functions = kernel_functions(self.module)
-        if kernel not in functions:  # not one that every flow calls
-            functions = kernel_functions(self.complete.module)
+        if kernel not in functions and self.rest is not None:  # not one that every flow calls
+            functions |= kernel_functions(self.rest.module)
         if kernel not in functions:
             raise OptionError("kernel", repr(kernel), ", ".join(functions))
         return compile_ptx(functions[kernel], self.dtype.name, capability)
@@ -115,7 +115,7 @@ class Inspection:
 
     def cache_statistics(self) -> dict[str, int]:
         """Kernels compiled in this process, and kernels that came from the disk cache."""
-        functions = [getattr(self.module, n) for n in self.kernel_names() if self._is_generated(n)]
+        functions = {getattr(self.module, n) for n in self.kernel_names() if self._is_generated(n)}
         functions = [f for f in functions if hasattr(f, "stats")]  # CUDA kernels have none
         compiled = sum(sum(f.stats.cache_misses.values()) for f in functions)
         loaded = sum(sum(f.stats.cache_hits.values()) for f in functions)

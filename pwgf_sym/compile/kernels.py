@@ -54,13 +54,13 @@ class KernelCaller:
 
     Parameters
     ----------
-    rest : callable, optional
-        Gives the program that has the kernels which this one leaves out.
+    rest : callable
+        Gives the program that has the kernels which this one leaves out, or None.
     """
 
     by_pieces = True
 
-    def __init__(self, module, emission: Emission, dtype: np.dtype, size: int, rest=None):
+    def __init__(self, module, emission: Emission, dtype: np.dtype, size: int, rest):
         self.module, self.emission, self.dtype, self.size = module, emission, dtype, size
         self._rest = rest
         self._orders: dict[str, np.ndarray] = {}
@@ -90,7 +90,7 @@ class KernelCaller:
         """The emitter of a kernel of the map, and the module that it stands in."""
         if name in self.emission.emitters:
             return self.emission.emitters[name], self.module
-        other = self._rest() if self._rest is not None else None
+        other = self._rest()
         if other is None or name not in other.emission.emitters:  # left out when it was printed
             accepted = "an activation with derivatives that can be printed"
             raise FormulaError("activation", f"one without the kernel {name}", accepted)
@@ -100,6 +100,11 @@ class KernelCaller:
         """A function of a kernel of the map: the kernel itself, its "_table" or "_finish"."""
         emitter, module = self._printed(name)
         return getattr(module, emitter.kernel.name + part)
+
+    def of_energy(self, name: str, part: str = ""):
+        """A function of a kernel of the energy."""
+        module = self._rest().module if name in self.emission.left_out else self.module
+        return getattr(module, name + part)
 
     def _leading(self, name: str, theta, eta):
         """The kernel's emitter, its vectors theta and eta, and the number of steps."""
@@ -270,7 +275,7 @@ class KernelCaller:
         given = list(self._formula_arguments(name, state, samples, values).values())
         bounds = self._formula_bounds(name, samples)
         sums = np.empty((len(bounds), len(self.emission.formulas[name].means)), self.dtype)
-        kernel = getattr(self.module, name)
+        kernel = self.of_energy(name)
 
         def work(chunk: int, first: int, last: int) -> None:
             kernel(*given, sums[chunk], first, last)
@@ -288,7 +293,7 @@ class KernelCaller:
         share, arguments = given["share"], list(given.values())
         bounds = self._formula_bounds(name, samples)
         back = np.zeros((len(bounds), samples.width), self.dtype)
-        kernel = getattr(self.module, name)
+        kernel = self.of_energy(name)
 
         def work(chunk: int, first: int, last: int) -> None:
             kernel(*arguments, *out, back[chunk], first, last)
@@ -301,5 +306,5 @@ class KernelCaller:
     def formula(self, name: str, state: State, samples: Samples, values, out: list):
         """A function of (first tile, last tile): a kernel that writes per-sample arrays."""
         given = list(self._formula_arguments(name, state, samples, values).values())
-        kernel = getattr(self.module, name)
+        kernel = self.of_energy(name)
         return lambda first, last: kernel(*given, *out, first, last)

@@ -19,9 +19,13 @@ _TILES = 512
 class Moments:
     """Values and velocity of the polynomial interactions of an energy."""
 
-    def __init__(self, module, form, symbols, dim: int, dtype):
-        self.module, self.form, self.dtype, self._symbols = module, form, dtype, symbols
+    def __init__(self, caller, form, symbols, dim: int):
+        self.caller, self.form, self.dim, self._symbols = caller, form, dim, symbols
         self.size = 2 + 3 * dim + dim * dim
+
+    def function(self, part: str = ""):
+        """A function of the generated module."""
+        return self.caller.of_energy("moments", part)
 
     @cached_property
     def _coefficients(self):
@@ -38,18 +42,21 @@ class Moments:
         |y|^2, |y|^4, y (d), |y|^2 y (d), y y^T (d, d), y = x - c.
         """
         if state.moments is None:
-            bounds = self._bounds(samples)
-            sums = np.empty((len(bounds), self.size), self.dtype)
-
-            def work(chunk: int, first: int, last: int) -> None:
-                kernel(state.x, samples.weight, sums[chunk], samples.tiles, first, last)
-
-            kernel = self.module.moments
-            run_chunks(work, bounds)
-            means, found = np.empty(self.size, self.dtype), np.empty(self.size + 2)
-            self.module.moment_finish(sums, means, found)
-            state.moments = means, found.item(0), found.item(1)
+            state.moments = self._means(state, samples)
         return state.moments
+
+    def _means(self, state: State, samples: Samples):
+        bounds, dtype = self._bounds(samples), self.caller.dtype
+        sums = np.empty((len(bounds), self.size), dtype)
+
+        def work(chunk: int, first: int, last: int) -> None:
+            kernel(state.x, samples.weight, sums[chunk], samples.tiles, first, last)
+
+        kernel = self.function()
+        run_chunks(work, bounds)
+        means, found = np.empty(self.size, dtype), np.empty(self.size + 2)
+        self.function("_finish")(sums, means, found)
+        return means, found.item(0), found.item(1)
 
     @staticmethod
     def _bounds(samples: Samples):
@@ -79,8 +86,11 @@ class Moments:
         count = samples.count
         means, *_ = self.means(state, samples)
         scale = count / max(count - 1, 1)
-        slopes = np.array([k * scale for k in self._coefficients(*values)[:2]], self.dtype)
-        kernel = self.module.moment_velocity
+        slopes = [k * scale for k in self._coefficients(*values)[:2]]
+        self._add(out, state, samples, means, np.array(slopes, self.caller.dtype))
+
+    def _add(self, out, state: State, samples: Samples, means, slopes: np.ndarray) -> None:
+        kernel = self.function("_velocity")
 
         def work(chunk: int, first: int, last: int) -> None:
             kernel(state.x, means, slopes, out, first, last)

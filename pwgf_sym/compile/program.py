@@ -15,7 +15,6 @@ from ..emit.cuda.module import cuda_target
 from ..emit.cuda.schedule import BLOCK
 from ..emit.module import Emission, cpu_target, emit_module
 from ..errors import OptionError
-from ..lower.kernels import FLOW_KERNELS
 from ..lower.schedule import Machine
 from .inspection import Inspection
 from .kernels import KernelCaller
@@ -99,10 +98,9 @@ def compile_program(
         Whether interactions that are polynomials of |x - y|^2 are computed from moments of the
         samples, in O(N d^2); False sums over all pairs.
     kernels : collection of str, optional
-        Names of the map's kernels to generate; the others come in a module of their own when they
-        are first called.  By default all on the CPU, where each is compiled when it is called and
-        cached by itself, and on CUDA those of a flow in the velocity form, so that the module stays
-        short; ``Program.complete`` has all.
+        Names of the kernels to generate; the others come in a module of their own, that of
+        ``Program.rest``, when they are first called.  By default all on the CPU, and on CUDA those
+        of a flow in the velocity form, so that a module stays short.
 
     Raises
     ------
@@ -120,9 +118,7 @@ def compile_program(
     if target == "cpu":
         how, mark = cpu_target(dtype, this_machine(), moments), ""
     else:
-        how, mark = cuda_target(dtype, _block_threads()), "cuda_"
-    if kernels is None and target == "cuda":
-        kernels = FLOW_KERNELS
+        how, mark = cuda_target(dtype, _block_threads(), moments), "cuda_"
     emission = emit_module(problem.energy, problem.density, flow, how, kernels)
     name = f"{mark}{type(flow).__name__.lower()}_d{flow.dim}_{dtype}"
     path = write_module(emission.text, name, Path(folder) if folder else None)
@@ -180,8 +176,7 @@ class Program(Inspection):
         caller = KernelCaller
         if self.target == "cuda":
             from .cuda.caller import CudaCaller as caller
-        rest = None if self._wanted is None else lambda: self.complete
-        return caller(self.module, self.emission, self.dtype, self.size, rest)
+        return caller(self.module, self.emission, self.dtype, self.size, lambda: self.rest)
 
     @cached_property
     def in_single(self) -> Program:
@@ -189,10 +184,10 @@ class Program(Inspection):
         return self._again("float32", self._wanted)
 
     @cached_property
-    def complete(self) -> Program:
-        """The same program with all kernels."""
-        whole = self._wanted is None or set(self._wanted) >= set(self.emission.kernels)
-        return self if whole else self._again(self.dtype.name, frozenset(self.emission.kernels))
+    def rest(self) -> Program | None:
+        """The same program with those kernels of the map that this one leaves out, if any."""
+        missing = self.emission.left_out
+        return self._again(self.dtype.name, missing) if missing else None
 
     def _again(self, dtype: str, kernels) -> Program:
         moments = self.emission.moments is not None
@@ -267,7 +262,10 @@ class Program(Inspection):
         if self.emission.moments is None:
             return None
         symbols = [*self.form.parameters, *(i.symbol for i in self.form.integrals)]
-        return Moments(self.module, self.emission.moments, symbols, self.dim, self.dtype)
+        kind = Moments
+        if self.target == "cuda":
+            from .cuda.moments import CudaMoments as kind
+        return kind(self.kernels, self.emission.moments, symbols, self.dim)
 
     def _numbers(self, integrals: np.ndarray | None) -> list[float]:
         """Values of the parameters and of the integrals, zero where they are not known."""

@@ -131,13 +131,27 @@ class KernelEmitter:
 
     # -- functions ---------------------------------------------------------------------------
 
-    def emit(self, write: Writer) -> None:
-        """Write the kernel's functions."""
-        if self.table:
-            self._emit_table(write)
-        self._emit_samples(write)
-        if self.kernel.has_gradient:
-            self._emit_finish(write)
+    def emit(self, write: Writer, printed: dict[str, str] | None = None) -> None:
+        """Write the kernel's functions.
+
+        Parameters
+        ----------
+        write : Writer
+            Where to.
+        printed : dict of str to str, optional
+            Names of the module's functions by what else they consist of.  A function that is there
+            already is only given its name.
+        """
+        parts = {"_table": self._emit_table} if self.table else {}
+        parts[""] = self._emit_samples
+        parts |= {"_finish": self._emit_finish} if self.kernel.has_gradient else {}
+        texts = {self.kernel.name + suffix: Writer() for suffix in parts}
+        for emit, own in zip(parts.values(), texts.values(), strict=True):
+            emit(own)
+        printed = {} if printed is None else printed
+        for name, own in texts.items():
+            same = printed.setdefault(own.text().replace(f"def {name}(", "def (", 1), name)
+            write.append(own.lines if same == name else [f"{name} = {same}", "", ""])
 
     @contextmanager
     def _function(self, write: Writer, name: str, arguments: list[str], summary: str):

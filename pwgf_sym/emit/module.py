@@ -11,7 +11,6 @@ import sympy as sp
 
 from ..declare.energies import ordered_integrals, short_text
 from ..declare.symbols import Density
-from ..derive import first_variation, pde
 from ..derive.samples import SampleForm, sample_form
 from ..errors import FormulaError, OptionError
 from ..lower.energies import FormulaKernel, energy_kernels
@@ -19,10 +18,11 @@ from ..lower.kernels import Kernel, map_kernels
 from ..lower.pairs import MomentForm, pair_parts
 from ..lower.schedule import Machine, Tiling
 from .formulas import FormulaEmitter
+from .header import header
 from .map_kernels import KernelEmitter, Layout
 from .moments import emit_moments
 from .scalars import check_printable
-from .writer import Writer, wrapped
+from .writer import Writer
 
 __all__ = ["RUNTIME", "Emission", "Target", "cpu_target", "emit_module"]
 
@@ -38,11 +38,6 @@ RUNTIME = {
         "zeros",
     ],
 }  # fmt: skip
-
-# Lines of a formula in the header; one of hundreds of terms is cut there.
-_LONGEST = 6
-# Energies with more nodes than this state their equation in short: deriving it takes a second.
-_WRITTEN_OUT = 1000
 
 _INVERT = '''@njit(**OPTIONS)
 def invert_{S}(matrix, m, inverse, k, log_det, v, d):
@@ -112,6 +107,8 @@ class Emission:
         What prints them: names of their arguments.
     moments : MomentForm or None
         Interactions that are computed from moments of the samples.
+    left_out : frozenset of str
+        Kernels that the module does not hold.
     timings : dict of str to float
         Seconds each stage took.
     """
@@ -125,6 +122,7 @@ class Emission:
     formulas: dict[str, FormulaKernel]
     printers: dict[str, FormulaEmitter]
     moments: MomentForm | None = None
+    left_out: frozenset[str] = frozenset()
     timings: dict[str, float] = field(default_factory=dict)
 
 
@@ -144,12 +142,15 @@ class Target:
         Of a kernel of the energy.
     preamble : callable
         From the text of the kernels to what stands before them.
-    moments : bool
-        Whether interactions that are polynomials of |x - y|^2 become moments of the samples.
+    moments : callable or None
+        Prints the kernels of interactions that are polynomials of |x - y|^2 as moments of the
+        samples; without it they are sums over all pairs.
     composed : frozenset of str
         Kernels of the map that its caller puts together of others.
     forgetting : dict of str to str
         Kernels of the map that are others which store values, told to keep none, and these.
+    first : frozenset of str
+        Kernels that its first module holds, as far as an energy calls them; all if there are none.
     """
 
     line: str
@@ -157,9 +158,10 @@ class Target:
     map_emitter: Callable[[Kernel, Layout], KernelEmitter]
     formula_emitter: Callable[[FormulaKernel], FormulaEmitter]
     preamble: Callable[[str], str]
-    moments: bool
+    moments: Callable[[int, Tiling, Writer], None] | None
     composed: frozenset[str] = frozenset()
     forgetting: dict[str, str] = field(default_factory=dict)
+    first: frozenset[str] = frozenset()
 
     def emitters(self, kernels: dict[str, Kernel], layout: Layout) -> dict[str, KernelEmitter]:
         """Emitters of the map's kernels by name; two names of one kernel have one emitter."""
@@ -192,14 +194,14 @@ def cpu_target(dtype: str, machine: Machine, moments: bool = True) -> Target:
         lambda kernel, layout: KernelEmitter(kernel, layout, tiling),
         lambda kernel: FormulaEmitter(kernel, tiling),
         lambda body: _imports(body, dtype),
-        moments,
+        emit_moments if moments else None,
     )
 
 
 def emit_module(
     energy, density, flow, target: Target, wanted: Collection[str] | None = None
 ) -> Emission:
-    """Derive, lower and print all kernels of an energy and a map.
+    """Derive, lower and print kernels of an energy and a map.
 
     Parameters
     ----------
@@ -212,7 +214,7 @@ def emit_module(
     target : Target
         What the kernels are printed for.
     wanted : collection of str, optional
-        Kernels of the map to print; of some, those that this energy calls.  All if not given.
+        Kernels to print.  Those of the target's first module if not given.
 
     Raises
     ------
@@ -233,51 +235,67 @@ def emit_module(
         check_printable(term.integrand.xreplace(values), short_text(term))
     form = sample_form(energy, density)
     lap("derive")
-    parts = pair_parts(form, target.moments)
+    parts = pair_parts(form, target.moments is not None)
     kernels, formulas = map_kernels(flow), energy_kernels(form, parts)
-    unknown = set(wanted or ()) - set(kernels)
-    if unknown:
-        raise OptionError("kernels", repr(min(unknown)), ", ".join(kernels))
-    if wanted is not None and set(kernels) <= set(wanted):
-        wanted = None
+    names = {*kernels, *formulas, *({"moments"} if parts.moments else ())}
+    if not names >= set(wanted or ()):
+        unknown = min(set(wanted) - names)
+        raise OptionError("kernels", repr(unknown), ", ".join([*kernels, *formulas]))
+    if wanted is None:
+        wanted = names
+        if target.first:
+            wanted = target.first & (names - set(kernels) | _called(form))
     lap("lower")
     layout = Layout.of(flow)
     emitters = target.emitters(kernels, layout)
     printers = {name: target.formula_emitter(kernel) for name, kernel in formulas.items()}
     body = Writer()
-    for printer in printers.values():
-        printer.emit(body)
-    if parts.moments is not None:
-        emit_moments(flow.dim, target.tiling.samples, body)
-    _emit_map(flow, form, kernels, emitters, body, wanted)
-    text = _header(energy, density, flow, target.line, formulas) + target.preamble(body.text())
+    for name, printer in printers.items():
+        if name in wanted:
+            printer.emit(body)
+    if "moments" in wanted:
+        target.moments(flow.dim, target.tiling, body)
+    left_out = _without(emitters, wanted) | (names - set(kernels) - set(wanted))
+    _emit_map(flow, form, kernels, emitters, body)
+    text = header(energy, density, flow, target.line, formulas) + target.preamble(body.text())
     text += body.text().rstrip("\n") + "\n"
     lap("emit")
-    found = (target.tiling, layout, kernels, emitters, formulas, printers, parts.moments, timings)
-    return Emission(text, form, *found)
+    found = (target.tiling, layout, kernels, emitters, formulas, printers, parts.moments)
+    return Emission(text, form, *found, frozenset(left_out), timings)
 
 
-def _emit_map(flow, form: SampleForm, kernels: dict, emitters: dict, body: Writer, wanted) -> None:
-    """Print the map's kernels; leave out what this energy never calls and no target prints.
+def _called(form: SampleForm) -> set[str]:
+    """Kernels of the map that a flow of this energy may call."""
+    called = {"push", "linearize", "jvp", "vjp", "metric", "jacobian", "newton", "factors"}
+    energy = {"push_log_density", "linearize_log_density", "gradient"}
+    called |= energy if form.energy_order else set()
+    return called | ({"push_log_density", "push_score"} if form.velocity_order else set())
+
+
+def _without(emitters: dict, wanted) -> set[str]:
+    """Remove emitters that are not wanted, under no name that they have; returns the names."""
+    kept = [emitters[n] for n in wanted if n in emitters]
+    left_out = {n for n, emitter in emitters.items() if emitter not in kept}
+    for name in left_out:
+        del emitters[name]
+    return left_out
+
+
+def _emit_map(flow, form: SampleForm, kernels: dict, emitters: dict, body: Writer) -> None:
+    """Print the map's kernels; leave out what no target prints and this energy never calls.
 
     An activation with a kink has no second derivative, so no score and no energy gradient by the
     log density; a potential or an interaction does not ask for them.  A kernel of two names has one
     emitter, and is printed under the name that the emitter has.
     """
-    called = {"push", "linearize", "jvp", "vjp", "metric", "jacobian", "newton", "factors"}
-    energy = {"push_log_density", "linearize_log_density", "gradient"}
-    called |= energy if form.energy_order else set()
-    called |= {"push_log_density", "push_score"} if form.velocity_order else set()
-    if wanted is not None:
-        kept = [emitters[n] for n in called if n in emitters and n in wanted]
-        for name in [n for n, emitter in emitters.items() if emitter not in kept]:
-            del emitters[name]
+    called = _called(form)
+    printed: dict[str, str] = {}
     for name in list(emitters):
         if name != emitters[name].kernel.name:  # another name of a kernel that is printed
             continue
         part = Writer()
         try:
-            emitters[name].emit(part)
+            emitters[name].emit(part, printed)
         except FormulaError as error:
             if name in called:
                 given = f"{getattr(flow, 'activation', flow)}, of whose derivatives: {error}"
@@ -288,52 +306,6 @@ def _emit_map(flow, form: SampleForm, kernels: dict, emitters: dict, body: Write
                 del kernels[same], emitters[same]
             continue
         body.lines += part.lines
-
-
-def _header(energy, density, flow, target: str, formulas) -> str:
-    write = Writer()
-    write('"""Generated by pwgf_sym: a Wasserstein gradient flow.')
-    write()
-    variation = first_variation(energy, density)
-    for label, content in (
-        ("energy", f"E = {energy}"),
-        ("first variation", f"dE/d{density.func.__name__} = {variation}"),
-        ("equation", _equation(energy, density)),
-        ("map", repr(flow)),
-        ("parameters", _layout_line(flow)),
-        ("target", target),
-    ):
-        lines = wrapped(_plain(f"{label}: {content}"), indent="    ")
-        for line in lines[:_LONGEST]:
-            write(line)
-        if len(lines) > _LONGEST:
-            write(f"    ... ({len(lines) - _LONGEST} more lines)")
-    write()
-    values = next(iter(formulas.values())).values if formulas else ()
-    names = ", ".join(f"{k}: {s}" for k, s in enumerate(values))
-    write("Per-sample arrays are flat: tile by tile, component by component, sample innermost.")
-    write(_plain(f"values[] holds {names or 'nothing'}."))
-    write("content: {content}")
-    write('"""')
-    return write.text()
-
-
-def _plain(text: str) -> str:
-    """Text that can stand in the docstring whatever symbols are called."""
-    return " ".join(text.translate(str.maketrans('\\"{}', "/'()")).split())
-
-
-def _equation(energy, density) -> str:
-    if sum(1 for _ in sp.preorder_traversal(energy)) > _WRITTEN_OUT:
-        name = density.func.__name__
-        return f"d{name}/dt = div({name} grad(dE/d{name}))"
-    equation = pde(energy, density)
-    return f"{equation.lhs} = {equation.rhs}"
-
-
-def _layout_line(flow) -> str:
-    shapes = ", ".join(f"{name}[{','.join(axes)}]" for name, axes in flow.parameters().items())
-    return f"theta holds {shapes} of each of {flow.steps} steps"
 
 
 def _imports(body: str, dtype: str) -> str:

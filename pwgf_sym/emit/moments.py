@@ -8,6 +8,7 @@ With centered samples y, t = |y|^2, and means over all samples
 
 from __future__ import annotations
 
+from ..lower.schedule import Tiling
 from .writer import Writer
 
 __all__ = ["emit_moments"]
@@ -58,7 +59,7 @@ def moments(x, weight, sums, tiles, first, last):
 
 
 @njit(**OPTIONS)
-def moment_finish(sums, means, found):
+def moments_finish(sums, means, found):
     """The chunks' sums added up; found begins with the means of |x - y|^2 and |x - y|^4."""
     for n in range({d} + {count}):
         total = 0.0
@@ -80,7 +81,7 @@ def moment_finish(sums, means, found):
 
 
 @njit(**OPTIONS)
-def moment_velocity(x, means, slopes, velocity_out, first, last):
+def moments_velocity(x, means, slopes, velocity_out, first, last):
     """Adds the mean over partners y of (k1 |x - y|^2 + k0) (x - y); slopes holds k1, k0."""
     y = aligned(x, {d}*{S})
     k1, k0 = load(slopes, 0, 0, 1, 1), load(slopes, 1, 0, 1, 1)
@@ -107,8 +108,9 @@ def moment_velocity(x, means, slopes, velocity_out, first, last):
 '''
 
 
-def emit_moments(dim: int, lanes: int, write: Writer) -> None:
+def emit_moments(dim: int, tiling: Tiling, write: Writer) -> None:
     """Write the kernels for dimension d and a number of samples in a tile."""
+    lanes = tiling.samples
     values = {"d": dim, "S": lanes, "dS": dim * lanes, "second": 2 + 2 * dim}
     values |= {"count": 2 + 2 * dim + dim * dim, "y": dim + 2, "some": _CENTER_TILES}
     text = _TEXT

@@ -170,7 +170,7 @@ def product(
             under = dict(zip(tensor.axes, labels, strict=True))
             factors.append((tensor.operands[0], tuple(under[a] for a in tensor.data[1][0])))
         else:
-            factors.append((tensor, tuple(labels)))
+            factors.append((_with_own_axes(tensor), tuple(labels)))
     factors, ones = _eliminate_deltas(factors, axes)
     coefficient *= ones
     if not factors:
@@ -192,6 +192,24 @@ def _with_own_labels(factors: list[Labelled], axes: tuple[Axis, ...]) -> list[La
                     own = Axis(own.name + "_", own.size)
                 renamed[label] = own
     return [(tensor, tuple(renamed[a] for a in labels)) for tensor, labels in factors]
+
+
+def _with_own_axes(tensor: Tensor) -> Tensor:
+    """What samples share, its axes called after those of its factors: computed once.
+
+    A value of a sample keeps the axes along which it is computed together with others.
+    """
+    if tensor.kind != "product" or tensor.per_sample or tensor.data[2]:
+        return tensor
+    coefficient, labels, _ = tensor.data
+    factors = list(zip(tensor.operands, labels, strict=True))
+    renamed: dict[Axis, Axis] = {}
+    for (_, before), (_, after) in zip(factors, _with_own_labels(factors, ()), strict=True):
+        renamed |= zip(before, after, strict=True)
+    if not set(tensor.axes) <= set(renamed):  # an axis that no factor carries
+        return tensor
+    own = [(t, tuple(renamed[a] for a in ls)) for t, ls in factors]
+    return _product(coefficient, own, tuple(renamed[a] for a in tensor.axes), False)
 
 
 def _product(coefficient, factors, axes, sum_samples) -> Tensor:

@@ -19,16 +19,12 @@ from .simplify import (
     contract_products,
     flatten_products,
     is_function,
+    read_renamed,
     share_factors,
     share_functions,
 )
 
-__all__ = ["FLOW_KERNELS", "Carry", "Kernel", "Sweep", "map_kernels"]
-
-# What a flow in the velocity form calls, with a Krylov solver.
-FLOW_KERNELS = frozenset(
-    {"push", "push_log_density", "push_score", "linearize", "jvp", "vjp", "metric"}
-)
+__all__ = ["Carry", "Kernel", "Sweep", "map_kernels"]
 
 
 @dataclass
@@ -311,4 +307,5 @@ _PASSES = [
     ("share factors", share_factors),
     ("flatten products", flatten_products),
     ("contract products", contract_products),
+    ("read renamed", read_renamed),
 ]

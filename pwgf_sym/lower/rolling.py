@@ -10,11 +10,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import sympy as sp
+from sympy.core.function import AppliedUndef
 
-__all__ = ["Rolled", "roll"]
+from ..declare.energies import EnergyIntegral
+
+__all__ = ["UNROLLED", "Rolled", "readable", "roll"]
 
 # Up to so many coordinates formulas stand one below the other.
-_UNROLLED = 8
+UNROLLED = 8
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,7 @@ class Rolled:
 def roll(kernel) -> Rolled | None:
     """The loops of a formula kernel, or None where its formulas do not have that shape."""
     size = len(kernel.reads["x"])
-    if kernel.partners or size <= _UNROLLED:
+    if kernel.partners or size <= UNROLLED:
         return None
     families = {name: symbols for name, symbols in kernel.reads.items() if len(symbols) == size}
     families |= {form.name: form.symbols for form in kernel.forms if len(form.symbols) == size}
@@ -78,6 +81,26 @@ def roll(kernel) -> Rolled | None:
         return None
     sums = tuple((symbol, formula) for formula, symbol in roller.sums.items())
     return Rolled(roller.components, sums, rows, scalars, means)
+
+
+def readable(formula: sp.Expr, coordinates: tuple[sp.Symbol, ...]) -> sp.Expr:
+    """A formula with ``sum_i(...)`` for sums over many coordinates; to be read, not evaluated."""
+    if len(coordinates) <= UNROLLED or formula.has(sp.Derivative):
+        return formula
+    integrals = {term: sp.Dummy() for term in formula.atoms(EnergyIntegral)}
+    formula = formula.xreplace(integrals)
+    # Of a function of all coordinates, such as the density, there is only one.
+    formula = formula.xreplace({f: sp.Symbol(str(f)) for f in formula.atoms(AppliedUndef)})
+    taken = {symbol.name for symbol in formula.free_symbols}
+    roller = _Roller({"x": coordinates}, len(coordinates), taken)
+    formula = roller.without_sums(formula)
+    for template, symbol in reversed(roller.sums.items()):  # later ones may hold earlier ones
+        formula = formula.xreplace({symbol: sp.Function("sum_i")(template)})
+    inner = {
+        dummy: EnergyIntegral(readable(term.integrand, term.copies[0]), *term.copies)
+        for term, dummy in integrals.items()
+    }
+    return formula.xreplace(inner)
 
 
 class _Roller:

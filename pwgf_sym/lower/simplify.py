@@ -16,6 +16,7 @@ __all__ = [
     "contract_products",
     "flatten_products",
     "is_function",
+    "read_renamed",
     "share_factors",
     "share_functions",
     "simplify",
@@ -28,7 +29,7 @@ SAMPLES = 4096
 
 def simplify(outputs: Sequence[Tensor]) -> list[Tensor]:
     """All passes in their order."""
-    for run in (share_functions, share_factors, flatten_products, contract_products):
+    for run in (share_functions, share_factors, flatten_products, contract_products, read_renamed):
         outputs = run(outputs)
     return list(outputs)
 
@@ -251,3 +252,18 @@ def _contract_pair(factors, axes):
     kept = tuple(dict.fromkeys(a for a in labels if a in needed))
     merged = product(1, [factors[k] for k in chosen], kept)
     return [*rest, (merged, kept)]
+
+
+def read_renamed(outputs: Sequence[Tensor]) -> list[Tensor]:
+    """Read parameters under other names of their axes as they stand, without a copy."""
+
+    def rule(tensor: Tensor) -> Tensor:
+        if tensor.kind != "product" or tensor.per_sample or len(tensor.operands) > 1:
+            return tensor
+        (operand,), (coefficient, (labels,), _) = tensor.operands, tensor.data
+        changed = coefficient != 1 or labels != tensor.axes  # not in the names alone
+        if operand.kind != "input" or operand.per_sample or changed:
+            return tensor
+        return ir.input_tensor(operand.data[0], labels)
+
+    return _rewrite(outputs, rule)

@@ -155,7 +155,7 @@ def solve(
     if callback is not None and not callable(callback):
         raise OptionError("callback", repr(callback), "a function of one row")
     points = _draw(problem, options, "samples", 0)
-    program = build_program(problem, map, target, dtype, options.kernels())
+    program = build_program(problem, map, target, dtype)
     run = _Run(program, options, points)
     return _collect(run, times, stored, theta, callback)
 

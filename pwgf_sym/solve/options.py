@@ -141,23 +141,6 @@ class FlowOptions:
         object.__setattr__(self, "fresh_samples", integer("fresh_samples", fresh, 1))
         object.__setattr__(self, "linear", self.linear.for_dtype(self.dtype))
 
-    def kernels(self) -> frozenset[str] | None:
-        """Kernels of the map that a flow calls, for its module; None for the target's own choice.
-
-        On the CPU kernels are compiled and cached one by one, so that all flows of a problem share
-        one module.
-        """
-        from ..lower.kernels import FLOW_KERNELS  # only where a flow is solved
-
-        names = set()
-        if self.formulation == "energy":
-            names |= {"linearize_log_density", "gradient"}
-        if self.linear_solver == "dense" or self.linear.preconditioner:
-            names.add("jacobian")
-        if self.linear_solver == "kernel":
-            names.add("factors")
-        return FLOW_KERNELS | names if names and self.target == "cuda" else None
-
     def to_dict(self) -> dict:
         """Plain JSON-able form, the linear options among the others."""
         entries = asdict(self)

@@ -47,11 +47,11 @@ class Row(NamedTuple):
 _DTYPES = dict.fromkeys(Row._fields, np.float64) | {"iterations": np.int64, "converged": bool}
 
 
-def build_program(problem: GradientFlow, map, target: str, dtype: str, kernels=None):
+def build_program(problem: GradientFlow, map, target: str, dtype: str):
     """Compile a problem with a map; the compiler is imported only here, when it is needed."""
     from ..compile.program import compile_program
 
-    return compile_program(problem, map, target=target, dtype=dtype, kernels=kernels)
+    return compile_program(problem, map, target=target, dtype=dtype)
 
 
 class Solution:

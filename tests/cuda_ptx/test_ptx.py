@@ -39,6 +39,11 @@ CASES = [
 ]
 
 
+def functions_of(program) -> dict:
+    """Kernels of both modules of a program."""
+    return kernel_functions(program.module) | kernel_functions(program.rest.module)
+
+
 @pytest.mark.parametrize(
     "energy, kind, dtype, capabilities", CASES, ids=["-".join(case[:3]) for case in CASES]
 )
@@ -49,7 +54,7 @@ def test_every_kernel(energy, kind, dtype, capabilities, tmp_path):
     program = compile_program(problem, flow, target="cuda", dtype=dtype, folder=tmp_path)
     table = json.loads(TABLE.read_text()) if TABLE.exists() else {}
     expected = table.get(f"{energy}, {kind}, {dtype}", {})
-    for name, function in kernel_functions(program.complete.module).items():
+    for name, function in functions_of(program).items():
         for capability in capabilities:
             ptx = compile_ptx(function, dtype, capability)
             assert f".target sm_{capability[0]}{capability[1]}" in ptx
@@ -81,7 +86,7 @@ def test_code_ptx(tmp_path):
     program = compile_program(problem, Affine(2), target="cuda", folder=tmp_path)
     assert ".visible .entry" in program.code_ptx("push")
     assert ".target sm_80" in program.code_ptx("push", (8, 0))
-    assert ".visible .entry" in program.code_ptx("newton")  # in the module of all kernels
+    assert ".visible .entry" in program.code_ptx("newton")  # in the module of other kernels
     with pytest.raises(ValueError, match="push"):
         program.code_ptx("pull")
 

@@ -9,9 +9,9 @@ from pathlib import Path
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 
 from sample_energies import ENERGIES  # noqa: E402
-from test_ptx import CASES, MAPS, TABLE, THREADS  # noqa: E402
+from test_ptx import CASES, MAPS, TABLE, THREADS, functions_of  # noqa: E402
 
-from pwgf_sym.compile.cuda.ptx import compile_ptx, kernel_functions, resources  # noqa: E402
+from pwgf_sym.compile.cuda.ptx import compile_ptx, resources  # noqa: E402
 from pwgf_sym.compile.program import compile_program  # noqa: E402
 
 
@@ -21,7 +21,7 @@ def report(energy: str, kind: str, dtype: str, capabilities, folder: str) -> dic
     flow = MAPS[kind](problem.dim)
     program = compile_program(problem, flow, target="cuda", dtype=dtype, folder=folder)
     found = {}
-    for name, function in kernel_functions(program.complete.module).items():
+    for name, function in functions_of(program).items():
         found[name] = {}
         for capability in capabilities:
             own = resources(compile_ptx(function, dtype, capability), capability)

@@ -10,67 +10,36 @@ from pwgf_sym.benchmarks.problems import problem_named
 from pwgf_sym.compile.cuda import caller
 from pwgf_sym.compile.program import compile_program
 from pwgf_sym.errors import OptionError
-from pwgf_sym.solve.options import FlowOptions, LinearOptions
 
 
-def module_of(width, log_determinant, **options):
-    """The program of a flow in 30 dimensions."""
-    wanted = FlowOptions(target="cuda", dtype="float32", **options).kernels()
+def modules_of(width, log_determinant):
+    """Lines of the two modules of a flow in 30 dimensions, and kernels that they hold."""
     flow = pw.NeuralFlow(30, width, log_determinant=log_determinant)
     problem = problem_named("double_well", 30)
-    return compile_program(problem, flow, target="cuda", dtype="float32", kernels=wanted)
-
-
-def module_lines(*given, **options):
-    """Lines of its module, and kernels that it holds."""
-    program = module_of(*given, **options)
-    return program.code_python().splitlines(), set(program.emission.emitters)
+    program = compile_program(problem, flow, target="cuda", dtype="float32")
+    parts = (program, program.rest)
+    return [(p.code_python().splitlines(), set(p.emission.emitters)) for p in parts]
 
 
 @pytest.mark.parametrize("log_determinant", ["trace", "exact"])
-def test_text_of_a_large_flow(log_determinant):
-    lines, kernels = module_lines(128, log_determinant)
-    assert len(lines) < 400
+def test_texts_of_a_large_flow(log_determinant):
+    found = modules_of(128, log_determinant)
+    (first, kernels), (rest, others) = found
+    assert len(first) < 400 and len(rest) < 400
     assert kernels == {
         *("push", "push_log_density", "push_score", "linearize", "linearize_log_density"),
         *("jvp", "vjp"),
     }
-    narrow, _ = module_lines(64, log_determinant)
-    assert len(narrow) == len(lines)
-
-
-@pytest.mark.parametrize(
-    "options, more",
-    [
-        ({"formulation": "energy", "linear_solver": "cg"}, {"gradient"}),
-        ({"linear_solver": "dense"}, {"jacobian"}),
-        ({"linear_solver": "kernel"}, {"factors"}),
-        (
-            {"linear_solver": "minres", "linear": LinearOptions(preconditioner=8)},
-            {"jacobian"},
-        ),
-    ],
-)
-def test_kernels_of_other_solvers(options, more):
-    _, base = module_lines(8, "trace")
-    _, found = module_lines(8, "trace", **options)
-    assert found - base == more
-
-
-def test_all_kernels_in_one_module():
-    program = module_of(8, "trace")
-    whole = program.complete
-    assert whole.complete is whole
-    missing = {"jacobian", "factors", "newton", "gradient"}
-    assert set(whole.emission.emitters) - set(program.emission.emitters) == missing
-    assert all(f"def {name}(" in whole.code_python() for name in missing)
+    assert others == {"jacobian", "factors", "newton", "gradient"}
+    assert all(any(f"def {name}(" in line for line in rest) for name in others)
+    assert not any("def integrals(" in line for line in rest)
+    narrow = modules_of(64, log_determinant)
+    assert [len(lines) for lines, _ in narrow] == [len(lines) for lines, _ in found]
 
 
 def test_cpu_programs_hold_all_kernels(tmp_path):
-    assert FlowOptions(target="cpu").kernels() is None
     problem, flow = ENERGIES["double well"].problem(), pw.NeuralFlow(2, 5)
-    program = compile_program(problem, flow, folder=tmp_path)
-    assert program.complete is program
+    assert compile_program(problem, flow, folder=tmp_path).rest is None
 
 
 def test_a_kernel_that_there_is_not(tmp_path):

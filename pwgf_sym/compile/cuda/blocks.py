@@ -1,8 +1,9 @@
 """What the threads of a block do together, as device functions that generated kernels call.
 
 Some are made for a precision and a tile: numbers that a thread holds in registers have to be known
-when a function is compiled.  Loops whose length is a multiple of ``one``, which is 1 at run time,
-are not unrolled: code and registers would grow with the map's width.
+when a function is compiled; all modules of a process share them.  Loops whose length is a multiple
+of ``one``, which is 1 at run time, are not unrolled: code and registers would grow with the map's
+width.
 
 Places of values that every sample has are those of the thread's own sample: the samples of the
 block stand side by side, ``cuda.blockDim.x`` of them.
@@ -11,6 +12,7 @@ block stand side by side, ``cuda.blockDim.x`` of them.
 from __future__ import annotations
 
 import math
+from functools import cache
 
 import numpy as np
 
@@ -51,6 +53,7 @@ def fill(target, t, value, count, one):
         target[at(t + n * cuda.blockDim.x)] = value
 
 
+@cache
 def load(dtype, rows: int):
     """``load(acc, weights, w, row)``: acc[r] = weights[w + r*row], for r below ``rows``."""
 
@@ -62,6 +65,7 @@ def load(dtype, rows: int):
     return load
 
 
+@cache
 def contract(dtype, rows: int, more: bool = False):
     """``contract(acc, W, weights, w, row, term, values, v, step, count, one)``.
 
@@ -99,6 +103,7 @@ def contract_more(dtype, rows: int):
     return contract(dtype, rows, more=True)
 
 
+@cache
 def outer_sums(dtype, rows: int, columns: int):
     """``add(sums, g, row, column, a, a0, a_step, m, b, b0, b_step, n, one)``.
 
@@ -132,6 +137,7 @@ def outer_sums(dtype, rows: int, columns: int):
     return add
 
 
+@cache
 def product_sums(dtype):
     """``add(sums, g, row, a, a0, a_step, b, b0, b_step, m, one)``: entry by entry.
 
@@ -151,6 +157,7 @@ def product_sums(dtype):
     return add
 
 
+@cache
 def row_sums(dtype):
     """``add(sums, g, row, a, a0, a_step, m, one)``.
 
@@ -170,6 +177,7 @@ def row_sums(dtype):
     return add
 
 
+@cache
 def inversion(dtype):
     """``invert(matrix, m, scratch, s, inverse, k, log_det, v, d, stride)``.
 
@@ -216,6 +224,7 @@ def inversion(dtype):
     return invert
 
 
+@cache
 def partial_sums(dtype):
     """A kernel ``add_partials(partials, total, blocks)``.
 

@@ -26,7 +26,7 @@ class CudaCaller(KernelCaller):
 
     by_pieces = False
 
-    def __init__(self, module, emission, dtype: np.dtype, size: int, rest=None):
+    def __init__(self, module, emission, dtype: np.dtype, size: int, rest):
         require()
         super().__init__(module, emission, dtype, size, rest)
         from .toolkit import cuda
@@ -56,15 +56,18 @@ class CudaCaller(KernelCaller):
     def wait(self) -> None:
         self.cuda.synchronize()
 
-    def _to_device(self, values):
+    def on_device(self, values):
+        """An array on the device, of any values."""
         return self.vectors.of(values, self.dtype).data
 
-    def _empty(self, size: int):
+    def empty(self, size: int):
+        """An array on the device, not initialized."""
         return self.cuda.device_array(max(size, 1), self.dtype)
 
-    def _workspace(self, size: int):
+    def workspace(self, size: int):
+        """Room for a kernel, which the next one overwrites."""
         if self._work is None or self._work.size < size:
-            self._work = self._empty(size)
+            self._work = self.empty(size)
         return self._work
 
     def _partial_sums(self, size: int):
@@ -73,7 +76,8 @@ class CudaCaller(KernelCaller):
         return kept if kept is not None and kept.size >= size else self.zeros(max(size, 1)).data
 
     @staticmethod
-    def _blocks(samples: Samples) -> int:
+    def blocks(samples: Samples) -> int:
+        """Blocks of a launch over the tiles."""
         return min(samples.tiles, _BLOCKS)
 
     # -- kernels of the map --------------------------------------------------------------------
@@ -82,8 +86,8 @@ class CudaCaller(KernelCaller):
         emitter, given, steps = self._leading(name, theta, eta)
         leading = [vector.data for vector in given]
         if emitter.table:
-            table = self._empty(steps * emitter.table_size)
-            work = self._workspace(steps * emitter.work_size)
+            table = self.empty(steps * emitter.table_size)
+            work = self.workspace(steps * emitter.work_size)
             kernel = self._function(name, "_table")
             kernel[steps, self.threads](*leading, table, work)
             leading.append(table)
@@ -92,8 +96,8 @@ class CudaCaller(KernelCaller):
     def _launch(self, name: str, samples: Samples, prepared, given, stored) -> None:
         """Run a kernel on all tiles."""
         emitter, leading, steps = prepared
-        kernel, blocks = self._function(name), self._blocks(samples)
-        work = self._workspace(blocks * emitter.work_size)
+        kernel, blocks = self._function(name), self.blocks(samples)
+        work = self.workspace(blocks * emitter.work_size)
         arrays = self._stored_arrays(emitter.kernel.stored, blocks, stored)
         arguments = [*leading, *arrays, *given, work, samples.tiles, steps]
         if emitter.forgets:
@@ -107,7 +111,7 @@ class CudaCaller(KernelCaller):
         for key, own in axes.items():
             size = blocks * self.threads * math.prod(a.size for a in own)
             if key not in self._room or self._room[key].size < size:
-                self._room[key] = self._empty(size)
+                self._room[key] = self.empty(size)
         return [self._room[key] for key in axes]
 
     def _given(self, emitter, samples: Samples, inputs: dict):
@@ -119,7 +123,7 @@ class CudaCaller(KernelCaller):
     def run(self, name: str, samples: Samples, theta, inputs: dict, eta=None, stored=None):
         prepared = self._prepare(name, theta, eta)
         outputs = {
-            key: self._empty(length_of(samples, axes))
+            key: self.empty(length_of(samples, axes))
             for key, axes in prepared[0].kernel.outputs.items()
         }
         given = [*self._given(prepared[0], samples, inputs), *outputs.values()]
@@ -128,16 +132,16 @@ class CudaCaller(KernelCaller):
 
     def gradient(self, name: str, samples: Samples, theta, inputs: dict, eta, stored):
         prepared = emitter, leading, steps = self._prepare(name, theta, eta)
-        blocks, size = self._blocks(samples), steps * emitter.sums_size
-        sums, total = self._partial_sums(blocks * size), self._empty(size)
+        blocks, size = self.blocks(samples), steps * emitter.sums_size
+        sums, total = self._partial_sums(blocks * size), self.empty(size)
         given = [*self._given(emitter, samples, inputs), sums]
         self._launch(name, samples, prepared, given, _whole(stored, samples))
         rows = -(-size // self.threads)
         self.module.add_partials[min(rows, _BLOCKS), self.threads](sums, total, blocks)
         self._partials = sums
-        gradient = self._empty(leading[0].size)
+        gradient = self.empty(leading[0].size)
         finish = self._function(name, "_finish")
-        work = self._workspace(steps * emitter.work_size)
+        work = self.workspace(steps * emitter.work_size)
         finish[steps, self.threads](*leading, total, gradient, work)
         return self.vectors(gradient)
 
@@ -150,7 +154,7 @@ class CudaCaller(KernelCaller):
 
     def rows(self, name: str, samples: Samples, theta, inputs: dict, stored):
         prepared = self._prepare(name, theta, None)
-        rows = self._empty(prepared[1][0].size * samples.width)
+        rows = self.empty(prepared[1][0].size * samples.width)
         given = [*self._given(prepared[0], samples, inputs), rows, samples.width]
         self._launch(name, samples, prepared, given, _whole(stored, samples))
         return rows.copy_to_host().reshape(-1, samples.width)
@@ -177,24 +181,24 @@ class CudaCaller(KernelCaller):
     def _arguments(self, name: str, state: State, samples: Samples, values) -> list:
         found = {"x": state.x, "log_density": state.log_density, "score": state.score}
         self._require_state(name, found)
-        kept = {key: self._to_device(a) for key, a in found.items() if a is not None}
-        kept["weight"] = self._to_device(samples.weight)
-        kept["values"] = self._to_device(values if len(values) else np.zeros(1))
-        kept["share"] = self._to_device(np.array([1.0 / max(samples.count - 1, 1)]))
-        kept["forms"] = self._to_device(self.emission.printers[name].form_numbers() or [0.0])
+        kept = {key: self.on_device(a) for key, a in found.items() if a is not None}
+        kept["weight"] = self.on_device(samples.weight)
+        kept["values"] = self.on_device(values if len(values) else np.zeros(1))
+        kept["share"] = self.on_device(np.array([1.0 / max(samples.count - 1, 1)]))
+        kept["forms"] = self.on_device(self.emission.printers[name].form_numbers() or [0.0])
         kept["number"] = samples.count
         return [kept[key] for key in self.formulas[name] if key in kept]
 
     def means(self, name: str, state: State, samples: Samples, values) -> np.ndarray:
-        blocks, count = self._blocks(samples), len(self.emission.formulas[name].means)
-        given, sums = self._arguments(name, state, samples, values), self._empty(blocks * count)
-        getattr(self.module, name)[blocks, self.threads](*given, sums, samples.tiles)
+        blocks, count = self.blocks(samples), len(self.emission.formulas[name].means)
+        given, sums = self._arguments(name, state, samples, values), self.empty(blocks * count)
+        self.of_energy(name)[blocks, self.threads](*given, sums, samples.tiles)
         partial = sums.copy_to_host().reshape(blocks, count)
         return np.add.reduce(partial.astype(float), axis=0)
 
     def fields(self, name: str, state: State, samples: Samples, values, out: list) -> None:
         given = self._arguments(name, state, samples, values)
-        kernel, blocks = getattr(self.module, name), self._blocks(samples)
+        kernel, blocks = self.of_energy(name), self.blocks(samples)
         kernel[blocks, self.threads](*given, *(array.data for array in out), samples.tiles)
 
 

@@ -153,9 +153,13 @@ class CudaKernelEmitter(KernelEmitter):
         total, at, found = sum(self.buffers.values()), 0, []
         self.work_size = max(self.work_size, total)
         for name, size in self.buffers.items():
-            found.append((name, f"{plus(f'cuda.blockIdx.x*{total}', at)} + lane"))
+            found.append((name, plus("own", at)))
             at += size
-        write.append(packed(found))
+        first = f"cuda.blockIdx.x*{total} + lane"
+        if len(found) > 1:
+            write(f"own = {first}")
+            first = "own"
+        write.append(packed((name, text.replace("own", first)) for name, text in found))
 
     # -- places --------------------------------------------------------------------------------
 

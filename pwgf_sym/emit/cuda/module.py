@@ -9,16 +9,26 @@ from ..writer import Writer
 from .formulas import ThreadFormulaEmitter
 from .groups import BLOCK_FUNCTIONS
 from .kernels import CudaKernelEmitter
+from .moments import emit_moments
+from .places import packed
 from .schedule import BLOCK, CudaTiling
 
 __all__ = ["cuda_target"]
 
+# What a flow in the velocity form calls, with a Krylov solver: the module stays short, and the
+# others come in one of their own where they are called.
+_FIRST = frozenset(
+    {
+        *("integrals", "velocity", "slopes", "pair_integrals", "pair_velocity", "moments"),
+        *("push", "push_log_density", "push_score", "jvp", "vjp"),
+    }
+)
 # Functions of compile/cuda/blocks.py that are made for a precision, or for none.
 _MADE = {"invert": "inversion", "add_partials": "partial_sums"}
 _PLAIN = ("block_sum", "copy", "fill")
 
 
-def cuda_target(dtype: str, threads: int = BLOCK) -> Target:
+def cuda_target(dtype: str, threads: int = BLOCK, moments: bool = True) -> Target:
     """A GPU.
 
     Parameters
@@ -27,6 +37,8 @@ def cuda_target(dtype: str, threads: int = BLOCK) -> Target:
         Precision of all numbers.
     threads : int
         Threads of a block, a power of two.
+    moments : bool
+        Whether interactions that are polynomials of |x - y|^2 become moments of the samples.
     """
     tiling = CudaTiling.of(dtype, threads)
     return Target(
@@ -35,9 +47,10 @@ def cuda_target(dtype: str, threads: int = BLOCK) -> Target:
         lambda kernel, layout: CudaKernelEmitter(kernel, layout, tiling, dtype),
         lambda kernel: ThreadFormulaEmitter(kernel, tiling, dtype),
         lambda body: _preamble(body, dtype),
-        False,
+        emit_moments if moments else None,
         frozenset({"metric"}),
         {"push": "linearize", "push_log_density": "linearize_log_density"},
+        _FIRST,
     )
 
 
@@ -59,11 +72,10 @@ def _preamble(body: str, dtype: str) -> str:
     write("from pwgf_sym.compile.cuda.toolkit import cuda")
     write()
     write(f"DTYPE, at = np.{dtype}, np.uint64")
-    for kind, tile in tiles:
-        numbers = [n for n in tile.split("_") if n]
-        write(f"{kind}_{tile} = {kind}({', '.join(['DTYPE', *numbers])})")
-    for name, maker in made.items():
-        write(f"{name} = {maker}(DTYPE)")
+    functions = [(f"{kind}_{tile}", kind, tile.split("_")) for kind, tile in tiles]
+    functions += [(name, maker, []) for name, maker in made.items()]
+    texts = [(n, f"{f}({', '.join(['DTYPE', *filter(None, t)])})") for n, f, t in functions]
+    write.append(packed(texts))
     write()
     write()
     return write.text()

@@ -1,0 +1,32 @@
+"""Calls of the kernels of moments on a GPU."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..moments import Moments
+from ..packing import Samples, State
+
+__all__ = ["CudaMoments"]
+
+
+class CudaMoments(Moments):
+    """Moments that stay on the device; the host reads the two means over pairs."""
+
+    def _means(self, state: State, samples: Samples):
+        caller = self.caller
+        blocks, found = caller.blocks(samples), caller.empty(self.size + 2)
+        sums = caller.empty(blocks * self.size)
+        work = caller.workspace(blocks * (2 * self.dim + 3) * caller.threads)
+        x, weight = caller.on_device(state.x), caller.on_device(samples.weight)
+        launch = self.function()[blocks, caller.threads]
+        launch(x, weight, sums, work, samples.tiles)
+        self.function("_finish")[1, caller.threads](sums, found, blocks)
+        square, fourth = found[:2].copy_to_host().astype(float).tolist()
+        return found, square, fourth
+
+    def _add(self, out, state: State, samples: Samples, means, slopes: np.ndarray) -> None:
+        caller = self.caller
+        launch = self.function("_velocity")[caller.blocks(samples), caller.threads]
+        given = caller.on_device(state.x), means, caller.on_device(slopes)
+        launch(*given, caller.on_device(out), samples.tiles)
