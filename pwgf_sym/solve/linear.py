@@ -184,34 +184,30 @@ class System:
         """The metric operator as SciPy takes it, on NumPy's vectors."""
         from scipy.sparse.linalg import LinearOperator
 
-        def normal(eta: np.ndarray) -> np.ndarray:
-            return np.asarray(self.normal(like(eta, self.right)))
-
-        size = self.right.size
-        return LinearOperator((size, size), matvec=normal, rmatvec=normal, dtype=np.float64)
+        shape, normal = (self.right.size, self.right.size), self.normal
+        return LinearOperator(shape, matvec=normal, rmatvec=normal, dtype=np.float64)
 
 
 def _solve_lsmr(system: System, options: LinearOptions) -> LinearSolution:
     tolerance = _MARGIN * options.tolerance
-    if system.field is None:
+    if system.field is None and on_host(system.right):
         from scipy.sparse.linalg import lsmr as scipy_lsmr
 
         # With atol = conlim = 0 SciPy's rule is |r| <= btol |b|, or machine precision.
         limits = {"atol": 0.0, "btol": tolerance, "conlim": 0.0}
         eta, _, iterations, *_ = scipy_lsmr(
-            system.operator(), np.asarray(system.right), maxiter=options.max_iterations, **limits
+            system.operator(), system.right, maxiter=options.max_iterations, **limits
         )
-        return system.solution(like(eta, system.right), iterations, options)
-    eta, iterations, floor = _lsmr_for(system.right)(
-        system.jvp,
-        system.adjoint,
-        system.field,
-        system.samples.weights,
-        damp=float(np.sqrt(system.shift)),
-        tolerance=tolerance,
-        max_iterations=options.max_iterations,
-        eps=_ROUND_OFF * system.eps,
-    )
+        return system.solution(eta, iterations, options)
+    limits = {"tolerance": tolerance, "max_iterations": options.max_iterations}
+    limits |= {"eps": _ROUND_OFF * system.eps}
+    solve = _lsmr_for(system.right)
+    if system.field is None:
+        given = (system.normal, system.normal, system.right, None)
+        eta, iterations, _ = solve(*given, damp=0.0, by_residual=True, **limits)
+        return system.solution(eta, iterations, options)
+    given = (system.jvp, system.adjoint, system.field, system.samples.weights)
+    eta, iterations, floor = solve(*given, damp=float(np.sqrt(system.shift)), **limits)
     return system.solution(eta, iterations, options, floor)
 
 

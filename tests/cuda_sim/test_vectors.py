@@ -133,6 +133,28 @@ def test_lsmr_is_that_of_the_cpu(system, rng, damp):
     np.testing.assert_allclose(np.asarray(found[0]), x, rtol=0, atol=1e-13)
 
 
+@pytest.mark.parametrize("tolerance", [1e-2, 1e-6, 0.0])
+@pytest.mark.parametrize("rank", [SIZE, SIZE - 2])
+def test_lsmr_by_the_residual_is_that_of_scipy(system, rng, tolerance, rank):
+    """Also where the matrix is singular and the right side out of its range."""
+    _, _, metric, right, _ = system
+    values, modes = np.linalg.eigh(metric)
+    values[: SIZE - rank] = 0.0
+    metric = modes * values @ modes.T
+    apply = applied(metric)
+    limits = {"atol": 0.0, "btol": tolerance, "conlim": 0.0, "maxiter": 3 * SIZE}
+    x, _, count, *_ = scipy.sparse.linalg.lsmr(metric, right, **limits)
+    options = {"damp": 0.0, "tolerance": tolerance, "max_iterations": 3 * SIZE, "eps": 1e-16}
+    found, iterations, _ = krylov.lsmr(
+        apply, apply, on_device(right), None, by_residual=True, **options
+    )
+    if tolerance and rank == SIZE:
+        assert iterations == count < 3 * SIZE
+        left = np.linalg.norm(metric @ np.asarray(found) - right)
+        assert left <= tolerance * np.linalg.norm(right)
+    np.testing.assert_allclose(np.asarray(found), x, rtol=0, atol=1e-9)
+
+
 class Traffic:
     """Numbers that went to the device and that came from it."""
 
@@ -185,7 +207,9 @@ def _double_well():
     return ps.GradientFlow(energy, rho, initial=ps.Gaussian(mean=[0, 0], cov=0.5))
 
 
-@pytest.mark.parametrize("formulation, method", [("velocity", "lsmr"), ("energy", "minres")])
+@pytest.mark.parametrize(
+    "formulation, method", [("velocity", "lsmr"), ("energy", "minres"), ("energy", "lsmr")]
+)
 def test_the_host_sees_numbers_only(formulation, method, tmp_path, monkeypatch):
     """A right-hand side and a Runge-Kutta step move no vector to or from the device."""
     problem = _double_well()

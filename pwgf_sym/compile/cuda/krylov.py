@@ -221,10 +221,47 @@ def lsmr_right(image, v, h, hbar, x, sums, c, damp):
         c[_ZETABAR], c[_SIZE2] = -sbar * zetabar, c[_SIZE2] + alpha * alpha + beta * beta
 
 
+class _Residual:
+    """|b - A x| of LSMR's iterates without damping, from its coefficients.
+
+    D. C.-L. Fong and M. A. Saunders, SIAM J. Sci. Comput. 33 (2011) 2950-2971, section 5.
+    """
+
+    def __init__(self, beta: float):
+        self.turned, self.kept, self.zeta = beta, 0.0, 0.0
+        self.rho, self.theta, self.tau = 1.0, 0.0, 0.0
+
+    def next(self, before: np.ndarray, now: np.ndarray) -> float:
+        """The norm after an iteration, from the coefficients before and after it."""
+        rho, bar, theta = now[_L_RHO], now[_RHOBAR], self.theta
+        hat, self.turned = before[_ALPHABAR] / rho * self.turned, -now[_L_BETA] / rho * self.turned
+        over = before[_SBAR] * rho
+        length = math.hypot(self.rho, over)
+        cos, sin = self.rho / length, over / length
+        self.theta, self.rho = sin * bar, cos * bar
+        self.kept = cos * hat - sin * self.kept
+        self.tau = (self.zeta - theta * self.tau) / length
+        self.zeta = now[_CBAR] * before[_ZETABAR]
+        missed = self.kept - (self.zeta - self.theta * self.tau) / self.rho
+        return math.hypot(missed, self.turned)
+
+
 def lsmr(
-    forward, adjoint, target: Vector, weights: Vector, *, damp, tolerance, max_iterations, eps
+    forward,
+    adjoint,
+    target: Vector,
+    weights: Vector | None,
+    *,
+    damp,
+    tolerance,
+    max_iterations,
+    eps,
+    by_residual: bool = False,
 ):
     """Minimize |A x - target|_w^2 + damp^2 |x|^2 from x = 0; see :func:`pwgf_sym.solve.lsmr.lsmr`.
+
+    Without ``weights`` all are 1.  With ``by_residual``, which takes no damping, the tolerance is
+    that of |target - A x|_w, as in ``scipy.sparse.linalg.lsmr`` with a tolerance for b alone.
 
     Returns
     -------
@@ -233,6 +270,7 @@ def lsmr(
     iterations : int
     floor : float
     """
+    weights = Vector.full(target.size, 1.0, target.dtype) if weights is None else weights
     u, weighted = target.copy(), weights * target
     length = beta = math.sqrt(u.dot(weighted))
     v = adjoint(weighted) / beta
@@ -242,6 +280,7 @@ def lsmr(
     start, c = alpha * beta, np.zeros(9)
     c[[_L_ALPHA, _L_BETA, _ALPHABAR, _ZETABAR, _SIZE2]] = alpha, beta, alpha, start, alpha * alpha
     c[[_L_RHO, _RHOBAR, _CBAR]] = 1.0
+    now, residual = c, _Residual(beta)
     c = Vector.of(c, np.float64)
     blocks, threads = u.blocks, vector_threads()
     sums = Vector.zeros(blocks, np.float64)
@@ -252,8 +291,13 @@ def lsmr(
         lsmr_left[blocks, threads](*(vector.data for vector in left))
         right = (adjoint(weighted), v, h, hbar, x, sums, c)
         lsmr_right[1, threads](*(vector.data for vector in right), damp)
-        now = np.asarray(c)
-        floor = eps * math.sqrt(now[_SIZE2]) * length
-        if abs(now[_ZETABAR]) <= max(tolerance * start, floor):
+        before, now = now, np.asarray(c)
+        size, gradient = math.sqrt(now[_SIZE2]), abs(now[_ZETABAR])
+        floor = eps * size * length
+        if by_residual:
+            left = residual.next(before, now)
+            if left <= tolerance * length or gradient <= eps * size * left:
+                break
+        elif gradient <= max(tolerance * start, floor):
             break
     return x, iteration, floor

@@ -136,10 +136,15 @@ class Vector:
         return cls(cuda.device_array(size, np.dtype(dtype)))
 
     @classmethod
-    def zeros(cls, size: int, dtype) -> Vector:
+    def full(cls, size: int, value: float, dtype) -> Vector:
+        """A vector with one number in every entry."""
         found = cls.empty(size, dtype)
-        fill[found.blocks, vector_threads()](found.data, 0.0)
+        fill[found.blocks, vector_threads()](found.data, float(value))
         return found
+
+    @classmethod
+    def zeros(cls, size: int, dtype) -> Vector:
+        return cls.full(size, 0.0, dtype)
 
     @property
     def dtype(self) -> np.dtype:
