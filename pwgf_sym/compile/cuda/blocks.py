@@ -16,10 +16,12 @@ from functools import cache
 
 import numpy as np
 
+from ...emit.cuda.schedule import lanes_of
 from .toolkit import cuda, device
+from .wide import add_scaled, take
 
 __all__ = ["block_sum", "contract", "contract_more", "copy", "fill", "inversion", "load"]
-__all__ += ["outer_sums", "partial_sums", "product_sums", "row_sums"]
+__all__ += ["partial_sums"]
 
 at = np.uint64
 
@@ -42,15 +44,19 @@ def block_sum(value, room):
 @device
 def copy(target, t, source, s, count, one):
     """Copy the values of this thread's sample."""
-    for n in range(count * one):
-        target[at(t + n * cuda.blockDim.x)] = source[at(s + n * cuda.blockDim.x)]
+    n, end = 0, count * one * cuda.blockDim.x
+    while n < end:
+        target[at(t + n)] = source[at(s + n)]
+        n += cuda.blockDim.x
 
 
 @device
 def fill(target, t, value, count, one):
     """Set the values of this thread's sample."""
-    for n in range(count * one):
-        target[at(t + n * cuda.blockDim.x)] = value
+    n, end = 0, count * one * cuda.blockDim.x
+    while n < end:
+        target[at(t + n)] = value
+        n += cuda.blockDim.x
 
 
 @cache
@@ -73,25 +79,36 @@ def contract(dtype, rows: int, more: bool = False):
     ``rows``; with ``more`` it is added to acc[r].  The block puts weights into the shared array W
     first, as many terms as fit.
     """
+    lanes = lanes_of(np.dtype(dtype).name)
+    wide = -(-rows // lanes) * lanes
+    take_row, add_row = take(dtype, wide), add_scaled(rows)
 
     @device
     def contract(acc, W, weights, w, row, term, values, v, step, count, one):
         lane, threads = cuda.threadIdx.x, cuda.blockDim.x
-        total = cuda.local.array(rows, dtype)
+        total, own = cuda.local.array(rows, dtype), cuda.local.array(wide, dtype)
         for r in range(rows):
             total[r] = acc[r] if more else dtype(0.0)
-        most = W.size // rows
+        most = W.size // wide
         for start in range(0, count, most):
             terms = min(most, count - start)
             cuda.syncthreads()
-            for entry in range(lane, terms * rows, threads):
-                place = w + entry % rows * row + (start + entry // rows) * term
-                W[at(entry)] = weights[at(place)]
+            entry = lane
+            while entry < terms * wide:
+                # Neighbours among the threads read neighbours in memory.
+                r, s = entry % wide, entry // wide
+                if term == 1:
+                    r, s = entry // terms, entry % terms
+                place = w + min(r, rows - 1) * row + (start + s) * term
+                W[at(s * wide + r)] = weights[at(place)]
+                entry += threads
             cuda.syncthreads()
-            for s in range(terms * one):
-                factor = values[at(v + (start + s) * step)]
-                for r in range(rows):
-                    total[r] += W[at(s * rows + r)] * factor
+            s, place, end = 0, v + start * step, terms * wide * one
+            while s < end:
+                take_row(own, W, s)
+                add_row(total, own, values[at(place)])
+                s += wide
+                place += step
         for r in range(rows):
             acc[r] = total[r]
 
@@ -101,80 +118,6 @@ def contract(dtype, rows: int, more: bool = False):
 def contract_more(dtype, rows: int):
     """``contract_more(acc, ...)``: :func:`contract`, added to acc."""
     return contract(dtype, rows, more=True)
-
-
-@cache
-def outer_sums(dtype, rows: int, columns: int):
-    """``add(sums, g, row, column, a, a0, a_step, m, b, b0, b_step, n, one)``.
-
-    sums[g + i*row + j*column] += sum over the block's samples of a[a0 + i*a_step] *
-    b[b0 + j*b_step], i < m, j < n; a thread takes ``rows`` times ``columns`` of them.
-    """
-    size = rows * columns
-
-    @device
-    def add(sums, g, row, column, a, a0, a_step, m, b, b0, b_step, n, one):
-        lane, threads = cuda.threadIdx.x, cuda.blockDim.x
-        a0, b0 = a0 - lane, b0 - lane  # of the block's first sample
-        acc, own = cuda.local.array(size, dtype), cuda.local.array(rows, dtype)
-        across = (n + columns - 1) // columns
-        for entry in range(lane, (m + rows - 1) // rows * across, threads):
-            i, j = entry // across * rows, entry % across * columns
-            for r in range(size):
-                acc[r] = dtype(0.0)
-            for sample in range(threads * one):
-                for r in range(rows):
-                    own[r] = a[at(a0 + min(i + r, m - 1) * a_step + sample)]
-                for c in range(columns):
-                    other = b[at(b0 + min(j + c, n - 1) * b_step + sample)]
-                    for r in range(rows):
-                        acc[r * columns + c] += own[r] * other
-            for r in range(rows):
-                for c in range(columns):
-                    if i + r < m and j + c < n:
-                        sums[at(g + (i + r) * row + (j + c) * column)] += acc[r * columns + c]
-
-    return add
-
-
-@cache
-def product_sums(dtype):
-    """``add(sums, g, row, a, a0, a_step, b, b0, b_step, m, one)``: entry by entry.
-
-    sums[g + i*row] += sum over the block's samples of a[a0 + i*a_step] * b[b0 + i*b_step], i < m.
-    """
-
-    @device
-    def add(sums, g, row, a, a0, a_step, b, b0, b_step, m, one):
-        lane, threads = cuda.threadIdx.x, cuda.blockDim.x
-        a0, b0 = a0 - lane, b0 - lane
-        for i in range(lane, m, threads):
-            acc = dtype(0.0)
-            for sample in range(threads * one):
-                acc += a[at(a0 + i * a_step + sample)] * b[at(b0 + i * b_step + sample)]
-            sums[at(g + i * row)] += acc
-
-    return add
-
-
-@cache
-def row_sums(dtype):
-    """``add(sums, g, row, a, a0, a_step, m, one)``.
-
-    sums[g + i*row] += sum over the block's samples of a[a0 + i*a_step], i < m.
-    """
-
-    @device
-    def add(sums, g, row, a, a0, a_step, m, one):
-        lane, threads = cuda.threadIdx.x, cuda.blockDim.x
-        a0 = a0 - lane
-        for i in range(lane, m, threads):
-            acc = dtype(0.0)
-            for sample in range(threads * one):
-                acc += a[at(a0 + i * a_step + sample)]
-            sums[at(g + i * row)] += acc
-
-    return add
 
 
 @cache

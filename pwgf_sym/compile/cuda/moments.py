@@ -15,14 +15,14 @@ class CudaMoments(Moments):
 
     def _means(self, state: State, samples: Samples):
         caller = self.caller
-        blocks, found = caller.blocks(samples), caller.empty(self.size + 2)
+        blocks, found, means = caller.blocks(samples), caller.empty(self.size), caller.empty(2)
         sums = caller.empty(blocks * self.size)
         work = caller.workspace(blocks * (2 * self.dim + 3) * caller.threads)
         x, weight = caller.on_device(state.x), caller.on_device(samples.weight)
         launch = self.function()[blocks, caller.threads]
         launch(x, weight, sums, work, samples.tiles)
-        self.function("_finish")[1, caller.threads](sums, found, blocks)
-        square, fourth = found[:2].copy_to_host().astype(float).tolist()
+        self.function("_finish")[1, caller.threads](sums, found, means, blocks)
+        square, fourth = means.copy_to_host().astype(float).tolist()
         return found, square, fourth
 
     def _add(self, out, state: State, samples: Samples, means, slopes: np.ndarray) -> None:

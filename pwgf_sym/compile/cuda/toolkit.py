@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 import numpy as np
 
@@ -21,12 +22,31 @@ def __getattr__(name: str):
     from numba import cuda
 
     globals()["cuda"] = cuda
+    if simulated():
+        _accept_boundaries()
     if not simulated() and "NUMBA_CUDA_LOW_OCCUPANCY_WARNINGS" not in os.environ:
         from numba.cuda import dispatcher
 
         # Few samples take few blocks, and vectors of parameters one: there is nothing to warn of.
         dispatcher.config.CUDA_LOW_OCCUPANCY_WARNINGS = 0
     return cuda
+
+
+def _accept_boundaries() -> None:
+    """Let the simulator's shared arrays take a boundary, as those of GPUs do; it has none."""
+    from numba.cuda.simulator.kernelapi import FakeCUDAShared
+
+    plain = FakeCUDAShared.array
+
+    def array(self, shape, dtype, alignment=None):
+        frame = sys._getframe(1)  # an array is known by the line that declares it
+        line = frame.f_code.co_filename, frame.f_lineno
+        if line not in self._allocations:
+            dynamic = shape == 0
+            self._allocations[line] = plain(self, 0, dtype) if dynamic else np.empty(shape, dtype)
+        return self._allocations[line]
+
+    FakeCUDAShared.array = array
 
 
 def device(function):

@@ -19,16 +19,18 @@ from ..comments import comments
 from ..groups import GroupEmitter, loop_headers, read_name, rows_loop
 from ..writer import Writer
 from .places import packed, without_single_uses
+from .schedule import BOUNDARY
 
 __all__ = ["BLOCK_FUNCTIONS", "ROLLED", "Entries", "Registers", "ThreadGroupEmitter", "call_name"]
 __all__ += ["element", "emit_factorisation", "summed"]
 
-# Functions of compile/cuda/blocks.py that are made for a tile.
-BLOCK_FUNCTIONS = ("contract", "contract_more", "load", "outer_sums", "product_sums", "row_sums")
+# Functions that are made for a tile, by the module in compile/cuda.
+BLOCK_FUNCTIONS = {
+    "blocks": ("contract", "contract_more", "load"),
+    "sums": ("outer_sums", "product_sums", "row_sums"),
+}
 # Stands after the length of a loop that is not to be unrolled.
 ROLLED = "*one"
-# Bytes of weights that a block keeps in shared memory at a time.
-_SHARED = 40 * 1024
 
 
 def call_name(kind: str, *tile: int) -> str:
@@ -45,19 +47,22 @@ def element(array: str, index: str) -> str:
 
 
 class Registers:
-    """Local arrays and shared weights that a kernel declares at its top."""
+    """Local arrays and shared memory that a kernel declares at its top."""
 
-    def __init__(self, dtype: str):
-        self.dtype, self.arrays, self.weights = dtype, {}, 0
-        self.limit = _SHARED // (4 if dtype == "float32" else 8)
+    def __init__(self):
+        self.arrays, self.room = {}, 0
 
     def array(self, name: str, rows: int) -> None:
         self.arrays[name] = max(rows, self.arrays.get(name, 0))
 
+    def share(self, numbers: int) -> None:
+        """Have so many numbers of shared memory, for one use after the other."""
+        self.room = max(self.room, numbers)
+
     def declare(self, write) -> None:
         """Write the declarations."""
-        if self.weights:
-            write(f"W = cuda.shared.array({self.weights}, DTYPE)")
+        if self.room:
+            write(f"W = cuda.shared.array({self.room}, DTYPE, {BOUNDARY})")
         arrays = self.arrays.items()
         write.append(packed((name, f"cuda.local.array({rows}, DTYPE)") for name, rows in arrays))
 
@@ -311,7 +316,7 @@ class _ThreadBody(Entries):
         sums = summed(term)
         weights = next((f for f in factors if self._is_weight(*f)), None)
         others = [f for f in factors if f is not weights]
-        fits = self.rows <= self.e.registers.limit
+        fits = self.rows <= self.e.tiling.room
         if weights and len(others) == 1 and sums and fits and self._is_stored(*others[0]):
             self._with_weights(weights, others[0], sums, into, fresh)
             return
@@ -350,8 +355,7 @@ class _ThreadBody(Entries):
         if fresh and extra:
             self._set(into, self.number(0.0))
         self._flush()
-        registers = self.e.registers
-        registers.weights = max(registers.weights, self._shared(axis.size))
+        self.e.registers.share(self.e.tiling.terms(self.rows, axis.size))
         places = []
         for (tensor, labels), along in ((weights, (self.row, axis)), (other, (axis,))):
             slot, at = self.e.slots[tensor], {**self.at, **extra, axis: "0"}
@@ -362,7 +366,3 @@ class _ThreadBody(Entries):
         name = call_name("contract" if fresh and not extra else "contract_more", self.rows)
         with self.write.nest([f"for {extra[a]} in range({a.size}{ROLLED})" for a in extra]):
             self.write(f"{name}({self.e.names(into)}, W, {', '.join(places)}, {axis.size}, one)")
-
-    def _shared(self, terms: int) -> int:
-        """Weights that the block keeps at a time."""
-        return self.rows * min(terms, max(1, self.e.registers.limit // self.rows))

@@ -44,7 +44,7 @@ class CudaKernelEmitter(KernelEmitter):
     def __init__(self, kernel, layout: Layout, tiling: CudaTiling, dtype: str):
         super().__init__(kernel, layout, tiling)
         self.printer, self.dtype = printer_of(dtype), dtype
-        self.registers = Registers(dtype)
+        self.registers = Registers()
         self.work_size = 0
         self.buffers: dict[str, int] = {}
         self.places: Places | None = None

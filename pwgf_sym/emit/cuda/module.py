@@ -26,6 +26,12 @@ _FIRST = frozenset(
 # Functions of compile/cuda/blocks.py that are made for a precision, or for none.
 _MADE = {"invert": "inversion", "add_partials": "partial_sums"}
 _PLAIN = ("block_sum", "copy", "fill")
+# All names that a module may import, by where they are.
+_NAMES = {
+    "blocks": {*BLOCK_FUNCTIONS["blocks"], *_MADE.values(), *_PLAIN},
+    "sums": {*BLOCK_FUNCTIONS["sums"]},
+    "toolkit": {"cuda"},
+}
 
 
 def cuda_target(dtype: str, threads: int = BLOCK, moments: bool = True) -> Target:
@@ -63,13 +69,15 @@ def _preamble(body: str, dtype: str) -> str:
         write()
     write("import numpy as np")
     write()
-    tiles = sorted(set(re.findall(rf"\b({'|'.join(BLOCK_FUNCTIONS)})_((?:\d+_?)*)\(", body)))
+    names = "|".join(name for found in BLOCK_FUNCTIONS.values() for name in found)
+    tiles = sorted(set(re.findall(rf"\b({names})_((?:\d+_?)*)\(", body)))
     made = {name: maker for name, maker in _MADE.items() if f"{name}(" in body}
     made["add_partials"] = _MADE["add_partials"]
     plain = [name for name in _PLAIN if f"{name}(" in body]
-    kinds = sorted({kind for kind, _ in tiles} | set(made.values()) | set(plain))
-    write(f"from pwgf_sym.compile.cuda.blocks import {', '.join(kinds)}")
-    write("from pwgf_sym.compile.cuda.toolkit import cuda")
+    kinds = {"cuda", *(kind for kind, _ in tiles), *made.values(), *plain}
+    for module, names in _NAMES.items():
+        found = ", ".join(sorted(kinds & names))
+        write.append([f"from pwgf_sym.compile.cuda.{module} import {found}"] if found else [])
     write()
     write(f"DTYPE, at = np.{dtype}, np.uint64")
     functions = [(f"{kind}_{tile}", kind, tile.split("_")) for kind, tile in tiles]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from ..writer import Writer
 from .groups import call_name
-from .schedule import CudaTiling
+from .schedule import BOUNDARY, CudaTiling
 
 __all__ = ["emit_moments"]
 
@@ -22,7 +22,7 @@ def moments(x, weight, sums, work, tiles):
     c is the mean of some samples, the same for every block.
     """
     lane, one = cuda.threadIdx.x, cuda.gridDim.y
-    ROOM = cuda.shared.array({S}, DTYPE)
+    W = cuda.shared.array({room}, DTYPE, {boundary})
     own, g = cuda.blockIdx.x*{work} + lane, cuda.blockIdx.x*{size}
     Y, WY, T = own, own + {dS}, own + {2dS}
     apart = max(1, tiles//{some})
@@ -30,7 +30,7 @@ def moments(x, weight, sums, work, tiles):
         total = DTYPE(0.0)
         for tile in range(0, tiles, apart):
             total += x[at(tile*{dS} + i*{S} + lane)]
-        total = block_sum(total, ROOM)
+        total = block_sum(total, W)
         if lane == 0:
             sums[at(g + i)] = total/DTYPE((tiles + apart - 1)//apart*{S})
     for n in range(lane, {count}, {S}):
@@ -46,25 +46,25 @@ def moments(x, weight, sums, work, tiles):
         work[at(T)], work[at(T + {S})], work[at(T + {2S})] = w*t, w*t*t, t
         cuda.syncthreads()
         # w |y|^2 and w |y|^4; w y; w |y|^2 y; w y y^T
-        {rows}(sums, g + {d}, 1, work, T, {S}, 2, one)
-        {rows}(sums, g + {first}, 1, work, WY, {S}, {d}, one)
-        {column}(sums, g + {third}, 1, 0, work, WY, {S}, {d}, work, T + {2S}, 0, 1, one)
-        {outer}(sums, g + {second}, {d}, 1, work, WY, {S}, {d}, work, Y, {S}, {d}, one)
+        {rows}(sums, g + {d}, 1, W, work, T, {S}, 2, one)
+        {rows}(sums, g + {first}, 1, W, work, WY, {S}, {d}, one)
+        {product}(sums, g + {third}, 1, W, work, WY, {S}, work, T + {2S}, 0, {d}, one)
+        {outer}(sums, g + {second}, {d}, 1, W, work, WY, {S}, {d}, work, Y, {S}, {d}, one)
         cuda.syncthreads()
 
 
 @cuda.jit
-def moments_finish(sums, found, blocks):
-    """The blocks' sums added up; found begins with the means of |x - y|^2 and |x - y|^4."""
+def moments_finish(sums, found, means, blocks):
+    """The blocks' sums added up; the means of |x - y|^2 and |x - y|^4 over all pairs."""
     lane = cuda.threadIdx.x
     ROOM = cuda.shared.array({S}, DTYPE)
     for n in range(lane, {size}, {S}):
         total = sums[at(n)]  # the center, or the first block's sum
         for block in range(1, blocks if n >= {d} else 1):
             total += sums[at(block*{size} + n)]
-        found[at(2 + n)] = total
+        found[at(n)] = total
     cuda.syncthreads()
-    t, y, ty, yy = {d} + 2, {first} + 2, {third} + 2, {second} + 2
+    t, y, ty, yy = {d}, {first}, {third}, {second}
     first, third, second = DTYPE(0.0), DTYPE(0.0), DTYPE(0.0)
     for i in range(lane, {d}, {S}):
         first += found[at(y + i)]*found[at(y + i)]
@@ -76,8 +76,8 @@ def moments_finish(sums, found, blocks):
     second = block_sum(second, ROOM)
     if lane == 0:
         square, fourth = found[at(t)], found[at(t + 1)]
-        found[0] = DTYPE(2.0)*(square - first)
-        found[1] = DTYPE(2.0)*(fourth + square*square) + DTYPE(4.0)*second - DTYPE(8.0)*third
+        means[0] = DTYPE(2.0)*(square - first)
+        means[1] = DTYPE(2.0)*(fourth + square*square) + DTYPE(4.0)*second - DTYPE(8.0)*third
 
 
 @cuda.jit
@@ -85,21 +85,21 @@ def moments_velocity(x, found, slopes, velocity_out, tiles):
     """Adds the mean over partners y of (k1 |x - y|^2 + k0) (x - y); slopes holds k1, k0."""
     lane, one = cuda.threadIdx.x, cuda.gridDim.y
     k1, k0 = slopes[0], slopes[1]
-    c, t, y, ty, yy = 2, {d} + 2, {first} + 2, {third} + 2, {second} + 2
+    t, y, ty, yy = {d}, {first}, {third}, {second}  # the center stands first
     for tile in range(cuda.blockIdx.x, tiles, cuda.gridDim.x):
         x_at = tile*{dS} + lane
         s, inner = DTYPE(0.0), DTYPE(0.0)
         for i in range({d}*one):
-            v = x[at(x_at + i*{S})] - found[at(c + i)]
+            v = x[at(x_at + i*{S})] - found[at(i)]
             s += v*v
             inner += found[at(y + i)]*v
         slope = k1*(s + found[at(t)] - DTYPE(2.0)*inner) + k0
         for i in range({d}*one):
             total = DTYPE(0.0)
             for j in range({d}*one):
-                total += found[at(yy + i*{d} + j)]*(x[at(x_at + j*{S})] - found[at(c + j)])
+                total += found[at(yy + i*{d} + j)]*(x[at(x_at + j*{S})] - found[at(j)])
             third = s*found[at(y + i)] + found[at(ty + i)] - DTYPE(2.0)*total
-            v = slope*(x[at(x_at + i*{S})] - found[at(c + i)])
+            v = slope*(x[at(x_at + i*{S})] - found[at(i)])
             velocity_out[at(x_at + i*{S})] += v - k0*found[at(y + i)] - k1*third
 
 
@@ -108,13 +108,14 @@ def moments_velocity(x, found, slopes, velocity_out, tiles):
 
 def emit_moments(dim: int, tiling: CudaTiling, write: Writer) -> None:
     """Write the kernels for dimension d and a block of S threads."""
-    lanes, outer = tiling.samples, tiling.outer
+    lanes, (tile, outer_room) = tiling.samples, tiling.outer_sums(dim, dim)
     values = {"d": dim, "S": lanes, "2S": 2 * lanes, "dS": dim * lanes, "2dS": 2 * dim * lanes}
     values |= {"dd": dim * dim, "first": dim + 2, "third": 2 * dim + 2, "second": 3 * dim + 2}
     values |= {"count": 2 + 2 * dim + dim * dim, "size": 2 + 3 * dim + dim * dim}
     values |= {"work": (2 * dim + 3) * lanes, "some": _CENTER_TILES}
-    values |= {"rows": call_name("row_sums"), "outer": call_name("outer_sums", *outer(dim, dim))}
-    values |= {"column": call_name("outer_sums", *outer(dim, 1))}
+    values |= {"rows": call_name("row_sums"), "outer": call_name("outer_sums", *tile)}
+    room = max(outer_room, tiling.row_sums(max(dim, 2)), lanes)
+    values |= {"product": call_name("product_sums"), "room": room, "boundary": BOUNDARY}
     text = _TEXT
     for name, value in values.items():
         text = text.replace("{" + name + "}", str(value))

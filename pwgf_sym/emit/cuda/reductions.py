@@ -34,19 +34,18 @@ class _Sum:
         entry = f"sums, {target.index(self.tensor.axes, at)}, {self._step(target, tiles.row)}"
         operands = [self._operand(*factor, at) for factor in tiles.factors]
         rows = tiles.row.size if tiles.row is not None else 1
-        if len(operands) == 1:
-            name, rest = call_name("row_sums"), [*operands, rows]
-        elif tiles.column is None and tiles.row in tiles.factors[1][1]:
-            name, rest = call_name("product_sums"), [*operands, rows]
+        columns = tiles.column.size if tiles.column is not None else None
+        if columns is None:
+            name, rest = ("row_sums", "product_sums")[len(operands) - 1], [*operands, rows]
+            name, room = call_name(name), self.k.tiling.row_sums(rows)
         else:
-            columns = tiles.column.size if tiles.column is not None else 1
-            tile = self.k.tiling.outer(rows, columns)
+            tile, room = self.k.tiling.outer_sums(rows, columns)
+            name, rest = call_name("outer_sums", *tile), [operands[0], rows, operands[1], columns]
             entry += f", {self._step(target, tiles.column)}"
-            name = call_name("outer_sums", *tile)
-            rest = [operands[0], rows, operands[1], columns]
+        self.k.registers.share(room)
         loops = [f"for {name} in range({axis.size}{ROLLED})" for axis, name in summed.items()]
         with self.write.nest([*loop_headers(tiles.loops, ROLLED), *loops]):
-            call = f"{name}({entry}, {', '.join(map(str, rest))}, one)"
+            call = f"{name}({entry}, W, {', '.join(map(str, rest))}, one)"
             self.write(f"{call}  # {self._comment()}")
 
     def _comment(self) -> str:

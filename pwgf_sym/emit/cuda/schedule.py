@@ -2,18 +2,40 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from ...lower.schedule import Tiling
 
-__all__ = ["BLOCK", "CudaTiling"]
+__all__ = ["BLOCK", "BOUNDARY", "TEAM", "CudaTiling", "lanes_of", "spread"]
 
 # Threads of a block, and samples of a tile.
 BLOCK = 128
 # Rows that a thread holds at most, and rows and columns of its sums over samples: float64 takes two
 # registers a number.
-_ROWS = {"float32": (8, 7, 6, 5), "float64": (5, 4)}
-_OUTER = {"float32": (4, 4), "float64": (4, 2)}
+_ROWS = {"float32": (16, 15, 12, 10, 8, 7, 6, 5), "float64": (10, 9, 8, 7, 6, 5, 4)}
+_OUTER = {"float32": (8, 4), "float64": (4, 4)}
+# Threads that add up the samples of a row: a warp; rows at a time at most.
+TEAM, _TEAM_ROWS = 32, 64
+# Samples that the factors of a sum over samples take in shared memory, bytes of it at most.
+_STAGED, _SHARED = {"float32": 32, "float64": 16}, 40 * 1024
+
+
+# Bytes that shared memory gives in one read, at a multiple of them.
+BOUNDARY = 16
+
+
+def lanes_of(dtype: str) -> int:
+    """Numbers that shared memory gives in one read."""
+    return BOUNDARY // (4 if dtype == "float32" else 8)
+
+
+def spread(numbers, lanes):
+    """A distance that so many numbers fit into: an odd multiple of sixteen bytes.
+
+    Columns that far apart begin in different banks of shared memory.
+    """
+    return (numbers + lanes - 1) // lanes // 2 * 2 * lanes + lanes
 
 
 @dataclass(frozen=True)
@@ -36,6 +58,40 @@ class CudaTiling(Tiling):
         if size <= choices[0]:
             return size
         return next((rows for rows in choices if size % rows == 0), choices[0])
+
+    @property
+    def room(self) -> int:
+        """Numbers of shared memory that a kernel may take."""
+        return _SHARED // (4 if self.dtype == "float32" else 8)
+
+    def terms(self, rows: int, count: int) -> int:
+        """Numbers of shared memory for the weights of a contraction of so many terms."""
+        lanes = lanes_of(self.dtype)
+        wide = -(-rows // lanes) * lanes
+        return wide * min(count, max(1, self.room // wide))
+
+    def row_sums(self, rows: int) -> int:
+        """Numbers of shared memory for so many sums over samples."""
+        return min(rows, _TEAM_ROWS) * (min(TEAM, self.samples) + 1)
+
+    def outer_sums(self, first: int, second: int) -> tuple[tuple[int, int, int, int], int]:
+        """Of sums over samples of an outer product: its tile, and numbers of shared memory.
+
+        A tile is rows, columns, samples at a time, and threads that share the samples.
+        """
+        tile, lanes = self.outer(first, second), lanes_of(self.dtype)
+        numbers = sum(
+            spread((size - 1) // own * own + -(-own // lanes) * lanes, lanes)
+            for size, own in zip((first, second), tile, strict=True)
+        )
+        samples, groups = min(_STAGED[self.dtype], self.samples), 1
+        while samples > 1 and samples * numbers > self.room:
+            samples //= 2
+        tiles = math.prod(-(-size // own) for size, own in zip((first, second), tile, strict=True))
+        while 2 * groups <= samples and 2 * groups * tiles <= self.samples:
+            groups *= 2
+        added = groups * tiles * math.prod(tile) if groups > 1 else 0
+        return (*tile, samples, groups), max(samples * numbers, added)
 
     def outer(self, first: int, second: int) -> tuple[int, int]:
         """Entries that a thread sums over the samples of a tile."""

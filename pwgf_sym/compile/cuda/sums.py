@@ -1,0 +1,166 @@
+"""Sums over the samples of a block, as device functions that generated kernels call.
+
+Samples stand side by side in memory, and sums run over them: threads read neighbours together, put
+them into the shared array R, and add from there.  All orders are fixed.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+
+from ...emit.cuda.schedule import TEAM, lanes_of
+from ...emit.cuda.schedule import spread as spread_on_host
+from .toolkit import cuda, device
+from .wide import add_outer, take
+
+__all__ = ["outer_sums", "product_sums", "row_sums"]
+
+at = np.uint64
+# Samples that neighbours among the threads read together: 32 bytes or more, which is a sector.
+_TOGETHER = 8
+
+spread = device(spread_on_host)
+
+
+@device
+def stage(R, start, wide, rows, source, first, step, m, count):
+    """R[start + s*wide + i] = source[first + min(i, m - 1)*step + s], i < rows, s < count."""
+    lane, together = cuda.threadIdx.x, min(_TOGETHER, count)
+    s, by = lane % together, cuda.blockDim.x // together
+    while s < count:
+        i = lane // together
+        while i < rows:
+            R[at(start + s * wide + i)] = source[at(first + min(i, m - 1) * step + s)]
+            i += by
+        s += together
+
+
+@cache
+def outer_sums(dtype, rows: int, columns: int, chunk: int, groups: int):
+    """``add(sums, g, row, column, R, a, a0, a_step, m, b, b0, b_step, n, one)``.
+
+    sums[g + i*row + j*column] += sum over the block's samples of a[a0 + i*a_step] *
+    b[b0 + j*b_step], i < m, j < n.  A thread takes ``rows`` times ``columns`` entries, ``chunk``
+    samples at a time; ``groups`` threads share the samples where there are more threads than
+    entries, and their sums are added in order.
+    """
+    size, lanes = rows * columns, lanes_of(np.dtype(dtype).name)
+    own_size, other_size = (-(-count // lanes) * lanes for count in (rows, columns))
+    take_own, take_other = take(dtype, own_size), take(dtype, other_size)
+    add_tile = add_outer(rows, columns)
+
+    @device
+    def add(sums, g, row, column, R, a, a0, a_step, m, b, b0, b_step, n, one):
+        lane, threads = cuda.threadIdx.x, cuda.blockDim.x
+        a0, b0 = a0 - lane, b0 - lane  # of the block's first sample
+        down, across = (m + rows - 1) // rows, (n + columns - 1) // columns
+        all_a, all_b = (down - 1) * rows + own_size, (across - 1) * columns + other_size
+        wide_a, wide_b = spread(all_a, lanes), spread(all_b, lanes)
+        tiles = down * across
+        acc = cuda.local.array(size, dtype)
+        own, other = cuda.local.array(own_size, dtype), cuda.local.array(other_size, dtype)
+        for first in range(0, tiles * groups, threads):
+            tile, group = (first + lane) // groups, (first + lane) % groups
+            i, j = tile // across * rows, tile % across * columns
+            for e in range(size):
+                acc[e] = dtype(0.0)
+            for start in range(0, threads, chunk):
+                cuda.syncthreads()
+                stage(R, 0, wide_a, all_a, a, a0 + start, a_step, m, chunk)
+                stage(R, chunk * wide_a, wide_b, all_b, b, b0 + start, b_step, n, chunk)
+                cuda.syncthreads()
+                s, own_at, other_at = group, group * wide_a + i, group * wide_b + j
+                while s < chunk * one and tile < tiles:
+                    take_own(own, R, own_at)
+                    take_other(other, R, chunk * wide_a + other_at)
+                    add_tile(acc, own, other)
+                    s += groups
+                    own_at += groups * wide_a
+                    other_at += groups * wide_b
+            if groups == 1:
+                for r in range(rows):
+                    for c in range(columns):
+                        if tile < tiles and i + r < m and j + c < n:
+                            place = g + (i + r) * row + (j + c) * column
+                            sums[at(place)] += acc[r * columns + c]
+        if groups > 1:
+            cuda.syncthreads()
+            if lane < tiles * groups:
+                for e in range(size):
+                    R[at(lane * size + e)] = acc[e]
+            cuda.syncthreads()
+            for entry in range(lane, m * n, threads):
+                i, j = entry // n, entry % n
+                place = (i // rows * across + j // columns) * groups * size
+                place += i % rows * columns + j % columns
+                total = R[at(place)]
+                for group in range(1, groups):
+                    total += R[at(place + group * size)]
+                sums[at(g + i * row + j * column)] += total
+
+    return add
+
+
+@device
+def add_rows(sums, g, row, R, top, bottom):
+    """sums[g + i*row] += the sum of R's row i - top, i from top to bottom, for a whole block."""
+    lane, threads = cuda.threadIdx.x, cuda.blockDim.x
+    team = min(TEAM, threads)
+    cuda.syncthreads()
+    for i in range(top + lane, bottom, threads):
+        total = R[at((i - top) * (team + 1))]
+        for t in range(1, team):
+            total += R[at((i - top) * (team + 1) + t)]
+        sums[at(g + i * row)] += total
+
+
+@cache
+def product_sums(dtype):
+    """``add(sums, g, row, R, a, a0, a_step, b, b0, b_step, m, one)``: entry by entry.
+
+    sums[g + i*row] += sum over the block's samples of a[a0 + i*a_step] * b[b0 + i*b_step], i < m.
+    """
+
+    @device
+    def add(sums, g, row, R, a, a0, a_step, b, b0, b_step, m, one):
+        lane, threads = cuda.threadIdx.x, cuda.blockDim.x
+        a0, b0, team = a0 - lane, b0 - lane, min(TEAM, threads)
+        most = R.size // (team + 1)
+        for top in range(0, m, most):
+            bottom = min(m, top + most)
+            cuda.syncthreads()
+            for i in range(top + lane // team, bottom, threads // team):
+                value = dtype(0.0)
+                for s in range(lane % team, threads * one, team):
+                    value += a[at(a0 + i * a_step + s)] * b[at(b0 + i * b_step + s)]
+                R[at((i - top) * (team + 1) + lane % team)] = value
+            add_rows(sums, g, row, R, top, bottom)
+
+    return add
+
+
+@cache
+def row_sums(dtype):
+    """``add(sums, g, row, R, a, a0, a_step, m, one)``.
+
+    sums[g + i*row] += sum over the block's samples of a[a0 + i*a_step], i < m.
+    """
+
+    @device
+    def add(sums, g, row, R, a, a0, a_step, m, one):
+        lane, threads = cuda.threadIdx.x, cuda.blockDim.x
+        a0, team = a0 - lane, min(TEAM, threads)
+        most = R.size // (team + 1)
+        for top in range(0, m, most):
+            bottom = min(m, top + most)
+            cuda.syncthreads()
+            for i in range(top + lane // team, bottom, threads // team):
+                value = dtype(0.0)
+                for s in range(lane % team, threads * one, team):
+                    value += a[at(a0 + i * a_step + s)]
+                R[at((i - top) * (team + 1) + lane % team)] = value
+            add_rows(sums, g, row, R, top, bottom)
+
+    return add

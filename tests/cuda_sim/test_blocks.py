@@ -1,0 +1,103 @@
+"""What the threads of a block do together, beside NumPy: sums over samples, contractions."""
+
+import numpy as np
+import pytest
+
+from pwgf_sym.compile.cuda import blocks, sums
+from pwgf_sym.compile.cuda.toolkit import cuda, simulated
+from pwgf_sym.emit.cuda import schedule
+from pwgf_sym.emit.cuda.schedule import BOUNDARY, CudaTiling
+
+BOUND = {"float64": 1e-13, "float32": 1e-5}
+# Threads of a block, and sizes of an outer product: few and many tiles, remainders of both.
+SHAPES = (
+    [(4, 5, 7), (4, 2, 3), (4, 40, 3), (4, 1, 1), (8, 9, 17)]
+    if simulated()
+    else [(128, 128, 30), (128, 30, 30), (32, 9, 2), (32, 200, 37), (64, 2, 2)]
+)
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(11)
+
+
+def device(values, dtype):
+    return cuda.to_device(np.ascontiguousarray(values, dtype).reshape(-1))
+
+
+def close(found, expected, dtype):
+    scale = np.abs(expected).max()
+    np.testing.assert_allclose(found.copy_to_host(), expected, rtol=0, atol=BOUND[dtype] * scale)
+
+
+@pytest.mark.parametrize("room", [40 * 1024, 600])
+@pytest.mark.parametrize("dtype", BOUND)
+@pytest.mark.parametrize("threads, m, n", SHAPES)
+def test_sums_of_outer_products(threads, m, n, dtype, room, rng, monkeypatch):
+    """Added to what is there, with any distances; also where few samples fit at a time."""
+    monkeypatch.setattr(schedule, "_SHARED", max(room, 4 * 8 * (m + n)))
+    tile, size = CudaTiling.of(dtype, threads).outer_sums(m, n)
+    add, number = sums.outer_sums(np.dtype(dtype).type, *tile), np.dtype(dtype).type
+
+    @cuda.jit
+    def kernel(a, b, out):
+        R = cuda.shared.array(size, number, BOUNDARY)
+        lane, one = cuda.threadIdx.x, cuda.gridDim.y
+        for _ in range(2):  # what is left in shared memory does not enter
+            add(out, 3, n + 2, 1, R, a, lane, threads, m, b, lane, threads, n, one)
+            cuda.syncthreads()
+
+    a, b, out = rng.normal(size=(m, threads)), rng.normal(size=(n, threads)), np.ones(m * (n + 2))
+    expected = np.concatenate([np.ones(3), out])
+    expected[3:].reshape(m, n + 2)[:, :n] += 2 * a @ b.T
+    found = device(np.ones(expected.size), dtype)
+    kernel[1, threads](device(a, dtype), device(b, dtype), found)
+    close(found, expected, dtype)
+
+
+@pytest.mark.parametrize("dtype", BOUND)
+@pytest.mark.parametrize("threads, m, n", SHAPES)
+def test_sums_of_rows_and_products(threads, m, n, dtype, rng):
+    number = np.dtype(dtype).type
+    rows, products = sums.row_sums(number), sums.product_sums(number)
+    size = CudaTiling.of(dtype, threads).row_sums(n)  # not for all m at a time
+
+    @cuda.jit
+    def kernel(a, b, out):
+        R = cuda.shared.array(size, number, BOUNDARY)
+        lane, one = cuda.threadIdx.x, cuda.gridDim.y
+        rows(out, 0, 1, R, a, lane, threads, m, one)
+        products(out, m, 1, R, a, lane, threads, b, lane, threads, m, one)
+        products(out, 2 * m, 1, R, a, lane, threads, b, lane, 0, m, one)
+
+    a, b = rng.normal(size=(2, m, threads))
+    expected = np.concatenate([a.sum(1), (a * b).sum(1), (a * b[0]).sum(1)])
+    found = device(np.zeros(3 * m), dtype)
+    kernel[1, threads](device(a, dtype), device(b, dtype), found)
+    close(found, expected, dtype)
+
+
+@pytest.mark.parametrize("dtype", BOUND)
+@pytest.mark.parametrize("rows, count, transposed", [(5, 9, False), (8, 3, True), (3, 20, True)])
+def test_contractions(rows, count, transposed, dtype, rng):
+    """Weights in several rounds, stored either way; added to what is there, or not."""
+    threads, number = SHAPES[0][0], np.dtype(dtype).type
+    fresh, more = (make(number, rows) for make in (blocks.contract, blocks.contract_more))
+    size = CudaTiling.of(dtype, threads).terms(rows, -(-count // 2))
+    row, term = (1, rows) if transposed else (count, 1)
+
+    @cuda.jit
+    def kernel(weights, values, out):
+        W, lane = cuda.shared.array(size, number, BOUNDARY), cuda.threadIdx.x
+        acc, one = cuda.local.array(rows, number), cuda.gridDim.y
+        fresh(acc, W, weights, 0, row, term, values, lane, threads, count, one)
+        more(acc, W, weights, 0, row, term, values, lane, threads, count, one)
+        for r in range(rows):
+            out[r * threads + lane] = acc[r]
+
+    weights, values = rng.normal(size=(rows, count)), rng.normal(size=(count, threads))
+    found = device(np.zeros(rows * threads), dtype)
+    given = weights.T if transposed else weights
+    kernel[1, threads](device(given, dtype), device(values, dtype), found)
+    close(found, 2 * (weights @ values).ravel(), dtype)
