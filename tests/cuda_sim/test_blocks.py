@@ -37,15 +37,17 @@ def close(found, expected, dtype):
 def test_sums_of_outer_products(threads, m, n, dtype, room, rng, monkeypatch):
     """Added to what is there, with any distances; also where few samples fit at a time."""
     monkeypatch.setattr(schedule, "_SHARED", max(room, 4 * 8 * (m + n)))
-    tile, size = CudaTiling.of(dtype, threads).outer_sums(m, n)
-    add, number = sums.outer_sums(np.dtype(dtype).type, *tile), np.dtype(dtype).type
+    tiling, number = CudaTiling.of(dtype, threads), np.dtype(dtype).type
+    chunk, groups, size = tiling.outer_sums(m, n)
+    add = sums.outer_sums(number, *tiling.outer(m, n))
 
     @cuda.jit
     def kernel(a, b, out):
         R = cuda.shared.array(size, number, BOUNDARY)
         lane, one = cuda.threadIdx.x, cuda.gridDim.y
         for _ in range(2):  # what is left in shared memory does not enter
-            add(out, 3, n + 2, 1, R, a, lane, threads, m, b, lane, threads, n, one)
+            last = chunk, groups, one
+            add(out, 3, n + 2, 1, R, a, lane, threads, m, b, lane, threads, n, *last)
             cuda.syncthreads()
 
     a, b, out = rng.normal(size=(m, threads)), rng.normal(size=(n, threads)), np.ones(m * (n + 2))

@@ -21,7 +21,7 @@ from .toolkit import cuda, device
 from .wide import add_scaled, take
 
 __all__ = ["block_sum", "contract", "contract_more", "copy", "fill", "inversion", "load"]
-__all__ += ["partial_sums"]
+__all__ += ["log_determinants", "partial_sums"]
 
 at = np.uint64
 
@@ -120,48 +120,102 @@ def contract_more(dtype, rows: int):
     return contract(dtype, rows, more=True)
 
 
-@cache
-def inversion(dtype):
-    """``invert(matrix, m, scratch, s, inverse, k, log_det, v, d, stride)``.
+@device
+def copy_matrix(matrix, m, target, t, size, stride):
+    """Copy ``size`` entries, ``stride`` apart."""
+    n = 0
+    while n < size * stride:
+        target[at(t + n)] = matrix[at(m + n)]
+        n += stride
 
-    inverse = matrix^-1 and log|det matrix|, by elimination with row pivoting, a matrix a thread;
-    entries of a matrix stand ``stride`` apart.
+
+@device
+def largest(matrix, m, c, d, stride):
+    """The row with the largest entry of column c, of row c and those below it."""
+    best, most = c, math.fabs(matrix[at(m + (c * d + c) * stride)])
+    for i in range(c + 1, d):
+        high = math.fabs(matrix[at(m + (i * d + c) * stride)])
+        if high > most:
+            best, most = i, high
+    return best
+
+
+@device
+def subtract(matrix, row, factor, other, first, end, stride):
+    """From a row ``factor`` times another one, from column ``first`` on."""
+    n = first * stride
+    while n < end * stride:
+        matrix[at(row + n)] -= factor * matrix[at(other + n)]
+        n += stride
+
+
+@cache
+def log_determinants(dtype):
+    """``log_determinant(matrix, m, scratch, s, log_det, v, d, stride)``.
+
+    log|det matrix| by elimination with row pivoting, a matrix a thread; entries of a matrix stand
+    ``stride`` apart.
     """
 
     @device
-    def invert(matrix, m, scratch, s, inverse, k, log_det, v, d, stride):
+    def log_determinant(matrix, m, scratch, s, log_det, v, d, stride):
+        copy_matrix(matrix, m, scratch, s, d * d, stride)
         volume = dtype(0.0)
-        for n in range(d * d):
-            scratch[at(s + n * stride)] = matrix[at(m + n * stride)]
-            inverse[at(k + n * stride)] = dtype(1.0) if n % (d + 1) == 0 else dtype(0.0)
         for c in range(d):
-            best = c
-            for i in range(c + 1, d):
-                high = math.fabs(scratch[at(s + (i * d + c) * stride)])
-                if high > math.fabs(scratch[at(s + (best * d + c) * stride)]):
-                    best = i
-            if best != c:
-                for j in range(d):
-                    p, q = (c * d + j) * stride, (best * d + j) * stride
-                    low = scratch[at(s + p)]
-                    scratch[at(s + p)] = scratch[at(s + q)]
-                    scratch[at(s + q)] = low
-                    low = inverse[at(k + p)]
-                    inverse[at(k + p)] = inverse[at(k + q)]
-                    inverse[at(k + q)] = low
-            pivot = scratch[at(s + (c * d + c) * stride)]
+            own = s + c * d * stride
+            other = s + largest(scratch, s, c, d, stride) * d * stride
+            pivot = scratch[at(other + c * stride)]
             volume += math.log(math.fabs(pivot))
-            for j in range(d):
-                p = (c * d + j) * stride
-                scratch[at(s + p)] /= pivot
-                inverse[at(k + p)] /= pivot
+            n = c * stride
+            while n < d * stride:  # the rows change places
+                low, high = scratch[at(own + n)], scratch[at(other + n)]
+                scratch[at(other + n)], scratch[at(own + n)] = low, high
+                n += stride
+            for i in range(c + 1, d):
+                row = s + i * d * stride
+                subtract(scratch, row, scratch[at(row + c * stride)] / pivot, own, c, d, stride)
+        log_det[at(v)] = volume
+
+    return log_determinant
+
+
+@cache
+def inversion(dtype):
+    """``invert(matrix, m, inverse, k, scratch, s, log_det, v, d, stride)``.
+
+    inverse = matrix^-1 and log|det matrix|, by Gauss-Jordan elimination in place with row pivoting,
+    a matrix a thread; entries of a matrix stand ``stride`` apart.
+    """
+
+    @device
+    def invert(matrix, m, inverse, k, scratch, s, log_det, v, d, stride):
+        copy_matrix(matrix, m, inverse, k, d * d, stride)
+        volume, size = dtype(0.0), d * stride
+        for c in range(d):
+            best = largest(inverse, k, c, d, stride)
+            own, other, scratch[at(s + c * stride)] = k + c * size, k + best * size, best
+            pivot = inverse[at(other + c * stride)]
+            volume += math.log(math.fabs(pivot))
+            n = 0
+            while n < size:  # the rows change places, and the pivot's is divided by it
+                low, high = inverse[at(own + n)], inverse[at(other + n)]
+                inverse[at(other + n)] = low
+                inverse[at(own + n)] = high / pivot
+                n += stride
+            inverse[at(own + c * stride)] = dtype(1.0) / pivot
             for i in range(d):
+                row = k + i * size
                 if i != c:
-                    factor = scratch[at(s + (i * d + c) * stride)]
-                    for j in range(d):
-                        p, q = (c * d + j) * stride, (i * d + j) * stride
-                        scratch[at(s + q)] -= factor * scratch[at(s + p)]
-                        inverse[at(k + q)] -= factor * inverse[at(k + p)]
+                    factor = inverse[at(row + c * stride)]
+                    inverse[at(row + c * stride)] = dtype(0.0)
+                    subtract(inverse, row, factor, own, 0, d, stride)
+        for c in range(d - 1, -1, -1):  # rows that changed places are columns of the inverse
+            first, second = k + c * stride, k + int(scratch[at(s + c * stride)]) * stride
+            n = 0
+            while n < d * size:
+                low, high = inverse[at(first + n)], inverse[at(second + n)]
+                inverse[at(second + n)], inverse[at(first + n)] = low, high
+                n += size
         log_det[at(v)] = volume
 
     return invert

@@ -38,8 +38,8 @@ def stage(R, start, wide, rows, source, first, step, m, count):
 
 
 @cache
-def outer_sums(dtype, rows: int, columns: int, chunk: int, groups: int):
-    """``add(sums, g, row, column, R, a, a0, a_step, m, b, b0, b_step, n, one)``.
+def outer_sums(dtype, rows: int, columns: int):
+    """``add(sums, g, row, column, R, a, a0, a_step, m, b, b0, b_step, n, chunk, groups, one)``.
 
     sums[g + i*row + j*column] += sum over the block's samples of a[a0 + i*a_step] *
     b[b0 + j*b_step], i < m, j < n.  A thread takes ``rows`` times ``columns`` entries, ``chunk``
@@ -52,7 +52,7 @@ def outer_sums(dtype, rows: int, columns: int, chunk: int, groups: int):
     add_tile = add_outer(rows, columns)
 
     @device
-    def add(sums, g, row, column, R, a, a0, a_step, m, b, b0, b_step, n, one):
+    def add(sums, g, row, column, R, a, a0, a_step, m, b, b0, b_step, n, chunk, groups, one):
         lane, threads = cuda.threadIdx.x, cuda.blockDim.x
         a0, b0 = a0 - lane, b0 - lane  # of the block's first sample
         down, across = (m + rows - 1) // rows, (n + columns - 1) // columns

@@ -16,7 +16,7 @@ import sympy as sp
 from ...lower.ir import Axis, Tensor, placeholder
 from ...lower.schedule import FACTORISATIONS, Group
 from ..comments import comments
-from ..groups import GroupEmitter, loop_headers, read_name, rows_loop
+from ..groups import GroupEmitter, Slot, loop_headers, read_name, rows_loop
 from ..writer import Writer
 from .places import packed, without_single_uses
 from .schedule import BOUNDARY
@@ -99,22 +99,19 @@ class ThreadGroupEmitter(GroupEmitter):
 
 
 def emit_factorisation(emitter, group: Group, stride: int) -> None:
-    """A call of ``invert`` for one matrix a thread (or one of all)."""
+    """A call for one matrix a thread (or one of all)."""
     matrix = group.tensors[0].operands[0]
     found = {tensor.kind: tensor for tensor in group.tensors}
     size = matrix.axes[0].size
-    room = size * size * stride
     source = emitter.slots[matrix]
     inverse, volume = (emitter.slots.get(found.get(kind)) for kind in FACTORISATIONS)
     for kind, tensor in found.items():
         text = "log|det {}|" if kind == "logdet" else "inverse({})"
         emitter.write(f"# {emitter.names(tensor)} = {text.format(emitter.names(matrix))}")
-    places = [f"{source.array}, {source.base or '0'}, work, SCRATCH"]
-    places += [
-        f"{slot.array}, {slot.base or '0'}" if slot else f"work, SCRATCH + {(k + 1) * room}"
-        for k, slot in enumerate((inverse, volume))
-    ]
-    emitter.write(f"invert({', '.join(places)}, {size}, {stride})")
+    slots = [source, inverse, "work, SCRATCH", volume or f"work, SCRATCH + {size * stride}"]
+    places = [f"{s.array}, {s.base or '0'}" if isinstance(s, Slot) else s for s in slots if s]
+    name = "invert" if inverse else "log_determinant"
+    emitter.write(f"{name}({', '.join(places)}, {size}, {stride})")
 
 
 def summed(tensor: Tensor) -> list[Axis]:

@@ -73,7 +73,7 @@ class CudaKernelEmitter(KernelEmitter):
         slots = {**self.table, **self.invariant_slots(ir.topological(outputs))}
         summary = "What every sample shares, a step a block."
         with self._function(write, f"{self.kernel.name}_table", arguments, summary):
-            size = 2 * scratch_size(outputs)
+            size = scratch_size(outputs)
             self.work_size = max(self.work_size, size)
             with self._step_of_block(write, SCRATCH=size):
                 self._invariant_emitter(write, slots, outputs).emit(fuse(outputs))

@@ -24,7 +24,11 @@ _FIRST = frozenset(
     }
 )
 # Functions of compile/cuda/blocks.py that are made for a precision, or for none.
-_MADE = {"invert": "inversion", "add_partials": "partial_sums"}
+_MADE = {
+    "invert": "inversion",
+    "log_determinant": "log_determinants",
+    "add_partials": "partial_sums",
+}
 _PLAIN = ("block_sum", "copy", "fill")
 # All names that a module may import, by where they are.
 _NAMES = {

@@ -49,7 +49,8 @@ def moments(x, weight, sums, work, tiles):
         {rows}(sums, g + {d}, 1, W, work, T, {S}, 2, one)
         {rows}(sums, g + {first}, 1, W, work, WY, {S}, {d}, one)
         {product}(sums, g + {third}, 1, W, work, WY, {S}, work, T + {2S}, 0, {d}, one)
-        {outer}(sums, g + {second}, {d}, 1, W, work, WY, {S}, {d}, work, Y, {S}, {d}, one)
+        factors = W, work, WY, {S}, {d}, work, Y, {S}, {d}
+        {outer}(sums, g + {second}, {d}, 1, *factors, {samples}, {groups}, one)
         cuda.syncthreads()
 
 
@@ -108,12 +109,16 @@ def moments_velocity(x, found, slopes, velocity_out, tiles):
 
 def emit_moments(dim: int, tiling: CudaTiling, write: Writer) -> None:
     """Write the kernels for dimension d and a block of S threads."""
-    lanes, (tile, outer_room) = tiling.samples, tiling.outer_sums(dim, dim)
+    lanes, (samples, groups, outer_room) = tiling.samples, tiling.outer_sums(dim, dim)
     values = {"d": dim, "S": lanes, "2S": 2 * lanes, "dS": dim * lanes, "2dS": 2 * dim * lanes}
     values |= {"dd": dim * dim, "first": dim + 2, "third": 2 * dim + 2, "second": 3 * dim + 2}
     values |= {"count": 2 + 2 * dim + dim * dim, "size": 2 + 3 * dim + dim * dim}
     values |= {"work": (2 * dim + 3) * lanes, "some": _CENTER_TILES}
-    values |= {"rows": call_name("row_sums"), "outer": call_name("outer_sums", *tile)}
+    values |= {
+        "rows": call_name("row_sums"),
+        "outer": call_name("outer_sums", *tiling.outer(dim, dim)),
+    }
+    values |= {"samples": samples, "groups": groups}
     room = max(outer_room, tiling.row_sums(max(dim, 2)), lanes)
     values |= {"product": call_name("product_sums"), "room": room, "boundary": BOUNDARY}
     text = _TEXT

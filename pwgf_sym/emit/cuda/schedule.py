@@ -74,10 +74,10 @@ class CudaTiling(Tiling):
         """Numbers of shared memory for so many sums over samples."""
         return min(rows, _TEAM_ROWS) * (min(TEAM, self.samples) + 1)
 
-    def outer_sums(self, first: int, second: int) -> tuple[tuple[int, int, int, int], int]:
-        """Of sums over samples of an outer product: its tile, and numbers of shared memory.
+    def outer_sums(self, first: int, second: int) -> tuple[int, int, int]:
+        """Of sums over samples of an outer product.
 
-        A tile is rows, columns, samples at a time, and threads that share the samples.
+        Samples at a time, threads that share the samples, and numbers of shared memory.
         """
         tile, lanes = self.outer(first, second), lanes_of(self.dtype)
         numbers = sum(
@@ -91,7 +91,7 @@ class CudaTiling(Tiling):
         while 2 * groups <= samples and 2 * groups * tiles <= self.samples:
             groups *= 2
         added = groups * tiles * math.prod(tile) if groups > 1 else 0
-        return (*tile, samples, groups), max(samples * numbers, added)
+        return samples, groups, max(samples * numbers, added)
 
     def outer(self, first: int, second: int) -> tuple[int, int]:
         """Entries that a thread sums over the samples of a tile."""

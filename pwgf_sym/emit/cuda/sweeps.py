@@ -40,7 +40,7 @@ class ThreadSweepEmitter(SweepEmitter):
         uses = ir.uses([*self.sweep.outputs(), *self.parts.reduction])
         scratch = scratch_size(self.parts.sample)
         if scratch:
-            k.buffers["SCRATCH"] = 2 * scratch * k.tiling.samples
+            k.buffers["SCRATCH"] = scratch * k.tiling.samples
         emitter = ThreadGroupEmitter(
             self.write, slots, uses, k.tiling, k.names, k.printer, k.registers
         )
