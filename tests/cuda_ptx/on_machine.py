@@ -64,10 +64,12 @@ class Machine:
     launches : list of (name, grid, threads, instructions)
     texts : dict
         PTX by function and types.
+    kind : type
+        Of the kernels that it makes.
     """
 
     def __init__(self, initialised: bool = True):
-        self.initialised = initialised
+        self.initialised, self.kind = initialised, Kernel
         self.texts, self.kernels, self.launches = {}, {}, []
 
     def text(self, dispatcher, kinds) -> str:
@@ -87,7 +89,7 @@ class Machine:
         kinds = tuple(map(dispatcher.typeof_pyval, arguments))
         key, name = (dispatcher, kinds, threads), dispatcher.py_func.__name__
         if key not in self.kernels:
-            self.kernels[key] = Kernel(self.text(dispatcher, kinds), threads, name)
+            self.kernels[key] = self.kind(self.text(dispatcher, kinds), threads, name)
             memory = self.kernels[key].entry.memory.values()
             assert sum(size for space, _, size in memory if space == "shared") <= _MOST_SHARED
         given = []
