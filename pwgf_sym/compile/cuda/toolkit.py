@@ -55,8 +55,8 @@ def device(function):
     Arrays that it is handed may then be registers.
     """
     jit = __getattr__("cuda").jit
-    if simulated():
-        return jit(device=True)(function)
+    if simulated():  # where a call costs, of a function that asks for threads or barriers
+        return jit(device=True)(function) if "cuda" in function.__code__.co_names else function
     from numba import types
 
     found = jit(device=True, forceinline=True)(function)
