@@ -73,7 +73,7 @@ def test_a_large_flow(tmp_path):
     """The kernels of a flow in 30 dimensions with a wide map: as lean as those of small ones."""
     problem, flow = problem_named("double_well", 30), NeuralFlow(30, 128)
     program = compile_program(problem, flow, target="cuda", dtype="float32", folder=tmp_path)
-    for name, function in kernel_functions(program.module).items():
+    for name, function in functions_of(program).items():
         ptx = compile_ptx(function, "float32", HOPPER)
         assert not float64_instructions(ptx), name
         found = resources(ptx, HOPPER)
