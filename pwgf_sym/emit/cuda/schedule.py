@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from ...errors import OptionError
 from ...lower.schedule import Tiling
 
 __all__ = ["BLOCK", "BOUNDARY", "TEAM", "CudaTiling", "lanes_of", "spread"]
@@ -78,12 +79,21 @@ class CudaTiling(Tiling):
         """Of sums over samples of an outer product.
 
         Samples at a time, threads that share the samples, and numbers of shared memory.
+
+        Raises
+        ------
+        OptionError
+            When the factors of one sample are more than shared memory holds.
         """
         tile, lanes = self.outer(first, second), lanes_of(self.dtype)
         numbers = sum(
             spread((size - 1) // own * own + -(-own // lanes) * lanes, lanes)
             for size, own in zip((first, second), tile, strict=True)
         )
+        if numbers > self.room:
+            given = f"a sum over samples of {first} by {second} products"
+            accepted = f"factors of at most {self.room} numbers together on a GPU, in {self.dtype}"
+            raise OptionError("map", given, accepted, 'Take a narrower map, or target="cpu".')
         samples, groups = min(_STAGED[self.dtype], self.samples), 1
         while samples > 1 and samples * numbers > self.room:
             samples //= 2
