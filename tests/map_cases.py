@@ -135,6 +135,6 @@ def smaller(flow):
     """The same map in the simulator's size."""
     if isinstance(flow, Affine):
         return Affine(min(flow.dim, fewer(3, flow.dim)))
-    sizes = (flow.dim, 2), (flow.width, 3), (flow.steps, 1 if flow.substep == "rk4" else 2)
+    sizes = (flow.dim, 2), (flow.width, 3), (flow.steps, 1)
     dim, width, steps = (min(size, fewer(most, size)) for size, most in sizes)
     return NeuralFlow(dim, width, steps, flow.activation, flow.substep, flow.log_determinant)

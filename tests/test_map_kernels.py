@@ -101,7 +101,12 @@ def test_other_vector_widths(bits, tmp_path, monkeypatch):
         case.check(program)
 
 
-@settings(max_examples=12, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(
+    max_examples=fewer(6, 12),
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=list(HealthCheck),
+)
 @given(
     activations(),
     st.sampled_from([("euler", "exact"), ("euler", "trace"), ("rk4", "exact"), ("rk4", "trace")]),

@@ -100,7 +100,7 @@ def interactions(draw):
 
 
 @settings(
-    max_examples=fewer(20, 60),
+    max_examples=fewer(12, 60),
     deadline=None,
     derandomize=True,
     suppress_health_check=list(HealthCheck),
