@@ -4,6 +4,7 @@ import runpy
 from pathlib import Path
 
 import numpy as np
+import sympy as sp
 
 import pwgf_sym as pw
 
@@ -39,3 +40,23 @@ def agree(problem, flow, dtype, **options) -> None:
     least = 64 * np.finfo(np.float32).eps
     for name, gap in found.items():
         assert gap < 8 * rounding[name] + least, (name, found, rounding)
+
+
+def double_well_agrees(end, least, **options) -> None:
+    """Euler steps of the double well in one dimension, and what a user asks of the solution."""
+    x = pw.coordinates(1)
+    rho = pw.Density(x)
+    energy = pw.integral((x[0] ** 2 - 1) ** 2 / 4 * rho + rho * sp.log(rho), x)
+    problem = pw.GradientFlow(energy, rho, initial=pw.Gaussian(mean=[0], cov=0.5))
+    given = {"dt": 0.01, "integrator": "euler", "tolerance": 1e-12, "shift": 1e-2} | options
+    cpu, gpu = (
+        pw.solve(problem, pw.NeuralFlow(1, 2, steps=1), (0.0, end), target=target, **given)
+        for target in ("cpu", "cuda")
+    )
+    bound = max(least, 10 * given["tolerance"])
+    for name in ("theta", "energy", "dissipation", "defect"):
+        expected, found = getattr(cpu, name), getattr(gpu, name)
+        assert np.abs(found - expected).max() <= bound * np.abs(expected).max(), name
+    points = cpu.sample(5, seed=1)
+    assert np.abs(gpu.sample(5, seed=1) - points).max() < bound
+    assert np.abs(gpu.log_density(points) - cpu.log_density(points)).max() < bound

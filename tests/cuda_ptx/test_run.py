@@ -7,6 +7,7 @@ blocks and between them, barriers that not all threads reach.
 import numpy as np
 import pytest
 import sympy as sp
+from gallery_flows import double_well_agrees
 from sample_energies import ENERGIES
 from test_blocks import (  # noqa: F401 - those of blocks
     test_contractions,
@@ -26,7 +27,6 @@ from test_vectors import (  # noqa: F401 - the simulator's tests of vectors run 
 )
 from tile_numpy import interpreted
 
-import pwgf_sym as pw
 from pwgf_sym.compile import kernel_matrix
 from pwgf_sym.compile.cuda import caller, krylov
 from pwgf_sym.compile.cuda.vectors import PlacesMatrix, Vector
@@ -224,21 +224,5 @@ def test_lsmr_of_several_blocks(rng, dtype):
 )
 def test_a_flow_is_that_of_the_cpu(formulation, solver, more, monkeypatch):
     monkeypatch.setenv("PWGF_SYM_CUDA_THREADS", "32")
-    x = pw.coordinates(1)
-    rho = pw.Density(x)
-    energy = pw.integral((x[0] ** 2 - 1) ** 2 / 4 * rho + rho * sp.log(rho), x)
-    problem = pw.GradientFlow(energy, rho, initial=pw.Gaussian(mean=[0], cov=0.5))
-    options = {"dt": 0.01, "samples": 70, "formulation": formulation, "linear_solver": solver}
-    options |= {"integrator": "euler", "fresh_samples": 40, "tolerance": 1e-12, "shift": 1e-2}
-    options |= more
-    cpu, gpu = (
-        pw.solve(problem, NeuralFlow(1, 2, steps=1), (0.0, 0.02), target=target, **options)
-        for target in ("cpu", "cuda")
-    )
-    bound = max(1e-10, 10 * options["tolerance"])
-    for name in ("theta", "energy", "dissipation", "defect"):
-        expected, found = getattr(cpu, name), getattr(gpu, name)
-        assert np.abs(found - expected).max() <= bound * np.abs(expected).max(), name
-    points = cpu.sample(5, seed=1)
-    assert np.abs(gpu.sample(5, seed=1) - points).max() < bound
-    assert np.abs(gpu.log_density(points) - cpu.log_density(points)).max() < bound
+    options = {"samples": 70, "fresh_samples": 40, "linear_solver": solver}
+    double_well_agrees(0.02, 1e-10, formulation=formulation, **options, **more)

@@ -7,10 +7,10 @@ are no multiple of four; the simulator checks the bounds of every index.
 import numpy as np
 import pytest
 import sympy as sp
+from gallery_flows import double_well_agrees
 from sample_energies import ENERGIES
 from tile_numpy import interpreted
 
-import pwgf_sym as ps
 from pwgf_sym.compile import kernel_matrix
 from pwgf_sym.compile.program import compile_program
 from pwgf_sym.declare.maps import Affine, NeuralFlow
@@ -140,21 +140,5 @@ def test_sums_are_the_same_to_the_bit_again(pair):
 def test_a_flow_is_that_of_the_cpu(formulation, solver, more, tmp_path, monkeypatch):
     """An Euler step of the double well in one dimension."""
     monkeypatch.setenv("PWGF_SYM_CACHE", str(tmp_path))
-    x = ps.coordinates(1)
-    rho = ps.Density(x)
-    energy = ps.integral((x[0] ** 2 - 1) ** 2 / 4 * rho + rho * sp.log(rho), x)
-    problem = ps.GradientFlow(energy, rho, initial=ps.Gaussian(mean=[0], cov=0.5))
-    options = {"dt": 0.01, "samples": 7, "formulation": formulation, "linear_solver": solver}
-    options |= {"integrator": "euler", "fresh_samples": 3, "tolerance": 1e-12, "shift": 1e-2}
-    options |= more
-    cpu, gpu = (
-        ps.solve(problem, NeuralFlow(1, 2, steps=1), (0.0, 0.01), target=target, **options)
-        for target in ("cpu", "cuda")
-    )
-    bound = max(1e-9, 10 * options["tolerance"])
-    for name in ("theta", "energy", "dissipation", "defect"):
-        expected, found = getattr(cpu, name), getattr(gpu, name)
-        assert np.abs(found - expected).max() <= bound * np.abs(expected).max(), name
-    points = cpu.sample(5, seed=1)
-    assert np.abs(gpu.sample(5, seed=1) - points).max() < bound
-    assert np.abs(gpu.log_density(points) - cpu.log_density(points)).max() < bound
+    options = {"samples": 7, "fresh_samples": 3, "linear_solver": solver}
+    double_well_agrees(0.01, 1e-9, formulation=formulation, **options, **more)
