@@ -179,7 +179,7 @@ class _ThreadBody(Entries):
             if tensor in self.deferred or tensor.axes != self.group.axes:
                 continue
             if tensor.kind == "product":
-                text = self._product(tensor, None)
+                text = self._product(tensor)
             elif tensor.kind == "add":
                 text = self._add(tensor)
             else:
@@ -298,7 +298,7 @@ class _ThreadBody(Entries):
         name = call_name("load", self.rows)
         self.write(f"{name}({self.e.names(tensor)}, {slot.array}, {place}, {stride})")
 
-    def _product(self, tensor: Tensor, into: Tensor | None) -> str:
+    def _product(self, tensor: Tensor) -> str:
         coefficient, labels, _ = tensor.data
         factors = list(zip(tensor.operands, labels, strict=True))
         scaled = "" if coefficient == 1 else self.number(coefficient) + "*"
