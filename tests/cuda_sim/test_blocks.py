@@ -39,7 +39,7 @@ def test_sums_of_outer_products(threads, m, n, dtype, room, rng, monkeypatch):
     monkeypatch.setattr(schedule, "_SHARED", max(room, 4 * 8 * (m + n)))
     tiling, number = CudaTiling.of(dtype, threads), np.dtype(dtype).type
     chunk, groups, size = tiling.outer_sums(m, n)
-    add = sums.outer_sums(number, *tiling.outer(m, n))
+    add = sums.outer_sums(number, threads, *tiling.outer(m, n))
 
     @cuda.jit
     def kernel(a, b, out):
@@ -62,7 +62,7 @@ def test_sums_of_outer_products(threads, m, n, dtype, room, rng, monkeypatch):
 @pytest.mark.parametrize("threads, m, n", SHAPES)
 def test_sums_of_rows_and_products(threads, m, n, dtype, rng):
     number = np.dtype(dtype).type
-    rows, products = sums.row_sums(number), sums.product_sums(number)
+    rows, products = (make(number, threads) for make in (sums.row_sums, sums.product_sums))
     size = CudaTiling.of(dtype, threads).row_sums(n)  # not for all m at a time
 
     @cuda.jit
@@ -80,26 +80,54 @@ def test_sums_of_rows_and_products(threads, m, n, dtype, rng):
     close(found, expected, dtype)
 
 
+# Rows of the weights, terms, whether they are stored the other way round, rows and samples that a
+# thread takes.
+CONTRACTIONS = [
+    (5, 9, False, (3, 2)),
+    (8, 3, True, (2, 4)),
+    (3, 20, True, (3, 1)),
+    (1, 0, False, (1, 1)),
+]
+if not simulated():  # there are more samples than four
+    CONTRACTIONS += [(15, 40, False, (4, 4)), (16, 7, True, (2, 8)), (9, 5, False, (5, 2))]
+
+
 @pytest.mark.parametrize("dtype", BOUND)
-@pytest.mark.parametrize("rows, count, transposed", [(5, 9, False), (8, 3, True), (3, 20, True)])
-def test_contractions(rows, count, transposed, dtype, rng):
+@pytest.mark.parametrize("rows, count, transposed, tile", CONTRACTIONS)
+def test_contractions(rows, count, transposed, tile, dtype, rng):
     """Weights in several rounds, stored either way; added to what is there, or not."""
     threads, number = SHAPES[0][0], np.dtype(dtype).type
-    fresh, more = (make(number, rows) for make in (blocks.contract, blocks.contract_more))
-    size = CudaTiling.of(dtype, threads).terms(rows, -(-count // 2))
+    fresh, more = (make(number, threads, *tile) for make in (blocks.contract, blocks.contract_more))
+    tiling, results, second = CudaTiling.of(dtype, threads), 2, tile[0] * tile[1] * threads
+    room, size = tiling.contraction_room(tile, results, -(-count // 2))
     row, term = (1, rows) if transposed else (count, 1)
 
     @cuda.jit
     def kernel(weights, values, out):
         W, lane = cuda.shared.array(size, number, BOUNDARY), cuda.threadIdx.x
-        acc, one = cuda.local.array(rows, number), cuda.gridDim.y
-        fresh(acc, W, weights, 0, row, term, values, lane, threads, count, one)
-        more(acc, W, weights, 0, row, term, values, lane, threads, count, one)
+        one = cuda.gridDim.y
+        for c in (0, second):
+            given = (weights, 0, row, term, values, lane, threads, rows, count, one)
+            fresh(W, c, room, *given)
+            more(W, c, room, *given)
         for r in range(rows):
-            out[r * threads + lane] = acc[r]
+            out[r * threads + lane] = W[r * threads + lane] + W[second + r * threads + lane]
 
     weights, values = rng.normal(size=(rows, count)), rng.normal(size=(count, threads))
     found = device(np.zeros(rows * threads), dtype)
     given = weights.T if transposed else weights
     kernel[1, threads](device(given, dtype), device(values, dtype), found)
-    close(found, 2 * (weights @ values).ravel(), dtype)
+    close(found, 4 * (weights @ values).ravel(), dtype)
+
+
+@pytest.mark.parametrize("dtype", BOUND)
+@pytest.mark.parametrize("results", [1, 2, 4])
+@pytest.mark.parametrize("size", [1, 2, 10, 30, 33, 64, 100, 128, 300])
+def test_shapes_of_contractions(size, results, dtype):
+    """Results and weights fit into shared memory; few rows are computed that do not exist."""
+    tiling = CudaTiling.of(dtype)
+    rows, samples = tile = tiling.contraction(size, results)
+    before, whole = tiling.contraction_room(tile, results, 1000)
+    assert before == results * rows * samples * tiling.samples
+    assert before < whole <= tiling.room
+    assert -(-size // (rows * samples)) * rows * samples <= max(1.3 * size, size + 2)

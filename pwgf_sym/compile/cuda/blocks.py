@@ -17,10 +17,11 @@ from functools import cache
 import numpy as np
 
 from ...emit.cuda.schedule import lanes_of
+from ...emit.cuda.schedule import spread as spread_on_host
 from .toolkit import cuda, device
-from .wide import add_scaled, take
+from .wide import add_outer, clear, put, stage, take, thread_number
 
-__all__ = ["block_sum", "contract", "contract_more", "copy", "fill", "inversion", "load"]
+__all__ = ["block_sum", "contract", "contract_more", "copy", "fill", "inversion"]
 __all__ += ["log_determinants", "partial_sums"]
 
 at = np.uint64
@@ -60,64 +61,61 @@ def fill(target, t, value, count, one):
 
 
 @cache
-def load(dtype, rows: int):
-    """``load(acc, weights, w, row)``: acc[r] = weights[w + r*row], for r below ``rows``."""
+def contract(dtype, threads: int, rows: int, samples: int, more: bool = False):
+    """``contract(W, c, room, weights, w, row, term, values, v, step, m, count, one)``.
 
-    @device
-    def load(acc, weights, w, row):
-        for r in range(rows):
-            acc[r] = weights[at(w + r * row)]
+    The whole block computes, for rows r < rows*samples and all of its samples n,
 
-    return load
+        W[c + r*threads + n] = sum over s < count of weights[w + r*row + s*term]
+                               * (values[v + s*step] of sample n);
 
-
-@cache
-def contract(dtype, rows: int, more: bool = False):
-    """``contract(acc, W, weights, w, row, term, values, v, step, count, one)``.
-
-    acc[r] = sum over s < count of weights[w + r*row + s*term] * values[v + s*step], for r below
-    ``rows``; with ``more`` it is added to acc[r].  The block puts weights into the shared array W
-    first, as many terms as fit.
+    with ``more`` it is added to what is there; rows from ``m`` on have no meaning.  A thread takes
+    ``rows`` rows of ``samples`` neighbours: a number that it reads is used several times.  Weights
+    go into the shared array W from ``room`` on first, as many terms as fit.
     """
-    lanes = lanes_of(np.dtype(dtype).name)
-    wide = -(-rows // lanes) * lanes
-    take_row, add_row = take(dtype, wide), add_scaled(rows)
+    size = rows * samples
+    wide = spread_on_host(size, lanes_of(np.dtype(dtype).name))
+    take_rows, take_samples = take(dtype, rows), take(dtype, samples)
+    take_tile, put_tile = take(dtype, samples, rows), put(dtype, samples, rows)
+    add_tile, set_zero = add_outer(dtype, rows, samples), clear(dtype, size)
+    stage_weights = stage(dtype, threads)
+    across, number = threads // samples, thread_number()
 
     @device
-    def contract(acc, W, weights, w, row, term, values, v, step, count, one):
-        lane, threads = cuda.threadIdx.x, cuda.blockDim.x
-        total, own = cuda.local.array(rows, dtype), cuda.local.array(wide, dtype)
-        for r in range(rows):
-            total[r] = acc[r] if more else dtype(0.0)
-        most = W.size // wide
+    def contract(W, c, room, weights, w, row, term, values, v, step, m, count, one):
+        lane = number()
+        group, first = lane // across * rows, lane % across * samples
+        place, own = c + group * threads + first, v - lane + first
+        total = cuda.local.array(size, dtype)
+        left, right = cuda.local.array(rows, dtype), cuda.local.array(samples, dtype)
+        if more:
+            take_tile(total, W, place, threads)
+        else:
+            set_zero(total)
+        most = (W.size - room) // wide
         for start in range(0, count, most):
             terms = min(most, count - start)
             cuda.syncthreads()
-            entry = lane
-            while entry < terms * wide:
-                # Neighbours among the threads read neighbours in memory.
-                r, s = entry % wide, entry // wide
-                if term == 1:
-                    r, s = entry // terms, entry % terms
-                place = w + min(r, rows - 1) * row + (start + s) * term
-                W[at(s * wide + r)] = weights[at(place)]
-                entry += threads
+            stage_weights(W, room, wide, size, weights, w + start * term, row, m, term, terms)
             cuda.syncthreads()
-            s, place, end = 0, v + start * step, terms * wide * one
+            s, end = room + group, room + group + terms * wide * one
             while s < end:
-                take_row(own, W, s)
-                add_row(total, own, values[at(place)])
+                take_rows(left, W, s, 0)
+                take_samples(right, values, own, 0)
+                add_tile(total, total, left, right)
                 s += wide
-                place += step
-        for r in range(rows):
-            acc[r] = total[r]
+                own += step
+        if count == 0:  # what is there may still be read
+            cuda.syncthreads()
+        put_tile(W, place, threads, total)
+        cuda.syncthreads()
 
     return contract
 
 
-def contract_more(dtype, rows: int):
-    """``contract_more(acc, ...)``: :func:`contract`, added to acc."""
-    return contract(dtype, rows, more=True)
+def contract_more(dtype, threads: int, rows: int, samples: int):
+    """``contract_more(W, ...)``: :func:`contract`, added to what is there."""
+    return contract(dtype, threads, rows, samples, more=True)
 
 
 @device

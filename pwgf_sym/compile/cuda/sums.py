@@ -13,32 +13,17 @@ import numpy as np
 from ...emit.cuda.schedule import TEAM, lanes_of
 from ...emit.cuda.schedule import spread as spread_on_host
 from .toolkit import cuda, device
-from .wide import add_outer, take
+from .wide import add_outer, clear, stage, take, thread_number
 
 __all__ = ["outer_sums", "product_sums", "row_sums"]
 
 at = np.uint64
-# Samples that neighbours among the threads read together: 32 bytes or more, which is a sector.
-_TOGETHER = 8
 
 spread = device(spread_on_host)
 
 
-@device
-def stage(R, start, wide, rows, source, first, step, m, count):
-    """R[start + s*wide + i] = source[first + min(i, m - 1)*step + s], i < rows, s < count."""
-    lane, together = cuda.threadIdx.x, min(_TOGETHER, count)
-    s, by = lane % together, cuda.blockDim.x // together
-    while s < count:
-        i = lane // together
-        while i < rows:
-            R[at(start + s * wide + i)] = source[at(first + min(i, m - 1) * step + s)]
-            i += by
-        s += together
-
-
 @cache
-def outer_sums(dtype, rows: int, columns: int):
+def outer_sums(dtype, threads: int, rows: int, columns: int):
     """``add(sums, g, row, column, R, a, a0, a_step, m, b, b0, b_step, n, chunk, groups, one)``.
 
     sums[g + i*row + j*column] += sum over the block's samples of a[a0 + i*a_step] *
@@ -49,11 +34,12 @@ def outer_sums(dtype, rows: int, columns: int):
     size, lanes = rows * columns, lanes_of(np.dtype(dtype).name)
     own_size, other_size = (-(-count // lanes) * lanes for count in (rows, columns))
     take_own, take_other = take(dtype, own_size), take(dtype, other_size)
-    add_tile = add_outer(rows, columns)
+    add_tile, set_zero = add_outer(dtype, rows, columns), clear(dtype, size)
+    stage_factor, number = stage(dtype, threads), thread_number()
 
     @device
     def add(sums, g, row, column, R, a, a0, a_step, m, b, b0, b_step, n, chunk, groups, one):
-        lane, threads = cuda.threadIdx.x, cuda.blockDim.x
+        lane = number()
         a0, b0 = a0 - lane, b0 - lane  # of the block's first sample
         down, across = (m + rows - 1) // rows, (n + columns - 1) // columns
         all_a, all_b = (down - 1) * rows + own_size, (across - 1) * columns + other_size
@@ -64,18 +50,17 @@ def outer_sums(dtype, rows: int, columns: int):
         for first in range(0, tiles * groups, threads):
             tile, group = (first + lane) // groups, (first + lane) % groups
             i, j = tile // across * rows, tile % across * columns
-            for e in range(size):
-                acc[e] = dtype(0.0)
+            set_zero(acc)
             for start in range(0, threads, chunk):
                 cuda.syncthreads()
-                stage(R, 0, wide_a, all_a, a, a0 + start, a_step, m, chunk)
-                stage(R, chunk * wide_a, wide_b, all_b, b, b0 + start, b_step, n, chunk)
+                stage_factor(R, 0, wide_a, all_a, a, a0 + start, a_step, m, 1, chunk)
+                stage_factor(R, chunk * wide_a, wide_b, all_b, b, b0 + start, b_step, n, 1, chunk)
                 cuda.syncthreads()
                 s, own_at, other_at = group, group * wide_a + i, group * wide_b + j
                 while s < chunk * one and tile < tiles:
-                    take_own(own, R, own_at)
-                    take_other(other, R, chunk * wide_a + other_at)
-                    add_tile(acc, own, other)
+                    take_own(own, R, own_at, 0)
+                    take_other(other, R, chunk * wide_a + other_at, 0)
+                    add_tile(acc, acc, own, other)
                     s += groups
                     own_at += groups * wide_a
                     other_at += groups * wide_b
@@ -103,30 +88,39 @@ def outer_sums(dtype, rows: int, columns: int):
     return add
 
 
-@device
-def add_rows(sums, g, row, R, top, bottom):
-    """sums[g + i*row] += the sum of R's row i - top, i from top to bottom, for a whole block."""
-    lane, threads = cuda.threadIdx.x, cuda.blockDim.x
-    team = min(TEAM, threads)
-    cuda.syncthreads()
-    for i in range(top + lane, bottom, threads):
-        total = R[at((i - top) * (team + 1))]
-        for t in range(1, team):
-            total += R[at((i - top) * (team + 1) + t)]
-        sums[at(g + i * row)] += total
+@cache
+def rows_adder(threads: int):
+    """``add_rows(sums, g, row, R, top, bottom)`` for a whole block.
+
+    sums[g + i*row] += the sum of R's row i - top, i from top to bottom.
+    """
+    team, number = min(TEAM, threads), thread_number()
+
+    @device
+    def add_rows(sums, g, row, R, top, bottom):
+        lane = number()
+        cuda.syncthreads()
+        for i in range(top + lane, bottom, threads):
+            total = R[at((i - top) * (team + 1))]
+            for t in range(1, team):
+                total += R[at((i - top) * (team + 1) + t)]
+            sums[at(g + i * row)] += total
+
+    return add_rows
 
 
 @cache
-def product_sums(dtype):
+def product_sums(dtype, threads: int):
     """``add(sums, g, row, R, a, a0, a_step, b, b0, b_step, m, one)``: entry by entry.
 
     sums[g + i*row] += sum over the block's samples of a[a0 + i*a_step] * b[b0 + i*b_step], i < m.
     """
+    team, add_rows, number = min(TEAM, threads), rows_adder(threads), thread_number()
 
     @device
     def add(sums, g, row, R, a, a0, a_step, b, b0, b_step, m, one):
-        lane, threads = cuda.threadIdx.x, cuda.blockDim.x
-        a0, b0, team = a0 - lane, b0 - lane, min(TEAM, threads)
+        lane = number()
+        a0, b0 = a0 - lane, b0 - lane
         most = R.size // (team + 1)
         for top in range(0, m, most):
             bottom = min(m, top + most)
@@ -142,16 +136,17 @@ def product_sums(dtype):
 
 
 @cache
-def row_sums(dtype):
+def row_sums(dtype, threads: int):
     """``add(sums, g, row, R, a, a0, a_step, m, one)``.
 
     sums[g + i*row] += sum over the block's samples of a[a0 + i*a_step], i < m.
     """
+    team, add_rows, number = min(TEAM, threads), rows_adder(threads), thread_number()
 
     @device
     def add(sums, g, row, R, a, a0, a_step, m, one):
-        lane, threads = cuda.threadIdx.x, cuda.blockDim.x
-        a0, team = a0 - lane, min(TEAM, threads)
+        lane = number()
+        a0 -= lane
         most = R.size // (team + 1)
         for top in range(0, m, most):
             bottom = min(m, top + most)

@@ -7,118 +7,268 @@ the entries of a tile are written out here rather than left to Numba, which take
 
 from __future__ import annotations
 
+import math
 from functools import cache
 from typing import NamedTuple
 
 import numpy as np
 
-from ...emit.cuda.schedule import BOUNDARY, lanes_of
-from .toolkit import device, simulated
+from ...emit.cuda.schedule import lanes_of
+from .toolkit import cuda, device, simulated
 
-__all__ = ["add_outer", "add_scaled", "take"]
+__all__ = ["add_outer", "clear", "put", "stage", "take", "thread_number"]
+
+at = np.uint64
+# Neighbours among the threads that read neighbours in memory: 32 bytes or more, which is a sector.
+_TOGETHER = 8
+# Numbers that a thread asks for before it waits for the first.
+_AT_ONCE = 4
 
 
 @cache
-def take(dtype, count: int):
-    """``take(target, source, s)``: target[k] = source[s + k], k < count.
+def thread_number():
+    """``number()``: ``cuda.threadIdx.x``, asked for anew.
 
-    ``target`` is in registers; ``count`` and ``s`` are multiples of the numbers in sixteen bytes,
-    and the shared array ``source`` begins at a boundary of so many.
+    What is computed from it is computed where it stands.  The compiler would take the places that
+    every call computes of the thread's number out of the loops around the calls, and keep more of
+    them than there are registers.
     """
-    lanes = lanes_of(np.dtype(dtype).name)
 
     @device
-    def copied(target, source, s):
-        for k in range(count):
-            target[k] = source[int(s) + k]
+    def plain():
+        return cuda.threadIdx.x
 
-    def generate(builder, target, source, s):
-        from llvmlite import ir
+    if simulated():
+        return plain
+    from llvmlite import ir
+    from numba import types
+    from numba.cuda.extending import intrinsic
 
-        for start in range(0, count, lanes):
-            first = builder.gep(source.value, [builder.add(s.value, s.value.type(start))])
-            vector = ir.VectorType(source.entry, lanes)
-            found = builder.load(builder.bitcast(first, vector.as_pointer()))
-            found.align = BOUNDARY
-            for k in range(lanes):
-                number = builder.extract_element(found, ir.IntType(32)(k))
-                builder.store(number, target.place(builder, start + k))
+    @intrinsic
+    def number(typing):
+        def lower(context, builder, signature, arguments):
+            kind = ir.FunctionType(ir.IntType(32), [])
+            text = ir.InlineAsm(kind, "mov.u32 $0, %tid.x;", "=r", side_effect=True)
+            return builder.zext(builder.call(text, []), ir.IntType(64))
+
+        return types.int64(), lower
+
+    return number
+
+
+@cache
+def stage(dtype, threads: int):
+    """``stage(R, start, wide, rows, source, first, row, m, term, count)`` for a whole block.
+
+    R[start + s*wide + i] = source[first + i*row + s*term] for i < rows and s < count, from memory
+    to shared memory; zeros from row m on.
+    """
+    together = min(_TOGETHER, threads)
+    by = threads // together
+    number = thread_number()
+
+    @device
+    def stage(R, start, wide, rows, source, first, row, m, term, count):
+        lane = number()
+        s, top = lane % together, lane // together
+        if term != 1:
+            s, top = lane // by, lane % by
+        found = cuda.local.array(_AT_ONCE, dtype)
+        place, target = first + top * row + s * term, start + s * wide
+        while s < count:
+            i = 0
+            while i < rows:
+                for k in range(_AT_ONCE):
+                    if i + k * by < m - top:
+                        found[k] = source[at(place + (i + k * by) * row)]
+                    else:
+                        found[k] = dtype(0.0)
+                for k in range(_AT_ONCE):
+                    if i + k * by < rows - top:
+                        R[at(target + top + i + k * by)] = found[k]
+                i += _AT_ONCE * by
+            s += together
+            place += together * term
+            target += together * wide
+
+    return stage
+
+
+@cache
+def take(dtype, count: int, rows: int = 1):
+    """``take(target, source, s, step)``: target[r*count + k] = source[s + r*step + k].
+
+    For k < count, r < rows.  ``target`` is in registers; ``source`` begins at a multiple of sixteen
+    bytes, and ``s``, ``step`` and ``count`` are multiples of what is read at a time
+    (:func:`_at_a_time`).
+    """
+    lanes = _at_a_time(dtype, count)
+
+    @device
+    def copied(target, source, s, step):
+        for r in range(rows):
+            for k in range(count):
+                target[r * count + k] = source[int(s) + r * step + k]
+
+    def generate(builder, target, source, s, step):
+        for number, (r, k) in _places(rows, count, lanes):
+            place, align = source.vector(builder, s, step, r, k, lanes)
+            value = builder.load(place, align=align)
+            builder.store(value, target.held(builder, number, lanes), align=target.size)
 
     return copied if simulated() else _written_out(generate)
 
 
 @cache
-def add_outer(rows: int, columns: int):
-    """``add(acc, a, b)``: acc[r*columns + c] += a[r] b[c]; all are in registers."""
+def put(dtype, count: int, rows: int = 1):
+    """``put(target, t, step, source)``: target[t + r*step + k] = source[r*count + k].
+
+    The inverse of :func:`take`: ``source`` is in registers, ``target`` in memory.
+    """
+    lanes = _at_a_time(dtype, count)
 
     @device
-    def add(acc, a, b):
+    def copied(target, t, step, source):
+        for r in range(rows):
+            for k in range(count):
+                target[int(t) + r * step + k] = source[r * count + k]
+
+    def generate(builder, target, t, step, source):
+        for number, (r, k) in _places(rows, count, lanes):
+            place, align = target.vector(builder, t, step, r, k, lanes)
+            value = builder.load(source.held(builder, number, lanes), align=source.size)
+            builder.store(value, place, align=align)
+
+    return copied if simulated() else _written_out(generate)
+
+
+def _places(rows: int, count: int, lanes: int):
+    """(Number in registers, (row, first number of the row)) of every access."""
+    rest = ((r, k) for r in range(rows) for k in range(0, count, lanes))
+    return ((r * count + k, (r, k)) for r, k in rest)
+
+
+def _at_a_time(dtype, count: int) -> int:
+    """Numbers of one access: sixteen bytes of them, or fewer that divide the count."""
+    return math.gcd(count, lanes_of(np.dtype(dtype).name))
+
+
+@cache
+def add_outer(dtype, rows: int, columns: int):
+    """``add(target, acc, a, b)``: target[r*columns + c] = acc[r*columns + c] + a[r] b[c].
+
+    All are in registers, ``target`` may be ``acc``.
+    """
+    lanes = _at_a_time(dtype, columns)
+
+    @device
+    def add(target, acc, a, b):
         for r in range(rows):
             for c in range(columns):
-                acc[r * columns + c] += a[r] * b[c]
+                target[r * columns + c] = acc[r * columns + c] + a[r] * b[c]
 
-    def generate(builder, acc, a, b):
-        own = [builder.load(a.place(builder, r)) for r in range(rows)]
-        other = [builder.load(b.place(builder, c)) for c in range(columns)]
-        products = [(x, y) for x in own for y in other]
-        _add_products(builder, acc, products)
+    def generate(builder, target, acc, a, b):
+        own = [a.spread(builder, r, lanes) for r in range(rows)]
+        places = [b.held(builder, c, lanes) for c in range(0, columns, lanes)]
+        other = [builder.load(place, align=b.size) for place in places]
+        for k, (x, y) in enumerate((x, y) for x in own for y in other):
+            before = builder.load(acc.held(builder, k * lanes, lanes), align=acc.size)
+            total = builder.fadd(before, builder.fmul(x, y))
+            builder.store(total, target.held(builder, k * lanes, lanes), align=target.size)
 
     return add if simulated() else _written_out(generate)
 
 
 @cache
-def add_scaled(rows: int):
-    """``add(acc, a, b)``: acc[r] += a[r] b for a number b; arrays are in registers."""
+def clear(dtype, count: int):
+    """``clear(target)``: target[k] = 0, k < count, in registers."""
+    lanes = _at_a_time(dtype, count)
 
     @device
-    def add(acc, a, b):
-        for r in range(rows):
-            acc[r] += a[r] * b
+    def cleared(target):
+        for k in range(count):
+            target[k] = dtype(0.0)
 
-    def generate(builder, acc, a, b):
-        products = [(builder.load(a.place(builder, r)), b.value) for r in range(rows)]
-        _add_products(builder, acc, products)
+    def generate(builder, target):
+        from llvmlite import ir
 
-    return add if simulated() else _written_out(generate)
+        for k in range(0, count, lanes):
+            place = target.held(builder, k, lanes)
+            builder.store(ir.Constant(place.type.pointee, None), place, align=target.size)
+
+    return cleared if simulated() else _written_out(generate, 1)
 
 
 class _Operand(NamedTuple):
-    """A number, or where an array begins; and the type of an entry."""
+    """A number, or where an array begins; the type of an entry, and bytes of one."""
 
     value: object
     entry: object
+    size: int = 0
 
-    def place(self, builder, k: int):
-        """Where an entry of the array is."""
+    def held(self, builder, k: int, lanes: int):
+        """Where entries of an array in registers are, from k on."""
+        return self._as_vector(builder, builder.gep(self.value, [_constant(k)]), lanes)
+
+    def _as_vector(self, builder, place, lanes: int):
         from llvmlite import ir
 
-        return builder.gep(self.value, [ir.IntType(32)(k)])
+        if lanes == 1:
+            return place
+        return builder.bitcast(place, ir.VectorType(self.entry, lanes).as_pointer())
+
+    def spread(self, builder, k: int, lanes: int):
+        """An entry in all lanes."""
+        from llvmlite import ir
+
+        value = builder.load(self.held(builder, k, 1))
+        if lanes == 1:
+            return value
+        kind = ir.VectorType(self.entry, lanes)
+        first = builder.insert_element(ir.Constant(kind, ir.Undefined), value, _constant(0))
+        mask = ir.Constant(ir.VectorType(ir.IntType(32), lanes), None)
+        return builder.shuffle_vector(first, first, mask)
+
+    def vector(self, builder, first: _Operand, step: _Operand, r: int, k: int, lanes: int):
+        """Where entries begin at first + r*step + k; and the bytes that this place aligns to."""
+        kind = first.value.type
+        number = builder.add(first.value, kind(k))
+        if r:
+            wide = step.value if step.value.type == kind else builder.sext(step.value, kind)
+            number = builder.add(number, builder.mul(wide, kind(r)))
+        place = self._as_vector(builder, builder.gep(self.value, [number]), lanes)
+        return place, lanes * self.size
 
 
-def _add_products(builder, acc: _Operand, products) -> None:
-    for k, (x, y) in enumerate(products):
-        place = acc.place(builder, k)
-        builder.store(builder.fadd(builder.load(place), builder.fmul(x, y)), place)
+def _constant(k: int):
+    from llvmlite import ir
+
+    return ir.IntType(32)(k)
 
 
-def _written_out(generate):
-    """A function of three arguments whose code ``generate(builder, *operands)`` writes."""
+def _written_out(generate, count: int = 4):
+    """A function of one or four arguments whose code ``generate(builder, *operands)`` writes."""
     from numba import types
     from numba.cuda.extending import intrinsic
 
+    def lower(context, builder, signature, arguments):
+        operands = []
+        for kind, value in zip(signature.args, arguments, strict=True):
+            if not isinstance(kind, types.Array):
+                operands.append(_Operand(value, value.type))
+                continue
+            array = context.make_array(kind)(context, builder, value)
+            entry = context.get_data_type(kind.dtype)
+            operands.append(_Operand(array.data, entry, kind.dtype.bitwidth // 8))
+        generate(builder, *operands)
+        return context.get_dummy_value()
+
     @intrinsic
-    def function(typing, first, second, third):
-        def lower(context, builder, signature, arguments):
-            operands = []
-            for kind, value in zip(signature.args, arguments, strict=True):
-                if not isinstance(kind, types.Array):
-                    operands.append(_Operand(value, value.type))
-                    continue
-                array = context.make_array(kind)(context, builder, value)
-                operands.append(_Operand(array.data, context.get_data_type(kind.dtype)))
-            generate(builder, *operands)
-            return context.get_dummy_value()
+    def of_one(typing, first):
+        return types.void(first), lower
 
-        return types.void(first, second, third), lower
+    @intrinsic
+    def of_four(typing, first, second, third, fourth):
+        return types.void(first, second, third, fourth), lower
 
-    return function
+    return of_one if count == 1 else of_four

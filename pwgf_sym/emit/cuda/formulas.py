@@ -10,7 +10,7 @@ from ...lower.energies import FormulaKernel
 from ..formulas import FormulaEmitter
 from ..groups import plus
 from ..writer import Writer
-from .groups import element
+from .contractions import element
 from .kernels import TILES
 from .scalars import printer_of
 from .schedule import CudaTiling

@@ -18,32 +18,25 @@ from ...lower.schedule import FACTORISATIONS, Group
 from ..comments import comments
 from ..groups import GroupEmitter, Slot, loop_headers, read_name, rows_loop
 from ..writer import Writer
+from .contractions import (
+    ROLLED,
+    Contractions,
+    deferred_terms,
+    element,
+    flat_terms,
+    inner_name,
+    summed,
+)
 from .places import packed, without_single_uses
 from .schedule import BOUNDARY
 
-__all__ = ["BLOCK_FUNCTIONS", "ROLLED", "Entries", "Registers", "ThreadGroupEmitter", "call_name"]
-__all__ += ["element", "emit_factorisation", "summed"]
+__all__ = ["BLOCK_FUNCTIONS", "Entries", "Registers", "ThreadGroupEmitter", "emit_factorisation"]
 
 # Functions that are made for a tile, by the module in compile/cuda.
 BLOCK_FUNCTIONS = {
-    "blocks": ("contract", "contract_more", "load"),
+    "blocks": ("contract", "contract_more"),
     "sums": ("outer_sums", "product_sums", "row_sums"),
 }
-# Stands after the length of a loop that is not to be unrolled.
-ROLLED = "*one"
-
-
-def call_name(kind: str, *tile: int) -> str:
-    """Name of a block function for a tile, in a generated module."""
-    return f"{kind}_{'_'.join(map(str, tile))}"
-
-
-def element(array: str, index: str) -> str:
-    """An entry of an array; ``at`` makes the index unsigned.
-
-    Numba lets a signed index count from the end, at the cost of a comparison and a register.
-    """
-    return f"{array}[at({index})]"
 
 
 class Registers:
@@ -88,11 +81,16 @@ class ThreadGroupEmitter(GroupEmitter):
         loops = [axis for axis in group.axes if axis != row]
         at = {axis: axis.name for axis in loops}
 
+        contractions = Contractions(self, group, at)
+
         def body(variable: str, rows: int) -> None:
-            _ThreadBody(self, group, row, rows, variable, at).emit()
+            _ThreadBody(self, group, rows, variable, at, contractions).emit()
 
         with self.write.nest(loop_headers(loops, ROLLED)):
-            rows_loop(self.write, row, self.tiling.rows(row.size) if row else 1, body, ROLLED)
+            if contractions.results:
+                contractions.emit(body)
+            else:
+                rows_loop(self.write, row, self.tiling.rows(row.size) if row else 1, body, ROLLED)
 
     def _emit_factorisation(self, group: Group) -> None:
         emit_factorisation(self, group, self.tiling.samples)
@@ -112,11 +110,6 @@ def emit_factorisation(emitter, group: Group, stride: int) -> None:
     places = [f"{s.array}, {s.base or '0'}" if isinstance(s, Slot) else s for s in slots if s]
     name = "invert" if inverse else "log_determinant"
     emitter.write(f"{name}({', '.join(places)}, {size}, {stride})")
-
-
-def summed(tensor: Tensor) -> list[Axis]:
-    """Axes that a product sums over."""
-    return list(dict.fromkeys(a for ls in tensor.data[1] for a in ls if a not in tensor.axes))
 
 
 class Entries:
@@ -149,32 +142,29 @@ class Entries:
             self.write(f"{name} = {self.memory(operand, own, at)}")
         return f"({self.e.printer(names).doprint(tensor.data[0])})"
 
-    def inner(self, axis: Axis, taken) -> str:
-        """A loop variable for a summed axis that no outer loop uses."""
-        name = axis.name
-        while name in taken:
-            name += "_"
-        return name
-
 
 class _ThreadBody(Entries):
     """A group for one tile of rows of one sample."""
 
-    def __init__(self, emitter, group: Group, row, rows: int, variable: str, at):
+    def __init__(self, emitter, group: Group, rows: int, variable: str, at, contractions):
         super().__init__(emitter)
-        self.group, self.row, self.rows, self.variable = group, row, rows, variable
-        self.at = {**at, **({row: self._row("row")} if row else {})}
+        self.group, self.row, self.rows, self.variable = group, group.row, rows, variable
+        self.at = {**at, **({self.row: self._row("row")} if self.row else {})}
+        self.contractions = contractions
         self.known: set[Tensor] = set()
+        self.batch: dict[Tensor, str] = {}
         self.loaded: dict[Tensor, str] = {}
         self.pending: list[str] = []
         self.loops: list[range] = []
-        self.deferred = self._find_deferred()
+        self.deferred = deferred_terms(group, emitter.uses, emitter.slots)
         self.write = Writer()
 
     def _row(self, offset: str) -> str:
         return offset if self.variable == "0" else f"({self.variable} + {offset})"
 
     def emit(self) -> None:
+        if self.row:
+            self._read_together()
         for tensor in self.group.tensors:
             if tensor in self.deferred or tensor.axes != self.group.axes:
                 continue
@@ -187,12 +177,35 @@ class _ThreadBody(Entries):
             self._finish(tensor, text)
         self._flush()
         if self.row:
-            for name in {self.e.names(tensor): None for tensor in self.group.tensors}:
+            found = {self.e.names(tensor): None for tensor in self.group.tensors}
+            for name in [*found, *(text.split("[")[0] for text in self.batch.values())]:
                 self._place(name)
         names = [self.e.names(tensor) for tensor in self.group.tensors]
         self.e.write.append(without_single_uses(self.write.lines, names))
 
     # -- registers -----------------------------------------------------------------------------
+
+    def _read_together(self) -> None:
+        """Read what the rows need, all of it before the first is written.
+
+        What is written could be what a later row reads, for all that the compiler knows: it would
+        wait for the memory at every row.
+        """
+        own = set(self.group.tensors)
+        for tensor in self.group.tensors:
+            if tensor.kind == "product" and summed(tensor):
+                continue
+            pairs = [(t, t.axes) for t in tensor.operands]
+            if tensor.kind == "product":
+                pairs = list(zip(tensor.operands, tensor.data[1], strict=True))
+            for operand, labels in pairs:
+                plain = labels == operand.axes and self.row in labels
+                inside = set(labels) <= set(self.group.axes) and tensor.axes == self.group.axes
+                if plain and inside and operand in self.e.slots and operand not in own:
+                    self.batch[operand] = f"{read_name(self.e.names(operand), labels)}[row]"
+        for operand, text in self.batch.items():
+            self._later(f"{text} = {self.memory(operand, operand.axes, self.at)}")
+        self._flush()
 
     def _register(self, tensor: Tensor) -> str:
         name = self.e.names(tensor)
@@ -239,8 +252,9 @@ class _ThreadBody(Entries):
             return self._register(tensor)
         if tensor in self.known and labels == tensor.axes and set(labels) <= set(self.group.axes):
             return self._register(tensor)
-        if tensor in self.loaded and labels == tensor.axes and not extra:
-            return self.loaded[tensor]
+        for read in (self.batch, self.loaded):
+            if tensor in read and labels == tensor.axes and not extra:
+                return read[tensor]
         return self.memory(tensor, labels, {**self.at, **(extra or {})})
 
     def _elementwise(self, tensor: Tensor) -> str:
@@ -248,7 +262,8 @@ class _ThreadBody(Entries):
         for k, operand in enumerate(tensor.operands):
             text = self._entry(operand, operand.axes)
             again = tensor.data[0].count(placeholder(k)) > 1 or tensor.data[0].has(sp.Pow)
-            if again and operand in self.e.slots and operand not in {*self.known, *self.loaded}:
+            here = {*self.known, *self.loaded, *self.batch}
+            if again and operand in self.e.slots and operand not in here:
                 own = read_name(self.e.names(operand), operand.axes)
                 self._later(f"{own} = {text}")
                 self.loaded[operand] = text = own
@@ -257,51 +272,30 @@ class _ThreadBody(Entries):
 
     # -- sums ----------------------------------------------------------------------------------
 
-    def _find_deferred(self) -> set[Tensor]:
-        """Contractions that only a sum of this group reads: they accumulate right into it."""
-        own, found = set(self.group.tensors), set()
-        for tensor in self.group.tensors:
-            for term in tensor.operands if tensor.kind == "add" else ():
-                once = self.e.uses[term] == 1 and term in own and term not in self.e.slots
-                plain = term.kind == "add" or (term.kind == "product" and term.data[0] == 1)
-                if once and plain:
-                    found.add(term)
-        return found
-
-    def _flat_terms(self, tensor: Tensor) -> list[Tensor]:
-        found = []
-        for term in tensor.operands:
-            nested = term.kind == "add" and term in self.deferred
-            found += self._flat_terms(term) if nested else [term]
-        return found
+    def _result(self, tensor: Tensor) -> list[str]:
+        """What calls have computed of a tensor."""
+        found = self.contractions
+        return [found.entry(tensor, self.at[self.row])] if tensor in found.results else []
 
     def _add(self, tensor: Tensor) -> str:
-        terms = self._flat_terms(tensor)
+        terms = flat_terms(tensor, self.deferred)
         direct = [self._entry(t, t.axes) for t in terms if t not in self.deferred]
-        chained = [t for t in terms if t in self.deferred]
+        direct += self._result(tensor)
+        chained = [t for t in terms if t in self.deferred and t not in self.contractions.terms]
         if not chained:
             return " + ".join(direct)
-        first = [t for t in terms if t not in self.deferred]
-        if len(first) == 1 and self._is_weight(first[0], first[0].axes) and not self.pending:
-            self._load(tensor, first[0])
-        elif direct:
+        if direct:
             self._set(tensor, " + ".join(direct))
         for number, term in enumerate(chained):
             self._accumulate(term, tensor, fresh=not direct and number == 0)
         return self._register(tensor)
 
-    def _load(self, tensor: Tensor, source: Tensor) -> None:
-        """Rows of what samples share, from memory to registers."""
-        slot = self.e.slots[source]
-        place = slot.index(source.axes, {**self.at, self.row: self.variable})
-        stride = slot.stride(source.axes, self.row)
-        name = call_name("load", self.rows)
-        self.write(f"{name}({self.e.names(tensor)}, {slot.array}, {place}, {stride})")
-
     def _product(self, tensor: Tensor) -> str:
         coefficient, labels, _ = tensor.data
         factors = list(zip(tensor.operands, labels, strict=True))
         scaled = "" if coefficient == 1 else self.number(coefficient) + "*"
+        if tensor in self.contractions.terms:
+            return scaled + self._result(tensor)[0]
         if not summed(tensor):
             return scaled + "*".join(self._entry(t, ls) for t, ls in factors)
         self._accumulate(tensor, tensor, fresh=True)
@@ -311,12 +305,6 @@ class _ThreadBody(Entries):
         """into += term, a contraction or a plain product; a fresh register has no value yet."""
         factors = list(zip(term.operands, term.data[1], strict=True))
         sums = summed(term)
-        weights = next((f for f in factors if self._is_weight(*f)), None)
-        others = [f for f in factors if f is not weights]
-        fits = self.rows <= self.e.tiling.room
-        if weights and len(others) == 1 and sums and fits and self._is_stored(*others[0]):
-            self._with_weights(weights, others[0], sums, into, fresh)
-            return
         if not sums:
             text = "*".join(self._entry(t, ls) for t, ls in factors)
             self._later(f"{self._register(into)} {'' if fresh else '+'}= {text}")
@@ -324,7 +312,7 @@ class _ThreadBody(Entries):
         if fresh:
             self._set(into, self.number(0.0))
         self._flush()
-        extra = {a: self.inner(a, self.at.values()) for a in sums}
+        extra = {a: inner_name(a, self.at.values()) for a in sums}
         with self.write.nest([f"for {extra[a]} in range({a.size}{ROLLED})" for a in sums]):
             texts = []
             for k, (t, ls) in enumerate(factors):
@@ -335,31 +323,3 @@ class _ThreadBody(Entries):
                 texts.append(text)
             self._later(f"{self._register(into)} += {'*'.join(texts)}")
             self._flush()
-
-    def _is_stored(self, tensor: Tensor, labels) -> bool:
-        """Whether a factor is the same for all rows, and stands in memory for every sample."""
-        slot = self.e.slots.get(tensor)
-        return slot is not None and slot.lanes > 1 and self.row not in labels
-
-    def _is_weight(self, tensor: Tensor, labels) -> bool:
-        invariant = not tensor.per_sample and tensor in self.e.slots
-        return invariant and self.row is not None and self.row in labels
-
-    def _with_weights(self, weights, other, sums, into: Tensor, fresh: bool) -> None:
-        """A call that sums over the longest axis, for every entry of the others."""
-        axis = max(sums, key=lambda a: a.size)
-        extra = {a: self.inner(a, self.at.values()) for a in sums if a is not axis}
-        if fresh and extra:
-            self._set(into, self.number(0.0))
-        self._flush()
-        self.e.registers.share(self.e.tiling.terms(self.rows, axis.size))
-        places = []
-        for (tensor, labels), along in ((weights, (self.row, axis)), (other, (axis,))):
-            slot, at = self.e.slots[tensor], {**self.at, **extra, axis: "0"}
-            if self.row in labels:
-                at[self.row] = self.variable
-            steps = [slot.stride(labels, a) for a in along]
-            places += [slot.array, slot.index(labels, at), *steps]
-        name = call_name("contract" if fresh and not extra else "contract_more", self.rows)
-        with self.write.nest([f"for {extra[a]} in range({a.size}{ROLLED})" for a in extra]):
-            self.write(f"{name}({self.e.names(into)}, W, {', '.join(places)}, {axis.size}, one)")

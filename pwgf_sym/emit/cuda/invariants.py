@@ -9,7 +9,8 @@ from ...lower.schedule import FACTORISATIONS, Group
 from ..comments import comments
 from ..groups import row_major, size_of
 from ..writer import Writer
-from .groups import ROLLED, Entries, element, emit_factorisation, summed
+from .contractions import ROLLED, element, inner_name, summed
+from .groups import Entries, emit_factorisation
 from .places import packed, without_single_uses
 
 __all__ = ["InvariantEmitter"]
@@ -105,7 +106,7 @@ class InvariantEmitter(Entries):
         coefficient, labels, _ = tensor.data
         scaled = "" if coefficient == 1 else self.number(coefficient) + "*"
         sums, own = summed(tensor), self.names(tensor)
-        extra = {a: self.inner(a, at.values()) for a in sums}
+        extra = {a: inner_name(a, at.values()) for a in sums}
         inside = {**at, **extra}
         factors = list(zip(tensor.operands, labels, strict=True))
         if not sums:

@@ -18,7 +18,8 @@ from ..groups import Slot, plus, row_major, size_of
 from ..map_kernels import KernelEmitter, Layout
 from ..sweeps import scratch_size
 from ..writer import Writer
-from .groups import Registers, element
+from .contractions import element
+from .groups import Registers
 from .invariants import InvariantEmitter
 from .places import Places, packed
 from .scalars import printer_of

@@ -56,7 +56,7 @@ def cuda_target(dtype: str, threads: int = BLOCK, moments: bool = True) -> Targe
         tiling,
         lambda kernel, layout: CudaKernelEmitter(kernel, layout, tiling, dtype),
         lambda kernel: ThreadFormulaEmitter(kernel, tiling, dtype),
-        lambda body: _preamble(body, dtype),
+        lambda body: _preamble(body, dtype, threads),
         emit_moments if moments else None,
         frozenset({"metric"}),
         {"push": "linearize", "push_log_density": "linearize_log_density"},
@@ -64,7 +64,7 @@ def cuda_target(dtype: str, threads: int = BLOCK, moments: bool = True) -> Targe
     )
 
 
-def _preamble(body: str, dtype: str) -> str:
+def _preamble(body: str, dtype: str, threads: int) -> str:
     """Imports, and the functions of a block that the kernels call."""
     write = Writer()
     write()
@@ -83,10 +83,14 @@ def _preamble(body: str, dtype: str) -> str:
         found = ", ".join(sorted(kinds & names))
         write.append([f"from pwgf_sym.compile.cuda.{module} import {found}"] if found else [])
     write()
-    write(f"DTYPE, at = np.{dtype}, np.uint64")
+    write(f"DTYPE, THREADS, at = np.{dtype}, {threads}, np.uint64")
     functions = [(f"{kind}_{tile}", kind, tile.split("_")) for kind, tile in tiles]
     functions += [(name, maker, []) for name, maker in made.items()]
-    texts = [(n, f"{f}({', '.join(['DTYPE', *filter(None, t)])})") for n, f, t in functions]
+    tiled = {kind for found in BLOCK_FUNCTIONS.values() for kind in found}
+    texts = []
+    for name, maker, tile in functions:
+        given = ["DTYPE", *(["THREADS"] if maker in tiled else []), *filter(None, tile)]
+        texts.append((name, f"{maker}({', '.join(given)})"))
     write.append(packed(texts))
     write()
     write()

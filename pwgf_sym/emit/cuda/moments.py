@@ -7,7 +7,7 @@ one block adds up the blocks, in their order.
 from __future__ import annotations
 
 from ..writer import Writer
-from .groups import call_name
+from .contractions import call_name
 from .schedule import BOUNDARY, CudaTiling
 
 __all__ = ["emit_moments"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ...lower.ir import Axis, Tensor
 from ...lower.reductions import OuterTiles
 from ..groups import loop_headers
-from .groups import ROLLED, call_name
+from .contractions import ROLLED, call_name
 
 __all__ = ["emit_block_sums"]
 

@@ -18,8 +18,13 @@ _ROWS = {"float32": (16, 15, 12, 10, 8, 7, 6, 5), "float64": (10, 9, 8, 7, 6, 5,
 _OUTER = {"float32": (8, 4), "float64": (4, 4)}
 # Threads that add up the samples of a row: a warp; rows at a time at most.
 TEAM, _TEAM_ROWS = 32, 64
-# Samples that the factors of a sum over samples take in shared memory, bytes of it at most.
-_STAGED, _SHARED = {"float32": 32, "float64": 16}, 40 * 1024
+# Samples that the factors of a sum over samples take in shared memory, bytes of it at most; bytes
+# of it for the results of contractions.
+_STAGED, _SHARED, _RESULTS = {"float32": 32, "float64": 16}, 40 * 1024, 32 * 1024
+# Rows and samples of a contraction that a thread takes, and cycles beside its multiply-adds.
+_TILE_ROWS, _TILE_SAMPLES, _TURN = range(1, 9), (1, 2, 4, 8), 4
+# Rows that a thread reads together before it writes them.
+_BATCH = 8
 
 
 # Bytes that shared memory gives in one read, at a multiple of them.
@@ -63,13 +68,52 @@ class CudaTiling(Tiling):
     @property
     def room(self) -> int:
         """Numbers of shared memory that a kernel may take."""
-        return _SHARED // (4 if self.dtype == "float32" else 8)
+        return _SHARED // self.bytes
 
-    def terms(self, rows: int, count: int) -> int:
-        """Numbers of shared memory for the weights of a contraction of so many terms."""
+    @property
+    def bytes(self) -> int:
+        """Of a number."""
+        return 4 if self.dtype == "float32" else 8
+
+    def contraction(self, size: int, results: int) -> tuple[int, int]:
+        """Rows and samples that a thread takes of contractions with rows of this size.
+
+        So many results of theirs stand in shared memory at a time.  A block computes the product of
+        the two numbers of rows at a time; those that do not exist are lost time.
+        """
+        most = max(1, _RESULTS // (self.bytes * self.samples * results))
+        shapes = [
+            (rows, samples)
+            for samples in _TILE_SAMPLES
+            for rows in _TILE_ROWS
+            if rows * samples <= most and samples <= self.samples
+        ]
+        return min(shapes, key=lambda shape: (self._cycles(*shape, size), -shape[0]))
+
+    def _cycles(self, rows: int, samples: int, size: int) -> int:
+        """Of a multiprocessor, for one term of a contraction and all of its rows.
+
+        Four warps multiply at a time, in float64 half as fast; what they read comes at 128 bytes a
+        cycle.
+        """
+        times, words = -(-size // (rows * samples)), self.bytes // 4
         lanes = lanes_of(self.dtype)
-        wide = -(-rows // lanes) * lanes
-        return wide * min(count, max(1, self.room // wide))
+        reads = rows // math.gcd(rows, lanes) + samples // math.gcd(samples, lanes)
+        issued = words * rows * samples + reads + _TURN
+        return times * max(issued, 4 * words * (rows + samples))
+
+    def contraction_room(self, tile: tuple[int, int], results: int, count: int) -> tuple[int, int]:
+        """Numbers of shared memory before the weights of a contraction, and with them."""
+        size = math.prod(tile)
+        before, wide = results * size * self.samples, spread(size, lanes_of(self.dtype))
+        return before, before + wide * max(1, min(count, (self.room - before) // wide))
+
+    def batch(self, size: int) -> int:
+        """Rows that a thread reads together, of so many: a divisor if it is not too small."""
+        if size <= _BATCH:
+            return size
+        found = max(rows for rows in range(1, _BATCH + 1) if size % rows == 0)
+        return found if 2 * found >= _BATCH else _BATCH
 
     def row_sums(self, rows: int) -> int:
         """Numbers of shared memory for so many sums over samples."""

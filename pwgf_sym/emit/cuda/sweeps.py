@@ -9,7 +9,8 @@ from ...lower import ir
 from ...lower.ir import Tensor
 from ..groups import Slot, loop_headers
 from ..sweeps import SweepEmitter, scratch_size
-from .groups import ROLLED, ThreadGroupEmitter, element
+from .contractions import ROLLED, element
+from .groups import ThreadGroupEmitter
 from .places import Places
 from .reductions import emit_block_sums
 

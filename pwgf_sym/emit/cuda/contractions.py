@@ -1,0 +1,200 @@
+"""Contractions with weights: calls by which the threads of a block multiply together.
+
+Their results stand in shared memory, a few rows at a time, where each thread finds those of its own
+sample.
+"""
+
+from __future__ import annotations
+
+import math
+
+from ...lower.ir import Axis, Tensor
+from ...lower.schedule import Group
+from ..groups import plus, rows_loop
+
+__all__ = ["ROLLED", "Contractions", "call_name", "deferred_terms", "element", "flat_terms"]
+__all__ += ["inner_name", "summed"]
+
+# Stands after the length of a loop that is not to be unrolled.
+ROLLED = "*one"
+# Results of a group that are computed by calls at most: shared memory is small.
+_MOST = 4
+
+
+def call_name(kind: str, *tile: int) -> str:
+    """Name of a block function for a tile, in a generated module."""
+    return f"{kind}_{'_'.join(map(str, tile))}"
+
+
+def element(array: str, index: str) -> str:
+    """An entry of an array; ``at`` makes the index unsigned.
+
+    Numba lets a signed index count from the end, at the cost of a comparison and a register.
+    """
+    return f"{array}[at({index})]"
+
+
+def summed(tensor: Tensor) -> list[Axis]:
+    """Axes that a product sums over."""
+    return list(dict.fromkeys(a for ls in tensor.data[1] for a in ls if a not in tensor.axes))
+
+
+def inner_name(axis: Axis, taken) -> str:
+    """A loop variable for a summed axis that no outer loop uses."""
+    name = axis.name
+    while name in taken:
+        name += "_"
+    return name
+
+
+def deferred_terms(group: Group, uses: dict, slots: dict) -> set[Tensor]:
+    """Contractions that only a sum of this group reads: they accumulate right into it."""
+    own, found = set(group.tensors), set()
+    for tensor in group.tensors:
+        for term in tensor.operands if tensor.kind == "add" else ():
+            once = uses[term] == 1 and term in own and term not in slots
+            plain = term.kind == "add" or (term.kind == "product" and term.data[0] == 1)
+            if once and plain:
+                found.add(term)
+    return found
+
+
+def flat_terms(tensor: Tensor, deferred: set[Tensor]) -> list[Tensor]:
+    """Terms of a sum, and of the sums that accumulate into it."""
+    found = []
+    for term in tensor.operands:
+        nested = term.kind == "add" and term in deferred
+        found += flat_terms(term, deferred) if nested else [term]
+    return found
+
+
+class Contractions:
+    """Contractions of a group with weights, for all of its rows.
+
+    Attributes
+    ----------
+    terms : set of Tensor
+        Products that the calls compute.
+    results : dict of Tensor to list of Tensor
+        Tensors of the group, and the products that are added up for them.
+
+    Parameters
+    ----------
+    emitter : ThreadGroupEmitter
+    group : Group
+    at : dict of Axis to str
+        Variables of the loops around the rows.
+    """
+
+    def __init__(self, emitter, group: Group, at: dict[Axis, str]):
+        self.e, self.group, self.row, self.at = emitter, group, group.row, at
+        self.results: dict[Tensor, list[Tensor]] = {}
+        deferred = deferred_terms(group, emitter.uses, emitter.slots)
+        for tensor in group.tensors if self.row else ():
+            if tensor in deferred or tensor.axes != group.axes or len(self.results) == _MOST:
+                continue
+            terms = [tensor] if tensor.kind == "product" else []
+            if tensor.kind == "add":
+                terms = [term for term in flat_terms(tensor, deferred) if term in deferred]
+            terms = [term for term in terms if term.kind == "product" and self._factors(term)]
+            if terms:
+                self.results[tensor] = terms
+        self.terms = {term for terms in self.results.values() for term in terms}
+        if self.results:
+            self.tile = emitter.tiling.contraction(self.row.size, len(self.results))
+            self.at_once = math.prod(self.tile)
+
+    @property
+    def several(self) -> bool:
+        """Whether the rows take more than one turn."""
+        return self.row.size > self.at_once
+
+    def _factors(self, term: Tensor):
+        """Weights and a value of each sample, with their labels; None where a term is no such."""
+        factors = list(zip(term.operands, term.data[1], strict=True))
+        weights = [f for f in factors if self._is_weight(*f)]
+        values = [f for f in factors if self._is_value(*f)]
+        if len(factors) == 2 and weights and values and summed(term):
+            return weights[0], values[0]
+        return None
+
+    def _is_weight(self, tensor: Tensor, labels) -> bool:
+        return not tensor.per_sample and tensor in self.e.slots and self.row in labels
+
+    def _is_value(self, tensor: Tensor, labels) -> bool:
+        """Whether a factor is the same for all rows, and stands in memory for every sample."""
+        slot = self.e.slots.get(tensor)
+        return slot is not None and slot.lanes > 1 and self.row not in labels
+
+    def emit(self, body) -> None:
+        """Calls, and after them ``body(variable, rows)`` in loops over the rows."""
+        write, row, tiling = self.e.write, self.row, self.e.tiling
+        if not self.several:
+            self._emit_calls()
+            rows_loop(write, row, tiling.batch(row.size), body, ROLLED)
+            return
+        together = math.gcd(row.size, self.at_once)
+        rows = tiling.batch(together)
+        rows = rows if together % rows == 0 else 1
+        end = f"first + {self.at_once}{ROLLED}"
+        if row.size % self.at_once:
+            end = f"min(first + {self.at_once}, {row.size}){ROLLED}"
+        with write.block(f"for first in range(0, {row.size}{ROLLED}, {self.at_once})"):
+            self._emit_calls()
+            step = f", {rows}" if rows > 1 else ""
+            with write.block(f"for {row.name} in range(first, {end}{step})"):
+                body(row.name, rows)
+
+    def entry(self, tensor: Tensor, row: str) -> str:
+        """The entry of a result for the thread's own sample, in a row of the group."""
+        row = f"({row.strip('()')} - first)" if self.several else row
+        samples = self.e.tiling.samples
+        place = "lane" if row == "0" else f"{row}*{samples} + lane"
+        return element("W", plus(place, self._begin(tensor)))
+
+    def _begin(self, tensor: Tensor) -> int:
+        """Where a result begins in shared memory."""
+        return list(self.results).index(tensor) * self.at_once * self.e.tiling.samples
+
+    def _emit_calls(self) -> None:
+        for tensor, terms in self.results.items():
+            fresh = True
+            for term in terms:
+                self._emit_call(tensor, term, fresh)
+                fresh = False
+
+    def _emit_call(self, into: Tensor, term: Tensor, fresh: bool) -> None:
+        """A call that sums over the longest axis, for every entry of the others."""
+        (weights, labels), (values, own) = self._factors(term)
+        axis = max(summed(term), key=lambda a: a.size)
+        taken = [*self.at.values(), "first"]
+        extra = {a: inner_name(a, taken) for a in summed(term) if a is not axis}
+        at = {**self.at, **extra, axis: "0", self.row: "first" if self.several else "0"}
+        weight, value = self.e.slots[weights], self.e.slots[values]
+        room, numbers = self.e.tiling.contraction_room(self.tile, len(self.results), axis.size)
+        self.e.registers.share(numbers)
+        places = [weight.array, weight.index(labels, at)]
+        places += [weight.stride(labels, a) for a in (self.row, axis)]
+        places += [value.array, value.index(own, at), value.stride(own, axis), self._rows()]
+        begin = f"W, {self._begin(into)}, {room}"
+
+        def call(kind: str, count: int) -> str:
+            last = f"{count}, one"
+            return f"{call_name(kind, *self.tile)}({begin}, {', '.join(places)}, {last})"
+
+        if fresh and extra:
+            zeros = {**at, **dict.fromkeys(extra, "0")}
+            places[1], places[5] = weight.index(labels, zeros), value.index(own, zeros)
+            self.e.write(call("contract", 0))
+            places[1], places[5] = weight.index(labels, at), value.index(own, at)
+        with self.e.write.nest([f"for {extra[a]} in range({a.size}{ROLLED})" for a in extra]):
+            kind = "contract" if fresh and not extra else "contract_more"
+            self.e.write(call(kind, axis.size))
+
+    def _rows(self) -> str:
+        """Rows of a turn that there are."""
+        if not self.several:
+            return str(self.row.size)
+        if self.row.size % self.at_once == 0:
+            return str(self.at_once)
+        return f"min({self.at_once}, {self.row.size} - first)"
