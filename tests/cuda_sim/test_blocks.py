@@ -97,7 +97,7 @@ if not simulated():  # there are more samples than four
 def test_contractions(rows, count, transposed, tile, dtype, rng):
     """Weights in several rounds, stored either way; added to what is there, or not."""
     threads, number = SHAPES[0][0], np.dtype(dtype).type
-    fresh, more = (make(number, threads, *tile) for make in (blocks.contract, blocks.contract_more))
+    contract = blocks.contract(number, threads, *tile)
     tiling, results, second = CudaTiling.of(dtype, threads), 2, tile[0] * tile[1] * threads
     room, size = tiling.contraction_room(tile, results, -(-count // 2))
     row, term = (1, rows) if transposed else (count, 1)
@@ -108,8 +108,8 @@ def test_contractions(rows, count, transposed, tile, dtype, rng):
         one = cuda.gridDim.y
         for c in (0, second):
             given = (weights, 0, row, term, values, lane, threads, rows, count, one)
-            fresh(W, c, room, *given)
-            more(W, c, room, *given)
+            contract(False, W, c, room, *given)
+            contract(True, W, c, room, *given)
         for r in range(rows):
             out[r * threads + lane] = W[r * threads + lane] + W[second + r * threads + lane]
 

@@ -21,8 +21,8 @@ from ...emit.cuda.schedule import spread as spread_on_host
 from .toolkit import cuda, device
 from .wide import add_outer, clear, put, stage, take, thread_number
 
-__all__ = ["block_sum", "contract", "contract_more", "copy", "fill", "inversion"]
-__all__ += ["log_determinants", "partial_sums"]
+__all__ = ["block_sum", "contract", "copy", "fill", "inversion"]
+__all__ += ["log_determinants", "partial_sums", "store"]
 
 at = np.uint64
 
@@ -61,17 +61,29 @@ def fill(target, t, value, count, one):
 
 
 @cache
-def contract(dtype, threads: int, rows: int, samples: int, more: bool = False):
-    """``contract(W, c, room, weights, w, row, term, values, v, step, m, count, one)``.
+def store(dtype, rows: int):
+    """``store(target, t, step, source)``: target[t + r*step] = source[r], for r below ``rows``."""
+
+    @device
+    def store(target, t, step, source):
+        for r in range(rows):
+            target[at(t + r * step)] = source[r]
+
+    return store
+
+
+@cache
+def contract(dtype, threads: int, rows: int, samples: int):
+    """``contract(more, W, c, room, weights, w, row, term, values, v, step, m, count, one)``.
 
     The whole block computes, for rows r < rows*samples and all of its samples n,
 
         W[c + r*threads + n] = sum over s < count of weights[w + r*row + s*term]
                                * (values[v + s*step] of sample n);
 
-    with ``more`` it is added to what is there; rows from ``m`` on have no meaning.  A thread takes
-    ``rows`` rows of ``samples`` neighbours: a number that it reads is used several times.  Weights
-    go into the shared array W from ``room`` on first, as many terms as fit.
+    added to what is there where ``more`` is true; rows from ``m`` on have no meaning.  A thread
+    takes ``rows`` rows of ``samples`` neighbours: a number that it reads is used several times.
+    Weights go into the shared array W from ``room`` on first, as many terms as fit.
     """
     size = rows * samples
     wide = spread_on_host(size, lanes_of(np.dtype(dtype).name))
@@ -82,7 +94,7 @@ def contract(dtype, threads: int, rows: int, samples: int, more: bool = False):
     across, number = threads // samples, thread_number()
 
     @device
-    def contract(W, c, room, weights, w, row, term, values, v, step, m, count, one):
+    def contract(more, W, c, room, weights, w, row, term, values, v, step, m, count, one):
         lane = number()
         group, first = lane // across * rows, lane % across * samples
         place, own = c + group * threads + first, v - lane + first
@@ -93,7 +105,8 @@ def contract(dtype, threads: int, rows: int, samples: int, more: bool = False):
         else:
             set_zero(total)
         most = (W.size - room) // wide
-        for start in range(0, count, most):
+        start = 0
+        while start < count:
             terms = min(most, count - start)
             cuda.syncthreads()
             stage_weights(W, room, wide, size, weights, w + start * term, row, m, term, terms)
@@ -105,17 +118,13 @@ def contract(dtype, threads: int, rows: int, samples: int, more: bool = False):
                 add_tile(total, total, left, right)
                 s += wide
                 own += step
+            start += most
         if count == 0:  # what is there may still be read
             cuda.syncthreads()
         put_tile(W, place, threads, total)
         cuda.syncthreads()
 
     return contract
-
-
-def contract_more(dtype, threads: int, rows: int, samples: int):
-    """``contract_more(W, ...)``: :func:`contract`, added to what is there."""
-    return contract(dtype, threads, rows, samples, more=True)
 
 
 @device

@@ -50,11 +50,16 @@ class Resources:
 
 
 def kernel_functions(module) -> dict[str, object]:
-    """The Python functions of a generated module's kernels by name, device functions left out."""
+    """The Python functions of a generated module's kernels by name, device functions left out.
+
+    A kernel that has several names is there once, under the first.
+    """
     found = {}
     for name, kernel in vars(module).items():
         function = getattr(kernel, "py_func", None)
-        if function is not None and not kernel.targetoptions.get("device"):
+        if function is None or kernel.targetoptions.get("device"):
+            continue
+        if function not in found.values():
             found[name] = function
     return found
 

@@ -74,18 +74,19 @@ def stage(dtype, threads: int):
         if term != 1:
             s, top = lane // by, lane % by
         found = cuda.local.array(_AT_ONCE, dtype)
-        place, target = first + top * row + s * term, start + s * wide
+        place, target = first + s * term, start + s * wide
         while s < count:
-            i = 0
+            i = top
             while i < rows:
-                for k in range(_AT_ONCE):
-                    if i + k * by < m - top:
-                        found[k] = source[at(place + (i + k * by) * row)]
-                    else:
-                        found[k] = dtype(0.0)
-                for k in range(_AT_ONCE):
-                    if i + k * by < rows - top:
-                        R[at(target + top + i + k * by)] = found[k]
+                k, r = 0, i
+                while k < _AT_ONCE:
+                    found[k] = source[at(place + r * row)] if r < m else dtype(0.0)
+                    k, r = k + 1, r + by
+                k, r = 0, i
+                while k < _AT_ONCE:
+                    if r < rows:
+                        R[at(target + r)] = found[k]
+                    k, r = k + 1, r + by
                 i += _AT_ONCE * by
             s += together
             place += together * term

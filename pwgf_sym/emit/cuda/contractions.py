@@ -131,10 +131,10 @@ class Contractions:
         write, row, tiling = self.e.write, self.row, self.e.tiling
         if not self.several:
             self._emit_calls()
-            rows_loop(write, row, tiling.batch(row.size), body, ROLLED)
+            rows_loop(write, row, tiling.rows(row.size), body, ROLLED)
             return
         together = math.gcd(row.size, self.at_once)
-        rows = tiling.batch(together)
+        rows = tiling.rows(together)
         rows = rows if together % rows == 0 else 1
         end = f"first + {self.at_once}{ROLLED}"
         if row.size % self.at_once:
@@ -146,11 +146,11 @@ class Contractions:
                 body(row.name, rows)
 
     def entry(self, tensor: Tensor, row: str) -> str:
-        """The entry of a result for the thread's own sample, in a row of the group."""
-        row = f"({row.strip('()')} - first)" if self.several else row
+        """A result in a row of the group, for the thread's own sample."""
         samples = self.e.tiling.samples
-        place = "lane" if row == "0" else f"{row}*{samples} + lane"
-        return element("W", plus(place, self._begin(tensor)))
+        row = f"({row.strip('()')} - first)" if self.several else row
+        terms = [f"{row}*{samples}"] if row != "0" else []
+        return element("W", plus(" + ".join([*terms, "lane"]), self._begin(tensor)))
 
     def _begin(self, tensor: Tensor) -> int:
         """Where a result begins in shared memory."""
@@ -178,18 +178,17 @@ class Contractions:
         places += [value.array, value.index(own, at), value.stride(own, axis), self._rows()]
         begin = f"W, {self._begin(into)}, {room}"
 
-        def call(kind: str, count: int) -> str:
-            last = f"{count}, one"
-            return f"{call_name(kind, *self.tile)}({begin}, {', '.join(places)}, {last})"
+        def call(more: bool, count: int) -> str:
+            name, last = call_name("contract", *self.tile), f"{count}, one"
+            return f"{name}({more}, {begin}, {', '.join(places)}, {last})"
 
         if fresh and extra:
             zeros = {**at, **dict.fromkeys(extra, "0")}
             places[1], places[5] = weight.index(labels, zeros), value.index(own, zeros)
-            self.e.write(call("contract", 0))
+            self.e.write(call(False, 0))
             places[1], places[5] = weight.index(labels, at), value.index(own, at)
         with self.e.write.nest([f"for {extra[a]} in range({a.size}{ROLLED})" for a in extra]):
-            kind = "contract" if fresh and not extra else "contract_more"
-            self.e.write(call(kind, axis.size))
+            self.e.write(call(not fresh or bool(extra), axis.size))
 
     def _rows(self) -> str:
         """Rows of a turn that there are."""

@@ -21,6 +21,7 @@ from ..writer import Writer
 from .contractions import (
     ROLLED,
     Contractions,
+    call_name,
     deferred_terms,
     element,
     flat_terms,
@@ -34,7 +35,7 @@ __all__ = ["BLOCK_FUNCTIONS", "Entries", "Registers", "ThreadGroupEmitter", "emi
 
 # Functions that are made for a tile, by the module in compile/cuda.
 BLOCK_FUNCTIONS = {
-    "blocks": ("contract", "contract_more"),
+    "blocks": ("contract", "store"),
     "sums": ("outer_sums", "product_sums", "row_sums"),
 }
 
@@ -152,9 +153,9 @@ class _ThreadBody(Entries):
         self.at = {**at, **({self.row: self._row("row")} if self.row else {})}
         self.contractions = contractions
         self.known: set[Tensor] = set()
-        self.batch: dict[Tensor, str] = {}
         self.loaded: dict[Tensor, str] = {}
         self.pending: list[str] = []
+        self.stores: list[str] = []
         self.loops: list[range] = []
         self.deferred = deferred_terms(group, emitter.uses, emitter.slots)
         self.write = Writer()
@@ -163,8 +164,6 @@ class _ThreadBody(Entries):
         return offset if self.variable == "0" else f"({self.variable} + {offset})"
 
     def emit(self) -> None:
-        if self.row:
-            self._read_together()
         for tensor in self.group.tensors:
             if tensor in self.deferred or tensor.axes != self.group.axes:
                 continue
@@ -176,36 +175,20 @@ class _ThreadBody(Entries):
                 text = self._elementwise(tensor)
             self._finish(tensor, text)
         self._flush()
+        self.write.append(self.stores)
         if self.row:
-            found = {self.e.names(tensor): None for tensor in self.group.tensors}
-            for name in [*found, *(text.split("[")[0] for text in self.batch.values())]:
+            for name in {self.e.names(tensor): None for tensor in self.group.tensors}:
                 self._place(name)
         names = [self.e.names(tensor) for tensor in self.group.tensors]
         self.e.write.append(without_single_uses(self.write.lines, names))
 
     # -- registers -----------------------------------------------------------------------------
 
-    def _read_together(self) -> None:
-        """Read what the rows need, all of it before the first is written.
-
-        What is written could be what a later row reads, for all that the compiler knows: it would
-        wait for the memory at every row.
-        """
-        own = set(self.group.tensors)
-        for tensor in self.group.tensors:
-            if tensor.kind == "product" and summed(tensor):
-                continue
-            pairs = [(t, t.axes) for t in tensor.operands]
-            if tensor.kind == "product":
-                pairs = list(zip(tensor.operands, tensor.data[1], strict=True))
-            for operand, labels in pairs:
-                plain = labels == operand.axes and self.row in labels
-                inside = set(labels) <= set(self.group.axes) and tensor.axes == self.group.axes
-                if plain and inside and operand in self.e.slots and operand not in own:
-                    self.batch[operand] = f"{read_name(self.e.names(operand), labels)}[row]"
-        for operand, text in self.batch.items():
-            self._later(f"{text} = {self.memory(operand, operand.axes, self.at)}")
-        self._flush()
+    def _rows_of(self, tensor: Tensor) -> str:
+        """Array, first place and distance of the rows of a tensor in memory."""
+        slot, at = self.e.slots[tensor], {**self.at, self.row: self.variable}
+        place, step = slot.index(tensor.axes, at), slot.stride(tensor.axes, self.row)
+        return f"{slot.array}, {place}, {step}"
 
     def _register(self, tensor: Tensor) -> str:
         name = self.e.names(tensor)
@@ -240,10 +223,12 @@ class _ThreadBody(Entries):
         self._later(f"{self._register(tensor)} = {text}")
 
     def _finish(self, tensor: Tensor, text: str) -> None:
-        own, slot = self._register(tensor), self.e.slots.get(tensor)
+        own, slot, name = self._register(tensor), self.e.slots.get(tensor), self.e.names(tensor)
         if text != own:
             self._later(f"{own} = {text}")
-        if slot is not None:
+        if slot is not None and self.row:
+            self.stores.append(f"{call_name('store', self.rows)}({self._rows_of(tensor)}, {name})")
+        elif slot is not None:
             self._later(f"{self.memory(tensor, tensor.axes, self.at)} = {own}")
         self.known.add(tensor)
 
@@ -252,9 +237,8 @@ class _ThreadBody(Entries):
             return self._register(tensor)
         if tensor in self.known and labels == tensor.axes and set(labels) <= set(self.group.axes):
             return self._register(tensor)
-        for read in (self.batch, self.loaded):
-            if tensor in read and labels == tensor.axes and not extra:
-                return read[tensor]
+        if tensor in self.loaded and labels == tensor.axes and not extra:
+            return self.loaded[tensor]
         return self.memory(tensor, labels, {**self.at, **(extra or {})})
 
     def _elementwise(self, tensor: Tensor) -> str:
@@ -262,8 +246,8 @@ class _ThreadBody(Entries):
         for k, operand in enumerate(tensor.operands):
             text = self._entry(operand, operand.axes)
             again = tensor.data[0].count(placeholder(k)) > 1 or tensor.data[0].has(sp.Pow)
-            here = {*self.known, *self.loaded, *self.batch}
-            if again and operand in self.e.slots and operand not in here:
+            here = operand in self.known or operand in self.loaded
+            if again and operand in self.e.slots and not here:
                 own = read_name(self.e.names(operand), operand.axes)
                 self._later(f"{own} = {text}")
                 self.loaded[operand] = text = own

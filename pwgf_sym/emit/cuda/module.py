@@ -86,10 +86,10 @@ def _preamble(body: str, dtype: str, threads: int) -> str:
     write(f"DTYPE, THREADS, at = np.{dtype}, {threads}, np.uint64")
     functions = [(f"{kind}_{tile}", kind, tile.split("_")) for kind, tile in tiles]
     functions += [(name, maker, []) for name, maker in made.items()]
-    tiled = {kind for found in BLOCK_FUNCTIONS.values() for kind in found}
+    together = {kind for found in BLOCK_FUNCTIONS.values() for kind in found} - {"store"}
     texts = []
     for name, maker, tile in functions:
-        given = ["DTYPE", *(["THREADS"] if maker in tiled else []), *filter(None, tile)]
+        given = ["DTYPE", *(["THREADS"] if maker in together else []), *filter(None, tile)]
         texts.append((name, f"{maker}({', '.join(given)})"))
     write.append(packed(texts))
     write()

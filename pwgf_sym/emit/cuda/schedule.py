@@ -14,8 +14,7 @@ __all__ = ["BLOCK", "BOUNDARY", "TEAM", "CudaTiling", "lanes_of", "spread"]
 BLOCK = 128
 # Rows that a thread holds at most, and rows and columns of its sums over samples: float64 takes two
 # registers a number.
-_ROWS = {"float32": (16, 15, 12, 10, 8, 7, 6, 5), "float64": (10, 9, 8, 7, 6, 5, 4)}
-_OUTER = {"float32": (8, 4), "float64": (4, 4)}
+_ROWS, _OUTER = 8, {"float32": (8, 4), "float64": (4, 4)}
 # Threads that add up the samples of a row: a warp; rows at a time at most.
 TEAM, _TEAM_ROWS = 32, 64
 # Samples that the factors of a sum over samples take in shared memory, bytes of it at most; bytes
@@ -23,8 +22,6 @@ TEAM, _TEAM_ROWS = 32, 64
 _STAGED, _SHARED, _RESULTS = {"float32": 32, "float64": 16}, 40 * 1024, 32 * 1024
 # Rows and samples of a contraction that a thread takes, and cycles beside its multiply-adds.
 _TILE_ROWS, _TILE_SAMPLES, _TURN = range(1, 9), (1, 2, 4, 8), 4
-# Rows that a thread reads together before it writes them.
-_BATCH = 8
 
 
 # Bytes that shared memory gives in one read, at a multiple of them.
@@ -56,14 +53,14 @@ class CudaTiling(Tiling):
         return cls(0, threads, threads, 1, 1, dtype)
 
     def rows(self, size: int) -> int:
-        """Rows of a register tile: as many multiply-adds for every value of a sample that is read.
+        """Rows of a register tile: enough to wait for the memory once for several.
 
-        A number that divides the axis leaves no remainder.
+        A number that divides the axis leaves no remainder, if it is not too small.
         """
-        choices = _ROWS[self.dtype]
-        if size <= choices[0]:
+        if size <= _ROWS:
             return size
-        return next((rows for rows in choices if size % rows == 0), choices[0])
+        found = max(rows for rows in range(1, _ROWS + 1) if size % rows == 0)
+        return found if 2 * found >= _ROWS else _ROWS
 
     @property
     def room(self) -> int:
@@ -107,13 +104,6 @@ class CudaTiling(Tiling):
         size = math.prod(tile)
         before, wide = results * size * self.samples, spread(size, lanes_of(self.dtype))
         return before, before + wide * max(1, min(count, (self.room - before) // wide))
-
-    def batch(self, size: int) -> int:
-        """Rows that a thread reads together, of so many: a divisor if it is not too small."""
-        if size <= _BATCH:
-            return size
-        found = max(rows for rows in range(1, _BATCH + 1) if size % rows == 0)
-        return found if 2 * found >= _BATCH else _BATCH
 
     def row_sums(self, rows: int) -> int:
         """Numbers of shared memory for so many sums over samples."""
