@@ -98,9 +98,12 @@ def test_what_an_energy_never_calls(tmp_path):
     np.testing.assert_allclose(found, problem.initial.log_density(points), rtol=1e-12)
 
 
-def test_blocks_take_several_tiles(both, monkeypatch):
+@pytest.mark.parametrize("limit, value", [("_BLOCKS", 2), ("_ROOM", 20000)])
+def test_blocks_take_several_tiles(both, limit, value, monkeypatch):
     """Blocks share the tiles; what push does not keep is overwritten tile after tile."""
-    monkeypatch.setattr(caller, "_BLOCKS", 2)
+    monkeypatch.setattr(caller, limit, value)
+    kernels, samples = both[0].kernels, both[0].samples(np.zeros((27, both[0].dim)))
+    assert kernels.blocks(samples, 1000) == 2 < samples.tiles
 
     def compute(program, samples, theta, eta):
         linearized = program.linearize(theta, samples)

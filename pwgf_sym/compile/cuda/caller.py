@@ -17,8 +17,9 @@ from .toolkit import require
 
 __all__ = ["CudaCaller"]
 
-# Blocks of a launch at most.  It depends on nothing, so that sums do not depend on the GPU.
-_BLOCKS = 256
+# Blocks of a launch at most: four for each multiprocessor of a large GPU; fewer where what a block
+# needs for itself would take more bytes than this.  Sums do not depend on the GPU.
+_BLOCKS, _ROOM = 512, 2 << 30
 
 
 class CudaCaller(KernelCaller):
@@ -75,10 +76,10 @@ class CudaCaller(KernelCaller):
         kept, self._partials = self._partials, None  # none are kept of a call that fails
         return kept if kept is not None and kept.size >= size else self.zeros(max(size, 1)).data
 
-    @staticmethod
-    def blocks(samples: Samples) -> int:
-        """Blocks of a launch over the tiles."""
-        return min(samples.tiles, _BLOCKS)
+    def blocks(self, samples: Samples, numbers: int = 1) -> int:
+        """Blocks of a launch over the tiles, where each needs so many numbers for itself."""
+        most = _ROOM // (max(numbers, 1) * self.dtype.itemsize)
+        return max(1, min(samples.tiles, _BLOCKS, most))
 
     # -- kernels of the map --------------------------------------------------------------------
 
@@ -93,10 +94,10 @@ class CudaCaller(KernelCaller):
             leading.append(table)
         return emitter, leading, steps
 
-    def _launch(self, name: str, samples: Samples, prepared, given, stored) -> None:
+    def _launch(self, name: str, samples: Samples, prepared, given, stored, blocks=None) -> None:
         """Run a kernel on all tiles."""
         emitter, leading, steps = prepared
-        kernel, blocks = self._function(name), self.blocks(samples)
+        kernel, blocks = self._function(name), blocks or self.blocks(samples, emitter.work_size)
         work = self.workspace(blocks * emitter.work_size)
         arrays = self._stored_arrays(emitter.kernel.stored, blocks, stored)
         arguments = [*leading, *arrays, *given, work, samples.tiles, steps]
@@ -132,10 +133,11 @@ class CudaCaller(KernelCaller):
 
     def gradient(self, name: str, samples: Samples, theta, inputs: dict, eta, stored):
         prepared = emitter, leading, steps = self._prepare(name, theta, eta)
-        blocks, size = self.blocks(samples), steps * emitter.sums_size
+        size = steps * emitter.sums_size
+        blocks = self.blocks(samples, emitter.work_size + size)
         sums, total = self._partial_sums(blocks * size), self.empty(size)
         given = [*self._given(emitter, samples, inputs), sums]
-        self._launch(name, samples, prepared, given, _whole(stored, samples))
+        self._launch(name, samples, prepared, given, _whole(stored, samples), blocks)
         rows = -(-size // self.threads)
         self.module.add_partials[min(rows, _BLOCKS), self.threads](sums, total, blocks)
         self._partials = sums
