@@ -356,6 +356,32 @@ def test_targets_of_this_machine(tmp_path, monkeypatch):
     assert (tmp_path / "plot.png").stat().st_size > 1000
 
 
+class AnotherSide:
+    """Steps as the opponents take them, by NumPy, and one of them wrong."""
+
+    def __init__(self, factor: float):
+        self.factor = factor
+
+    def build_steps(self, case):
+        module = importlib.import_module("pwgf_sym.benchmarks.opponents.numpy_side")
+        (step, *_) = (t for t in module.build(case) if t.kernel == "step")
+        trial = step.trial
+        step.trial = lambda: self.factor * trial()
+        return [step]
+
+
+def test_targets_beside_an_opponent():
+    """The step of the problem that opponents are written for; not of others."""
+    size = {"dim": "2", "width": "5", "samples": "160", "dtype": "float64", "rounds": "1"}
+    names = {"suite": "targets", "targets": "cpu"}
+    ours = BenchmarkOptions.parse(given(problem="double_well,repulsion", **names, **size))
+    blocks = list(targets.run_targets(ours, {"jax": AnotherSide(1.0)}))
+    steps = [[(r["side"], r["error"] < 1e-10) for r in b if r["kernel"] == "step"] for b in blocks]
+    assert steps == [[("cpu", True), ("numpy", True)], [("cpu", True)]]
+    with pytest.raises(BenchmarkError, match="step"):
+        list(targets.run_targets(ours, {"jax": AnotherSide(1.01)}))
+
+
 def test_counts_of_a_formula():
     """x^2 weighted and averaged: a square, and a multiply-add; x and the weight are read."""
     x = sp.Symbol("x0", real=True)

@@ -10,7 +10,7 @@ from ..declare.laws import Gaussian
 from ..declare.problem import GradientFlow
 from ..declare.symbols import Density, coordinates, copy_of
 
-__all__ = ["PROBLEMS", "problem_named"]
+__all__ = ["PROBLEMS", "WITH_OPPONENTS", "problem_named"]
 
 
 def _double_well(x, y, rho):
@@ -37,6 +37,8 @@ def _repulsion(x, y, rho):
     return confined + integral(sp.exp(-square / 2) * rho * rho.at(y), x, y) / 2
 
 
+# The problem of `.cases`, which the opponents are written for.
+WITH_OPPONENTS = "double_well"
 PROBLEMS = {
     "double_well": _double_well,
     "ornstein_uhlenbeck": _ornstein_uhlenbeck,

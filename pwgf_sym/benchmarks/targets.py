@@ -1,7 +1,8 @@
 """CPU and CUDA side by side: every kernel and a full step, the same calls on both targets.
 
 Arrays stay where they are computed, as they do in a solve; a call ends when its kernels have.
-Times are by the wall clock.
+Times are by the wall clock.  The problem that JAX has been written for is stepped by JAX as well,
+on the device that JAX takes, which is a GPU where it finds one.
 """
 
 from __future__ import annotations
@@ -9,17 +10,19 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 
 import numpy as np
 
-from ..errors import TargetError
+from ..errors import BenchmarkError, TargetError
 from ..lower.counts import Count, formula_count, kernel_count, pair_count
-from .cases import CG_ITERATIONS, SHIFT
+from .cases import CG_ITERATIONS, SHIFT, TRIAL_ITERATIONS, Case
 from .compilation import compile_seconds
 from .krylov import conjugate_gradients
 from .options import BenchmarkOptions
-from .timing import Timed, difference, measure, median_ratio
+from .problems import WITH_OPPONENTS
+from .suites import TOLERANCE
+from .timing import Timed, difference, measure, median_ratio, screen
 
 __all__ = ["TargetCase", "calls_of", "missing_targets", "run_targets"]
 
@@ -45,19 +48,22 @@ class TargetCase:
     def program(self, target: str):
         """The compiled program on a target."""
         from ..compile.program import compile_program
-        from ..declare.maps import NeuralFlow
         from .problems import problem_named
 
-        flow = NeuralFlow(self.dim, self.width, log_determinant="trace")
-        return compile_program(problem_named(self.problem, self.dim), flow, target, self.dtype)
+        problem = problem_named(self.problem, self.dim)
+        return compile_program(problem, self.flow, target, self.dtype)
 
-    def arrays(self, program):
-        """theta (p,), a direction (p,), and packed samples."""
-        random = np.random.default_rng([self.dim, self.width])
-        theta = program.map.initial_parameters(program.problem.initial)
-        theta = (theta + 0.1 * random.standard_normal(theta.size)).astype(self.dtype)
-        eta = random.standard_normal(theta.size).astype(self.dtype)
-        return theta, eta, program.samples(random.standard_normal((self.samples, self.dim)))
+    @cached_property
+    def case(self) -> Case:
+        """The same size as the other suites have it: parameters, a direction, samples."""
+        return Case(self.dim, self.width, self.samples, self.dtype, self.flow.steps)
+
+    @cached_property
+    def flow(self):
+        """The map."""
+        from ..declare.maps import NeuralFlow
+
+        return NeuralFlow(self.dim, self.width, log_determinant="trace")
 
     @property
     def detail(self) -> str:
@@ -67,8 +73,8 @@ class TargetCase:
 def calls_of(case: TargetCase, target: str) -> list[Timed]:
     """Every kernel and the full step on one target, as timed calls."""
     program = case.program(target)
-    theta, eta, samples = case.arrays(program)
-    theta, eta = (program.kernels.vector("theta", v, program.size) for v in (theta, eta))
+    samples, given = program.samples(case.case.z), (case.case.theta, case.case.eta)
+    theta, eta = (program.kernels.vector("theta", v, program.size) for v in given)
     order = max(program.form.velocity_order, program.form.energy_order)
     # Where they are first needed, so that no call compiles what another one answers for.
     state = cache(lambda: program.push(theta, samples, order))
@@ -79,7 +85,8 @@ def calls_of(case: TargetCase, target: str) -> list[Timed]:
         state().moments = None  # kept by the state otherwise
         return program.velocity(state(), samples, program.integrals(state(), samples))
 
-    def step():
+    def step(iterations=None):
+        iterations = iterations or CG_ITERATIONS
         slope = program.slope(theta, samples)
         shift = program.dtype.type(SHIFT)
 
@@ -87,10 +94,10 @@ def calls_of(case: TargetCase, target: str) -> list[Timed]:
             return slope.linearization.metric(u) + shift * u
 
         if target == "cpu":
-            return conjugate_gradients(apply, -slope.gradient, CG_ITERATIONS)
+            return conjugate_gradients(apply, -slope.gradient, iterations)
         from ..compile.cuda.krylov import cg
 
-        return cg(apply, -slope.gradient, rtol=0.0, maxiter=CG_ITERATIONS)[0]
+        return cg(apply, -slope.gradient, rtol=0.0, maxiter=iterations)[0]
 
     pairs = any(integral.pair for integral in program.form.integrals)
     calls = {
@@ -107,6 +114,7 @@ def calls_of(case: TargetCase, target: str) -> list[Timed]:
         packed = name in ("push", "velocity", "pairs", "jvp")
         finish = samples.unpack if packed else np.asarray
         found.append(Timed(name, target, "", _to_its_end(call, program.kernels.wait), finish))
+    found[-1].trial = lambda: step(min(TRIAL_ITERATIONS, CG_ITERATIONS))
     return found
 
 
@@ -165,7 +173,7 @@ def run_targets(options: BenchmarkOptions, sides: dict) -> Iterable[list[dict]]:
                 compiled = {t: compile_seconds(problem, dim, width, dtype, t) for t in targets}
                 for samples in options.counts:
                     case = TargetCase(problem, dim, width, samples, dtype)
-                    yield _block(case, targets, compiled, options)
+                    yield _block(case, targets, compiled, options, sides)
 
 
 def missing_targets(names: Iterable[str]) -> dict[str, str]:
@@ -189,20 +197,21 @@ def missing_targets(names: Iterable[str]) -> dict[str, str]:
     return {}
 
 
-def _block(case: TargetCase, targets, compiled, options: BenchmarkOptions) -> list[dict]:
+def _block(case: TargetCase, targets, compiled, options: BenchmarkOptions, sides) -> list[dict]:
     calls = {target: calls_of(case, target) for target in targets}
     first = calls[targets[0]]
     for others in calls.values():
         for timed, reference in zip(others, first, strict=True):
             timed.error = difference(timed.result(), reference.result())
+    others = _others(case, sides, first[-1])
     peaks = {target: peak_call(target, case.dtype, options.threads) for target in targets}
     machine = {t: Timed("peak", t, "", call) for t, (call, _) in peaks.items() if call}
-    every = [*machine.values(), *(timed for own in calls.values() for timed in own)]
+    every = [*machine.values(), *(timed for own in calls.values() for timed in own), *others]
     measure(every, rounds=options.rounds, seconds=options.seconds, clock="wall")
     counts = counts_of(case, case.program(targets[0]))
     head = {"suite": "targets", "size": f"{case.dim}/{case.width}", "dtype": case.dtype}
     head |= {"samples": case.samples, "threads": options.threads, "clock": "wall"}
-    head |= {"detail": case.detail, "problem": case.problem, "variant": "", "note": ""}
+    head |= {"detail": case.detail, "problem": case.problem, "note": ""}
     rows = []
     for target in targets:
         peak, flops = machine.get(target), peaks[target][1]
@@ -210,12 +219,36 @@ def _block(case: TargetCase, targets, compiled, options: BenchmarkOptions) -> li
         for timed, base in zip(calls[target], first, strict=True):
             rows.append(head | _row(timed, base, counts[timed.kernel], rate, case.samples))
             rows[-1] |= compiled[target].get(timed.kernel, {})
+    best = {timed.side: timed for timed in sorted(others, key=lambda t: -t.median)}
+    for timed in best.values():
+        rows.append(head | _row(timed, first[-1], counts["step"], None, case.samples))
     return rows
+
+
+def _others(case: TargetCase, sides: dict, step: Timed) -> list[Timed]:
+    """The best variants of the step by JAX, if they compute the same.
+
+    Raises
+    ------
+    BenchmarkError
+        If they do not.
+    """
+    if "jax" not in sides or case.problem != WITH_OPPONENTS:
+        return []
+    found, expected = sides["jax"].build_steps(case.case), step.result()
+    for timed in found:
+        timed.error = difference(timed.result(), expected)
+        if not timed.error <= TOLERANCE[case.dtype]:
+            given = f"{timed.side} ({timed.variant}) differs by {timed.error:.2g}"
+            accepted = f"a difference of at most {TOLERANCE[case.dtype]:g}"
+            raise BenchmarkError("step", given, accepted)
+    return screen(found, "wall", 1.25)
 
 
 def _row(timed: Timed, base: Timed, count: Count, peak: float | None, samples: int) -> dict:
     median = statistics.median(timed.times)
-    row = {"kernel": timed.kernel, "side": timed.side, "times": timed.times, "median": median}
+    row = {"kernel": timed.kernel, "side": timed.side, "variant": timed.variant}
+    row |= {"times": timed.times, "median": median}
     row |= {"min": min(timed.times), "max": max(timed.times), "error": timed.error}
     row |= {"flops": count.flops, "bytes": count.bytes, "gflops": count.flops / median / 1e9}
     row |= {"samples_a_second": samples / median, "gbytes": count.bytes / median / 1e9}

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..cases import CG_ITERATIONS, SHIFT, TRIAL_ITERATIONS, Case, PairCase, step_parameters
 from ..timing import Timed
-from .passes import Columns, JoinedPasses, Passes
+from .passes import Columns, JoinedPasses, Passes, Rows
 
 __all__ = ["build", "build_pairs", "missing"]
 
@@ -294,6 +294,30 @@ def build(case: Case) -> list[Timed]:
             found += Blocks(case, layout, block).timed()
             if layout is Columns:
                 found += Blocks(case, layout, block, JoinedPasses).products()
+    return found
+
+
+def build_steps(case: Case) -> list[Timed]:
+    """JAX's variants of the step on the device that it takes by itself.
+
+    A GPU multiplies in the precision that is asked for, not in TF32, and takes the whole batch.
+    """
+    import jax
+
+    missing()
+    device, tried = jax.devices()[0], TRIED
+    if device.platform != "cpu":
+        jax.config.update("jax_default_matmul_precision", "highest")
+        tried = ((Columns, None), (Rows, None))
+    found = []
+    for layout, block in tried:
+        block = block or case.samples
+        if case.samples % block == 0:
+            for linear in (Passes, JoinedPasses) if layout is Columns else (Passes,):
+                calls = Blocks(case, layout, block, linear).products()
+                found += [timed for timed in calls if timed.kernel == "step"]
+    for timed in found:
+        timed.side = f"{SIDE}, {device.device_kind}"
     return found
 
 
