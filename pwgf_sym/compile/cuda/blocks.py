@@ -43,21 +43,21 @@ def block_sum(value, room):
 
 
 @device
-def copy(target, t, source, s, count, one):
-    """Copy the values of this thread's sample."""
-    n, end = 0, count * one * cuda.blockDim.x
+def copy(target, t, source, s, count, stride):
+    """Copy ``count`` numbers ``stride`` apart."""
+    n, end = 0, count * stride
     while n < end:
         target[at(t + n)] = source[at(s + n)]
-        n += cuda.blockDim.x
+        n += stride
 
 
 @device
-def fill(target, t, value, count, one):
-    """Set the values of this thread's sample."""
-    n, end = 0, count * one * cuda.blockDim.x
+def fill(target, t, value, count, stride):
+    """Set ``count`` numbers ``stride`` apart."""
+    n, end = 0, count * stride
     while n < end:
         target[at(t + n)] = value
-        n += cuda.blockDim.x
+        n += stride
 
 
 @cache
@@ -128,15 +128,6 @@ def contract(dtype, threads: int, rows: int, samples: int):
 
 
 @device
-def copy_matrix(matrix, m, target, t, size, stride):
-    """Copy ``size`` entries, ``stride`` apart."""
-    n = 0
-    while n < size * stride:
-        target[at(t + n)] = matrix[at(m + n)]
-        n += stride
-
-
-@device
 def largest(matrix, m, c, d, stride):
     """The row with the largest entry of column c, of row c and those below it."""
     best, most = c, math.fabs(matrix[at(m + (c * d + c) * stride)])
@@ -166,7 +157,7 @@ def log_determinants(dtype):
 
     @device
     def log_determinant(matrix, m, scratch, s, log_det, v, d, stride):
-        copy_matrix(matrix, m, scratch, s, d * d, stride)
+        copy(scratch, s, matrix, m, d * d, stride)
         volume = dtype(0.0)
         for c in range(d):
             own = s + c * d * stride
@@ -196,7 +187,7 @@ def inversion(dtype):
 
     @device
     def invert(matrix, m, inverse, k, scratch, s, log_det, v, d, stride):
-        copy_matrix(matrix, m, inverse, k, d * d, stride)
+        copy(inverse, k, matrix, m, d * d, stride)
         volume, size = dtype(0.0), d * stride
         for c in range(d):
             best = largest(inverse, k, c, d, stride)

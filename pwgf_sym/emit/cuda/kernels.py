@@ -18,7 +18,7 @@ from ..groups import Slot, plus, row_major, size_of
 from ..map_kernels import KernelEmitter, Layout
 from ..sweeps import scratch_size
 from ..writer import Writer
-from .contractions import element
+from .contractions import ROLLED, element
 from .groups import Registers
 from .invariants import InvariantEmitter
 from .places import Places, packed
@@ -166,14 +166,15 @@ class CudaKernelEmitter(KernelEmitter):
 
     def copy(self, write: Writer, target: Slot, source: Slot | None, axes) -> None:
         count, zero = size_of(axes), self.printer({}).number(0.0)
+        length = f"{count}{ROLLED}, {self.tiling.samples}"
         if count == 1:
             value = zero if source is None else element(source.array, source.base)
             write(f"{element(target.array, target.base)} = {value}")
         elif source is None:
-            write(f"fill({target.array}, {target.base}, {zero}, {count}, one)")
+            write(f"fill({target.array}, {target.base}, {zero}, {length})")
         else:
             places = f"{target.array}, {target.base}, {source.array}, {source.base}"
-            write(f"copy({places}, {count}, one)")
+            write(f"copy({places}, {length})")
 
     def global_slot(self, name: str, axes) -> Slot:
         lanes = self.tiling.samples
