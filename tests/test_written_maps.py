@@ -97,9 +97,45 @@ def trace(dim):
     return of_matrix(dim, step, lambda A, x: x * np.trace(A))
 
 
+def gates(dim, width, count=6):
+    """b + B (tanh(A1 x) ... tanh(A6 x)): contractions that one loop multiplies."""
+    names = [f"A{n}" for n in range(1, count + 1)]
+
+    def step(op, p, x):
+        inner = [op.einsum("kj,j->k", p[name], x) for name in names]
+        found = [op.apply(sp.tanh(a), value) for value in inner]
+        product = op.einsum(",".join("k" * count) + "->k", *found)
+        return op.einsum("ik,k->i", p["B"], product) + p["b"]
+
+    def formula(*values):
+        *gates, B, b, x = values
+        return np.prod([np.tanh(x @ A.T) for A in gates], axis=0) @ B.T + b
+
+    shapes = dict.fromkeys(names, "kj") | {"B": "ik", "b": "i"}
+    return Written(dim, shapes, step, formula, {"k": width})
+
+
+def quadratic(dim, width):
+    """Sums over two axes of weights, and a sum with a matrix of the sample's own."""
+
+    def step(op, p, x):
+        outer = op.einsum("i,j->ij", x, op.apply(sp.tanh(a), x))
+        q = op.einsum("kij,ij->k", p["Q"], outer)
+        mixed = op.einsum("ij,j->i", op.apply(a**2 + a, outer), x)
+        return x + op.einsum("ik,k->i", p["B"], q) + mixed
+
+    def formula(Q, B, x):
+        outer = x[:, :, None] * np.tanh(x)[:, None, :]
+        q = np.einsum("kij,nij->nk", Q, outer)
+        return x + q @ B.T + np.einsum("nij,nj->ni", outer**2 + outer, x)
+
+    return Written(dim, {"Q": "kij", "B": "ik"}, step, formula, {"k": width})
+
+
 MAPS = {f"axis {axis}": lambda axis=axis: hidden(axis) for axis in "kmruwx"}
 MAPS |= {"transposed 2": lambda: transposed(2), "transposed 3": lambda: transposed(3)}
 MAPS |= {"diagonal 2": lambda: diagonal(2), "diagonal 7": lambda: diagonal(7)}
+MAPS |= {"gates": lambda: gates(2, 7), "quadratic": lambda: quadratic(3, 11)}
 MAPS |= {"diagonal first": lambda: diagonal_first(7), "trace": lambda: trace(3)}
 
 

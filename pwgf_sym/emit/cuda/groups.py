@@ -140,8 +140,12 @@ class Entries:
         for k, operand in enumerate(tensor.operands):
             own = tuple(renamed[a] for a in operand.axes)
             name = names[placeholder(k)] = read_name(self.e.names(operand), own)
-            self.write(f"{name} = {self.memory(operand, own, at)}")
+            self._fetch(f"{name} = {self.memory(operand, own, at)}", own)
         return f"({self.e.printer(names).doprint(tensor.data[0])})"
+
+    def _fetch(self, line: str, labels) -> None:
+        """A statement that reads an entry with these labels."""
+        self.write(line)
 
 
 class _ThreadBody(Entries):
@@ -208,6 +212,12 @@ class _ThreadBody(Entries):
     def _later(self, line: str) -> None:
         """A statement for every row; neighbours share the loop over the rows."""
         self.pending.append(line)
+
+    def _fetch(self, line: str, labels) -> None:
+        if self.row in labels:
+            self._later(line)
+        else:
+            self.write(line)
 
     def _flush(self) -> None:
         if not self.pending:
