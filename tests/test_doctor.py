@@ -66,7 +66,7 @@ def test_code_needs_no_gpu(tmp_path):
         ps.compile(problem(), ps.Affine(1), folder=tmp_path).code_ptx("push")
 
 
-@pytest.mark.parametrize("threads", ["3", "2048", "many"])
+@pytest.mark.parametrize("threads", ["3", "512", "many"])
 def test_threads_of_a_block(threads, monkeypatch, tmp_path):
     monkeypatch.setenv("PWGF_SYM_CUDA_THREADS", threads)
     with pytest.raises(ps.PwgfError, match="power of two"):

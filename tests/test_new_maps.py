@@ -60,6 +60,13 @@ def test_names_that_kernels_use_are_refused(names):
         StepFormulas(Squashed(names=names))
 
 
+def test_a_parameter_has_an_axis_once():
+    flow = Squashed()
+    flow.parameters = lambda: {"A": "ii", "b": "i"}
+    with pytest.raises(MapError, match="parameter A"):
+        StepFormulas(flow)
+
+
 @pytest.mark.parametrize("axis", ["e", "o", "p", "n", "kk", "K"])
 def test_axes_that_kernels_use_are_refused(axis):
     flow = Squashed()

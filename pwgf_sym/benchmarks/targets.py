@@ -2,7 +2,8 @@
 
 Arrays stay where they are computed, as they do in a solve; a call ends when its kernels have.
 Times are by the wall clock.  The problem that JAX has been written for is stepped by JAX as well,
-on the device that JAX takes, which is a GPU where it finds one.
+on the device that JAX takes, which is a GPU where it finds one.  Steps are compared after few
+iterations of CG, as in the other suites.
 """
 
 from __future__ import annotations
@@ -203,10 +204,10 @@ def _block(case: TargetCase, targets, compiled, options: BenchmarkOptions, sides
     for others in calls.values():
         for timed, reference in zip(others, first, strict=True):
             timed.error = difference(timed.result(), reference.result())
-    others = _others(case, sides, first[-1])
+    opponents = _opponents(case, sides, first[-1])
     peaks = {target: peak_call(target, case.dtype, options.threads) for target in targets}
     machine = {t: Timed("peak", t, "", call) for t, (call, _) in peaks.items() if call}
-    every = [*machine.values(), *(timed for own in calls.values() for timed in own), *others]
+    every = [*machine.values(), *(timed for own in calls.values() for timed in own), *opponents]
     measure(every, rounds=options.rounds, seconds=options.seconds, clock="wall")
     counts = counts_of(case, case.program(targets[0]))
     head = {"suite": "targets", "size": f"{case.dim}/{case.width}", "dtype": case.dtype}
@@ -219,13 +220,13 @@ def _block(case: TargetCase, targets, compiled, options: BenchmarkOptions, sides
         for timed, base in zip(calls[target], first, strict=True):
             rows.append(head | _row(timed, base, counts[timed.kernel], rate, case.samples))
             rows[-1] |= compiled[target].get(timed.kernel, {})
-    best = {timed.side: timed for timed in sorted(others, key=lambda t: -t.median)}
+    best = {timed.side: timed for timed in sorted(opponents, key=lambda t: -t.median)}
     for timed in best.values():
         rows.append(head | _row(timed, first[-1], counts["step"], None, case.samples))
     return rows
 
 
-def _others(case: TargetCase, sides: dict, step: Timed) -> list[Timed]:
+def _opponents(case: TargetCase, sides: dict, step: Timed) -> list[Timed]:
     """The best variants of the step by JAX, if they compute the same.
 
     Raises

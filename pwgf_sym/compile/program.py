@@ -26,7 +26,7 @@ from .store import load_module, write_module
 
 __all__ = ["Program", "compile_program", "this_machine"]
 
-_BLOCK_SIZES = [2**k for k in range(2, 11)]
+_BLOCK_SIZES = [2**k for k in range(2, 9)]
 
 
 @lru_cache(maxsize=1)
@@ -129,7 +129,7 @@ def _block_threads() -> int:
     """Threads of a block of a CUDA kernel; ``PWGF_SYM_CUDA_THREADS`` overrides the default."""
     given = os.environ.get("PWGF_SYM_CUDA_THREADS", str(BLOCK))
     if given not in map(str, _BLOCK_SIZES):
-        accepted = "a power of two from 4 to 1024"
+        accepted = "a power of two from 4 to 256"
         raise OptionError("PWGF_SYM_CUDA_THREADS", given, accepted)
     return int(given)
 

@@ -79,7 +79,10 @@ def _check_names(flow) -> None:
         if len(name) != 1 or not name.isascii() or not name.islower() or name in _AXES:
             free = "one small letter other than " + ", ".join(sorted(_AXES))
             raise MapError("axis", repr(name), free, "Rename the axis.")
-    for name in flow.parameters():
+    for name, letters in flow.parameters().items():
+        if len(set(letters)) < len(letters):
+            given, fix = f"axes {letters!r}", "Give the second one a name of its own."
+            raise MapError(f"parameter {name}", given, "every axis once", fix)
         taken = name in _PARAMETERS or name in flow.axes() or re.fullmatch(r"v\d+|hidden_.*", name)
         if taken or not name.isidentifier():
             raise MapError("parameter", repr(name), "a name no kernel uses", "Rename it.")

@@ -6,6 +6,7 @@ whole step, its conjugate gradients included, is one compiled function.
 
 from __future__ import annotations
 
+import os
 from functools import cache, partial
 
 import numpy as np
@@ -25,6 +26,8 @@ PAIR_BLOCKS = (16, 64, 256)
 
 def missing() -> str:
     """Why this side cannot run here; empty if it can."""
+    # On a GPU JAX would take most of the memory at once, beside arrays of ours.
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     try:
         import jax
     except ImportError:

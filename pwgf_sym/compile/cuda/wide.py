@@ -1,4 +1,4 @@
-"""Tiles in registers: read from shared memory sixteen bytes at a time, multiplied and added.
+"""Tiles in registers: read sixteen bytes at a time, multiplied and added; and what is staged.
 
 A multiprocessor reads shared memory for one warp a cycle and multiplies for four: with a read for
 every product three quarters of the multiply-adds would wait.  Numba knows no such read.  Loops over

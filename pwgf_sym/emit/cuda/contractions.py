@@ -11,40 +11,12 @@ import math
 from ...lower.ir import Axis, Tensor
 from ...lower.schedule import Group
 from ..groups import plus, rows_loop
+from .texts import ROLLED, call_name, element, inner_name, summed
 
-__all__ = ["ROLLED", "Contractions", "call_name", "deferred_terms", "element", "flat_terms"]
-__all__ += ["inner_name", "summed"]
+__all__ = ["Contractions", "deferred_terms", "flat_terms"]
 
-# Stands after the length of a loop that is not to be unrolled.
-ROLLED = "*one"
 # Results of a group that are computed by calls at most: shared memory is small.
 _MOST = 4
-
-
-def call_name(kind: str, *tile: int) -> str:
-    """Name of a block function for a tile, in a generated module."""
-    return f"{kind}_{'_'.join(map(str, tile))}"
-
-
-def element(array: str, index: str) -> str:
-    """An entry of an array; ``at`` makes the index unsigned.
-
-    Numba lets a signed index count from the end, at the cost of a comparison and a register.
-    """
-    return f"{array}[at({index})]"
-
-
-def summed(tensor: Tensor) -> list[Axis]:
-    """Axes that a product sums over."""
-    return list(dict.fromkeys(a for ls in tensor.data[1] for a in ls if a not in tensor.axes))
-
-
-def inner_name(axis: Axis, taken) -> str:
-    """A loop variable for a summed axis that no outer loop uses."""
-    name = axis.name
-    while name in taken:
-        name += "_"
-    return name
 
 
 def deferred_terms(group: Group, uses: dict, slots: dict) -> set[Tensor]:
@@ -133,9 +105,7 @@ class Contractions:
             self._emit_calls()
             rows_loop(write, row, tiling.rows(row.size), body, ROLLED)
             return
-        together = math.gcd(row.size, self.at_once)
-        rows = tiling.rows(together)
-        rows = rows if together % rows == 0 else 1
+        rows = tiling.rows_of_turns(row.size, self.at_once)
         end = f"first + {self.at_once}{ROLLED}"
         if row.size % self.at_once:
             end = f"min(first + {self.at_once}, {row.size}){ROLLED}"
@@ -145,12 +115,11 @@ class Contractions:
             with write.block(f"for {row.name} in range(first, {end}{step})"):
                 body(row.name, rows)
 
-    def entry(self, tensor: Tensor, row: str) -> str:
-        """A result in a row of the group, for the thread's own sample."""
-        samples = self.e.tiling.samples
-        row = f"({row.strip('()')} - first)" if self.several else row
-        terms = [f"{row}*{samples}"] if row != "0" else []
-        return element("W", plus(" + ".join([*terms, "lane"]), self._begin(tensor)))
+    def entry(self, tensor: Tensor, first: str) -> str:
+        """A result for the thread's own sample, in a row of the tile from ``first`` on."""
+        samples, row = self.e.tiling.samples, "row" if first == "0" else f"({first} + row)"
+        row = f"({first} + row - first)" if self.several else row
+        return element("W", plus(f"{row}*{samples} + lane", self._begin(tensor)))
 
     def _begin(self, tensor: Tensor) -> int:
         """Where a result begins in shared memory."""
@@ -168,8 +137,15 @@ class Contractions:
         (weights, labels), (values, own) = self._factors(term)
         axis = max(summed(term), key=lambda a: a.size)
         taken = [*self.at.values(), "first"]
-        extra = {a: inner_name(a, taken) for a in summed(term) if a is not axis}
-        at = {**self.at, **extra, axis: "0", self.row: "first" if self.several else "0"}
+        others = [a for a in summed(term) if a is not axis]
+        extra = {a: inner_name(a, taken) for a in others if a.size > 1}
+        at = {
+            **self.at,
+            **dict.fromkeys(others, "0"),
+            **extra,
+            axis: "0",
+            self.row: "first" if self.several else "0",
+        }
         weight, value = self.e.slots[weights], self.e.slots[values]
         room, numbers = self.e.tiling.contraction_room(self.tile, len(self.results), axis.size)
         self.e.registers.share(numbers)

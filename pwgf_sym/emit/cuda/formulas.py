@@ -10,10 +10,10 @@ from ...lower.energies import FormulaKernel
 from ..formulas import FormulaEmitter
 from ..groups import plus
 from ..writer import Writer
-from .contractions import element
 from .kernels import TILES
 from .scalars import printer_of
 from .schedule import CudaTiling
+from .texts import element
 
 __all__ = ["ThreadFormulaEmitter"]
 

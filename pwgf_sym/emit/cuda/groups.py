@@ -1,10 +1,10 @@
 """Loop nests of one thread: a fused group of tensors for the thread's sample.
 
-What several loops over the rows of a register tile use is a small local array, which NVVM keeps in
-registers because these loops have constant bounds.  Loops over axes run to ``size*one``, ``one``
-being 1 at run time: NVVM would unroll them otherwise, and code, compile time and registers would
-grow with the width of the map.  A contraction with weights takes them from shared memory, where the
-threads of the block put them first: each is then read by all threads at once.
+What is stored, or used by several loops over the rows of a register tile, is a small local array,
+which NVVM keeps in registers because these loops have constant bounds; it is stored after the loop.
+Loops over axes run to ``size*one``, ``one`` being 1 at run time: NVVM would unroll them otherwise,
+and code, compile time and registers would grow with the width of the map.  Contractions with
+weights are calls before the loops (:mod:`.contractions`).
 """
 
 from __future__ import annotations
@@ -18,18 +18,10 @@ from ...lower.schedule import FACTORISATIONS, Group
 from ..comments import comments
 from ..groups import GroupEmitter, Slot, loop_headers, read_name, rows_loop
 from ..writer import Writer
-from .contractions import (
-    ROLLED,
-    Contractions,
-    call_name,
-    deferred_terms,
-    element,
-    flat_terms,
-    inner_name,
-    summed,
-)
+from .contractions import Contractions, deferred_terms, flat_terms
 from .places import packed, without_single_uses
 from .schedule import BOUNDARY
+from .texts import ROLLED, call_name, element, inner_name, summed
 
 __all__ = ["BLOCK_FUNCTIONS", "Entries", "Registers", "ThreadGroupEmitter", "emit_factorisation"]
 
@@ -269,7 +261,7 @@ class _ThreadBody(Entries):
     def _result(self, tensor: Tensor) -> list[str]:
         """What calls have computed of a tensor."""
         found = self.contractions
-        return [found.entry(tensor, self.at[self.row])] if tensor in found.results else []
+        return [found.entry(tensor, self.variable)] if tensor in found.results else []
 
     def _add(self, tensor: Tensor) -> str:
         terms = flat_terms(tensor, self.deferred)

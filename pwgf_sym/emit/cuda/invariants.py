@@ -9,9 +9,9 @@ from ...lower.schedule import FACTORISATIONS, Group
 from ..comments import comments
 from ..groups import row_major, size_of
 from ..writer import Writer
-from .contractions import ROLLED, element, inner_name, summed
 from .groups import Entries, emit_factorisation
 from .places import packed, without_single_uses
+from .texts import ROLLED, element, inner_name, summed
 
 __all__ = ["InvariantEmitter"]
 

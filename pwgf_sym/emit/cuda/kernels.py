@@ -18,13 +18,13 @@ from ..groups import Slot, plus, row_major, size_of
 from ..map_kernels import KernelEmitter, Layout
 from ..sweeps import scratch_size
 from ..writer import Writer
-from .contractions import ROLLED, element
 from .groups import Registers
 from .invariants import InvariantEmitter
 from .places import Places, packed
 from .scalars import printer_of
 from .schedule import CudaTiling
 from .sweeps import ThreadSweepEmitter
+from .texts import ROLLED, element
 
 __all__ = ["TILES", "CudaKernelEmitter"]
 

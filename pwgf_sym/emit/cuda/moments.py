@@ -7,8 +7,8 @@ one block adds up the blocks, in their order.
 from __future__ import annotations
 
 from ..writer import Writer
-from .contractions import call_name
 from .schedule import BOUNDARY, CudaTiling
+from .texts import call_name
 
 __all__ = ["emit_moments"]
 

@@ -1,11 +1,11 @@
-"""Sums over the samples of a tile, as calls of the functions in ``compile/cuda/blocks.py``."""
+"""Sums over the samples of a tile, as calls of the functions in ``compile/cuda/sums.py``."""
 
 from __future__ import annotations
 
 from ...lower.ir import Axis, Tensor
 from ...lower.reductions import OuterTiles
 from ..groups import loop_headers
-from .contractions import ROLLED, call_name
+from .texts import ROLLED, call_name
 
 __all__ = ["emit_block_sums"]
 

@@ -43,7 +43,10 @@ def spread(numbers, lanes):
 
 @dataclass(frozen=True)
 class CudaTiling(Tiling):
-    """A tile is a block of threads with a sample each; every thread holds a few rows of it."""
+    """A tile is a block of threads with a sample each; a thread takes a few rows of it at a time.
+
+    In contractions, and in sums over samples, a thread works for its neighbours' samples, too.
+    """
 
     dtype: str = "float64"
 
@@ -62,6 +65,11 @@ class CudaTiling(Tiling):
         found = max(rows for rows in range(1, _ROWS + 1) if size % rows == 0)
         return found if 2 * found >= _ROWS else _ROWS
 
+    def rows_of_turns(self, size: int, at_once: int) -> int:
+        """Rows of a register tile, where so many rows are taken at once, without a remainder."""
+        together = math.gcd(size, at_once)
+        return max(rows for rows in range(1, _ROWS + 1) if together % rows == 0)
+
     @property
     def room(self) -> int:
         """Numbers of shared memory that a kernel may take."""
@@ -69,7 +77,7 @@ class CudaTiling(Tiling):
 
     @property
     def bytes(self) -> int:
-        """Of a number."""
+        """Bytes of a number."""
         return 4 if self.dtype == "float32" else 8
 
     def contraction(self, size: int, results: int) -> tuple[int, int]:
@@ -91,13 +99,15 @@ class CudaTiling(Tiling):
         """Of a multiprocessor, for one term of a contraction and all of its rows.
 
         Four warps multiply at a time, in float64 half as fast; what they read comes at 128 bytes a
-        cycle.
+        cycle.  Rows that a thread then takes one after the other count for twice as much: it waits
+        for the memory at every one.
         """
         times, words = -(-size // (rows * samples)), self.bytes // 4
+        alone = times > 1 and self.rows_of_turns(size, rows * samples) < _ROWS // 2
         lanes = lanes_of(self.dtype)
         reads = rows // math.gcd(rows, lanes) + samples // math.gcd(samples, lanes)
         issued = words * rows * samples + reads + _TURN
-        return times * max(issued, 4 * words * (rows + samples))
+        return (1 + alone) * times * max(issued, 4 * words * (rows + samples))
 
     def contraction_room(self, tile: tuple[int, int], results: int, count: int) -> tuple[int, int]:
         """Numbers of shared memory before the weights of a contraction, and with them."""
@@ -132,7 +142,8 @@ class CudaTiling(Tiling):
         while samples > 1 and samples * numbers > self.room:
             samples //= 2
         tiles = math.prod(-(-size // own) for size, own in zip((first, second), tile, strict=True))
-        while 2 * groups <= samples and 2 * groups * tiles <= self.samples:
+        most = min(self.samples, self.room // math.prod(tile)) // tiles
+        while 2 * groups <= min(samples, most):
             groups *= 2
         added = groups * tiles * math.prod(tile) if groups > 1 else 0
         return samples, groups, max(samples * numbers, added)

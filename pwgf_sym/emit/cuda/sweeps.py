@@ -9,10 +9,10 @@ from ...lower import ir
 from ...lower.ir import Tensor
 from ..groups import Slot, loop_headers
 from ..sweeps import SweepEmitter, scratch_size
-from .contractions import ROLLED, element
 from .groups import ThreadGroupEmitter
 from .places import Places
 from .reductions import emit_block_sums
+from .texts import ROLLED, element
 
 __all__ = ["ThreadSweepEmitter"]
 

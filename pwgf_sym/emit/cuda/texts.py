@@ -1,0 +1,36 @@
+"""Texts that all emitters of CUDA kernels write."""
+
+from __future__ import annotations
+
+from ...lower.ir import Axis, Tensor
+
+__all__ = ["ROLLED", "call_name", "element", "inner_name", "summed"]
+
+# Stands after the length of a loop that is not to be unrolled.
+ROLLED = "*one"
+
+
+def call_name(kind: str, *tile: int) -> str:
+    """Name of a block function for a tile, in a generated module."""
+    return f"{kind}_{'_'.join(map(str, tile))}"
+
+
+def element(array: str, index: str) -> str:
+    """An entry of an array; ``at`` makes the index unsigned.
+
+    Numba lets a signed index count from the end, at the cost of a comparison and a register.
+    """
+    return f"{array}[at({index})]"
+
+
+def summed(tensor: Tensor) -> list[Axis]:
+    """Axes that a product sums over."""
+    return list(dict.fromkeys(a for ls in tensor.data[1] for a in ls if a not in tensor.axes))
+
+
+def inner_name(axis: Axis, taken) -> str:
+    """A loop variable for a summed axis that no outer loop uses."""
+    name = axis.name
+    while name in taken:
+        name += "_"
+    return name
