@@ -61,7 +61,7 @@ def fill(target, t, value, count, stride):
 
 
 @cache
-def store(dtype, rows: int):
+def store(rows: int):
     """``store(target, t, step, source)``: target[t + r*step] = source[r], for r below ``rows``."""
 
     @device

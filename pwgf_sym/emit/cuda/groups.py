@@ -25,10 +25,10 @@ from .texts import ROLLED, call_name, element, inner_name, summed
 
 __all__ = ["BLOCK_FUNCTIONS", "Entries", "Registers", "ThreadGroupEmitter", "emit_factorisation"]
 
-# Functions that are made for a tile, by the module in compile/cuda.
+# Functions that are made for a tile, by the module in compile/cuda, and what else they are made of.
 BLOCK_FUNCTIONS = {
-    "blocks": ("contract", "store"),
-    "sums": ("outer_sums", "product_sums", "row_sums"),
+    "blocks": {"contract": ("DTYPE", "THREADS"), "store": ()},
+    "sums": dict.fromkeys(("outer_sums", "product_sums", "row_sums"), ("DTYPE", "THREADS")),
 }
 
 

@@ -23,7 +23,7 @@ _FIRST = frozenset(
         *("push", "push_log_density", "push_score", "jvp", "vjp"),
     }
 )
-# Functions of compile/cuda/blocks.py that are made for a precision, or for none.
+# Functions of compile/cuda/blocks.py that are made for a precision, and plain ones.
 _MADE = {
     "invert": "inversion",
     "log_determinant": "log_determinants",
@@ -73,24 +73,22 @@ def _preamble(body: str, dtype: str, threads: int) -> str:
         write()
     write("import numpy as np")
     write()
-    names = "|".join(name for found in BLOCK_FUNCTIONS.values() for name in found)
-    tiles = sorted(set(re.findall(rf"\b({names})_((?:\d+_?)*)\(", body)))
+    tiled = dict(pair for found in BLOCK_FUNCTIONS.values() for pair in found.items())
+    calls = sorted(set(re.findall(rf"\b({'|'.join(tiled)})_((?:\d+_?)*)\(", body)))
     made = {name: maker for name, maker in _MADE.items() if f"{name}(" in body}
     made["add_partials"] = _MADE["add_partials"]
     plain = [name for name in _PLAIN if f"{name}(" in body]
-    kinds = {"cuda", *(kind for kind, _ in tiles), *made.values(), *plain}
+    kinds = {"cuda", *(kind for kind, _ in calls), *made.values(), *plain}
     for module, names in _NAMES.items():
         found = ", ".join(sorted(kinds & names))
         write.append([f"from pwgf_sym.compile.cuda.{module} import {found}"] if found else [])
     write()
     write(f"DTYPE, THREADS, at = np.{dtype}, {threads}, np.uint64")
-    functions = [(f"{kind}_{tile}", kind, tile.split("_")) for kind, tile in tiles]
-    functions += [(name, maker, []) for name, maker in made.items()]
-    together = {kind for found in BLOCK_FUNCTIONS.values() for kind in found} - {"store"}
     texts = []
-    for name, maker, tile in functions:
-        given = ["DTYPE", *(["THREADS"] if maker in together else []), *filter(None, tile)]
-        texts.append((name, f"{maker}({', '.join(given)})"))
+    for kind, tile in calls:
+        given = ", ".join([*tiled[kind], *filter(None, tile.split("_"))])
+        texts.append((f"{kind}_{tile}", f"{kind}({given})"))
+    texts += [(name, f"{maker}(DTYPE)") for name, maker in made.items()]
     write.append(packed(texts))
     write()
     write()
