@@ -15,8 +15,8 @@ a = sp.Symbol("a", real=True)
 class Written(Map):
     """A step's formula for the compiler, and for NumPy."""
 
-    def __init__(self, dim, shapes, step, formula, axes=None):
-        self.dim, self.steps = dim, 2
+    def __init__(self, dim, shapes, step, formula, axes=None, steps=2):
+        self.dim, self.steps = dim, steps
         self._shapes, self._step, self.formula, self._axes = shapes, step, formula, axes or {}
 
     def axes(self):
@@ -113,7 +113,7 @@ def gates(dim, width, count=6):
         return np.prod([np.tanh(x @ A.T) for A in gates], axis=0) @ B.T + b
 
     shapes = dict.fromkeys(names, "kj") | {"B": "ik", "b": "i"}
-    return Written(dim, shapes, step, formula, {"k": width})
+    return Written(dim, shapes, step, formula, {"k": width}, steps=1)
 
 
 def quadratic(dim, width):
@@ -130,13 +130,13 @@ def quadratic(dim, width):
         q = np.einsum("kij,nij->nk", Q, outer)
         return x + q @ B.T + np.einsum("nij,nj->ni", outer**2 + outer, x)
 
-    return Written(dim, {"Q": "kij", "B": "ik"}, step, formula, {"k": width})
+    return Written(dim, {"Q": "kij", "B": "ik"}, step, formula, {"k": width}, steps=1)
 
 
 MAPS = {f"axis {axis}": lambda axis=axis: hidden(axis) for axis in "kmruwx"}
 MAPS |= {"transposed 2": lambda: transposed(2), "transposed 3": lambda: transposed(3)}
 MAPS |= {"diagonal 2": lambda: diagonal(2), "diagonal 7": lambda: diagonal(7)}
-MAPS |= {"gates": lambda: gates(2, 7), "quadratic": lambda: quadratic(3, 11)}
+MAPS |= {"gates": lambda: gates(2, 3, 5), "quadratic": lambda: quadratic(2, 5)}
 MAPS |= {"diagonal first": lambda: diagonal_first(7), "trace": lambda: trace(3)}
 
 

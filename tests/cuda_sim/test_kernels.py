@@ -18,7 +18,7 @@ from pwgf_sym.declare.maps import Affine, NeuralFlow
 TOLERANCE = 1e-12
 SAMPLES = 10
 MAPS = {
-    "exact": lambda d: NeuralFlow(d, 9, steps=2),
+    "exact": lambda d: NeuralFlow(d, 5, steps=1),
     "trace": lambda d: NeuralFlow(d, 5, steps=2, log_determinant="trace"),
     "rk4": lambda d: NeuralFlow(d, 3, steps=1, substep="rk4"),
     "sigmoid": lambda d: NeuralFlow(d, 4, steps=1, activation=lambda u: 1 / (1 + sp.exp(-u))),
