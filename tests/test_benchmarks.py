@@ -340,7 +340,8 @@ def test_cuda_alone_without_a_gpu(capsys):
 
 def test_targets_of_this_machine(tmp_path, monkeypatch):
     """A whole run of suite targets; without a GPU it says so and goes on."""
-    monkeypatch.setattr(targets, "CG_ITERATIONS", 2)
+    for name in ("CG_ITERATIONS", "TRIAL_ITERATIONS"):
+        monkeypatch.setattr(targets, name, 2)
     size = {"dim": "1", "width": "2", "samples": "20,40", "problem": "repulsion"}
     options = BenchmarkOptions.parse(given(suite="targets", targets="cpu,cuda", **size))
     found = command.run(options)
@@ -357,7 +358,7 @@ def test_targets_of_this_machine(tmp_path, monkeypatch):
 
 
 class AnotherSide:
-    """Steps as the opponents take them, by NumPy, and one of them wrong."""
+    """Steps as an opponent takes them, by NumPy, off by a factor."""
 
     def __init__(self, factor: float):
         self.factor = factor

@@ -14,7 +14,8 @@ from .machine import gemm_call
 from .options import BenchmarkOptions
 from .timing import Timed, compare, measure, median_ratio, screen
 
-__all__ = ["TOLERANCE", "opponents", "run_kernels", "run_pairs", "run_step", "timed_together"]
+__all__ = ["TOLERANCE", "opponents", "require_agreement", "run_kernels", "run_pairs", "run_step"]
+__all__ += ["timed_together"]
 
 # Largest relative difference between sides.
 TOLERANCE = {"float64": 1e-10, "float32": 1e-4}
@@ -76,6 +77,22 @@ def run_pairs(options: BenchmarkOptions, sides: dict) -> Iterable[list[dict]]:
                 yield timed_together("pairs", case, mine, theirs, counts, options)
 
 
+def require_agreement(calls: Sequence[Timed], reference: dict, dtype: str) -> None:
+    """Keep the difference of every call from the reference of its kernel, and refuse a large one.
+
+    Raises
+    ------
+    BenchmarkError
+        If a side computes something else.
+    """
+    compare(calls, reference)
+    for timed in calls:
+        if not timed.error <= TOLERANCE[dtype]:
+            given = f"{timed.side} ({timed.variant}) differs by {timed.error:.2g}"
+            accepted = f"a difference of at most {TOLERANCE[dtype]:g}"
+            raise BenchmarkError(timed.kernel, given, accepted)
+
+
 def timed_together(suite, case, mine, theirs, counts, options) -> list[dict]:
     """Check all calls against ours, time them in the same rounds, and write one row a call.
 
@@ -85,12 +102,7 @@ def timed_together(suite, case, mine, theirs, counts, options) -> list[dict]:
         If a side computes something else.
     """
     calls = [*mine, *theirs]
-    compare(calls, {t.kernel: t.result() for t in mine})
-    for timed in calls:
-        if not timed.error <= TOLERANCE[case.dtype]:
-            given = f"{timed.side} ({timed.variant}) differs by {timed.error:.2g}"
-            accepted = f"a difference of at most {TOLERANCE[case.dtype]:g}"
-            raise BenchmarkError(timed.kernel, given, accepted)
+    require_agreement(calls, {t.kernel: t.result() for t in mine}, case.dtype)
     gemm, gemm_flops = gemm_call(case.dtype)
     peak = Timed("gemm", "numpy", "np.dot", gemm)
     kept = screen(calls, options.clock, options.keep)

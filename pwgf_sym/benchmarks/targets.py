@@ -15,14 +15,14 @@ from functools import cache, cached_property
 
 import numpy as np
 
-from ..errors import BenchmarkError, TargetError
+from ..errors import TargetError
 from ..lower.counts import Count, formula_count, kernel_count, pair_count
 from .cases import CG_ITERATIONS, SHIFT, TRIAL_ITERATIONS, Case
 from .compilation import compile_seconds
 from .krylov import conjugate_gradients
 from .options import BenchmarkOptions
-from .problems import WITH_OPPONENTS
-from .suites import TOLERANCE
+from .problems import WITH_OPPONENTS, problem_named
+from .suites import require_agreement
 from .timing import Timed, difference, measure, median_ratio, screen
 
 __all__ = ["TargetCase", "calls_of", "missing_targets", "run_targets"]
@@ -49,7 +49,6 @@ class TargetCase:
     def program(self, target: str):
         """The compiled program on a target."""
         from ..compile.program import compile_program
-        from .problems import problem_named
 
         problem = problem_named(self.problem, self.dim)
         return compile_program(problem, self.flow, target, self.dtype)
@@ -86,8 +85,7 @@ def calls_of(case: TargetCase, target: str) -> list[Timed]:
         state().moments = None  # kept by the state otherwise
         return program.velocity(state(), samples, program.integrals(state(), samples))
 
-    def step(iterations=None):
-        iterations = iterations or CG_ITERATIONS
+    def step(iterations=CG_ITERATIONS):
         slope = program.slope(theta, samples)
         shift = program.dtype.type(SHIFT)
 
@@ -115,7 +113,7 @@ def calls_of(case: TargetCase, target: str) -> list[Timed]:
         packed = name in ("push", "velocity", "pairs", "jvp")
         finish = samples.unpack if packed else np.asarray
         found.append(Timed(name, target, "", _to_its_end(call, program.kernels.wait), finish))
-    found[-1].trial = lambda: step(min(TRIAL_ITERATIONS, CG_ITERATIONS))
+    found[-1].trial = lambda: step(TRIAL_ITERATIONS)
     return found
 
 
@@ -204,7 +202,7 @@ def _block(case: TargetCase, targets, compiled, options: BenchmarkOptions, sides
     for others in calls.values():
         for timed, reference in zip(others, first, strict=True):
             timed.error = difference(timed.result(), reference.result())
-    opponents = _opponents(case, sides, first[-1])
+    opponents = _opponents(case, sides, first[-1], options.keep)
     peaks = {target: peak_call(target, case.dtype, options.threads) for target in targets}
     machine = {t: Timed("peak", t, "", call) for t, (call, _) in peaks.items() if call}
     every = [*machine.values(), *(timed for own in calls.values() for timed in own), *opponents]
@@ -226,7 +224,7 @@ def _block(case: TargetCase, targets, compiled, options: BenchmarkOptions, sides
     return rows
 
 
-def _opponents(case: TargetCase, sides: dict, step: Timed) -> list[Timed]:
+def _opponents(case: TargetCase, sides: dict, step: Timed, keep: float) -> list[Timed]:
     """The best variants of the step by JAX, if they compute the same.
 
     Raises
@@ -236,14 +234,9 @@ def _opponents(case: TargetCase, sides: dict, step: Timed) -> list[Timed]:
     """
     if "jax" not in sides or case.problem != WITH_OPPONENTS:
         return []
-    found, expected = sides["jax"].build_steps(case.case), step.result()
-    for timed in found:
-        timed.error = difference(timed.result(), expected)
-        if not timed.error <= TOLERANCE[case.dtype]:
-            given = f"{timed.side} ({timed.variant}) differs by {timed.error:.2g}"
-            accepted = f"a difference of at most {TOLERANCE[case.dtype]:g}"
-            raise BenchmarkError("step", given, accepted)
-    return screen(found, "wall", 1.25)
+    found = sides["jax"].build_steps(case.case)
+    require_agreement(found, {"step": step.result()}, case.dtype)
+    return screen(found, "wall", keep)
 
 
 def _row(timed: Timed, base: Timed, count: Count, peak: float | None, samples: int) -> dict:

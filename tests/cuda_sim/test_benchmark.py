@@ -8,7 +8,8 @@ from pwgf_sym.benchmarks.options import BenchmarkOptions
 
 def test_both_targets_compute_the_same(monkeypatch, tmp_path):
     monkeypatch.setenv("PWGF_SYM_CACHE", str(tmp_path))
-    monkeypatch.setattr(targets, "CG_ITERATIONS", 1)
+    for name in ("CG_ITERATIONS", "TRIAL_ITERATIONS"):
+        monkeypatch.setattr(targets, name, 1)
     monkeypatch.setattr(targets, "compile_seconds", lambda *case: {})
     given = {"suite": "targets", "size": "1/2", "samples": "6", "dtype": "float64"}
     given |= {"targets": "cpu,cuda", "problem": "repulsion", "rounds": "1", "seconds": "0"}

@@ -15,7 +15,7 @@ from ..cases import CG_ITERATIONS, SHIFT, TRIAL_ITERATIONS, Case, PairCase, step
 from ..timing import Timed
 from .passes import Columns, JoinedPasses, Passes, Rows
 
-__all__ = ["build", "build_pairs", "missing"]
+__all__ = ["build", "build_pairs", "build_steps", "missing"]
 
 SIDE = "jax"
 # Rows, columns and blocks of 128, 512 and 4096 samples were tried at 10/64: columns won each kernel
