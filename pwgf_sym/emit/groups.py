@@ -18,6 +18,9 @@ __all__ = [
     "GroupEmitter",
     "Names",
     "Slot",
+    "deferred_terms",
+    "flat_terms",
+    "inner_name",
     "loop_headers",
     "number",
     "plus",
@@ -100,6 +103,35 @@ def rows_loop(write: Writer, axis: Axis | None, rows: int, body, times: str = ""
     if axis.size > full:
         write(f"{axis.name} = {full}")
         body(axis.name, axis.size - full)
+
+
+def inner_name(axis: Axis, taken) -> str:
+    """A loop variable for a summed axis that no outer loop uses."""
+    name = axis.name
+    while name in taken:
+        name += "_"
+    return name
+
+
+def deferred_terms(group: Group, uses: dict, slots: dict) -> set[Tensor]:
+    """Contractions that only a sum of this group reads: they accumulate right into it."""
+    own, found = set(group.tensors), set()
+    for tensor in group.tensors:
+        for term in tensor.operands if tensor.kind == "add" else ():
+            once = uses[term] == 1 and term in own and term not in slots
+            plain = term.kind == "add" or (term.kind == "product" and term.data[0] == 1)
+            if once and plain:
+                found.add(term)
+    return found
+
+
+def flat_terms(tensor: Tensor, deferred: set[Tensor]) -> list[Tensor]:
+    """Terms of a sum, and of the sums that accumulate into it."""
+    found = []
+    for term in tensor.operands:
+        nested = term.kind == "add" and term in deferred
+        found += flat_terms(term, deferred) if nested else [term]
+    return found
 
 
 class Names:
@@ -203,7 +235,7 @@ class _Body:
         self.e, self.group, self.row, self.rows, self.at = emitter, group, row, rows, at
         self.write = emitter.write
         self.registers: dict[tuple[Tensor, tuple[Axis, ...]], str] = {}
-        self.deferred = self._find_deferred()
+        self.deferred = deferred_terms(group, emitter.uses, emitter.slots)
 
     def emit(self) -> None:
         for tensor in self.group.tensors:
@@ -230,20 +262,6 @@ class _Body:
         if slot.ahead and self.rows > 1 and labels and labels[-1] == self.row:
             index = replace(slot, base=slot.ahead).index(labels, at)
             self.write(f"prefetch({slot.array}, {index}, {self.rows * slot.lanes})")
-
-    def _find_deferred(self) -> set[Tensor]:
-        """Sums and einsums that only a sum of this group reads: they accumulate right into it."""
-        own = set(self.group.tensors)
-        found = set()
-        for tensor in self.group.tensors:
-            if tensor.kind != "add":
-                continue
-            for term in tensor.operands:
-                once = self.e.uses[term] == 1 and term in own and term not in self.e.slots
-                plain = term.kind == "add" or (term.kind == "product" and term.data[0] == 1)
-                if once and plain:
-                    found.add(term)
-        return found
 
     def _value(self, tensor: Tensor, labels, extra: dict[Axis, str] | None = None) -> str:
         """Text that reads a tensor's entries under the given labels."""
@@ -307,7 +325,9 @@ class _Body:
 
     def _accumulate(self, name: str, factors, sums) -> None:
         """Add the products over all summed axes to a register tile."""
-        extra = {axis: self._inner(axis) if axis.size > 1 else "0" for axis in sums}
+        extra = {
+            axis: inner_name(axis, self.at.values()) if axis.size > 1 else "0" for axis in sums
+        }
         long = [axis for axis in sums if axis.size > 1]
         names = self._chains(name, long[-1].size if long else 1)
         headers = [f"for {extra[a]} in range({a.size})" for a in long]
@@ -334,15 +354,8 @@ class _Body:
             self.write(f"{chain} = zeros({self.e.like}, {self.rows}, {self.e.lanes})")
         return names
 
-    def _inner(self, axis: Axis) -> str:
-        """A loop variable for a summed axis that no outer loop uses."""
-        name = axis.name
-        while name in self.at.values():
-            name += "_"
-        return name
-
     def _add(self, tensor: Tensor) -> str:
-        terms = self._flat_terms(tensor)
+        terms = flat_terms(tensor, self.deferred)
         direct = [t for t in terms if t not in self.deferred]
         chained = [t for t in terms if t in self.deferred]
         text = " + ".join(self._value(t, t.axes) for t in direct)
@@ -353,13 +366,6 @@ class _Body:
         for term in chained:
             text = self._product(term, text)
         return text
-
-    def _flat_terms(self, tensor: Tensor) -> list[Tensor]:
-        found = []
-        for term in tensor.operands:
-            nested = term.kind == "add" and term in self.deferred
-            found += self._flat_terms(term) if nested else [term]
-        return found
 
     def _elementwise(self, tensor: Tensor) -> str:
         names = {}

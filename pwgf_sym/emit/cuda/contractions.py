@@ -10,34 +10,13 @@ import math
 
 from ...lower.ir import Axis, Tensor
 from ...lower.schedule import Group
-from ..groups import plus, rows_loop
-from .texts import ROLLED, call_name, element, inner_name, summed
+from ..groups import deferred_terms, flat_terms, inner_name, plus, rows_loop
+from .texts import ROLLED, call_name, element, summed
 
-__all__ = ["Contractions", "deferred_terms", "flat_terms"]
+__all__ = ["Contractions"]
 
 # Results of a group that are computed by calls at most: shared memory is small.
 _MOST = 4
-
-
-def deferred_terms(group: Group, uses: dict, slots: dict) -> set[Tensor]:
-    """Contractions that only a sum of this group reads: they accumulate right into it."""
-    own, found = set(group.tensors), set()
-    for tensor in group.tensors:
-        for term in tensor.operands if tensor.kind == "add" else ():
-            once = uses[term] == 1 and term in own and term not in slots
-            plain = term.kind == "add" or (term.kind == "product" and term.data[0] == 1)
-            if once and plain:
-                found.add(term)
-    return found
-
-
-def flat_terms(tensor: Tensor, deferred: set[Tensor]) -> list[Tensor]:
-    """Terms of a sum, and of the sums that accumulate into it."""
-    found = []
-    for term in tensor.operands:
-        nested = term.kind == "add" and term in deferred
-        found += flat_terms(term, deferred) if nested else [term]
-    return found
 
 
 class Contractions:

@@ -16,12 +16,21 @@ import sympy as sp
 from ...lower.ir import Axis, Tensor, placeholder
 from ...lower.schedule import FACTORISATIONS, Group
 from ..comments import comments
-from ..groups import GroupEmitter, Slot, loop_headers, read_name, rows_loop
+from ..groups import (
+    GroupEmitter,
+    Slot,
+    deferred_terms,
+    flat_terms,
+    inner_name,
+    loop_headers,
+    read_name,
+    rows_loop,
+)
 from ..writer import Writer
-from .contractions import Contractions, deferred_terms, flat_terms
+from .contractions import Contractions
 from .places import packed, without_single_uses
 from .schedule import BOUNDARY
-from .texts import ROLLED, call_name, element, inner_name, summed
+from .texts import ROLLED, call_name, element, summed
 
 __all__ = ["BLOCK_FUNCTIONS", "Entries", "Registers", "ThreadGroupEmitter", "emit_factorisation"]
 

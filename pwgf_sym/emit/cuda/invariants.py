@@ -7,11 +7,11 @@ import re
 from ...lower.ir import Tensor, placeholder
 from ...lower.schedule import FACTORISATIONS, Group
 from ..comments import comments
-from ..groups import row_major, size_of
+from ..groups import inner_name, row_major, size_of
 from ..writer import Writer
 from .groups import Entries, emit_factorisation
 from .places import packed, without_single_uses
-from .texts import ROLLED, element, inner_name, summed
+from .texts import ROLLED, element, summed
 
 __all__ = ["InvariantEmitter"]
 

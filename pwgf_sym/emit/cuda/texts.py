@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ...lower.ir import Axis, Tensor
 
-__all__ = ["ROLLED", "call_name", "element", "inner_name", "summed"]
+__all__ = ["ROLLED", "call_name", "element", "summed"]
 
 # Stands after the length of a loop that is not to be unrolled.
 ROLLED = "*one"
@@ -26,11 +26,3 @@ def element(array: str, index: str) -> str:
 def summed(tensor: Tensor) -> list[Axis]:
     """Axes that a product sums over."""
     return list(dict.fromkeys(a for ls in tensor.data[1] for a in ls if a not in tensor.axes))
-
-
-def inner_name(axis: Axis, taken) -> str:
-    """A loop variable for a summed axis that no outer loop uses."""
-    name = axis.name
-    while name in taken:
-        name += "_"
-    return name
