@@ -115,7 +115,7 @@ def contract(dtype, threads: int, rows: int, samples: int):
             while s < end:
                 take_rows(left, W, s, 0)
                 take_samples(right, values, own, 0)
-                add_tile(total, total, left, right)
+                add_tile(total, left, right)
                 s += wide
                 own += step
             start += most

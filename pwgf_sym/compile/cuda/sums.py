@@ -60,7 +60,7 @@ def outer_sums(dtype, threads: int, rows: int, columns: int):
                 while s < chunk * one and tile < tiles:
                     take_own(own, R, own_at, 0)
                     take_other(other, R, chunk * wide_a + other_at, 0)
-                    add_tile(acc, acc, own, other)
+                    add_tile(acc, own, other)
                     s += groups
                     own_at += groups * wide_a
                     other_at += groups * wide_b

@@ -156,26 +156,23 @@ def _at_a_time(dtype, count: int) -> int:
 
 @cache
 def add_outer(dtype, rows: int, columns: int):
-    """``add(target, acc, a, b)``: target[r*columns + c] = acc[r*columns + c] + a[r] b[c].
-
-    All are in registers, ``target`` may be ``acc``.
-    """
+    """``add(acc, a, b)``: acc[r*columns + c] += a[r] b[c]; all are in registers."""
     lanes = _at_a_time(dtype, columns)
 
     @device
-    def add(target, acc, a, b):
+    def add(acc, a, b):
         for r in range(rows):
             for c in range(columns):
-                target[r * columns + c] = acc[r * columns + c] + a[r] * b[c]
+                acc[r * columns + c] += a[r] * b[c]
 
-    def generate(builder, target, acc, a, b):
+    def generate(builder, acc, a, b):
         own = [a.spread(builder, r, lanes) for r in range(rows)]
         places = [b.held(builder, c, lanes) for c in range(0, columns, lanes)]
         other = [builder.load(place, align=b.size) for place in places]
         for k, (x, y) in enumerate((x, y) for x in own for y in other):
-            before = builder.load(acc.held(builder, k * lanes, lanes), align=acc.size)
-            total = builder.fadd(before, builder.fmul(x, y))
-            builder.store(total, target.held(builder, k * lanes, lanes), align=target.size)
+            place = acc.held(builder, k * lanes, lanes)
+            total = builder.fadd(builder.load(place, align=acc.size), builder.fmul(x, y))
+            builder.store(total, place, align=acc.size)
 
     return add if simulated() else _written_out(generate)
 
@@ -197,7 +194,7 @@ def clear(dtype, count: int):
             place = target.held(builder, k, lanes)
             builder.store(ir.Constant(place.type.pointee, None), place, align=target.size)
 
-    return cleared if simulated() else _written_out(generate, 1)
+    return cleared if simulated() else _written_out(generate)
 
 
 class _Operand(NamedTuple):
@@ -247,8 +244,8 @@ def _constant(k: int):
     return ir.IntType(32)(k)
 
 
-def _written_out(generate, count: int = 4):
-    """A function of one or four arguments whose code ``generate(builder, *operands)`` writes."""
+def _written_out(generate):
+    """A function of one, three or four arguments whose code ``generate(builder, ...)`` writes."""
     from numba import types
     from numba.cuda.extending import intrinsic
 
@@ -269,7 +266,12 @@ def _written_out(generate, count: int = 4):
         return types.void(first), lower
 
     @intrinsic
+    def of_three(typing, first, second, third):
+        return types.void(first, second, third), lower
+
+    @intrinsic
     def of_four(typing, first, second, third, fourth):
         return types.void(first, second, third, fourth), lower
 
-    return of_one if count == 1 else of_four
+    count = generate.__code__.co_argcount - 1
+    return {1: of_one, 3: of_three, 4: of_four}[count]
