@@ -11,6 +11,7 @@ from types import ModuleType, SimpleNamespace
 import numpy as np
 import sympy as sp
 
+from pwgf_sym.compile.algebra import HostAlgebra
 from pwgf_sym.declare import energies, symbols
 from pwgf_sym.declare.laws import Gaussian
 from pwgf_sym.declare.maps import Affine
@@ -143,6 +144,8 @@ class AffineProgram:
 
 class AffineLinearization:
     """Products with the derivative of the affine map, which does not depend on theta."""
+
+    algebra = HostAlgebra()
 
     def __init__(self, program, theta, samples, state):
         self.program, self.samples, self.state = program, samples, state

@@ -14,6 +14,7 @@ import pwgf_sym.solve.flow
 from pwgf_sym.__main__ import main
 from pwgf_sym.compile.cuda import toolkit
 from pwgf_sym.errors import TargetError
+from pwgf_sym.look.doctor import _advice as advice_for
 from pwgf_sym.look.doctor import examine, report
 
 
@@ -40,6 +41,15 @@ def test_missing_parts_and_the_command_that_mends_them(monkeypatch):
     found = examine()
     assert any("pip install" in line and "cuda13" in line for line in found["advice"])
     assert "numpy           missing" in report(found)
+
+
+@pytest.mark.parametrize("version", [None, "14.2.0"])
+def test_cupy_is_asked_for_where_there_is_a_gpu(version, monkeypatch):
+    found = examine()
+    found["cuda"] |= {"numba_cuda": "0.30", "devices": ["H100"], "cupy": version, "algebra": "host"}
+    assert any("'pwgf_sym[cupy13]'" in line for line in advice_for(found))
+    found["cuda"]["algebra"] = "CuPy"
+    assert not any("cupy" in line for line in advice_for(found))
 
 
 def test_command(capsys):

@@ -6,9 +6,10 @@ import subprocess
 import sys
 
 import pytest
-from gallery_flows import agree, gallery
+from gallery_flows import agree, double_well_agrees, gallery
 
-from pwgf_sym.compile.cuda import toolkit
+from pwgf_sym.compile.algebra import HostAlgebra
+from pwgf_sym.compile.cuda import algebra, toolkit
 
 pytestmark = [
     pytest.mark.gpu,
@@ -24,6 +25,21 @@ def test_gallery(name, dtype):
     problem, flow = GALLERY[name]
     options = {"dt": 0.01, "samples": 4096, "shift": 1e-3, "max_iterations": 10}
     agree(problem, flow, dtype, t_span=(0, 0.03), integrator="euler", **options)
+
+
+@pytest.mark.parametrize("where", ["host", "cupy"])
+@pytest.mark.parametrize(
+    "solver, more",
+    [("dense", {}), ("dense", {"shift": 0.0}), ("kernel", {}), ("minres", {"preconditioner": 20})],
+)
+def test_matrices(solver, more, where, monkeypatch):
+    """Solves that make matrices, with the algebra of the host and with CuPy's."""
+    if where == "cupy":
+        pytest.importorskip("cupy")
+    else:
+        monkeypatch.setattr(algebra, "algebra_of_device", HostAlgebra)
+    options = {"samples": 300, "fresh_samples": 50, "linear_solver": solver}
+    double_well_agrees(0.03, 1e-9, formulation="energy", **options, **more)
 
 
 @pytest.mark.parametrize("tool", ["memcheck", "racecheck"])

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import scipy.sparse.linalg
 
+from pwgf_sym.compile.algebra import HostAlgebra
 from pwgf_sym.errors import OptionError
 from pwgf_sym.solve.linear import solve_metric
 from pwgf_sym.solve.lsmr import lsmr
@@ -17,6 +18,8 @@ SHIFTED = (*METHODS, "kernel")
 
 class MatrixMap:
     """Products with a given Jacobian (M, p), with a tail of padding that holds garbage."""
+
+    algebra = HostAlgebra()
 
     def __init__(self, jacobian, count, dtype="float64", padding=5):
         self.dtype = np.dtype(dtype)

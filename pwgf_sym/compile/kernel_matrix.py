@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-
 __all__ = ["kernel_matrix"]
 
 
@@ -16,7 +14,7 @@ _BLOCK = 64
 _FEW_PARAMETERS = 300
 
 
-def kernel_matrix(linearization) -> np.ndarray:
+def kernel_matrix(linearization):
     """J J^T for J = dT/dtheta at all samples.
 
     Parameters
@@ -27,9 +25,11 @@ def kernel_matrix(linearization) -> np.ndarray:
     Returns
     -------
     (d N, d N) array
-        Component by component, in each sample by sample; not weighted.
+        Component by component, in each sample by sample; not weighted.  An array of the map's
+        ``algebra``.
     """
     call, samples = linearization.program.kernels, linearization.samples
+    xp = linearization.algebra.xp
     if call.size <= _FEW_PARAMETERS * (call.size // call.emission.layout.size):
         return _from_rows(linearization)
     arrays = _factor_arrays(linearization)
@@ -37,7 +37,7 @@ def kernel_matrix(linearization) -> np.ndarray:
     steps = call.size // call.emission.layout.size
     basis = kernel.sweeps[-1].carries["u"].before.axes[0]
     size = samples.dim * samples.count
-    total = np.zeros((size, size), call.dtype)
+    total = xp.zeros((size, size), call.dtype)
     for step in range(steps):
         rows = {
             name: _rows(arrays[name], step, steps, axes, samples, tiling)
@@ -49,34 +49,36 @@ def kernel_matrix(linearization) -> np.ndarray:
             if axes[:1] != (basis,)
         }
         for outputs, others in _terms(kernel, basis).items():
-            scale = np.zeros((samples.count, samples.count), call.dtype)
+            scale = xp.zeros((samples.count, samples.count), call.dtype)
             for coefficient, names in others:
                 square = call.dtype.type(float(coefficient) ** 2)
                 scale += math.prod((gram[name] for name in names), start=square)
-            _add_lower(total, [_by_output(rows[name], samples.dim) for name in outputs], scale)
+            factors = [_by_output(rows[name], samples.dim, xp) for name in outputs]
+            _add_lower(total, factors, scale)
     for end in range(0, size, _BLOCK):  # the upper half from the lower one
         total[:end, end : end + _BLOCK] = total[end : end + _BLOCK, :end].T
         square = total[end : end + _BLOCK, end : end + _BLOCK]
-        square[:] = np.tril(square) + np.tril(square, -1).T
+        square[:] = xp.tril(square) + xp.tril(square, -1).T
     return total
 
 
-def _from_rows(linearization) -> np.ndarray:
+def _from_rows(linearization):
     """The same from the rows of J."""
     samples, rows = linearization.samples, linearization.jacobian()
+    xp = linearization.algebra.xp
     grid = rows.reshape(len(rows), samples.tiles, samples.dim, samples.lanes)
     grid = grid.transpose(0, 2, 1, 3).reshape(len(rows), samples.dim, -1)[:, :, : samples.count]
-    flat = np.ascontiguousarray(grid).reshape(len(rows), -1)
+    flat = xp.ascontiguousarray(grid).reshape(len(rows), -1)
     return flat.T @ flat
 
 
-def _by_output(rows: np.ndarray, dim: int) -> np.ndarray:
+def _by_output(rows, dim: int, xp):
     """(N, d * features) -> (d, N, features)."""
     grid = rows.reshape(len(rows), dim, -1)
-    return np.ascontiguousarray(grid.transpose(1, 0, 2))
+    return xp.ascontiguousarray(grid.transpose(1, 0, 2))
 
 
-def _add_lower(total: np.ndarray, factors: list[np.ndarray], scale: np.ndarray) -> None:
+def _add_lower(total, factors: list, scale) -> None:
     """Add the product of the factors' Gram matrices and the scale, at least below the diagonal."""
     dim, count, _ = factors[0].shape
     for output in range(dim):
@@ -89,13 +91,13 @@ def _add_lower(total: np.ndarray, factors: list[np.ndarray], scale: np.ndarray) 
             total[output * count : width][window, :width] += block
 
 
-def _factor_arrays(linearization) -> dict[str, np.ndarray]:
+def _factor_arrays(linearization) -> dict:
     """Run the kernel of the factors; arrays by name."""
     call, samples = linearization.program.kernels, linearization.samples
     storage = call.storage(0, samples.tiles, "factors")
     storage.arrays.update(linearization.stored().arrays)
     call.run("factors", samples, linearization.theta, {}, None, lambda *edges: [(storage, *edges)])
-    return {name: np.asarray(array) for name, array in storage.arrays.items()}
+    return {name: linearization.algebra.array(array) for name, array in storage.arrays.items()}
 
 
 def _terms(kernel, basis) -> dict[tuple[str, ...], list]:
@@ -108,7 +110,7 @@ def _terms(kernel, basis) -> dict[tuple[str, ...], list]:
     return found
 
 
-def _rows(array, step, steps, axes, samples, tiling) -> np.ndarray:
+def _rows(array, step, steps, axes, samples, tiling):
     """A stored value at one step, (N, features)."""
     size = math.prod(a.size for a in axes)
     shape = (steps, samples.tiles, tiling.padded(size), samples.lanes)

@@ -11,6 +11,7 @@ import numpy as np
 from ..emit.groups import size_of
 from ..emit.module import Emission
 from ..errors import FormulaError, OptionError
+from .algebra import HostAlgebra
 from .packing import Samples, State, aligned_empty
 from .threads import CHUNKS, chunk_bounds, chunk_count, run_chunks
 
@@ -51,6 +52,8 @@ class KernelCaller:
     ----------
     by_pieces : bool
         Whether kernels run on any piece of the samples, one after the other.
+    algebra : HostAlgebra
+        Dense linear algebra, near to where kernels run.
 
     Parameters
     ----------
@@ -65,6 +68,7 @@ class KernelCaller:
         self._rest = rest
         self._orders: dict[str, np.ndarray] = {}
         self.formulas = {name: p.arguments() for name, p in emission.printers.items()}
+        self.algebra = HostAlgebra()
 
     # -- kernels of the map -------------------------------------------------------------------
 

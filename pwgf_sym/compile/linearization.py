@@ -92,6 +92,11 @@ class Linearization:
         elif run:
             self.state = program.push(self.theta, samples, order)
 
+    @property
+    def algebra(self):
+        """Dense linear algebra, near to where kernels run."""
+        return self._call.algebra
+
     def _free(self, extent: int) -> list[Storage]:
         """Arrays for so many tiles that nobody uses now: fresh pages cost time."""
         # By program: another one may use the same samples, with stored values of other sizes.
@@ -111,7 +116,10 @@ class Linearization:
         return self._call.store(self.samples, self.theta)
 
     def kernel_matrix(self) -> np.ndarray:
-        """J J^T, (d N, d N), component by component; see :mod:`.kernel_matrix`."""
+        """J J^T, (d N, d N), component by component; see :mod:`.kernel_matrix`.
+
+        An array of :attr:`algebra`.
+        """
         return kernel_matrix(self)
 
     def pieces(self, first: int, last: int):
@@ -185,5 +193,8 @@ class Linearization:
         return self._call.gradient("gradient", self.samples, self.theta, inputs, None, self.pieces)
 
     def jacobian(self) -> np.ndarray:
-        """J at the samples, transposed: (p, M); the next call overwrites it."""
+        """J at the samples, transposed: (p, M); the next call overwrites it.
+
+        An array of :attr:`algebra`.
+        """
         return self._call.rows("jacobian", self.samples, self.theta, {}, self.pieces)

@@ -355,7 +355,8 @@ class Program(Inspection):
 
     def jacobian(self, theta, samples: Samples) -> np.ndarray:
         """dT/dtheta at the samples, transposed: (p, M); the next call overwrites it."""
-        return self.linearize(theta, samples).jacobian()
+        linearized = self.linearize(theta, samples)
+        return linearized.algebra.host(linearized.jacobian())
 
     def invert(
         self, theta, points: np.ndarray, tolerance: float | None = None, iterations: int = 60

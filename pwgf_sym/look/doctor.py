@@ -11,6 +11,7 @@ from pathlib import Path
 __all__ = ["examine", "report"]
 
 _PACKAGES = ("numpy", "numba", "llvmlite", "scipy", "sympy", "matplotlib")
+_CUPY = "pip install 'pwgf_sym[cupy13]', or 'pwgf_sym[cupy12]'"
 _CUDA = "pip install 'pwgf_sym[cuda13]' (driver 580 or later), or 'pwgf_sym[cuda12]'"
 
 
@@ -57,14 +58,17 @@ def _examine_cuda() -> dict:
         "numba_cuda": _version("numba-cuda"),
         "cupy": next((v for v in map(_version, ("cupy-cuda13x", "cupy-cuda12x")) if v), None),
         "ptxas": find_ptxas(),
+        "algebra": "host",
         "simulator": simulated(),
         "devices": [],
     }
     if find_spec("numba_cuda") is None or simulated():
         return found
     try:
+        from ..compile.cuda.algebra import CupyAlgebra, algebra_of_device
         from ..compile.cuda.toolkit import cuda
 
+        found["algebra"] = "CuPy" if isinstance(algebra_of_device(), CupyAlgebra) else "host"
         for device in cuda.gpus if cuda.is_available() else []:
             capability = ".".join(map(str, device.compute_capability))
             name = device.name.decode() if isinstance(device.name, bytes) else device.name
@@ -107,6 +111,9 @@ def _advice(found: dict) -> list[str]:
     if cuda["numba_cuda"] is not None and cuda["ptxas"] is None:
         install = "pip install 'cuda-toolkit[nvcc]==13.0.*'"
         advice.append(f"CUDA: no ptxas, which only reports of registers need: {install}.")
+    if cuda["devices"] and cuda["algebra"] != "CuPy":
+        why = f"CuPy {cuda['cupy']} cannot be imported" if cuda["cupy"] else "no CuPy"
+        advice.append(f"CUDA: {why}, matrices of dense solves are made on the host: {_CUPY}.")
     return advice
 
 

@@ -1,28 +1,16 @@
 """Direct solves: G itself (p by p), or the kernel matrix of the samples (N d by N d).
 
-BLAS runs on one thread: its waiting threads take the processor from the kernels' own, and its sums
-depend on how many there are.
+Matrices are arrays of the kernels' ``algebra``, and so are vectors between two products.
 """
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import numpy as np
 
 from .preconditioner import SamplePreconditioner
-from .vectors import norm
+from .vectors import like, norm
 
 __all__ = ["solve_dense", "solve_kernel"]
-
-
-@lru_cache(maxsize=1)
-def _blas():
-    """The BLAS libraries of this process; finding them takes milliseconds."""
-    import scipy.linalg.blas  # noqa: F401  (a library must be loaded to be found)
-    from threadpoolctl import ThreadpoolController
-
-    return ThreadpoolController()
 
 
 def solve_dense(system, options):
@@ -44,17 +32,25 @@ def solve_dense(system, options):
     rank : int or None
         Number of modes kept; None with Cholesky, which keeps all.
     """
-    with _blas().limit(limits=1, user_api="blas"):
+    algebra = system.algebra
+    with algebra.calls():
         rows, metric = _rows_and_metric(system)
         if metric is None:
-            return np.full(system.right.size, np.nan), lambda v: v, 0.0, None
-        size = float(np.sqrt(np.trace(metric)))
-        inverse, kept, rank = _inverse(metric, system.shift, options.cutoff)
-        eta, left = np.zeros(system.right.size), np.asarray(system.right)
+            return np.nan * system.right, lambda v: v, 0.0, None
+        size = float(np.sqrt(float(metric.trace())))
+        inverse, kept, rank = _inverse(algebra, metric, system.shift, options.cutoff)
+        right = algebra.array(system.right)
+        eta, left = 0.0 * right, right
         for _ in range(2):
             eta = eta + inverse(left)
             left = _gap(system, rows, eta)
-        return eta, kept, _ROUND_OFF * system.eps * size * _length(system), rank
+    floor = _ROUND_OFF * system.eps * size * _length(system)
+    return (
+        like(eta, system.right),
+        lambda v: like(kept(algebra.array(v)), system.right),
+        floor,
+        rank,
+    )
 
 
 # Round-off of a mean of products, in units of the dtype's eps.
@@ -63,34 +59,28 @@ _ROUND_OFF = 8.0
 
 def _rows_and_metric(system):
     """sqrt(weights) J^T (p, M), and the lower half of G; None where G is not finite."""
-    from scipy.linalg.blas import get_blas_funcs
-
-    rows = np.ascontiguousarray(system.map.jacobian())
+    algebra, rows = system.algebra, system.map.jacobian()
     rows *= _roots(system)
-    # The transpose of a C-ordered array is what Fortran wants: syrk reads it without a copy.
-    syrk = get_blas_funcs("syrk", (rows,))
-    metric = syrk(1.0, rows.T, trans=1, lower=1).astype(np.float64)
-    finite = np.all(np.isfinite(np.diag(metric)))  # LAPACK must not see anything else
+    metric = algebra.gram(rows).astype(np.float64)
+    # Libraries must not see anything else.
+    finite = algebra.xp.isfinite(algebra.xp.diag(metric)).all()
     return rows, metric if finite else None
 
 
-def _inverse(metric, shift: float, cutoff: float | None):
+def _inverse(algebra, metric, shift: float, cutoff: float | None):
     """Functions b -> (G + mu I)^-1 b and v -> the part of v that is kept; the rank."""
-    from scipy.linalg import cho_factor, cho_solve, eigh
-
     if cutoff is None:
-        metric[np.diag_indices_from(metric)] += shift
-        factor = cho_factor(metric, lower=True, overwrite_a=True, check_finite=False)
-        return lambda b: cho_solve(factor, b, check_finite=False), lambda v: v, None
-    values, modes = eigh(metric, lower=True, driver="evd", overwrite_a=True, check_finite=False)
+        metric[algebra.xp.diag_indices_from(metric)] += shift
+        return algebra.cholesky(metric), lambda v: v, None
+    values, modes = algebra.eigh(metric)
     keep = values > cutoff * values[-1]
     modes, factors = modes[:, keep], 1.0 / (values[keep] + shift)
     return lambda b: modes @ (factors * (modes.T @ b)), lambda v: modes.T @ v, int(keep.sum())
 
 
-def _roots(system) -> np.ndarray:
+def _roots(system):
     """Roots of the samples' weights, (M,)."""
-    return np.sqrt(np.asarray(system.samples.weights))
+    return system.algebra.xp.sqrt(system.algebra.array(system.samples.weights))
 
 
 def _gap(system, rows, eta):
@@ -98,8 +88,8 @@ def _gap(system, rows, eta):
     image = eta.astype(rows.dtype) @ rows
     if system.field is None:
         found = (rows @ image).astype(np.float64)
-        return np.asarray(system.right) - found - system.shift * eta
-    left = _roots(system) * np.asarray(system.field) - image
+        return system.algebra.array(system.right) - found - system.shift * eta
+    left = _roots(system) * system.algebra.array(system.field) - image
     return (rows @ left).astype(np.float64) - system.shift * eta
 
 
@@ -119,7 +109,7 @@ def solve_kernel(system) -> np.ndarray:
 
     The shift is above 0 (:meth:`pwgf_sym.solve.options.LinearOptions.check_for`).
     """
-    with _blas().limit(limits=1, user_api="blas"):
+    with system.algebra.calls():
         inverse = SamplePreconditioner(system.map, system.samples.count, system.shift)
         if system.field is None:
             eta = inverse(system.right)

@@ -24,7 +24,7 @@ from .dense import solve_dense, solve_kernel
 from .krylov import refined
 from .lsmr import lsmr
 from .options import LinearOptions
-from .vectors import as_double, dot, is_finite, like, norm, on_host, zeros_like
+from .vectors import as_double, dot, is_finite, norm, on_host, zeros_like
 
 __all__ = ["LinearSolution", "solve_metric"]
 
@@ -142,6 +142,11 @@ class System:
         self.right_norm = norm(self.right)
         self.start = zeros_like(self.right) if guess is None else as_double(guess)
 
+    @property
+    def algebra(self):
+        """Dense linear algebra where the map's kernels run."""
+        return self.map.algebra
+
     def in_single(self) -> System:
         """The same metric in float32, for an inner solve in the energy form."""
         return System(self.map.in_single(), None, self.right, self.shift)
@@ -174,7 +179,7 @@ class System:
         ``gap`` is handed over by methods that have computed it afresh themselves.
         """
         gap = self.gap(eta) if gap is None else gap
-        judged = norm(gap if kept is None else kept(np.asarray(gap)))
+        judged = norm(gap if kept is None else kept(gap))
         converged = judged <= max(options.tolerance * self.right_norm, floor)
         rate = dot(self.right, eta)
         residual = norm(gap) / self.right_norm
@@ -229,7 +234,6 @@ def _solve_dense(system: System, options: LinearOptions) -> LinearSolution:
     eta, kept, floor, rank = solve_dense(system, options)
     if not is_finite(eta):
         return _not_a_number(system)
-    eta = like(eta, system.right)
     return system.solution(eta, 1, options, floor, kept, rank)
 
 

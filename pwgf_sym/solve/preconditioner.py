@@ -33,25 +33,23 @@ class SamplePreconditioner:
     """
 
     def __init__(self, linearization, count: int, shift: float):
-        from scipy.linalg import cho_factor
-
         whole = count == linearization.samples.count
         self.map = linearization if whole else linearization.on_first(count)
         self.samples, self.shift = self.map.samples, shift
         self.weight = 1.0 / self.samples.count
         kernel = self.map.kernel_matrix().astype(np.float64) * self.weight
-        kernel[np.diag_indices_from(kernel)] += shift
-        self.factor = cho_factor(kernel, lower=True, overwrite_a=True, check_finite=False)
-        self.on_device = None if on_host(self.samples.weights) else self._inverse()
+        algebra, size = self.map.algebra, len(kernel)
+        kernel[algebra.xp.diag_indices_from(kernel)] += shift
+        with algebra.calls():
+            self.solve = algebra.cholesky(kernel)
+            self.on_device = None
+            if not on_host(self.samples.weights):
+                self.on_device = self._on_device(self.solve(self.weight * algebra.xp.eye(size)))
 
-    def _inverse(self):
+    def _on_device(self, inverse):
         """(S S^T + mu I)^-1 times the weight, as a matrix on the device: it is applied often."""
-        from scipy.linalg import cho_solve
-
         from ..compile.cuda.vectors import PlacesMatrix
 
-        size = len(self.factor[0])
-        inverse = cho_solve(self.factor, self.weight * np.eye(size), check_finite=False)
         places = self.samples.unpack(np.arange(self.samples.width))
         return PlacesMatrix(inverse, places.T.ravel())  # component by component
 
@@ -64,10 +62,8 @@ class SamplePreconditioner:
         """S^T (S S^T + mu I)^-1 sqrt(weights) field for a packed field (M,); (p,)."""
         if self.on_device is not None:
             return as_double(self.map.vjp(self.on_device(field)))
-        from scipy.linalg import cho_solve
-
         samples = self.samples
         values = samples.unpack(field).astype(np.float64).T  # component by component
-        inner = cho_solve(self.factor, values.ravel() * self.weight, check_finite=False)
+        inner = self.solve(values.ravel() * self.weight)
         packed = samples.pack(inner.reshape(values.shape).T) * (samples.weights > 0)
         return as_double(self.map.vjp(packed))

@@ -30,10 +30,12 @@ class CudaCaller(KernelCaller):
     def __init__(self, module, emission, dtype: np.dtype, size: int, rest):
         require()
         super().__init__(module, emission, dtype, size, rest)
+        from .algebra import algebra_of_device
         from .toolkit import cuda
         from .vectors import Vector
 
         self.cuda, self.vectors, self.threads = cuda, Vector, emission.tiling.samples
+        self.algebra = algebra_of_device()
         self._work = self._partials = None
         self._room: dict[str, object] = {}
 
@@ -159,7 +161,7 @@ class CudaCaller(KernelCaller):
         rows = self.empty(prepared[1][0].size * samples.width)
         given = [*self._given(prepared[0], samples, inputs), rows, samples.width]
         self._launch(name, samples, prepared, given, _whole(stored, samples))
-        return rows.copy_to_host().reshape(-1, samples.width)
+        return self.algebra.array(self.vectors(rows)).reshape(-1, samples.width)
 
     # -- stored values of the forward pass -----------------------------------------------------
 

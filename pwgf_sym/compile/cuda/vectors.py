@@ -94,7 +94,7 @@ class PlacesMatrix:
     """
 
     def __init__(self, matrix: np.ndarray, places: np.ndarray):
-        self.matrix = cuda.to_device(np.ascontiguousarray(matrix, np.float64).reshape(-1))
+        self.matrix = Vector.of(matrix.reshape(-1), np.float64).data
         self.places = cuda.to_device(np.ascontiguousarray(places, np.int64))
 
     def __call__(self, x: Vector) -> Vector:
@@ -125,7 +125,9 @@ class Vector:
 
     @classmethod
     def of(cls, values, dtype) -> Vector:
-        """A vector of a precision: ``values`` itself where it is one, else a copy on the device."""
+        """A vector of a precision: the memory of ``values`` where it can be, else a copy."""
+        if hasattr(values, "__cuda_array_interface__") and not isinstance(values, Vector):
+            values = cls(cuda.as_cuda_array(values))
         if isinstance(values, Vector):
             return values.astype(dtype)
         return cls(cuda.to_device(np.ascontiguousarray(values, dtype)))
@@ -161,6 +163,10 @@ class Vector:
     @property
     def nbytes(self) -> int:
         return self.size * self.dtype.itemsize
+
+    @property
+    def __cuda_array_interface__(self) -> dict:
+        return self.data.__cuda_array_interface__
 
     def __array__(self, dtype=None, copy=None) -> np.ndarray:
         found = self.data.copy_to_host()

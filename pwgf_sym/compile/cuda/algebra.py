@@ -1,0 +1,70 @@
+"""Dense linear algebra on the device: cuBLAS and cuSOLVER through CuPy, where it is installed."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+import numpy as np
+
+from ..algebra import HostAlgebra
+from .toolkit import simulated
+
+__all__ = ["CupyAlgebra", "algebra_of_device"]
+
+
+class CupyAlgebra:
+    """What :class:`pwgf_sym.compile.algebra.HostAlgebra` does, on CuPy's arrays.
+
+    They share memory with Numba's: both speak ``__cuda_array_interface__``, and queue their work in
+    the same default stream.
+
+    Raises
+    ------
+    ImportError
+        If CuPy is not installed, or lacks a library of CUDA.
+    """
+
+    def __init__(self):
+        self.xp = import_module("cupy")
+        self._errstate = import_module("cupyx").errstate
+        self._triangular = import_module("cupyx.scipy.linalg").solve_triangular
+
+    def calls(self):
+        """A context in which a matrix that is not positive definite is an error."""
+        return self._errstate(linalg="raise")
+
+    def array(self, values):
+        """An array on the device; the same memory where ``values`` are there."""
+        return self.xp.asarray(values)
+
+    def host(self, values) -> np.ndarray:
+        """A copy on the host."""
+        return self.xp.asnumpy(values)
+
+    def gram(self, rows):
+        """rows rows^T."""
+        return rows @ rows.T
+
+    def cholesky(self, matrix):
+        """A function b -> matrix^-1 b; raises NumPy's LinAlgError."""
+        lower = self.xp.asfortranarray(self.xp.linalg.cholesky(matrix))
+
+        def solve(b):
+            half = self._triangular(lower, b, lower=True)
+            return self._triangular(lower, half, trans="T", lower=True)
+
+        return solve
+
+    def eigh(self, matrix):
+        """Eigenvalues, the least first, and eigenvectors; the lower half is read."""
+        return self.xp.linalg.eigh(matrix, UPLO="L")
+
+
+def algebra_of_device() -> CupyAlgebra | HostAlgebra:
+    """CuPy's, or the host's where CuPy cannot be imported or kernels run in the simulator."""
+    if simulated():
+        return HostAlgebra()
+    try:
+        return CupyAlgebra()
+    except ImportError:
+        return HostAlgebra()

@@ -1,0 +1,224 @@
+"""Dense linear algebra of both targets; CuPy's through a stand-in: it does nothing without a GPU.
+
+The stand-in takes the arguments that CuPy 14 takes and no others, and its arrays refuse NumPy's
+functions, as CuPy's do.
+"""
+
+import sys
+from contextlib import contextmanager
+from types import ModuleType
+
+import numpy as np
+import pytest
+import scipy.linalg
+from map_cases import Case, neural
+from test_linear import MatrixMap
+from tile_numpy import interpreted
+
+from pwgf_sym.compile.algebra import HostAlgebra
+from pwgf_sym.compile.cuda import algebra as cuda_algebra
+from pwgf_sym.compile.kernel_matrix import kernel_matrix
+from pwgf_sym.solve.dense import solve_dense
+from pwgf_sym.solve.linear import System
+from pwgf_sym.solve.options import LinearOptions
+from pwgf_sym.solve.preconditioner import SamplePreconditioner
+
+
+class DeviceArray(np.ndarray):
+    """An array that no function of NumPy takes by accident."""
+
+    def __array_function__(self, *_):
+        raise TypeError("Implicit conversion to a NumPy array is not allowed")
+
+
+def given(array):
+    """The numbers of a device array, for NumPy; nothing else is let in."""
+    assert type(array) is DeviceArray
+    return array.view(np.ndarray)
+
+
+class Cupy(ModuleType):
+    """What the package calls of CuPy."""
+
+    def __init__(self):
+        super().__init__("cupy")
+        self.checked = False
+        self.linalg = ModuleType("cupy.linalg")
+        self.linalg.cholesky, self.linalg.eigh = self.cholesky, self.eigh
+
+    @staticmethod
+    def asarray(values):
+        return np.asarray(values).view(DeviceArray)
+
+    @staticmethod
+    def asnumpy(values):
+        return given(values).copy()
+
+    @staticmethod
+    def sqrt(x):
+        return np.sqrt(given(x)).view(DeviceArray)
+
+    @staticmethod
+    def isfinite(x):
+        return np.isfinite(given(x)).view(DeviceArray)
+
+    @staticmethod
+    def diag(x):
+        return np.diag(given(x)).view(DeviceArray)
+
+    @staticmethod
+    def diag_indices_from(x):
+        return np.diag_indices_from(given(x))
+
+    @staticmethod
+    def asfortranarray(x):
+        return np.asfortranarray(given(x)).view(DeviceArray)
+
+    @staticmethod
+    def ascontiguousarray(x):
+        return np.ascontiguousarray(given(x)).view(DeviceArray)
+
+    @staticmethod
+    def zeros(shape, dtype):
+        return np.zeros(shape, dtype).view(DeviceArray)
+
+    @staticmethod
+    def tril(x, k=0):
+        return np.tril(given(x), k).view(DeviceArray)
+
+    def cholesky(self, a):
+        try:
+            return np.linalg.cholesky(given(a)).view(DeviceArray)
+        except np.linalg.LinAlgError:
+            if self.checked:
+                raise
+            return np.nan * a
+
+    @staticmethod
+    def eigh(a, UPLO="L"):
+        return tuple(part.view(DeviceArray) for part in np.linalg.eigh(given(a), UPLO))
+
+
+@pytest.fixture
+def cupy(monkeypatch):
+    """CuPy's stand-in, imported as if it were installed."""
+    found, beside = Cupy(), ModuleType("cupyx")
+    triangular = ModuleType("cupyx.scipy.linalg")
+
+    @contextmanager
+    def errstate(*, linalg):
+        before, found.checked = found.checked, linalg == "raise"
+        yield
+        found.checked = before
+
+    def solve_triangular(a, b, trans=0, lower=False):
+        assert a.flags.f_contiguous  # else CuPy copies it in every call
+        x = scipy.linalg.solve_triangular(given(a), given(b), trans, lower)
+        return x.view(DeviceArray)
+
+    beside.errstate, triangular.solve_triangular = errstate, solve_triangular
+    modules = {"cupy": found, "cupyx": beside, "cupyx.scipy": ModuleType("cupyx.scipy")}
+    for name, module in (modules | {"cupyx.scipy.linalg": triangular}).items():
+        monkeypatch.setitem(sys.modules, name, module)
+    return found
+
+
+@pytest.fixture(params=["host", "cupy"])
+def algebra(request):
+    if request.param == "host":
+        return HostAlgebra()
+    request.getfixturevalue("cupy")
+    return cuda_algebra.CupyAlgebra()
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(5)
+
+
+def device_map(a, count, algebra):
+    """The map of a matrix, with its Jacobian and its kernel matrix where the algebra has them."""
+    found = MatrixMap(a, count)
+    jacobian, kernel = found.jacobian, found.kernel_matrix
+    found.jacobian = lambda: algebra.array(jacobian())
+    found.kernel_matrix = lambda: algebra.array(kernel())
+    found.algebra = algebra
+    return found
+
+
+def test_gram(algebra, rng):
+    rows = rng.standard_normal((4, 9))
+    found = algebra.host(algebra.gram(algebra.array(rows)))
+    np.testing.assert_allclose(np.tril(found), np.tril(rows @ rows.T), atol=1e-14)
+
+
+def test_factorizations_read_the_lower_half(algebra, rng):
+    a = rng.standard_normal((5, 5))
+    a = a @ a.T + np.eye(5)
+    b, broken = rng.standard_normal(5), np.tril(a)
+    with algebra.calls():
+        solved = algebra.cholesky(algebra.array(broken.copy()))(algebra.array(b))
+        values, modes = map(algebra.host, algebra.eigh(algebra.array(broken.copy())))
+    np.testing.assert_allclose(a @ algebra.host(solved), b, atol=1e-13)
+    np.testing.assert_allclose(a @ modes, values * modes, atol=1e-13)
+    assert np.all(np.diff(values) > 0)
+
+
+def test_a_matrix_that_is_not_positive_is_an_error(algebra):
+    with algebra.calls(), pytest.raises(np.linalg.LinAlgError):
+        algebra.cholesky(algebra.array(np.diag([1.0, -1.0])))
+
+
+@pytest.mark.parametrize("form", ["velocity", "energy"])
+@pytest.mark.parametrize("shift, cutoff", [(1e-3, None), (0.0, 1e-10)])
+def test_dense_solves(algebra, rng, form, shift, cutoff):
+    """Against NumPy's least squares, or its solution of the normal equations."""
+    a, w = rng.standard_normal((60, 7)), rng.standard_normal(60)
+    a[:, 6] = a[:, 5]  # a singular metric
+    program = device_map(a, 30, algebra)
+    right = a.T @ w / 30
+    field, b = (program.field(w), None) if form == "velocity" else (None, right)
+    system = System(program, field, b, shift)
+    eta, kept, _, rank = solve_dense(system, LinearOptions(shift=shift, cutoff=cutoff))
+    metric = a.T @ a / 30 + shift * np.eye(7)
+    np.testing.assert_allclose(eta, np.linalg.pinv(metric, rcond=1e-12) @ right, atol=1e-9)
+    assert type(eta) is np.ndarray and type(kept(eta)) is np.ndarray
+    assert rank == (None if cutoff is None else 6)
+
+
+def test_dense_of_a_metric_that_is_not_finite(algebra):
+    program = device_map(np.full((4, 2), np.inf), 4, algebra)
+    eta = solve_dense(System(program, None, np.ones(2), 0.1), LinearOptions())[0]
+    assert np.isnan(eta).all()
+
+
+@pytest.mark.parametrize("few", [0, 300])
+def test_kernel_matrix(cupy, few, tmp_path, monkeypatch):
+    """From factors and from rows, the same as the host's."""
+    monkeypatch.setattr(sys.modules[kernel_matrix.__module__], "_FEW_PARAMETERS", few)
+    case = Case(neural(2, 4, 2), 11)
+    program = interpreted(case.problem, case.flow, tmp_path)
+    samples, call = program.samples(case.z), program.kernels
+    expected = program.linearize(case.theta, samples).kernel_matrix().copy()
+    monkeypatch.setattr(call, "algebra", cuda_algebra.CupyAlgebra())
+    rows = call.rows
+    monkeypatch.setattr(call, "rows", lambda *given: call.algebra.array(rows(*given)))
+    linearized = program.linearize(case.theta, samples)
+    np.testing.assert_array_equal(linearized.algebra.host(linearized.kernel_matrix()), expected)
+    assert type(program.jacobian(case.theta, samples)) is np.ndarray
+
+
+def test_the_preconditioner_of_all_samples_is_the_inverse(rng):
+    a, right = rng.standard_normal((20, 6)), rng.standard_normal(6)
+    found = SamplePreconditioner(device_map(a, 10, HostAlgebra()), 10, 0.3)(right)
+    np.testing.assert_allclose(found, np.linalg.solve(a.T @ a / 10 + 0.3 * np.eye(6), right))
+
+
+def test_the_device_takes_cupy_where_it_is(cupy, monkeypatch):
+    monkeypatch.setattr(cuda_algebra, "simulated", lambda: False)
+    assert cuda_algebra.algebra_of_device().xp is cupy
+    with monkeypatch.context() as broken:
+        broken.setitem(sys.modules, "cupyx.scipy.linalg", None)  # as without cuBLAS
+        assert type(cuda_algebra.algebra_of_device()) is HostAlgebra
+    monkeypatch.setattr(cuda_algebra, "simulated", lambda: True)
+    assert type(cuda_algebra.algebra_of_device()) is HostAlgebra
