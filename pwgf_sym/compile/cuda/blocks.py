@@ -61,15 +61,9 @@ def fill(target, t, value, count, stride):
 
 
 @cache
-def store(rows: int):
+def store(dtype, rows: int):
     """``store(target, t, step, source)``: target[t + r*step] = source[r], for r below ``rows``."""
-
-    @device
-    def store(target, t, step, source):
-        for r in range(rows):
-            target[at(t + r * step)] = source[r]
-
-    return store
+    return put(dtype, 1, rows)
 
 
 @cache

@@ -13,7 +13,7 @@ import numpy as np
 from ...emit.cuda.schedule import TEAM, lanes_of
 from ...emit.cuda.schedule import spread as spread_on_host
 from .toolkit import cuda, device
-from .wide import add_outer, clear, stage, take, thread_number
+from .wide import add_outer, clear, put, stage, take, thread_number
 
 __all__ = ["outer_sums", "product_sums", "row_sums"]
 
@@ -29,12 +29,13 @@ def outer_sums(dtype, threads: int, rows: int, columns: int):
     sums[g + i*row + j*column] += sum over the block's samples of a[a0 + i*a_step] *
     b[b0 + j*b_step], i < m, j < n.  A thread takes ``rows`` times ``columns`` entries, ``chunk``
     samples at a time; ``groups`` threads share the samples where there are more threads than
-    entries, and their sums are added in order.
+    entries.  What it has found it leaves in R, from where neighbours take neighbours to memory.
     """
     size, lanes = rows * columns, lanes_of(np.dtype(dtype).name)
     own_size, other_size = (-(-count // lanes) * lanes for count in (rows, columns))
     take_own, take_other = take(dtype, own_size), take(dtype, other_size)
     add_tile, set_zero = add_outer(dtype, rows, columns), clear(dtype, size)
+    put_tile, wide = put(dtype, size), spread_on_host(size, lanes)
     stage_factor, number = stage(dtype, threads), thread_number()
 
     @device
@@ -45,13 +46,14 @@ def outer_sums(dtype, threads: int, rows: int, columns: int):
         all_a, all_b = (down - 1) * rows + own_size, (across - 1) * columns + other_size
         wide_a, wide_b = spread(all_a, lanes), spread(all_b, lanes)
         tiles = down * across
-        acc = cuda.local.array(size, dtype)
+        acc, found = cuda.local.array(size, dtype), cuda.local.array(rows, dtype)
         own, other = cuda.local.array(own_size, dtype), cuda.local.array(other_size, dtype)
-        for first in range(0, tiles * groups, threads):
+        first = 0
+        while first < tiles * groups * one:
             tile, group = (first + lane) // groups, (first + lane) % groups
-            i, j = tile // across * rows, tile % across * columns
+            i, j, start = tile // across * rows, tile % across * columns, 0
             set_zero(acc)
-            for start in range(0, threads, chunk):
+            while start < threads * one:
                 cuda.syncthreads()
                 stage_factor(R, 0, wide_a, all_a, a, a0 + start, a_step, m, 1, chunk)
                 stage_factor(R, chunk * wide_a, wide_b, all_b, b, b0 + start, b_step, n, 1, chunk)
@@ -64,26 +66,30 @@ def outer_sums(dtype, threads: int, rows: int, columns: int):
                     s += groups
                     own_at += groups * wide_a
                     other_at += groups * wide_b
-            if groups == 1:
+                start += chunk
+            cuda.syncthreads()
+            if tile < tiles:
+                put_tile(R, lane * wide, 0, acc)
+            cuda.syncthreads()
+            before = first // groups
+            entry, end = lane, min(tiles - before, threads // groups) * columns * one
+            while entry < end:  # a column of a tile
+                tile, c = before + entry // columns, entry % columns
+                i, j = tile // across * rows, tile % across * columns + c
+                place, below = g + i * row + j * column, m - i if j < n else 0
                 for r in range(rows):
-                    for c in range(columns):
-                        if tile < tiles and i + r < m and j + c < n:
-                            place = g + (i + r) * row + (j + c) * column
-                            sums[at(place)] += acc[r * columns + c]
-        if groups > 1:
-            cuda.syncthreads()
-            if lane < tiles * groups:
-                for e in range(size):
-                    R[at(lane * size + e)] = acc[e]
-            cuda.syncthreads()
-            for entry in range(lane, m * n, threads):
-                i, j = entry // n, entry % n
-                place = (i // rows * across + j // columns) * groups * size
-                place += i % rows * columns + j % columns
-                total = R[at(place)]
-                for group in range(1, groups):
-                    total += R[at(place + group * size)]
-                sums[at(g + i * row + j * column)] += total
+                    found[r] = sums[at(place + r * row)] if r < below else dtype(0.0)
+                s = (tile - before) * groups * wide + c
+                last = s + groups * wide * one
+                while s < last:
+                    for r in range(rows):
+                        found[r] += R[at(s + r * columns)]
+                    s += wide
+                for r in range(rows):
+                    if r < below:
+                        sums[at(place + r * row)] = found[r]
+                entry += threads
+            first += threads
 
     return add
 

@@ -36,7 +36,7 @@ __all__ = ["BLOCK_FUNCTIONS", "Entries", "Registers", "ThreadGroupEmitter", "emi
 
 # Functions that are made for a tile, by the module in compile/cuda, and what else they are made of.
 BLOCK_FUNCTIONS = {
-    "blocks": {"contract": ("DTYPE", "THREADS"), "store": ()},
+    "blocks": {"contract": ("DTYPE", "THREADS"), "store": ("DTYPE",)},
     "sums": dict.fromkeys(("outer_sums", "product_sums", "row_sums"), ("DTYPE", "THREADS")),
 }
 

@@ -142,11 +142,10 @@ class CudaTiling(Tiling):
         while samples > 1 and samples * numbers > self.room:
             samples //= 2
         tiles = math.prod(-(-size // own) for size, own in zip((first, second), tile, strict=True))
-        most = min(self.samples, self.room // math.prod(tile)) // tiles
-        while 2 * groups <= min(samples, most):
+        wide = spread(math.prod(tile), lanes)
+        while 2 * groups <= min(samples, min(self.samples, self.room // wide) // tiles):
             groups *= 2
-        added = groups * tiles * math.prod(tile) if groups > 1 else 0
-        return samples, groups, max(samples * numbers, added)
+        return samples, groups, max(samples * numbers, wide * min(groups * tiles, self.samples))
 
     def outer(self, first: int, second: int) -> tuple[int, int]:
         """Entries that a thread sums over the samples of a tile."""
