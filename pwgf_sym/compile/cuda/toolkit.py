@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 
 import numpy as np
 
@@ -21,32 +20,18 @@ def __getattr__(name: str):
         np.row_stack = np.vstack
     from numba import cuda
 
-    globals()["cuda"] = cuda
     if simulated():
-        _accept_boundaries()
-    if not simulated() and "NUMBA_CUDA_LOW_OCCUPANCY_WARNINGS" not in os.environ:
+        from .simulator import SimulatedCuda, prepare
+
+        prepare()
+        cuda = SimulatedCuda()
+    elif "NUMBA_CUDA_LOW_OCCUPANCY_WARNINGS" not in os.environ:
         from numba.cuda import dispatcher
 
         # Few samples take few blocks, and vectors of parameters one: there is nothing to warn of.
         dispatcher.config.CUDA_LOW_OCCUPANCY_WARNINGS = 0
+    globals()["cuda"] = cuda
     return cuda
-
-
-def _accept_boundaries() -> None:
-    """Let the simulator's shared arrays take a boundary, as those of GPUs do; it has none."""
-    from numba.cuda.simulator.kernelapi import FakeCUDAShared
-
-    plain = FakeCUDAShared.array
-
-    def array(self, shape, dtype, alignment=None):
-        frame = sys._getframe(1)  # an array is known by the line that declares it
-        line = frame.f_code.co_filename, frame.f_lineno
-        if line not in self._allocations:
-            dynamic = shape == 0
-            self._allocations[line] = plain(self, 0, dtype) if dynamic else np.empty(shape, dtype)
-        return self._allocations[line]
-
-    FakeCUDAShared.array = array
 
 
 def device(function):
@@ -54,12 +39,11 @@ def device(function):
 
     Arrays that it is handed may then be registers.
     """
-    jit = __getattr__("cuda").jit
-    if simulated():  # where a call costs, of a function that asks for threads or barriers
-        return jit(device=True)(function) if "cuda" in function.__code__.co_names else function
+    if simulated():
+        return function
     from numba import types
 
-    found = jit(device=True, forceinline=True)(function)
+    found = __getattr__("cuda").jit(device=True, forceinline=True)(function)
     compile_device = found.compile_device
 
     def once(arguments, return_type=None):
