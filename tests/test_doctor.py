@@ -69,7 +69,7 @@ def test_cuda_is_refused_at_once_without_a_gpu(monkeypatch):
 def test_code_needs_no_gpu(tmp_path):
     program = ps.compile(problem(), ps.Affine(1), target="cuda", folder=tmp_path)
     text = program.code_python()
-    assert "@cuda.jit" in text and "target: cuda, float64" in text
+    assert "@cuda.jit(cache=True)" in text and "target: cuda, float64" in text
     with pytest.raises(ValueError, match="code_ptx"):
         program.code_llvm("push")
     with pytest.raises(ValueError, match="code_native"):

@@ -1,6 +1,7 @@
 """Generated modules on disk: named by content, written whole or not at all, loaded when intact."""
 
 import os
+import re
 import stat
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from pwgf_sym.compile import store
 from pwgf_sym.compile.program import compile_program
 from pwgf_sym.compile.store import cache_folder, content_hash, load_module, seal, write_module
 from pwgf_sym.declare.maps import Affine
+from pwgf_sym.emit.cuda.module import NAMES
 from pwgf_sym.emit.module import RUNTIME
 from pwgf_sym.errors import CacheError
 
@@ -33,24 +35,33 @@ def test_same_text_same_path(tmp_path):
     assert not [p for p in tmp_path.iterdir() if p.suffix == ".tmp"]
 
 
-def test_the_runtime_is_part_of_the_name(monkeypatch):
-    """Kernels are inlined into cached machine code: another runtime needs other modules."""
-    before = content_hash(TEXT)
-    monkeypatch.setattr(store, "_runtime_text", lambda: b"another runtime")
-    assert content_hash(TEXT) != before
+@pytest.mark.parametrize(
+    "cuda, called, beside",
+    [
+        (False, [f"{name}.py" for name in RUNTIME], set()),
+        (True, [f"cuda/{name}.py" for name in NAMES], {"../emit/cuda/schedule.py"}),
+    ],
+)
+def test_the_runtime_is_part_of_the_name(cuda, called, beside, monkeypatch):
+    """Its functions are inlined into cached machine code: another runtime needs other modules."""
+    text = "from pwgf_sym.compile.cuda.toolkit import cuda\n" * cuda + TEXT
+    before = content_hash(text)
+    others = {cuda: b"another", not cuda: store._runtime_text(not cuda)}
+    monkeypatch.setattr(store, "_runtime_text", others.__getitem__)
+    assert content_hash(text) != before
     monkeypatch.undo()
-    names = set(store._RUNTIME_FILES)
+    names = set(store._RUNTIME_FILES[cuda])
     folder = Path(store.__file__).parent
     assert all((folder / name).exists() for name in names)
-    # All that generated modules import, and what those files import in turn.
-    todo, found = [f"{name}.py" for name in RUNTIME], set()
+    # All that generated modules import, and what those files import in turn of their own folder.
+    todo, found = called, set()
     while todo:
         name = todo.pop()
         found.add(name)
-        lines = (folder / name).read_text(encoding="utf-8").splitlines()
-        modules = [line.split()[1][1:] + ".py" for line in lines if line.startswith("from .")]
-        todo += [m for m in modules if m not in found]
-    assert found == names
+        text = (folder / name).read_text(encoding="utf-8")
+        modules = re.findall(r"^from \.(\w+) import", text, re.MULTILINE)
+        todo += {str(Path(name).with_name(f"{m}.py")) for m in modules} - found
+    assert found | beside == names
 
 
 @pytest.mark.parametrize(

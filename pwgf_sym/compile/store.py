@@ -24,18 +24,18 @@ __all__ = ["cache_folder", "content_hash", "load_module", "seal"]
 __all__ += ["write_atomically", "write_module"]
 
 _MARK = "{content}"
-_RUNTIME_FILES = (
-    *(
-        "tile_arrays.py",
-        "tile_shapes.py",
-        "tile_types.py",
-        "tiles.py",
-        "vector_exponential.py",
-        "vector_lanes.py",
+# What machine code is made of beside a module's own text, by whether the module is for GPUs.
+_RUNTIME_FILES = {
+    False: (
+        *("tile_arrays.py", "tile_shapes.py", "tile_types.py", "tiles.py"),
+        *("vector_exponential.py", "vector_lanes.py", "vector_logarithm.py", "vector_math.py"),
+        *("vector_power.py", "vector_special.py", "vector_trigonometry.py"),
     ),
-    *("vector_logarithm.py", "vector_math.py", "vector_power.py", "vector_special.py"),
-    "vector_trigonometry.py",
-)
+    True: (
+        *("cuda/blocks.py", "cuda/sums.py", "cuda/toolkit.py", "cuda/wide.py"),
+        "../emit/cuda/schedule.py",  # distances in shared memory
+    ),
+}
 
 
 def cache_folder() -> Path:
@@ -47,15 +47,15 @@ def cache_folder() -> Path:
     return Path(base) / "pwgf_sym"
 
 
-@lru_cache(maxsize=1)
-def _runtime_text() -> bytes:
+@lru_cache(maxsize=2)
+def _runtime_text(cuda: bool) -> bytes:
     folder = Path(__file__).parent
-    return b"".join((folder / name).read_bytes() for name in _RUNTIME_FILES)
+    return b"".join((folder / name).read_bytes() for name in _RUNTIME_FILES[cuda])
 
 
 def content_hash(text: str) -> str:
-    """Hash of a module's text (with the mark in place of the hash) and of the tile runtime."""
-    digest = hashlib.sha256(_runtime_text())
+    """Hash of a module's text (with the mark in place of the hash) and of the runtime."""
+    digest = hashlib.sha256(_runtime_text("from pwgf_sym.compile.cuda." in text))
     digest.update(text.encode())
     return digest.hexdigest()[:16]
 

@@ -41,7 +41,7 @@ class ThreadFormulaEmitter(FormulaEmitter):
 
     def emit(self, write: Writer) -> None:
         k = self.kernel
-        write("@cuda.jit")
+        write("@cuda.jit(cache=True)")
         with write.block(f"def {k.name}({', '.join(self.arguments())})"):
             write(f'"""{k.summary}"""')
             write("lane = cuda.threadIdx.x")

@@ -56,7 +56,7 @@ class CudaKernelEmitter(KernelEmitter):
 
     @contextmanager
     def _function(self, write: Writer, name: str, arguments: list[str], summary: str):
-        write("@cuda.jit")
+        write("@cuda.jit(cache=True)")
         with write.block(f"def {name}({', '.join(arguments)})"):
             write(f'"""{summary}"""')
             write("lane, one = cuda.threadIdx.x, cuda.gridDim.y")

@@ -13,7 +13,7 @@ from .moments import emit_moments
 from .places import packed
 from .schedule import BLOCK, CudaTiling
 
-__all__ = ["cuda_target"]
+__all__ = ["NAMES", "cuda_target"]
 
 # What a flow in the velocity form calls, with a Krylov solver: the module stays short, and the
 # others come in one of their own where they are called.
@@ -31,7 +31,7 @@ _MADE = {
 }
 _PLAIN = ("block_sum", "copy", "fill")
 # All names that a module may import, by where they are.
-_NAMES = {
+NAMES = {
     "blocks": {*BLOCK_FUNCTIONS["blocks"], *_MADE.values(), *_PLAIN},
     "sums": {*BLOCK_FUNCTIONS["sums"]},
     "toolkit": {"cuda"},
@@ -79,7 +79,7 @@ def _preamble(body: str, dtype: str, threads: int) -> str:
     made["add_partials"] = _MADE["add_partials"]
     plain = [name for name in _PLAIN if f"{name}(" in body]
     kinds = {"cuda", *(kind for kind, _ in calls), *made.values(), *plain}
-    for module, names in _NAMES.items():
+    for module, names in NAMES.items():
         found = ", ".join(sorted(kinds & names))
         write.append([f"from pwgf_sym.compile.cuda.{module} import {found}"] if found else [])
     write()

@@ -15,7 +15,7 @@ __all__ = ["emit_moments"]
 # About so many tiles give the center.
 _CENTER_TILES = 8
 
-_TEXT = '''@cuda.jit
+_TEXT = '''@cuda.jit(cache=True)
 def moments(x, weight, sums, work, tiles):
     """A center c, and sums of |y|^2, |y|^4, y, |y|^2 y, y y^T, y = x - c, a block.
 
@@ -54,7 +54,7 @@ def moments(x, weight, sums, work, tiles):
         cuda.syncthreads()
 
 
-@cuda.jit
+@cuda.jit(cache=True)
 def moments_finish(sums, found, means, blocks):
     """The blocks' sums added up; the means of |x - y|^2 and |x - y|^4 over all pairs."""
     lane = cuda.threadIdx.x
@@ -81,7 +81,7 @@ def moments_finish(sums, found, means, blocks):
         means[1] = DTYPE(2.0)*(fourth + square*square) + DTYPE(4.0)*second - DTYPE(8.0)*third
 
 
-@cuda.jit
+@cuda.jit(cache=True)
 def moments_velocity(x, found, slopes, velocity_out, tiles):
     """Adds the mean over partners y of (k1 |x - y|^2 + k0) (x - y); slopes holds k1, k0."""
     lane, one = cuda.threadIdx.x, cuda.gridDim.y
