@@ -42,13 +42,21 @@ class Cupy(ModuleType):
 
     def __init__(self):
         super().__init__("cupy")
-        self.checked = False
+        self.checked, self.freed = False, 0
+        self.cuda = ModuleType("cupy.cuda")
+        self.cuda.cusolver = ModuleType("cupy.cuda.cusolver")
         self.linalg = ModuleType("cupy.linalg")
         self.linalg.cholesky, self.linalg.eigh = self.cholesky, self.eigh
 
     @staticmethod
     def asarray(values):
         return np.asarray(values).view(DeviceArray)
+
+    def get_default_memory_pool(self):
+        return self
+
+    def free_all_blocks(self):
+        self.freed += 1
 
     @staticmethod
     def asnumpy(values):
@@ -87,6 +95,8 @@ class Cupy(ModuleType):
         return np.tril(given(x), k).view(DeviceArray)
 
     def cholesky(self, a):
+        if np.isnan(given(a)).any():  # no error: so does cuSOLVER
+            return np.nan * a
         try:
             return np.linalg.cholesky(given(a)).view(DeviceArray)
         except np.linalg.LinAlgError:
@@ -108,8 +118,10 @@ def cupy(monkeypatch):
     @contextmanager
     def errstate(*, linalg):
         before, found.checked = found.checked, linalg == "raise"
-        yield
-        found.checked = before
+        try:
+            yield
+        finally:
+            found.checked = before
 
     def solve_triangular(a, b, trans=0, lower=False):
         assert a.flags.f_contiguous  # else CuPy copies it in every call
@@ -164,9 +176,17 @@ def test_factorizations_read_the_lower_half(algebra, rng):
     assert np.all(np.diff(values) > 0)
 
 
-def test_a_matrix_that_is_not_positive_is_an_error(algebra):
+@pytest.mark.parametrize("entry", [-1.0, np.nan])
+def test_a_matrix_that_is_not_positive_is_an_error(algebra, entry):
     with algebra.calls(), pytest.raises(np.linalg.LinAlgError):
-        algebra.cholesky(algebra.array(np.diag([1.0, -1.0])))
+        algebra.cholesky(algebra.array(np.diag([1.0, entry])))
+
+
+def test_memory_is_given_back(cupy):
+    algebra = cuda_algebra.CupyAlgebra()
+    with pytest.raises(ZeroDivisionError), algebra.calls():
+        _ = 1 / 0
+    assert cupy.freed == 1 and not cupy.checked
 
 
 @pytest.mark.parametrize("form", ["velocity", "energy"])
@@ -219,6 +239,9 @@ def test_the_device_takes_cupy_where_it_is(cupy, monkeypatch):
     assert cuda_algebra.algebra_of_device().xp is cupy
     with monkeypatch.context() as broken:
         broken.setitem(sys.modules, "cupyx.scipy.linalg", None)  # as without cuBLAS
+        assert type(cuda_algebra.algebra_of_device()) is HostAlgebra
+    with monkeypatch.context() as broken:
+        broken.delattr(cupy.cuda, "cusolver")
         assert type(cuda_algebra.algebra_of_device()) is HostAlgebra
     monkeypatch.setattr(cuda_algebra, "simulated", lambda: True)
     assert type(cuda_algebra.algebra_of_device()) is HostAlgebra

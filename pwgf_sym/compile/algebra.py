@@ -29,9 +29,11 @@ class HostAlgebra:
     ----------
     xp : module
         NumPy, or what has its functions for arrays elsewhere.
+    block : int
+        Rows of a matrix that are worked on together: here they stay in the cache.
     """
 
-    xp = np
+    xp, block = np, 64
 
     def calls(self):
         """A context for the methods below."""
@@ -59,11 +61,13 @@ class HostAlgebra:
         Raises
         ------
         numpy.linalg.LinAlgError
-            If the matrix is not positive definite.
+            If the matrix is not positive definite, or not finite.
         """
         from scipy.linalg import cho_factor, cho_solve
 
         factor = cho_factor(matrix, lower=True, overwrite_a=True, check_finite=False)
+        if not np.isfinite(np.diagonal(factor[0])).all():  # OpenBLAS calls this a success
+            raise np.linalg.LinAlgError("the matrix is not finite")
         return lambda b: cho_solve(factor, b, check_finite=False)
 
     def eigh(self, matrix: np.ndarray):

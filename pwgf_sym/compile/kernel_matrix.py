@@ -7,8 +7,6 @@ import math
 __all__ = ["kernel_matrix"]
 
 
-# Rows of the matrix that are worked on together: they stay in the cache.
-_BLOCK = 64
 # Up to so many parameters a step, forming J and one product of it is faster: an entry of J J^T then
 # costs p multiply-adds, against a few passes over the matrix a step.
 _FEW_PARAMETERS = 300
@@ -29,7 +27,7 @@ def kernel_matrix(linearization):
         ``algebra``.
     """
     call, samples = linearization.program.kernels, linearization.samples
-    xp = linearization.algebra.xp
+    xp, together = linearization.algebra.xp, linearization.algebra.block
     if call.size <= _FEW_PARAMETERS * (call.size // call.emission.layout.size):
         return _from_rows(linearization)
     arrays = _factor_arrays(linearization)
@@ -54,10 +52,11 @@ def kernel_matrix(linearization):
                 square = call.dtype.type(float(coefficient) ** 2)
                 scale += math.prod((gram[name] for name in names), start=square)
             factors = [_by_output(rows[name], samples.dim, xp) for name in outputs]
-            _add_lower(total, factors, scale)
-    for end in range(0, size, _BLOCK):  # the upper half from the lower one
-        total[:end, end : end + _BLOCK] = total[end : end + _BLOCK, :end].T
-        square = total[end : end + _BLOCK, end : end + _BLOCK]
+            _add_lower(total, factors, scale, together)
+    for start in range(0, size, together):  # the upper half from the lower one
+        own = slice(start, start + together)
+        total[:start, own] = total[own, :start].T
+        square = total[own, own]
         square[:] = xp.tril(square) + xp.tril(square, -1).T
     return total
 
@@ -78,13 +77,13 @@ def _by_output(rows, dim: int, xp):
     return xp.ascontiguousarray(grid.transpose(1, 0, 2))
 
 
-def _add_lower(total, factors: list, scale) -> None:
+def _add_lower(total, factors: list, scale, together: int) -> None:
     """Add the product of the factors' Gram matrices and the scale, at least below the diagonal."""
     dim, count, _ = factors[0].shape
     for output in range(dim):
         width = (output + 1) * count
-        for start in range(0, count, _BLOCK):
-            window = slice(start, start + _BLOCK)
+        for start in range(0, count, together):
+            window = slice(start, start + together)
             parts = [f[output, window] @ f.reshape(dim * count, -1)[:width].T for f in factors]
             block = math.prod(parts[1:], start=parts[0])
             block.reshape(len(block), -1, count)[:] *= scale[window, None, :]

@@ -62,13 +62,13 @@ class KernelCaller:
     """
 
     by_pieces = True
+    algebra = HostAlgebra()
 
     def __init__(self, module, emission: Emission, dtype: np.dtype, size: int, rest):
         self.module, self.emission, self.dtype, self.size = module, emission, dtype, size
         self._rest = rest
         self._orders: dict[str, np.ndarray] = {}
         self.formulas = {name: p.arguments() for name, p in emission.printers.items()}
-        self.algebra = HostAlgebra()
 
     # -- kernels of the map -------------------------------------------------------------------
 

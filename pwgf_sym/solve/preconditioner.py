@@ -12,6 +12,8 @@ evenly as all of them, so that a small n already captures the stiff directions o
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
 from .vectors import as_double, on_host
@@ -37,17 +39,24 @@ class SamplePreconditioner:
         self.map = linearization if whole else linearization.on_first(count)
         self.samples, self.shift = self.map.samples, shift
         self.weight = 1.0 / self.samples.count
-        kernel = self.map.kernel_matrix().astype(np.float64) * self.weight
-        algebra, size = self.map.algebra, len(kernel)
-        kernel[algebra.xp.diag_indices_from(kernel)] += shift
+        algebra = self.map.algebra
         with algebra.calls():
-            self.solve = algebra.cholesky(kernel)
-            self.on_device = None
-            if not on_host(self.samples.weights):
-                self.on_device = self._on_device(self.solve(self.weight * algebra.xp.eye(size)))
+            kernel = self.map.kernel_matrix().astype(np.float64) * self.weight
+            kernel[algebra.xp.diag_indices_from(kernel)] += shift
+            solve = algebra.cholesky(kernel)
+            if on_host(self.samples.weights):
+                self.apply = partial(self._by_factor, solve)
+            else:
+                self.apply = self._on_device(solve(self.weight * algebra.xp.eye(len(kernel))))
+
+    def _by_factor(self, solve, field: np.ndarray) -> np.ndarray:
+        """(S S^T + mu I)^-1 sqrt(weights) field, again times their roots; packed."""
+        values = self.samples.unpack(field).astype(np.float64).T  # component by component
+        inner = solve(values.ravel() * self.weight)
+        return self.samples.pack(inner.reshape(values.shape).T) * (self.samples.weights > 0)
 
     def _on_device(self, inverse):
-        """(S S^T + mu I)^-1 times the weight, as a matrix on the device: it is applied often."""
+        """The same by a matrix on the device: it is applied often."""
         from ..compile.cuda.vectors import PlacesMatrix
 
         places = self.samples.unpack(np.arange(self.samples.width))
@@ -60,10 +69,4 @@ class SamplePreconditioner:
 
     def adjoint_solve(self, field: np.ndarray) -> np.ndarray:
         """S^T (S S^T + mu I)^-1 sqrt(weights) field for a packed field (M,); (p,)."""
-        if self.on_device is not None:
-            return as_double(self.map.vjp(self.on_device(field)))
-        samples = self.samples
-        values = samples.unpack(field).astype(np.float64).T  # component by component
-        inner = self.solve(values.ravel() * self.weight)
-        packed = samples.pack(inner.reshape(values.shape).T) * (samples.weights > 0)
-        return as_double(self.map.vjp(packed))
+        return as_double(self.map.vjp(self.apply(field)))

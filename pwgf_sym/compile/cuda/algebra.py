@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from contextlib import contextmanager
 from importlib import import_module
 
 import numpy as np
@@ -24,14 +26,25 @@ class CupyAlgebra:
         If CuPy is not installed, or lacks a library of CUDA.
     """
 
+    block = sys.maxsize
+
     def __init__(self):
         self.xp = import_module("cupy")
         self._errstate = import_module("cupyx").errstate
         self._triangular = import_module("cupyx.scipy.linalg").solve_triangular
+        _ = self.xp.cuda.cusolver  # a library that is missing is missed now
 
+    @contextmanager
     def calls(self):
-        """A context in which a matrix that is not positive definite is an error."""
-        return self._errstate(linalg="raise")
+        """A context in which a matrix that is not positive definite is an error.
+
+        At its end Numba may have the memory that CuPy keeps for later.
+        """
+        try:
+            with self._errstate(linalg="raise"):
+                yield
+        finally:
+            self.xp.get_default_memory_pool().free_all_blocks()
 
     def array(self, values):
         """An array on the device; the same memory where ``values`` are there."""
@@ -48,6 +61,8 @@ class CupyAlgebra:
     def cholesky(self, matrix):
         """A function b -> matrix^-1 b; raises NumPy's LinAlgError."""
         lower = self.xp.asfortranarray(self.xp.linalg.cholesky(matrix))
+        if not self.xp.isfinite(self.xp.diag(lower)).all():  # cuSOLVER calls this a success
+            raise np.linalg.LinAlgError("the matrix is not finite")
 
         def solve(b):
             half = self._triangular(lower, b, lower=True)
@@ -66,5 +81,5 @@ def algebra_of_device() -> CupyAlgebra | HostAlgebra:
         return HostAlgebra()
     try:
         return CupyAlgebra()
-    except ImportError:
+    except Exception:  # a broken installation is none, whatever it raises
         return HostAlgebra()

@@ -7,6 +7,7 @@ parameters, directions, fields.  Kernels take and give :class:`.vectors.Vector`.
 from __future__ import annotations
 
 import math
+from functools import cached_property
 
 import numpy as np
 
@@ -30,14 +31,19 @@ class CudaCaller(KernelCaller):
     def __init__(self, module, emission, dtype: np.dtype, size: int, rest):
         require()
         super().__init__(module, emission, dtype, size, rest)
-        from .algebra import algebra_of_device
         from .toolkit import cuda
         from .vectors import Vector
 
         self.cuda, self.vectors, self.threads = cuda, Vector, emission.tiling.samples
-        self.algebra = algebra_of_device()
         self._work = self._partials = None
         self._room: dict[str, object] = {}
+
+    @cached_property
+    def algebra(self):
+        """CuPy's where it is installed, imported when it is first needed."""
+        from .algebra import algebra_of_device
+
+        return algebra_of_device()
 
     # -- arrays --------------------------------------------------------------------------------
 

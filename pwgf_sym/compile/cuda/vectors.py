@@ -127,7 +127,8 @@ class Vector:
     def of(cls, values, dtype) -> Vector:
         """A vector of a precision: the memory of ``values`` where it can be, else a copy."""
         if hasattr(values, "__cuda_array_interface__") and not isinstance(values, Vector):
-            values = cls(cuda.as_cuda_array(values))
+            values = cls(cuda.as_cuda_array(values))  # which has waited for them
+            values.data.stream = 0
         if isinstance(values, Vector):
             return values.astype(dtype)
         return cls(cuda.to_device(np.ascontiguousarray(values, dtype)))
@@ -166,7 +167,7 @@ class Vector:
 
     @property
     def __cuda_array_interface__(self) -> dict:
-        return self.data.__cuda_array_interface__
+        return self.data.__cuda_array_interface__ | {"stream": 1}  # kernels may still write
 
     def __array__(self, dtype=None, copy=None) -> np.ndarray:
         found = self.data.copy_to_host()
