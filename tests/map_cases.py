@@ -5,7 +5,6 @@ from functools import cached_property
 import numpy as np
 import sympy as sp
 from flow_reference import AffineReference, FlowReference, from_formula, tanh_derivatives
-from on_targets import fewer
 from sample_energies import Energy, R
 
 from pwgf_sym.declare.laws import Gaussian
@@ -129,12 +128,3 @@ def neural(dim, width, steps, activation=TANH, substep="euler", log_determinant=
     return NeuralFlow(
         dim, width, steps, lambda s: activation.xreplace({a: s}), substep, log_determinant
     )
-
-
-def smaller(flow):
-    """The same map in the simulator's size."""
-    if isinstance(flow, Affine):
-        return Affine(min(flow.dim, fewer(3, flow.dim)))
-    sizes = (flow.dim, 2), (flow.width, 3), (flow.steps, 1)
-    dim, width, steps = (min(size, fewer(most, size)) for size, most in sizes)
-    return NeuralFlow(dim, width, steps, flow.activation, flow.substep, flow.log_determinant)

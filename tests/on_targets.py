@@ -23,7 +23,7 @@ TARGETS = (
 
 
 def fewer(few, many):
-    """A size for the simulator, where a thread of a GPU is one of the system's, and elsewhere."""
+    """A number of samples in the simulator, where threads are the system's, and elsewhere."""
     return few if simulated() else many
 
 

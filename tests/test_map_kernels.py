@@ -11,7 +11,7 @@ import pytest
 from flow_reference import complex_step
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from map_cases import ERF, SINE, SWISH, TANH, Case, entropy_problem, neural, smaller
+from map_cases import ERF, SINE, SWISH, TANH, Case, entropy_problem, neural
 from on_targets import fewer, program_on
 from sample_energies import ENERGIES
 from test_ir import activations
@@ -84,8 +84,7 @@ def test_the_reference_itself():
 
 @pytest.mark.parametrize("flow, count", CASES, ids=[f"{name_of(f)}-N{n}" for f, n in CASES])
 def test_generated_text(flow, count, target, tmp_path):
-    flow = smaller(flow)
-    case = Case(flow, min(count, fewer(5, count)))
+    case = Case(flow, min(count, fewer(20, count)))
     case.check(program_on(target, case.problem, flow, tmp_path))
 
 
@@ -102,7 +101,7 @@ def test_other_vector_widths(bits, tmp_path, monkeypatch):
 
 
 @settings(
-    max_examples=fewer(6, 12),
+    max_examples=12,
     deadline=None,
     derandomize=True,
     suppress_health_check=list(HealthCheck),
@@ -116,8 +115,8 @@ def test_other_vector_widths(bits, tmp_path, monkeypatch):
     st.integers(1, 9),
 )
 def test_random_maps(target, tmp_path_factory, activation, scheme, dim, width, steps, count):
-    flow = smaller(neural(dim, width, steps, activation, *scheme))
-    case = Case(flow, min(count, fewer(5, count)), noise=0.15)
+    flow = neural(dim, width, steps, activation, *scheme)
+    case = Case(flow, count, noise=0.15)
     program = program_on(target, case.problem, flow, tmp_path_factory.mktemp("random"))
     case.check(program, 1e-11, 1e-9)
 
@@ -125,8 +124,7 @@ def test_random_maps(target, tmp_path_factory, activation, scheme, dim, width, s
 @pytest.mark.parametrize("flow", [neural(3, 6, 2, SWISH), neural(2, 5, 2, TANH, "rk4", "trace")])
 def test_generated_text_in_single_precision(flow, target, tmp_path):
     """float32 kernels: 1e3 units of its round-off; inputs are rounded, too."""
-    flow = smaller(flow)
-    case = Case(flow, fewer(5, 20), noise=0.15)
+    case = Case(flow, 20, noise=0.15)
     case.theta, case.z = (v.astype(np.float32).astype(float) for v in (case.theta, case.z))
     case.check(program_on(target, case.problem, flow, tmp_path, "float32"), 1e-4, 1e-4)
 

@@ -9,7 +9,7 @@ import pytest
 import sympy as sp
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from on_targets import fewer, program_on
+from on_targets import program_on
 from tile_numpy import interpreted
 
 import pwgf_sym as pw
@@ -100,7 +100,7 @@ def interactions(draw):
 
 
 @settings(
-    max_examples=fewer(12, 60),
+    max_examples=60,
     deadline=None,
     derandomize=True,
     suppress_health_check=list(HealthCheck),

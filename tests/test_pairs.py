@@ -69,8 +69,8 @@ def check(program, points, w, slope, tolerance):
     assert program.energy(integrals) == pytest.approx(energy, rel=tolerance, abs=tolerance)
 
 
-@pytest.mark.parametrize("count", fewer([1, 3, 11], [1, 2, 3, 8, 19]))
-@pytest.mark.parametrize("dim", fewer([1, 6], [1, 2, 6]))
+@pytest.mark.parametrize("count", [1, 2, 3, 8, 19])
+@pytest.mark.parametrize("dim", [1, 2, 6])
 @pytest.mark.parametrize("name", KERNELS)
 def test_generated_text(name, dim, count, target, tmp_path):
     function, w, slope = KERNELS[name]
@@ -84,7 +84,7 @@ def test_generated_text(name, dim, count, target, tmp_path):
 def test_moments_and_pairs_compiled(target, tmp_path):
     """Far from the origin nothing cancels; the pairs themselves say the same."""
     _, w, slope = KERNELS["quartic"]
-    points = np.random.default_rng(3).standard_normal((fewer(30, 300), 3))
+    points = np.random.default_rng(3).standard_normal((fewer(60, 300), 3))
     given = problem(3, quartic)
     for moments in (True, False):
         program = compile_program(given, pw.Affine(3), target, folder=tmp_path, moments=moments)
