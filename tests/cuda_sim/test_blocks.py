@@ -131,3 +131,32 @@ def test_shapes_of_contractions(size, results, dtype):
     assert before == results * rows * samples * tiling.samples
     assert before < whole <= tiling.room
     assert -(-size // (rows * samples)) * rows * samples <= max(1.3 * size, size + 2)
+
+
+@pytest.mark.parametrize("d", [1, 2, 3, 4, 5, 8, 11])
+@pytest.mark.parametrize("dtype", BOUND)
+def test_factorisations(d, dtype, rng):
+    """A matrix a thread; without exchanges of rows some of them could not be eliminated."""
+    threads, number = 4, np.dtype(dtype).type
+    invert, log_determinant = blocks.inversion(number), blocks.log_determinants(number)
+
+    @cuda.jit
+    def kernel(matrix, inverse, scratch, log_det, d):
+        lane = cuda.threadIdx.x
+        invert(matrix, lane, inverse, lane, scratch, lane, log_det, lane, d, threads)
+        log_determinant(matrix, lane, scratch, lane, log_det, threads + lane, d, threads)
+
+    matrices = rng.standard_normal((threads, d, d))
+    matrices[1] = np.eye(d)[rng.permutation(d)] * rng.uniform(1, 2, d)
+    matrices[2][0, 0] = 0.0 if d > 1 else 0.5
+    by_entry = matrices.transpose(1, 2, 0)  # a thread's entries stand a block apart
+    inverse = device(np.zeros(by_entry.size), dtype)
+    scratch, log_det = device(np.zeros(by_entry.size), dtype), device(np.zeros(2 * threads), dtype)
+    kernel[1, threads](device(by_entry, dtype), inverse, scratch, log_det, d)
+    expected = np.linalg.inv(matrices.astype(dtype).astype(float))
+    found = inverse.copy_to_host().reshape(d, d, threads).transpose(2, 0, 1)
+    bound = 100 * BOUND[dtype] * np.abs(expected).max((1, 2), keepdims=True)
+    assert np.all(np.abs(found - expected) <= bound)
+    volume = np.linalg.slogdet(matrices)[1]
+    for part in log_det.copy_to_host().reshape(2, threads):
+        np.testing.assert_allclose(part, volume, rtol=0, atol=100 * BOUND[dtype])

@@ -25,6 +25,8 @@ __all__ = ["block_sum", "contract", "copy", "fill", "inversion"]
 __all__ += ["log_determinants", "partial_sums", "store"]
 
 at = np.uint64
+# Columns of a matrix that are eliminated together.
+_PANEL = 4
 
 
 @device
@@ -133,12 +135,102 @@ def largest(matrix, m, c, d, stride):
 
 
 @device
-def subtract(matrix, row, factor, other, first, end, stride):
-    """From a row ``factor`` times another one, from column ``first`` on."""
-    n = first * stride
-    while n < end * stride:
-        matrix[at(row + n)] -= factor * matrix[at(other + n)]
+def exchange(matrix, first, second, count, stride):
+    """Two rows or columns change places, ``count`` numbers ``stride`` apart."""
+    n, end = 0, count * stride
+    while n < end:
+        low, high = matrix[at(first + n)], matrix[at(second + n)]
+        matrix[at(second + n)], matrix[at(first + n)] = low, high
         n += stride
+
+
+@cache
+def panels(dtype, whole: bool):
+    """``panel(matrix, m, places, s, c, d, stride)``: _PANEL columns of Gauss-Jordan, from c on.
+
+    They are eliminated with row pivoting in all rows where ``whole``, and places[s + p*stride] is
+    the row that the p-th pivot came from; else in rows and columns from c on, and nothing is kept.
+    The columns become M, those of the matrix that does all this from the left once the rows have
+    changed places.  Returns the log of the absolute product of the pivots.
+    """
+
+    @device
+    def panel(matrix, m, places, s, c, d, stride):
+        size, end, volume = d * stride, min(c + _PANEL, d), dtype(0.0)
+        top, one = 0 if whole else c, cuda.gridDim.y
+        line, other = cuda.local.array(_PANEL, dtype), cuda.local.array(_PANEL, dtype)
+        p = c
+        while p < end:
+            best = largest(matrix, m, p, d, stride)
+            own = m + p * size
+            if whole:
+                places[at(s + p * stride)] = best
+            pivot = matrix[at(m + best * size + p * stride)]
+            volume += math.log(math.fabs(pivot))
+            shift = top * stride
+            exchange(matrix, own + shift, m + best * size + shift, d - top, stride)
+            for k in range(_PANEL):
+                if c + k < d:
+                    value = dtype(1.0) if c + k == p else matrix[at(own + (c + k) * stride)]
+                    line[k] = value / pivot
+                    matrix[at(own + (c + k) * stride)] = line[k]
+            row = m + top * size
+            while row < m + d * size * one:
+                if row != own:
+                    factor = matrix[at(row + p * stride)]
+                    for k in range(_PANEL):
+                        here = c + k < d and c + k != p
+                        other[k] = matrix[at(row + (c + k) * stride)] if here else dtype(0.0)
+                    for k in range(_PANEL):
+                        if c + k < d:
+                            matrix[at(row + (c + k) * stride)] = other[k] - factor * line[k]
+                row += size
+            p += 1
+        return volume
+
+    return panel
+
+
+@cache
+def panel_products(dtype):
+    """``update(matrix, m, c, first, d, stride)``: what a panel does to the other columns.
+
+    matrix[i, q] becomes (matrix[i, q], or 0 in rows c to c + _PANEL) + sum over k of M[i, k] *
+    matrix[c + k, q], for rows and columns from ``first`` on.  Of M and of what it is multiplied
+    with a number that is read is used _PANEL times.
+    """
+    size = _PANEL * _PANEL
+
+    @device
+    def update(matrix, m, c, first, d, stride):
+        left, right = cuda.local.array(_PANEL, dtype), cuda.local.array(size, dtype)
+        total, width, one = cuda.local.array(_PANEL, dtype), d * stride, cuda.gridDim.y
+        q = first if first != c else c + _PANEL
+        while q < d * one:
+            for k in range(_PANEL):
+                for j in range(_PANEL):
+                    there = c + k < d and q + j < d
+                    place = m + (c + k) * width + (q + j) * stride
+                    right[k * _PANEL + j] = matrix[at(place)] if there else dtype(0.0)
+            i = first
+            while i < d * one:
+                row, kept = m + i * width, i < c or i >= c + _PANEL
+                for k in range(_PANEL):
+                    there = c + k < d
+                    left[k] = matrix[at(row + (c + k) * stride)] if there else dtype(0.0)
+                for j in range(_PANEL):
+                    there = kept and q + j < d
+                    total[j] = matrix[at(row + (q + j) * stride)] if there else dtype(0.0)
+                for j in range(_PANEL):
+                    for k in range(_PANEL):
+                        total[j] += left[k] * right[k * _PANEL + j]
+                for j in range(_PANEL):
+                    if q + j < d:
+                        matrix[at(row + (q + j) * stride)] = total[j]
+                i += 1
+            q += _PANEL if q + _PANEL != c else 2 * _PANEL
+
+    return update
 
 
 @cache
@@ -148,24 +240,16 @@ def log_determinants(dtype):
     log|det matrix| by elimination with row pivoting, a matrix a thread; entries of a matrix stand
     ``stride`` apart.
     """
+    panel, update = panels(dtype, False), panel_products(dtype)
 
     @device
     def log_determinant(matrix, m, scratch, s, log_det, v, d, stride):
         copy(scratch, s, matrix, m, d * d, stride)
-        volume = dtype(0.0)
-        for c in range(d):
-            own = s + c * d * stride
-            other = s + largest(scratch, s, c, d, stride) * d * stride
-            pivot = scratch[at(other + c * stride)]
-            volume += math.log(math.fabs(pivot))
-            n = c * stride
-            while n < d * stride:  # the rows change places
-                low, high = scratch[at(own + n)], scratch[at(other + n)]
-                scratch[at(other + n)], scratch[at(own + n)] = low, high
-                n += stride
-            for i in range(c + 1, d):
-                row = s + i * d * stride
-                subtract(scratch, row, scratch[at(row + c * stride)] / pivot, own, c, d, stride)
+        volume, c = dtype(0.0), 0
+        while c < d:
+            volume += panel(scratch, s, scratch, s, c, d, stride)
+            update(scratch, s, c, c + _PANEL, d, stride)
+            c += _PANEL
         log_det[at(v)] = volume
 
     return log_determinant
@@ -178,36 +262,19 @@ def inversion(dtype):
     inverse = matrix^-1 and log|det matrix|, by Gauss-Jordan elimination in place with row pivoting,
     a matrix a thread; entries of a matrix stand ``stride`` apart.
     """
+    panel, update = panels(dtype, True), panel_products(dtype)
 
     @device
     def invert(matrix, m, inverse, k, scratch, s, log_det, v, d, stride):
         copy(inverse, k, matrix, m, d * d, stride)
-        volume, size = dtype(0.0), d * stride
-        for c in range(d):
-            best = largest(inverse, k, c, d, stride)
-            own, other, scratch[at(s + c * stride)] = k + c * size, k + best * size, best
-            pivot = inverse[at(other + c * stride)]
-            volume += math.log(math.fabs(pivot))
-            n = 0
-            while n < size:  # the rows change places, and the pivot's is divided by it
-                low, high = inverse[at(own + n)], inverse[at(other + n)]
-                inverse[at(other + n)] = low
-                inverse[at(own + n)] = high / pivot
-                n += stride
-            inverse[at(own + c * stride)] = dtype(1.0) / pivot
-            for i in range(d):
-                row = k + i * size
-                if i != c:
-                    factor = inverse[at(row + c * stride)]
-                    inverse[at(row + c * stride)] = dtype(0.0)
-                    subtract(inverse, row, factor, own, 0, d, stride)
+        volume, c = dtype(0.0), 0
+        while c < d:
+            volume += panel(inverse, k, scratch, s, c, d, stride)
+            update(inverse, k, c, 0, d, stride)
+            c += _PANEL
         for c in range(d - 1, -1, -1):  # rows that changed places are columns of the inverse
-            first, second = k + c * stride, k + int(scratch[at(s + c * stride)]) * stride
-            n = 0
-            while n < d * size:
-                low, high = inverse[at(first + n)], inverse[at(second + n)]
-                inverse[at(second + n)], inverse[at(first + n)] = low, high
-                n += size
+            other = int(scratch[at(s + c * stride)])
+            exchange(inverse, k + c * stride, k + other * stride, d, d * stride)
         log_det[at(v)] = volume
 
     return invert
