@@ -6,6 +6,7 @@ functions, as CuPy's do.
 
 import sys
 from contextlib import contextmanager
+from importlib.machinery import ModuleSpec
 from types import ModuleType
 
 import numpy as np
@@ -18,6 +19,7 @@ from tile_numpy import interpreted
 from pwgf_sym.compile.algebra import HostAlgebra
 from pwgf_sym.compile.cuda import algebra as cuda_algebra
 from pwgf_sym.compile.kernel_matrix import kernel_matrix
+from pwgf_sym.look.doctor import _examine_cupy
 from pwgf_sym.solve.dense import solve_dense
 from pwgf_sym.solve.linear import System
 from pwgf_sym.solve.options import LinearOptions
@@ -37,16 +39,26 @@ def given(array):
     return array.view(np.ndarray)
 
 
+def on_device(function):
+    """NumPy's function of one array, from device to device."""
+    return lambda x, *rest: function(given(x), *rest).view(DeviceArray)
+
+
 class Cupy(ModuleType):
     """What the package calls of CuPy."""
 
     def __init__(self):
         super().__init__("cupy")
+        self.__spec__ = ModuleSpec("cupy", None)
         self.checked, self.freed = False, 0
         self.cuda = ModuleType("cupy.cuda")
         self.cuda.cusolver = ModuleType("cupy.cuda.cusolver")
         self.linalg = ModuleType("cupy.linalg")
         self.linalg.cholesky, self.linalg.eigh = self.cholesky, self.eigh
+        for name in ("sqrt", "isfinite", "diag", "tril", "asfortranarray", "ascontiguousarray"):
+            setattr(self, name, on_device(getattr(np, name)))
+        self.diag_indices_from = lambda x: np.diag_indices_from(given(x))
+        self.zeros = lambda shape, dtype: np.zeros(shape, dtype).view(DeviceArray)
 
     @staticmethod
     def asarray(values):
@@ -61,38 +73,6 @@ class Cupy(ModuleType):
     @staticmethod
     def asnumpy(values):
         return given(values).copy()
-
-    @staticmethod
-    def sqrt(x):
-        return np.sqrt(given(x)).view(DeviceArray)
-
-    @staticmethod
-    def isfinite(x):
-        return np.isfinite(given(x)).view(DeviceArray)
-
-    @staticmethod
-    def diag(x):
-        return np.diag(given(x)).view(DeviceArray)
-
-    @staticmethod
-    def diag_indices_from(x):
-        return np.diag_indices_from(given(x))
-
-    @staticmethod
-    def asfortranarray(x):
-        return np.asfortranarray(given(x)).view(DeviceArray)
-
-    @staticmethod
-    def ascontiguousarray(x):
-        return np.ascontiguousarray(given(x)).view(DeviceArray)
-
-    @staticmethod
-    def zeros(shape, dtype):
-        return np.zeros(shape, dtype).view(DeviceArray)
-
-    @staticmethod
-    def tril(x, k=0):
-        return np.tril(given(x), k).view(DeviceArray)
 
     def cholesky(self, a):
         if np.isnan(given(a)).any():  # no error: so does cuSOLVER
@@ -239,9 +219,16 @@ def test_the_device_takes_cupy_where_it_is(cupy, monkeypatch):
     assert cuda_algebra.algebra_of_device().xp is cupy
     with monkeypatch.context() as broken:
         broken.setitem(sys.modules, "cupyx.scipy.linalg", None)  # as without cuBLAS
-        assert type(cuda_algebra.algebra_of_device()) is HostAlgebra
+        with pytest.warns(RuntimeWarning, match="CuPy does not work.*host"):
+            assert type(cuda_algebra.algebra_of_device()) is HostAlgebra
+        assert "ModuleNotFoundError" in _examine_cupy()
     with monkeypatch.context() as broken:
         broken.delattr(cupy.cuda, "cusolver")
+        with pytest.warns(RuntimeWarning, match="cusolver"):
+            assert type(cuda_algebra.algebra_of_device()) is HostAlgebra
+    with monkeypatch.context() as without:
+        without.setattr(cuda_algebra, "find_spec", lambda name: None)
         assert type(cuda_algebra.algebra_of_device()) is HostAlgebra
+    assert _examine_cupy() == "CuPy"
     monkeypatch.setattr(cuda_algebra, "simulated", lambda: True)
     assert type(cuda_algebra.algebra_of_device()) is HostAlgebra

@@ -44,7 +44,7 @@ def test_missing_parts_and_the_command_that_mends_them(monkeypatch):
 
 
 @pytest.mark.parametrize("version", [None, "14.2.0"])
-def test_cupy_is_asked_for_where_there_is_a_gpu(version, monkeypatch):
+def test_cupy_is_asked_for_where_there_is_a_gpu(version):
     found = examine()
     found["cuda"] |= {"numba_cuda": "0.30", "devices": ["H100"], "cupy": version, "algebra": "host"}
     assert any("'pwgf_sym[cupy13]'" in line for line in advice_for(found))

@@ -48,7 +48,7 @@ class HostAlgebra:
         return values
 
     def gram(self, rows: np.ndarray) -> np.ndarray:
-        """rows rows^T, at least its lower half."""
+        """rows rows^T, (p, M) -> (p, p), at least its lower half."""
         from scipy.linalg.blas import get_blas_funcs
 
         # The transpose of a C-ordered array is what Fortran wants: syrk reads it without a copy.
@@ -56,7 +56,9 @@ class HostAlgebra:
         return syrk(1.0, rows.T, trans=1, lower=1)
 
     def cholesky(self, matrix: np.ndarray):
-        """A function b -> matrix^-1 b; of ``matrix``, which is overwritten, the lower half is read.
+        """A function b -> matrix^-1 b, (m,) or (m, n), of a matrix (m, m).
+
+        Its lower half is read, and it is overwritten.
 
         Raises
         ------
@@ -71,7 +73,7 @@ class HostAlgebra:
         return lambda b: cho_solve(factor, b, check_finite=False)
 
     def eigh(self, matrix: np.ndarray):
-        """Eigenvalues, the least first, and eigenvectors; as with ``cholesky``."""
+        """Eigenvalues (m,), the least first, and eigenvectors (m, m); as with ``cholesky``."""
         from scipy.linalg import eigh
 
         return eigh(matrix, lower=True, driver="evd", overwrite_a=True, check_finite=False)

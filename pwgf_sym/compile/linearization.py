@@ -115,7 +115,7 @@ class Linearization:
             return self._stored
         return self._call.store(self.samples, self.theta)
 
-    def kernel_matrix(self) -> np.ndarray:
+    def kernel_matrix(self):
         """J J^T, (d N, d N), component by component; see :mod:`.kernel_matrix`.
 
         An array of :attr:`algebra`.
@@ -192,7 +192,7 @@ class Linearization:
         inputs = {"field": field, "scalar": scalar}
         return self._call.gradient("gradient", self.samples, self.theta, inputs, None, self.pieces)
 
-    def jacobian(self) -> np.ndarray:
+    def jacobian(self):
         """J at the samples, transposed: (p, M); the next call overwrites it.
 
         An array of :attr:`algebra`.

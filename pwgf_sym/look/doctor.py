@@ -50,6 +50,19 @@ def _examine_cpu() -> dict:
     }
 
 
+def _examine_cupy() -> str:
+    """Who makes matrices: CuPy, or the host with what is wrong with CuPy."""
+    from ..compile.cuda.algebra import CupyAlgebra
+
+    if find_spec("cupy") is None:
+        return "host"
+    try:
+        CupyAlgebra()
+        return "CuPy"
+    except Exception as error:  # a broken installation: say what it says
+        return f"host, {type(error).__name__}: {error}"
+
+
 def _examine_cuda() -> dict:
     from ..compile.cuda.ptx import find_ptxas
     from ..compile.cuda.toolkit import simulated
@@ -58,17 +71,15 @@ def _examine_cuda() -> dict:
         "numba_cuda": _version("numba-cuda"),
         "cupy": next((v for v in map(_version, ("cupy-cuda13x", "cupy-cuda12x")) if v), None),
         "ptxas": find_ptxas(),
-        "algebra": "host",
+        "algebra": _examine_cupy(),
         "simulator": simulated(),
         "devices": [],
     }
     if find_spec("numba_cuda") is None or simulated():
         return found
     try:
-        from ..compile.cuda.algebra import CupyAlgebra, algebra_of_device
         from ..compile.cuda.toolkit import cuda
 
-        found["algebra"] = "CuPy" if isinstance(algebra_of_device(), CupyAlgebra) else "host"
         for device in cuda.gpus if cuda.is_available() else []:
             capability = ".".join(map(str, device.compute_capability))
             name = device.name.decode() if isinstance(device.name, bytes) else device.name
@@ -112,7 +123,7 @@ def _advice(found: dict) -> list[str]:
         install = "pip install 'cuda-toolkit[nvcc]==13.0.*'"
         advice.append(f"CUDA: no ptxas, which only reports of registers need: {install}.")
     if cuda["devices"] and cuda["algebra"] != "CuPy":
-        why = f"CuPy {cuda['cupy']} cannot be imported" if cuda["cupy"] else "no CuPy"
+        why = f"CuPy {cuda['cupy']} does not work" if cuda["cupy"] else "no CuPy"
         advice.append(f"CUDA: {why}, matrices of dense solves are made on the host: {_CUPY}.")
     return advice
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from contextlib import contextmanager
 from importlib import import_module
+from importlib.util import find_spec
 
 import numpy as np
 
@@ -55,11 +57,11 @@ class CupyAlgebra:
         return self.xp.asnumpy(values)
 
     def gram(self, rows):
-        """rows rows^T."""
+        """rows rows^T, (p, M) -> (p, p)."""
         return rows @ rows.T
 
     def cholesky(self, matrix):
-        """A function b -> matrix^-1 b; raises NumPy's LinAlgError."""
+        """A function b -> matrix^-1 b, (m,) or (m, n), of a matrix (m, m); raises LinAlgError."""
         lower = self.xp.asfortranarray(self.xp.linalg.cholesky(matrix))
         if not self.xp.isfinite(self.xp.diag(lower)).all():  # cuSOLVER calls this a success
             raise np.linalg.LinAlgError("the matrix is not finite")
@@ -71,15 +73,22 @@ class CupyAlgebra:
         return solve
 
     def eigh(self, matrix):
-        """Eigenvalues, the least first, and eigenvectors; the lower half is read."""
+        """Eigenvalues (m,), the least first, and eigenvectors (m, m); the lower half is read."""
         return self.xp.linalg.eigh(matrix, UPLO="L")
 
 
 def algebra_of_device() -> CupyAlgebra | HostAlgebra:
-    """CuPy's, or the host's where CuPy cannot be imported or kernels run in the simulator."""
-    if simulated():
+    """CuPy's, or the host's where CuPy is not installed or kernels run in the simulator.
+
+    A CuPy that is installed and does not work is warned of, and the host's is taken.
+    """
+    if simulated() or find_spec("cupy") is None:
         return HostAlgebra()
     try:
         return CupyAlgebra()
-    except Exception:  # a broken installation is none, whatever it raises
+    except Exception as error:  # whatever a broken installation raises
+        text = (
+            f"CuPy does not work ({type(error).__name__}: {error}); matrices are made on the host"
+        )
+        warnings.warn(text, RuntimeWarning, stacklevel=2)
         return HostAlgebra()

@@ -88,12 +88,13 @@ class PlacesMatrix:
 
     Parameters
     ----------
-    matrix : (m, m) float64 array
+    matrix : (m, m) array
+        On the host, or CuPy's.
     places : (m,) array of int
         Entries that its rows and columns stand for.
     """
 
-    def __init__(self, matrix: np.ndarray, places: np.ndarray):
+    def __init__(self, matrix, places: np.ndarray):
         self.matrix = Vector.of(matrix.reshape(-1), np.float64).data
         self.places = cuda.to_device(np.ascontiguousarray(places, np.int64))
 
