@@ -134,6 +134,7 @@ def on_machine(machine: Machine | None = None):
             (devices, "get_context", lambda: context),
             (numba_dispatcher.CUDADispatcher, "__getitem__", configured),
             (cuda, "is_available", lambda: True),
+            (cuda, "get_current_device", lambda: device),
             (cuda, "device_array", lambda shape, dtype=np.float64: DeviceArray(shape, dtype)),
             (cuda, "to_device", _to_device),
             (cuda, "synchronize", lambda: None),

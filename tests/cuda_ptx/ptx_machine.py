@@ -17,6 +17,7 @@ from ptx_steps import (
     aligned,
     calculation,
     constant,
+    fetch,
     join,
     load,
     not_run,
@@ -25,6 +26,7 @@ from ptx_steps import (
     split,
     store,
     stride,
+    wait,
 )
 from ptx_text import Entry, Instruction, PtxError, parse, width_of
 
@@ -137,6 +139,10 @@ class Kernel:
             return not_run(instruction)
         if name in ("ld", "st"):
             return self._access(instruction)
+        if name == "cp":
+            return self._fetch(instruction)
+        if instruction.opcode == "prefetch.global.L2":
+            return one_by_one([])  # a hint
         if name == "mov":
             return self._move(instruction)
         if name == "cvta":
@@ -195,6 +201,16 @@ class Kernel:
                 made(value, address, int(offset or 0) + k * width, DTYPES[register], space)
             )
         return steps[0] if len(steps) == 1 else one_by_one(steps)
+
+    def _fetch(self, instruction: Instruction):
+        """A copy to shared memory that nobody waits for at once, or the wait for all of them."""
+        if instruction.opcode == "cp.async.wait_all":
+            return wait
+        if instruction.opcode != "cp.async.ca.shared.global":
+            raise PtxError("a copy of another kind")
+        *places, width = instruction.operands
+        places = [self._source(_ADDRESS.match(place)[1], "b64")[0] for place in places]
+        return fetch(*places, DTYPES[f"b{8 * int(width)}"])
 
     def _parameter(self, to: str, base: str, offset, kind: str):
         number = [p for p, _ in self.entry.parameters].index(base)

@@ -101,10 +101,12 @@ class Memory:
         self.initialised = initialised
         self.first = next(self._stamps)
         self.block = self.epoch = 0
+        self.coming = []
 
     def begin(self) -> None:
         """The next block."""
         self.block = next(self._stamps)
+        self.coming = []
         self.barrier()
 
     def barrier(self) -> None:
@@ -185,6 +187,21 @@ class Memory:
             self._writes(buffer, grain, lanes)
             buffer.written[grain] = True
         buffer.view(values.dtype)[offset // values.dtype.itemsize] = values
+
+    def fetch(self, source, target, lanes, dtype) -> None:
+        """Numbers from global to shared memory; they are there when their threads have waited."""
+        self.coming.append((target, lanes, self.load(source, lanes, dtype, "global")))
+
+    def wait(self, lanes) -> None:
+        """What the threads ``lanes`` have fetched is there."""
+        left = []
+        for target, own, values in self.coming:
+            here = np.isin(own, lanes)
+            if here.any():
+                self.store(target[here], own[here], values[here], "shared")
+            if not here.all():
+                left.append((target[~here], own[~here], values[~here]))
+        self.coming = left
 
     # -- races ---------------------------------------------------------------------------------
 

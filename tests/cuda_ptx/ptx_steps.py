@@ -12,8 +12,18 @@ import numpy as np
 from ptx_memory import MemoryFault
 from ptx_text import PtxError
 
-__all__ = ["aligned", "calculation", "constant", "join", "load", "not_run", "one_by_one", "seen_as"]
-__all__ += ["split", "store", "stride"]
+__all__ = [
+    "aligned",
+    "calculation",
+    "constant",
+    "fetch",
+    "join",
+    "load",
+    "not_run",
+    "one_by_one",
+    "seen_as",
+]
+__all__ += ["split", "store", "stride", "wait"]
 
 
 def seen_as(held, wanted):
@@ -130,3 +140,17 @@ def store(source: int, address: int, offset: int, dtype, space: str):
         memory.store(place, lanes, value.view(dtype), space)
 
     return step
+
+
+def fetch(target: int, source: int, dtype):
+    """A copy from global to shared memory that a thread does not wait for."""
+
+    def step(values, part, lanes, memory):
+        memory.fetch(values[source][lanes], values[target][lanes], lanes, dtype)
+
+    return step
+
+
+def wait(values, part, lanes, memory):
+    """For all that the threads have fetched."""
+    memory.wait(lanes)

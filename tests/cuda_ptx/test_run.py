@@ -102,7 +102,7 @@ def case(request, tmp_path_factory, machine):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(caller.CudaCaller, "workspace", lambda own, size: own.empty(size))
         patch.setattr(caller, "_BLOCKS", 2)  # of three tiles a block takes two
-        patch.setattr(schedule, "_SHARED", 160)  # weights come in several rounds
+        patch.setattr(schedule, "_SHARED", 320)  # weights come in several rounds
         patch.setattr(schedule, "_RESULTS", 8000)  # and so do rows of contractions
         yield Case(*request.param, tmp_path_factory.mktemp("modules"))
 

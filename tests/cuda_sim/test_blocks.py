@@ -36,7 +36,7 @@ def close(found, expected, dtype):
 @pytest.mark.parametrize("threads, m, n", SHAPES)
 def test_sums_of_outer_products(threads, m, n, dtype, room, rng, monkeypatch):
     """Added to what is there, with any distances; also where few samples fit at a time."""
-    monkeypatch.setattr(schedule, "_SHARED", max(room, 4 * 8 * (m + n)))
+    monkeypatch.setattr(schedule, "_SHARED", max(room, 8 * 8 * (m + n)))
     tiling, number = CudaTiling.of(dtype, threads), np.dtype(dtype).type
     chunk, groups, size = tiling.outer_sums(m, n)
     add = sums.outer_sums(number, threads, *tiling.outer(m, n))
@@ -45,14 +45,14 @@ def test_sums_of_outer_products(threads, m, n, dtype, room, rng, monkeypatch):
     def kernel(a, b, out):
         R = cuda.shared.array(size, number, BOUNDARY)
         lane, one = cuda.threadIdx.x, cuda.gridDim.y
-        for _ in range(2):  # what is left in shared memory does not enter
+        for turn in range(3):  # what is left in shared memory does not enter
             last = chunk, groups, one
-            add(out, 3, n + 2, 1, R, a, lane, threads, m, b, lane, threads, n, *last)
+            add(turn > 0, out, 3, n + 2, 1, R, a, lane, threads, m, b, lane, threads, n, *last)
             cuda.syncthreads()
 
     a, b, out = rng.normal(size=(m, threads)), rng.normal(size=(n, threads)), np.ones(m * (n + 2))
     expected = np.concatenate([np.ones(3), out])
-    expected[3:].reshape(m, n + 2)[:, :n] += 2 * a @ b.T
+    expected[3:].reshape(m, n + 2)[:, :n] = 3 * a @ b.T
     found = device(np.ones(expected.size), dtype)
     kernel[1, threads](device(a, dtype), device(b, dtype), found)
     close(found, expected, dtype)
@@ -69,13 +69,16 @@ def test_sums_of_rows_and_products(threads, m, n, dtype, rng):
     def kernel(a, b, out):
         R = cuda.shared.array(size, number, BOUNDARY)
         lane, one = cuda.threadIdx.x, cuda.gridDim.y
-        rows(out, 0, 1, R, a, lane, threads, m, one)
-        products(out, m, 1, R, a, lane, threads, b, lane, threads, m, one)
-        products(out, 2 * m, 1, R, a, lane, threads, b, lane, 0, m, one)
+        rows(False, out, 0, 1, R, a, lane, threads, m, one)
+        products(False, out, m, 1, R, a, lane, threads, b, lane, threads, m, one)
+        products(False, out, 2 * m, 1, R, a, lane, threads, b, lane, 0, m, one)
+        rows(True, out, 0, 1, R, b, lane, threads, m, one)
+        products(True, out, m, 1, R, b, lane, threads, b, lane, threads, m, one)
 
     a, b = rng.normal(size=(2, m, threads))
-    expected = np.concatenate([a.sum(1), (a * b).sum(1), (a * b[0]).sum(1)])
-    found = device(np.zeros(3 * m), dtype)
+    whole = a + b
+    expected = np.concatenate([whole.sum(1), (whole * b).sum(1), (a * b[0]).sum(1)])
+    found = device(np.full(3 * m, np.nan), dtype)
     kernel[1, threads](device(a, dtype), device(b, dtype), found)
     close(found, expected, dtype)
 

@@ -16,17 +16,24 @@ from functools import cache
 
 import numpy as np
 
-from ...emit.cuda.schedule import lanes_of
+from ...emit.cuda.schedule import TEAM, lanes_of
 from ...emit.cuda.schedule import spread as spread_on_host
 from .toolkit import cuda, device
-from .wide import add_outer, clear, put, stage, take, thread_number
+from .wide import add_outer, arrived, clear, put, request, stage, take, thread_number
 
 __all__ = ["block_sum", "contract", "copy", "fill", "inversion"]
-__all__ += ["log_determinants", "partial_sums", "store"]
+__all__ += ["log_determinants", "partial_sums", "soon", "store"]
 
 at = np.uint64
 # Columns of a matrix that are eliminated together.
 _PANEL = 4
+# Numbers that a thread asks for ahead in a contraction, and terms that these are at most: memory
+# answers late, and a multiprocessor has few warps that could go on meanwhile.
+_AHEAD, _MOST_AHEAD = 16, 4
+# Bytes that come from memory together.
+_LINE = 128
+# Blocks whose partial sums a thread asks for before it adds the first.
+_AT_ONCE = 8
 
 
 @device
@@ -62,10 +69,84 @@ def fill(target, t, value, count, stride):
         n += stride
 
 
+@device
+def soon(array, first, count):
+    """Ask for ``count`` numbers of every sample of the block, which it will read.
+
+    They come from memory to the second level cache, in which a number is found in a third of the
+    time; nothing waits for them.
+    """
+    threads = cuda.blockDim.x
+    line = _LINE // array.itemsize
+    n, end = first + cuda.threadIdx.x * (line - 1), first - cuda.threadIdx.x + count * threads
+    while n < end:
+        request(array, n)
+        n += threads * line
+
+
 @cache
 def store(dtype, rows: int):
     """``store(target, t, step, source)``: target[t + r*step] = source[r], for r below ``rows``."""
     return put(dtype, 1, rows)
+
+
+@cache
+def turns(dtype, rows: int, samples: int, whole: bool, number: int = 0):
+    """``turn(total, left, right, W, s, wide, end, values, own, step)``: terms from s on.
+
+    As many as are read ahead where ``whole``, else as many fewer as there are left before ``end``.
+    In their place the numbers of terms that come so many later are asked for.  The first is the
+    ``number``-th of them.
+    """
+    ahead = terms_ahead(samples)
+    if number == ahead - (not whole):
+
+        @device
+        def nothing(total, left, right, W, s, wide, end, values, own, step):
+            pass
+
+        return nothing
+    first, others = number * samples, turns(dtype, rows, samples, whole, number + 1)
+    take_rows, take_samples = take(dtype, rows), take(dtype, samples, 1, first)
+    add_tile = add_outer(dtype, rows, samples, first)
+
+    @device
+    def turn(total, left, right, W, s, wide, end, values, own, step):
+        if whole or s < end:
+            take_rows(left, W, s, 0)
+            add_tile(total, left, right)
+            if whole and s + ahead * wide < end:
+                take_samples(right, values, own + ahead * step, 0)
+            others(total, left, right, W, s + wide, wide, end, values, own + step, step)
+
+    return turn
+
+
+def terms_ahead(samples: int) -> int:
+    """Terms of a contraction whose values a thread has asked for before it needs them."""
+    return max(1, min(_AHEAD // samples, _MOST_AHEAD))
+
+
+@cache
+def first_values(dtype, samples: int, number: int = 0):
+    """``take(right, values, own, step, terms)``: those that are read ahead of the first term."""
+    if number == terms_ahead(samples):
+
+        @device
+        def nothing(right, values, own, step, terms):
+            pass
+
+        return nothing
+    take_samples = take(dtype, samples, 1, number * samples)
+    others = first_values(dtype, samples, number + 1)
+
+    @device
+    def take_first(right, values, own, step, terms):
+        if terms > number:
+            take_samples(right, values, own, 0)
+            others(right, values, own + step, step, terms)
+
+    return take_first
 
 
 @cache
@@ -81,12 +162,13 @@ def contract(dtype, threads: int, rows: int, samples: int):
     takes ``rows`` rows of ``samples`` neighbours: a number that it reads is used several times.
     Weights go into the shared array W from ``room`` on first, as many terms as fit.
     """
-    size = rows * samples
+    size, ahead = rows * samples, terms_ahead(samples)
+    held = ahead * samples
     wide = spread_on_host(size, lanes_of(np.dtype(dtype).name))
-    take_rows, take_samples = take(dtype, rows), take(dtype, samples)
+    take_first = first_values(dtype, samples)
+    turn, last_turn = (turns(dtype, rows, samples, whole) for whole in (True, False))
     take_tile, put_tile = take(dtype, samples, rows), put(dtype, samples, rows)
-    add_tile, set_zero = add_outer(dtype, rows, samples), clear(dtype, size)
-    stage_weights = stage(dtype, threads)
+    set_zero, stage_weights, wait = clear(dtype, size), stage(dtype, threads), arrived()
     across, number = threads // samples, thread_number()
 
     @device
@@ -95,7 +177,7 @@ def contract(dtype, threads: int, rows: int, samples: int):
         group, first = lane // across * rows, lane % across * samples
         place, own = c + group * threads + first, v - lane + first
         total = cuda.local.array(size, dtype)
-        left, right = cuda.local.array(rows, dtype), cuda.local.array(samples, dtype)
+        left, right = cuda.local.array(rows, dtype), cuda.local.array(held, dtype)
         if more:
             take_tile(total, W, place, threads)
         else:
@@ -106,15 +188,17 @@ def contract(dtype, threads: int, rows: int, samples: int):
             terms = min(most, count - start)
             cuda.syncthreads()
             stage_weights(W, room, wide, size, weights, w + start * term, row, m, term, terms)
+            take_first(right, values, own, step, terms)
+            wait()
             cuda.syncthreads()
             s, end = room + group, room + group + terms * wide * one
-            while s < end:
-                take_rows(left, W, s, 0)
-                take_samples(right, values, own, 0)
-                add_tile(total, left, right)
-                s += wide
-                own += step
+            while s + (ahead - 1) * wide < end:
+                turn(total, left, right, W, s, wide, end, values, own, step)
+                s += ahead * wide
+                own += ahead * step
+            last_turn(total, left, right, W, s, wide, end, values, own, step)
             start += most
+            own = v - lane + first + start * step
         if count == 0:  # what is there may still be read
             cuda.syncthreads()
         put_tile(W, place, threads, total)
@@ -284,17 +368,30 @@ def inversion(dtype):
 def partial_sums(dtype):
     """A kernel ``add_partials(partials, total, blocks)``.
 
-    total = sum of the blocks' partial sums, in their order; zeros stay for the next call.
+    total = sum of the blocks' partial sums, in a fixed order.  A warp reads neighbours, a few
+    blocks' at a time; the warps of a block take a part of the ``blocks`` each.
     """
+    take = _AT_ONCE
 
-    @cuda.jit
+    @cuda.jit(cache=True)
     def add_partials(partials, total, blocks):
-        size = total.size
-        for e in range(cuda.grid(1), size, cuda.gridsize(1)):
-            value = dtype(0.0)
-            for block in range(blocks):
-                value += partials[at(block * size + e)]
-                partials[at(block * size + e)] = dtype(0.0)
-            total[at(e)] = value
+        room, size = cuda.shared.array(1024, dtype), total.size
+        lane, team = cuda.threadIdx.x, min(TEAM, cuda.blockDim.x)
+        parts, part = cuda.blockDim.x // team, lane // team
+        entry, value = cuda.blockIdx.x * team + lane % team, dtype(0.0)
+        if entry < size:
+            each = (blocks + parts - 1) // parts
+            block, end = part * each, min(blocks, (part + 1) * each)
+            while block < end:
+                for k in range(take):
+                    if block + k < end:
+                        value += partials[at((block + k) * size + entry)]
+                block += take
+        room[lane] = value
+        cuda.syncthreads()
+        if part == 0 and entry < size:
+            for other in range(1, parts):
+                value += room[lane + other * team]
+            total[at(entry)] = value
 
     return add_partials

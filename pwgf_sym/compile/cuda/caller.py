@@ -11,6 +11,7 @@ from functools import cached_property
 
 import numpy as np
 
+from ...emit.cuda.schedule import TEAM
 from ...errors import OptionError
 from ..kernels import KernelCaller, Storage, length_of
 from ..packing import Samples, State
@@ -80,9 +81,10 @@ class CudaCaller(KernelCaller):
         return self._work
 
     def _partial_sums(self, size: int):
-        """Zeros on the device: ``add_partials`` puts them back after a kernel has added to them."""
-        kept, self._partials = self._partials, None  # none are kept of a call that fails
-        return kept if kept is not None and kept.size >= size else self.zeros(max(size, 1)).data
+        """Room for the sums of all blocks: a kernel writes all of them."""
+        if self._partials is None or self._partials.size < size:
+            self._partials = self.empty(size)
+        return self._partials
 
     def blocks(self, samples: Samples, numbers: int = 1) -> int:
         """Blocks of a launch over the tiles, where each needs so many numbers for itself."""
@@ -146,9 +148,8 @@ class CudaCaller(KernelCaller):
         sums, total = self._partial_sums(blocks * size), self.empty(size)
         given = [*self._given(emitter, samples, inputs), sums]
         self._launch(name, samples, prepared, given, _whole(stored, samples), blocks)
-        rows = -(-size // self.threads)
-        self.module.add_partials[min(rows, _BLOCKS), self.threads](sums, total, blocks)
-        self._partials = sums
+        rows = -(-size // min(TEAM, self.threads))
+        self.module.add_partials[rows, self.threads](sums, total, blocks)
         gradient = self.empty(leading[0].size)
         finish = self._function(name, "_finish")
         work = self.workspace(steps * emitter.work_size)

@@ -13,7 +13,7 @@ import numpy as np
 from ...emit.cuda.schedule import TEAM, lanes_of
 from ...emit.cuda.schedule import spread as spread_on_host
 from .toolkit import cuda, device
-from .wide import add_outer, clear, put, stage, take, thread_number
+from .wide import add_outer, arrived, clear, put, stage, take, thread_number
 
 __all__ = ["outer_sums", "product_sums", "row_sums"]
 
@@ -24,28 +24,31 @@ spread = device(spread_on_host)
 
 @cache
 def outer_sums(dtype, threads: int, rows: int, columns: int):
-    """``add(sums, g, row, column, R, a, a0, a_step, m, b, b0, b_step, n, chunk, groups, one)``.
+    """``add(more, sums, g, row, column, R, a, a0, a_step, m, b, b0, b_step, n, ...)``.
 
-    sums[g + i*row + j*column] += sum over the block's samples of a[a0 + i*a_step] *
-    b[b0 + j*b_step], i < m, j < n.  A thread takes ``rows`` times ``columns`` entries, ``chunk``
-    samples at a time; ``groups`` threads share the samples where there are more threads than
-    entries.  What it has found it leaves in R, from where neighbours take neighbours to memory.
+    The last arguments are ``chunk, groups, one``.
+
+    sums[g + i*row + j*column] = sum over the block's samples of a[a0 + i*a_step] *
+    b[b0 + j*b_step], i < m, j < n; added to what is there where ``more`` is true.  A thread takes
+    ``rows`` times ``columns`` entries, ``chunk`` samples at a time, while the next ones come from
+    memory; ``groups`` threads share the samples where there are more threads than entries.  What it
+    has found it leaves in R, from where neighbours take neighbours to memory.
     """
     size, lanes = rows * columns, lanes_of(np.dtype(dtype).name)
     own_size, other_size = (-(-count // lanes) * lanes for count in (rows, columns))
     take_own, take_other = take(dtype, own_size), take(dtype, other_size)
     add_tile, set_zero = add_outer(dtype, rows, columns), clear(dtype, size)
     put_tile, wide = put(dtype, size), spread_on_host(size, lanes)
-    stage_factor, number = stage(dtype, threads), thread_number()
+    stage_factor, wait, number = stage(dtype, threads), arrived(), thread_number()
 
     @device
-    def add(sums, g, row, column, R, a, a0, a_step, m, b, b0, b_step, n, chunk, groups, one):
+    def add(more, sums, g, row, column, R, a, a0, a_step, m, b, b0, b_step, n, chunk, groups, one):
         lane = number()
         a0, b0 = a0 - lane, b0 - lane  # of the block's first sample
         down, across = (m + rows - 1) // rows, (n + columns - 1) // columns
         all_a, all_b = (down - 1) * rows + own_size, (across - 1) * columns + other_size
         wide_a, wide_b = spread(all_a, lanes), spread(all_b, lanes)
-        tiles = down * across
+        tiles, half = down * across, chunk * (wide_a + wide_b)
         acc, found = cuda.local.array(size, dtype), cuda.local.array(rows, dtype)
         own, other = cuda.local.array(own_size, dtype), cuda.local.array(other_size, dtype)
         first = 0
@@ -53,21 +56,26 @@ def outer_sums(dtype, threads: int, rows: int, columns: int):
             tile, group = (first + lane) // groups, (first + lane) % groups
             i, j, start = tile // across * rows, tile % across * columns, 0
             set_zero(acc)
-            while start < threads * one:
-                cuda.syncthreads()
-                stage_factor(R, 0, wide_a, all_a, a, a0 + start, a_step, m, 1, chunk)
-                stage_factor(R, chunk * wide_a, wide_b, all_b, b, b0 + start, b_step, n, 1, chunk)
-                cuda.syncthreads()
-                s, own_at, other_at = group, group * wide_a + i, group * wide_b + j
-                while s < chunk * one and tile < tiles:
+            cuda.syncthreads()
+            here, there = 0, half
+            while start <= threads * one:  # a chunk comes, the one before is added
+                if start < threads:
+                    beside = here + chunk * wide_a
+                    stage_factor(R, here, wide_a, all_a, a, a0 + start, a_step, m, 1, chunk)
+                    stage_factor(R, beside, wide_b, all_b, b, b0 + start, b_step, n, 1, chunk)
+                s, own_at = group, there + group * wide_a + i
+                other_at = there + chunk * wide_a + group * wide_b + j
+                while s < chunk * one and tile < tiles and start > 0:
                     take_own(own, R, own_at, 0)
-                    take_other(other, R, chunk * wide_a + other_at, 0)
+                    take_other(other, R, other_at, 0)
                     add_tile(acc, own, other)
                     s += groups
                     own_at += groups * wide_a
                     other_at += groups * wide_b
+                wait()
+                cuda.syncthreads()
+                here, there = there, here
                 start += chunk
-            cuda.syncthreads()
             if tile < tiles:
                 put_tile(R, lane * wide, 0, acc)
             cuda.syncthreads()
@@ -78,7 +86,8 @@ def outer_sums(dtype, threads: int, rows: int, columns: int):
                 i, j = tile // across * rows, tile % across * columns + c
                 place, below = g + i * row + j * column, m - i if j < n else 0
                 for r in range(rows):
-                    found[r] = sums[at(place + r * row)] if r < below else dtype(0.0)
+                    there_is = more and r < below
+                    found[r] = sums[at(place + r * row)] if there_is else dtype(0.0)
                 s = (tile - before) * groups * wide + c
                 last = s + groups * wide * one
                 while s < last:
@@ -96,35 +105,39 @@ def outer_sums(dtype, threads: int, rows: int, columns: int):
 
 @cache
 def rows_adder(threads: int):
-    """``add_rows(sums, g, row, R, top, bottom)`` for a whole block.
+    """``add_rows(more, sums, g, row, R, top, bottom)`` for a whole block.
 
-    sums[g + i*row] += the sum of R's row i - top, i from top to bottom.
+    sums[g + i*row] = the sum of R's row i - top, i from top to bottom; added to what is there where
+    ``more`` is true.
     """
     team, number = min(TEAM, threads), thread_number()
 
     @device
-    def add_rows(sums, g, row, R, top, bottom):
+    def add_rows(more, sums, g, row, R, top, bottom):
         lane = number()
         cuda.syncthreads()
         for i in range(top + lane, bottom, threads):
             total = R[at((i - top) * (team + 1))]
             for t in range(1, team):
                 total += R[at((i - top) * (team + 1) + t)]
-            sums[at(g + i * row)] += total
+            if more:
+                total += sums[at(g + i * row)]
+            sums[at(g + i * row)] = total
 
     return add_rows
 
 
 @cache
 def product_sums(dtype, threads: int):
-    """``add(sums, g, row, R, a, a0, a_step, b, b0, b_step, m, one)``: entry by entry.
+    """``add(more, sums, g, row, R, a, a0, a_step, b, b0, b_step, m, one)``: entry by entry.
 
-    sums[g + i*row] += sum over the block's samples of a[a0 + i*a_step] * b[b0 + i*b_step], i < m.
+    sums[g + i*row] = sum over the block's samples of a[a0 + i*a_step] * b[b0 + i*b_step], i < m;
+    added to what is there where ``more`` is true.
     """
     team, add_rows, number = min(TEAM, threads), rows_adder(threads), thread_number()
 
     @device
-    def add(sums, g, row, R, a, a0, a_step, b, b0, b_step, m, one):
+    def add(more, sums, g, row, R, a, a0, a_step, b, b0, b_step, m, one):
         lane = number()
         a0, b0 = a0 - lane, b0 - lane
         most = R.size // (team + 1)
@@ -136,21 +149,22 @@ def product_sums(dtype, threads: int):
                 for s in range(lane % team, threads * one, team):
                     value += a[at(a0 + i * a_step + s)] * b[at(b0 + i * b_step + s)]
                 R[at((i - top) * (team + 1) + lane % team)] = value
-            add_rows(sums, g, row, R, top, bottom)
+            add_rows(more, sums, g, row, R, top, bottom)
 
     return add
 
 
 @cache
 def row_sums(dtype, threads: int):
-    """``add(sums, g, row, R, a, a0, a_step, m, one)``.
+    """``add(more, sums, g, row, R, a, a0, a_step, m, one)``.
 
-    sums[g + i*row] += sum over the block's samples of a[a0 + i*a_step], i < m.
+    sums[g + i*row] = sum over the block's samples of a[a0 + i*a_step], i < m; added to what is
+    there where ``more`` is true.
     """
     team, add_rows, number = min(TEAM, threads), rows_adder(threads), thread_number()
 
     @device
-    def add(sums, g, row, R, a, a0, a_step, m, one):
+    def add(more, sums, g, row, R, a, a0, a_step, m, one):
         lane = number()
         a0 -= lane
         most = R.size // (team + 1)
@@ -162,6 +176,6 @@ def row_sums(dtype, threads: int):
                 for s in range(lane % team, threads * one, team):
                     value += a[at(a0 + i * a_step + s)]
                 R[at((i - top) * (team + 1) + lane % team)] = value
-            add_rows(sums, g, row, R, top, bottom)
+            add_rows(more, sums, g, row, R, top, bottom)
 
     return add

@@ -8,7 +8,7 @@ import numpy as np
 
 from ...errors import TargetError
 
-__all__ = ["available", "device", "require", "simulated"]
+__all__ = ["asynchronous", "available", "device", "require", "simulated"]
 
 _INSTALL = "pip install 'pwgf_sym[cuda13]' (CUDA 13, driver 580 or later) or 'pwgf_sym[cuda12]'"
 
@@ -57,6 +57,16 @@ def device(function):
 def simulated() -> bool:
     """Whether Numba runs kernels of GPUs as Python threads (``NUMBA_ENABLE_CUDASIM=1``)."""
     return os.environ.get("NUMBA_ENABLE_CUDASIM", "0") not in ("", "0")
+
+
+def asynchronous() -> bool:
+    """Whether threads can leave copies to shared memory to the hardware: since Ampere.
+
+    Without a GPU, where code is only looked at, it is that of a GPU which can.
+    """
+    if simulated() or not available():
+        return not simulated()
+    return tuple(__getattr__("cuda").get_current_device().compute_capability) >= (8, 0)
 
 
 def available() -> bool:

@@ -14,15 +14,14 @@ from typing import NamedTuple
 import numpy as np
 
 from ...emit.cuda.schedule import lanes_of
-from .toolkit import cuda, device, simulated
+from .toolkit import asynchronous, cuda, device, simulated
 
-__all__ = ["add_outer", "clear", "put", "stage", "take", "thread_number"]
+__all__ = ["add_outer", "arrived", "clear", "put", "request", "stage", "take"]
+__all__ += ["thread_number"]
 
 at = np.uint64
 # Neighbours among the threads that read neighbours in memory: 32 bytes or more, which is a sector.
 _TOGETHER = 8
-# Numbers that a thread asks for before it waits for the first.
-_AT_ONCE = 4
 
 
 @cache
@@ -61,11 +60,12 @@ def stage(dtype, threads: int):
     """``stage(R, start, wide, rows, source, first, row, m, term, count)`` for a whole block.
 
     R[start + s*wide + i] = source[first + i*row + s*term] for i < rows and s < count, from memory
-    to shared memory; zeros from row m on.
+    to shared memory; zeros from row m on.  The numbers are there after :func:`arrived` and a
+    barrier.
     """
     together = min(_TOGETHER, threads)
     by = threads // together
-    number = thread_number()
+    number, bring = thread_number(), fetch(dtype)
 
     @device
     def stage(R, start, wide, rows, source, first, row, m, term, count):
@@ -73,21 +73,16 @@ def stage(dtype, threads: int):
         s, top = lane % together, lane // together
         if term != 1:
             s, top = lane // by, lane % by
-        found = cuda.local.array(_AT_ONCE, dtype)
-        place, target = first + s * term, start + s * wide
+        place, target, filled = first + s * term + top * row, start + s * wide, min(rows, m)
         while s < count:
-            i = top
+            i, there = top, place
+            while i < filled:
+                bring(R, target + i, source, there)
+                i += by
+                there += by * row
             while i < rows:
-                k, r = 0, i
-                while k < _AT_ONCE:
-                    found[k] = source[at(place + r * row)] if r < m else dtype(0.0)
-                    k, r = k + 1, r + by
-                k, r = 0, i
-                while k < _AT_ONCE:
-                    if r < rows:
-                        R[at(target + r)] = found[k]
-                    k, r = k + 1, r + by
-                i += _AT_ONCE * by
+                R[at(target + i)] = dtype(0.0)
+                i += by
             s += together
             place += together * term
             target += together * wide
@@ -96,8 +91,54 @@ def stage(dtype, threads: int):
 
 
 @cache
-def take(dtype, count: int, rows: int = 1):
-    """``take(target, source, s, step)``: target[r*count + k] = source[s + r*step + k].
+def fetch(dtype):
+    """``bring(R, t, source, s)``: R[t] = source[s] from memory to shared memory, some time later.
+
+    The thread does not wait, and needs no register for the number.
+    """
+
+    @device
+    def copied(R, t, source, s):
+        R[at(t)] = source[at(s)]
+
+    def generate(builder, R, t, source, s):
+        from llvmlite import ir
+
+        places = []
+        for array, index, space in ((R, t, 3), (source, s, 1)):
+            place = builder.gep(array.value, [index.value])
+            place = builder.addrspacecast(place, ir.PointerType(array.entry, space))
+            places.append(builder.ptrtoint(place, ir.IntType(64)))
+        text = f"cp.async.ca.shared.global [$0], [$1], {R.size};"
+        _assembly(builder, text, "l,l,~{memory}", places)
+
+    return _written_out(generate) if asynchronous() else copied
+
+
+@cache
+def arrived():
+    """``wait()``: the thread waits for all that it has fetched."""
+
+    @device
+    def nothing():
+        pass
+
+    def generate(builder):
+        _assembly(builder, "cp.async.wait_all;", "~{memory}", [])
+
+    return _written_out(generate) if asynchronous() else nothing
+
+
+def _assembly(builder, text: str, constraints: str, arguments) -> None:
+    from llvmlite import ir
+
+    kind = ir.FunctionType(ir.VoidType(), [argument.type for argument in arguments])
+    builder.call(ir.InlineAsm(kind, text, constraints, side_effect=True), arguments)
+
+
+@cache
+def take(dtype, count: int, rows: int = 1, first: int = 0):
+    """``take(target, source, s, step)``: target[first + r*count + k] = source[s + r*step + k].
 
     For k < count, r < rows.  ``target`` is in registers; ``source`` begins at a multiple of sixteen
     bytes, and ``s``, ``step`` and ``count`` are multiples of what is read at a time
@@ -109,13 +150,13 @@ def take(dtype, count: int, rows: int = 1):
     def copied(target, source, s, step):
         for r in range(rows):
             for k in range(count):
-                target[r * count + k] = source[int(s) + r * step + k]
+                target[first + r * count + k] = source[int(s) + r * step + k]
 
     def generate(builder, target, source, s, step):
         for number, (r, k) in _places(rows, count, lanes):
             place, align = source.vector(builder, s, step, r, k, lanes)
             value = builder.load(place, align=align)
-            builder.store(value, target.held(builder, number, lanes), align=target.size)
+            builder.store(value, target.held(builder, first + number, lanes), align=target.size)
 
     return copied if simulated() else _written_out(generate)
 
@@ -155,19 +196,19 @@ def _at_a_time(dtype, count: int) -> int:
 
 
 @cache
-def add_outer(dtype, rows: int, columns: int):
-    """``add(acc, a, b)``: acc[r*columns + c] += a[r] b[c]; all are in registers."""
+def add_outer(dtype, rows: int, columns: int, first: int = 0):
+    """``add(acc, a, b)``: acc[r*columns + c] += a[r] b[first + c]; all are in registers."""
     lanes = _at_a_time(dtype, columns)
 
     @device
     def add(acc, a, b):
         for r in range(rows):
             for c in range(columns):
-                acc[r * columns + c] += a[r] * b[c]
+                acc[r * columns + c] += a[r] * b[first + c]
 
     def generate(builder, acc, a, b):
         own = [a.spread(builder, r, lanes) for r in range(rows)]
-        places = [b.held(builder, c, lanes) for c in range(0, columns, lanes)]
+        places = [b.held(builder, first + c, lanes) for c in range(0, columns, lanes)]
         other = [builder.load(place, align=b.size) for place in places]
         for k, (x, y) in enumerate((x, y) for x in own for y in other):
             place = acc.held(builder, k * lanes, lanes)
@@ -245,7 +286,7 @@ def _constant(k: int):
 
 
 def _written_out(generate):
-    """A function of one, three or four arguments whose code ``generate(builder, ...)`` writes."""
+    """A function of at most four arguments whose code ``generate(builder, ...)`` writes."""
     from numba import types
     from numba.cuda.extending import intrinsic
 
@@ -262,8 +303,16 @@ def _written_out(generate):
         return context.get_dummy_value()
 
     @intrinsic
+    def of_none(typing):
+        return types.void(), lower
+
+    @intrinsic
     def of_one(typing, first):
         return types.void(first), lower
+
+    @intrinsic
+    def of_two(typing, first, second):
+        return types.void(first, second), lower
 
     @intrinsic
     def of_three(typing, first, second, third):
@@ -274,4 +323,21 @@ def _written_out(generate):
         return types.void(first, second, third, fourth), lower
 
     count = generate.__code__.co_argcount - 1
-    return {1: of_one, 3: of_three, 4: of_four}[count]
+    return (of_none, of_one, of_two, of_three, of_four)[count]
+
+
+def _requests():
+    """``request(array, n)``: array[n] comes from memory to the second level cache."""
+
+    @device
+    def nothing(array, n):
+        pass
+
+    def generate(builder, array, n):
+        place = builder.gep(array.value, [n.value])
+        _assembly(builder, "prefetch.global.L2 [$0];", "l", [place])
+
+    return nothing if simulated() else _written_out(generate)
+
+
+request = _requests()

@@ -139,6 +139,8 @@ class CudaKernelEmitter(KernelEmitter):
         arguments += ["sums"] * kernel.has_gradient + ["rows", "width"] * kernel.has_rows
         arguments += ["work", "tiles", "steps"] + ["extent"] * self.forgets
         with body.block(TILES):
+            if kernel.has_gradient:
+                body("more = tile >= cuda.gridDim.x")
             if self.forgets:
                 body("place = tile if extent > 0 else cuda.blockIdx.x")
             for sweep, parts in zip(kernel.sweeps, self.parts, strict=True):

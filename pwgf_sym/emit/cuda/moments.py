@@ -33,11 +33,9 @@ def moments(x, weight, sums, work, tiles):
         total = block_sum(total, W)
         if lane == 0:
             sums[at(g + i)] = total/DTYPE((tiles + apart - 1)//apart*{S})
-    for n in range(lane, {count}, {S}):
-        sums[at(g + {d} + n)] = DTYPE(0.0)
     cuda.syncthreads()
     for tile in range(cuda.blockIdx.x, tiles, cuda.gridDim.x):
-        w, t = weight[at(tile*{S} + lane)], DTYPE(0.0)
+        w, t, more = weight[at(tile*{S} + lane)], DTYPE(0.0), tile >= cuda.gridDim.x
         for i in range({d}*one):
             v = x[at(tile*{dS} + i*{S} + lane)] - sums[at(g + i)]
             work[at(Y + i*{S})] = v
@@ -46,11 +44,11 @@ def moments(x, weight, sums, work, tiles):
         work[at(T)], work[at(T + {S})], work[at(T + {2S})] = w*t, w*t*t, t
         cuda.syncthreads()
         # w |y|^2 and w |y|^4; w y; w |y|^2 y; w y y^T
-        {rows}(sums, g + {d}, 1, W, work, T, {S}, 2, one)
-        {rows}(sums, g + {first}, 1, W, work, WY, {S}, {d}, one)
-        {product}(sums, g + {third}, 1, W, work, WY, {S}, work, T + {2S}, 0, {d}, one)
+        {rows}(more, sums, g + {d}, 1, W, work, T, {S}, 2, one)
+        {rows}(more, sums, g + {first}, 1, W, work, WY, {S}, {d}, one)
+        {product}(more, sums, g + {third}, 1, W, work, WY, {S}, work, T + {2S}, 0, {d}, one)
         factors = W, work, WY, {S}, {d}, work, Y, {S}, {d}
-        {outer}(sums, g + {second}, {d}, 1, *factors, {samples}, {groups}, one)
+        {outer}(more, sums, g + {second}, {d}, 1, *factors, {samples}, {groups}, one)
         cuda.syncthreads()
 
 
@@ -112,7 +110,7 @@ def emit_moments(dim: int, tiling: CudaTiling, write: Writer) -> None:
     lanes, (samples, groups, outer_room) = tiling.samples, tiling.outer_sums(dim, dim)
     values = {"d": dim, "S": lanes, "2S": 2 * lanes, "dS": dim * lanes, "2dS": 2 * dim * lanes}
     values |= {"dd": dim * dim, "first": dim + 2, "third": 2 * dim + 2, "second": 3 * dim + 2}
-    values |= {"count": 2 + 2 * dim + dim * dim, "size": 2 + 3 * dim + dim * dim}
+    values |= {"size": 2 + 3 * dim + dim * dim}
     values |= {"work": (2 * dim + 3) * lanes, "some": _CENTER_TILES}
     values |= {
         "rows": call_name("row_sums"),

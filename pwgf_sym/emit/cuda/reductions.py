@@ -44,9 +44,10 @@ class _Sum:
             rest = [operands[0], rows, operands[1], columns, samples, groups]
             entry += f", {self._step(target, tiles.column)}"
         self.k.registers.share(room)
-        loops = [f"for {name} in range({axis.size}{ROLLED})" for axis, name in summed.items()]
+        loops = [f"for {n} in range({axis.size}{ROLLED})" for axis, n in summed.items()]
         with self.write.nest([*loop_headers(tiles.loops, ROLLED), *loops]):
-            call = f"{name}({entry}, W, {', '.join(map(str, rest))}, one)"
+            more = " or ".join(["more", *(f"{n} > 0" for n in summed.values())])
+            call = f"{name}({more}, {entry}, W, {', '.join(map(str, rest))}, one)"
             self.write(f"{call}  # {self._comment()}")
 
     def _comment(self) -> str:

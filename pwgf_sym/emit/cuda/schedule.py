@@ -122,7 +122,8 @@ class CudaTiling(Tiling):
     def outer_sums(self, first: int, second: int) -> tuple[int, int, int]:
         """Of sums over samples of an outer product.
 
-        Samples at a time, threads that share the samples, and numbers of shared memory.
+        Samples at a time, threads that share the samples, and numbers of shared memory: while some
+        samples are added, the next ones come.
 
         Raises
         ------
@@ -134,18 +135,20 @@ class CudaTiling(Tiling):
             spread((size - 1) // own * own + -(-own // lanes) * lanes, lanes)
             for size, own in zip((first, second), tile, strict=True)
         )
-        if numbers > self.room:
+        if 2 * numbers > self.room:
             given = f"a sum over samples of {first} by {second} products"
-            accepted = f"factors of at most {self.room} numbers together on a GPU, in {self.dtype}"
+            accepted = (
+                f"factors of at most {self.room // 2} numbers together on a GPU, in {self.dtype}"
+            )
             raise OptionError("map", given, accepted, 'Take a narrower map, or target="cpu".')
         samples, groups = min(_STAGED[self.dtype], self.samples), 1
-        while samples > 1 and samples * numbers > self.room:
+        while samples > 1 and 2 * samples * numbers > self.room:
             samples //= 2
         tiles = math.prod(-(-size // own) for size, own in zip((first, second), tile, strict=True))
         wide = spread(math.prod(tile), lanes)
         while 2 * groups <= min(samples, min(self.samples, self.room // wide) // tiles):
             groups *= 2
-        return samples, groups, max(samples * numbers, wide * min(groups * tiles, self.samples))
+        return samples, groups, max(2 * samples * numbers, wide * min(groups * tiles, self.samples))
 
     def outer(self, first: int, second: int) -> tuple[int, int]:
         """Entries that a thread sums over the samples of a tile."""

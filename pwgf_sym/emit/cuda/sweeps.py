@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from ...lower import ir
 from ...lower.ir import Tensor
-from ..groups import Slot, loop_headers
+from ..groups import Slot, loop_headers, size_of
 from ..sweeps import SweepEmitter, scratch_size
 from .groups import ThreadGroupEmitter
 from .places import Places
@@ -42,11 +42,19 @@ class ThreadSweepEmitter(SweepEmitter):
         scratch = scratch_size(self.parts.sample)
         if scratch:
             k.buffers["SCRATCH"] = scratch * k.tiling.samples
+        self._emit_requests(slots)
         emitter = ThreadGroupEmitter(
             self.write, slots, uses, k.tiling, k.names, k.printer, k.registers
         )
         emitter.emit(self.groups)
         self._emit_copies(slots)
+
+    def _emit_requests(self, slots) -> None:
+        """Stored values are far away: they are asked for before anything else is done."""
+        for tensor, slot in slots.items():
+            name = tensor.data[0] if tensor.kind == "input" else None
+            if name in self.k.kernel.stored and name not in self.sweep.carries:
+                self.write(f"soon({slot.array}, {slot.base}, {size_of(tensor.axes)})")
 
     def _emit_reductions(self) -> None:
         emit_block_sums(self)
