@@ -42,6 +42,7 @@ MAPS = {
     "trace": lambda d: NeuralFlow(d, 5, steps=2, log_determinant="trace"),
     "sigmoid": lambda d: NeuralFlow(d, 4, steps=1, activation=lambda u: 1 / (1 + sp.exp(-u))),
     "affine": Affine,
+    "wide": lambda d: NeuralFlow(d, 37, steps=2, log_determinant="trace"),
 }
 # Energy, map, precision, threads of a block, samples: they do not fill the last tile.
 CASES = [
@@ -50,6 +51,7 @@ CASES = [
     ("double well", "exact", "float32", 128, 300),
     ("newtonian", "sigmoid", "float64", 32, 70),
     ("aggregation", "affine", "float32", 128, 300),
+    ("mixed", "wide", "float64", 32, 70),
 ]
 
 
@@ -102,7 +104,8 @@ def case(request, tmp_path_factory, machine):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(caller.CudaCaller, "workspace", lambda own, size: own.empty(size))
         patch.setattr(caller, "_BLOCKS", 2)  # of three tiles a block takes two
-        patch.setattr(schedule, "_SHARED", 320)  # weights come in several rounds
+        most = 1600 if "wide" in request.param else 320
+        patch.setattr(schedule, "_SHARED", most)  # weights come in several rounds
         patch.setattr(schedule, "_RESULTS", 8000)  # and so do rows of contractions
         yield Case(*request.param, tmp_path_factory.mktemp("modules"))
 

@@ -1,7 +1,8 @@
 """Contractions with weights: calls by which the threads of a block multiply together.
 
 Their results stand in shared memory, a few rows at a time, where each thread finds those of its own
-sample.
+sample.  What is computed of them a contraction of the next group may need as its values, one term a
+row: it then adds these terms while the rows are at hand, and nobody has to fetch them again.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ __all__ = ["Contractions"]
 
 # Results of a group that are computed by calls at most: shared memory is small.
 _MOST = 4
+# Rows of a turn at least where the next group adds terms: fewer use what they read too little.
+_LEAST = 16
 
 
 class Contractions:
@@ -28,6 +31,11 @@ class Contractions:
         Products that the calls compute.
     results : dict of Tensor to list of Tensor
         Tensors of the group, and the products that are added up for them.
+    early : set of Tensor
+        Terms that the group before has added.
+    near : list of Tensor
+        Tensors of the group whose rows stand in shared memory, in the place of results, for terms
+        of the next group.
 
     Parameters
     ----------
@@ -51,9 +59,48 @@ class Contractions:
             if terms:
                 self.results[tensor] = terms
         self.terms = {term for terms in self.results.values() for term in terms}
+        self.early: set[Tensor] = set()
+        self.near: list[Tensor] = []
+        self.later: Contractions | None = None
+        self.taken = 0
         if self.results:
-            self.tile = emitter.tiling.contraction(self.row.size, len(self.results))
-            self.at_once = math.prod(self.tile)
+            self._take(0)
+
+    def _take(self, taken: int) -> None:
+        """The tile, and how many rows of results a turn has; so many others have to be kept."""
+        self.taken, count = taken * self.e.tiling.samples, len(self.results)
+        self.tile = self.e.tiling.contraction(self.row.size, count, taken)
+        self.at_once = math.prod(self.tile)
+
+    def add_early(self, later: Contractions) -> None:
+        """Let terms of the next group be added in the turns of this one, if it takes several."""
+        if self.at or later.at or not self.several or later.several:
+            return
+        found = {
+            t: [x for x in terms if self._ready(later, x)] for t, terms in later.results.items()
+        }
+        found = {tensor: terms for tensor, terms in found.items() if terms}
+        values = dict.fromkeys(later._factors(t)[1][0] for terms in found.values() for t in terms)
+        near = [tensor for tensor in values if tensor in self.group.tensors]
+        taken, before = len(found) * later.at_once, (self.taken, self.tile, self.at_once)
+        if not found or len(near) > len(self.results) or self.e.tiling.rows_left(taken) < _LEAST:
+            return
+        self._take(taken)
+        if self.at_once < _LEAST:
+            self.taken, self.tile, self.at_once = before
+            return
+        later.results = {
+            **{t: later.results[t] for t in found},
+            **later.results,
+        }  # these begin first
+        later.early = {term for terms in found.values() for term in terms}
+        self.near, self.later = near, later
+
+    def _ready(self, later: Contractions, term: Tensor) -> bool:
+        """Whether a later term sums over the rows of this group, of values that are there."""
+        (_, labels), (values, own) = later._factors(term)
+        known = values.kind == "input" or values in self.group.tensors
+        return known and summed(term) == [self.row] and self.row in labels and self.row in own
 
     @property
     def several(self) -> bool:
@@ -93,6 +140,8 @@ class Contractions:
             step = f", {rows}" if rows > 1 else ""
             with write.block(f"for {row.name} in range(first, {end}{step})"):
                 body(row.name, rows)
+            if self.later is not None:
+                self._emit_early()
 
     def entry(self, tensor: Tensor, first: str) -> str:
         """A result for the thread's own sample, in a row of the tile from ``first`` on."""
@@ -102,14 +151,50 @@ class Contractions:
 
     def _begin(self, tensor: Tensor) -> int:
         """Where a result begins in shared memory."""
-        return list(self.results).index(tensor) * self.at_once * self.e.tiling.samples
+        place = list(self.results).index(tensor) * self.at_once * self.e.tiling.samples
+        return self.taken + place
+
+    def near_rows(self, tensor: Tensor, variable: str) -> str:
+        """Array, first place and distance of rows in shared memory, from ``variable`` on."""
+        samples = self.e.tiling.samples
+        begin = self.taken + self.near.index(tensor) * self.at_once * samples
+        place = "lane" if variable == "first" else f"({variable} - first)*{samples} + lane"
+        return f"W, {plus(place, begin)}, {samples}"
 
     def _emit_calls(self) -> None:
         for tensor, terms in self.results.items():
-            fresh = True
+            fresh = not self.early.intersection(terms)
             for term in terms:
-                self._emit_call(tensor, term, fresh)
-                fresh = False
+                if term not in self.early:
+                    self._emit_call(tensor, term, fresh)
+                    fresh = False
+
+    def _emit_early(self) -> None:
+        """Terms of the next group, for the rows of this turn."""
+        later = self.later
+        for tensor, terms in later.results.items():
+            more = "first > 0"
+            for term in (t for t in terms if t in later.early):
+                (weights, labels), (values, own) = later._factors(term)
+                at = {later.row: "0", self.row: "first"}
+                weight, value = later.e.slots[weights], later.e.slots[values]
+                places = [weight.array, weight.index(labels, at)]
+                places += [weight.stride(labels, a) for a in (later.row, self.row)]
+                if values in self.near:
+                    places.append(self.near_rows(values, "first"))
+                else:
+                    places += [value.array, value.index(own, at), value.stride(own, self.row)]
+                room, numbers = self._room(later.tile, self.at_once)
+                self.e.registers.share(numbers)
+                into = f"{later._begin(tensor)}, {room}, {', '.join(places)}, {later.row.size}"
+                name = call_name("contract", *later.tile)
+                self.e.write(f"{name}({more}, W, {into}, {self._rows()}, one)")
+                more = "True"
+
+    def _room(self, tile: tuple[int, int], count: int) -> tuple[int, int]:
+        """Numbers of shared memory before the weights of a call, and with them."""
+        before = self.taken + len(self.results) * self.at_once * self.e.tiling.samples
+        return before, self.e.tiling.with_weights(before, tile, count)
 
     def _emit_call(self, into: Tensor, term: Tensor, fresh: bool) -> None:
         """A call that sums over the longest axis, for every entry of the others."""
@@ -126,7 +211,7 @@ class Contractions:
             self.row: "first" if self.several else "0",
         }
         weight, value = self.e.slots[weights], self.e.slots[values]
-        room, numbers = self.e.tiling.contraction_room(self.tile, len(self.results), axis.size)
+        room, numbers = self._room(self.tile, axis.size)
         self.e.registers.share(numbers)
         places = [weight.array, weight.index(labels, at)]
         places += [weight.stride(labels, a) for a in (self.row, axis)]

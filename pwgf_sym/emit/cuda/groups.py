@@ -10,6 +10,7 @@ weights are calls before the loops (:mod:`.contractions`).
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 
 import sympy as sp
 
@@ -68,22 +69,33 @@ class ThreadGroupEmitter(GroupEmitter):
     def __init__(self, write, slots, uses, tiling, names, printer, registers: Registers):
         super().__init__(write, slots, uses, "theta", tiling, tiling.samples, names)
         self.printer, self.registers = printer, registers
+        self.unstored: set[Tensor] = set()
 
     def emit(self, groups: list[Group]) -> None:
+        calls = {
+            id(group): Contractions(self, group, {a: a.name for a in group.axes if a != group.row})
+            for group in groups
+            if group.tensors[0].kind not in FACTORISATIONS
+        }
+        for first, second in pairwise(c for c in calls.values() if c.results):
+            first.add_early(second)
+        self.unstored = {t for c in calls.values() for t in c.near if self._is_only_near(t, c)}
         for group in groups:
-            if group.tensors[0].kind in FACTORISATIONS:
-                self._emit_factorisation(group)
+            if id(group) in calls:
+                self._emit_group(group, calls[id(group)])
             else:
-                self._emit_group(group)
+                self._emit_factorisation(group)
 
-    def _emit_group(self, group: Group) -> None:
-        row = group.row
+    def _is_only_near(self, tensor: Tensor, contractions: Contractions) -> bool:
+        """Whether all who read a tensor do so while its rows are in shared memory or registers."""
+        readers = [*contractions.group.tensors, *contractions.later.early]
+        return self.uses[tensor] == sum(t.operands.count(tensor) for t in readers)
+
+    def _emit_group(self, group: Group, contractions: Contractions) -> None:
+        row, at = group.row, contractions.at
         for line in comments(group, self.uses, self.slots, self.names):
             self.write(f"# {line}")
-        loops = [axis for axis in group.axes if axis != row]
-        at = {axis: axis.name for axis in loops}
-
-        contractions = Contractions(self, group, at)
+        loops = list(at)
 
         def body(variable: str, rows: int) -> None:
             _ThreadBody(self, group, rows, variable, at, contractions).emit()
@@ -237,9 +249,14 @@ class _ThreadBody(Entries):
         own, slot, name = self._register(tensor), self.e.slots.get(tensor), self.e.names(tensor)
         if text != own:
             self._later(f"{own} = {text}")
-        if slot is not None and self.row:
-            self.stores.append(f"{call_name('store', self.rows)}({self._rows_of(tensor)}, {name})")
-        elif slot is not None:
+        places = []
+        if slot is not None and self.row and tensor not in self.e.unstored:
+            places.append(self._rows_of(tensor))
+        if tensor in self.contractions.near:
+            places.append(self.contractions.near_rows(tensor, self.variable))
+        store = call_name("store", self.rows)
+        self.stores += [f"{store}({place}, {name})" for place in places]
+        if slot is not None and not self.row:
             self._later(f"{self.memory(tensor, tensor.axes, self.at)} = {own}")
         self.known.add(tensor)
 

@@ -80,13 +80,18 @@ class CudaTiling(Tiling):
         """Bytes of a number."""
         return 4 if self.dtype == "float32" else 8
 
-    def contraction(self, size: int, results: int) -> tuple[int, int]:
+    def rows_left(self, taken: int) -> int:
+        """Rows of results that shared memory holds beside so many others."""
+        return _RESULTS // (self.bytes * self.samples) - taken
+
+    def contraction(self, size: int, results: int, taken: int = 0) -> tuple[int, int]:
         """Rows and samples that a thread takes of contractions with rows of this size.
 
-        So many results of theirs stand in shared memory at a time.  A block computes the product of
-        the two numbers of rows at a time; those that do not exist are lost time.
+        So many results of theirs stand in shared memory at a time, beside rows that are taken.  A
+        block computes the product of the two numbers of rows at a time; those that do not exist are
+        lost time.
         """
-        most = max(1, _RESULTS // (self.bytes * self.samples * results))
+        most = max(1, self.rows_left(taken) // results)
         shapes = [
             (rows, samples)
             for samples in _TILE_SAMPLES
@@ -111,9 +116,13 @@ class CudaTiling(Tiling):
 
     def contraction_room(self, tile: tuple[int, int], results: int, count: int) -> tuple[int, int]:
         """Numbers of shared memory before the weights of a contraction, and with them."""
-        size = math.prod(tile)
-        before, wide = results * size * self.samples, spread(size, lanes_of(self.dtype))
-        return before, before + wide * max(1, min(count, (self.room - before) // wide))
+        before = results * math.prod(tile) * self.samples
+        return before, self.with_weights(before, tile, count)
+
+    def with_weights(self, before: int, tile: tuple[int, int], count: int) -> int:
+        """Numbers of shared memory with the weights of a contraction after so many others."""
+        wide = spread(math.prod(tile), lanes_of(self.dtype))
+        return before + wide * max(1, min(count, (self.room - before) // wide))
 
     def row_sums(self, rows: int) -> int:
         """Numbers of shared memory for so many sums over samples."""

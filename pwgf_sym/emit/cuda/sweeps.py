@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from ...lower import ir
 from ...lower.ir import Tensor
-from ..groups import Slot, loop_headers, size_of
+from ..groups import Slot, loop_headers
 from ..sweeps import SweepEmitter, scratch_size
 from .groups import ThreadGroupEmitter
 from .places import Places
@@ -19,6 +19,8 @@ __all__ = ["ThreadSweepEmitter"]
 
 class ThreadSweepEmitter(SweepEmitter):
     """Emits one sweep for the sample of a thread."""
+
+    unstored: frozenset[Tensor] | set[Tensor] = frozenset()
 
     def _array_functions(self) -> set[Tensor]:
         return set()  # a thread computes functions where it has their arguments
@@ -42,19 +44,17 @@ class ThreadSweepEmitter(SweepEmitter):
         scratch = scratch_size(self.parts.sample)
         if scratch:
             k.buffers["SCRATCH"] = scratch * k.tiling.samples
-        self._emit_requests(slots)
         emitter = ThreadGroupEmitter(
             self.write, slots, uses, k.tiling, k.names, k.printer, k.registers
         )
         emitter.emit(self.groups)
+        self.unstored = emitter.unstored
+        for tensor in self.unstored:
+            k.buffers.pop(k.names(tensor).upper(), None)
         self._emit_copies(slots)
 
-    def _emit_requests(self, slots) -> None:
-        """Stored values are far away: they are asked for before anything else is done."""
-        for tensor, slot in slots.items():
-            name = tensor.data[0] if tensor.kind == "input" else None
-            if name in self.k.kernel.stored and name not in self.sweep.carries:
-                self.write(f"soon({slot.array}, {slot.base}, {size_of(tensor.axes)})")
+    def _stored(self) -> list[Tensor]:
+        return [tensor for tensor in super()._stored() if tensor not in self.unstored]
 
     def _emit_reductions(self) -> None:
         emit_block_sums(self)
