@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from functools import cache
+from importlib import import_module
 
 import numpy as np
 
 from ...errors import TargetError
 
-__all__ = ["available", "device", "require", "simulated"]
+__all__ = ["available", "by_driver", "device", "require", "simulated"]
 
 _INSTALL = "pip install 'pwgf_sym[cuda13]' (CUDA 13, driver 580 or later) or 'pwgf_sym[cuda12]'"
 
@@ -57,6 +59,21 @@ def device(function):
 def simulated() -> bool:
     """Whether Numba runs kernels of GPUs as Python threads (``NUMBA_ENABLE_CUDASIM=1``)."""
     return os.environ.get("NUMBA_ENABLE_CUDASIM", "0") not in ("", "0")
+
+
+@cache
+def by_driver() -> bool:
+    """Whether memory and launches are asked of CUDA's driver, past Numba's arrays, which are slow.
+
+    Not in the simulator, which has no driver.
+    """
+    if simulated():
+        return False
+    try:
+        import_module("cuda.bindings.driver")
+    except ImportError:
+        return False
+    return True
 
 
 def available() -> bool:
