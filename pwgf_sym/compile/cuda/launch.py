@@ -17,10 +17,10 @@ from . import memory
 
 __all__ = ["launch", "refused"]
 
-# What stands for a number among the kinds of arguments, and its letter for ``struct``; arrays have
-# their own, see :class:`.vectors.Vector`, and take so many words.
-_NUMBERS = {int: "q", np.int64: "q", float: "d", np.float64: "d"}
-_ARRAY = "7Q"
+# What stands for a number among the kinds of arguments, and what it is for ``struct``; arrays have
+# kinds of their own, see :class:`.vectors.Vector`, and take seven words.
+_NUMBERS = {int: "int", np.int64: "int", float: "float", np.float64: "float"}
+_LETTERS, _ARRAY = {"int": "q", "float": "d"}, "7Q"
 
 _launchers: dict[tuple, Launcher | None] = {}
 
@@ -81,7 +81,7 @@ class Launcher:
 
     def __init__(self, handle: int, kinds):
         api = memory.driver_api()
-        layout = struct.Struct("@" + "".join(k if k in "qd" else _ARRAY for k in kinds))
+        layout = struct.Struct("@" + "".join(_LETTERS.get(kind, _ARRAY) for kind in kinds))
         self._pack, count = layout.pack_into, layout.size // 8
         self._words = (ctypes.c_uint64 * max(count, 1))()
         first = ctypes.addressof(self._words)

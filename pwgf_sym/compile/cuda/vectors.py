@@ -7,6 +7,8 @@ A solver's parameters, directions and fields are such vectors on this target: wh
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 
 from . import toolkit
@@ -23,6 +25,7 @@ _THREADS, _SIMULATED, _BLOCKS = 1024, 2, 64
 _ROWS, _ROW_THREADS = 1024, 256
 
 
+@cache
 def vector_threads() -> int:
     """Threads of a block: in the simulator few, where each is one of the system's."""
     return _SIMULATED if simulated() else _THREADS
@@ -145,7 +148,7 @@ class Vector:
             self._data = memory
         else:
             # As Numba has it: two words for owners on the host, then an array of one axis.
-            self.kind = dtype.str
+            self.kind = dtype.char
             self.words = (0, 0, size, dtype.itemsize, pointer, size, dtype.itemsize)
 
     @classmethod
