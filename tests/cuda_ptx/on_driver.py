@@ -14,6 +14,7 @@ from unittest.mock import patch
 import numpy as np
 from numba.cuda import dispatcher as numba_dispatcher
 from numba.cuda import types
+from numba.cuda.cudadrv import devicearray
 from on_machine import DeviceArray, on_machine
 from ptx_memory import Buffer, UninitialisedFault
 
@@ -24,10 +25,6 @@ __all__ = ["Driver", "on_driver"]
 
 _CONTEXT, _INVALID_CONTEXT = 7, 201
 _NUMBERS = {types.int64: ctypes.c_int64, types.float64: ctypes.c_double}
-
-
-class Mapped(np.ndarray):
-    """Memory of the host that has an address on the device."""
 
 
 class NumbaArray(DeviceArray):
@@ -99,11 +96,12 @@ class Driver:
         return found
 
     def mapped_array(self, size: int, dtype):
-        found = np.full(size, np.nan, dtype).view(Mapped)
-        buffer = Buffer(found.nbytes, found.itemsize)
-        buffer.bytes = found.view(np.ndarray).view(np.uint8)
-        self.buffers[buffer.base] = buffer
-        found.device_ctypes_pointer = ctypes.c_size_t(buffer.base)
+        """What ``cuda.mapped_array`` gives: memory of the host that has an address here."""
+        host = np.full(size, np.nan, dtype)
+        buffer = Buffer(host.nbytes, host.itemsize)
+        buffer.bytes, self.buffers[buffer.base] = host.view(np.uint8), buffer
+        found = np.ndarray.view(host, devicearray.MappedNDArray)
+        found.device_setup(SimpleNamespace(device_ctypes_pointer=ctypes.c_size_t(buffer.base)))
         return found
 
     def array(self, description, owner, sync: bool = True) -> NumbaArray:
@@ -124,6 +122,7 @@ class Driver:
             if not found.written.all():
                 raise UninitialisedFault("the host reads what nothing was written to")
             source = found.bytes[:nbytes].tobytes()
+        assert source is not None, "the host reads what was never written"
         ctypes.memmove(host, source, nbytes)
         return (0,)
 

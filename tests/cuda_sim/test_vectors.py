@@ -115,7 +115,7 @@ def test_cg_stops_at_the_tolerance(system):
 
 @pytest.mark.parametrize("maxiter", [1, 2, 9])
 def test_cg_ends_where_nothing_is_left(maxiter):
-    """Without any tolerance; the product that was started for the next iteration changes nothing."""
+    """Without any tolerance; the product that is started for the next iteration has no effect."""
     right, iterates, products = np.array([1.0, -2.0, 4.0]), [], []
 
     def double(v):

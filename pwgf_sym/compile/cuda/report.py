@@ -41,11 +41,11 @@ class Report:
         try:
             mapped = toolkit.cuda.mapped_array(size, np.float64)
             event = toolkit.cuda.current_context().create_event(timing=False)
-            pointer = int(mapped.device_ctypes_pointer.value)
+            self.vector = Vector(mapped, size, np.float64, int(mapped.device_ctypes_pointer.value))
+            self._seen = np.ndarray.view(mapped, np.ndarray)  # its own ``view`` is of the device
         except Exception:  # a device that cannot write to the host, a Numba without these
             return
-        self.vector = Vector(mapped, size, np.float64, pointer)
-        self._seen, self._event = mapped.view(np.ndarray), event
+        self._event = event
 
     @classmethod
     def kept(cls, size: int) -> Report:
