@@ -2,6 +2,8 @@
 
 import ctypes
 import gc
+import time
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import numpy as np
@@ -274,12 +276,27 @@ def test_parameters_are_those_of_numba(driver, monkeypatch):
 
     kernel = numba_dispatcher._Kernel.__new__(numba_dispatcher._Kernel)
     kernel.extensions = []
-    kernel.argument = None
     data = [numba_array(a) if isinstance(a, Vector) else a for a in arguments]
     kinds = tuple(map(vectors.fill.typeof_pyval, data))
     assert all(kind.layout == "C" for kind in kinds if isinstance(kind, types.Array))
     compiled = SimpleNamespace(argument_types=kinds, _prepare_args=kernel._prepare_args)
     assert launch.numba_layout(compiled, data) == given[0] == launcher.packed(words)
+
+
+def test_threads_do_not_mix_their_parameters(driver, monkeypatch):
+    given = []
+
+    def launched(handle, x, y, z, tx, ty, tz, shared, stream, address, extra):
+        time.sleep(1e-3)  # other threads go on
+        places = (ctypes.c_void_p * 2).from_address(address)
+        given.append((x, *(ctypes.c_int64.from_address(place).value for place in places)))
+        return (0,)
+
+    monkeypatch.setattr(driver, "cuLaunchKernel", launched)
+    launcher = launch.Launcher(5, ["int", "int"])
+    with ThreadPoolExecutor(4) as threads:
+        assert all(threads.map(lambda k: launcher(k, 32, [k, -k]), range(1, 30)))
+    assert sorted(given) == [(k, k, -k) for k in range(1, 30)]
 
 
 def numba_array(vector):

@@ -154,7 +154,7 @@ class Vector:
     @classmethod
     def of(cls, values, dtype) -> Vector:
         """A vector of a precision: the memory of ``values`` where it can be, else a copy."""
-        if hasattr(values, "__cuda_array_interface__") and not isinstance(values, Vector):
+        if not isinstance(values, Vector) and hasattr(values, "__cuda_array_interface__"):
             values = cls._shared(values)
         if isinstance(values, Vector):
             return values.astype(dtype)
