@@ -162,8 +162,13 @@ def test_a_matrix_that_is_not_positive_is_an_error(algebra, entry):
         algebra.cholesky(algebra.array(np.diag([1.0, entry])))
 
 
-def test_memory_is_given_back(cupy):
-    algebra = cuda_algebra.CupyAlgebra()
+def test_memory_is_given_back(cupy, monkeypatch):
+    """The package's own before CuPy's work, CuPy's after it."""
+    algebra, order = cuda_algebra.CupyAlgebra(), []
+    monkeypatch.setattr(cuda_algebra, "release", lambda: order.append("ours"))
+    with algebra.calls():
+        assert order == ["ours"] and cupy.freed == 0
+    cupy.freed = 0
     with pytest.raises(ZeroDivisionError), algebra.calls():
         _ = 1 / 0
     assert cupy.freed == 1 and not cupy.checked

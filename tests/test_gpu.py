@@ -5,11 +5,14 @@ import shutil
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from gallery_flows import agree, double_well_agrees, gallery
 
 from pwgf_sym.compile.algebra import HostAlgebra
-from pwgf_sym.compile.cuda import algebra, toolkit
+from pwgf_sym.compile.cuda import algebra, launch, memory, toolkit
+from pwgf_sym.compile.cuda.report import Report
+from pwgf_sym.compile.cuda.vectors import Vector
 
 pytestmark = [
     pytest.mark.gpu,
@@ -45,6 +48,26 @@ def test_matrices(solver, more, where, monkeypatch):
         monkeypatch.setattr(algebra, "algebra_of_device", HostAlgebra)
     options = {"samples": 300, "fresh_samples": 50, "linear_solver": solver}
     double_well_agrees(0.03, 1e-9, **{"formulation": "energy"} | options | more)
+
+
+def test_launches_go_past_numba():
+    """This Numba is the one we know, and the device writes to the host's memory."""
+    double_well_agrees(0.03, 1e-9, formulation="energy", linear_solver="cg", samples=300)
+    assert launch.refused == {}
+    assert None not in launch._launchers.values() and len(launch._launchers) > 10
+    assert any(kind is Report for kind, _ in memory.current_pool().kept)
+
+
+def test_memory_stays_while_it_is_looked_at():
+    values = np.arange(300.0)
+    vector = Vector.of(values, np.float64)
+    place, part = vector.pointer, vector.data[100:]
+    del vector
+    others = [Vector.zeros(300, np.float64) for _ in range(9)]
+    assert place not in [other.pointer for other in others]
+    assert np.array_equal(part.copy_to_host(), values[100:])
+    del part
+    assert Vector.zeros(300, np.float64).pointer == place
 
 
 @pytest.mark.parametrize("tool", ["memcheck", "racecheck"])

@@ -18,6 +18,7 @@ from numba.cuda.np import numpy_support
 from ptx_machine import Kernel
 from ptx_memory import Buffer, UninitialisedFault
 
+from pwgf_sym.compile.cuda import toolkit
 from pwgf_sym.compile.cuda.toolkit import cuda
 
 __all__ = ["CAPABILITY", "DeviceArray", "Machine", "on_machine"]
@@ -133,6 +134,7 @@ def on_machine(machine: Machine | None = None):
             (numba_dispatcher, "get_current_device", lambda: device),
             (devices, "get_context", lambda: context),
             (numba_dispatcher.CUDADispatcher, "__getitem__", configured),
+            (toolkit, "by_driver", lambda: False),
             (cuda, "is_available", lambda: True),
             (cuda, "get_current_device", lambda: device),
             (cuda, "device_array", lambda shape, dtype=np.float64: DeviceArray(shape, dtype)),

@@ -18,6 +18,7 @@ from test_vectors import (  # noqa: F401 - the simulator's tests of vectors run 
     system,
     test_a_matrix_on_some_entries,
     test_arithmetic_is_that_of_numpy,
+    test_cg_ends_where_nothing_is_left,
     test_cg_stops_at_the_tolerance,
     test_iterates_are_those_of_scipy,
     test_lsmr_is_that_of_the_cpu,

@@ -51,7 +51,7 @@ def test_a_kernel_that_there_is_not(tmp_path):
 
 def test_a_map_too_wide_for_shared_memory(tmp_path):
     problem, flow = ENERGIES["double well"].problem(), pw.NeuralFlow(2, 6000, steps=1)
-    with pytest.raises(OptionError, match=r"6000 by 2 products.*at most 5120 numbers"):
+    with pytest.raises(OptionError, match=r"6000 by 2 products.*at most 2560 numbers"):
         compile_program(problem, flow, target="cuda", folder=tmp_path)
     assert not list(tmp_path.iterdir())
 

@@ -113,6 +113,23 @@ def test_cg_stops_at_the_tolerance(system):
     assert krylov.cg(applied(metric), on_device(right), rtol=1e-6, maxiter=2)[1] == 2
 
 
+@pytest.mark.parametrize("maxiter", [1, 2, 9])
+def test_cg_ends_where_nothing_is_left(maxiter):
+    """Without any tolerance; the product that is started for the next iteration has no effect."""
+    right, iterates, products = np.array([1.0, -2.0, 4.0]), [], []
+
+    def double(v):
+        products.append(v)
+        return 2.0 * v
+
+    found = krylov.cg(double, on_device(right), rtol=0.0, maxiter=maxiter, callback=iterates.append)
+    assert found[1] == 0 and np.array_equal(np.asarray(found[0]), right / 2)
+    assert len(iterates) == 1 and len(products) == min(maxiter, 2)
+    assert krylov.cg(double, on_device(0 * right), rtol=0.1, maxiter=maxiter)[1] == 0
+    assert krylov.cg(double, on_device(right), rtol=0.1, maxiter=0)[1] == 0
+    assert len(products) == min(maxiter, 2)
+
+
 def test_minres_goes_on_after_the_last_direction(system):
     """Nothing is left to find: the iterate stays, no number is lost."""
     right, eigenvalues = np.array([1.0, 0.0, 2.0]), np.diag([2.0, 3.0, 4.0])

@@ -11,6 +11,7 @@ from importlib.util import find_spec
 import numpy as np
 
 from ..algebra import HostAlgebra
+from .memory import release
 from .toolkit import simulated
 
 __all__ = ["CupyAlgebra", "algebra_of_device"]
@@ -40,8 +41,10 @@ class CupyAlgebra:
     def calls(self):
         """A context in which a matrix that is not positive definite is an error.
 
-        At its end Numba may have the memory that CuPy keeps for later.
+        At its beginning CuPy may have the memory that this package keeps for later, and at its end
+        Numba that of CuPy.
         """
+        release()
         try:
             with self._errstate(linalg="raise"):
                 yield

@@ -32,12 +32,15 @@ class CudaCaller(KernelCaller):
     def __init__(self, module, emission, dtype: np.dtype, size: int, rest):
         require()
         super().__init__(module, emission, dtype, size, rest)
+        from .launch import launch
         from .toolkit import cuda
         from .vectors import Vector
 
         self.cuda, self.vectors, self.threads = cuda, Vector, emission.tiling.samples
-        self._work = self._partials = None
-        self._room: dict[str, object] = {}
+        self.launch = launch
+        self._work = None
+        self._room: dict[str, Vector] = {}
+        self._constants: dict[bytes, Vector] = {}
 
     @cached_property
     def algebra(self):
@@ -67,24 +70,26 @@ class CudaCaller(KernelCaller):
         self.cuda.synchronize()
 
     def on_device(self, values):
-        """An array on the device, of any values."""
-        return self.vectors.of(values, self.dtype).data
+        """A vector on the device, of any values."""
+        return self.vectors.of(values, self.dtype)
+
+    def _constant(self, values):
+        """A few numbers that calls ask for again and again, copied once."""
+        values = np.array(values, self.dtype)
+        key = values.tobytes()
+        if key not in self._constants:
+            self._constants[key] = self.on_device(values)
+        return self._constants[key]
 
     def empty(self, size: int):
-        """An array on the device, not initialized."""
-        return self.cuda.device_array(max(size, 1), self.dtype)
+        """A vector on the device, not initialized."""
+        return self.vectors.empty(max(size, 1), self.dtype)
 
     def workspace(self, size: int):
         """Room for a kernel, which the next one overwrites."""
         if self._work is None or self._work.size < size:
             self._work = self.empty(size)
         return self._work
-
-    def _partial_sums(self, size: int):
-        """Room for the sums of all blocks: a kernel writes all of them."""
-        if self._partials is None or self._partials.size < size:
-            self._partials = self.empty(size)
-        return self._partials
 
     def blocks(self, samples: Samples, numbers: int = 1) -> int:
         """Blocks of a launch over the tiles, where each needs so many numbers for itself."""
@@ -94,13 +99,11 @@ class CudaCaller(KernelCaller):
     # -- kernels of the map --------------------------------------------------------------------
 
     def _prepare(self, name: str, theta, eta):
-        emitter, given, steps = self._leading(name, theta, eta)
-        leading = [vector.data for vector in given]
+        emitter, leading, steps = self._leading(name, theta, eta)
         if emitter.table:
             table = self.empty(steps * emitter.table_size)
             work = self.workspace(steps * emitter.work_size)
-            kernel = self._function(name, "_table")
-            kernel[steps, self.threads](*leading, table, work)
+            self.launch(self._function(name, "_table"), steps, self.threads, *leading, table, work)
             leading.append(table)
         return emitter, leading, steps
 
@@ -113,12 +116,12 @@ class CudaCaller(KernelCaller):
         arguments = [*leading, *arrays, *given, work, samples.tiles, steps]
         if emitter.forgets:
             arguments.append(0 if stored is None else samples.tiles)
-        kernel[blocks, self.threads](*arguments)
+        self.launch(kernel, blocks, self.threads, *arguments)
 
     def _stored_arrays(self, axes: dict, blocks: int, stored: Storage | None) -> list:
         """Arrays for stored values; without storage one step of a tile for every block."""
         if stored is not None:
-            return [stored.arrays[key].data for key in axes]
+            return [stored.arrays[key] for key in axes]
         for key, own in axes.items():
             size = blocks * self.threads * math.prod(a.size for a in own)
             if key not in self._room or self._room[key].size < size:
@@ -127,7 +130,7 @@ class CudaCaller(KernelCaller):
 
     def _given(self, emitter, samples: Samples, inputs: dict):
         return [
-            self.vector(key, inputs[key], length_of(samples, axes)).data
+            self.vector(key, inputs[key], length_of(samples, axes))
             for key, axes in emitter.kernel.inputs.items()
         ]
 
@@ -139,22 +142,22 @@ class CudaCaller(KernelCaller):
         }
         given = [*self._given(prepared[0], samples, inputs), *outputs.values()]
         self._launch(name, samples, prepared, given, _whole(stored, samples))
-        return {key: self.vectors(array) for key, array in outputs.items()}
+        return outputs
 
     def gradient(self, name: str, samples: Samples, theta, inputs: dict, eta, stored):
         prepared = emitter, leading, steps = self._prepare(name, theta, eta)
         size = steps * emitter.sums_size
         blocks = self.blocks(samples, emitter.work_size + size)
-        sums, total = self._partial_sums(blocks * size), self.empty(size)
+        sums, total = self.empty(blocks * size), self.empty(size)
         given = [*self._given(emitter, samples, inputs), sums]
         self._launch(name, samples, prepared, given, _whole(stored, samples), blocks)
         rows = -(-size // min(TEAM, self.threads))
-        self.module.add_partials[rows, self.threads](sums, total, blocks)
+        self.launch(self.module.add_partials, rows, self.threads, sums, total, blocks)
         gradient = self.empty(leading[0].size)
         finish = self._function(name, "_finish")
         work = self.workspace(steps * emitter.work_size)
-        finish[steps, self.threads](*leading, total, gradient, work)
-        return self.vectors(gradient)
+        self.launch(finish, steps, self.threads, *leading, total, gradient, work)
+        return gradient
 
     def metric(self, samples: Samples, theta, eta, stored):
         # One kernel for both halves would save N d numbers that go to memory and back, a hundredth
@@ -168,7 +171,7 @@ class CudaCaller(KernelCaller):
         rows = self.empty(prepared[1][0].size * samples.width)
         given = [*self._given(prepared[0], samples, inputs), rows, samples.width]
         self._launch(name, samples, prepared, given, _whole(stored, samples))
-        return self.algebra.array(self.vectors(rows)).reshape(-1, samples.width)
+        return self.algebra.array(rows).reshape(-1, samples.width)
 
     # -- stored values of the forward pass -----------------------------------------------------
 
@@ -195,22 +198,22 @@ class CudaCaller(KernelCaller):
         kept = {key: self.on_device(a) for key, a in found.items() if a is not None}
         kept["weight"] = self.on_device(samples.weight)
         kept["values"] = self.on_device(values if len(values) else np.zeros(1))
-        kept["share"] = self.on_device(np.array([1.0 / max(samples.count - 1, 1)]))
-        kept["forms"] = self.on_device(self.emission.printers[name].form_numbers() or [0.0])
+        kept["share"] = self._constant([1.0 / max(samples.count - 1, 1)])
+        kept["forms"] = self._constant(self.emission.printers[name].form_numbers() or [0.0])
         kept["number"] = samples.count
         return [kept[key] for key in self.formulas[name] if key in kept]
 
     def means(self, name: str, state: State, samples: Samples, values) -> np.ndarray:
         blocks, count = self.blocks(samples), len(self.emission.formulas[name].means)
         given, sums = self._arguments(name, state, samples, values), self.empty(blocks * count)
-        self.of_energy(name)[blocks, self.threads](*given, sums, samples.tiles)
-        partial = sums.copy_to_host().reshape(blocks, count)
+        self.launch(self.of_energy(name), blocks, self.threads, *given, sums, samples.tiles)
+        partial = np.asarray(sums)[: blocks * count].reshape(blocks, count)
         return np.add.reduce(partial.astype(float), axis=0)
 
     def fields(self, name: str, state: State, samples: Samples, values, out: list) -> None:
         given = self._arguments(name, state, samples, values)
         kernel, blocks = self.of_energy(name), self.blocks(samples)
-        kernel[blocks, self.threads](*given, *(array.data for array in out), samples.tiles)
+        self.launch(kernel, blocks, self.threads, *given, *out, samples.tiles)
 
 
 def _whole(pieces, samples: Samples) -> Storage | None:

@@ -3,7 +3,8 @@
 The functions take and give what those of SciPy and of ``pwgf_sym.solve.lsmr`` do, with
 :class:`.vectors.Vector` in place of arrays.  Between two products one or two kernels of one block
 do all that an iteration does with vectors of parameters, its coefficients included; the host reads
-what its stopping test needs, and nothing else.
+what its stopping test needs, and nothing else.  While it waits for that, the device is at the next
+product already: the last of these is for nothing.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ import math
 import numpy as np
 
 from .blocks import block_sum
+from .launch import launch
+from .report import Report
 from .toolkit import cuda
 from .vectors import Vector, block_dot, vector_threads
 
@@ -24,36 +27,34 @@ _EPS = float(np.finfo(np.float64).eps)
 
 # -- conjugate gradients -----------------------------------------------------------------------
 
-_RHO, _NORM = 0, 1
-
 
 @cuda.jit
-def cg_direction(r, z, p, c):
+def cg_direction(r, z, p, last):
     """rho = r.z;  p = z + (rho / rho before) p, p = z in the first iteration."""
     lane, threads = cuda.threadIdx.x, cuda.blockDim.x
     room = cuda.shared.array(1024, np.float64)
     rho = block_dot(r, z, room)
-    ratio = rho / c[_RHO] if c[_RHO] != 0.0 else 0.0
+    ratio = rho / last[0] if last[0] != 0.0 else 0.0
     for e in range(lane, r.size, threads):
         p[e] = z[e] + ratio * p[e]
     cuda.syncthreads()  # all have read the last rho
     if lane == 0:
-        c[_RHO] = rho
+        last[0] = rho
 
 
 @cuda.jit
-def cg_step(p, q, x, r, c):
+def cg_step(p, q, x, r, rho, size):
     """alpha = rho / p.q;  x += alpha p;  r -= alpha q;  |r|."""
     lane, threads = cuda.threadIdx.x, cuda.blockDim.x
     room = cuda.shared.array(1024, np.float64)
-    alpha, value = c[_RHO] / block_dot(p, q, room), 0.0
+    alpha, value = rho[0] / block_dot(p, q, room), 0.0
     for e in range(lane, p.size, threads):
         x[e] += alpha * p[e]
         r[e] -= alpha * q[e]
         value += r[e] * r[e]
     total = block_sum(value, room)
     if lane == 0:
-        c[_NORM] = math.sqrt(total)
+        size[0] = math.sqrt(total)
 
 
 def cg(apply, right: Vector, *, rtol, atol=0.0, maxiter: int, M=None, callback=None):
@@ -77,18 +78,24 @@ def cg(apply, right: Vector, *, rtol, atol=0.0, maxiter: int, M=None, callback=N
         0, or the iterations where they were not enough.
     """
     x, p = Vector.zeros(right.size, np.float64), Vector.zeros(right.size, np.float64)
-    r, c = right.copy(), Vector.zeros(2, np.float64)
-    size = math.sqrt(right.dot(right))
-    aim, one_block = max(rtol * size, atol), (1, vector_threads())
-    for _ in range(maxiter):
-        if size <= aim:
-            return x, 0
+    r, rho = right.copy(), Vector.zeros(1, np.float64)
+    size, threads = math.sqrt(right.dot(right)), vector_threads()
+    aim = max(rtol * size, atol)
+    if size <= aim or maxiter < 1:
+        return x, 0 if size <= aim else maxiter
+    left = Report.kept(1)
+    for iteration in range(maxiter):
         z = r if M is None else M(r)
-        cg_direction[one_block](r.data, z.data, p.data, c.data)
-        cg_step[one_block](p.data, apply(p).data, x.data, r.data, c.data)
+        launch(cg_direction, 1, threads, r, z, p, rho)
+        q = apply(p)
+        if iteration and left.read()[0] <= aim:
+            break
+        launch(cg_step, 1, threads, p, q, x, r, rho, left.vector)
+        left.sent()
         if callback is not None:
             callback(x)
-        size = float(np.asarray(c)[_NORM])
+    size = left.read()[0]
+    left.give_back()
     return x, 0 if size <= aim else maxiter
 
 
@@ -147,7 +154,7 @@ def minres(apply, right: Vector, *, rtol: float = 0.0, maxiter: int, M=None, cal
     C. C. Paige and M. A. Saunders, SIAM J. Numer. Anal. 12 (1975) 617-629.  ``rtol`` is there for
     the interface: no residual is looked at.  Arguments and results as of :func:`cg`.
     """
-    size, one_block = right.size, (1, vector_threads())
+    size, threads = right.size, vector_threads()
     x, w_old, w = (Vector.zeros(size, np.float64) for _ in range(3))
     old, new = Vector.zeros(size, np.float64), right.copy()
     y = new if M is None else M(new)
@@ -156,11 +163,10 @@ def minres(apply, right: Vector, *, rtol: float = 0.0, maxiter: int, M=None, cal
     c[_BETA], c[_COS], c[_PHIBAR] = beta, -1.0, beta
     c = Vector.of(c, np.float64)
     for _ in range(maxiter):
-        minres_lanczos[one_block](apply(v).data, v.data, old.data, new.data, c.data)
+        launch(minres_lanczos, 1, threads, apply(v), v, old, new, c)
         old, new = new, old
         y = new if M is None else M(new)
-        vectors = (new, y, v, w_old, w, x, c)
-        minres_step[one_block](*(vector.data for vector in vectors))
+        launch(minres_step, 1, threads, new, y, v, w_old, w, x, c)
         w_old, w = w, w_old
         if callback is not None:
             callback(x)
@@ -187,8 +193,11 @@ def lsmr_left(u, image, weights, weighted, sums, c):
 
 
 @cuda.jit
-def lsmr_right(image, v, h, hbar, x, sums, c, damp):
-    """Next beta, v = A^T u / beta - beta v, alpha, the three rotations, and the iterate."""
+def lsmr_right(image, v, h, hbar, x, sums, c, seen, damp):
+    """Next beta, v = A^T u / beta - beta v, alpha, the three rotations, and the iterate.
+
+    The coefficients go to ``seen``, too.
+    """
     lane, threads = cuda.threadIdx.x, cuda.blockDim.x
     room = cuda.shared.array(1024, np.float64)
     beta = 0.0
@@ -219,6 +228,8 @@ def lsmr_right(image, v, h, hbar, x, sums, c, damp):
         c[_L_ALPHA], c[_L_BETA], c[_ALPHABAR] = alpha, beta, alphabar
         c[_L_RHO], c[_RHOBAR], c[_CBAR], c[_SBAR] = rho, rhobar, cbar, sbar
         c[_ZETABAR], c[_SIZE2] = -sbar * zetabar, c[_SIZE2] + alpha * alpha + beta * beta
+        for k in range(c.size):
+            seen[k] = c[k]
 
 
 class _Residual:
@@ -280,24 +291,34 @@ def lsmr(
     start, c = alpha * beta, np.zeros(9)
     c[[_L_ALPHA, _L_BETA, _ALPHABAR, _ZETABAR, _SIZE2]] = alpha, beta, alpha, start, alpha * alpha
     c[[_L_RHO, _RHOBAR, _CBAR]] = 1.0
-    now, residual = c, _Residual(beta)
+    now, residual, report = c, _Residual(beta), Report.kept(9)
     c = Vector.of(c, np.float64)
     blocks, threads = u.blocks, vector_threads()
     sums = Vector.zeros(blocks, np.float64)
-    iteration, floor = 0, 0.0
-    while iteration < max_iterations:
-        iteration += 1
-        left = (u, forward(v), weights, weighted, sums, c)
-        lsmr_left[blocks, threads](*(vector.data for vector in left))
-        right = (adjoint(weighted), v, h, hbar, x, sums, c)
-        lsmr_right[1, threads](*(vector.data for vector in right), damp)
-        before, now = now, np.asarray(c)
+
+    def enough() -> bool:
+        """Whether the iteration whose coefficients come next is the last."""
+        nonlocal now, floor
+        before, now = now, report.read()
         size, gradient = math.sqrt(now[_SIZE2]), abs(now[_ZETABAR])
         floor = eps * size * length
-        if by_residual:
-            left = residual.next(before, now)
-            if left <= tolerance * length or gradient <= eps * size * left:
-                break
-        elif gradient <= max(tolerance * start, floor):
+        if not by_residual:
+            return gradient <= max(tolerance * start, floor)
+        left = residual.next(before, now)
+        return left <= tolerance * length or gradient <= eps * size * left
+
+    iteration, floor = 0, 0.0
+    while iteration < max_iterations:
+        image = forward(v)
+        if iteration and enough():
             break
+        launch(lsmr_left, blocks, threads, u, image, weights, weighted, sums, c)
+        image = adjoint(weighted)
+        launch(lsmr_right, 1, threads, image, v, h, hbar, x, sums, c, report.vector, damp)
+        report.sent()
+        iteration += 1
+    else:
+        if iteration:
+            enough()
+    report.give_back()
     return x, iteration, floor

@@ -19,14 +19,14 @@ class CudaMoments(Moments):
         sums = caller.empty(blocks * self.size)
         work = caller.workspace(blocks * (2 * self.dim + 3) * caller.threads)
         x, weight = caller.on_device(state.x), caller.on_device(samples.weight)
-        launch = self.function()[blocks, caller.threads]
-        launch(x, weight, sums, work, samples.tiles)
-        self.function("_finish")[1, caller.threads](sums, found, means, blocks)
-        square, fourth = means.copy_to_host().astype(float).tolist()
+        launch, threads = caller.launch, caller.threads
+        launch(self.function(), blocks, threads, x, weight, sums, work, samples.tiles)
+        launch(self.function("_finish"), 1, threads, sums, found, means, blocks)
+        square, fourth = np.asarray(means).astype(float).tolist()
         return found, square, fourth
 
     def _add(self, out, state: State, samples: Samples, means, slopes: np.ndarray) -> None:
         caller = self.caller
-        launch = self.function("_velocity")[caller.blocks(samples), caller.threads]
-        given = caller.on_device(state.x), means, caller.on_device(slopes)
-        launch(*given, caller.on_device(out), samples.tiles)
+        kernel, blocks = self.function("_velocity"), caller.blocks(samples)
+        given = caller.on_device(state.x), means, caller.on_device(slopes), caller.on_device(out)
+        caller.launch(kernel, blocks, caller.threads, *given, samples.tiles)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from functools import cache
+from importlib import import_module
 
 import numpy as np
 
 from ...errors import TargetError
 
-__all__ = ["asynchronous", "available", "device", "require", "simulated"]
+__all__ = ["asynchronous", "available", "by_driver", "device", "require", "simulated"]
 
 _INSTALL = "pip install 'pwgf_sym[cuda13]' (CUDA 13, driver 580 or later) or 'pwgf_sym[cuda12]'"
 
@@ -67,6 +69,21 @@ def asynchronous() -> bool:
     if simulated() or not available():
         return not simulated()
     return tuple(__getattr__("cuda").get_current_device().compute_capability) >= (8, 0)
+
+
+@cache
+def by_driver() -> bool:
+    """Whether memory and launches are asked of CUDA's driver, past Numba's arrays, which are slow.
+
+    Not in the simulator, which has no driver.
+    """
+    if simulated():
+        return False
+    try:
+        import_module("cuda.bindings.driver")
+    except ImportError:
+        return False
+    return True
 
 
 def available() -> bool:

@@ -7,9 +7,14 @@ A solver's parameters, directions and fields are such vectors on this target: wh
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 
+from . import toolkit
 from .blocks import block_sum
+from .launch import launch
+from .memory import copy_from_device, copy_to_device, current_pool
 from .toolkit import cuda, device, simulated
 
 __all__ = ["PlacesMatrix", "Vector", "block_dot", "vector_threads"]
@@ -20,6 +25,7 @@ _THREADS, _SIMULATED, _BLOCKS = 1024, 2, 64
 _ROWS, _ROW_THREADS = 1024, 256
 
 
+@cache
 def vector_threads() -> int:
     """Threads of a block: in the simulator few, where each is one of the system's."""
     return _SIMULATED if simulated() else _THREADS
@@ -95,15 +101,14 @@ class PlacesMatrix:
     """
 
     def __init__(self, matrix, places: np.ndarray):
-        self.matrix = Vector.of(matrix.reshape(-1), np.float64).data
-        self.places = cuda.to_device(np.ascontiguousarray(places, np.int64))
+        self.matrix = Vector.of(matrix.reshape(-1), np.float64)
+        self.places = Vector.of(places, np.int64)
 
     def __call__(self, x: Vector) -> Vector:
         """The product, in the vector's precision."""
         out = Vector.zeros(x.size, x.dtype)
-        blocks = min(self.places.size, _ROWS)
-        launch = places_product[blocks, min(vector_threads(), _ROW_THREADS)]
-        launch(self.matrix, self.places, x.data, out.data)
+        blocks, threads = min(self.places.size, _ROWS), min(vector_threads(), _ROW_THREADS)
+        launch(places_product, blocks, threads, self.matrix, self.places, x, out)
         return out
 
 
@@ -115,35 +120,75 @@ class Vector:
 
     Parameters
     ----------
-    data : device array
-        (n,), float64 or float32.
+    memory : Memory or device array
+        What keeps the numbers alive.  Memory that a view or CuPy's array still looks at is not
+        given to others: they hold this object, or what it holds.
+    size : int
+    dtype : np.dtype
+    pointer : int, optional
+        Where the numbers are, next to each other.  Without it ``memory`` is an array that only
+        Numba knows how to find: in the simulator, or with numbers that stand apart.
+
+    Attributes
+    ----------
+    kind, words
+        What :func:`.launch.launch` knows the type of the argument by, and what it hands to a
+        kernel; ``kind`` is None where Numba has to do that.
     """
+
+    __slots__ = ("_data", "dtype", "kind", "memory", "pointer", "size", "words")
 
     __array_ufunc__ = None  # NumPy's arrays and numbers leave arithmetic to this class
 
-    def __init__(self, data):
-        self.data = data
+    def __init__(self, memory, size: int, dtype, pointer: int | None = None):
+        self.memory, self.size, self.pointer = memory, size, pointer
+        self.dtype = dtype = np.dtype(dtype)
+        self._data = self.kind = self.words = None
+        if pointer is None:
+            self._data = memory
+        else:
+            # As Numba has it: two words for owners on the host, then an array of one axis.
+            self.kind = dtype.char
+            self.words = (0, 0, size, dtype.itemsize, pointer, size, dtype.itemsize)
 
     @classmethod
     def of(cls, values, dtype) -> Vector:
         """A vector of a precision: the memory of ``values`` where it can be, else a copy."""
-        if hasattr(values, "__cuda_array_interface__") and not isinstance(values, Vector):
-            values = cls(cuda.as_cuda_array(values))  # which has waited for them
-            values.data.stream = 0
+        if not isinstance(values, Vector) and hasattr(values, "__cuda_array_interface__"):
+            values = cls._shared(values)
         if isinstance(values, Vector):
             return values.astype(dtype)
-        return cls(cuda.to_device(np.ascontiguousarray(values, dtype)))
+        values = np.ascontiguousarray(values, dtype)
+        if not toolkit.by_driver():
+            return cls(cuda.to_device(values), values.size, values.dtype)
+        found = cls.empty(values.size, values.dtype)
+        copy_to_device(found.pointer, values)
+        return found
+
+    @classmethod
+    def _shared(cls, values) -> Vector:
+        """The numbers of another library's array."""
+        data = cuda.as_cuda_array(values)  # which has waited for them
+        data.stream = 0
+        pointer = None
+        if toolkit.by_driver() and data.size and data.is_c_contiguous():
+            pointer = int(data.device_ctypes_pointer.value)
+        return cls(data, data.size, data.dtype, pointer)
 
     @classmethod
     def empty(cls, size: int, dtype) -> Vector:
         """A vector whose entries are not set."""
-        return cls(cuda.device_array(size, np.dtype(dtype)))
+        dtype = np.dtype(dtype)
+        if not toolkit.by_driver():
+            return cls(cuda.device_array(size, dtype), size, dtype)
+        memory = current_pool().take(size * dtype.itemsize)
+        return cls(memory, size, dtype, memory.pointer)
 
     @classmethod
     def full(cls, size: int, value: float, dtype) -> Vector:
         """A vector with one number in every entry."""
         found = cls.empty(size, dtype)
-        fill[found.blocks, vector_threads()](found.data, float(value))
+        launch(fill, found.blocks, vector_threads(), found, float(value))
         return found
 
     @classmethod
@@ -151,16 +196,16 @@ class Vector:
         return cls.full(size, 0.0, dtype)
 
     @property
-    def dtype(self) -> np.dtype:
-        return self.data.dtype
-
-    @property
-    def size(self) -> int:
-        return self.data.size
+    def data(self):
+        """The numbers as Numba's array, which keeps them alive."""
+        if self._data is None:
+            given = self.__cuda_array_interface__ | {"stream": None}
+            self._data = cuda.from_cuda_array_interface(given, owner=self.memory, sync=False)
+        return self._data
 
     @property
     def shape(self) -> tuple[int]:
-        return self.data.shape
+        return (self.size,)
 
     @property
     def nbytes(self) -> int:
@@ -168,10 +213,17 @@ class Vector:
 
     @property
     def __cuda_array_interface__(self) -> dict:
-        return self.data.__cuda_array_interface__ | {"stream": 1}  # kernels may still write
+        running = {"stream": 1}  # kernels may still write
+        if self.pointer is None:
+            return self.data.__cuda_array_interface__ | running
+        place = {"shape": self.shape, "strides": None, "data": (self.pointer, False)}
+        return place | {"typestr": self.dtype.str, "version": 3} | running
 
     def __array__(self, dtype=None, copy=None) -> np.ndarray:
-        found = self.data.copy_to_host()
+        if self.pointer is None:
+            found = self.data.copy_to_host()
+        else:
+            found = copy_from_device(self.pointer, self.size, self.dtype)
         return found if dtype is None else found.astype(dtype, copy=False)
 
     def astype(self, dtype, copy: bool = False) -> Vector:
@@ -196,8 +248,8 @@ class Vector:
     def _combined(self, a: float, other: Vector, b: float, dtype, out=None) -> Vector:
         """a self + b other."""
         out = Vector.empty(self.size, dtype) if out is None else out
-        launch = combine[self.blocks, vector_threads()]
-        launch(out.data, float(a), self.data, float(b), other.data)
+        threads = vector_threads()
+        launch(combine, self.blocks, threads, out, float(a), self, float(b), other)
         return out
 
     def __add__(self, other: Vector) -> Vector:
@@ -213,7 +265,7 @@ class Vector:
         if not isinstance(other, Vector):
             return self._combined(float(other), self, 0.0, self.dtype)
         out = Vector.empty(self.size, self._wider(other))
-        multiply[self.blocks, vector_threads()](out.data, self.data, other.data)
+        launch(multiply, self.blocks, vector_threads(), out, self, other)
         return out
 
     __rmul__ = __mul__
@@ -232,6 +284,6 @@ class Vector:
     def dot(self, other: Vector) -> float:
         """Sum of the products, in double precision and a fixed order, on the host."""
         self._wider(other)
-        sums = cuda.device_array(self.blocks, np.float64)
-        partial_dots[sums.size, vector_threads()](self.data, other.data, sums)
-        return float(np.add.reduce(sums.copy_to_host()))
+        sums = Vector.empty(self.blocks, np.float64)
+        launch(partial_dots, sums.size, vector_threads(), self, other, sums)
+        return float(np.add.reduce(np.asarray(sums)))
