@@ -15,6 +15,7 @@ from ...emit.cuda.schedule import TEAM
 from ...errors import OptionError
 from ..kernels import KernelCaller, Storage, length_of
 from ..packing import Samples, State
+from .launch import launch
 from .toolkit import require
 
 __all__ = ["CudaCaller"]
@@ -32,12 +33,10 @@ class CudaCaller(KernelCaller):
     def __init__(self, module, emission, dtype: np.dtype, size: int, rest):
         require()
         super().__init__(module, emission, dtype, size, rest)
-        from .launch import launch
         from .toolkit import cuda
         from .vectors import Vector
 
         self.cuda, self.vectors, self.threads = cuda, Vector, emission.tiling.samples
-        self.launch = launch
         self._work = None
         self._room: dict[str, Vector] = {}
         self._constants: dict[bytes, Vector] = {}
@@ -103,7 +102,7 @@ class CudaCaller(KernelCaller):
         if emitter.table:
             table = self.empty(steps * emitter.table_size)
             work = self.workspace(steps * emitter.work_size)
-            self.launch(self._function(name, "_table"), steps, self.threads, *leading, table, work)
+            launch(self._function(name, "_table"), steps, self.threads, *leading, table, work)
             leading.append(table)
         return emitter, leading, steps
 
@@ -116,7 +115,7 @@ class CudaCaller(KernelCaller):
         arguments = [*leading, *arrays, *given, work, samples.tiles, steps]
         if emitter.forgets:
             arguments.append(0 if stored is None else samples.tiles)
-        self.launch(kernel, blocks, self.threads, *arguments)
+        launch(kernel, blocks, self.threads, *arguments)
 
     def _stored_arrays(self, axes: dict, blocks: int, stored: Storage | None) -> list:
         """Arrays for stored values; without storage one step of a tile for every block."""
@@ -152,11 +151,11 @@ class CudaCaller(KernelCaller):
         given = [*self._given(emitter, samples, inputs), sums]
         self._launch(name, samples, prepared, given, _whole(stored, samples), blocks)
         rows = -(-size // min(TEAM, self.threads))
-        self.launch(self.module.add_partials, rows, self.threads, sums, total, blocks)
+        launch(self.module.add_partials, rows, self.threads, sums, total, blocks)
         gradient = self.empty(leading[0].size)
         finish = self._function(name, "_finish")
         work = self.workspace(steps * emitter.work_size)
-        self.launch(finish, steps, self.threads, *leading, total, gradient, work)
+        launch(finish, steps, self.threads, *leading, total, gradient, work)
         return gradient
 
     def metric(self, samples: Samples, theta, eta, stored):
@@ -206,14 +205,14 @@ class CudaCaller(KernelCaller):
     def means(self, name: str, state: State, samples: Samples, values) -> np.ndarray:
         blocks, count = self.blocks(samples), len(self.emission.formulas[name].means)
         given, sums = self._arguments(name, state, samples, values), self.empty(blocks * count)
-        self.launch(self.of_energy(name), blocks, self.threads, *given, sums, samples.tiles)
+        launch(self.of_energy(name), blocks, self.threads, *given, sums, samples.tiles)
         partial = np.asarray(sums)[: blocks * count].reshape(blocks, count)
         return np.add.reduce(partial.astype(float), axis=0)
 
     def fields(self, name: str, state: State, samples: Samples, values, out: list) -> None:
         given = self._arguments(name, state, samples, values)
         kernel, blocks = self.of_energy(name), self.blocks(samples)
-        self.launch(kernel, blocks, self.threads, *given, *out, samples.tiles)
+        launch(kernel, blocks, self.threads, *given, *out, samples.tiles)
 
 
 def _whole(pieces, samples: Samples) -> Storage | None:

@@ -6,6 +6,7 @@ import numpy as np
 
 from ..moments import Moments
 from ..packing import Samples, State
+from .launch import launch
 
 __all__ = ["CudaMoments"]
 
@@ -19,7 +20,7 @@ class CudaMoments(Moments):
         sums = caller.empty(blocks * self.size)
         work = caller.workspace(blocks * (2 * self.dim + 3) * caller.threads)
         x, weight = caller.on_device(state.x), caller.on_device(samples.weight)
-        launch, threads = caller.launch, caller.threads
+        threads = caller.threads
         launch(self.function(), blocks, threads, x, weight, sums, work, samples.tiles)
         launch(self.function("_finish"), 1, threads, sums, found, means, blocks)
         square, fourth = np.asarray(means).astype(float).tolist()
@@ -29,4 +30,4 @@ class CudaMoments(Moments):
         caller = self.caller
         kernel, blocks = self.function("_velocity"), caller.blocks(samples)
         given = caller.on_device(state.x), means, caller.on_device(slopes), caller.on_device(out)
-        caller.launch(kernel, blocks, caller.threads, *given, samples.tiles)
+        launch(kernel, blocks, caller.threads, *given, samples.tiles)
