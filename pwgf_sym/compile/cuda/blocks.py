@@ -19,7 +19,7 @@ import numpy as np
 from ...emit.cuda.schedule import TEAM, lanes_of
 from ...emit.cuda.schedule import spread as spread_on_host
 from .toolkit import cuda, device
-from .wide import add_outer, arrived, clear, put, stage, take, thread_number
+from .wide import add_outer, arrived, clear, put, stage_weights, take, thread_number
 
 __all__ = ["block_sum", "contract", "copy", "fill", "inversion"]
 __all__ += ["log_determinants", "partial_sums", "store"]
@@ -27,9 +27,10 @@ __all__ += ["log_determinants", "partial_sums", "store"]
 at = np.uint64
 # Columns of a matrix that are eliminated together.
 _PANEL = 4
-# Numbers that a thread asks for ahead in a contraction, and terms that these are at most: memory
-# answers late, and a multiprocessor has few warps that could go on meanwhile.
-_AHEAD, _MOST_AHEAD = 16, 4
+# Of a contraction: registers for what a thread asks for ahead, terms that these are at most, and
+# registers with those of the tile.  Memory answers late, and a multiprocessor has few warps that
+# could go on meanwhile; they would be fewer if threads took more registers.
+_AHEAD, _MOST_AHEAD, _REGISTERS = 24, 6, 80
 # Blocks whose partial sums a thread asks for before it adds the first.
 _AT_ONCE = 8
 
@@ -74,46 +75,50 @@ def store(dtype, rows: int):
 
 
 @cache
-def turns(dtype, rows: int, samples: int, whole: bool, number: int = 0):
-    """``turn(total, left, right, W, s, wide, end, values, own, step)``: terms from s on.
+def turns(dtype, rows: int, samples: int, wide: int, whole: bool, number: int = 0):
+    """``turn(total, left, right, W, s, values, own, step, count)``: terms from s on.
 
-    As many as are read ahead where ``whole``, else as many fewer as there are left before ``end``.
-    In their place the numbers of terms that come so many later are asked for.  The first is the
-    ``number``-th of them.
+    As many as are read ahead where ``whole``: ``count`` others follow, and the numbers of those
+    that come so many later are asked for; else ``count`` terms, fewer than are read ahead.  The
+    first is the ``number``-th of them.
     """
-    ahead = terms_ahead(samples)
+    ahead = terms_ahead(dtype, rows, samples)
     if number == ahead - (not whole):
 
         @device
-        def nothing(total, left, right, W, s, wide, end, values, own, step):
+        def nothing(total, left, right, W, s, values, own, step, count):
             pass
 
         return nothing
-    first, others = number * samples, turns(dtype, rows, samples, whole, number + 1)
+    first, others = number * samples, turns(dtype, rows, samples, wide, whole, number + 1)
     take_rows, take_samples = take(dtype, rows), take(dtype, samples, 1, first)
     add_tile = add_outer(dtype, rows, samples, first)
 
     @device
-    def turn(total, left, right, W, s, wide, end, values, own, step):
-        if whole or s < end:
+    def turn(total, left, right, W, s, values, own, step, count):
+        if whole or count > number:
             take_rows(left, W, s, 0)
             add_tile(total, left, right)
-            if whole and s + ahead * wide < end:
+            if whole and count > number:
                 take_samples(right, values, own + ahead * step, 0)
-            others(total, left, right, W, s + wide, wide, end, values, own + step, step)
+            others(total, left, right, W, s + wide, values, own + step, step, count)
 
     return turn
 
 
-def terms_ahead(samples: int) -> int:
-    """Terms of a contraction whose values a thread has asked for before it needs them."""
-    return max(1, min(_AHEAD // samples, _MOST_AHEAD))
+def terms_ahead(dtype, rows: int, samples: int) -> int:
+    """Terms of a contraction whose values a thread has asked for before it needs them.
+
+    As many as there are registers for beside those of the tile.
+    """
+    words = np.dtype(dtype).itemsize // 4 * samples
+    return max(2, min(_MOST_AHEAD, _AHEAD // words, (_REGISTERS - rows * words) // words))
 
 
 @cache
-def first_values(dtype, samples: int, number: int = 0):
+def first_values(dtype, samples: int, ahead: int, number: int = 0):
     """``take(right, values, own, step, terms)``: those that are read ahead of the first term."""
-    if number == terms_ahead(samples):
+    if number == ahead:
 
         @device
         def nothing(right, values, own, step, terms):
@@ -121,7 +126,7 @@ def first_values(dtype, samples: int, number: int = 0):
 
         return nothing
     take_samples = take(dtype, samples, 1, number * samples)
-    others = first_values(dtype, samples, number + 1)
+    others = first_values(dtype, samples, ahead, number + 1)
 
     @device
     def take_first(right, values, own, step, terms):
@@ -145,13 +150,13 @@ def contract(dtype, threads: int, rows: int, samples: int):
     takes ``rows`` rows of ``samples`` neighbours: a number that it reads is used several times.
     Weights go into the shared array W from ``room`` on first, as many terms as fit.
     """
-    size, ahead = rows * samples, terms_ahead(samples)
-    held = ahead * samples
-    wide = spread_on_host(size, lanes_of(np.dtype(dtype).name))
-    take_first = first_values(dtype, samples)
-    turn, last_turn = (turns(dtype, rows, samples, whole) for whole in (True, False))
+    size, ahead = rows * samples, terms_ahead(dtype, rows, samples)
+    held, wide = ahead * samples, spread_on_host(size, lanes_of(np.dtype(dtype).name))
+    take_first = first_values(dtype, samples, ahead)
+    turn, last_turn = (turns(dtype, rows, samples, wide, whole) for whole in (True, False))
     take_tile, put_tile = take(dtype, samples, rows), put(dtype, samples, rows)
-    set_zero, stage_weights, wait = clear(dtype, size), stage(dtype, threads), arrived()
+    set_zero, wait = clear(dtype, size), arrived()
+    stage = stage_weights(dtype, threads, size, wide)
     across, number = threads // samples, thread_number()
 
     @device
@@ -170,16 +175,17 @@ def contract(dtype, threads: int, rows: int, samples: int):
         while start < count:
             terms = min(most, count - start)
             cuda.syncthreads()
-            stage_weights(W, room, wide, size, weights, w + start * term, row, m, term, terms)
+            stage(W, room, weights, w + start * term, row, m, term, terms)
             take_first(right, values, own, step, terms)
             wait()
             cuda.syncthreads()
-            s, end = room + group, room + group + terms * wide * one
-            while s + (ahead - 1) * wide < end:
-                turn(total, left, right, W, s, wide, end, values, own, step)
+            s, after = room + group, terms * one - ahead
+            while after >= 0:
+                turn(total, left, right, W, s, values, own, step, after)
                 s += ahead * wide
                 own += ahead * step
-            last_turn(total, left, right, W, s, wide, end, values, own, step)
+                after -= ahead
+            last_turn(total, left, right, W, s, values, own, step, after + ahead)
             start += most
             own = v - lane + first + start * step
         if count == 0:  # what is there may still be read
@@ -356,7 +362,7 @@ def partial_sums(dtype):
     """
     take = _AT_ONCE
 
-    @cuda.jit(cache=True)
+    @cuda.jit
     def add_partials(partials, total, blocks):
         room, size = cuda.shared.array(1024, dtype), total.size
         lane, team = cuda.threadIdx.x, min(TEAM, cuda.blockDim.x)

@@ -18,6 +18,8 @@ from .wide import add_outer, arrived, clear, put, stage, take, thread_number
 __all__ = ["outer_sums", "product_sums", "row_sums"]
 
 at = np.uint64
+# Rows of a sum over samples that a warp takes together.
+_ROWS_AT_ONCE = 4
 
 spread = device(spread_on_host)
 
@@ -61,8 +63,8 @@ def outer_sums(dtype, threads: int, rows: int, columns: int):
             while start <= threads * one:  # a chunk comes, the one before is added
                 if start < threads:
                     beside = here + chunk * wide_a
-                    stage_factor(R, here, wide_a, all_a, a, a0 + start, a_step, m, 1, chunk)
-                    stage_factor(R, beside, wide_b, all_b, b, b0 + start, b_step, n, 1, chunk)
+                    stage_factor(R, here, wide_a, all_a, a, a0 + start, a_step, m, chunk)
+                    stage_factor(R, beside, wide_b, all_b, b, b0 + start, b_step, n, chunk)
                 s, own_at = group, there + group * wide_a + i
                 other_at = there + chunk * wide_a + group * wide_b + j
                 while s < chunk * one and tile < tiles and start > 0:
@@ -159,23 +161,32 @@ def row_sums(dtype, threads: int):
     """``add(more, sums, g, row, R, a, a0, a_step, m, one)``.
 
     sums[g + i*row] = sum over the block's samples of a[a0 + i*a_step], i < m; added to what is
-    there where ``more`` is true.
+    there where ``more`` is true.  A warp asks for several rows before it adds up the first.
     """
     team, add_rows, number = min(TEAM, threads), rows_adder(threads), thread_number()
+    teams, several = threads // team, _ROWS_AT_ONCE
 
     @device
     def add(more, sums, g, row, R, a, a0, a_step, m, one):
         lane = number()
-        a0 -= lane
+        a0, own = a0 - lane + lane % team, lane % team
         most = R.size // (team + 1)
         for top in range(0, m, most):
             bottom = min(m, top + most)
             cuda.syncthreads()
-            for i in range(top + lane // team, bottom, threads // team):
-                value = dtype(0.0)
-                for s in range(lane % team, threads * one, team):
-                    value += a[at(a0 + i * a_step + s)]
-                R[at((i - top) * (team + 1) + lane % team)] = value
+            values = cuda.local.array(several, dtype)
+            i = top + lane // team
+            while i < bottom * one:
+                for k in range(several):
+                    values[k] = dtype(0.0)
+                for s in range(0, threads, team):
+                    for k in range(several):
+                        if i + k * teams < bottom:
+                            values[k] += a[at(a0 + (i + k * teams) * a_step + s)]
+                for k in range(several):
+                    if i + k * teams < bottom:
+                        R[at((i + k * teams - top) * (team + 1) + own)] = values[k]
+                i += several * teams
             add_rows(more, sums, g, row, R, top, bottom)
 
     return add

@@ -16,11 +16,12 @@ import numpy as np
 from ...emit.cuda.schedule import lanes_of
 from .toolkit import asynchronous, cuda, device, simulated
 
-__all__ = ["add_outer", "arrived", "clear", "put", "stage", "take", "thread_number"]
+__all__ = ["add_outer", "arrived", "clear", "put", "stage", "stage_weights", "take"]
+__all__ += ["thread_number"]
 
 at = np.uint64
-# Neighbours among the threads that read neighbours in memory: 32 bytes or more, which is a sector.
-_TOGETHER = 8
+# Neighbours among the threads that read neighbours in memory: two sectors of 32 bytes, or more.
+_TOGETHER = 16
 
 
 @cache
@@ -56,23 +57,20 @@ def thread_number():
 
 @cache
 def stage(dtype, threads: int):
-    """``stage(R, start, wide, rows, source, first, row, m, term, count)`` for a whole block.
+    """``stage(R, start, wide, rows, source, first, row, m, count)`` for a whole block.
 
-    R[start + s*wide + i] = source[first + i*row + s*term] for i < rows and s < count, from memory
-    to shared memory; zeros from row m on.  The numbers are there after :func:`arrived` and a
-    barrier.
+    R[start + s*wide + i] = source[first + i*row + s] for i < rows and s < count, from memory to
+    shared memory; zeros from row m on.  The numbers are there after :func:`arrived` and a barrier.
     """
     together = min(_TOGETHER, threads)
     by = threads // together
     number, bring = thread_number(), fetch(dtype)
 
     @device
-    def stage(R, start, wide, rows, source, first, row, m, term, count):
+    def stage(R, start, wide, rows, source, first, row, m, count):
         lane = number()
         s, top = lane % together, lane // together
-        if term != 1:
-            s, top = lane // by, lane % by
-        place, target, filled = first + s * term + top * row, start + s * wide, min(rows, m)
+        place, target, filled = first + s + top * row, start + s * wide, min(rows, m)
         while s < count:
             i, there = top, place
             while i < filled:
@@ -83,8 +81,41 @@ def stage(dtype, threads: int):
                 R[at(target + i)] = dtype(0.0)
                 i += by
             s += together
-            place += together * term
+            place += together
             target += together * wide
+
+    return stage
+
+
+@cache
+def stage_weights(dtype, threads: int, rows: int, wide: int):
+    """``stage(R, start, source, first, row, m, term, count)`` for a whole block.
+
+    R[start + s*wide + i] = source[first + i*row + s*term] for i < rows and s < count; zeros from
+    row m on.  As :func:`stage`, for few rows: a thread goes along one of them.
+    """
+    by = min(threads, 1 << (rows - 1).bit_length())
+    together = threads // by
+    number, bring = thread_number(), fetch(dtype)
+
+    @device
+    def stage(R, start, source, first, row, m, term, count):
+        lane = number()
+        s, i = lane % together, lane // together
+        if term != 1:  # neighbours in memory are rows
+            s, i = lane // by, lane % by
+        while i < rows:
+            n, place, target = s, first + i * row + s * term, start + s * wide + i
+            while n < count and i < m:
+                bring(R, target, source, place)
+                n += together
+                place += together * term
+                target += together * wide
+            while n < count:
+                R[at(target)] = dtype(0.0)
+                n += together
+                target += together * wide
+            i += by
 
     return stage
 
