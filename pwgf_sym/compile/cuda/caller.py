@@ -102,7 +102,7 @@ class CudaCaller(KernelCaller):
         if emitter.table:
             table = self.empty(steps * emitter.table_size)
             work = self.workspace(steps * emitter.work_size)
-            launch(self._function(name, "_table"), steps, self.threads, *leading, table, work)
+            launch(self._function(name, "_table"), steps, 2 * self.threads, *leading, table, work)
             leading.append(table)
         return emitter, leading, steps
 
@@ -155,7 +155,7 @@ class CudaCaller(KernelCaller):
         gradient = self.empty(leading[0].size)
         finish = self._function(name, "_finish")
         work = self.workspace(steps * emitter.work_size)
-        launch(finish, steps, self.threads, *leading, total, gradient, work)
+        launch(finish, steps, 2 * self.threads, *leading, total, gradient, work)
         return gradient
 
     def metric(self, samples: Samples, theta, eta, stored):

@@ -16,7 +16,7 @@ import numpy as np
 from .blocks import block_sum
 from .launch import launch
 from .report import Report
-from .toolkit import cuda
+from .toolkit import cuda, device
 from .vectors import Vector, block_dot, vector_threads
 
 __all__ = ["cg", "lsmr", "minres"]
@@ -28,33 +28,42 @@ _EPS = float(np.finfo(np.float64).eps)
 # -- conjugate gradients -----------------------------------------------------------------------
 
 
+@device
+def whole(shares, room):
+    """Sum of what the blocks of a launch have found; all threads get it."""
+    value = 0.0
+    for k in range(cuda.threadIdx.x, shares.size, cuda.blockDim.x):
+        value += shares[k]
+    return block_sum(value, room)
+
+
 @cuda.jit
-def cg_direction(r, z, p, last):
-    """rho = r.z;  p = z + (rho / rho before) p, p = z in the first iteration."""
-    lane, threads = cuda.threadIdx.x, cuda.blockDim.x
+def cg_direction(z, p, products, squares, rho, turn, size):
+    """p = z + (rho / rho before) p, p = z in the first iteration, rho = r.z; |r|.
+
+    Two numbers rho take turns: no block overwrites what another one has still to read.
+    """
     room = cuda.shared.array(1024, np.float64)
-    rho = block_dot(r, z, room)
-    ratio = rho / last[0] if last[0] != 0.0 else 0.0
-    for e in range(lane, r.size, threads):
+    total, square = whole(products, room), whole(squares, room)
+    ratio = total / rho[turn] if rho[turn] != 0.0 else 0.0
+    for e in range(cuda.grid(1), z.size, cuda.gridsize(1)):
         p[e] = z[e] + ratio * p[e]
-    cuda.syncthreads()  # all have read the last rho
-    if lane == 0:
-        last[0] = rho
+    if cuda.grid(1) == 0:
+        rho[1 - turn], size[0] = total, math.sqrt(square)
 
 
 @cuda.jit
-def cg_step(p, q, x, r, rho, size):
-    """alpha = rho / p.q;  x += alpha p;  r -= alpha q;  |r|."""
-    lane, threads = cuda.threadIdx.x, cuda.blockDim.x
+def cg_step(p, q, products, rho, turn, x, r, squares):
+    """alpha = rho / p.q;  x += alpha p;  r -= alpha q;  the block's share of r.r."""
     room = cuda.shared.array(1024, np.float64)
-    alpha, value = rho[0] / block_dot(p, q, room), 0.0
-    for e in range(lane, p.size, threads):
+    alpha, value = rho[1 - turn] / whole(products, room), 0.0
+    for e in range(cuda.grid(1), p.size, cuda.gridsize(1)):
         x[e] += alpha * p[e]
         r[e] -= alpha * q[e]
-        value += r[e] * r[e]
+        value += np.float64(r[e]) * np.float64(r[e])
     total = block_sum(value, room)
-    if lane == 0:
-        size[0] = math.sqrt(total)
+    if cuda.threadIdx.x == 0:
+        squares[cuda.blockIdx.x] = total
 
 
 def cg(apply, right: Vector, *, rtol, atol=0.0, maxiter: int, M=None, callback=None):
@@ -78,23 +87,26 @@ def cg(apply, right: Vector, *, rtol, atol=0.0, maxiter: int, M=None, callback=N
         0, or the iterations where they were not enough.
     """
     x, p = Vector.zeros(right.size, np.float64), Vector.zeros(right.size, np.float64)
-    r, rho = right.copy(), Vector.zeros(1, np.float64)
-    size, threads = math.sqrt(right.dot(right)), vector_threads()
+    r, rho = right.copy(), Vector.zeros(2, np.float64)
+    size, blocks, threads = math.sqrt(right.dot(right)), right.blocks, vector_threads()
     aim = max(rtol * size, atol)
     if size <= aim or maxiter < 1:
         return x, 0 if size <= aim else maxiter
-    left = Report.kept(1)
+    left, squares = Report.kept(1), r.shares(r)
     for iteration in range(maxiter):
-        z = r if M is None else M(r)
-        launch(cg_direction, 1, threads, r, z, p, rho)
-        q = apply(p)
-        if iteration and left.read()[0] <= aim:
-            break
-        launch(cg_step, 1, threads, p, q, x, r, rho, left.vector)
+        z, turn = r if M is None else M(r), iteration % 2
+        products = squares if M is None else r.shares(z)
+        launch(cg_direction, blocks, threads, z, p, products, squares, rho, turn, left.vector)
         left.sent()
+        q = apply(p)
+        size = left.read()[0]
+        if size <= aim:
+            break
+        launch(cg_step, blocks, threads, p, q, p.shares(q), rho, turn, x, r, squares)
         if callback is not None:
             callback(x)
-    size = left.read()[0]
+    else:
+        size = math.sqrt(r.dot(r))
     left.give_back()
     return x, 0 if size <= aim else maxiter
 

@@ -281,9 +281,13 @@ class Vector:
         self._wider(other)
         return self._combined(1.0, other, -1.0, self.dtype, out=self)
 
-    def dot(self, other: Vector) -> float:
-        """Sum of the products, in double precision and a fixed order, on the host."""
+    def shares(self, other: Vector) -> Vector:
+        """Sums of the products, in double precision, a block each."""
         self._wider(other)
         sums = Vector.empty(self.blocks, np.float64)
         launch(partial_dots, sums.size, vector_threads(), self, other, sums)
-        return float(np.add.reduce(np.asarray(sums)))
+        return sums
+
+    def dot(self, other: Vector) -> float:
+        """Sum of the products, in double precision and a fixed order, on the host."""
+        return float(np.add.reduce(np.asarray(self.shares(other))))

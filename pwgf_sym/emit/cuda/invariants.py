@@ -39,10 +39,12 @@ class InvariantEmitter(Entries):
                 self._emit_group(group)
 
     def _emit_group(self, group: Group) -> None:
-        size, threads = size_of(group.axes), self.tiling.samples
+        size = size_of(group.axes)
         for line in comments(group, self.uses, self.slots, self.names):
             self.write(f"# {line}")
-        header = f"for entry in range(lane, {size}, {threads})" if size > 1 else "if lane == 0"
+        header = (
+            f"for entry in range(lane, {size}, cuda.blockDim.x)" if size > 1 else "if lane == 0"
+        )
         with self.write.block(header):
             lines = self._entry_lines(group)
             self.write.append(packed(self._indices(group, lines)))

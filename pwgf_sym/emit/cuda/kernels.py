@@ -128,7 +128,7 @@ class CudaKernelEmitter(KernelEmitter):
         return size
 
     def _copy_entries(self, write: Writer, target: Slot, source: Slot, axes) -> None:
-        with write.block(f"for entry in range(lane, {size_of(axes)}, {self.tiling.samples})"):
+        with write.block(f"for entry in range(lane, {size_of(axes)}, cuda.blockDim.x)"):
             value = element(source.array, f"{source.base} + entry")
             write(f"{element(target.array, f'{target.base} + entry')} = {value}")
 
