@@ -24,10 +24,15 @@ GALLERY = gallery()
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("name", GALLERY)
 def test_gallery(name, dtype):
-    """Three Euler steps at full size; ten iterations of the linear solver, enough or not."""
+    """Euler steps at full size.
+
+    The shift is large, and solves go to the end or end early: else a solve magnifies round-off
+    until two CPUs differ in the fourth digit.
+    """
     problem, flow = GALLERY[name]
-    options = {"dt": 0.01, "samples": 4096, "shift": 1e-3, "max_iterations": 10}
-    agree(problem, flow, dtype, t_span=(0, 0.03), integrator="euler", **options)
+    iterations = 100 if dtype == "float64" else 3
+    options = {"samples": 4096, "shift": 0.1, "tolerance": 1e-13, "max_iterations": iterations}
+    agree(problem, flow, dtype, t_span=(0, 0.02), dt=0.01, integrator="euler", **options)
 
 
 @pytest.mark.parametrize("where", ["host", "cupy"])

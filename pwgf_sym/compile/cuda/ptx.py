@@ -19,7 +19,7 @@ __all__ = ["Resources", "compile_ptx", "find_ptxas", "float64_instructions", "ke
 __all__ += ["resources"]
 
 # Arguments of kernels that are integers, and that are numbers; all others are arrays.
-_INTEGERS = {"tiles", "steps", "extent", "width", "number", "blocks"}
+_INTEGERS = {"tiles", "steps", "extent", "width", "number", "blocks", "turn"}
 _NUMBERS = {"a", "b", "damp", "value"}
 # Registers and shared memory of a multiprocessor, threads on it, and the granularity of registers
 # by warp (CUDA C++ Programming Guide, technical specifications by compute capability; 8.0 and 9.0).
