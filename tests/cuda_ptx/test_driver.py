@@ -3,7 +3,9 @@
 import ctypes
 import gc
 import time
+import weakref
 from concurrent.futures import ThreadPoolExecutor
+from itertools import count
 from types import SimpleNamespace
 
 import numpy as np
@@ -211,9 +213,11 @@ class Limited:
 
 
 class Piece:
+    places = count(4096, 4096)
+
     def __init__(self, source, nbytes):
         self.source, self.nbytes = source, nbytes
-        self.device_ctypes_pointer = ctypes.c_size_t(4096)
+        self.device_ctypes_pointer = ctypes.c_size_t(next(self.places))
 
     def __del__(self):
         self.source.alive -= self.nbytes
@@ -238,6 +242,26 @@ def test_free_pieces_make_room():
     del large
     assert pool.release(4096) == 0 and source.alive == 4096
     assert pool.release() == 3072 and source.alive == 1024
+
+
+def test_memory_of_a_cycle_is_not_freed():
+    """Numba frees by weak references, whose callbacks come before what dies says where it goes."""
+    freed, source = [], Limited(4096)
+
+    def allocate(nbytes):
+        piece = source(nbytes)
+        weakref.finalize(piece, freed.append, nbytes)
+        return piece
+
+    pool = memory.Pool(allocate)
+    cycle = [pool.take(512)]
+    place = cycle[0].pointer
+    cycle.append(cycle)
+    del cycle
+    gc.collect()
+    assert not freed and source.alive == 512
+    assert pool.take(512).pointer == place
+    assert pool.release() == 512 and freed == [512]
 
 
 def test_another_error_is_not_hidden():

@@ -62,16 +62,15 @@ class Memory:
         Bytes that may be used.
     """
 
-    __slots__ = ("__weakref__", "_home", "_piece", "nbytes", "pointer")
+    __slots__ = ("__weakref__", "_home", "nbytes", "pointer")
 
-    def __init__(self, piece, nbytes: int, home: list):
-        self._piece, self._home, self.nbytes = piece, home, nbytes
-        self.pointer = piece[0]
+    def __init__(self, pointer: int, nbytes: int, home: list):
+        self.pointer, self._home, self.nbytes = pointer, home, nbytes
 
     def __del__(self):
         # In any thread, in the midst of anything, and when the interpreter ends: no lock, no import
         # and no global name.
-        self._home.append(self._piece)
+        self._home.append(self.pointer)
 
 
 class Pool:
@@ -88,7 +87,10 @@ class Pool:
 
     def __init__(self, allocate):
         self.allocate = allocate
-        self._free: dict[int, list] = {}
+        self._free: dict[int, list[int]] = {}
+        # Numba's owners of all pieces, by their pointers.  They stand here and not with the pieces:
+        # of what dies in a cycle Numba would free the memory, and the piece would be given back.
+        self._owners: dict[int, object] = {}
         self.kept: dict[object, list] = {}  # what others keep for this context, by their keys
 
     def take(self, nbytes: int) -> Memory:
@@ -96,11 +98,12 @@ class Pool:
         size = rounded(nbytes)
         home = self._free.setdefault(size, [])
         try:
-            piece = home.pop()
+            pointer = home.pop()
         except IndexError:
             owner = self._allocated(size)
-            piece = int(owner.device_ctypes_pointer.value), owner
-        return Memory(piece, size, home)
+            pointer = int(owner.device_ctypes_pointer.value)
+            self._owners[pointer] = owner
+        return Memory(pointer, size, home)
 
     def _allocated(self, size: int):
         try:
@@ -119,7 +122,7 @@ class Pool:
         for size, home in list(self._free.items()):
             while size >= least and home:
                 try:
-                    home.pop()
+                    del self._owners[home.pop()]
                 except IndexError:  # another thread has taken it
                     break
                 given += size
