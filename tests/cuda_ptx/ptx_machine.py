@@ -141,8 +141,6 @@ class Kernel:
             return self._access(instruction)
         if name == "cp":
             return self._fetch(instruction)
-        if instruction.opcode == "prefetch.global.L2":
-            return one_by_one([])  # a hint
         if name == "mov":
             return self._move(instruction)
         if name == "cvta":

@@ -19,10 +19,10 @@ import numpy as np
 from ...emit.cuda.schedule import TEAM, lanes_of
 from ...emit.cuda.schedule import spread as spread_on_host
 from .toolkit import cuda, device
-from .wide import add_outer, arrived, clear, put, request, stage_weights, take, thread_number
+from .wide import add_outer, arrived, clear, put, stage_weights, take, thread_number
 
 __all__ = ["block_sum", "contract", "copy", "fill", "inversion"]
-__all__ += ["log_determinants", "partial_sums", "soon", "store"]
+__all__ += ["log_determinants", "partial_sums", "store"]
 
 at = np.uint64
 # Columns of a matrix that are eliminated together.
@@ -31,8 +31,6 @@ _PANEL = 4
 # registers with those of the tile.  Memory answers late, and a multiprocessor has few warps that
 # could go on meanwhile; they would be fewer if threads took more registers.
 _AHEAD, _MOST_AHEAD, _REGISTERS = 24, 6, 80
-# Bytes that come from memory together.
-_LINE = 128
 # Blocks whose partial sums a thread asks for before it adds the first.
 _AT_ONCE = 8
 
@@ -68,21 +66,6 @@ def fill(target, t, value, count, stride):
     while n < end:
         target[at(t + n)] = value
         n += stride
-
-
-@device
-def soon(array, first, count):
-    """Ask for ``count`` numbers of every sample of the block, which it will read.
-
-    They come from memory to the second level cache, in which a number is found in a third of the
-    time; nothing waits for them.
-    """
-    threads = cuda.blockDim.x
-    line = _LINE // array.itemsize
-    n, end = first + cuda.threadIdx.x * (line - 1), first - cuda.threadIdx.x + count * threads
-    while n < end:
-        request(array, n)
-        n += threads * line
 
 
 @cache

@@ -16,7 +16,7 @@ import numpy as np
 from ...emit.cuda.schedule import lanes_of
 from .toolkit import asynchronous, cuda, device, simulated
 
-__all__ = ["add_outer", "arrived", "clear", "put", "request", "stage", "stage_weights", "take"]
+__all__ = ["add_outer", "arrived", "clear", "put", "stage", "stage_weights", "take"]
 __all__ += ["thread_number"]
 
 at = np.uint64
@@ -341,10 +341,6 @@ def _written_out(generate):
         return types.void(first), lower
 
     @intrinsic
-    def of_two(typing, first, second):
-        return types.void(first, second), lower
-
-    @intrinsic
     def of_three(typing, first, second, third):
         return types.void(first, second, third), lower
 
@@ -353,21 +349,4 @@ def _written_out(generate):
         return types.void(first, second, third, fourth), lower
 
     count = generate.__code__.co_argcount - 1
-    return (of_none, of_one, of_two, of_three, of_four)[count]
-
-
-def _requests():
-    """``request(array, n)``: array[n] comes from memory to the second level cache."""
-
-    @device
-    def nothing(array, n):
-        pass
-
-    def generate(builder, array, n):
-        place = builder.gep(array.value, [n.value])
-        _assembly(builder, "prefetch.global.L2 [$0];", "l", [place])
-
-    return nothing if simulated() else _written_out(generate)
-
-
-request = _requests()
+    return {0: of_none, 1: of_one, 3: of_three, 4: of_four}[count]

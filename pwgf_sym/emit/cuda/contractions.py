@@ -162,28 +162,12 @@ class Contractions:
         return f"W, {plus(place, begin)}, {samples}"
 
     def _emit_calls(self) -> None:
-        self._emit_requests()
         for tensor, terms in self.results.items():
             fresh = not self.early.intersection(terms)
             for term in terms:
                 if term not in self.early:
                     self._emit_call(tensor, term, fresh)
                     fresh = False
-
-    def _emit_requests(self) -> None:
-        """What is far away, and is read when the results are there, is asked for before."""
-        if self.at:
-            return
-        readers = (t for t in self.group.tensors if t.kind in ("add", "elementwise"))
-        for tensor in dict.fromkeys(t for own in readers for t in own.operands):
-            slot = self.e.slots.get(tensor)
-            if (
-                tensor.kind == "input"
-                and tensor.axes == (self.row,)
-                and slot.array.endswith("_path")
-            ):
-                place = slot.index(tensor.axes, {self.row: "first" if self.several else "0"})
-                self.e.write(f"soon({slot.array}, {place}, {self._rows()})")
 
     def _emit_early(self) -> None:
         """Terms of the next group, for the rows of this turn."""

@@ -29,7 +29,7 @@ _MADE = {
     "log_determinant": "log_determinants",
     "add_partials": "partial_sums",
 }
-_PLAIN = ("block_sum", "copy", "fill", "soon")
+_PLAIN = ("block_sum", "copy", "fill")
 # All names that a module may import, by where they are.
 NAMES = {
     "blocks": {*BLOCK_FUNCTIONS["blocks"], *_MADE.values(), *_PLAIN},
