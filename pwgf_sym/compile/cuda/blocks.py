@@ -18,8 +18,9 @@ import numpy as np
 
 from ...emit.cuda.schedule import TEAM, lanes_of
 from ...emit.cuda.schedule import spread as spread_on_host
+from .staging import arrived, stage_weights, thread_number
 from .toolkit import cuda, device
-from .wide import add_outer, arrived, clear, put, stage_weights, take, thread_number
+from .wide import clear, first_values, put, take, turns
 
 __all__ = ["block_sum", "contract", "copy", "fill", "inversion"]
 __all__ += ["log_determinants", "partial_sums", "store"]
@@ -30,7 +31,7 @@ _PANEL = 4
 # Of a contraction: registers for what a thread asks for ahead, terms that these are at most, and
 # registers with those of the tile.  Memory answers late, and a multiprocessor has few warps that
 # could go on meanwhile; they would be fewer if threads took more registers.
-_AHEAD, _MOST_AHEAD, _REGISTERS = 24, 6, 80
+_AHEAD, _MOST_AHEAD, _REGISTERS = 16, 4, 80
 # Blocks whose partial sums a thread asks for before it adds the first.
 _AT_ONCE = 8
 
@@ -74,38 +75,6 @@ def store(dtype, rows: int):
     return put(dtype, 1, rows)
 
 
-@cache
-def turns(dtype, rows: int, samples: int, wide: int, whole: bool, number: int = 0):
-    """``turn(total, left, right, W, s, values, own, step, count)``: terms from s on.
-
-    As many as are read ahead where ``whole``: ``count`` others follow, and the numbers of those
-    that come so many later are asked for; else ``count`` terms, fewer than are read ahead.  The
-    first is the ``number``-th of them.
-    """
-    ahead = terms_ahead(dtype, rows, samples)
-    if number == ahead - (not whole):
-
-        @device
-        def nothing(total, left, right, W, s, values, own, step, count):
-            pass
-
-        return nothing
-    first, others = number * samples, turns(dtype, rows, samples, wide, whole, number + 1)
-    take_rows, take_samples = take(dtype, rows), take(dtype, samples, 1, first)
-    add_tile = add_outer(dtype, rows, samples, first)
-
-    @device
-    def turn(total, left, right, W, s, values, own, step, count):
-        if whole or count > number:
-            take_rows(left, W, s, 0)
-            add_tile(total, left, right)
-            if whole and count > number:
-                take_samples(right, values, own + ahead * step, 0)
-            others(total, left, right, W, s + wide, values, own + step, step, count)
-
-    return turn
-
-
 def terms_ahead(dtype, rows: int, samples: int) -> int:
     """Terms of a contraction whose values a thread has asked for before it needs them.
 
@@ -113,28 +82,6 @@ def terms_ahead(dtype, rows: int, samples: int) -> int:
     """
     words = np.dtype(dtype).itemsize // 4 * samples
     return max(2, min(_MOST_AHEAD, _AHEAD // words, (_REGISTERS - rows * words) // words))
-
-
-@cache
-def first_values(dtype, samples: int, ahead: int, number: int = 0):
-    """``take(right, values, own, step, terms)``: those that are read ahead of the first term."""
-    if number == ahead:
-
-        @device
-        def nothing(right, values, own, step, terms):
-            pass
-
-        return nothing
-    take_samples = take(dtype, samples, 1, number * samples)
-    others = first_values(dtype, samples, ahead, number + 1)
-
-    @device
-    def take_first(right, values, own, step, terms):
-        if terms > number:
-            take_samples(right, values, own, 0)
-            others(right, values, own + step, step, terms)
-
-    return take_first
 
 
 @cache
@@ -150,10 +97,10 @@ def contract(dtype, threads: int, rows: int, samples: int):
     takes ``rows`` rows of ``samples`` neighbours: a number that it reads is used several times.
     Weights go into the shared array W from ``room`` on first, as many terms as fit.
     """
-    size, ahead = rows * samples, terms_ahead(dtype, rows, samples)
+    tile, size, ahead = (rows, samples), rows * samples, terms_ahead(dtype, rows, samples)
     held, wide = ahead * samples, spread_on_host(size, lanes_of(np.dtype(dtype).name))
     take_first = first_values(dtype, samples, ahead)
-    turn, last_turn = (turns(dtype, rows, samples, wide, whole) for whole in (True, False))
+    turn, last_turn = (turns(dtype, *tile, wide, ahead, whole) for whole in (True, False))
     take_tile, put_tile = take(dtype, samples, rows), put(dtype, samples, rows)
     set_zero, wait = clear(dtype, size), arrived()
     stage = stage_weights(dtype, threads, size, wide)

@@ -23,6 +23,9 @@ __all__ = ["CudaCaller"]
 # Blocks of a launch at most: four for each multiprocessor of a large GPU; fewer where what a block
 # needs for itself would take more bytes than this.  Sums do not depend on the GPU.
 _BLOCKS, _ROOM = 512, 2 << 30
+# Blocks of threads that work on what samples share take so many times the threads of others: a few
+# blocks have all the work.
+_MORE = 2
 
 
 class CudaCaller(KernelCaller):
@@ -102,7 +105,9 @@ class CudaCaller(KernelCaller):
         if emitter.table:
             table = self.empty(steps * emitter.table_size)
             work = self.workspace(steps * emitter.work_size)
-            launch(self._function(name, "_table"), steps, 2 * self.threads, *leading, table, work)
+            launch(
+                self._function(name, "_table"), steps, _MORE * self.threads, *leading, table, work
+            )
             leading.append(table)
         return emitter, leading, steps
 
@@ -155,7 +160,7 @@ class CudaCaller(KernelCaller):
         gradient = self.empty(leading[0].size)
         finish = self._function(name, "_finish")
         work = self.workspace(steps * emitter.work_size)
-        launch(finish, steps, 2 * self.threads, *leading, total, gradient, work)
+        launch(finish, steps, _MORE * self.threads, *leading, total, gradient, work)
         return gradient
 
     def metric(self, samples: Samples, theta, eta, stored):

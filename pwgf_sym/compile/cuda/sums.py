@@ -12,8 +12,9 @@ import numpy as np
 
 from ...emit.cuda.schedule import TEAM, lanes_of
 from ...emit.cuda.schedule import spread as spread_on_host
+from .staging import arrived, stage, thread_number
 from .toolkit import cuda, device
-from .wide import add_outer, arrived, clear, put, stage, take, thread_number
+from .wide import add_outer, clear, put, take
 
 __all__ = ["outer_sums", "product_sums", "row_sums"]
 

@@ -1,4 +1,4 @@
-"""Tiles in registers: read sixteen bytes at a time, multiplied and added; and what is staged.
+"""Tiles in registers: read sixteen bytes at a time, multiplied and added.
 
 A multiprocessor reads shared memory for one warp a cycle and multiplies for four: with a read for
 every product three quarters of the multiply-adds would wait.  Numba knows no such read.  Loops over
@@ -14,161 +14,14 @@ from typing import NamedTuple
 import numpy as np
 
 from ...emit.cuda.schedule import lanes_of
-from .toolkit import asynchronous, cuda, device, simulated
+from .toolkit import device, simulated
 
-__all__ = ["add_outer", "arrived", "clear", "put", "stage", "stage_weights", "take"]
-__all__ += ["thread_number"]
-
-at = np.uint64
-# Neighbours among the threads that read neighbours in memory: two sectors of 32 bytes, or more.
-_TOGETHER = 16
+__all__ = ["add_outer", "clear", "first_values", "put", "take", "turns", "written_out"]
 
 
 @cache
-def thread_number():
-    """``number()``: ``cuda.threadIdx.x``, asked for anew.
-
-    What is computed from it is computed where it stands.  The compiler would take the places that
-    every call computes of the thread's number out of the loops around the calls, and keep more of
-    them than there are registers.
-    """
-
-    @device
-    def plain():
-        return cuda.threadIdx.x
-
-    if simulated():
-        return plain
-    from llvmlite import ir
-    from numba import types
-    from numba.cuda.extending import intrinsic
-
-    @intrinsic
-    def number(typing):
-        def lower(context, builder, signature, arguments):
-            kind = ir.FunctionType(ir.IntType(32), [])
-            text = ir.InlineAsm(kind, "mov.u32 $0, %tid.x;", "=r", side_effect=True)
-            return builder.zext(builder.call(text, []), ir.IntType(64))
-
-        return types.int64(), lower
-
-    return number
-
-
-@cache
-def stage(dtype, threads: int):
-    """``stage(R, start, wide, rows, source, first, row, m, count)`` for a whole block.
-
-    R[start + s*wide + i] = source[first + i*row + s] for i < rows and s < count, from memory to
-    shared memory; zeros from row m on.  The numbers are there after :func:`arrived` and a barrier.
-    """
-    together = min(_TOGETHER, threads)
-    by = threads // together
-    number, bring = thread_number(), fetch(dtype)
-
-    @device
-    def stage(R, start, wide, rows, source, first, row, m, count):
-        lane = number()
-        s, top = lane % together, lane // together
-        place, target, filled = first + s + top * row, start + s * wide, min(rows, m)
-        while s < count:
-            i, there = top, place
-            while i < filled:
-                bring(R, target + i, source, there)
-                i += by
-                there += by * row
-            while i < rows:
-                R[at(target + i)] = dtype(0.0)
-                i += by
-            s += together
-            place += together
-            target += together * wide
-
-    return stage
-
-
-@cache
-def stage_weights(dtype, threads: int, rows: int, wide: int):
-    """``stage(R, start, source, first, row, m, term, count)`` for a whole block.
-
-    R[start + s*wide + i] = source[first + i*row + s*term] for i < rows and s < count; zeros from
-    row m on.  As :func:`stage`, for few rows: a thread goes along one of them.
-    """
-    by = min(threads, 1 << (rows - 1).bit_length())
-    together = threads // by
-    number, bring = thread_number(), fetch(dtype)
-
-    @device
-    def stage(R, start, source, first, row, m, term, count):
-        lane = number()
-        s, i = lane % together, lane // together
-        if term != 1:  # neighbours in memory are rows
-            s, i = lane // by, lane % by
-        while i < rows:
-            n, place, target = s, first + i * row + s * term, start + s * wide + i
-            while n < count and i < m:
-                bring(R, target, source, place)
-                n += together
-                place += together * term
-                target += together * wide
-            while n < count:
-                R[at(target)] = dtype(0.0)
-                n += together
-                target += together * wide
-            i += by
-
-    return stage
-
-
-@cache
-def fetch(dtype):
-    """``bring(R, t, source, s)``: R[t] = source[s] from memory to shared memory, some time later.
-
-    The thread does not wait, and needs no register for the number.
-    """
-
-    @device
-    def copied(R, t, source, s):
-        R[at(t)] = source[at(s)]
-
-    def generate(builder, R, t, source, s):
-        from llvmlite import ir
-
-        places = []
-        for array, index, space in ((R, t, 3), (source, s, 1)):
-            place = builder.gep(array.value, [index.value])
-            place = builder.addrspacecast(place, ir.PointerType(array.entry, space))
-            places.append(builder.ptrtoint(place, ir.IntType(64)))
-        text = f"cp.async.ca.shared.global [$0], [$1], {R.size};"
-        _assembly(builder, text, "l,l,~{memory}", places)
-
-    return _written_out(generate) if asynchronous() else copied
-
-
-@cache
-def arrived():
-    """``wait()``: the thread waits for all that it has fetched."""
-
-    @device
-    def nothing():
-        pass
-
-    def generate(builder):
-        _assembly(builder, "cp.async.wait_all;", "~{memory}", [])
-
-    return _written_out(generate) if asynchronous() else nothing
-
-
-def _assembly(builder, text: str, constraints: str, arguments) -> None:
-    from llvmlite import ir
-
-    kind = ir.FunctionType(ir.VoidType(), [argument.type for argument in arguments])
-    builder.call(ir.InlineAsm(kind, text, constraints, side_effect=True), arguments)
-
-
-@cache
-def take(dtype, count: int, rows: int = 1, first: int = 0):
-    """``take(target, source, s, step)``: target[first + r*count + k] = source[s + r*step + k].
+def take(dtype, count: int, rows: int = 1):
+    """``take(target, source, s, step)``: target[r*count + k] = source[s + r*step + k].
 
     For k < count, r < rows.  ``target`` is in registers; ``source`` begins at a multiple of sixteen
     bytes, and ``s``, ``step`` and ``count`` are multiples of what is read at a time
@@ -180,15 +33,15 @@ def take(dtype, count: int, rows: int = 1, first: int = 0):
     def copied(target, source, s, step):
         for r in range(rows):
             for k in range(count):
-                target[first + r * count + k] = source[int(s) + r * step + k]
+                target[r * count + k] = source[int(s) + r * step + k]
 
     def generate(builder, target, source, s, step):
         for number, (r, k) in _places(rows, count, lanes):
             place, align = source.vector(builder, s, step, r, k, lanes)
             value = builder.load(place, align=align)
-            builder.store(value, target.held(builder, first + number, lanes), align=target.size)
+            builder.store(value, target.held(builder, number, lanes), align=target.size)
 
-    return copied if simulated() else _written_out(generate)
+    return copied if simulated() else written_out(generate)
 
 
 @cache
@@ -211,7 +64,7 @@ def put(dtype, count: int, rows: int = 1):
             value = builder.load(source.held(builder, number, lanes), align=source.size)
             builder.store(value, place, align=align)
 
-    return copied if simulated() else _written_out(generate)
+    return copied if simulated() else written_out(generate)
 
 
 def _places(rows: int, count: int, lanes: int):
@@ -226,26 +79,99 @@ def _at_a_time(dtype, count: int) -> int:
 
 
 @cache
-def add_outer(dtype, rows: int, columns: int, first: int = 0):
-    """``add(acc, a, b)``: acc[r*columns + c] += a[r] b[first + c]; all are in registers."""
-    lanes = _at_a_time(dtype, columns)
+def add_outer(dtype, rows: int, columns: int):
+    """``add(acc, a, b)``: acc[r*columns + c] += a[r] b[c]; all are in registers."""
 
     @device
     def add(acc, a, b):
         for r in range(rows):
             for c in range(columns):
-                acc[r * columns + c] += a[r] * b[first + c]
+                acc[r * columns + c] += a[r] * b[c]
 
     def generate(builder, acc, a, b):
-        own = [a.spread(builder, r, lanes) for r in range(rows)]
-        places = [b.held(builder, first + c, lanes) for c in range(0, columns, lanes)]
-        other = [builder.load(place, align=b.size) for place in places]
-        for k, (x, y) in enumerate((x, y) for x in own for y in other):
-            place = acc.held(builder, k * lanes, lanes)
-            total = builder.fadd(builder.load(place, align=acc.size), builder.fmul(x, y))
-            builder.store(total, place, align=acc.size)
+        _add_outer(builder, dtype, acc, a, b, 0, rows, columns)
 
-    return add if simulated() else _written_out(generate)
+    return add if simulated() else written_out(generate)
+
+
+def _add_outer(builder, dtype, acc, a, b, first: int, rows: int, columns: int) -> None:
+    """acc[r*columns + c] += a[r] b[first + c]."""
+    lanes = _at_a_time(dtype, columns)
+    own = [a.spread(builder, r, lanes) for r in range(rows)]
+    places = [b.held(builder, first + c, lanes) for c in range(0, columns, lanes)]
+    other = [builder.load(place, align=b.size) for place in places]
+    for k, (x, y) in enumerate((x, y) for x in own for y in other):
+        place = acc.held(builder, k * lanes, lanes)
+        total = builder.fadd(builder.load(place, align=acc.size), builder.fmul(x, y))
+        builder.store(total, place, align=acc.size)
+
+
+def _read(builder, dtype, target, first: int, source, s, count: int) -> None:
+    """target[first + k] = source[s + k], k < count."""
+    lanes = _at_a_time(dtype, count)
+    for k in range(0, count, lanes):
+        place, align = source.vector(builder, s, s, 0, k, lanes)
+        value = builder.load(place, align=align)
+        builder.store(value, target.held(builder, first + k, lanes), align=target.size)
+
+
+@cache
+def first_values(dtype, samples: int, ahead: int):
+    """``take(right, values, own, step, terms)``: right[k*samples + c] = values[own + k*step + c].
+
+    For k < min(ahead, terms), c < samples: values of the first terms of a contraction.
+    """
+
+    @device
+    def copied(right, values, own, step, terms):
+        for k in range(min(ahead, terms)):
+            for c in range(samples):
+                right[k * samples + c] = values[int(own) + k * step + c]
+
+    def generate(builder, right, values, own, step, terms):
+        for k in range(ahead):
+            with builder.if_then(terms.exceeds(builder, k)):
+                place = own.plus(builder, step, k)
+                _read(builder, dtype, right, k * samples, values, place, samples)
+
+    return copied if simulated() else written_out(generate)
+
+
+@cache
+def turns(dtype, rows: int, samples: int, wide: int, ahead: int, whole: bool):
+    """``turn(total, left, right, W, s, values, own, step, count)``: terms of a contraction.
+
+    total[r*samples + c] += W[s + k*wide + r] right[k*samples + c] for ``ahead`` terms k where
+    ``whole``: ``count`` others follow, of which the values that come ``ahead`` later take the place
+    of those that were read.  Else for ``count`` terms, fewer than ``ahead``.
+    """
+    most = ahead if whole else ahead - 1
+
+    @device
+    def added(total, left, right, W, s, values, own, step, count):
+        for k in range(most):
+            for n in range(rows * samples if whole or k < count else 0):
+                r, c = n // samples, n % samples
+                total[n] += W[int(s) + k * wide + r] * right[k * samples + c]
+            for c in range(samples if whole and k < count else 0):
+                right[k * samples + c] = values[int(own) + (k + ahead) * step + c]
+
+    def generate(builder, total, left, right, W, s, values, own, step, count):
+        def add(k: int) -> None:
+            _read(builder, dtype, left, 0, W, s.plus(builder, wide, k), rows)
+            _add_outer(builder, dtype, total, left, right, k * samples, rows, samples)
+
+        for k in range(most):
+            if whole:
+                add(k)
+            with builder.if_then(count.exceeds(builder, k)):
+                if whole:
+                    place = own.plus(builder, step, k + ahead)
+                    _read(builder, dtype, right, k * samples, values, place, samples)
+                else:
+                    add(k)
+
+    return added if simulated() else written_out(generate)
 
 
 @cache
@@ -265,7 +191,7 @@ def clear(dtype, count: int):
             place = target.held(builder, k, lanes)
             builder.store(ir.Constant(place.type.pointee, None), place, align=target.size)
 
-    return cleared if simulated() else _written_out(generate)
+    return cleared if simulated() else written_out(generate)
 
 
 class _Operand(NamedTuple):
@@ -298,14 +224,23 @@ class _Operand(NamedTuple):
         mask = ir.Constant(ir.VectorType(ir.IntType(32), lanes), None)
         return builder.shuffle_vector(first, first, mask)
 
+    def plus(self, builder, step, times: int):
+        """The number + step*times."""
+        kind = self.value.type
+        if isinstance(step, int):
+            return _Operand(builder.add(self.value, kind(step * times)), kind)
+        wide = step.value if step.value.type == kind else builder.sext(step.value, kind)
+        return _Operand(builder.add(self.value, builder.mul(wide, kind(times))), kind)
+
+    def exceeds(self, builder, k: int):
+        """Whether the number is more than k."""
+        return builder.icmp_signed(">", self.value, self.value.type(k))
+
     def vector(self, builder, first: _Operand, step: _Operand, r: int, k: int, lanes: int):
         """Where entries begin at first + r*step + k; and the bytes that this place aligns to."""
-        kind = first.value.type
-        number = builder.add(first.value, kind(k))
-        if r:
-            wide = step.value if step.value.type == kind else builder.sext(step.value, kind)
-            number = builder.add(number, builder.mul(wide, kind(r)))
-        place = self._as_vector(builder, builder.gep(self.value, [number]), lanes)
+        number = first.plus(builder, 1, k)
+        number = number.plus(builder, step, r) if r else number
+        place = self._as_vector(builder, builder.gep(self.value, [number.value]), lanes)
         return place, lanes * self.size
 
 
@@ -315,8 +250,8 @@ def _constant(k: int):
     return ir.IntType(32)(k)
 
 
-def _written_out(generate):
-    """A function of at most four arguments whose code ``generate(builder, ...)`` writes."""
+def written_out(generate):
+    """A function whose code ``generate(builder, ...)`` writes."""
     from numba import types
     from numba.cuda.extending import intrinsic
 
@@ -348,5 +283,14 @@ def _written_out(generate):
     def of_four(typing, first, second, third, fourth):
         return types.void(first, second, third, fourth), lower
 
+    @intrinsic
+    def of_five(typing, a, b, c, d, e):
+        return types.void(a, b, c, d, e), lower
+
+    @intrinsic
+    def of_nine(typing, a, b, c, d, e, f, g, h, i):
+        return types.void(a, b, c, d, e, f, g, h, i), lower
+
     count = generate.__code__.co_argcount - 1
-    return {0: of_none, 1: of_one, 3: of_three, 4: of_four}[count]
+    known = {0: of_none, 1: of_one, 3: of_three, 4: of_four, 5: of_five, 9: of_nine}
+    return known[count]
