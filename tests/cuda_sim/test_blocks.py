@@ -102,7 +102,8 @@ def test_contractions(rows, count, transposed, tile, dtype, rng):
     threads, number = SHAPES[0][0], np.dtype(dtype).type
     contract = blocks.contract(number, threads, *tile)
     tiling, results, second = CudaTiling.of(dtype, threads), 2, tile[0] * tile[1] * threads
-    room, size = tiling.contraction_room(tile, results, -(-count // 2))
+    room = results * second
+    size = tiling.with_weights(room, tile, -(-count // 2))
     row, term = (1, rows) if transposed else (count, 1)
 
     @cuda.jit
@@ -130,9 +131,8 @@ def test_shapes_of_contractions(size, results, dtype):
     """Results and weights fit into shared memory; few rows are computed that do not exist."""
     tiling = CudaTiling.of(dtype)
     rows, samples = tile = tiling.contraction(size, results)
-    before, whole = tiling.contraction_room(tile, results, 1000)
-    assert before == results * rows * samples * tiling.samples
-    assert before < whole <= tiling.room
+    before = results * rows * samples * tiling.samples
+    assert before < tiling.with_weights(before, tile, 1000) <= tiling.room
     assert -(-size // (rows * samples)) * rows * samples <= max(1.3 * size, size + 2)
 
 

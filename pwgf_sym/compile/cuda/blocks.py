@@ -305,7 +305,9 @@ def partial_sums(dtype):
     """A kernel ``add_partials(partials, total, blocks)``.
 
     total = sum of the blocks' partial sums, in a fixed order.  A warp reads neighbours, a few
-    blocks' at a time; the warps of a block take a part of the ``blocks`` each.
+    blocks' at a time; the warps of a block take a part of the ``blocks`` each.  It is not kept on
+    the disk: Numba has one index for this function in all precisions, and processes that write to
+    it at once could take each other's code.
     """
     take = _AT_ONCE
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import struct
 import threading
+import warnings
 
 import numpy as np
 
@@ -121,8 +122,11 @@ def _made(kernel, kinds, data, words) -> Launcher | None:
             raise TypeError("arguments are laid out otherwise")
         return found
     except Exception as error:  # whatever another version of Numba raises
-        name = getattr(kernel, "__name__", repr(kernel))
-        refused[name] = f"{type(error).__name__}: {error}"
+        name, why = getattr(kernel, "__name__", repr(kernel)), f"{type(error).__name__}: {error}"
+        if not refused:
+            text = f"Numba launches {name} itself, which takes ten times as long: {why}"
+            warnings.warn(text, RuntimeWarning, stacklevel=3)
+        refused[name] = why
         return None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from importlib import import_module
 
 import numpy as np
 
@@ -38,12 +39,13 @@ class Report:
             self.vector = Vector.zeros(size, np.float64)
 
     def _map(self, size: int) -> None:
+        no_memory = import_module("numba.cuda.cudadrv.error").CudaDriverError
         try:
             mapped = toolkit.cuda.mapped_array(size, np.float64)
             event = toolkit.cuda.current_context().create_event(timing=False)
             self.vector = Vector(mapped, size, np.float64, int(mapped.device_ctypes_pointer.value))
             self._seen = np.ndarray.view(mapped, np.ndarray)  # its own ``view`` is of the device
-        except Exception:  # a device that cannot write to the host, a Numba without these
+        except (no_memory, AttributeError):  # the device cannot, or Numba has no such memory
             return
         self._event = event
 

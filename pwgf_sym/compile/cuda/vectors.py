@@ -282,7 +282,7 @@ class Vector:
         return self._combined(1.0, other, -1.0, self.dtype, out=self)
 
     def shares(self, other: Vector) -> Vector:
-        """Sums of the products, in double precision, a block each."""
+        """Sums of the products, in double precision, a block each: (blocks,)."""
         self._wider(other)
         sums = Vector.empty(self.blocks, np.float64)
         launch(partial_dots, sums.size, vector_threads(), self, other, sums)

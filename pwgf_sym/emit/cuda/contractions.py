@@ -89,10 +89,8 @@ class Contractions:
         if self.at_once < _LEAST:
             self.taken, self.tile, self.at_once = before
             return
-        later.results = {
-            **{t: later.results[t] for t in found},
-            **later.results,
-        }  # these begin first
+        first = {tensor: later.results[tensor] for tensor in found}  # their results begin first
+        later.results = first | later.results
         later.early = {term for terms in found.values() for term in terms}
         self.near, self.later = near, later
 
@@ -175,60 +173,54 @@ class Contractions:
         for tensor, terms in later.results.items():
             more = "first > 0"
             for term in (t for t in terms if t in later.early):
-                (weights, labels), (values, own) = later._factors(term)
                 at = {later.row: "0", self.row: "first"}
-                weight, value = later.e.slots[weights], later.e.slots[values]
-                places = [weight.array, weight.index(labels, at)]
-                places += [weight.stride(labels, a) for a in (later.row, self.row)]
+                operands, (_, (values, _)) = (
+                    later._operands(term, self.row, at),
+                    later._factors(term),
+                )
                 if values in self.near:
-                    places.append(self.near_rows(values, "first"))
-                else:
-                    places += [value.array, value.index(own, at), value.stride(own, self.row)]
+                    operands[4:] = [self.near_rows(values, "first")]
                 room, numbers = self._room(later.tile, self.at_once)
                 self.e.registers.share(numbers)
-                into = f"{later._begin(tensor)}, {room}, {', '.join(places)}, {later.row.size}"
+                into = f"{later._begin(tensor)}, {room}, {', '.join(operands)}, {later.row.size}"
                 name = call_name("contract", *later.tile)
                 self.e.write(f"{name}({more}, W, {into}, {self._rows()}, one)")
                 more = "True"
+
+    def _operands(self, term: Tensor, axis: Axis, at: dict[Axis, str]) -> list[str]:
+        """Of weights: array, first place, distances of rows and of terms; the same of values."""
+        (weights, labels), (values, own) = self._factors(term)
+        weight, value = self.e.slots[weights], self.e.slots[values]
+        found = [weight.array, weight.index(labels, at)]
+        found += [weight.stride(labels, a) for a in (self.row, axis)]
+        return [*found, value.array, value.index(own, at), value.stride(own, axis)]
 
     def _room(self, tile: tuple[int, int], count: int) -> tuple[int, int]:
         """Numbers of shared memory before the weights of a call, and with them."""
         before = self.taken + len(self.results) * self.at_once * self.e.tiling.samples
         return before, self.e.tiling.with_weights(before, tile, count)
 
-    def _emit_call(self, into: Tensor, term: Tensor, fresh: bool) -> None:
+    def _emit_call(self, result: Tensor, term: Tensor, fresh: bool) -> None:
         """A call that sums over the longest axis, for every entry of the others."""
-        (weights, labels), (values, own) = self._factors(term)
         axis = max(summed(term), key=lambda a: a.size)
         taken = [*self.at.values(), "first"]
         others = [a for a in summed(term) if a is not axis]
         extra = {a: inner_name(a, taken) for a in others if a.size > 1}
-        at = {
-            **self.at,
-            **dict.fromkeys(others, "0"),
-            **extra,
-            axis: "0",
-            self.row: "first" if self.several else "0",
-        }
-        weight, value = self.e.slots[weights], self.e.slots[values]
+        zeros = {**self.at, **dict.fromkeys([*others, axis], "0")}
+        zeros[self.row] = "first" if self.several else "0"
         room, numbers = self._room(self.tile, axis.size)
         self.e.registers.share(numbers)
-        places = [weight.array, weight.index(labels, at)]
-        places += [weight.stride(labels, a) for a in (self.row, axis)]
-        places += [value.array, value.index(own, at), value.stride(own, axis), self._rows()]
-        begin = f"W, {self._begin(into)}, {room}"
+        name = call_name("contract", *self.tile)
 
-        def call(more: bool, count: int) -> str:
-            name, last = call_name("contract", *self.tile), f"{count}, one"
-            return f"{name}({more}, {begin}, {', '.join(places)}, {last})"
+        def call(more: bool, at: dict[Axis, str], count: int) -> str:
+            operands = ", ".join(self._operands(term, axis, at))
+            into = f"{self._begin(result)}, {room}, {operands}, {self._rows()}"
+            return f"{name}({more}, W, {into}, {count}, one)"
 
         if fresh and extra:
-            zeros = {**at, **dict.fromkeys(extra, "0")}
-            places[1], places[5] = weight.index(labels, zeros), value.index(own, zeros)
-            self.e.write(call(False, 0))
-            places[1], places[5] = weight.index(labels, at), value.index(own, at)
+            self.e.write(call(False, zeros, 0))
         with self.e.write.nest([f"for {extra[a]} in range({a.size}{ROLLED})" for a in extra]):
-            self.e.write(call(not fresh or bool(extra), axis.size))
+            self.e.write(call(not fresh or bool(extra), zeros | extra, axis.size))
 
     def _rows(self) -> str:
         """Rows of a turn that there are."""

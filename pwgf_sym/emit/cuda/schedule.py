@@ -114,13 +114,8 @@ class CudaTiling(Tiling):
         issued = words * rows * samples + reads + _TURN
         return (1 + alone) * times * max(issued, 4 * words * (rows + samples))
 
-    def contraction_room(self, tile: tuple[int, int], results: int, count: int) -> tuple[int, int]:
-        """Numbers of shared memory before the weights of a contraction, and with them."""
-        before = results * math.prod(tile) * self.samples
-        return before, self.with_weights(before, tile, count)
-
     def with_weights(self, before: int, tile: tuple[int, int], count: int) -> int:
-        """Numbers of shared memory with the weights of a contraction after so many others."""
+        """Numbers of shared memory with the weights of a contraction, after so many others."""
         wide = spread(math.prod(tile), lanes_of(self.dtype))
         return before + wide * max(1, min(count, (self.room - before) // wide))
 
