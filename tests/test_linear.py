@@ -300,7 +300,7 @@ def test_numbers_that_are_not_finite_come_out_as_such(rng, method):
 
 @pytest.mark.parametrize("method", ["kernel", "minres"])
 def test_a_metric_that_is_not_positive_in_round_off(rng, method):
-    """What LAPACK raises of it does not reach the caller; a preconditioner takes more damping."""
+    """What LAPACK raises of it does not reach the caller; a preconditioner is damped."""
     a = matrix(rng, 40, 12, np.logspace(8, 0, 12))
     more = {"preconditioner": 40} if method == "minres" else {}
     found = solve(a, None, method, right=np.ones(12), dtype="float32", shift=1e-3, **more)
@@ -380,6 +380,22 @@ def test_preconditioner_saves_iterations(rng, method):
         np.testing.assert_allclose(found.eta, expected, rtol=0, atol=1e-3 * scale)
         counts.append(found.iterations)
     assert counts[1] < counts[0] / 2 and counts[2] < counts[0] / 2, counts
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3])
+def test_few_samples_are_trusted_as_far_as_they_go(rng, scale):
+    """40 rows say little about 60 directions: undamped they take three times the iterations."""
+    a, w, _ = stiff_system(rng)
+    a *= scale
+    given = {"right": a.T @ w / 200, "method": "minres"}
+    options = {"tolerance": 1e-2, "shift": 1e-6 * scale**2, "max_iterations": 400}
+    counts = [
+        solve_metric(
+            MatrixMap(a, 200), options=LinearOptions(**options, preconditioner=n), **given
+        ).iterations
+        for n in (0, 20)
+    ]
+    assert counts[1] < counts[0], counts
 
 
 @pytest.mark.parametrize("method", ["cg", "minres"])

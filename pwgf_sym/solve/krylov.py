@@ -24,9 +24,9 @@ _FEWEST, _MOST = 5, 30
 _STAGNATION = 1 - 1e-6
 # A round of refinement that leaves more than this part of the gap is the last.
 _PROGRESS = 0.5
-# Least damping of the preconditioner: below it few samples say too much about directions of all.
-_DAMPING = 1e-3
-_MOST_DAMPING = 1e30
+# Part of tr(G_n) / n by which the preconditioner of n samples is damped at least.  A hundredth was
+# the best, or near to it, at d = 2 to 30 with 16 to 256 samples; 0.003 and 0.03 are hardly worse.
+_DAMPING = 1e-2
 
 
 def refined(system, options: LinearOptions, method: str) -> tuple[np.ndarray, int, np.ndarray]:
@@ -69,21 +69,11 @@ def refined(system, options: LinearOptions, method: str) -> tuple[np.ndarray, in
 
 
 def _preconditioner(system, options: LinearOptions):
-    """The method's M for the options, or None.
-
-    Its damping grows tenfold until round-off leaves it positive.
-    """
+    """The method's M for the options, or None."""
     if not options.preconditioner:
         return None
     count = min(options.preconditioner, system.samples.count)
-    apply, damping = None, max(options.shift, _DAMPING)
-    while apply is None:
-        try:
-            apply = SamplePreconditioner(system.map, count, damping)
-        except np.linalg.LinAlgError:
-            if damping > _MOST_DAMPING:  # J is not finite
-                raise
-            damping *= 10
+    apply = SamplePreconditioner(system.map, count, options.shift, _DAMPING)
     if not on_host(system.right):
         return apply
     from scipy.sparse.linalg import LinearOperator

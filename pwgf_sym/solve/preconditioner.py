@@ -8,6 +8,10 @@ S S^T is n d by n d, whatever the number p of parameters, and comes from the Kro
 the map's layers (``Linearization.kernel_matrix``); S r and S^T u are the kernels' own products on
 n samples, n/N of the cost of a product with G.  The first points of a Sobol sequence are spread as
 evenly as all of them, so that a small n already captures the stiff directions of G.
+
+How much is it to be trusted?  By matrix concentration (J. A. Tropp, Found. Trends Mach. Learn. 8
+(2015) 1-230) G_n + mu I is within a factor of G + mu I once n is above about tr(G) / mu: what few
+samples say of smaller eigenvalues is noise.  So mu is at least a part of tr(G_n) / n.
 """
 
 from __future__ import annotations
@@ -32,17 +36,20 @@ class SamplePreconditioner:
         Number n of samples, the first ones.
     shift : float
         mu > 0.
+    least : float
+        Part of tr(G_n) / n that mu is at least.
     """
 
-    def __init__(self, linearization, count: int, shift: float):
+    def __init__(self, linearization, count: int, shift: float, least: float = 0.0):
         whole = count == linearization.samples.count
         self.map = linearization if whole else linearization.on_first(count)
-        self.samples, self.shift = self.map.samples, shift
+        self.samples = self.map.samples
         self.weight = 1.0 / self.samples.count
         algebra = self.map.algebra
         with algebra.calls():
             kernel = self.map.kernel_matrix().astype(np.float64) * self.weight
-            kernel[algebra.xp.diag_indices_from(kernel)] += shift
+            self.shift = max(shift, least * self.weight * float(kernel.trace()))
+            kernel[algebra.xp.diag_indices_from(kernel)] += self.shift
             solve = algebra.cholesky(kernel)
             if on_host(self.samples.weights):
                 self.apply = partial(self._by_factor, solve)
