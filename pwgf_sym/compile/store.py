@@ -19,7 +19,7 @@ from types import ModuleType
 from typing import BinaryIO
 
 from ..errors import CacheError
-from .collection import compile_without_collector
+from .swiftly import compile_swiftly
 
 __all__ = ["cache_folder", "content_hash", "load_module", "seal"]
 __all__ += ["write_atomically", "write_module"]
@@ -146,7 +146,7 @@ def load_module(path: Path) -> ModuleType:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-        compile_without_collector(module)
+        compile_swiftly(module)
     except BaseException:
         del sys.modules[name]
         raise

@@ -13,7 +13,7 @@ from pathlib import Path
 from shutil import which
 
 from ...errors import OptionError, TargetError
-from ..collection import collector_paused
+from ..swiftly import swiftly
 
 __all__ = ["Resources", "compile_ptx", "find_ptxas", "float64_instructions", "kernel_functions"]
 __all__ += ["resources"]
@@ -116,8 +116,8 @@ def compile_ptx(function, dtype, capability: tuple[int, int] = (9, 0)) -> str:
     kinds["places"] = types.Array(types.int64, 1, "C")
     signature = types.void(*(kinds.get(name, array) for name in names))
     options = {"device": False, "abi": "numba", "output": "ptx", "cc": capability}
-    with _no_device(capability), collector_paused():
-        text, _ = cuda.compile(function, signature, **options)
+    with _no_device(capability):
+        text, _ = swiftly(cuda.compile)(function, signature, **options)
     return text
 
 

@@ -1,4 +1,4 @@
-"""Numba compiles generated modules while the garbage collector waits."""
+"""Numba compiles generated modules without the collector, and with room on Python's stack."""
 
 import gc
 from contextlib import contextmanager
@@ -9,6 +9,7 @@ from numba import njit
 from numba.core.errors import TypingError
 
 from pwgf_sym.compile.store import load_module, write_module
+from pwgf_sym.compile.swiftly import swiftly
 
 TEXT = '''"""A module.
 
@@ -33,7 +34,7 @@ def twice(x):
 
 @pytest.fixture
 def module(tmp_path):
-    return load_module(write_module(TEXT, "collection", tmp_path))
+    return load_module(write_module(TEXT, "swiftly", tmp_path))
 
 
 @contextmanager
@@ -72,3 +73,24 @@ def test_it_collects_again_after_an_error(module):
     with pytest.raises(TypingError):
         module.twice(np.array(["a"]))
     assert gc.isenabled()
+
+
+def page_faults(depth: int) -> int:
+    """Of 500 calls, which a loop makes below so many frames of others: one each at an edge."""
+    resource = pytest.importorskip("resource")
+    if depth:
+        return page_faults(depth - 1)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    max(range(500), key=lambda k: -k)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+
+def test_there_is_room_on_the_stack():
+    assert max(swiftly(page_faults)(depth) for depth in range(400)) < 250
+
+
+def test_results_and_errors_come_through():
+    assert swiftly(divmod)(17, 5) == (3, 2)
+    assert swiftly(int)("12", base=3) == 5
+    with pytest.raises(ZeroDivisionError):
+        swiftly(divmod)(1, 0)
