@@ -10,7 +10,7 @@ target: cpu, float64, 256-bit vectors, 8 samples a tile
 
 Per-sample arrays are flat: tile by tile, component by component, sample innermost.
 values[] holds 0: I_0.
-content: 96e8dee7b8cf536c
+content: e485adfb60e67e05
 """
 
 from numba import njit
@@ -540,7 +540,6 @@ def vjp(theta, x_path, hidden_0_path, field, sums, first, last, origin, extent, 
     """sum over samples of (dT/dtheta)^T field"""
     U = aligned(theta, (2)*384)
     V0 = aligned(theta, 1152)
-    V1 = aligned(theta, 16)
     for block in range(first, last, 16):
         count = min(16, last - block)
         for tile in range(count):
@@ -550,36 +549,33 @@ def vjp(theta, x_path, hidden_0_path, field, sums, first, last, origin, extent, 
             step = steps - 1 - turn
             p = step*46
             for tile in range(count):
-                # v1[i] = u[i]/2
-                u = load(U, (((turn) % 2)*16 + tile)*24, 8, 2, 8)
-                v1 = (0.5)*u
-                store(V1, 0, 8, v1)
-                # v0[k] = (1 - hidden_0[k]**2) v1[i] W2[i,k]
+                # v0[k] = (1 - hidden_0[k]**2) u[i] W2[i,k]
                 for k in range(0, 8, 4):
                     prefetch(hidden_0_path, (step*extent + (block + tile) + 4 - origin)*72 + k*8, 32)
                     hidden_0 = load(hidden_0_path, (step*extent + (block + tile) - origin)*72 + k*8, 8, 4, 8)
-                    v2 = -(hidden_0*hidden_0) + 1.0
-                    v3 = zeros(theta, 4, 8)
+                    v1 = -(hidden_0*hidden_0) + 1.0
+                    v2 = zeros(theta, 4, 8)
                     for i in range(2):
-                        v3 = fma(load(V1, i*8, 0, 1, 8), load(theta, p + 30 + i*8 + k, 1, 4, 1), v3)
-                    v0 = v2*v3
+                        v2 = fma(load(U, (((turn) % 2)*16 + tile)*24 + i*8, 0, 1, 8), load(theta, p + 30 + i*8 + k, 1, 4, 1), v2)
+                    v0 = v1*v2
                     store(V0, tile*72 + k*8, 8, v0)
-                # v4[i] = u[i] + v0[k] W1[k,i] + 1/2 u[i_] A[i_,i]
-                v5 = zeros(theta, 2, 8)
+                # v3[i] = u[i] + 1/2 (v0[k] W1[k,i] + u[i_] A[i_,i])
+                v4 = zeros(theta, 2, 8)
+                v4_1 = zeros(theta, 2, 8)
+                for k in range(0, 8, 2):
+                    v4 = fma(load(V0, tile*72 + k*8, 0, 1, 8), load(theta, p + 6 + k*2, 1, 2, 1), v4)
+                    v4_1 = fma(load(V0, tile*72 + (k + 1)*8, 0, 1, 8), load(theta, p + 6 + (k + 1)*2, 1, 2, 1), v4_1)
+                v4 = v4 + v4_1
+                v5 = v4
                 v5_1 = zeros(theta, 2, 8)
                 for i_ in range(0, 2, 2):
                     v5 = fma(load(U, (((turn) % 2)*16 + tile)*24 + i_*8, 0, 1, 8), load(theta, p + i_*2, 1, 2, 1), v5)
                     v5_1 = fma(load(U, (((turn) % 2)*16 + tile)*24 + (i_ + 1)*8, 0, 1, 8), load(theta, p + (i_ + 1)*2, 1, 2, 1), v5_1)
                 v5 = v5 + v5_1
-                v5 = 0.5*v5
-                v6 = load(U, (((turn) % 2)*16 + tile)*24, 8, 2, 8) + v5
-                v6_1 = zeros(theta, 2, 8)
-                for k in range(0, 8, 2):
-                    v6 = fma(load(V0, tile*72 + k*8, 0, 1, 8), load(theta, p + 6 + k*2, 1, 2, 1), v6)
-                    v6_1 = fma(load(V0, tile*72 + (k + 1)*8, 0, 1, 8), load(theta, p + 6 + (k + 1)*2, 1, 2, 1), v6_1)
-                v6 = v6 + v6_1
-                v4 = v6
-                store(U, (((turn + 1) % 2)*16 + tile)*24, 8, v4)
+                v6 = v5
+                v7 = 0.5*v6
+                v3 = load(U, (((turn) % 2)*16 + tile)*24, 8, 2, 8) + v7
+                store(U, (((turn + 1) % 2)*16 + tile)*24, 8, v3)
             g = step*46
             # sums[i,j] += sum over samples of u[i] x[j]
             at_0 = g
@@ -625,22 +621,26 @@ def vjp_finish(theta, sums, gradient, steps):
     """From sums over the samples to the gradient by theta."""
     for step in range(steps):
         p, q, g = step*46, step*0, step*46
-        # v8[i,j] = 1/2 v7[i,j]
+        # v9[i,j] = 1/2 v8[i,j]
         for i in range(2):
-            v8 = 0.5*load(sums, g + i*2, 1, 2, 1)
-            store(gradient, p + i*2, 1, v8)
-        # v10[i] = 1/2 v9[i]
-        v10 = 0.5*load(sums, g + 4, 1, 2, 1)
-        store(gradient, p + 4, 1, v10)
-        # v12[i,k] = 1/2 v11[i,k]
+            v9 = 0.5*load(sums, g + i*2, 1, 2, 1)
+            store(gradient, p + i*2, 1, v9)
+        # v11[i] = 1/2 v10[i]
+        v11 = 0.5*load(sums, g + 4, 1, 2, 1)
+        store(gradient, p + 4, 1, v11)
+        # v13[k,j] = 1/2 v12[k,j]
+        for k in range(8):
+            v13 = 0.5*load(sums, g + 6 + k*2, 1, 2, 1)
+            store(gradient, p + 6 + k*2, 1, v13)
+        # v15[k] = 1/2 v14[k]
+        for k in range(0, 8, 4):
+            v15 = 0.5*load(sums, g + 22 + k, 1, 4, 1)
+            store(gradient, p + 22 + k, 1, v15)
+        # v17[i,k] = 1/2 v16[i,k]
         for i in range(2):
             for k in range(0, 8, 4):
-                v12 = 0.5*load(sums, g + 30 + i*8 + k, 1, 4, 1)
-                store(gradient, p + 30 + i*8 + k, 1, v12)
-        for n in range(16):
-            store(gradient, p + 6 + n, 0, load(sums, g + 6 + n, 0, 1, 1))
-        for n in range(8):
-            store(gradient, p + 22 + n, 0, load(sums, g + 22 + n, 0, 1, 1))
+                v17 = 0.5*load(sums, g + 30 + i*8 + k, 1, 4, 1)
+                store(gradient, p + 30 + i*8 + k, 1, v17)
 
 
 @njit(**OPTIONS)
@@ -650,7 +650,6 @@ def metric(theta, eta, x_path, hidden_0_path, weight, sums, first, last, origin,
     V0 = aligned(theta, 64)
     U = aligned(theta, (2)*384)
     V13 = aligned(theta, 1152)
-    V14 = aligned(theta, 16)
     for block in range(first, last, 16):
         count = min(16, last - block)
         for tile in range(count):
@@ -711,36 +710,33 @@ def metric(theta, eta, x_path, hidden_0_path, weight, sums, first, last, origin,
             step = steps - 1 - turn
             p = step*46
             for tile in range(count):
-                # v14[i] = u[i]/2
-                u = load(U, (((turn) % 2)*16 + tile)*24, 8, 2, 8)
-                v14 = (0.5)*u
-                store(V14, 0, 8, v14)
-                # v13[k] = (1 - hidden_0[k]**2) v14[i] W2[i,k]
+                # v13[k] = (1 - hidden_0[k]**2) u[i] W2[i,k]
                 for k in range(0, 8, 4):
                     prefetch(hidden_0_path, (step*extent + (block + tile) + 4 - origin)*72 + k*8, 32)
                     hidden_0 = load(hidden_0_path, (step*extent + (block + tile) - origin)*72 + k*8, 8, 4, 8)
                     v1 = -(hidden_0*hidden_0) + 1.0
-                    v15 = zeros(theta, 4, 8)
+                    v14 = zeros(theta, 4, 8)
                     for i in range(2):
-                        v15 = fma(load(V14, i*8, 0, 1, 8), load(theta, p + 30 + i*8 + k, 1, 4, 1), v15)
-                    v13 = v1*v15
+                        v14 = fma(load(U, (((turn) % 2)*16 + tile)*24 + i*8, 0, 1, 8), load(theta, p + 30 + i*8 + k, 1, 4, 1), v14)
+                    v13 = v1*v14
                     store(V13, tile*72 + k*8, 8, v13)
-                # v16[i] = u[i] + v13[k] W1[k,i] + 1/2 u[i_] A[i_,i]
-                v17 = zeros(theta, 2, 8)
+                # v15[i] = u[i] + 1/2 (v13[k] W1[k,i] + u[i_] A[i_,i])
+                v16 = zeros(theta, 2, 8)
+                v16_1 = zeros(theta, 2, 8)
+                for k in range(0, 8, 2):
+                    v16 = fma(load(V13, tile*72 + k*8, 0, 1, 8), load(theta, p + 6 + k*2, 1, 2, 1), v16)
+                    v16_1 = fma(load(V13, tile*72 + (k + 1)*8, 0, 1, 8), load(theta, p + 6 + (k + 1)*2, 1, 2, 1), v16_1)
+                v16 = v16 + v16_1
+                v17 = v16
                 v17_1 = zeros(theta, 2, 8)
                 for i_ in range(0, 2, 2):
                     v17 = fma(load(U, (((turn) % 2)*16 + tile)*24 + i_*8, 0, 1, 8), load(theta, p + i_*2, 1, 2, 1), v17)
                     v17_1 = fma(load(U, (((turn) % 2)*16 + tile)*24 + (i_ + 1)*8, 0, 1, 8), load(theta, p + (i_ + 1)*2, 1, 2, 1), v17_1)
                 v17 = v17 + v17_1
-                v17 = 0.5*v17
-                v18 = load(U, (((turn) % 2)*16 + tile)*24, 8, 2, 8) + v17
-                v18_1 = zeros(theta, 2, 8)
-                for k in range(0, 8, 2):
-                    v18 = fma(load(V13, tile*72 + k*8, 0, 1, 8), load(theta, p + 6 + k*2, 1, 2, 1), v18)
-                    v18_1 = fma(load(V13, tile*72 + (k + 1)*8, 0, 1, 8), load(theta, p + 6 + (k + 1)*2, 1, 2, 1), v18_1)
-                v18 = v18 + v18_1
-                v16 = v18
-                store(U, (((turn + 1) % 2)*16 + tile)*24, 8, v16)
+                v18 = v17
+                v19 = 0.5*v18
+                v15 = load(U, (((turn) % 2)*16 + tile)*24, 8, 2, 8) + v19
+                store(U, (((turn + 1) % 2)*16 + tile)*24, 8, v15)
             g = step*46
             # sums[i,j] += sum over samples of u[i] x[j]
             at_0 = g
@@ -786,22 +782,26 @@ def metric_finish(theta, eta, sums, gradient, steps):
     """From sums over the samples to the gradient by theta."""
     for step in range(steps):
         p, q, g = step*46, step*0, step*46
-        # v20[i,j] = 1/2 v19[i,j]
+        # v21[i,j] = 1/2 v20[i,j]
         for i in range(2):
-            v20 = 0.5*load(sums, g + i*2, 1, 2, 1)
-            store(gradient, p + i*2, 1, v20)
-        # v22[i] = 1/2 v21[i]
-        v22 = 0.5*load(sums, g + 4, 1, 2, 1)
-        store(gradient, p + 4, 1, v22)
-        # v24[i,k] = 1/2 v23[i,k]
+            v21 = 0.5*load(sums, g + i*2, 1, 2, 1)
+            store(gradient, p + i*2, 1, v21)
+        # v23[i] = 1/2 v22[i]
+        v23 = 0.5*load(sums, g + 4, 1, 2, 1)
+        store(gradient, p + 4, 1, v23)
+        # v25[k,j] = 1/2 v24[k,j]
+        for k in range(8):
+            v25 = 0.5*load(sums, g + 6 + k*2, 1, 2, 1)
+            store(gradient, p + 6 + k*2, 1, v25)
+        # v27[k] = 1/2 v26[k]
+        for k in range(0, 8, 4):
+            v27 = 0.5*load(sums, g + 22 + k, 1, 4, 1)
+            store(gradient, p + 22 + k, 1, v27)
+        # v29[i,k] = 1/2 v28[i,k]
         for i in range(2):
             for k in range(0, 8, 4):
-                v24 = 0.5*load(sums, g + 30 + i*8 + k, 1, 4, 1)
-                store(gradient, p + 30 + i*8 + k, 1, v24)
-        for n in range(16):
-            store(gradient, p + 6 + n, 0, load(sums, g + 6 + n, 0, 1, 1))
-        for n in range(8):
-            store(gradient, p + 22 + n, 0, load(sums, g + 22 + n, 0, 1, 1))
+                v29 = 0.5*load(sums, g + 30 + i*8 + k, 1, 4, 1)
+                store(gradient, p + 30 + i*8 + k, 1, v29)
 
 
 @njit(**OPTIONS)
@@ -894,13 +894,11 @@ def gradient(theta, table, x_path, hidden_0_path, field, scalar, sums, first, la
     U = aligned(theta, (2)*384)
     U_LOG_DENSITY = aligned(theta, 128)
     V1 = aligned(theta, 1152)
-    V2 = aligned(theta, 16)
-    V3 = aligned(theta, 2176)
+    V2 = aligned(theta, 2176)
+    V3 = aligned(theta, 640)
     V4 = aligned(theta, 32)
-    V5 = aligned(theta, 640)
-    V6 = aligned(theta, 32)
-    V7 = aligned(theta, 32)
-    V8 = aligned(theta, 1152)
+    V5 = aligned(theta, 32)
+    V6 = aligned(theta, 1152)
     scratch = aligned(theta, 40)
     for block in range(first, last, 16):
         count = min(16, last - block)
@@ -913,81 +911,75 @@ def gradient(theta, table, x_path, hidden_0_path, field, scalar, sums, first, la
             p = step*46
             q = step*32
             for tile in range(count):
-                # v8[k] = 1 - hidden_0[k]**2
+                # v6[k] = 1 - hidden_0[k]**2
                 for k in range(0, 8, 4):
                     prefetch(hidden_0_path, (step*extent + (block + tile) + 4 - origin)*72 + k*8, 32)
                     hidden_0 = load(hidden_0_path, (step*extent + (block + tile) - origin)*72 + k*8, 8, 4, 8)
-                    v8 = -(hidden_0*hidden_0) + 1.0
-                    store(V8, tile*72 + k*8, 8, v8)
-                # v7[i,e] = delta[i,e] + 1/2 (A[i,e] + v8[k] v0[i,k,e])
+                    v6 = -(hidden_0*hidden_0) + 1.0
+                    store(V6, tile*72 + k*8, 8, v6)
+                # v5[i,e] = delta[i,e] + 1/2 (A[i,e] + v6[k] v0[i,k,e])
                 for i in range(2):
-                    v10 = spread(load(theta, p + i*2, 1, 2, 1), 8)
-                    v10_1 = zeros(theta, 2, 8)
+                    v8 = spread(load(theta, p + i*2, 1, 2, 1), 8)
+                    v8_1 = zeros(theta, 2, 8)
                     for k in range(0, 8, 2):
-                        v10 = fma(load(V8, tile*72 + k*8, 0, 1, 8), load(table, q + i*16 + k*2, 1, 2, 1), v10)
-                        v10_1 = fma(load(V8, tile*72 + (k + 1)*8, 0, 1, 8), load(table, q + i*16 + (k + 1)*2, 1, 2, 1), v10_1)
-                    v10 = v10 + v10_1
-                    v11 = v10
-                    v12 = 0.5*v11
-                    v7 = unit(theta, i - 0, 2) + v12
-                    store(V7, i*16, 8, v7)
-                # v6 = inverse(v7)
-                invert_8(V7, 0, V6, 0, scratch, 32, 2)
-                # v5[i,e] = -1 u_log_density v6[e,i]
-                # v4[i,e] = v5[i,e]/2
+                        v8 = fma(load(V6, tile*72 + k*8, 0, 1, 8), load(table, q + i*16 + k*2, 1, 2, 1), v8)
+                        v8_1 = fma(load(V6, tile*72 + (k + 1)*8, 0, 1, 8), load(table, q + i*16 + (k + 1)*2, 1, 2, 1), v8_1)
+                    v8 = v8 + v8_1
+                    v9 = v8
+                    v10 = 0.5*v9
+                    v5 = unit(theta, i - 0, 2) + v10
+                    store(V5, i*16, 8, v5)
+                # v4 = inverse(v5)
+                invert_8(V5, 0, V4, 0, scratch, 32, 2)
+                # v3[i,e] = -1 u_log_density v4[e,i]
                 for i in range(2):
-                    v5 = -1.0*load(U_LOG_DENSITY, tile*8, 0, 1, 8)*load(V6, i*8, 16, 2, 8)
-                    store(V5, tile*40 + i*16, 8, v5)
-                    v4 = (0.5)*v5
-                    store(V4, i*16, 8, v4)
-                # v3[k,e] = v4[i,e] W2[i,k]
+                    v3 = -1.0*load(U_LOG_DENSITY, tile*8, 0, 1, 8)*load(V4, i*8, 16, 2, 8)
+                    store(V3, tile*40 + i*16, 8, v3)
+                # v2[k,e] = v3[i,e] W2[i,k]
                 for e in range(2):
                     for k in range(0, 8, 4):
-                        v3 = zeros(theta, 4, 8)
+                        v2 = zeros(theta, 4, 8)
                         for i in range(2):
-                            v3 = fma(load(V4, i*16 + e*8, 0, 1, 8), load(theta, p + 30 + i*8 + k, 1, 4, 1), v3)
-                        store(V3, tile*136 + k*16 + e*8, 16, v3)
-                # v2[i] = u[i]/2
-                u = load(U, (((turn) % 2)*16 + tile)*24, 8, 2, 8)
-                v2 = (0.5)*u
-                store(V2, 0, 8, v2)
-                # v1[k] = (-2*hidden_0[k]*v8[k]) v3[k,e] W1[k,e] + v8[k] v2[i] W2[i,k]
+                            v2 = fma(load(V3, tile*40 + i*16 + e*8, 0, 1, 8), load(theta, p + 30 + i*8 + k, 1, 4, 1), v2)
+                        store(V2, tile*136 + k*16 + e*8, 16, v2)
+                # v1[k] = (-2*hidden_0[k]*v6[k]) v2[k,e] W1[k,e] + v6[k] u[i] W2[i,k]
                 for k in range(0, 8, 4):
                     prefetch(hidden_0_path, (step*extent + (block + tile) + 4 - origin)*72 + k*8, 32)
                     hidden_0 = load(hidden_0_path, (step*extent + (block + tile) - origin)*72 + k*8, 8, 4, 8)
-                    v8 = load(V8, tile*72 + k*8, 8, 4, 8)
-                    v13 = (-2.0)*hidden_0*v8
-                    v14 = zeros(theta, 4, 8)
+                    v6 = load(V6, tile*72 + k*8, 8, 4, 8)
+                    v11 = (-2.0)*hidden_0*v6
+                    v12 = zeros(theta, 4, 8)
                     for e in range(2):
-                        v14 = fma(load(V3, tile*136 + k*16 + e*8, 16, 4, 8), load(theta, p + 6 + k*2 + e, 2, 4, 1), v14)
-                    v15 = zeros(theta, 4, 8)
+                        v12 = fma(load(V2, tile*136 + k*16 + e*8, 16, 4, 8), load(theta, p + 6 + k*2 + e, 2, 4, 1), v12)
+                    v13 = zeros(theta, 4, 8)
                     for i in range(2):
-                        v15 = fma(load(V2, i*8, 0, 1, 8), load(theta, p + 30 + i*8 + k, 1, 4, 1), v15)
-                    v1 = zeros(theta, 4, 8) + v13*v14 + v8*v15
+                        v13 = fma(load(U, (((turn) % 2)*16 + tile)*24 + i*8, 0, 1, 8), load(theta, p + 30 + i*8 + k, 1, 4, 1), v13)
+                    v1 = zeros(theta, 4, 8) + v11*v12 + v6*v13
                     store(V1, tile*72 + k*8, 8, v1)
-                # v16[i] = u[i] + v1[k] W1[k,i] + 1/2 u[i_] A[i_,i]
-                v17 = zeros(theta, 2, 8)
-                v17_1 = zeros(theta, 2, 8)
-                for i_ in range(0, 2, 2):
-                    v17 = fma(load(U, (((turn) % 2)*16 + tile)*24 + i_*8, 0, 1, 8), load(theta, p + i_*2, 1, 2, 1), v17)
-                    v17_1 = fma(load(U, (((turn) % 2)*16 + tile)*24 + (i_ + 1)*8, 0, 1, 8), load(theta, p + (i_ + 1)*2, 1, 2, 1), v17_1)
-                v17 = v17 + v17_1
-                v17 = 0.5*v17
-                v18 = load(U, (((turn) % 2)*16 + tile)*24, 8, 2, 8) + v17
-                v18_1 = zeros(theta, 2, 8)
+                # v14[i] = u[i] + 1/2 (v1[k] W1[k,i] + u[i_] A[i_,i])
+                v15 = zeros(theta, 2, 8)
+                v15_1 = zeros(theta, 2, 8)
                 for k in range(0, 8, 2):
-                    v18 = fma(load(V1, tile*72 + k*8, 0, 1, 8), load(theta, p + 6 + k*2, 1, 2, 1), v18)
-                    v18_1 = fma(load(V1, tile*72 + (k + 1)*8, 0, 1, 8), load(theta, p + 6 + (k + 1)*2, 1, 2, 1), v18_1)
-                v18 = v18 + v18_1
-                v16 = v18
-                store(U, (((turn + 1) % 2)*16 + tile)*24, 8, v16)
+                    v15 = fma(load(V1, tile*72 + k*8, 0, 1, 8), load(theta, p + 6 + k*2, 1, 2, 1), v15)
+                    v15_1 = fma(load(V1, tile*72 + (k + 1)*8, 0, 1, 8), load(theta, p + 6 + (k + 1)*2, 1, 2, 1), v15_1)
+                v15 = v15 + v15_1
+                v16 = v15
+                v16_1 = zeros(theta, 2, 8)
+                for i_ in range(0, 2, 2):
+                    v16 = fma(load(U, (((turn) % 2)*16 + tile)*24 + i_*8, 0, 1, 8), load(theta, p + i_*2, 1, 2, 1), v16)
+                    v16_1 = fma(load(U, (((turn) % 2)*16 + tile)*24 + (i_ + 1)*8, 0, 1, 8), load(theta, p + (i_ + 1)*2, 1, 2, 1), v16_1)
+                v16 = v16 + v16_1
+                v17 = v16
+                v18 = 0.5*v17
+                v14 = load(U, (((turn) % 2)*16 + tile)*24, 8, 2, 8) + v18
+                store(U, (((turn + 1) % 2)*16 + tile)*24, 8, v14)
             g = step*98
-            # sums[i,j] += sum over samples of v5[i,j]
+            # sums[i,j] += sum over samples of v3[i,j]
             at_0 = g
             for i in range(2):
                 acc = zeros(theta, 2, 8)
                 for tile in range(count):
-                    acc = acc + load(V5, tile*40 + i*16, 8, 2, 8)
+                    acc = acc + load(V3, tile*40 + i*16, 8, 2, 8)
                 add_lane_sums(sums, at_0, acc)
                 at_0 += 2
             # sums[i,j] += sum over samples of u[i] x[j]
@@ -1003,12 +995,12 @@ def gradient(theta, table, x_path, hidden_0_path, field, scalar, sums, first, la
             at_1 += 4
             add_lane_sums(sums, at_2, acc_1)
             at_2 += 2
-            # sums[k,j] += sum over samples of v3[k,j] v8[k]
+            # sums[k,j] += sum over samples of v2[k,j] v6[k]
             at_3 = g + 10
             for k in range(8):
                 acc = zeros(theta, 2, 8)
                 for tile in range(count):
-                    acc = fma(load(V3, tile*136 + k*16, 8, 2, 8), load(V8, tile*72 + k*8, 0, 1, 8), acc)
+                    acc = fma(load(V2, tile*136 + k*16, 8, 2, 8), load(V6, tile*72 + k*8, 0, 1, 8), acc)
                 add_lane_sums(sums, at_3, acc)
                 at_3 += 2
             # sums[k,j] += sum over samples of v1[k] x[j]
@@ -1035,14 +1027,14 @@ def gradient(theta, table, x_path, hidden_0_path, field, scalar, sums, first, la
                         acc = outer(acc, load(hidden_0_path, (step*extent + (block + tile) - origin)*72 + k*8 + n, 8, 4, 4), load(U, (((turn) % 2)*16 + tile)*24 + n, 8, 2, 4))
                 add_lane_sums(sums, at_7, acc)
                 at_7 += 8
-            # sums[i,e,k] += sum over samples of v8[k] v5[i,e]
+            # sums[i,e,k] += sum over samples of v6[k] v3[i,e]
             at_6 = g + 50
             for i in range(2):
                 for k in range(0, 8, 4):
                     acc = zeros(theta, 8, 4)
                     for tile in range(count):
                         for n in range(0, 8, 4):
-                            acc = outer(acc, load(V8, tile*72 + k*8 + n, 8, 4, 4), load(V5, tile*40 + i*16 + n, 8, 2, 4))
+                            acc = outer(acc, load(V6, tile*72 + k*8 + n, 8, 4, 4), load(V3, tile*40 + i*16 + n, 8, 2, 4))
                     add_lane_sums(sums, at_6, acc)
                     at_6 += 8
 
@@ -1054,40 +1046,50 @@ def gradient_finish(theta, table, sums, gradient, steps):
     V20 = aligned(theta, 4)
     V21 = aligned(theta, 16)
     V22 = aligned(theta, 16)
+    V23 = aligned(theta, 16)
+    V24 = aligned(theta, 16)
     for step in range(steps):
         p, q, g = step*46, step*32, step*98
-        # v19[i,j] = 1/2 v23[i,j]
-        # v20[i,j] = 1/2 v24[i,j]
-        # v25[i,j] = v19[i,j] + v20[i,j]
+        # v19[i,j] = 1/2 v25[i,j]
+        # v20[i,j] = 1/2 v26[i,j]
+        # v27[i,j] = v19[i,j] + v20[i,j]
         for i in range(2):
             v19 = 0.5*load(sums, g + i*2, 1, 2, 1)
             store(V19, i*2, 1, v19)
             v20 = 0.5*load(sums, g + 4 + i*2, 1, 2, 1)
             store(V20, i*2, 1, v20)
-            v25 = v19 + v20
-            store(gradient, p + i*2, 1, v25)
-        # v27[i] = 1/2 v26[i]
-        v27 = 0.5*load(sums, g + 8, 1, 2, 1)
-        store(gradient, p + 4, 1, v27)
-        # v30[k,j] = v28[k,j] + v29[k,j]
+            v27 = v19 + v20
+            store(gradient, p + i*2, 1, v27)
+        # v29[i] = 1/2 v28[i]
+        v29 = 0.5*load(sums, g + 8, 1, 2, 1)
+        store(gradient, p + 4, 1, v29)
+        # v21[k,j] = 1/2 v30[k,j]
+        # v22[k,j] = 1/2 v31[k,j]
+        # v32[k,j] = v21[k,j] + v22[k,j]
         for k in range(8):
-            v30 = load(sums, g + 10 + k*2, 1, 2, 1) + load(sums, g + 26 + k*2, 1, 2, 1)
-            store(gradient, p + 6 + k*2, 1, v30)
-        # v21[i,k] = 1/2 v31[i,e,k] W1[k,e]
-        # v22[i,k] = 1/2 v32[i,k]
-        # v33[i,k] = v21[i,k] + v22[i,k]
+            v21 = 0.5*load(sums, g + 10 + k*2, 1, 2, 1)
+            store(V21, k*2, 1, v21)
+            v22 = 0.5*load(sums, g + 26 + k*2, 1, 2, 1)
+            store(V22, k*2, 1, v22)
+            v32 = v21 + v22
+            store(gradient, p + 6 + k*2, 1, v32)
+        # v34[k] = 1/2 v33[k]
+        for k in range(0, 8, 4):
+            v34 = 0.5*load(sums, g + 42 + k, 1, 4, 1)
+            store(gradient, p + 22 + k, 1, v34)
+        # v23[i,k] = 1/2 v35[i,e,k] W1[k,e]
+        # v24[i,k] = 1/2 v36[i,k]
+        # v37[i,k] = v23[i,k] + v24[i,k]
         for k in range(8):
-            v21 = zeros(theta, 2, 1)
+            v23 = zeros(theta, 2, 1)
             for e in range(2):
-                v21 = fma(load(sums, g + 50 + e*8 + k, 16, 2, 1), load(theta, p + 6 + k*2 + e, 0, 1, 1), v21)
-            v21 = 0.5*v21
-            store(V21, k, 8, v21)
-            v22 = 0.5*load(sums, g + 82 + k, 8, 2, 1)
-            store(V22, k, 8, v22)
-            v33 = v21 + v22
-            store(gradient, p + 30 + k, 8, v33)
-        for n in range(8):
-            store(gradient, p + 22 + n, 0, load(sums, g + 42 + n, 0, 1, 1))
+                v23 = fma(load(sums, g + 50 + e*8 + k, 16, 2, 1), load(theta, p + 6 + k*2 + e, 0, 1, 1), v23)
+            v23 = 0.5*v23
+            store(V23, k, 8, v23)
+            v24 = 0.5*load(sums, g + 82 + k, 8, 2, 1)
+            store(V24, k, 8, v24)
+            v37 = v23 + v24
+            store(gradient, p + 30 + k, 8, v37)
 
 
 newton_table = push_log_density_table

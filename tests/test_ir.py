@@ -13,13 +13,7 @@ from pwgf_sym.lower.differentiate import jacobian, jvp, trace_of_jacobian, vjp
 from pwgf_sym.lower.formulas import StepFormulas
 from pwgf_sym.lower.ir import Axis, placeholder
 from pwgf_sym.lower.kernels import map_kernels
-from pwgf_sym.lower.simplify import (
-    contract_products,
-    flatten_products,
-    read_renamed,
-    share_functions,
-    simplify,
-)
+from pwgf_sym.lower.simplify import PASSES, gather_coefficients, read_renamed, simplify
 
 COUNT = 5
 STEP = 1e-30
@@ -147,7 +141,7 @@ def check_passes(graph, seed):
     values = random_values(seed)
     expected = evaluate([graph], values, COUNT)[0]
     scale = np.abs(expected).max() + 1e-9
-    for rewrite in (share_functions, flatten_products, contract_products, simplify):
+    for rewrite in (*PASSES.values(), simplify):
         (rewritten,) = rewrite([graph])
         assert (rewritten.axes, rewritten.per_sample) == (graph.axes, graph.per_sample)
         got = evaluate([rewritten], values, COUNT)[0]
@@ -286,6 +280,24 @@ def test_what_samples_share_is_computed_once_under_any_names():
     assert reader.operands[0] is summed
 
 
+def test_numbers_are_gathered():
+    """Common ones before a sum, others where a product is read; outputs keep their own."""
+    x, h, r, c = (INPUTS[name] for name in "xhrc")
+    a, b = 3 * ir.einsum(",k->k", r, h), -3 * ir.einsum("jk,j->k", INPUTS["U"], x)
+    mixed, negative = ir.add(h, a, b), ir.add(-a, b)
+    product = 2 * ir.einsum(",k->k", r, h)
+    reader = ir.einsum("k,k->", product, c)
+    before = [mixed, negative, product, ir.apply(A, reader)]
+    after = gather_coefficients(before)
+    (_, gathered) = after[0].operands
+    assert gathered.data[0] == 3 and gathered.operands[0].kind == "add"
+    assert after[1].data[0] == -3 and after[1].operands[0].kind == "add"
+    assert after[2].data[0] == 2
+    values = random_values(3)
+    for old, new in zip(evaluate(before, values, COUNT), evaluate(after, values, COUNT)):
+        np.testing.assert_allclose(new, old, rtol=1e-14)
+
+
 def test_parameters_are_read_under_other_names():
     i, e = axis("i"), Axis("e", SIZE["j"])
     matrix, square = INPUTS["A"], INPUTS["A"].axes
@@ -383,3 +395,13 @@ def test_functions_are_computed_once():
         tensors = [t for s in kernel.sweeps for t in ir.topological(s.outputs())]
         found = [t for t in tensors if t.kind == "elementwise" and t.data[0].has(sp.tanh)]
         assert len(found) <= 1, (kernel.name, found)
+
+
+@pytest.mark.parametrize("name", ["vjp", "metric"])
+def test_the_time_step_is_multiplied_once_a_cotangent(name):
+    """Sums over the samples carry it to the end, where there are no samples."""
+    sweep = map_kernels(NeuralFlow(3, 5, 4))[name].sweeps[-1]
+    tensors = [t for t in ir.topological(sweep.outputs()) if t.per_sample]
+    found = [t for t in tensors if t.kind == "product" and abs(t.data[0]) != 1]
+    found += [t for t in tensors if t.kind == "elementwise" and t.data[0].has(sp.Rational(1, 4))]
+    assert len(found) == 1 and found[0].data[0] == sp.Rational(1, 4)

@@ -15,14 +15,7 @@ from .differentiate import jvp, replace, vjp
 from .factors import RowFactors, factor_kernel
 from .formulas import StepFormulas
 from .ir import Axis, Tensor
-from .simplify import (
-    contract_products,
-    flatten_products,
-    is_function,
-    read_renamed,
-    share_factors,
-    share_functions,
-)
+from .simplify import PASSES, flatten_products, is_function, share_functions
 
 __all__ = ["Carry", "Kernel", "Sweep", "map_kernels"]
 
@@ -119,7 +112,7 @@ def map_kernels(flow) -> dict[str, Kernel]:
     linearizations = [_linearize(formulas, order) for order in (0, 1)]
     derivatives = [make(formulas) for make in (_jvp, _vjp, _metric, _jacobian, _gradient)]
     kernels += [*linearizations, *derivatives, _newton(formulas)]
-    for name, run in _PASSES:
+    for name, run in PASSES.items():
         for kernel in kernels:
             start = time.perf_counter()
             kernel.sweeps = [s.with_outputs(run(s.outputs())) for s in kernel.sweeps]
@@ -300,12 +293,3 @@ def _is_worth_storing(tensor: Tensor) -> bool:
 def _is_sum_of_products(tensor: Tensor) -> bool:
     """Whether per-sample contractions lie between a value and its functions and inputs."""
     return tensor.per_sample and tensor.kind in ("add", "product") and _is_worth_storing(tensor)
-
-
-_PASSES = [
-    ("share functions", share_functions),
-    ("share factors", share_factors),
-    ("flatten products", flatten_products),
-    ("contract products", contract_products),
-    ("read renamed", read_renamed),
-]

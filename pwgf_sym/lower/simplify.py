@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 
 import opt_einsum
 import sympy as sp
@@ -13,8 +13,10 @@ from .differentiate import replace
 from .ir import Tensor, placeholder, product
 
 __all__ = [
+    "PASSES",
     "contract_products",
     "flatten_products",
+    "gather_coefficients",
     "is_function",
     "read_renamed",
     "share_factors",
@@ -29,18 +31,20 @@ SAMPLES = 4096
 
 def simplify(outputs: Sequence[Tensor]) -> list[Tensor]:
     """All passes in their order."""
-    for run in (share_functions, share_factors, flatten_products, contract_products, read_renamed):
+    for run in PASSES.values():
         outputs = run(outputs)
     return list(outputs)
 
 
-def _rewrite(outputs: Sequence[Tensor], rule: Callable[[Tensor], Tensor]) -> list[Tensor]:
-    """Apply ``rule`` to every tensor, operands first."""
+def _rewrite(
+    outputs: Sequence[Tensor], rule: Callable[[Tensor], Tensor], kept: Container[Tensor] = ()
+) -> list[Tensor]:
+    """Apply ``rule`` to every tensor, operands first; those ``kept`` get new operands only."""
     mapping: dict[Tensor, Tensor] = {}
     for tensor in ir.topological(outputs):
         known = {operand: mapping[operand] for operand in tensor.operands}
         (rebuilt,) = replace([tensor], known) if known else [tensor]
-        mapping[tensor] = rule(rebuilt)
+        mapping[tensor] = rebuilt if tensor in kept else rule(rebuilt)
     return [mapping[output] for output in outputs]
 
 
@@ -110,6 +114,53 @@ def _outermost_functions(expression: sp.Expr) -> list[sp.Expr]:
     if is_function(expression):
         return [expression]
     return [found for part in expression.args for found in _outermost_functions(part)]
+
+
+def gather_coefficients(outputs: Sequence[Tensor]) -> list[Tensor]:
+    """Take numbers out of products and sums of a sample, so that what reads them multiplies.
+
+    The time step of a map stands in every cotangent: it then goes with them into the sums over the
+    samples, where it costs nothing, and is multiplied once where cotangents are added up.  Products
+    that are outputs themselves keep theirs, or they would be there twice.
+    """
+
+    def rule(tensor: Tensor) -> Tensor:
+        coefficient = _coefficient(tensor)
+        if coefficient != 1:
+            return ir.scale(coefficient, _divided(tensor, coefficient))
+        if tensor.kind == "add" and tensor.per_sample:
+            return _common_taken_out(tensor.operands)
+        return tensor
+
+    return _rewrite(outputs, rule, {tensor for tensor in outputs if tensor.kind == "product"})
+
+
+def _coefficient(tensor: Tensor) -> sp.Expr:
+    """The number, other than a sign, that stands before a product of a sample; else 1."""
+    found = tensor.data[0] if tensor.kind == "product" and tensor.per_sample else sp.S.One
+    return sp.S.One if abs(found) in (0, 1) else found
+
+
+def _divided(tensor: Tensor, number: sp.Expr) -> Tensor:
+    """A product divided by a number."""
+    coefficient, labels, _ = tensor.data
+    factors = zip(tensor.operands, labels, strict=True)
+    return product(coefficient / number, factors, tensor.axes)
+
+
+def _common_taken_out(terms: Sequence[Tensor]) -> Tensor:
+    """The sum of the terms; those with a common coefficient are added up before it multiplies."""
+    groups: dict[sp.Expr, list[Tensor]] = {}
+    for term in terms:
+        groups.setdefault(abs(_coefficient(term)), []).append(term)
+    found = []
+    for size, members in groups.items():
+        if size != 1 and len(members) > 1:
+            negative = all(_coefficient(term) == -size for term in members)
+            number = -size if negative else size
+            members = [ir.scale(number, ir.add(*(_divided(term, number) for term in members)))]
+        found += members
+    return ir.add(*found)
 
 
 def flatten_products(outputs: Sequence[Tensor]) -> list[Tensor]:
@@ -267,3 +318,14 @@ def read_renamed(outputs: Sequence[Tensor]) -> list[Tensor]:
         return ir.input_tensor(operand.data[0], labels)
 
     return _rewrite(outputs, rule)
+
+
+#: The passes by name, in their order.
+PASSES = {
+    "share functions": share_functions,
+    "share factors": share_factors,
+    "gather coefficients": gather_coefficients,
+    "flatten products": flatten_products,
+    "contract products": contract_products,
+    "read renamed": read_renamed,
+}
