@@ -293,6 +293,14 @@ def test_numbers_are_gathered():
     assert gathered.data[0] == 3 and gathered.operands[0].kind == "add"
     assert after[1].data[0] == -3 and after[1].operands[0].kind == "add"
     assert after[2].data[0] == 2
+    # An output is not computed again for a sum that it is in.
+    pushed = ir.einsum("jk,j->k", INPUTS["U"], x)
+    output = ir.product(3, [(r, ()), (h, h.axes)], h.axes)
+    shared = gather_coefficients([output, ir.add(output, 3 * pushed)])
+    assert shared[1].operands[0] is shared[0]
+    # Of SymPy's floating-point numbers nothing is left either.
+    (halves,) = gather_coefficients([ir.add(h, sp.Float(0.5) * h, sp.Float(0.5) * pushed)])
+    assert halves.operands[1].operands[0].operands == (h, pushed)
     values = random_values(3)
     for old, new in zip(evaluate(before, values, COUNT), evaluate(after, values, COUNT)):
         np.testing.assert_allclose(new, old, rtol=1e-14)

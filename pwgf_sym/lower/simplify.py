@@ -117,7 +117,7 @@ def _outermost_functions(expression: sp.Expr) -> list[sp.Expr]:
 
 
 def gather_coefficients(outputs: Sequence[Tensor]) -> list[Tensor]:
-    """Take numbers out of products and sums of a sample, so that what reads them multiplies.
+    """Take real numbers out of per-sample products and sums, so that what reads them multiplies.
 
     The time step of a map stands in every cotangent: it then goes with them into the sums over the
     samples, where it costs nothing, and is multiplied once where cotangents are added up.  Products
@@ -125,42 +125,45 @@ def gather_coefficients(outputs: Sequence[Tensor]) -> list[Tensor]:
     """
 
     def rule(tensor: Tensor) -> Tensor:
-        coefficient = _coefficient(tensor)
-        if coefficient != 1:
-            return ir.scale(coefficient, _divided(tensor, coefficient))
         if tensor.kind == "add" and tensor.per_sample:
             return _common_taken_out(tensor.operands)
-        return tensor
+        number = _coefficient(tensor)
+        if number == 1:
+            return tensor
+        factors = zip(tensor.operands, tensor.data[1], strict=True)
+        return ir.scale(number, product(1, factors, tensor.axes))
 
     return _rewrite(outputs, rule, {tensor for tensor in outputs if tensor.kind == "product"})
 
 
 def _coefficient(tensor: Tensor) -> sp.Expr:
-    """The number, other than a sign, that stands before a product of a sample; else 1."""
+    """The number that stands before a per-sample product; 1 instead of 0, 1 and -1."""
     found = tensor.data[0] if tensor.kind == "product" and tensor.per_sample else sp.S.One
-    return sp.S.One if abs(found) in (0, 1) else found
-
-
-def _divided(tensor: Tensor, number: sp.Expr) -> Tensor:
-    """A product divided by a number."""
-    coefficient, labels, _ = tensor.data
-    factors = zip(tensor.operands, labels, strict=True)
-    return product(coefficient / number, factors, tensor.axes)
+    return sp.S.One if abs(found) in (0, 1, 1.0) else found
 
 
 def _common_taken_out(terms: Sequence[Tensor]) -> Tensor:
     """The sum of the terms; those with a common coefficient are added up before it multiplies."""
     groups: dict[sp.Expr, list[Tensor]] = {}
     for term in terms:
-        groups.setdefault(abs(_coefficient(term)), []).append(term)
+        # A product of several factors has kept its number, as it is an output.
+        alone = len(term.operands) == 1
+        groups.setdefault(abs(_coefficient(term)) if alone else sp.S.One, []).append(term)
     found = []
     for size, members in groups.items():
         if size != 1 and len(members) > 1:
             negative = all(_coefficient(term) == -size for term in members)
             number = -size if negative else size
-            members = [ir.scale(number, ir.add(*(_divided(term, number) for term in members)))]
+            signed = [_signed(term, _coefficient(term) == number) for term in members]
+            members = [ir.scale(number, ir.add(*signed))]
         found += members
     return ir.add(*found)
+
+
+def _signed(term: Tensor, positive: bool) -> Tensor:
+    """A scaled tensor without its number, or the negative of that."""
+    factors = zip(term.operands, term.data[1], strict=True)
+    return product(1 if positive else -1, factors, term.axes)
 
 
 def flatten_products(outputs: Sequence[Tensor]) -> list[Tensor]:

@@ -25,7 +25,7 @@ _STAGNATION = 1 - 1e-6
 # A round of refinement that leaves more than this part of the gap is the last.
 _PROGRESS = 0.5
 # Part of tr(G_n) / n by which the preconditioner of n samples is damped at least.  A hundredth was
-# the best, or near to it, at d = 2 to 30 with 16 to 256 samples; 0.003 and 0.03 are hardly worse.
+# the best, or near to it, at d = 2 to 30 with 16 to 128 samples; 0.003 and 0.03 are hardly worse.
 _DAMPING = 1e-2
 
 

@@ -10,8 +10,9 @@ n samples, n/N of the cost of a product with G.  The first points of a Sobol seq
 evenly as all of them, so that a small n already captures the stiff directions of G.
 
 How much is it to be trusted?  By matrix concentration (J. A. Tropp, Found. Trends Mach. Learn. 8
-(2015) 1-230) G_n + mu I is within a factor of G + mu I once n is above about tr(G) / mu: what few
-samples say of smaller eigenvalues is noise.  So mu is at least a part of tr(G_n) / n.
+(2015) 1-230) G_n + mu I is near to G + mu I where n is well above tr(G) / mu, if no sample stands
+out: what n samples say of eigenvalues far below tr(G) / n is noise.  So mu is at least a part of
+tr(G_n) / n; how large a part is known by trying.
 """
 
 from __future__ import annotations
@@ -35,9 +36,9 @@ class SamplePreconditioner:
     count : int
         Number n of samples, the first ones.
     shift : float
-        mu > 0.
+        mu, unless ``least`` asks for more; at least 0.
     least : float
-        Part of tr(G_n) / n that mu is at least.
+        mu is at least this part of tr(G_n) / n.
     """
 
     def __init__(self, linearization, count: int, shift: float, least: float = 0.0):
@@ -48,7 +49,8 @@ class SamplePreconditioner:
         algebra = self.map.algebra
         with algebra.calls():
             kernel = self.map.kernel_matrix().astype(np.float64) * self.weight
-            self.shift = max(shift, least * self.weight * float(kernel.trace()))
+            # Any mu will do where these samples have J = 0 and there is no shift.
+            self.shift = max(shift, least * self.weight * float(kernel.trace())) or 1.0
             kernel[algebra.xp.diag_indices_from(kernel)] += self.shift
             solve = algebra.cholesky(kernel)
             if on_host(self.samples.weights):
