@@ -398,6 +398,18 @@ def test_few_samples_are_trusted_as_far_as_they_go(rng, scale):
     assert counts[1] < counts[0], counts
 
 
+@pytest.mark.parametrize("precision", ["working", "mixed"])
+@pytest.mark.parametrize("samples", [10, 40])
+def test_a_residual_may_rise_for_a_while(precision, samples):
+    """With a preconditioner that of MINRES does: a solve that ended there missed its tolerance."""
+    options = {"tolerance": 1e-3, "shift": 1e-6, "max_iterations": 4000}
+    options |= {"preconditioner": samples, "precision": precision}
+    for seed in range(6):
+        a, w, _ = stiff_system(np.random.default_rng(seed))
+        found = solve(a, None, "minres", right=a.T @ w / 200, count=200, **options)
+        assert found.converged and found.iterations < 200
+
+
 def test_samples_that_say_nothing_do_no_harm(rng):
     """J is zero at the preconditioner's samples, and there is no shift."""
     a, w, _ = stiff_system(rng)

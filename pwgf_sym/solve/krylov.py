@@ -20,8 +20,11 @@ __all__ = ["refined"]
 _MARGIN = 0.8
 # MINRES returns no residual while it runs; it is looked at after so many iterations.
 _FEWEST, _MOST = 5, 30
-# A residual that falls by less than this factor between two looks has stopped falling.
+# A residual that falls by less than this factor between two looks does not fall.  That of MINRES
+# always falls until round-off ends it; with a preconditioner M it is that of the norm of M that
+# does, and the residual itself may rise for a while: so many looks are waited for a lower one.
 _STAGNATION = 1 - 1e-6
+_PATIENCE = 4
 # A round of refinement that leaves more than this part of the gap is the last.
 _PROGRESS = 0.5
 # Part of tr(G_n) / n by which the preconditioner of n samples is damped at least.  A hundredth was
@@ -56,7 +59,7 @@ def refined(system, options: LinearOptions, method: str) -> tuple[np.ndarray, in
     """
     inner = system.in_single() if options.precision == "mixed" else system
     precondition = _preconditioner(inner, options)
-    watch = _Watch(system, inner, options)
+    watch = _Watch(system, inner, options, 1 if precondition is None else _PATIENCE)
     while watch.go_on():
         before = watch.lowest
         start = watch.best
@@ -116,11 +119,11 @@ class _Watch:
 
     As SciPy's callback it looks at the gap every few iterations, by a product in the inner
     precision, and raises :class:`_Enough` when a gap in the program's precision is small enough,
-    or when the gap has stopped falling.
+    or when the gap has stopped falling for ``patience`` looks.
     """
 
-    def __init__(self, system, inner, options: LinearOptions):
-        self.system, self.inner = system, inner
+    def __init__(self, system, inner, options: LinearOptions, patience: int):
+        self.system, self.inner, self.patience = system, inner, patience
         self.aim = options.tolerance * system.right_norm
         self.limit, self.count = options.max_iterations, 0
         self.best, self.gap = system.start, system.right
@@ -139,7 +142,8 @@ class _Watch:
 
     def within(self, start: np.ndarray) -> _Watch:
         """The same watch over a round whose iterates are added to ``start``."""
-        self.start, self.left_over, self.recent = start, self.gap, np.inf
+        self.start, self.left_over = start, self.gap
+        self.least, self.nearest, self.idle = np.inf, None, 0
         self.next, self.looked = self.count + _FEWEST, self.count
         return self
 
@@ -156,11 +160,13 @@ class _Watch:
         """Raise where the iterate is good enough or no better than before."""
         mixed = self.inner is not self.system
         size = norm(self.left_over - self.inner.normal(step)) if mixed else self.check(step)
-        before, self.recent = self.recent, size
-        self._plan(before, size)
-        stuck = not size < _STAGNATION * before
+        self._plan(self.least, size)
+        self.idle += 1
+        if size < _STAGNATION * self.least:
+            self.least, self.nearest, self.idle = size, step.copy(), 0
+        stuck = self.idle >= self.patience
         if mixed and (stuck or size <= self.aim):
-            self.check(step)
+            self.check(step if size <= self.aim or self.nearest is None else self.nearest)
         if stuck or self.lowest <= self.aim:
             raise _Enough
 
