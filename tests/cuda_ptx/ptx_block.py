@@ -8,6 +8,7 @@ from ptx_text import PtxError
 
 __all__ = ["Block"]
 
+_WARP = 32
 _LIMIT = 30_000_000  # instructions of a block: more is an endless loop at the sizes of tests
 
 
@@ -17,13 +18,13 @@ class Block:
     def __init__(self, kernel, values, memory: Memory):
         self.kernel, self.values, self.memory = kernel, values, memory
         everybody = np.ones(kernel.threads, bool)
-        self.ready, self.waiting = {0: everybody}, {}
+        self.ready, self.waiting, self.warps = {0: everybody}, {}, {}
         self.gone = ~everybody
 
     def run(self) -> int:
         """To the end of all threads."""
         done, pieces, whole = 0, self.kernel.pieces, self.kernel.own
-        while self.ready or self.waiting:
+        while self.ready or self.waiting or self.warps:
             if not self.ready:
                 self._pass_barrier()
             at = min(self.ready)
@@ -52,6 +53,9 @@ class Block:
             self.gone = self.gone | mask
         elif what == "bar":
             self._arrive(self.waiting, at + 1, mask)
+        elif what == "warp":
+            self._arrive(self.warps, at + 1, mask)
+            self._pass_warps(at + 1)
         elif predicate is None:
             self._arrive(self.ready, target, mask)
         else:
@@ -67,13 +71,28 @@ class Block:
             raise PtxError(f"{self.kernel.name} goes on after its end")
         where[at] = where[at] | mask if at in where else mask
 
+    def _pass_warps(self, at: int) -> None:
+        """Warps of which all threads wait at a barrier of theirs go on."""
+        mask = self.warps[at]
+        for warp, first in enumerate(range(0, mask.size, _WARP)):
+            own = slice(first, first + _WARP)
+            if mask[own].all():
+                self.memory.warp_barrier(warp)
+                on = np.zeros(mask.size, bool)
+                on[own] = True
+                self._arrive(self.ready, at, on)
+                mask = mask & ~on
+        del self.warps[at]
+        self._arrive(self.warps, at, mask)
+
     def _pass_barrier(self) -> None:
         """Nobody can go on: all threads wait, at one barrier, or something is wrong."""
-        (at, mask), *others = self.waiting.items()
-        if others or np.count_nonzero(self.gone):
+        (at, mask), *others = [*self.waiting.items(), *self.warps.items()]
+        if others or self.warps or np.count_nonzero(self.gone):
             instructions = self.kernel.entry.instructions
-            lines = [instructions[self.kernel.starts[k] - 1].number for k in self.waiting]
-            counts = [int(np.count_nonzero(m)) for m in self.waiting.values()]
+            held = {**self.warps, **self.waiting}
+            lines = [instructions[self.kernel.starts[k] - 1].number for k in held]
+            counts = [int(np.count_nonzero(m)) for m in held.values()]
             gone = int(np.count_nonzero(self.gone))
             text = f"{counts} threads wait at the barriers of lines {lines}, {gone} have returned"
             raise DivergenceFault(text)

@@ -1,12 +1,14 @@
 """Runs a kernel's PTX on NumPy arrays: a block at a time, an entry of the arrays a thread.
 
 All threads that stand at one place go on together, those at the least place first, so that they
-meet again where branches end.  A barrier is passed when all threads of the block wait at it.
+meet again where branches end.  A barrier is passed when all threads of the block wait at it, or of
+the warp.
 """
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from itertools import product
 
 import numpy as np
@@ -16,6 +18,7 @@ from ptx_memory import Buffer, Fault, Memory
 from ptx_steps import (
     aligned,
     calculation,
+    commit,
     constant,
     fetch,
     join,
@@ -33,6 +36,7 @@ from ptx_text import Entry, Instruction, PtxError, parse, width_of
 __all__ = ["Kernel"]
 
 _SPECIAL = re.compile(r"%(tid|ntid|ctaid|nctaid)\.([xyz])$")
+_REGISTER = re.compile(r"%\w+")
 _ADDRESS = re.compile(r"\[([^+\]\s]+)\s*(?:\+\s*(-?\d+))?\]$")
 # Slow paths of trigonometric functions, for arguments beyond 1e5: read, but not run.
 _NOT_RUN = re.compile(r"call$|(mad|madc|add|addc|sub|subc)\.(.*\.)?cc\.|(madc|addc|subc)\.")
@@ -66,6 +70,7 @@ class Kernel:
         self.own = np.arange(threads)
         self.windows = {name: k for k, name in enumerate(self.entry.memory, 1)}
         instructions = self.entry.instructions
+        self.mentions = Counter(w for i in instructions for w in _REGISTER.findall(i.text))
         starts = {0, *self.entry.labels.values()}
         starts |= {k + 1 for k, i in enumerate(instructions) if i.parts[0] in _BRANCHES}
         self.starts = sorted(k for k in starts if k < len(instructions))
@@ -95,7 +100,9 @@ class Kernel:
     def _end(self, instruction: Instruction):
         """A branch, barrier or return: (what, predicate, negated, target)."""
         name, guard = instruction.parts[0], instruction.guard
-        if name == "bar" and (instruction.opcode, instruction.operands) != ("bar.sync", ("0",)):
+        if (instruction.opcode, instruction.operands) == ("bar.warp.sync", ("-1",)):
+            name = "warp"
+        elif name == "bar" and (instruction.opcode, instruction.operands) != ("bar.sync", ("0",)):
             raise PtxError("a barrier of another kind")
         if guard is not None and name != "bra":
             raise PtxError("only branches depend on a predicate")
@@ -190,6 +197,8 @@ class Kernel:
         address, width = self._source(base, "b64")[0], width_of(kind)
         steps = [] if not more else [aligned(address, int(offset or 0), width * len(registers))]
         for k, own in enumerate(registers):
+            if more and name == "ld" and self.mentions[own] == 1:
+                continue  # of numbers read together NVVM leaves some alone
             register = self.entry.kind(own) if own.startswith("%") else kind
             if width != width_of(register):
                 raise PtxError(f"{kind} and a register of {register}")
@@ -201,14 +210,21 @@ class Kernel:
         return steps[0] if len(steps) == 1 else one_by_one(steps)
 
     def _fetch(self, instruction: Instruction):
-        """A copy to shared memory that nobody waits for at once, or the wait for all of them."""
-        if instruction.opcode == "cp.async.wait_all":
-            return wait
-        if instruction.opcode != "cp.async.ca.shared.global":
+        """A copy to shared memory that nobody waits for at once, or the wait for such."""
+        name, operands = instruction.opcode.removeprefix("cp.async."), instruction.operands
+        if name in ("wait_all", "wait_group"):
+            return wait(int(operands[0]) if operands else None)
+        if name == "commit_group":
+            return commit
+        *places, width = operands[:3]
+        if name != "ca.shared.global" or int(width) not in (4, 8, 16):
             raise PtxError("a copy of another kind")
-        *places, width = instruction.operands
-        places = [self._source(_ADDRESS.match(place)[1], "b64")[0] for place in places]
-        return fetch(*places, DTYPES[f"b{8 * int(width)}"])
+        places, width = [self._source(_ADDRESS.match(p)[1], "b64")[0] for p in places], int(width)
+        size = self._source(operands[3], "u32")[0] if len(operands) > 3 else None
+        if width < 16:
+            return fetch(*places, DTYPES[f"b{8 * width}"], size=size)
+        halves = [fetch(*places, DTYPES["b64"], offset, size) for offset in (0, 8)]
+        return one_by_one([*(aligned(place, 0, width) for place in places), *halves])
 
     def _parameter(self, to: str, base: str, offset, kind: str):
         number = [p for p, _ in self.entry.parameters].index(base)

@@ -1,7 +1,8 @@
 """Memory of the machine: buffers far apart, and what is wrong about an access to them.
 
 An access outside of a buffer or not aligned, a read of what was never written, and two threads at
-one place without a barrier in between, one of them writing, are faults.
+one place without a barrier in between, one of them writing, are faults.  Threads of one warp are
+ordered by the barriers of their warp, too.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ _WINDOW = 36  # bits of an address within the window of a buffer: 64 GiB apart
 _START = 4096  # first address in the window, so that places before the buffer are no other's
 _FIRST_GLOBAL = 4096  # windows of global memory; those below are of shared and local memory
 _THREADS = 2048  # more than a block has: keys are epoch times this, plus the thread
+_WARP = 32
 _windows = count(_FIRST_GLOBAL)
 
 
@@ -71,12 +73,19 @@ class Buffer:
         return self.views[dtype]
 
     def trace(self) -> None:
-        """Keep from now on who touches what: the last writer, first and last readers by block."""
+        """Keep from now on who touches what: the last writer, readers by warp and by block."""
         self.traced = True
         if not hasattr(self, "writer"):
-            size = self.written.size
-            self.writer, self.highest, self.lowest = (np.full(size, -1) for _ in range(3))
-            self.writing_block, self.reading_block = (np.full(size, -1) for _ in range(2))
+            self.readers: dict[int, np.ndarray] = {}
+            names = ("writer", "writing_block", "reading_block")
+            for name in names:
+                setattr(self, name, np.full(self.written.size, -1))
+
+    def readers_of(self, warp: int) -> np.ndarray:
+        """By element: the last and the first of a warp's threads that read it lately."""
+        if warp not in self.readers:
+            self.readers[warp] = np.full((2, self.written.size), -1)
+        return self.readers[warp]
 
     def fill(self, values: np.ndarray) -> None:
         """Put a host array there."""
@@ -101,17 +110,24 @@ class Memory:
         self.initialised = initialised
         self.first = next(self._stamps)
         self.block = self.epoch = 0
-        self.coming = []
+        self.now = np.zeros(_THREADS, np.int64)  # of every thread, since the last barrier
+        self.coming, self.groups = [], np.zeros(_THREADS, np.int64)
 
     def begin(self) -> None:
         """The next block."""
         self.block = next(self._stamps)
         self.coming = []
+        self.groups[:] = 0
         self.barrier()
 
     def barrier(self) -> None:
         """What comes now is ordered after what came before, within the block."""
         self.epoch = next(self._epochs) * _THREADS
+        self.now[:] = self.epoch
+
+    def warp_barrier(self, warp: int) -> None:
+        """The same within a warp."""
+        self.now[warp * _WARP : (warp + 1) * _WARP] = next(self._epochs) * _THREADS
 
     # -- addresses -----------------------------------------------------------------------------
 
@@ -188,51 +204,73 @@ class Memory:
             buffer.written[grain] = True
         buffer.view(values.dtype)[offset // values.dtype.itemsize] = values
 
-    def fetch(self, source, target, lanes, dtype) -> None:
-        """Numbers from global to shared memory; they are there when their threads have waited."""
-        self.coming.append((target, lanes, self.load(source, lanes, dtype, "global")))
+    def fetch(self, source, target, lanes, dtype, there=None) -> None:
+        """Numbers from global to shared memory; they are there when their threads have waited.
 
-    def wait(self, lanes) -> None:
-        """What the threads ``lanes`` have fetched is there."""
-        left = []
-        for target, own, values in self.coming:
-            here = np.isin(own, lanes)
+        Zeros for threads that are not ``there``.
+        """
+        values = np.zeros(lanes.size, dtype)
+        if there is None:
+            there = np.ones(lanes.size, bool)
+        if there.any():
+            values[there] = self.load(source[there], lanes[there], dtype, "global")
+        self.coming.append((target, lanes, values, self.groups[lanes]))
+
+    def commit(self, lanes) -> None:
+        """What the threads ``lanes`` fetch from now on is another group."""
+        self.groups[lanes] += 1
+
+    def wait(self, lanes, but: int | None = None) -> None:
+        """What the threads ``lanes`` have fetched is there, or all ``but`` the last groups."""
+        left, last = [], np.full(_THREADS, -1)
+        last[lanes] = _THREADS**2 if but is None else self.groups[lanes] - but - 1
+        for target, own, values, group in self.coming:
+            here = group <= last[own]
             if here.any():
                 self.store(target[here], own[here], values[here], "shared")
             if not here.all():
-                left.append((target[~here], own[~here], values[~here]))
+                left.append((target[~here], own[~here], values[~here], group[~here]))
         self.coming = left
 
     # -- races ---------------------------------------------------------------------------------
 
+    def _unordered(self, key, lanes):
+        """Accesses of other threads that no barrier has ordered before those of ``lanes``."""
+        other = key % _THREADS
+        ordered = (other // _WARP == lanes // _WARP) & (key < self.now[lanes])
+        return (key >= self.epoch) & (other != lanes) & ~ordered
+
     def _reads(self, buffer, grain, lanes) -> None:
-        key, last = self.epoch + lanes, buffer.writer[grain]
-        bad = (last >= self.epoch) & (last != key)
+        last = buffer.writer[grain]
+        bad = self._unordered(last, lanes)
         if np.count_nonzero(bad):
             self._race(buffer, grain, lanes, bad, last, "reads", "wrote")
-        np.maximum.at(buffer.highest, grain, key)
-        np.maximum.at(buffer.lowest, grain, self.epoch + _THREADS - 1 - lanes)
+        ends = np.flatnonzero(np.diff(lanes // _WARP)) + 1
+        for own, place in zip(np.split(lanes, ends), np.split(grain, ends)):
+            last_reader, first_reader = buffer.readers_of(int(own[0]) // _WARP)
+            now = self.now[own]
+            np.maximum.at(last_reader, place, now + own)
+            np.maximum.at(first_reader, place, now + _THREADS - 1 - own)
         if buffer.space == "global":
             self._other_block(buffer, grain, lanes, buffer.writing_block, "reads", "wrote")
             first = buffer.reading_block[grain]
             buffer.reading_block[grain] = np.where(first < self.first, self.block, first)
 
     def _writes(self, buffer, grain, lanes) -> None:
-        key, last = self.epoch + lanes, buffer.writer[grain]
-        bad = (last >= self.epoch) & (last != key)
+        key, last = self.now[lanes] + lanes, buffer.writer[grain]
+        bad = self._unordered(last, lanes)
         buffer.writer[grain] = key
         now = buffer.writer[grain]
         if np.count_nonzero(bad) or np.count_nonzero(now != key):
             last = np.where(bad, last, now)
             self._race(buffer, grain, lanes, bad | (now != key), last, "writes", "wrote")
-        for reader, own in (
-            (buffer.highest[grain], key),
-            (buffer.lowest[grain], self.epoch + _THREADS - 1 - lanes),
-        ):
-            bad = (reader >= self.epoch) & (reader != own)
-            if np.count_nonzero(bad):
-                other = reader if own is key else 2 * self.epoch + _THREADS - 1 - reader
-                self._race(buffer, grain, lanes, bad, other, "writes", "read")
+        for last_reader, first_reader in buffer.readers.values():
+            high, low = last_reader[grain], first_reader[grain]
+            low = np.where(low < 0, low, low + _THREADS - 1 - 2 * (low % _THREADS))
+            for reader in (high, low):
+                bad = self._unordered(reader, lanes)
+                if np.count_nonzero(bad):
+                    self._race(buffer, grain, lanes, bad, reader, "writes", "read")
         if buffer.space == "global":
             self._other_block(buffer, grain, lanes, buffer.writing_block, "writes", "wrote")
             self._other_block(buffer, grain, lanes, buffer.reading_block, "writes", "read")
@@ -240,7 +278,7 @@ class Memory:
 
     def _race(self, buffer, grain, lanes, bad, last, does, did) -> None:
         place = int(np.argmax(bad))
-        other = int(last[place]) - self.epoch
+        other = int(last[place]) % _THREADS
         text = f"thread {lanes[place]} {does} element {grain[place]} of {buffer.name}"
         raise RaceFault(f"{text}, which thread {other} {did} since the last barrier")
 

@@ -15,6 +15,7 @@ from ptx_text import PtxError
 __all__ = [
     "aligned",
     "calculation",
+    "commit",
     "constant",
     "fetch",
     "join",
@@ -142,15 +143,29 @@ def store(source: int, address: int, offset: int, dtype, space: str):
     return step
 
 
-def fetch(target: int, source: int, dtype):
-    """A copy from global to shared memory that a thread does not wait for."""
+def fetch(target: int, source: int, dtype, offset: int = 0, size: int | None = None):
+    """A copy from global to shared memory that a thread does not wait for.
+
+    ``size`` holds the bytes that there are to copy, all or none: the others are zeros.
+    """
 
     def step(values, part, lanes, memory):
-        memory.fetch(values[source][lanes], values[target][lanes], lanes, dtype)
+        there = None if size is None else values[size][lanes] != 0
+        places = [values[place][lanes] + offset for place in (source, target)]
+        memory.fetch(*places, lanes, dtype, there)
 
     return step
 
 
-def wait(values, part, lanes, memory):
-    """For all that the threads have fetched."""
-    memory.wait(lanes)
+def commit(values, part, lanes, memory):
+    """What the threads have fetched is a group."""
+    memory.commit(lanes)
+
+
+def wait(but: int | None):
+    """For all that the threads have fetched, or for all but the last groups."""
+
+    def step(values, part, lanes, memory):
+        memory.wait(lanes, but)
+
+    return step

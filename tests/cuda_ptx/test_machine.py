@@ -1,11 +1,9 @@
-"""The machine that runs PTX: its arithmetic, and that it finds what kernels must not do."""
+"""The machine that runs PTX: that it finds what kernels must not do."""
 
 import math
-from fractions import Fraction
 
 import numpy as np
 import pytest
-from ptx_arithmetic import fused, operation
 from ptx_machine import Kernel
 from ptx_memory import (
     Buffer,
@@ -16,6 +14,7 @@ from ptx_memory import (
 )
 from ptx_text import PtxError
 
+from pwgf_sym.compile.cuda.staging import arrived, fetch_piece, left_together
 from pwgf_sym.compile.cuda.toolkit import cuda
 
 pytestmark = pytest.mark.usefixtures("machine")
@@ -104,6 +103,58 @@ def unset_room(out):
     out[lane] = room[(lane + 32) % 64]
 
 
+@cuda.jit
+def in_warps(out, x, by, barrier, block):
+    """x of another thread by way of shared memory, which is then written anew."""
+    room = cuda.shared.array(64, np.float64)
+    lane = cuda.threadIdx.x
+    room[lane] = x[lane]
+    if barrier:
+        cuda.syncwarp()
+    if block:
+        cuda.syncthreads()
+    other = (lane + by) % 64
+    if by == 1:
+        other = lane // 32 * 32 + (lane + 1) % 32
+    out[lane] = room[other]
+    if barrier:
+        cuda.syncwarp()
+    room[lane] = 0.0
+
+
+@cuda.jit
+def some_of_a_warp(out, most):
+    if cuda.threadIdx.x < most:
+        cuda.syncwarp()
+        out[cuda.threadIdx.x] = 1.0
+
+
+bring, commit = fetch_piece(np.float32), left_together()
+wait_for_first, wait_for_all = arrived(1), arrived()
+
+
+@cuda.jit
+def two_groups(out, x, of_second, everything):
+    """The first number of a piece that comes at once or later; zeros for odd threads."""
+    room = cuda.shared.array(512, np.float32, 16)
+    lane = cuda.threadIdx.x
+    for group in range(2):
+        bring(room, 4 * (lane + 64 * group), x, 4 * lane, lane % 2 == 0)
+        commit()
+    wait_for_first()
+    if everything:
+        wait_for_all()
+    out[lane] = room[4 * (lane + 64 * of_second)]
+
+
+@cuda.jit
+def shifted_pieces(out, x):
+    room = cuda.shared.array(512, np.float32, 16)
+    bring(room, 4 * cuda.threadIdx.x, x, cuda.threadIdx.x, True)
+    wait_for_all()
+    out[cuda.threadIdx.x] = room[4 * cuda.threadIdx.x]
+
+
 @pytest.fixture
 def x():
     return np.arange(2.0 * THREADS) ** 2
@@ -167,6 +218,37 @@ def test_barriers_that_some_miss():
     two_barriers[1, THREADS](cuda.device_array(THREADS), THREADS)
     with pytest.raises(DivergenceFault, match=r"\[20, 44\] threads wait"):
         two_barriers[1, THREADS](cuda.device_array(THREADS), 20)
+
+
+def test_barriers_of_warps(x):
+    """They order what the warp does, and nothing else."""
+    out, first = cuda.device_array(THREADS), x[:64]
+    in_warps[1, THREADS](out, cuda.to_device(x), 1, 1, 0)
+    expected = np.concatenate([np.roll(first[:32], -1), np.roll(first[32:], -1)])
+    assert np.array_equal(out.copy_to_host(), expected)
+    with pytest.raises(RaceFault, match=r"reads.*thread \d+ wrote"):
+        in_warps[1, THREADS](out, cuda.to_device(x), 1, 0, 0)
+    with pytest.raises(RaceFault, match=r"writes.*thread \d+ read"):
+        in_warps[1, THREADS](out, cuda.to_device(x), 1, 0, 1)
+    with pytest.raises(RaceFault, match=r"reads.*thread \d+ wrote"):
+        in_warps[1, THREADS](out, cuda.to_device(x), 32, 1, 0)
+    with pytest.raises(RaceFault, match=r"writes.*thread \d+ read"):
+        in_warps[1, THREADS](out, cuda.to_device(x), 32, 1, 1)
+    with pytest.raises(DivergenceFault, match=r"\[8\] threads wait.*24 have returned"):
+        some_of_a_warp[1, 32](cuda.device_array(32), 8)
+    some_of_a_warp[1, THREADS](cuda.device_array(THREADS), 32)  # the whole of one
+
+
+def test_groups_of_copies():
+    values, out = np.arange(1.0, 257, dtype=np.float32), cuda.device_array(THREADS, np.float32)
+    expected = np.where(np.arange(64) % 2 == 0, values[::4], 0)
+    for of_second, everything in ((0, 0), (1, 1)):
+        two_groups[1, THREADS](out, cuda.to_device(values), of_second, everything)
+        assert np.array_equal(out.copy_to_host(), expected)
+    with pytest.raises(UninitialisedFault, match="reads element 256 of _cudapy_smem"):
+        two_groups[1, THREADS](out, cuda.to_device(values), 1, 0)
+    with pytest.raises(MemoryFault, match="not a multiple of 16"):
+        shifted_pieces[1, THREADS](out, cuda.to_device(values))
 
 
 def test_what_nobody_wrote(x):
@@ -250,155 +332,3 @@ def test_halves_of_registers():
     Kernel(TEXT.format(lines=lines), 1).launch((1, 1, 1), [(buffer.base, buffer)])
     (found,) = buffer.view(np.dtype(np.uint64))
     assert found == (buffer.base % 2**32) * 2**32 + buffer.base // 2**32
-
-
-# -- arithmetic --------------------------------------------------------------------------------
-
-
-def computed(opcode, *values):
-    """One result of an instruction, as a Python number."""
-    from ptx_arithmetic import DTYPES
-
-    function, kinds, _ = operation(opcode, len(values) + 1)
-    given = [np.array([v]).astype(DTYPES[k]) for v, k in zip(values, kinds, strict=True)]
-    with np.errstate(all="ignore"):
-        return function(*given)[0].item()
-
-
-BIG, LOW = 2**63 - 1, -(2**63)
-INF, NAN = math.inf, math.nan
-
-
-@pytest.mark.parametrize(
-    "opcode, values, expected",
-    [
-        ("add.s64", (BIG, 1), LOW),
-        ("sub.s32", (-(2**31), 1), 2**31 - 1),
-        ("mul.lo.s64", (BIG, 3), BIG - 2),
-        ("mul.hi.s64", (LOW, LOW), 2**62),
-        ("mul.hi.s64", (-1, 1), -1),
-        ("mul.hi.s64", (-3037000500, 3037000500), -1),
-        ("mul.hi.u32", (2**32 - 1, 2**32 - 1), 2**32 - 2),
-        ("mul.hi.s32", (-(2**31), 2**31 - 1), -(2**30)),
-        ("mul.wide.s32", (-(2**31), 2**31 - 1), -(2**31) * (2**31 - 1)),
-        ("mul.wide.u32", (2**32 - 1, 2), 2**33 - 2),
-        ("div.s64", (-7, 2), -3),
-        ("div.s64", (7, -2), -3),
-        ("div.s64", (-8, 2), -4),
-        ("div.u32", (2**32 - 1, 2), 2**31 - 1),
-        ("rem.s64", (-7, 2), -1),
-        ("rem.s64", (7, -2), 1),
-        ("rem.u32", (2**32 - 1, 10), 5),
-        ("shl.b64", (1, 63), 2**63),
-        ("shl.b64", (1, 64), 0),
-        ("shl.b32", (3, 31), 2**31),
-        ("shl.b32", (1, 2**32 - 1), 0),
-        ("shr.s64", (-8, 1), -4),
-        ("shr.s64", (-8, 64), -1),
-        ("shr.s32", (-1, 200), -1),
-        ("shr.u64", (2**64 - 8, 1), 2**63 - 4),
-        ("shr.u64", (2**64 - 8, 64), 0),
-        ("shr.b32", (2**31, 31), 1),
-        ("bfi.b64", (0b101, -1, 4, 3), -1 - (0b010 << 4)),
-        ("bfi.b64", (-1, 0, 1, 63), -2),
-        ("bfi.b32", (0xFF, 0, 28, 8), -(2**28)),
-        ("bfi.b64", (-1, 7, 64, 3), 7),
-        ("not.b64", (0,), -1),
-        ("min.s64", (-1, 0), -1),
-        ("max.u64", (2**64 - 1, 0), 2**64 - 1),
-        ("setp.lt.u64", (2**64 - 1, 0), False),
-        ("setp.lt.s64", (-1, 0), True),
-        ("selp.b64", (1, 2, False), 2),
-        ("cvt.u32.u64", (2**32 + 5,), 5),
-        ("cvt.s64.s32", (-1,), -1),
-        ("cvt.u64.u32", (2**32 - 1,), 2**32 - 1),
-        ("cvt.rn.f32.s32", (2**24 + 1,), 2.0**24),
-        ("cvt.rn.f32.f64", (1 + 2.0**-24,), 1.0),
-        ("cvt.rn.f32.f64", (1 + 2.0**-24 + 2.0**-50,), 1 + 2.0**-23),
-        ("cvt.rni.f32.f32", (2.5,), 2.0),
-        ("cvt.rzi.f64.f64", (-2.5,), -2.0),
-        ("cvt.rmi.s32.f32", (-2.5,), -3),
-        ("cvt.rpi.s32.f32", (-2.5,), -2),
-        ("cvt.rni.s32.f64", (1e300,), 2**31 - 1),
-        ("cvt.rni.s32.f64", (-INF,), -(2**31)),
-        ("cvt.rni.s64.f64", (2.0**63,), BIG),
-        ("cvt.rni.s32.f32", (NAN,), 0),
-        ("cvt.rzi.u32.f32", (-1.5,), 0),
-        ("cvt.sat.f32.f32", (1.5,), 1.0),
-        ("cvt.sat.f32.f32", (NAN,), 0.0),
-        ("div.rn.f32", (1, 3), float(np.float32(1) / np.float32(3))),
-        ("rcp.rn.f32", (3,), float(np.float32(1) / np.float32(3))),
-        ("max.f64", (NAN, 1.0), 1.0),
-        ("min.f32", (1.0, NAN), 1.0),
-        ("copysign.f64", (-0.0, 2.0), -2.0),
-        ("copysign.f32", (1.0, -2.0), 2.0),
-        ("setp.ne.f64", (NAN, 1), False),
-        ("setp.neu.f64", (NAN, 1), True),
-        ("setp.ltu.f64", (NAN, 1), True),
-        ("setp.lt.f64", (NAN, 1), False),
-        ("setp.geu.f32", (1, 2), False),
-        ("setp.equ.f32", (NAN, NAN), True),
-        ("setp.nan.f32", (NAN, 1), True),
-        ("ex2.approx.ftz.f32", (-140,), 0.0),
-        ("ex2.approx.f32", (-140,), 2.0**-140),
-        ("ex2.approx.ftz.f32", (3,), 8.0),
-        ("mul.ftz.f32", (2.0**-130, 4), 0.0),
-        ("mul.f32", (2.0**-130, 4), 2.0**-128),
-        ("rcp.approx.ftz.f64", (2.0**-1030,), INF),
-        ("rcp.approx.ftz.f64", (4.0,), 0.25),
-        ("fma.rm.f32", (1 + 2.0**-12, 1 + 2.0**-12, 0), 1 + 2.0**-11),
-        ("fma.rm.f32", (-1 - 2.0**-12, 1 + 2.0**-12, 0), -1 - 2.0**-11 - 2.0**-23),
-        ("fma.rm.f32", (2.0**-60, -1, 1), 1 - 2.0**-24),
-        ("fma.rm.f32", (2.0**-60, 1, 1), 1.0),
-        ("add.rz.f32", (1, 2.0**-24 + 2.0**-30), 1.0),
-        ("add.rz.f32", (-1, -(2.0**-80)), -1.0),
-        ("add.rz.f32", (-1, 2.0**-80), -1 + 2.0**-24),
-        ("add.rz.f32", (1, -(2.0**-80)), 1 - 2.0**-24),
-    ],
-)
-def test_operations(opcode, values, expected):
-    assert computed(opcode, *values) == expected
-
-
-def test_zeros_have_signs():
-    for opcode, sign in (("max.f64", 1.0), ("min.f64", -1.0)):
-        for values in ((0.0, -0.0), (-0.0, 0.0)):
-            assert math.copysign(1.0, computed(opcode, *values)) == sign
-
-
-def test_high_halves():
-    rng = np.random.default_rng(0)
-    for kind, ends in (("s64", (LOW, BIG)), ("u64", (0, 2**64 - 1))):
-        numbers = rng.integers(*ends, 200, dtype=np.int64 if kind == "s64" else np.uint64)
-        for a, b in zip(numbers.tolist(), numbers[::-1].tolist()):
-            assert computed(f"mul.hi.{kind}", a, b) == (a * b) >> 64
-
-
-@pytest.mark.parametrize("dtype", [np.float64, np.float32])
-def test_fused_multiply_adds(dtype):
-    """One rounding: where the sum cancels, and where rounding twice would be seen."""
-    rng, digits = np.random.default_rng(1), np.finfo(dtype).nmant + 1
-    a, b = (rng.normal(size=500).astype(dtype) for _ in range(2))
-    near = [-(a * b), rng.normal(size=500).astype(dtype), (a * b * dtype(1e-20)).astype(dtype)]
-    for c in near:
-        found = fused(a, b, c)
-        assert found.dtype == dtype
-        for x, y, z, result in zip(a, b, c, found):
-            exact = Fraction(float(x)) * Fraction(float(y)) + Fraction(float(z))
-            error = abs(Fraction(float(result)) - exact)
-            assert error <= abs(exact) / 2**digits
-    # 1 + 2^-24 + 2^-70: by way of double precision it would be a tie, and rounded to one.
-    one = np.float32(1)
-    tie = fused(np.float32(1 + 2.0**-12), np.float32(2.0**-12), np.float32(1 - 2.0**-12))
-    assert tie == np.float32(1.0) and fused(one, one, np.float32(-1)) == 0
-    above = fused(np.float32(2.0**-24), np.float32(1 + 2.0**-23), one)
-    assert above == np.float32(1 + 2.0**-23)
-
-
-def test_gross_reciprocals():
-    """Twenty bits of a mantissa, and no more."""
-    values = np.random.default_rng(2).uniform(1, 2, 100)
-    function, *_ = operation("rcp.approx.ftz.f64", 2)
-    error = np.abs(function(values) * values - 1)
-    assert 1e-8 < error.max() < 2.0**-18
-    assert not np.any(function(values).view(np.uint64) & np.uint64(0xFFFFFFFF))

@@ -11,6 +11,7 @@ from gallery_flows import double_well_agrees
 from sample_energies import ENERGIES
 from test_blocks import (  # noqa: F401 - those of blocks
     test_contractions,
+    test_contractions_of_what_is_near,
     test_sums_of_outer_products,
     test_sums_of_rows_and_products,
 )

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pwgf_sym.compile.cuda import blocks, sums
+from pwgf_sym.compile.cuda import blocks, contractions, sums
 from pwgf_sym.compile.cuda.toolkit import cuda, simulated
 from pwgf_sym.emit.cuda import schedule
 from pwgf_sym.emit.cuda.schedule import BOUNDARY, CudaTiling
@@ -11,9 +11,9 @@ from pwgf_sym.emit.cuda.schedule import BOUNDARY, CudaTiling
 BOUND = {"float64": 1e-13, "float32": 1e-5}
 # Threads of a block, and sizes of an outer product: few and many tiles, remainders of both.
 SHAPES = (
-    [(4, 5, 7), (4, 2, 3), (4, 40, 3), (4, 1, 1), (8, 9, 17)]
+    [(4, 5, 7), (4, 2, 3), (4, 40, 3), (4, 1, 1), (8, 9, 17), (16, 40, 30)]
     if simulated()
-    else [(128, 128, 30), (128, 30, 30), (32, 9, 2), (32, 200, 37), (64, 2, 2)]
+    else [(128, 128, 30), (128, 30, 30), (128, 30, 128), (32, 9, 2), (32, 200, 37), (64, 2, 2)]
 )
 
 
@@ -36,9 +36,10 @@ def close(found, expected, dtype):
 @pytest.mark.parametrize("threads, m, n", SHAPES)
 def test_sums_of_outer_products(threads, m, n, dtype, room, rng, monkeypatch):
     """Added to what is there, with any distances; also where few samples fit at a time."""
-    monkeypatch.setattr(schedule, "_SHARED", max(room, 8 * 8 * (m + n)))
+    monkeypatch.setattr(schedule, "_CHUNKS", room)
     tiling, number = CudaTiling.of(dtype, threads), np.dtype(dtype).type
-    chunk, groups, size = tiling.outer_sums(m, n)
+    shape, size = tiling.outer_sums(m, n)
+    chunk, down, across = shape
     add = sums.outer_sums(number, threads, *tiling.outer(m, n))
 
     @cuda.jit
@@ -46,7 +47,7 @@ def test_sums_of_outer_products(threads, m, n, dtype, room, rng, monkeypatch):
         R = cuda.shared.array(size, number, BOUNDARY)
         lane, one = cuda.threadIdx.x, cuda.gridDim.y
         for turn in range(3):  # what is left in shared memory does not enter
-            last = chunk, groups, one
+            last = chunk, down, across, one
             add(turn > 0, out, 3, n + 2, 1, R, a, lane, threads, m, b, lane, threads, n, *last)
             cuda.syncthreads()
 
@@ -100,10 +101,10 @@ if not simulated():  # there are more samples than four
 def test_contractions(rows, count, transposed, tile, dtype, rng):
     """Weights in several rounds, stored either way; added to what is there, or not."""
     threads, number = SHAPES[0][0], np.dtype(dtype).type
-    contract = blocks.contract(number, threads, *tile)
+    contract = contractions.contract(number, threads, *tile)
     tiling, results, second = CudaTiling.of(dtype, threads), 2, tile[0] * tile[1] * threads
     room = results * second
-    size = tiling.with_weights(room, tile, -(-count // 2))
+    size = tiling.with_weights(room + tiling.staged, tile, -(-count // 2))
     row, term = (1, rows) if transposed else (count, 1)
 
     @cuda.jit
@@ -122,6 +123,40 @@ def test_contractions(rows, count, transposed, tile, dtype, rng):
     given = weights.T if transposed else weights
     kernel[1, threads](device(given, dtype), device(values, dtype), found)
     close(found, 4 * (weights @ values).ravel(), dtype)
+
+
+@pytest.mark.parametrize("dtype", BOUND)
+@pytest.mark.parametrize("rows, count, transposed, tile", [c for c in CONTRACTIONS if c[1] < 40])
+def test_contractions_of_what_is_near(rows, count, transposed, tile, dtype, rng):
+    """Values in shared memory, which each thread has put there for its own sample."""
+    threads, number = SHAPES[0][0], np.dtype(dtype).type
+    contract = contractions.contract_near(number, threads, *tile)
+    tiling, second = CudaTiling.of(dtype, threads), tile[0] * tile[1] * threads
+    room = second + -(-count // 4) * 4 * threads  # terms of the last turn that do not count
+    size = tiling.with_weights(room, tile, -(-count // 2))
+    row, term = (1, rows) if transposed else (count, 1)
+
+    @cuda.jit
+    def kernel(weights, values, out):
+        W, lane = cuda.shared.array(size, number, BOUNDARY), cuda.threadIdx.x
+        one = cuda.gridDim.y
+        for place in range(second + lane, room, threads):
+            W[place] = number(0.0)
+        for turn in range(3):
+            for k in range(count):
+                W[second + k * threads + lane] = values[k * threads + lane]
+            given = (weights, 0, row, term, second + lane, rows, count, one)
+            contract(turn > 0, W, 0, room, *given)
+            for k in range(count):
+                W[second + k * threads + lane] = number(7.0)
+        for r in range(rows):
+            out[r * threads + lane] = W[r * threads + lane]
+
+    weights, values = rng.normal(size=(rows, count)), rng.normal(size=(count, threads))
+    found = device(np.zeros(rows * threads), dtype)
+    given = weights.T if transposed else weights
+    kernel[1, threads](device(given, dtype), device(values, dtype), found)
+    close(found, 3 * (weights @ values).ravel(), dtype)
 
 
 @pytest.mark.parametrize("dtype", BOUND)

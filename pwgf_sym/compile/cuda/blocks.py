@@ -16,22 +16,15 @@ from functools import cache
 
 import numpy as np
 
-from ...emit.cuda.schedule import TEAM, lanes_of
-from ...emit.cuda.schedule import spread as spread_on_host
-from .staging import arrived, stage_weights, thread_number
+from ...emit.cuda.schedule import TEAM
 from .toolkit import cuda, device
-from .wide import clear, first_values, put, take, turns
+from .wide import put
 
-__all__ = ["block_sum", "contract", "copy", "fill", "inversion"]
-__all__ += ["log_determinants", "partial_sums", "store"]
+__all__ = ["block_sum", "copy", "fill", "inversion", "log_determinants", "partial_sums", "store"]
 
 at = np.uint64
 # Columns of a matrix that are eliminated together.
 _PANEL = 4
-# Of a contraction: registers for what a thread asks for ahead, terms that these are at most, and
-# registers with those of the tile.  Memory answers late, and a multiprocessor has few warps that
-# could go on meanwhile; they would be fewer if threads took more registers.
-_AHEAD, _MOST_AHEAD, _REGISTERS = 16, 4, 80
 # Blocks whose partial sums a thread asks for before it adds the first.
 _AT_ONCE = 8
 
@@ -73,74 +66,6 @@ def fill(target, t, value, count, stride):
 def store(dtype, rows: int):
     """``store(target, t, step, source)``: target[t + r*step] = source[r], for r below ``rows``."""
     return put(dtype, 1, rows)
-
-
-def terms_ahead(dtype, rows: int, samples: int) -> int:
-    """Terms of a contraction whose values a thread has asked for before it needs them.
-
-    As many as there are registers for beside those of the tile.
-    """
-    words = np.dtype(dtype).itemsize // 4 * samples
-    return max(2, min(_MOST_AHEAD, _AHEAD // words, (_REGISTERS - rows * words) // words))
-
-
-@cache
-def contract(dtype, threads: int, rows: int, samples: int):
-    """``contract(more, W, c, room, weights, w, row, term, values, v, step, m, count, one)``.
-
-    The whole block computes, for rows r < rows*samples and all of its samples n,
-
-        W[c + r*threads + n] = sum over s < count of weights[w + r*row + s*term]
-                               * (values[v + s*step] of sample n);
-
-    added to what is there where ``more`` is true; rows from ``m`` on have no meaning.  A thread
-    takes ``rows`` rows of ``samples`` neighbours: a number that it reads is used several times.
-    Weights go into the shared array W from ``room`` on first, as many terms as fit.
-    """
-    tile, size, ahead = (rows, samples), rows * samples, terms_ahead(dtype, rows, samples)
-    held, wide = ahead * samples, spread_on_host(size, lanes_of(np.dtype(dtype).name))
-    take_first = first_values(dtype, samples, ahead)
-    turn, last_turn = (turns(dtype, *tile, wide, ahead, whole) for whole in (True, False))
-    take_tile, put_tile = take(dtype, samples, rows), put(dtype, samples, rows)
-    set_zero, wait = clear(dtype, size), arrived()
-    stage = stage_weights(dtype, threads, size, wide)
-    across, number = threads // samples, thread_number()
-
-    @device
-    def contract(more, W, c, room, weights, w, row, term, values, v, step, m, count, one):
-        lane = number()
-        group, first = lane // across * rows, lane % across * samples
-        place, own = c + group * threads + first, v - lane + first
-        total = cuda.local.array(size, dtype)
-        left, right = cuda.local.array(rows, dtype), cuda.local.array(held, dtype)
-        if more:
-            take_tile(total, W, place, threads)
-        else:
-            set_zero(total)
-        most = (W.size - room) // wide
-        start = 0
-        while start < count:
-            terms = min(most, count - start)
-            cuda.syncthreads()
-            stage(W, room, weights, w + start * term, row, m, term, terms)
-            take_first(right, values, own, step, terms)
-            wait()
-            cuda.syncthreads()
-            s, after = room + group, terms * one - ahead
-            while after >= 0:
-                turn(total, left, right, W, s, values, own, step, after)
-                s += ahead * wide
-                own += ahead * step
-                after -= ahead
-            last_turn(total, left, right, W, s, values, own, step, after + ahead)
-            start += most
-            own = v - lane + first + start * step
-        if count == 0:  # what is there may still be read
-            cuda.syncthreads()
-        put_tile(W, place, threads, total)
-        cuda.syncthreads()
-
-    return contract
 
 
 @device

@@ -14,94 +14,94 @@ from ...emit.cuda.schedule import TEAM, lanes_of
 from ...emit.cuda.schedule import spread as spread_on_host
 from .staging import arrived, stage, thread_number
 from .toolkit import cuda, device
-from .wide import add_outer, clear, put, take
+from .wide import add_products, clear, put, take
 
 __all__ = ["outer_sums", "product_sums", "row_sums"]
 
 at = np.uint64
 # Rows of a sum over samples that a warp takes together.
 _ROWS_AT_ONCE = 4
-
-spread = device(spread_on_host)
+# Tiles next to each other in a row that neighbours among the threads take.
+_ACROSS = 8
 
 
 @cache
 def outer_sums(dtype, threads: int, rows: int, columns: int):
     """``add(more, sums, g, row, column, R, a, a0, a_step, m, b, b0, b_step, n, ...)``.
 
-    The last arguments are ``chunk, groups, one``.
+    The last arguments are ``chunk, down, across, one``.
 
     sums[g + i*row + j*column] = sum over the block's samples of a[a0 + i*a_step] *
-    b[b0 + j*b_step], i < m, j < n; added to what is there where ``more`` is true.  A thread takes
-    ``rows`` times ``columns`` entries, ``chunk`` samples at a time, while the next ones come from
-    memory; ``groups`` threads share the samples where there are more threads than entries.  What it
-    has found it leaves in R, from where neighbours take neighbours to memory.
+    b[b0 + j*b_step], i < m, j < n; added to what is there where ``more`` is true.  A round takes
+    ``down`` times ``across`` tiles, powers of two; a thread has ``rows`` times ``columns`` entries
+    of a tile, as far apart as there are tiles, and reads a few samples at a time.  The factors come
+    to shared memory ``chunk`` samples at a time, while the ones before are added.  Where there are
+    more threads than tiles, some share the samples of a tile, and then its rows.
     """
     size, lanes = rows * columns, lanes_of(np.dtype(dtype).name)
-    own_size, other_size = (-(-count // lanes) * lanes for count in (rows, columns))
-    take_own, take_other = take(dtype, own_size), take(dtype, other_size)
-    add_tile, set_zero = add_outer(dtype, rows, columns), clear(dtype, size)
-    put_tile, wide = put(dtype, size), spread_on_host(size, lanes)
-    stage_factor, wait, number = stage(dtype, threads), arrived(), thread_number()
+    add_tile, set_zero = add_products(dtype, rows, columns), clear(dtype, size)
+    put_tile, take_row = put(dtype, size), take(dtype, columns)
+    wide, stage_factor = spread_on_host(size, lanes), stage(dtype, threads)
+    wait, number, mixed = arrived(), thread_number(), threads % 16 == 0
 
     @device
-    def add(more, sums, g, row, column, R, a, a0, a_step, m, b, b0, b_step, n, chunk, groups, one):
+    def add(
+        more, sums, g, row, column, R, a, a0, a_step, m, b, b0, b_step, n, chunk, down, across, one
+    ):
         lane = number()
         a0, b0 = a0 - lane, b0 - lane  # of the block's first sample
-        down, across = (m + rows - 1) // rows, (n + columns - 1) // columns
-        all_a, all_b = (down - 1) * rows + own_size, (across - 1) * columns + other_size
-        wide_a, wide_b = spread(all_a, lanes), spread(all_b, lanes)
-        tiles, half = down * across, chunk * (wide_a + wide_b)
-        acc, found = cuda.local.array(size, dtype), cuda.local.array(rows, dtype)
-        own, other = cuda.local.array(own_size, dtype), cuda.local.array(other_size, dtype)
-        first = 0
-        while first < tiles * groups * one:
-            tile, group = (first + lane) // groups, (first + lane) % groups
-            i, j, start = tile // across * rows, tile % across * columns, 0
-            set_zero(acc)
-            cuda.syncthreads()
-            here, there = 0, half
-            while start <= threads * one:  # a chunk comes, the one before is added
-                if start < threads:
-                    beside = here + chunk * wide_a
-                    stage_factor(R, here, wide_a, all_a, a, a0 + start, a_step, m, chunk)
-                    stage_factor(R, beside, wide_b, all_b, b, b0 + start, b_step, n, chunk)
-                s, own_at = group, there + group * wide_a + i
-                other_at = there + chunk * wide_a + group * wide_b + j
-                while s < chunk * one and tile < tiles and start > 0:
-                    take_own(own, R, own_at, 0)
-                    take_other(other, R, other_at, 0)
-                    add_tile(acc, own, other)
-                    s += groups
-                    own_at += groups * wide_a
-                    other_at += groups * wide_b
-                wait()
+        if mixed:  # neighbours read the same entries of b, for the banks' sake
+            lane = lane % 16 // 2 + lane % 2 * 8 + lane // 16 * 16
+        tiles, pitch, vectors = down * across, chunk + lanes, chunk // lanes
+        groups = min(threads // tiles, vectors)
+        tile, group, side = lane // groups, lane % groups, min(across, _ACROSS)
+        top = tile // side % down
+        left = tile % side + tile // (side * down) * side
+        all_a, all_b = down * rows, across * columns
+        half = (all_a + all_b) * pitch
+        acc = cuda.local.array(size, dtype)
+        found, more_of_it = cuda.local.array(columns, dtype), cuda.local.array(columns, dtype)
+        for i0 in range(0, m * one, all_a):
+            for j0 in range(0, n * one, all_b):
+                set_zero(acc)
                 cuda.syncthreads()
-                here, there = there, here
-                start += chunk
-            if tile < tiles:
+                here, there, start = 0, half, 0
+                while start <= threads * one:  # a chunk comes, the one before is added
+                    if start < threads:
+                        first, beside = a0 + i0 * a_step + start, b0 + j0 * b_step + start
+                        stage_factor(R, here, pitch, all_a, a, first, a_step, m - i0, chunk)
+                        next_factor = here + all_a * pitch
+                        stage_factor(R, next_factor, pitch, all_b, b, beside, b_step, n - j0, chunk)
+                    own, v = there + top * pitch + group * lanes, group
+                    other = there + (all_a + left) * pitch + group * lanes
+                    while v < vectors * one and tile < tiles and start > 0:
+                        add_tile(acc, R, own, other, down * pitch, across * pitch)
+                        v += groups
+                        own += groups * lanes
+                        other += groups * lanes
+                    wait()
+                    cuda.syncthreads()
+                    here, there = there, here
+                    start += chunk
                 put_tile(R, lane * wide, 0, acc)
-            cuda.syncthreads()
-            before = first // groups
-            entry, end = lane, min(tiles - before, threads // groups) * columns * one
-            while entry < end:  # a column of a tile
-                tile, c = before + entry // columns, entry % columns
-                i, j = tile // across * rows, tile % across * columns + c
-                place, below = g + i * row + j * column, m - i if j < n else 0
-                for r in range(rows):
-                    there_is = more and r < below
-                    found[r] = sums[at(place + r * row)] if there_is else dtype(0.0)
-                s = (tile - before) * groups * wide + c
-                last = s + groups * wide * one
-                while s < last:
-                    for r in range(rows):
-                        found[r] += R[at(s + r * columns)]
-                    s += wide
-                for r in range(rows):
-                    if r < below:
-                        sums[at(place + r * row)] = found[r]
-                entry += threads
-            first += threads
+                cuda.syncthreads()
+                r, i, j, slot = group, i0 + top + group * down, j0 + left, (lane - group) * wide
+                place = g + i * row + j * column
+                while r < rows * one and i < m and tile < tiles:
+                    take_row(found, R, slot + r * columns, 0)
+                    for other in range(1, groups):
+                        take_row(more_of_it, R, slot + other * wide + r * columns, 0)
+                        for c in range(columns):
+                            found[c] += more_of_it[c]
+                    for c in range(columns):
+                        if more and j + c * across < n:
+                            found[c] += sums[at(place + c * across * column)]
+                    for c in range(columns):
+                        if j + c * across < n:
+                            sums[at(place + c * across * column)] = found[c]
+                    r += groups
+                    i += groups * down
+                    place += groups * down * row
 
     return add
 

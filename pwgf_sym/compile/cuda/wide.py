@@ -16,7 +16,7 @@ import numpy as np
 from ...emit.cuda.schedule import lanes_of
 from .toolkit import device, simulated
 
-__all__ = ["add_outer", "clear", "first_values", "put", "take", "turns", "written_out"]
+__all__ = ["add_products", "clear", "put", "take", "turn", "written_out"]
 
 
 @cache
@@ -79,26 +79,46 @@ def _at_a_time(dtype, count: int) -> int:
 
 
 @cache
-def add_outer(dtype, rows: int, columns: int):
-    """``add(acc, a, b)``: acc[r*columns + c] += a[r] b[c]; all are in registers."""
+def add_products(dtype, rows: int, columns: int):
+    """``add(acc, R, a, b, a_step, b_step)``, for the numbers k of sixteen bytes:
+
+    acc[r*columns + c] += sum over k of R[a + r*a_step + k] R[b + c*b_step + k]; acc is in
+    registers.
+    """
+    lanes = lanes_of(np.dtype(dtype).name)
 
     @device
-    def add(acc, a, b):
+    def added(acc, R, a, b, a_step, b_step):
         for r in range(rows):
-            for c in range(columns):
-                acc[r * columns + c] += a[r] * b[c]
+            for k in range(lanes):
+                for c in range(columns):
+                    product = R[int(a) + r * a_step + k] * R[int(b) + c * b_step + k]
+                    acc[r * columns + c] += product
 
-    def generate(builder, acc, a, b):
-        _add_outer(builder, dtype, acc, a, b, 0, rows, columns)
+    def generate(builder, acc, R, a, b, a_step, b_step):
+        def vector(first, step, number: int):
+            place, align = R.vector(builder, first.plus(builder, step, number), step, 0, 0, lanes)
+            whole = builder.load(place, align=align)
+            return [builder.extract_element(whole, _constant(k)) for k in range(lanes)]
 
-    return add if simulated() else written_out(generate)
+        others = [vector(b, b_step, c) for c in range(columns)]
+        for r in range(rows):
+            own = vector(a, a_step, r)
+            for c, other in enumerate(others):
+                place = acc.held(builder, r * columns + c, 1)
+                total = builder.load(place)
+                for x, y in zip(own, other, strict=True):
+                    total = builder.fadd(total, builder.fmul(x, y))
+                builder.store(total, place)
+
+    return added if simulated() else written_out(generate)
 
 
-def _add_outer(builder, dtype, acc, a, b, first: int, rows: int, columns: int) -> None:
-    """acc[r*columns + c] += a[r] b[first + c]."""
+def _add_outer(builder, dtype, acc, a, b, rows: int, columns: int) -> None:
+    """acc[r*columns + c] += a[r] b[c]."""
     lanes = _at_a_time(dtype, columns)
     own = [a.spread(builder, r, lanes) for r in range(rows)]
-    places = [b.held(builder, first + c, lanes) for c in range(0, columns, lanes)]
+    places = [b.held(builder, c, lanes) for c in range(0, columns, lanes)]
     other = [builder.load(place, align=b.size) for place in places]
     for k, (x, y) in enumerate((x, y) for x in own for y in other):
         place = acc.held(builder, k * lanes, lanes)
@@ -106,70 +126,39 @@ def _add_outer(builder, dtype, acc, a, b, first: int, rows: int, columns: int) -
         builder.store(total, place, align=acc.size)
 
 
-def _read(builder, dtype, target, first: int, source, s, count: int) -> None:
-    """target[first + k] = source[s + k], k < count."""
+def _read(builder, dtype, target, source, s, count: int) -> None:
+    """target[k] = source[s + k], k < count."""
     lanes = _at_a_time(dtype, count)
     for k in range(0, count, lanes):
         place, align = source.vector(builder, s, s, 0, k, lanes)
         value = builder.load(place, align=align)
-        builder.store(value, target.held(builder, first + k, lanes), align=target.size)
+        builder.store(value, target.held(builder, k, lanes), align=target.size)
 
 
 @cache
-def first_values(dtype, samples: int, ahead: int):
-    """``take(right, values, own, step, terms)``: right[k*samples + c] = values[own + k*step + c].
+def turn(dtype, rows: int, samples: int, terms: int, wide: int, distance: int):
+    """``add(total, left, right, W, s, v)``: a few terms of a contraction.
 
-    For k < min(ahead, terms), c < samples: values of the first terms of a contraction.
+    total[r*samples + c] += W[s + k*wide + r] W[v + k*distance + c] for k < terms; ``left`` and
+    ``right`` are registers for the factors of a term.
     """
 
     @device
-    def copied(right, values, own, step, terms):
-        for k in range(min(ahead, terms)):
+    def added(total, left, right, W, s, v):
+        for k in range(terms):
+            for r in range(rows):
+                left[r] = W[int(s) + k * wide + r]
             for c in range(samples):
-                right[k * samples + c] = values[int(own) + k * step + c]
+                right[c] = W[int(v) + k * distance + c]
+            for r in range(rows):
+                for c in range(samples):
+                    total[r * samples + c] += left[r] * right[c]
 
-    def generate(builder, right, values, own, step, terms):
-        for k in range(ahead):
-            with builder.if_then(terms.exceeds(builder, k)):
-                place = own.plus(builder, step, k)
-                _read(builder, dtype, right, k * samples, values, place, samples)
-
-    return copied if simulated() else written_out(generate)
-
-
-@cache
-def turns(dtype, rows: int, samples: int, wide: int, ahead: int, whole: bool):
-    """``turn(total, left, right, W, s, values, own, step, count)``: terms of a contraction.
-
-    total[r*samples + c] += W[s + k*wide + r] right[k*samples + c] for ``ahead`` terms k where
-    ``whole``: ``count`` others follow, of which the values that come ``ahead`` later take the place
-    of those that were read.  Else for ``count`` terms, fewer than ``ahead``.
-    """
-    most = ahead if whole else ahead - 1
-
-    @device
-    def added(total, left, right, W, s, values, own, step, count):
-        for k in range(most):
-            for n in range(rows * samples if whole or k < count else 0):
-                r, c = n // samples, n % samples
-                total[n] += W[int(s) + k * wide + r] * right[k * samples + c]
-            for c in range(samples if whole and k < count else 0):
-                right[k * samples + c] = values[int(own) + (k + ahead) * step + c]
-
-    def generate(builder, total, left, right, W, s, values, own, step, count):
-        def add(k: int) -> None:
-            _read(builder, dtype, left, 0, W, s.plus(builder, wide, k), rows)
-            _add_outer(builder, dtype, total, left, right, k * samples, rows, samples)
-
-        for k in range(most):
-            if whole:
-                add(k)
-            with builder.if_then(count.exceeds(builder, k)):
-                if whole:
-                    place = own.plus(builder, step, k + ahead)
-                    _read(builder, dtype, right, k * samples, values, place, samples)
-                else:
-                    add(k)
+    def generate(builder, total, left, right, W, s, v):
+        for k in range(terms):
+            _read(builder, dtype, left, W, s.plus(builder, wide, k), rows)
+            _read(builder, dtype, right, W, v.plus(builder, distance, k), samples)
+            _add_outer(builder, dtype, total, left, right, rows, samples)
 
     return added if simulated() else written_out(generate)
 
@@ -232,9 +221,9 @@ class _Operand(NamedTuple):
         wide = step.value if step.value.type == kind else builder.sext(step.value, kind)
         return _Operand(builder.add(self.value, builder.mul(wide, kind(times))), kind)
 
-    def exceeds(self, builder, k: int):
-        """Whether the number is more than k."""
-        return builder.icmp_signed(">", self.value, self.value.type(k))
+    def as_bit(self, builder):
+        """Whether the number is not 0."""
+        return builder.icmp_unsigned("!=", self.value, self.value.type(0))
 
     def vector(self, builder, first: _Operand, step: _Operand, r: int, k: int, lanes: int):
         """Where entries begin at first + r*step + k; and the bytes that this place aligns to."""
@@ -288,9 +277,9 @@ def written_out(generate):
         return types.void(a, b, c, d, e), lower
 
     @intrinsic
-    def of_nine(typing, a, b, c, d, e, f, g, h, i):
-        return types.void(a, b, c, d, e, f, g, h, i), lower
+    def of_six(typing, a, b, c, d, e, f):
+        return types.void(a, b, c, d, e, f), lower
 
     count = generate.__code__.co_argcount - 1
-    known = {0: of_none, 1: of_one, 3: of_three, 4: of_four, 5: of_five, 9: of_nine}
+    known = {0: of_none, 1: of_one, 3: of_three, 4: of_four, 5: of_five, 6: of_six}
     return known[count]

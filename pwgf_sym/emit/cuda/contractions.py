@@ -155,9 +155,12 @@ class Contractions:
     def near_rows(self, tensor: Tensor, variable: str) -> str:
         """Array, first place and distance of rows in shared memory, from ``variable`` on."""
         samples = self.e.tiling.samples
-        begin = self.taken + self.near.index(tensor) * self.at_once * samples
-        place = "lane" if variable == "first" else f"({variable} - first)*{samples} + lane"
-        return f"W, {plus(place, begin)}, {samples}"
+        place = f"({variable} - first)*{samples} + lane"
+        return f"W, {plus(place, self._near_begin(tensor))}, {samples}"
+
+    def _near_begin(self, tensor: Tensor) -> int:
+        """Where the rows of a tensor begin in shared memory."""
+        return self.taken + self.near.index(tensor) * self.at_once * self.e.tiling.samples
 
     def _emit_calls(self) -> None:
         for tensor, terms in self.results.items():
@@ -174,16 +177,14 @@ class Contractions:
             more = "first > 0"
             for term in (t for t in terms if t in later.early):
                 at = {later.row: "0", self.row: "first"}
-                operands, (_, (values, _)) = (
-                    later._operands(term, self.row, at),
-                    later._factors(term),
-                )
+                operands = later._operands(term, self.row, at)
+                (values, _), kind = later._factors(term)[1], "contract"
                 if values in self.near:
-                    operands[4:] = [self.near_rows(values, "first")]
-                room, numbers = self._room(later.tile, self.at_once)
-                self.e.registers.share(numbers)
+                    kind = "contract_near"
+                    operands[4:] = [plus("lane", self._near_begin(values))]
+                room = self._share(later.tile, self.at_once, kind)
                 into = f"{later._begin(tensor)}, {room}, {', '.join(operands)}, {later.row.size}"
-                name = call_name("contract", *later.tile)
+                name = call_name(kind, *later.tile)
                 self.e.write(f"{name}({more}, W, {into}, {self._rows()}, one)")
                 more = "True"
 
@@ -195,10 +196,13 @@ class Contractions:
         found += [weight.stride(labels, a) for a in (self.row, axis)]
         return [*found, value.array, value.index(own, at), value.stride(own, axis)]
 
-    def _room(self, tile: tuple[int, int], count: int) -> tuple[int, int]:
-        """Numbers of shared memory before the weights of a call, and with them."""
-        before = self.taken + len(self.results) * self.at_once * self.e.tiling.samples
-        return before, self.e.tiling.with_weights(before, tile, count)
+    def _share(self, tile: tuple[int, int], count: int, kind: str = "contract") -> int:
+        """Shared memory for the factors of a call, so many terms; gives where it begins."""
+        tiling = self.e.tiling
+        before = self.taken + len(self.results) * self.at_once * tiling.samples
+        staged = tiling.staged if kind == "contract" else 0
+        self.e.registers.share(tiling.with_weights(before + staged, tile, count))
+        return before
 
     def _emit_call(self, result: Tensor, term: Tensor, fresh: bool) -> None:
         """A call that sums over the longest axis, for every entry of the others."""
@@ -208,8 +212,7 @@ class Contractions:
         extra = {a: inner_name(a, taken) for a in others if a.size > 1}
         zeros = {**self.at, **dict.fromkeys([*others, axis], "0")}
         zeros[self.row] = "first" if self.several else "0"
-        room, numbers = self._room(self.tile, axis.size)
-        self.e.registers.share(numbers)
+        room = self._share(self.tile, axis.size)
         name = call_name("contract", *self.tile)
 
         def call(more: bool, at: dict[Axis, str], count: int) -> str:

@@ -33,6 +33,7 @@ _PLAIN = ("block_sum", "copy", "fill")
 # All names that a module may import, by where they are.
 NAMES = {
     "blocks": {*BLOCK_FUNCTIONS["blocks"], *_MADE.values(), *_PLAIN},
+    "contractions": {*BLOCK_FUNCTIONS["contractions"]},
     "sums": {*BLOCK_FUNCTIONS["sums"]},
     "toolkit": {"cuda"},
 }

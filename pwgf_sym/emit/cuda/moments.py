@@ -48,7 +48,7 @@ def moments(x, weight, sums, work, tiles):
         {rows}(more, sums, g + {first}, 1, W, work, WY, {S}, {d}, one)
         {product}(more, sums, g + {third}, 1, W, work, WY, {S}, work, T + {2S}, 0, {d}, one)
         factors = W, work, WY, {S}, {d}, work, Y, {S}, {d}
-        {outer}(more, sums, g + {second}, {d}, 1, *factors, {samples}, {groups}, one)
+        {outer}(more, sums, g + {second}, {d}, 1, *factors, {shape}, one)
         cuda.syncthreads()
 
 
@@ -107,7 +107,7 @@ def moments_velocity(x, found, slopes, velocity_out, tiles):
 
 def emit_moments(dim: int, tiling: CudaTiling, write: Writer) -> None:
     """Write the kernels for dimension d and a block of S threads."""
-    lanes, (samples, groups, outer_room) = tiling.samples, tiling.outer_sums(dim, dim)
+    lanes, (shape, outer_room) = tiling.samples, tiling.outer_sums(dim, dim)
     values = {"d": dim, "S": lanes, "2S": 2 * lanes, "dS": dim * lanes, "2dS": 2 * dim * lanes}
     values |= {"dd": dim * dim, "first": dim + 2, "third": 2 * dim + 2, "second": 3 * dim + 2}
     values |= {"size": 2 + 3 * dim + dim * dim}
@@ -116,7 +116,7 @@ def emit_moments(dim: int, tiling: CudaTiling, write: Writer) -> None:
         "rows": call_name("row_sums"),
         "outer": call_name("outer_sums", *tiling.outer(dim, dim)),
     }
-    values |= {"samples": samples, "groups": groups}
+    values |= {"shape": ", ".join(map(str, shape))}
     room = max(outer_room, tiling.row_sums(max(dim, 2)), lanes)
     values |= {"product": call_name("product_sums"), "room": room, "boundary": BOUNDARY}
     text = _TEXT

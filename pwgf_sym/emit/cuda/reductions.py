@@ -39,9 +39,9 @@ class _Sum:
             name, rest = ("row_sums", "product_sums")[len(operands) - 1], [*operands, rows]
             name, room = call_name(name), self.k.tiling.row_sums(rows)
         else:
-            samples, groups, room = self.k.tiling.outer_sums(rows, columns)
+            shape, room = self.k.tiling.outer_sums(rows, columns)
             name = call_name("outer_sums", *self.k.tiling.outer(rows, columns))
-            rest = [operands[0], rows, operands[1], columns, samples, groups]
+            rest = [operands[0], rows, operands[1], columns, *shape]
             entry += f", {self._step(target, tiles.column)}"
         self.k.registers.share(room)
         loops = [f"for {n} in range({axis.size}{ROLLED})" for axis, n in summed.items()]

@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from ...errors import OptionError
 from ...lower.schedule import Tiling
 
-__all__ = ["BLOCK", "BOUNDARY", "TEAM", "CudaTiling", "lanes_of", "spread"]
+__all__ = ["BLOCK", "BOUNDARY", "STAGES", "TEAM", "CudaTiling", "lanes_of", "spread"]
 
 # Threads of a block, and samples of a tile.
 BLOCK = 128
@@ -17,9 +16,13 @@ BLOCK = 128
 _ROWS, _OUTER = 8, {"float32": (8, 4), "float64": (4, 4)}
 # Threads that add up the samples of a row: a warp; rows at a time at most.
 TEAM, _TEAM_ROWS = 32, 64
-# Samples that the factors of a sum over samples take in shared memory, bytes of it at most; bytes
-# of it for the results of contractions.
-_STAGED, _SHARED, _RESULTS = {"float32": 32, "float64": 16}, 40 * 1024, 32 * 1024
+# Bytes of shared memory; those for results of contractions and values that they multiply.
+_SHARED, _RESULTS = 46 * 1024, 40 * 1024
+# Samples of a chunk of a sum over samples, and bytes of shared memory for it, at most.
+_STAGED, _CHUNKS = {"float32": 32, "float64": 16}, 40 * 1024
+# Turns of a contraction whose values are in shared memory, or on the way: each has sixteen bytes of
+# every thread.
+STAGES = 4
 # Rows and samples of a contraction that a thread takes, and cycles beside its multiply-adds.
 _TILE_ROWS, _TILE_SAMPLES, _TURN = range(1, 9), (1, 2, 4, 8), 4
 
@@ -80,9 +83,14 @@ class CudaTiling(Tiling):
         """Bytes of a number."""
         return 4 if self.dtype == "float32" else 8
 
+    @property
+    def staged(self) -> int:
+        """Numbers of shared memory for the values that a contraction multiplies."""
+        return STAGES * lanes_of(self.dtype) * self.samples
+
     def rows_left(self, taken: int) -> int:
         """Rows of results that shared memory holds beside so many others."""
-        return _RESULTS // (self.bytes * self.samples) - taken
+        return (_RESULTS // self.bytes - self.staged) // self.samples - taken
 
     def contraction(self, size: int, results: int, taken: int = 0) -> tuple[int, int]:
         """Rows and samples that a thread takes of contractions with rows of this size.
@@ -103,56 +111,50 @@ class CudaTiling(Tiling):
     def _cycles(self, rows: int, samples: int, size: int) -> int:
         """Of a multiprocessor, for one term of a contraction and all of its rows.
 
-        Four warps multiply at a time, in float64 half as fast; what they read comes at 128 bytes a
-        cycle.  Rows that a thread then takes one after the other count for twice as much: it waits
-        for the memory at every one.
+        Four warps multiply at a time, in float64 half as fast; what a warp reads takes shared
+        memory a cycle, sixteen bytes a thread two.  Rows that a thread then takes one after the
+        other count for twice as much: it waits for the memory at every one.
         """
         times, words = -(-size // (rows * samples)), self.bytes // 4
         alone = times > 1 and self.rows_of_turns(size, rows * samples) < _ROWS // 2
-        lanes = lanes_of(self.dtype)
-        reads = rows // math.gcd(rows, lanes) + samples // math.gcd(samples, lanes)
-        issued = words * rows * samples + reads + _TURN
-        return (1 + alone) * times * max(issued, 4 * words * (rows + samples))
+        reads = [(count, math.gcd(count, lanes_of(self.dtype))) for count in (rows, samples)]
+        issued = words * rows * samples + sum(count // wide for count, wide in reads) + _TURN
+        busy = sum(count // wide * -(-wide * self.bytes // 8) for count, wide in reads)
+        return (1 + alone) * times * max(issued, 4 * busy)
 
     def with_weights(self, before: int, tile: tuple[int, int], count: int) -> int:
-        """Numbers of shared memory with the weights of a contraction, after so many others."""
-        wide = spread(math.prod(tile), lanes_of(self.dtype))
-        return before + wide * max(1, min(count, (self.room - before) // wide))
+        """Numbers of shared memory with the weights of a contraction, after so many others.
+
+        As many terms as fit, in whole turns.
+        """
+        lanes = lanes_of(self.dtype)
+        wide = spread(math.prod(tile), lanes)
+        terms = min(-(-count // lanes), (self.room - before) // (wide * lanes)) * lanes
+        return before + wide * max(lanes, terms)
 
     def row_sums(self, rows: int) -> int:
         """Numbers of shared memory for so many sums over samples."""
         return min(rows, _TEAM_ROWS) * (min(TEAM, self.samples) + 1)
 
-    def outer_sums(self, first: int, second: int) -> tuple[int, int, int]:
+    def outer_sums(self, first: int, second: int) -> tuple[tuple[int, int, int], int]:
         """Of sums over samples of an outer product.
 
-        Samples at a time, threads that share the samples, and numbers of shared memory: while some
-        samples are added, the next ones come.
-
-        Raises
-        ------
-        OptionError
-            When the factors of one sample are more than shared memory holds.
+        Samples at a time, tiles of a round below and beside each other; and numbers of shared
+        memory: while some samples are added, the next ones come.
         """
         tile, lanes = self.outer(first, second), lanes_of(self.dtype)
-        numbers = sum(
-            spread((size - 1) // own * own + -(-own // lanes) * lanes, lanes)
-            for size, own in zip((first, second), tile, strict=True)
-        )
-        if 2 * numbers > self.room:
-            given = f"a sum over samples of {first} by {second} products"
-            accepted = (
-                f"factors of at most {self.room // 2} numbers together on a GPU, in {self.dtype}"
-            )
-            raise OptionError("map", given, accepted, 'Take a narrower map, or target="cpu".')
-        samples, groups = min(_STAGED[self.dtype], self.samples), 1
-        while samples > 1 and 2 * samples * numbers > self.room:
-            samples //= 2
-        tiles = math.prod(-(-size // own) for size, own in zip((first, second), tile, strict=True))
-        wide = spread(math.prod(tile), lanes)
-        while 2 * groups <= min(samples, min(self.samples, self.room // wide) // tiles):
-            groups *= 2
-        return samples, groups, max(2 * samples * numbers, wide * min(groups * tiles, self.samples))
+        needed = [-(-size // own) for size, own in zip((first, second), tile, strict=True)]
+        down, across = (1 << (count - 1).bit_length() for count in needed)
+        while down * across > self.samples:
+            if down * tile[0] >= across * tile[1]:
+                down //= 2
+            else:
+                across //= 2
+        rows, chunk = down * tile[0] + across * tile[1], min(_STAGED[self.dtype], self.samples)
+        while chunk > lanes and 2 * rows * (chunk + lanes) > _CHUNKS // self.bytes:
+            chunk //= 2
+        left_behind = self.samples * spread(math.prod(tile), lanes)
+        return (chunk, down, across), max(2 * rows * (chunk + lanes), left_behind)
 
     def outer(self, first: int, second: int) -> tuple[int, int]:
         """Entries that a thread sums over the samples of a tile."""
