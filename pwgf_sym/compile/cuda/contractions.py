@@ -128,6 +128,7 @@ def contract_near(dtype, threads: int, rows: int, samples: int):
     return contract_near
 
 
+@cache
 def _parts(dtype, threads: int, rows: int, samples: int):
     """What both kinds are made of.
 
