@@ -12,6 +12,7 @@ from sample_energies import ENERGIES
 from test_blocks import (  # noqa: F401 - those of blocks
     test_contractions,
     test_contractions_of_what_is_near,
+    test_results_where_factors_were,
     test_sums_of_outer_products,
     test_sums_of_rows_and_products,
 )
@@ -45,6 +46,7 @@ MAPS = {
     "sigmoid": lambda d: NeuralFlow(d, 4, steps=1, activation=lambda u: 1 / (1 + sp.exp(-u))),
     "affine": Affine,
     "wide": lambda d: NeuralFlow(d, 37, steps=2, log_determinant="trace"),
+    "wide exact": lambda d: NeuralFlow(d, 80, steps=2),
 }
 # Energy, map, precision, threads of a block, samples: they do not fill the last tile.
 CASES = [
@@ -54,6 +56,7 @@ CASES = [
     ("newtonian", "sigmoid", "float64", 32, 70),
     ("aggregation", "affine", "float32", 128, 300),
     ("mixed", "wide", "float64", 32, 70),
+    ("double well", "wide exact", "float32", 128, 130),
 ]
 
 
@@ -106,9 +109,10 @@ def case(request, tmp_path_factory, machine):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(caller.CudaCaller, "workspace", lambda own, size: own.empty(size))
         patch.setattr(caller, "_BLOCKS", 2)  # of three tiles a block takes two
-        most = 1600 if "wide" in request.param else 320
-        patch.setattr(schedule, "_SHARED", most)  # weights come in several rounds
-        patch.setattr(schedule, "_RESULTS", 8000)  # and so do rows of contractions
+        if "wide exact" not in request.param:
+            most = 1600 if "wide" in request.param else 320
+            patch.setattr(schedule, "_SHARED", most)  # weights come in several rounds
+            patch.setattr(schedule, "_RESULTS", 8000)  # and so do rows of contractions
         yield Case(*request.param, tmp_path_factory.mktemp("modules"))
 
 

@@ -126,6 +126,31 @@ def test_contractions(rows, count, transposed, tile, dtype, rng):
 
 
 @pytest.mark.parametrize("dtype", BOUND)
+def test_results_where_factors_were(dtype, rng):
+    """A sum of no terms, in the place of weights that other warps may still read."""
+    threads, number, tile = SHAPES[0][0], np.dtype(dtype).type, (3, 2)
+    contract = contractions.contract(number, threads, *tile)
+    tiling, second, count = CudaTiling.of(dtype, threads), 6 * threads, 20
+    first_weight = second + tiling.staged
+    size = first_weight + max(6 * threads, 8 * count)
+
+    @cuda.jit
+    def kernel(weights, values, out):
+        W, lane = cuda.shared.array(size, number, BOUNDARY), cuda.threadIdx.x
+        one = cuda.gridDim.y
+        given = (weights, 0, count, 1, values, lane, threads, 6)
+        contract(False, W, 0, second, *given, count, one)
+        contract(False, W, first_weight, 0, *given, 0, one)
+        for r in range(6):
+            out[r * threads + lane] = W[r * threads + lane] + W[first_weight + r * threads + lane]
+
+    weights, values = rng.normal(size=(6, count)), rng.normal(size=(count, threads))
+    found = device(np.zeros(6 * threads), dtype)
+    kernel[1, threads](device(weights, dtype), device(values, dtype), found)
+    close(found, (weights @ values).ravel(), dtype)
+
+
+@pytest.mark.parametrize("dtype", BOUND)
 @pytest.mark.parametrize("rows, count, transposed, tile", [c for c in CONTRACTIONS if c[1] < 40])
 def test_contractions_of_what_is_near(rows, count, transposed, tile, dtype, rng):
     """Values in shared memory, which each thread has put there for its own sample."""

@@ -161,8 +161,8 @@ def _parts(dtype, threads: int, rows: int, samples: int):
 
     @device
     def end(total, W, place, count):
-        if count == 0:  # what is there may still be read
-            meet()
+        if count == 0:  # what is there may still be read, factors of another call by all warps
+            cuda.syncthreads()
         put_tile(W, place, threads, total)
         meet()
 
