@@ -9,6 +9,7 @@ are multiplied.
 
 from __future__ import annotations
 
+import math
 from functools import cache
 
 import numpy as np
@@ -39,7 +40,7 @@ def contract(dtype, threads: int, rows: int, samples: int):
                                * (values[v + s*step] of sample n);
 
     added to what is there where ``more`` is true; rows from ``m`` on have no meaning.  A thread
-    takes ``rows`` rows of ``samples`` neighbours: a number that it reads is used several times.
+    takes ``rows`` rows of ``samples`` samples: a number that it reads is used several times.
     The shared array W has, from ``room`` on, the values of a few turns and then weights, as many
     terms as fit.  Of results a thread may read those of its warp's samples.
     """
@@ -139,9 +140,11 @@ def _parts(dtype, threads: int, rows: int, samples: int):
     size, lanes, team = rows * samples, lanes_of(np.dtype(dtype).name), min(TEAM, threads)
     wide, across = spread_on_host(size, lanes), team // samples
     stage_terms = stage_weights(dtype, threads, size, wide)
-    take_tile, put_tile = take(dtype, samples, rows), put(dtype, samples, rows)
+    piece = math.gcd(samples, lanes)  # of the samples of a thread; the next is as far as a row of
+    gap = across * piece  # pieces is wide, for the banks' sake
+    take_tile, put_tile = take(dtype, samples, rows, gap), put(dtype, samples, rows, gap)
     set_zero, meet, number = clear(dtype, size), team_barrier(), thread_number()
-    add = turn(dtype, rows, samples, lanes, wide, threads)
+    add = turn(dtype, rows, samples, lanes, wide, threads, gap)
 
     @device
     def begin(total, more, W, c):
@@ -151,7 +154,7 @@ def _parts(dtype, threads: int, rows: int, samples: int):
         if samples == 1:
             group, other = 0, own
         first_row = (group + other // across * 2) * rows
-        first = lane - own + other % across * samples
+        first = lane - own + other % across * piece
         place = c + first_row * threads + first
         if more:
             take_tile(total, W, place, threads)

@@ -20,24 +20,26 @@ __all__ = ["add_products", "clear", "put", "take", "turn", "written_out"]
 
 
 @cache
-def take(dtype, count: int, rows: int = 1):
+def take(dtype, count: int, rows: int = 1, gap: int = 0):
     """``take(target, source, s, step)``: target[r*count + k] = source[s + r*step + k].
 
     For k < count, r < rows.  ``target`` is in registers; ``source`` begins at a multiple of sixteen
     bytes, and ``s``, ``step`` and ``count`` are multiples of what is read at a time
-    (:func:`_at_a_time`).
+    (:func:`_at_a_time`).  With a ``gap`` the pieces of a row are so far apart in ``source``.
     """
     lanes = _at_a_time(dtype, count)
+    apart = gap or lanes
 
     @device
     def copied(target, source, s, step):
         for r in range(rows):
             for k in range(count):
-                target[r * count + k] = source[int(s) + r * step + k]
+                place = r * step + k // lanes * apart + k % lanes
+                target[r * count + k] = source[int(s) + place]
 
     def generate(builder, target, source, s, step):
         for number, (r, k) in _places(rows, count, lanes):
-            place, align = source.vector(builder, s, step, r, k, lanes)
+            place, align = source.vector(builder, s, step, r, k // lanes * apart, lanes)
             value = builder.load(place, align=align)
             builder.store(value, target.held(builder, number, lanes), align=target.size)
 
@@ -45,22 +47,24 @@ def take(dtype, count: int, rows: int = 1):
 
 
 @cache
-def put(dtype, count: int, rows: int = 1):
+def put(dtype, count: int, rows: int = 1, gap: int = 0):
     """``put(target, t, step, source)``: target[t + r*step + k] = source[r*count + k].
 
     The inverse of :func:`take`: ``source`` is in registers, ``target`` in memory.
     """
     lanes = _at_a_time(dtype, count)
+    apart = gap or lanes
 
     @device
     def copied(target, t, step, source):
         for r in range(rows):
             for k in range(count):
-                target[int(t) + r * step + k] = source[r * count + k]
+                place = r * step + k // lanes * apart + k % lanes
+                target[int(t) + place] = source[r * count + k]
 
     def generate(builder, target, t, step, source):
         for number, (r, k) in _places(rows, count, lanes):
-            place, align = target.vector(builder, t, step, r, k, lanes)
+            place, align = target.vector(builder, t, step, r, k // lanes * apart, lanes)
             value = builder.load(source.held(builder, number, lanes), align=source.size)
             builder.store(value, place, align=align)
 
@@ -126,22 +130,24 @@ def _add_outer(builder, dtype, acc, a, b, rows: int, columns: int) -> None:
         builder.store(total, place, align=acc.size)
 
 
-def _read(builder, dtype, target, source, s, count: int) -> None:
-    """target[k] = source[s + k], k < count."""
+def _read(builder, dtype, target, source, s, count: int, gap: int = 0) -> None:
+    """target[k] = source[s + k], k < count; pieces are ``gap`` apart."""
     lanes = _at_a_time(dtype, count)
     for k in range(0, count, lanes):
-        place, align = source.vector(builder, s, s, 0, k, lanes)
+        place, align = source.vector(builder, s, s, 0, k // lanes * (gap or lanes), lanes)
         value = builder.load(place, align=align)
         builder.store(value, target.held(builder, k, lanes), align=target.size)
 
 
 @cache
-def turn(dtype, rows: int, samples: int, terms: int, wide: int, distance: int):
+def turn(dtype, rows: int, samples: int, terms: int, wide: int, distance: int, gap: int):
     """``add(total, left, right, W, s, v)``: a few terms of a contraction.
 
     total[r*samples + c] += W[s + k*wide + r] W[v + k*distance + c] for k < terms; ``left`` and
-    ``right`` are registers for the factors of a term.
+    ``right`` are registers for the factors of a term.  The pieces of the values that are read at a
+    time are ``gap`` apart.
     """
+    lanes = _at_a_time(dtype, samples)
 
     @device
     def added(total, left, right, W, s, v):
@@ -149,7 +155,7 @@ def turn(dtype, rows: int, samples: int, terms: int, wide: int, distance: int):
             for r in range(rows):
                 left[r] = W[int(s) + k * wide + r]
             for c in range(samples):
-                right[c] = W[int(v) + k * distance + c]
+                right[c] = W[int(v) + k * distance + c // lanes * gap + c % lanes]
             for r in range(rows):
                 for c in range(samples):
                     total[r * samples + c] += left[r] * right[c]
@@ -157,7 +163,7 @@ def turn(dtype, rows: int, samples: int, terms: int, wide: int, distance: int):
     def generate(builder, total, left, right, W, s, v):
         for k in range(terms):
             _read(builder, dtype, left, W, s.plus(builder, wide, k), rows)
-            _read(builder, dtype, right, W, v.plus(builder, distance, k), samples)
+            _read(builder, dtype, right, W, v.plus(builder, distance, k), samples, gap)
             _add_outer(builder, dtype, total, left, right, rows, samples)
 
     return added if simulated() else written_out(generate)
