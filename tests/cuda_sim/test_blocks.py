@@ -102,7 +102,8 @@ def test_contractions(rows, count, transposed, tile, dtype, rng):
     """Weights in several rounds, stored either way; added to what is there, or not."""
     threads, number = SHAPES[0][0], np.dtype(dtype).type
     contract = contractions.contract(number, threads, *tile)
-    tiling, results, second = CudaTiling.of(dtype, threads), 2, tile[0] * tile[1] * threads
+    tiling = CudaTiling.of(dtype, threads)
+    pitch, results, second = tiling.pitch, 2, tile[0] * tile[1] * tiling.pitch
     room = results * second
     size = tiling.with_weights(room + tiling.staged, tile, -(-count // 2))
     row, term = (1, rows) if transposed else (count, 1)
@@ -116,7 +117,7 @@ def test_contractions(rows, count, transposed, tile, dtype, rng):
             contract(False, W, c, room, *given)
             contract(True, W, c, room, *given)
         for r in range(rows):
-            out[r * threads + lane] = W[r * threads + lane] + W[second + r * threads + lane]
+            out[r * threads + lane] = W[r * pitch + lane] + W[second + r * pitch + lane]
 
     weights, values = rng.normal(size=(rows, count)), rng.normal(size=(count, threads))
     found = device(np.zeros(rows * threads), dtype)
@@ -130,9 +131,10 @@ def test_results_where_factors_were(dtype, rng):
     """A sum of no terms, in the place of weights that other warps may still read."""
     threads, number, tile = SHAPES[0][0], np.dtype(dtype).type, (3, 2)
     contract = contractions.contract(number, threads, *tile)
-    tiling, second, count = CudaTiling.of(dtype, threads), 6 * threads, 20
+    tiling, count = CudaTiling.of(dtype, threads), 20
+    pitch, second = tiling.pitch, 6 * tiling.pitch
     first_weight = second + tiling.staged
-    size = first_weight + max(6 * threads, 8 * count)
+    size = first_weight + max(6 * pitch, 8 * count)
 
     @cuda.jit
     def kernel(weights, values, out):
@@ -142,7 +144,7 @@ def test_results_where_factors_were(dtype, rng):
         contract(False, W, 0, second, *given, count, one)
         contract(False, W, first_weight, 0, *given, 0, one)
         for r in range(6):
-            out[r * threads + lane] = W[r * threads + lane] + W[first_weight + r * threads + lane]
+            out[r * threads + lane] = W[r * pitch + lane] + W[first_weight + r * pitch + lane]
 
     weights, values = rng.normal(size=(6, count)), rng.normal(size=(count, threads))
     found = device(np.zeros(6 * threads), dtype)
@@ -156,8 +158,9 @@ def test_contractions_of_what_is_near(rows, count, transposed, tile, dtype, rng)
     """Values in shared memory, which each thread has put there for its own sample."""
     threads, number = SHAPES[0][0], np.dtype(dtype).type
     contract = contractions.contract_near(number, threads, *tile)
-    tiling, second = CudaTiling.of(dtype, threads), tile[0] * tile[1] * threads
-    room = second + -(-count // 4) * 4 * threads  # terms of the last turn that do not count
+    tiling = CudaTiling.of(dtype, threads)
+    pitch, second = tiling.pitch, tile[0] * tile[1] * tiling.pitch
+    room = second + -(-count // 4) * 4 * pitch  # terms of the last turn that do not count
     size = tiling.with_weights(room, tile, -(-count // 2))
     row, term = (1, rows) if transposed else (count, 1)
 
@@ -167,15 +170,16 @@ def test_contractions_of_what_is_near(rows, count, transposed, tile, dtype, rng)
         one = cuda.gridDim.y
         for place in range(second + lane, room, threads):
             W[place] = number(0.0)
+        cuda.syncthreads()
         for turn in range(3):
             for k in range(count):
-                W[second + k * threads + lane] = values[k * threads + lane]
+                W[second + k * pitch + lane] = values[k * threads + lane]
             given = (weights, 0, row, term, second + lane, rows, count, one)
             contract(turn > 0, W, 0, room, *given)
             for k in range(count):
-                W[second + k * threads + lane] = number(7.0)
+                W[second + k * pitch + lane] = number(7.0)
         for r in range(rows):
-            out[r * threads + lane] = W[r * threads + lane]
+            out[r * threads + lane] = W[r * pitch + lane]
 
     weights, values = rng.normal(size=(rows, count)), rng.normal(size=(count, threads))
     found = device(np.zeros(rows * threads), dtype)
@@ -191,7 +195,7 @@ def test_shapes_of_contractions(size, results, dtype):
     """Results and weights fit into shared memory; few rows are computed that do not exist."""
     tiling = CudaTiling.of(dtype)
     rows, samples = tile = tiling.contraction(size, results)
-    before = results * rows * samples * tiling.samples
+    before = results * rows * samples * tiling.pitch
     assert before < tiling.with_weights(before, tile, 1000) <= tiling.room
     assert -(-size // (rows * samples)) * rows * samples <= max(1.3 * size, size + 2)
 

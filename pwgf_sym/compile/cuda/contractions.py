@@ -14,7 +14,7 @@ from functools import cache
 
 import numpy as np
 
-from ...emit.cuda.schedule import STAGES, TEAM, lanes_of
+from ...emit.cuda.schedule import STAGES, TEAM, lanes_of, pitch
 from ...emit.cuda.schedule import spread as spread_on_host
 from .staging import (
     arrived,
@@ -29,6 +29,9 @@ from .wide import clear, put, take, turn
 
 __all__ = ["contract", "contract_near"]
 
+# Rows between those of neighbouring threads: so many are half of all banks apart.
+_ROWS = 4
+
 
 @cache
 def contract(dtype, threads: int, rows: int, samples: int):
@@ -36,10 +39,11 @@ def contract(dtype, threads: int, rows: int, samples: int):
 
     The whole block computes, for rows r < rows*samples and all of its samples n,
 
-        W[c + r*threads + n] = sum over s < count of weights[w + r*row + s*term]
-                               * (values[v + s*step] of sample n);
+        W[c + r*pitch + n] = sum over s < count of weights[w + r*row + s*term]
+                             * (values[v + s*step] of sample n);
 
-    added to what is there where ``more`` is true; rows from ``m`` on have no meaning.  A thread
+    added to what is there where ``more`` is true; rows from ``m`` on have no meaning, and their
+    distance is :func:`...emit.cuda.schedule.pitch`.  A thread
     takes ``rows`` rows of ``samples`` samples: a number that it reads is used several times.
     The shared array W has, from ``room`` on, the values of a few turns and then weights, as many
     terms as fit.  Of results a thread may read those of its warp's samples.
@@ -49,7 +53,8 @@ def contract(dtype, threads: int, rows: int, samples: int):
     bring, commit, wait = fetch_piece(dtype), left_together(), arrived(STAGES - 2)
     wait_for_all = arrived()
     meet, number, early, last = team_barrier(), thread_number(), STAGES - 1, STAGES * size - 1
-    begin, add, end, stage, wide = _parts(dtype, threads, rows, samples)
+    begin, end, stage, wide = _parts(dtype, threads, rows, samples)
+    add = turn(dtype, *_places(dtype, threads, rows, samples), lanes, wide, threads)
 
     @device
     def contract(more, W, c, room, weights, w, row, term, values, v, step, m, count, one):
@@ -95,13 +100,15 @@ def contract(dtype, threads: int, rows: int, samples: int):
 
 @cache
 def contract_near(dtype, threads: int, rows: int, samples: int):
-    """As :func:`contract`, of values that stand in W, at v + s*threads + n.
+    """As :func:`contract`, of values that stand in W, at v + s*pitch + n.
 
     Those of as many terms as fill the last turn have to be there; they do not count.
     """
     lanes, tile = lanes_of(np.dtype(dtype).name), rows * samples
     wait, number = arrived(), thread_number()
-    begin, add, end, stage, wide = _parts(dtype, threads, rows, samples)
+    begin, end, stage, wide = _parts(dtype, threads, rows, samples)
+    distance = pitch(threads, lanes)
+    add = turn(dtype, *_places(dtype, threads, rows, samples), lanes, wide, distance)
 
     @device
     def contract_near(more, W, c, room, weights, w, row, term, v, m, count, one):
@@ -117,11 +124,11 @@ def contract_near(dtype, threads: int, rows: int, samples: int):
             wait()
             cuda.syncthreads()
             n, turns = room + first_row, np.int32((terms + lanes - 1) // lanes * one)
-            own = v - lane + first + start * threads
+            own = v - lane + first + start * distance
             while turns > 0:
                 add(total, left, right, W, n, own)
                 n += lanes * wide
-                own += lanes * threads
+                own += lanes * distance
                 turns = np.int32(turns - 1)
             start += most
         end(total, W, place, count)
@@ -129,35 +136,47 @@ def contract_near(dtype, threads: int, rows: int, samples: int):
     return contract_near
 
 
+def _places(dtype, threads: int, rows: int, samples: int) -> tuple[tuple, tuple]:
+    """Rows and samples of a thread, from its first ones on.
+
+    Two threads read alternate pieces of rows, and neighbours alternate pieces of samples: so what a
+    quarter of a warp reads or writes at once is in different banks of shared memory.
+    """
+    lanes, team = lanes_of(np.dtype(dtype).name), min(TEAM, threads)
+    piece, chunk = math.gcd(samples, lanes), math.gcd(rows, _ROWS)
+    between = 2 * chunk if samples > 1 else chunk
+    lines = tuple(r // chunk * between + r % chunk for r in range(rows))
+    return lines, tuple(c // piece * (team // samples * piece) + c % piece for c in range(samples))
+
+
 @cache
 def _parts(dtype, threads: int, rows: int, samples: int):
     """What both kinds are made of.
 
     ``begin(total, more, W, c)``, which gives a thread's place of results, first row and first
-    sample; ``add(total, left, right, W, s, v)`` for the terms of a turn; ``end(total, W, place,
-    count)``; ``stage(...)`` for weights, and the distance of their terms.
+    sample; ``end(total, W, place, count)``; ``stage(...)`` for weights, and the distance of their
+    terms.
     """
     size, lanes, team = rows * samples, lanes_of(np.dtype(dtype).name), min(TEAM, threads)
-    wide, across = spread_on_host(size, lanes), team // samples
+    wide, across, distance = spread_on_host(size, lanes), team // samples, pitch(threads, lanes)
+    lines, columns = _places(dtype, threads, rows, samples)
+    piece, chunk = math.gcd(samples, lanes), math.gcd(rows, _ROWS)
     stage_terms = stage_weights(dtype, threads, size, wide)
-    piece = math.gcd(samples, lanes)  # of the samples of a thread; the next is as far as a row of
-    gap = across * piece  # pieces is wide, for the banks' sake
-    take_tile, put_tile = take(dtype, samples, rows, gap), put(dtype, samples, rows, gap)
+    take_tile, put_tile = (make(dtype, samples, rows, columns, lines) for make in (take, put))
     set_zero, meet, number = clear(dtype, size), team_barrier(), thread_number()
-    add = turn(dtype, rows, samples, lanes, wide, threads, gap)
 
     @device
     def begin(total, more, W, c):
         lane = number()
         own = lane % team
-        group, other = own % 2, own // 2  # neighbours have the same samples, for the banks' sake
+        other = own // 2  # neighbours have the same samples
+        first_row = own % 2 * chunk + other // across * (2 * rows)
         if samples == 1:
-            group, other = 0, own
-        first_row = (group + other // across * 2) * rows
+            first_row, other = 0, own
         first = lane - own + other % across * piece
-        place = c + first_row * threads + first
+        place = c + first_row * distance + first
         if more:
-            take_tile(total, W, place, threads)
+            take_tile(total, W, place, distance)
         else:
             set_zero(total)
         return place, first_row, first
@@ -166,7 +185,7 @@ def _parts(dtype, threads: int, rows: int, samples: int):
     def end(total, W, place, count):
         if count == 0:  # what is there may still be read, factors of another call by all warps
             cuda.syncthreads()
-        put_tile(W, place, threads, total)
+        put_tile(W, place, distance, total)
         meet()
 
     @device
@@ -174,4 +193,4 @@ def _parts(dtype, threads: int, rows: int, samples: int):
         whole = (terms + lanes - 1) // lanes * lanes
         stage_terms(W, start, weights, w, row, m, term, terms, whole)
 
-    return begin, add, end, stage, wide
+    return begin, end, stage, wide

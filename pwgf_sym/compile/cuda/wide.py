@@ -20,26 +20,24 @@ __all__ = ["add_products", "clear", "put", "take", "turn", "written_out"]
 
 
 @cache
-def take(dtype, count: int, rows: int = 1, gap: int = 0):
+def take(dtype, count: int, rows: int = 1, columns=(), lines=()):
     """``take(target, source, s, step)``: target[r*count + k] = source[s + r*step + k].
 
     For k < count, r < rows.  ``target`` is in registers; ``source`` begins at a multiple of sixteen
     bytes, and ``s``, ``step`` and ``count`` are multiples of what is read at a time
-    (:func:`_at_a_time`).  With a ``gap`` the pieces of a row are so far apart in ``source``.
+    (:func:`_at_a_time`).  ``columns`` and ``lines`` hold other places than k and r in ``source``.
     """
-    lanes = _at_a_time(dtype, count)
-    apart = gap or lanes
+    lanes, columns, lines = _at_a_time(dtype, count), columns or range(count), lines or range(rows)
 
     @device
     def copied(target, source, s, step):
         for r in range(rows):
             for k in range(count):
-                place = r * step + k // lanes * apart + k % lanes
-                target[r * count + k] = source[int(s) + place]
+                target[r * count + k] = source[int(s) + lines[r] * step + columns[k]]
 
     def generate(builder, target, source, s, step):
         for number, (r, k) in _places(rows, count, lanes):
-            place, align = source.vector(builder, s, step, r, k // lanes * apart, lanes)
+            place, align = source.vector(builder, s, step, lines[r], columns[k], lanes)
             value = builder.load(place, align=align)
             builder.store(value, target.held(builder, number, lanes), align=target.size)
 
@@ -47,24 +45,22 @@ def take(dtype, count: int, rows: int = 1, gap: int = 0):
 
 
 @cache
-def put(dtype, count: int, rows: int = 1, gap: int = 0):
+def put(dtype, count: int, rows: int = 1, columns=(), lines=()):
     """``put(target, t, step, source)``: target[t + r*step + k] = source[r*count + k].
 
     The inverse of :func:`take`: ``source`` is in registers, ``target`` in memory.
     """
-    lanes = _at_a_time(dtype, count)
-    apart = gap or lanes
+    lanes, columns, lines = _at_a_time(dtype, count), columns or range(count), lines or range(rows)
 
     @device
     def copied(target, t, step, source):
         for r in range(rows):
             for k in range(count):
-                place = r * step + k // lanes * apart + k % lanes
-                target[int(t) + place] = source[r * count + k]
+                target[int(t) + lines[r] * step + columns[k]] = source[r * count + k]
 
     def generate(builder, target, t, step, source):
         for number, (r, k) in _places(rows, count, lanes):
-            place, align = target.vector(builder, t, step, r, k // lanes * apart, lanes)
+            place, align = target.vector(builder, t, step, lines[r], columns[k], lanes)
             value = builder.load(source.held(builder, number, lanes), align=source.size)
             builder.store(value, place, align=align)
 
@@ -130,40 +126,39 @@ def _add_outer(builder, dtype, acc, a, b, rows: int, columns: int) -> None:
         builder.store(total, place, align=acc.size)
 
 
-def _read(builder, dtype, target, source, s, count: int, gap: int = 0) -> None:
-    """target[k] = source[s + k], k < count; pieces are ``gap`` apart."""
-    lanes = _at_a_time(dtype, count)
-    for k in range(0, count, lanes):
-        place, align = source.vector(builder, s, s, 0, k // lanes * (gap or lanes), lanes)
+def _read(builder, dtype, target, source, s, places) -> None:
+    """target[k] = source[s + places[k]]."""
+    lanes = _at_a_time(dtype, len(places))
+    for k in range(0, len(places), lanes):
+        place, align = source.vector(builder, s, s, 0, places[k], lanes)
         value = builder.load(place, align=align)
         builder.store(value, target.held(builder, k, lanes), align=target.size)
 
 
 @cache
-def turn(dtype, rows: int, samples: int, terms: int, wide: int, distance: int, gap: int):
+def turn(dtype, lines: tuple, columns: tuple, terms: int, wide: int, distance: int):
     """``add(total, left, right, W, s, v)``: a few terms of a contraction.
 
-    total[r*samples + c] += W[s + k*wide + r] W[v + k*distance + c] for k < terms; ``left`` and
-    ``right`` are registers for the factors of a term.  The pieces of the values that are read at a
-    time are ``gap`` apart.
+    total[r, c] += W[s + k*wide + lines[r]] W[v + k*distance + columns[c]] for k < terms; ``left``
+    and ``right`` are registers for the factors of a term.
     """
-    lanes = _at_a_time(dtype, samples)
+    rows, samples = len(lines), len(columns)
 
     @device
     def added(total, left, right, W, s, v):
         for k in range(terms):
             for r in range(rows):
-                left[r] = W[int(s) + k * wide + r]
+                left[r] = W[int(s) + k * wide + lines[r]]
             for c in range(samples):
-                right[c] = W[int(v) + k * distance + c // lanes * gap + c % lanes]
+                right[c] = W[int(v) + k * distance + columns[c]]
             for r in range(rows):
                 for c in range(samples):
                     total[r * samples + c] += left[r] * right[c]
 
     def generate(builder, total, left, right, W, s, v):
         for k in range(terms):
-            _read(builder, dtype, left, W, s.plus(builder, wide, k), rows)
-            _read(builder, dtype, right, W, v.plus(builder, distance, k), samples, gap)
+            _read(builder, dtype, left, W, s.plus(builder, wide, k), lines)
+            _read(builder, dtype, right, W, v.plus(builder, distance, k), columns)
             _add_outer(builder, dtype, total, left, right, rows, samples)
 
     return added if simulated() else written_out(generate)

@@ -68,7 +68,7 @@ class Contractions:
 
     def _take(self, taken: int) -> None:
         """The tile, and how many rows of results a turn has; so many others have to be kept."""
-        self.taken, count = taken * self.e.tiling.samples, len(self.results)
+        self.taken, count = taken * self.e.tiling.pitch, len(self.results)
         self.tile = self.e.tiling.contraction(self.row.size, count, taken)
         self.at_once = math.prod(self.tile)
 
@@ -143,24 +143,24 @@ class Contractions:
 
     def entry(self, tensor: Tensor, first: str) -> str:
         """A result for the thread's own sample, in a row of the tile from ``first`` on."""
-        samples, row = self.e.tiling.samples, "row" if first == "0" else f"({first} + row)"
+        pitch, row = self.e.tiling.pitch, "row" if first == "0" else f"({first} + row)"
         row = f"({first} + row - first)" if self.several else row
-        return element("W", plus(f"{row}*{samples} + lane", self._begin(tensor)))
+        return element("W", plus(f"{row}*{pitch} + lane", self._begin(tensor)))
 
     def _begin(self, tensor: Tensor) -> int:
         """Where a result begins in shared memory."""
-        place = list(self.results).index(tensor) * self.at_once * self.e.tiling.samples
+        place = list(self.results).index(tensor) * self.at_once * self.e.tiling.pitch
         return self.taken + place
 
     def near_rows(self, tensor: Tensor, variable: str) -> str:
         """Array, first place and distance of rows in shared memory, from ``variable`` on."""
-        samples = self.e.tiling.samples
-        place = f"({variable} - first)*{samples} + lane"
-        return f"W, {plus(place, self._near_begin(tensor))}, {samples}"
+        pitch = self.e.tiling.pitch
+        place = f"({variable} - first)*{pitch} + lane"
+        return f"W, {plus(place, self._near_begin(tensor))}, {pitch}"
 
     def _near_begin(self, tensor: Tensor) -> int:
         """Where the rows of a tensor begin in shared memory."""
-        return self.taken + self.near.index(tensor) * self.at_once * self.e.tiling.samples
+        return self.taken + self.near.index(tensor) * self.at_once * self.e.tiling.pitch
 
     def _emit_calls(self) -> None:
         for tensor, terms in self.results.items():
@@ -199,7 +199,7 @@ class Contractions:
     def _share(self, tile: tuple[int, int], count: int, kind: str = "contract") -> int:
         """Shared memory for the factors of a call, so many terms; gives where it begins."""
         tiling = self.e.tiling
-        before = self.taken + len(self.results) * self.at_once * tiling.samples
+        before = self.taken + len(self.results) * self.at_once * tiling.pitch
         staged = tiling.staged if kind == "contract" else 0
         self.e.registers.share(tiling.with_weights(before + staged, tile, count))
         return before

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ...lower.schedule import Tiling
 
-__all__ = ["BLOCK", "BOUNDARY", "STAGES", "TEAM", "CudaTiling", "lanes_of", "spread"]
+__all__ = ["BLOCK", "BOUNDARY", "STAGES", "TEAM", "CudaTiling", "lanes_of", "pitch", "spread"]
 
 # Threads of a block, and samples of a tile.
 BLOCK = 128
@@ -17,9 +17,9 @@ _ROWS, _OUTER = 8, {"float32": (8, 4), "float64": (4, 4)}
 # Threads that add up the samples of a row: a warp; rows at a time at most.
 TEAM, _TEAM_ROWS = 32, 64
 # Bytes of shared memory; those for results of contractions and values that they multiply.
-_SHARED, _RESULTS = 46 * 1024, 40 * 1024
+_SHARED, _RESULTS = 47 * 1024, 42 * 1024
 # Samples of a chunk of a sum over samples, and bytes of shared memory for it, at most.
-_STAGED, _CHUNKS = {"float32": 32, "float64": 16}, 40 * 1024
+_STAGED, _CHUNKS = {"float32": 32, "float64": 16}, 46 * 1024
 # Turns of a contraction whose values are in shared memory, or on the way: each has sixteen bytes of
 # every thread.
 STAGES = 4
@@ -42,6 +42,11 @@ def spread(numbers, lanes):
     Columns that far apart begin in different banks of shared memory.
     """
     return (numbers + lanes - 1) // lanes // 2 * 2 * lanes + lanes
+
+
+def pitch(samples, lanes):
+    """The distance of rows of samples in shared memory: sixteen bytes more than they take."""
+    return samples + lanes
 
 
 @dataclass(frozen=True)
@@ -84,13 +89,18 @@ class CudaTiling(Tiling):
         return 4 if self.dtype == "float32" else 8
 
     @property
+    def pitch(self) -> int:
+        """Distance of the rows of results of contractions."""
+        return pitch(self.samples, lanes_of(self.dtype))
+
+    @property
     def staged(self) -> int:
         """Numbers of shared memory for the values that a contraction multiplies."""
         return STAGES * lanes_of(self.dtype) * self.samples
 
     def rows_left(self, taken: int) -> int:
         """Rows of results that shared memory holds beside so many others."""
-        return (_RESULTS // self.bytes - self.staged) // self.samples - taken
+        return (_RESULTS // self.bytes - self.staged) // self.pitch - taken
 
     def contraction(self, size: int, results: int, taken: int = 0) -> tuple[int, int]:
         """Rows and samples that a thread takes of contractions with rows of this size.
