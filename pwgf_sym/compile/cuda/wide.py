@@ -102,14 +102,19 @@ def add_products(dtype, rows: int, columns: int):
             return [builder.extract_element(whole, _constant(k)) for k in range(lanes)]
 
         others = [vector(b, b_step, c) for c in range(columns)]
+        width = _at_a_time(dtype, columns)
+        beside = [
+            [_joined(builder, [o[k] for o in others[c : c + width]]) for k in range(lanes)]
+            for c in range(0, columns, width)
+        ]
         for r in range(rows):
-            own = vector(a, a_step, r)
-            for c, other in enumerate(others):
-                place = acc.held(builder, r * columns + c, 1)
-                total = builder.load(place)
+            own = [_spread(builder, x, width) for x in vector(a, a_step, r)]
+            for c, other in enumerate(beside):
+                place = acc.held(builder, r * columns + c * width, width)
+                total = builder.load(place, align=acc.size)
                 for x, y in zip(own, other, strict=True):
                     total = builder.fadd(total, builder.fmul(x, y))
-                builder.store(total, place)
+                builder.store(total, place, align=acc.size)
 
     return added if simulated() else written_out(generate)
 
@@ -204,15 +209,7 @@ class _Operand(NamedTuple):
 
     def spread(self, builder, k: int, lanes: int):
         """An entry in all lanes."""
-        from llvmlite import ir
-
-        value = builder.load(self.held(builder, k, 1))
-        if lanes == 1:
-            return value
-        kind = ir.VectorType(self.entry, lanes)
-        first = builder.insert_element(ir.Constant(kind, ir.Undefined), value, _constant(0))
-        mask = ir.Constant(ir.VectorType(ir.IntType(32), lanes), None)
-        return builder.shuffle_vector(first, first, mask)
+        return _spread(builder, builder.load(self.held(builder, k, 1)), lanes)
 
     def plus(self, builder, step, times: int):
         """The number + step*times."""
@@ -232,6 +229,30 @@ class _Operand(NamedTuple):
         number = number.plus(builder, step, r) if r else number
         place = self._as_vector(builder, builder.gep(self.value, [number.value]), lanes)
         return place, lanes * self.size
+
+
+def _spread(builder, value, lanes: int):
+    """A number in all lanes."""
+    from llvmlite import ir
+
+    if lanes == 1:
+        return value
+    kind = ir.VectorType(value.type, lanes)
+    first = builder.insert_element(ir.Constant(kind, ir.Undefined), value, _constant(0))
+    mask = ir.Constant(ir.VectorType(ir.IntType(32), lanes), None)
+    return builder.shuffle_vector(first, first, mask)
+
+
+def _joined(builder, values):
+    """Numbers as lanes."""
+    from llvmlite import ir
+
+    if len(values) == 1:
+        return values[0]
+    found = ir.Constant(ir.VectorType(values[0].type, len(values)), ir.Undefined)
+    for k, value in enumerate(values):
+        found = builder.insert_element(found, value, _constant(k))
+    return found
 
 
 def _constant(k: int):
