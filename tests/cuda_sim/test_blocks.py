@@ -96,26 +96,37 @@ if not simulated():  # there are more samples than four
     CONTRACTIONS += [(15, 40, False, (4, 4)), (16, 7, True, (2, 8)), (9, 5, False, (5, 2))]
 
 
+def functions(kind, number, threads, tile):
+    """What begins, adds and ends sums of a contraction."""
+    made = (contractions.begin, kind, contractions.end)
+    return [make(number, threads, *tile) for make in made]
+
+
 @pytest.mark.parametrize("dtype", BOUND)
 @pytest.mark.parametrize("rows, count, transposed, tile", CONTRACTIONS)
 def test_contractions(rows, count, transposed, tile, dtype, rng):
-    """Weights in several rounds, stored either way; added to what is there, or not."""
-    threads, number = SHAPES[0][0], np.dtype(dtype).type
-    contract = contractions.contract(number, threads, *tile)
+    """Weights in several rounds, stored either way; added to what is there, or held."""
+    threads, number, size = SHAPES[0][0], np.dtype(dtype).type, tile[0] * tile[1]
+    begin, contract, end = functions(contractions.contract, number, threads, tile)
     tiling = CudaTiling.of(dtype, threads)
-    pitch, results, second = tiling.pitch, 2, tile[0] * tile[1] * tiling.pitch
-    room = results * second
-    size = tiling.with_weights(room + tiling.staged, tile, -(-count // 2))
+    pitch, second = tiling.pitch, size * tiling.pitch
+    room = 2 * second
+    whole = tiling.with_weights(room + tiling.staged, tile, -(-count // 2))
     row, term = (1, rows) if transposed else (count, 1)
 
     @cuda.jit
     def kernel(weights, values, out):
-        W, lane = cuda.shared.array(size, number, BOUNDARY), cuda.threadIdx.x
-        one = cuda.gridDim.y
+        W, lane = cuda.shared.array(whole, number, BOUNDARY), cuda.threadIdx.x
+        T, one = cuda.local.array(size, number), cuda.gridDim.y
         for c in (0, second):
             given = (weights, 0, row, term, values, lane, threads, rows, count, one)
-            contract(False, W, c, room, *given)
-            contract(True, W, c, room, *given)
+            begin(T, False, W, c)
+            contract(T, W, room, *given)
+            contract(T, W, room, *given)
+            end(T, W, c)
+            begin(T, True, W, c)
+            contract(T, W, room, *given)
+            end(T, W, c)
         for r in range(rows):
             out[r * threads + lane] = W[r * pitch + lane] + W[second + r * pitch + lane]
 
@@ -123,59 +134,34 @@ def test_contractions(rows, count, transposed, tile, dtype, rng):
     found = device(np.zeros(rows * threads), dtype)
     given = weights.T if transposed else weights
     kernel[1, threads](device(given, dtype), device(values, dtype), found)
-    close(found, 4 * (weights @ values).ravel(), dtype)
-
-
-@pytest.mark.parametrize("dtype", BOUND)
-def test_results_where_factors_were(dtype, rng):
-    """A sum of no terms, in the place of weights that other warps may still read."""
-    threads, number, tile = SHAPES[0][0], np.dtype(dtype).type, (3, 2)
-    contract = contractions.contract(number, threads, *tile)
-    tiling, count = CudaTiling.of(dtype, threads), 20
-    pitch, second = tiling.pitch, 6 * tiling.pitch
-    first_weight = second + tiling.staged
-    size = first_weight + max(6 * pitch, 8 * count)
-
-    @cuda.jit
-    def kernel(weights, values, out):
-        W, lane = cuda.shared.array(size, number, BOUNDARY), cuda.threadIdx.x
-        one = cuda.gridDim.y
-        given = (weights, 0, count, 1, values, lane, threads, 6)
-        contract(False, W, 0, second, *given, count, one)
-        contract(False, W, first_weight, 0, *given, 0, one)
-        for r in range(6):
-            out[r * threads + lane] = W[r * pitch + lane] + W[first_weight + r * pitch + lane]
-
-    weights, values = rng.normal(size=(6, count)), rng.normal(size=(count, threads))
-    found = device(np.zeros(6 * threads), dtype)
-    kernel[1, threads](device(weights, dtype), device(values, dtype), found)
-    close(found, (weights @ values).ravel(), dtype)
+    close(found, 6 * (weights @ values).ravel(), dtype)
 
 
 @pytest.mark.parametrize("dtype", BOUND)
 @pytest.mark.parametrize("rows, count, transposed, tile", [c for c in CONTRACTIONS if c[1] < 40])
 def test_contractions_of_what_is_near(rows, count, transposed, tile, dtype, rng):
     """Values in shared memory, which each thread has put there for its own sample."""
-    threads, number = SHAPES[0][0], np.dtype(dtype).type
-    contract = contractions.contract_near(number, threads, *tile)
+    threads, number, size = SHAPES[0][0], np.dtype(dtype).type, tile[0] * tile[1]
+    begin, contract, end = functions(contractions.contract_near, number, threads, tile)
     tiling = CudaTiling.of(dtype, threads)
-    pitch, second = tiling.pitch, tile[0] * tile[1] * tiling.pitch
+    pitch, second = tiling.pitch, size * tiling.pitch
     room = second + -(-count // 4) * 4 * pitch  # terms of the last turn that do not count
-    size = tiling.with_weights(room, tile, -(-count // 2))
+    whole = tiling.with_weights(room, tile, -(-count // 2))
     row, term = (1, rows) if transposed else (count, 1)
 
     @cuda.jit
     def kernel(weights, values, out):
-        W, lane = cuda.shared.array(size, number, BOUNDARY), cuda.threadIdx.x
-        one = cuda.gridDim.y
+        W, lane = cuda.shared.array(whole, number, BOUNDARY), cuda.threadIdx.x
+        T, one = cuda.local.array(size, number), cuda.gridDim.y
         for place in range(second + lane, room, threads):
             W[place] = number(0.0)
         cuda.syncthreads()
         for turn in range(3):
             for k in range(count):
                 W[second + k * pitch + lane] = values[k * threads + lane]
-            given = (weights, 0, row, term, second + lane, rows, count, one)
-            contract(turn > 0, W, 0, room, *given)
+            begin(T, turn > 0, W, 0)
+            contract(T, W, room, weights, 0, row, term, second + lane, rows, count, one)
+            end(T, W, 0)
             for k in range(count):
                 W[second + k * pitch + lane] = number(7.0)
         for r in range(rows):
@@ -186,6 +172,35 @@ def test_contractions_of_what_is_near(rows, count, transposed, tile, dtype, rng)
     given = weights.T if transposed else weights
     kernel[1, threads](device(given, dtype), device(values, dtype), found)
     close(found, 3 * (weights @ values).ravel(), dtype)
+
+
+@pytest.mark.parametrize("dtype", BOUND)
+def test_results_where_factors_were(dtype, rng):
+    """Results in the place of weights that other warps may still read."""
+    threads, number, tile, count = SHAPES[0][0], np.dtype(dtype).type, (3, 2), 20
+    begin, contract, end = functions(contractions.contract, number, threads, tile)
+    tiling = CudaTiling.of(dtype, threads)
+    pitch, second = tiling.pitch, 6 * tiling.pitch
+    first_weight = second + tiling.staged
+    room = first_weight + second
+    size = tiling.with_weights(room + tiling.staged, tile, count)
+
+    @cuda.jit
+    def kernel(weights, values, out):
+        W, lane = cuda.shared.array(size, number, BOUNDARY), cuda.threadIdx.x
+        T, one = cuda.local.array(6, number), cuda.gridDim.y
+        given = (weights, 0, count, 1, values, lane, threads, 6, count, one)
+        for place, factors in ((0, second), (first_weight, room)):
+            begin(T, False, W, place)
+            contract(T, W, factors, *given)
+            end(T, W, place)
+        for r in range(6):
+            out[r * threads + lane] = W[r * pitch + lane] + W[first_weight + r * pitch + lane]
+
+    weights, values = rng.normal(size=(6, count)), rng.normal(size=(count, threads))
+    found = device(np.zeros(6 * threads), dtype)
+    kernel[1, threads](device(weights, dtype), device(values, dtype), found)
+    close(found, 2 * (weights @ values).ravel(), dtype)
 
 
 @pytest.mark.parametrize("dtype", BOUND)

@@ -11,6 +11,7 @@ import pwgf_sym as pw
 from pwgf_sym.benchmarks.problems import problem_named
 from pwgf_sym.compile.cuda import caller
 from pwgf_sym.compile.program import compile_program
+from pwgf_sym.emit.cuda.invariants import Loop
 from pwgf_sym.errors import OptionError
 
 
@@ -116,3 +117,30 @@ def test_blocks_take_several_tiles(both, limit, value, monkeypatch):
         yield linearized.metric(eta)
 
     compare(both, 27, compute)
+
+
+def test_loops_over_entries_that_follow_each_other_are_one(tmp_path):
+    """What is left to do with the sums over samples is the same for all parameters."""
+    problem, flow = ENERGIES["double well"].problem(), pw.NeuralFlow(2, 5, steps=2)
+    text = compile_program(problem, flow, target="cuda", folder=tmp_path).code_python()
+    finish = text[text.index("def vjp_finish") :]
+    assert re.findall(r"for entry in range\(lane, (\d+),", finish) == [
+        str(flow.num_parameters // 2)
+    ]
+
+
+@pytest.mark.parametrize(
+    "line, joined",
+    [
+        ("a[at(p + 12 + entry)] = b[at(5 + entry)]", False),  # b begins elsewhere
+        ("a[at(p + 12 + entry)] = 2*b[at(6 + entry)]", False),
+        ("a[at(p + 13 + entry)] = b[at(6 + entry)]", False),  # one is left out
+        ("a[at(p + 12 + entry)] = b[at(6 + entry//3)]", False),
+        ("c[at(p + 12 + entry)] = b[at(6 + entry)]", False),
+        ("a[at(p + 12 + entry)] = b[at(6 + entry)]", True),
+    ],
+)
+def test_which_loops_follow_each_other(line, joined):
+    first = Loop(6, ["a[at(p + 6 + entry)] = b[at(entry)]"], [])
+    assert first.goes_on(Loop(4, [line], [])) == joined
+    assert not Loop(1, first.lines, []).goes_on(Loop(4, [line], []))

@@ -1,6 +1,7 @@
 """Contractions with weights, as device functions that generated kernels call.
 
-The block computes sum over s of weights[r, s] values[s, n] for rows r and all of its samples n.
+The block computes sum over s of weights[r, s] values[s, n] for rows r and all of its samples n:
+:func:`begin`, one or more contractions whose sums its threads hold in registers, :func:`end`.
 Threads of a warp take its own samples only: what a warp reads, and who reads its results, is in
 the warp, and the block meets only where weights come that its warps share.  A thread waits for no
 number from memory by itself: values are on their way to shared memory for several turns before they
@@ -27,41 +28,79 @@ from .staging import (
 from .toolkit import cuda, device
 from .wide import clear, put, take, turn
 
-__all__ = ["contract", "contract_near"]
+__all__ = ["begin", "contract", "contract_near", "end"]
 
 # Rows between those of neighbouring threads: so many are half of all banks apart.
 _ROWS = 4
 
 
 @cache
+def begin(dtype, threads: int, rows: int, samples: int):
+    """``begin(total, more, W, c)``: sums of a thread begin with what ``end`` left, or with zero.
+
+    Nobody else writes there until :func:`end`, or reads.
+    """
+    lines, columns = _places(dtype, threads, rows, samples)
+    take_tile, set_zero = take(dtype, samples, rows, columns, lines), clear(dtype, rows * samples)
+    mine, distance = own_tile(dtype, threads, rows, samples), pitch_of(dtype, threads)
+
+    @device
+    def begin(total, more, W, c):
+        first_row, first = mine()
+        if more:
+            take_tile(total, W, c + first_row * distance + first, distance)
+        else:
+            set_zero(total)
+
+    return begin
+
+
+@cache
+def end(dtype, threads: int, rows: int, samples: int):
+    """``end(total, W, c)``: the sums of row r and sample n stand in W[c + r*pitch + n].
+
+    ``pitch`` is that of :func:`...emit.cuda.schedule.pitch`.  A thread may read those of its warp's
+    samples.
+    """
+    lines, columns = _places(dtype, threads, rows, samples)
+    put_tile, meet = put(dtype, samples, rows, columns, lines), team_barrier()
+    mine, distance = own_tile(dtype, threads, rows, samples), pitch_of(dtype, threads)
+
+    @device
+    def end(total, W, c):
+        first_row, first = mine()
+        put_tile(W, c + first_row * distance + first, distance, total)
+        meet()
+
+    return end
+
+
+@cache
 def contract(dtype, threads: int, rows: int, samples: int):
-    """``contract(more, W, c, room, weights, w, row, term, values, v, step, m, count, one)``.
+    """``contract(total, W, room, weights, w, row, term, values, v, step, m, count, one)``.
 
-    The whole block computes, for rows r < rows*samples and all of its samples n,
+    The whole block adds, for rows r < rows*samples and all of its samples n,
 
-        W[c + r*pitch + n] = sum over s < count of weights[w + r*row + s*term]
-                             * (values[v + s*step] of sample n);
+        sum over s < count of weights[w + r*row + s*term] * (values[v + s*step] of sample n)
 
-    added to what is there where ``more`` is true; rows from ``m`` on have no meaning, and their
-    distance is :func:`...emit.cuda.schedule.pitch`.  A thread
-    takes ``rows`` rows of ``samples`` samples: a number that it reads is used several times.
+    to what its threads hold in the registers ``total``; rows from ``m`` on have no meaning.  A
+    thread takes ``rows`` rows of ``samples`` samples: a number that it reads is used several times.
     The shared array W has, from ``room`` on, the values of a few turns and then weights, as many
-    terms as fit.  Of results a thread may read those of its warp's samples.
+    terms as fit.
     """
     lanes, team = lanes_of(np.dtype(dtype).name), min(TEAM, threads)
-    tile, size, pieces = rows * samples, lanes * threads, team // lanes  # of a thread, turn, term
+    size, pieces = lanes * threads, team // lanes  # numbers of a turn, pieces of a term
     bring, commit, wait = fetch_piece(dtype), left_together(), arrived(STAGES - 2)
-    wait_for_all = arrived()
-    meet, number, early, last = team_barrier(), thread_number(), STAGES - 1, STAGES * size - 1
-    begin, end, stage, wide = _parts(dtype, threads, rows, samples)
+    wait_for_all, meet, number = arrived(), team_barrier(), thread_number()
+    early, last, wide = STAGES - 1, STAGES * size - 1, spread_on_host(rows * samples, lanes)
+    mine, stage = own_tile(dtype, threads, rows, samples), _stage(dtype, threads, rows * samples)
     add = turn(dtype, *_places(dtype, threads, rows, samples), lanes, wide, threads)
 
     @device
-    def contract(more, W, c, room, weights, w, row, term, values, v, step, m, count, one):
+    def contract(total, W, room, weights, w, row, term, values, v, step, m, count, one):
         lane = number()
-        total = cuda.local.array(tile, dtype)
         left, right = cuda.local.array(rows, dtype), cuda.local.array(samples, dtype)
-        place, first_row, first = begin(total, more, W, c)
+        first_row, first = mine()
         own = lane % team
         s, piece = own // pieces, own % pieces * lanes + lane - own
         source, into = v - lane + piece + s * step, room + piece + s * threads
@@ -93,7 +132,6 @@ def contract(dtype, threads: int, rows: int, samples: int):
             wait_for_all()
             start += most
             source = v - lane + piece + (s + start) * step
-        end(total, W, place, count)
 
     return contract
 
@@ -104,18 +142,15 @@ def contract_near(dtype, threads: int, rows: int, samples: int):
 
     Those of as many terms as fill the last turn have to be there; they do not count.
     """
-    lanes, tile = lanes_of(np.dtype(dtype).name), rows * samples
-    wait, number = arrived(), thread_number()
-    begin, end, stage, wide = _parts(dtype, threads, rows, samples)
-    distance = pitch(threads, lanes)
+    lanes, number, wait = lanes_of(np.dtype(dtype).name), thread_number(), arrived()
+    wide, distance = spread_on_host(rows * samples, lanes), pitch_of(dtype, threads)
+    mine, stage = own_tile(dtype, threads, rows, samples), _stage(dtype, threads, rows * samples)
     add = turn(dtype, *_places(dtype, threads, rows, samples), lanes, wide, distance)
 
     @device
-    def contract_near(more, W, c, room, weights, w, row, term, v, m, count, one):
-        lane = number()
-        total = cuda.local.array(tile, dtype)
+    def contract_near(total, W, room, weights, w, row, term, v, m, count, one):
         left, right = cuda.local.array(rows, dtype), cuda.local.array(samples, dtype)
-        place, first_row, first = begin(total, more, W, c)
+        first_row, first = mine()
         most, start = (W.size - room) // wide // lanes * lanes, 0
         while start < count:
             terms = min(most, count - start)
@@ -124,16 +159,20 @@ def contract_near(dtype, threads: int, rows: int, samples: int):
             wait()
             cuda.syncthreads()
             n, turns = room + first_row, np.int32((terms + lanes - 1) // lanes * one)
-            own = v - lane + first + start * distance
+            own = v - number() + first + start * distance
             while turns > 0:
                 add(total, left, right, W, n, own)
                 n += lanes * wide
                 own += lanes * distance
                 turns = np.int32(turns - 1)
             start += most
-        end(total, W, place, count)
 
     return contract_near
+
+
+def pitch_of(dtype, threads: int) -> int:
+    """The distance of rows of results."""
+    return pitch(threads, lanes_of(np.dtype(dtype).name))
 
 
 def _places(dtype, threads: int, rows: int, samples: int) -> tuple[tuple, tuple]:
@@ -150,47 +189,33 @@ def _places(dtype, threads: int, rows: int, samples: int) -> tuple[tuple, tuple]
 
 
 @cache
-def _parts(dtype, threads: int, rows: int, samples: int):
-    """What both kinds are made of.
-
-    ``begin(total, more, W, c)``, which gives a thread's place of results, first row and first
-    sample; ``end(total, W, place, count)``; ``stage(...)`` for weights, and the distance of their
-    terms.
-    """
-    size, lanes, team = rows * samples, lanes_of(np.dtype(dtype).name), min(TEAM, threads)
-    wide, across, distance = spread_on_host(size, lanes), team // samples, pitch(threads, lanes)
-    lines, columns = _places(dtype, threads, rows, samples)
-    piece, chunk = math.gcd(samples, lanes), math.gcd(rows, _ROWS)
-    stage_terms = stage_weights(dtype, threads, size, wide)
-    take_tile, put_tile = (make(dtype, samples, rows, columns, lines) for make in (take, put))
-    set_zero, meet, number = clear(dtype, size), team_barrier(), thread_number()
+def own_tile(dtype, threads: int, rows: int, samples: int):
+    """``mine()``: the first row and the first sample of a thread."""
+    lanes, team, number = lanes_of(np.dtype(dtype).name), min(TEAM, threads), thread_number()
+    piece, chunk, across = math.gcd(samples, lanes), math.gcd(rows, _ROWS), team // samples
 
     @device
-    def begin(total, more, W, c):
+    def mine():
         lane = number()
         own = lane % team
         other = own // 2  # neighbours have the same samples
         first_row = own % 2 * chunk + other // across * (2 * rows)
         if samples == 1:
             first_row, other = 0, own
-        first = lane - own + other % across * piece
-        place = c + first_row * distance + first
-        if more:
-            take_tile(total, W, place, distance)
-        else:
-            set_zero(total)
-        return place, first_row, first
+        return first_row, lane - own + other % across * piece
 
-    @device
-    def end(total, W, place, count):
-        if count == 0:  # what is there may still be read, factors of another call by all warps
-            cuda.syncthreads()
-        put_tile(W, place, distance, total)
-        meet()
+    return mine
+
+
+@cache
+def _stage(dtype, threads: int, size: int):
+    """``stage(W, start, weights, w, row, m, term, terms)``: weights of whole turns of terms."""
+    lanes = lanes_of(np.dtype(dtype).name)
+    stage_terms = stage_weights(dtype, threads, size, spread_on_host(size, lanes))
 
     @device
     def stage(W, start, weights, w, row, m, term, terms):
         whole = (terms + lanes - 1) // lanes * lanes
         stage_terms(W, start, weights, w, row, m, term, terms, whole)
 
-    return begin, end, stage, wide
+    return stage

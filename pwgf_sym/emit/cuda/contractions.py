@@ -8,6 +8,7 @@ row: it then adds these terms while the rows are at hand, and nobody has to fetc
 from __future__ import annotations
 
 import math
+from contextlib import contextmanager
 
 from ...lower.ir import Axis, Tensor
 from ...lower.schedule import Group
@@ -164,29 +165,45 @@ class Contractions:
 
     def _emit_calls(self) -> None:
         for tensor, terms in self.results.items():
-            fresh = not self.early.intersection(terms)
-            for term in terms:
-                if term not in self.early:
-                    self._emit_call(tensor, term, fresh)
-                    fresh = False
+            left = [term for term in terms if term not in self.early]
+            if left:
+                with self._sums(self, tensor, str(len(left) < len(terms))):
+                    for term in left:
+                        self._emit_call(term)
 
     def _emit_early(self) -> None:
         """Terms of the next group, for the rows of this turn."""
         later = self.later
         for tensor, terms in later.results.items():
-            more = "first > 0"
-            for term in (t for t in terms if t in later.early):
-                at = {later.row: "0", self.row: "first"}
-                operands = later._operands(term, self.row, at)
-                (values, _), kind = later._factors(term)[1], "contract"
-                if values in self.near:
-                    kind = "contract_near"
-                    operands[4:] = [plus("lane", self._near_begin(values))]
-                room = self._share(later.tile, self.at_once, kind)
-                into = f"{later._begin(tensor)}, {room}, {', '.join(operands)}, {later.row.size}"
-                name = call_name(kind, *later.tile)
-                self.e.write(f"{name}({more}, W, {into}, {self._rows()}, one)")
-                more = "True"
+            found = [term for term in terms if term in later.early]
+            if not found:
+                continue
+            with self._sums(later, tensor, "first > 0"):
+                for term in found:
+                    operands = later._operands(term, self.row, {later.row: "0", self.row: "first"})
+                    (values, _), kind = later._factors(term)[1], "contract"
+                    if values in self.near:
+                        kind = "contract_near"
+                        operands[4:] = [plus("lane", self._near_begin(values))]
+                    self._write_call(kind, later, operands, str(later.row.size), self._rows())
+
+    @contextmanager
+    def _sums(self, of: Contractions, result: Tensor, more: str):
+        """Around the calls that add up a result, which threads hold in registers meanwhile."""
+        self.e.registers.array("T", math.prod(of.tile))
+        self.e.write(f"{call_name('begin', *of.tile)}(T, {more}, W, {of._begin(result)})")
+        yield
+        self.e.write(f"{call_name('end', *of.tile)}(T, W, {of._begin(result)})")
+
+    def _write_call(self, kind: str, of: Contractions, operands, rows: str, count) -> None:
+        """A call, and shared memory for its factors, where this group's results end."""
+        tiling = self.e.tiling
+        room = self.taken + len(self.results) * self.at_once * tiling.pitch
+        staged = tiling.staged if kind == "contract" else 0
+        terms = count if isinstance(count, int) else self.at_once
+        self.e.registers.share(tiling.with_weights(room + staged, of.tile, terms))
+        name = call_name(kind, *of.tile)
+        self.e.write(f"{name}(T, W, {room}, {', '.join(operands)}, {rows}, {count}, one)")
 
     def _operands(self, term: Tensor, axis: Axis, at: dict[Axis, str]) -> list[str]:
         """Of weights: array, first place, distances of rows and of terms; the same of values."""
@@ -196,34 +213,17 @@ class Contractions:
         found += [weight.stride(labels, a) for a in (self.row, axis)]
         return [*found, value.array, value.index(own, at), value.stride(own, axis)]
 
-    def _share(self, tile: tuple[int, int], count: int, kind: str = "contract") -> int:
-        """Shared memory for the factors of a call, so many terms; gives where it begins."""
-        tiling = self.e.tiling
-        before = self.taken + len(self.results) * self.at_once * tiling.pitch
-        staged = tiling.staged if kind == "contract" else 0
-        self.e.registers.share(tiling.with_weights(before + staged, tile, count))
-        return before
-
-    def _emit_call(self, result: Tensor, term: Tensor, fresh: bool) -> None:
+    def _emit_call(self, term: Tensor) -> None:
         """A call that sums over the longest axis, for every entry of the others."""
         axis = max(summed(term), key=lambda a: a.size)
         taken = [*self.at.values(), "first"]
         others = [a for a in summed(term) if a is not axis]
         extra = {a: inner_name(a, taken) for a in others if a.size > 1}
-        zeros = {**self.at, **dict.fromkeys([*others, axis], "0")}
-        zeros[self.row] = "first" if self.several else "0"
-        room = self._share(self.tile, axis.size)
-        name = call_name("contract", *self.tile)
-
-        def call(more: bool, at: dict[Axis, str], count: int) -> str:
-            operands = ", ".join(self._operands(term, axis, at))
-            into = f"{self._begin(result)}, {room}, {operands}, {self._rows()}"
-            return f"{name}({more}, W, {into}, {count}, one)"
-
-        if fresh and extra:
-            self.e.write(call(False, zeros, 0))
+        at = {**self.at, **dict.fromkeys([*others, axis], "0"), **extra}
+        at[self.row] = "first" if self.several else "0"
         with self.e.write.nest([f"for {extra[a]} in range({a.size}{ROLLED})" for a in extra]):
-            self.e.write(call(not fresh or bool(extra), zeros | extra, axis.size))
+            operands = self._operands(term, axis, at)
+            self._write_call("contract", self, operands, self._rows(), axis.size)
 
     def _rows(self) -> str:
         """Rows of a turn that there are."""

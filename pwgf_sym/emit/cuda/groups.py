@@ -38,7 +38,9 @@ __all__ = ["BLOCK_FUNCTIONS", "Entries", "Registers", "ThreadGroupEmitter", "emi
 # Functions that are made for a tile, by the module in compile/cuda, and what else they are made of.
 BLOCK_FUNCTIONS = {
     "blocks": {"store": ("DTYPE",)},
-    "contractions": dict.fromkeys(("contract", "contract_near"), ("DTYPE", "THREADS")),
+    "contractions": dict.fromkeys(
+        ("begin", "contract", "contract_near", "end"), ("DTYPE", "THREADS")
+    ),
     "sums": dict.fromkeys(("outer_sums", "product_sums", "row_sums"), ("DTYPE", "THREADS")),
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
 from ...lower.ir import Tensor, placeholder
 from ...lower.schedule import FACTORISATIONS, Group
@@ -13,7 +14,34 @@ from .groups import Entries, emit_factorisation
 from .places import packed, without_single_uses
 from .texts import ROLLED, element, summed
 
-__all__ = ["InvariantEmitter"]
+__all__ = ["InvariantEmitter", "Loop"]
+
+
+_ENTRY = re.compile(r"\[at\((?:([a-zA-Z]\w*) \+ )?(?:(\d+) \+ )?entry\)\]")
+
+
+@dataclass
+class Loop:
+    """A loop over entries: how many, the statements for one, and comments."""
+
+    size: int
+    lines: list[str]
+    about: list[str]
+
+    def goes_on(self, other: Loop) -> bool:
+        """Whether another loop does the same with the entries after these, in all its arrays."""
+        form = self._form()
+        if self.size == 1 or form is None or form != other._form():
+            return False
+        return all(b == a + self.size for a, b in zip(self._begins(), other._begins(), strict=True))
+
+    def _form(self) -> list[str] | None:
+        """Statements without the places where entries begin; None where more depends on these."""
+        form = [_ENTRY.sub(r"[\1]", line) for line in self.lines]
+        return None if any("entry" in line for line in form) else form
+
+    def _begins(self) -> list[int]:
+        return [int(m[2] or 0) for line in self.lines for m in _ENTRY.finditer(line)]
 
 
 class InvariantEmitter(Entries):
@@ -22,6 +50,7 @@ class InvariantEmitter(Entries):
     def __init__(self, write, slots, uses, tiling, names, printer):
         self.write, self.slots, self.uses, self.tiling = write, slots, uses, tiling
         self.names, self.printer = names, printer
+        self.pending: Loop | None = None
         super().__init__(self)
 
     def emit(self, groups: list[Group]) -> None:
@@ -29,26 +58,41 @@ class InvariantEmitter(Entries):
         written: set[Tensor] = set()  # since all threads met
         for group in groups:
             if any(operand in written for t in group.tensors for operand in t.operands):
+                self._flush()
                 self.write("cuda.syncthreads()")
                 written.clear()
             written.update(group.tensors)
             if group.tensors[0].kind in FACTORISATIONS:
+                self._flush()
                 with self.write.block("if lane == 0"):
                     emit_factorisation(self, group, 1)
             else:
-                self._emit_group(group)
+                self._add_loop(self._loop(group))
+        self._flush()
 
-    def _emit_group(self, group: Group) -> None:
-        size = size_of(group.axes)
-        for line in comments(group, self.uses, self.slots, self.names):
-            self.write(f"# {line}")
-        header = (
-            f"for entry in range(lane, {size}, cuda.blockDim.x)" if size > 1 else "if lane == 0"
-        )
-        with self.write.block(header):
-            lines = self._entry_lines(group)
-            self.write.append(packed(self._indices(group, lines)))
-            self.write.append(lines)
+    def _loop(self, group: Group) -> Loop:
+        lines = self._entry_lines(group)
+        indices = packed(self._indices(group, lines))
+        about = [f"# {line}" for line in comments(group, self.uses, self.slots, self.names)]
+        return Loop(size_of(group.axes), [*indices, *lines], about)
+
+    def _add_loop(self, loop: Loop) -> None:
+        """Write a loop, if it does not go on where the one before ends."""
+        if self.pending is None or not self.pending.goes_on(loop):
+            self._flush()
+            self.pending = loop
+        else:
+            self.pending.size += loop.size
+            self.pending.about += loop.about
+
+    def _flush(self) -> None:
+        loop, self.pending = self.pending, None
+        if loop is None:
+            return
+        self.write.append(loop.about)
+        header = f"for entry in range(lane, {loop.size}, cuda.blockDim.x)"
+        with self.write.block(header if loop.size > 1 else "if lane == 0"):
+            self.write.append(loop.lines)
 
     def _entry_lines(self, group: Group) -> list[str]:
         """Statements for one entry of a group."""
