@@ -11,9 +11,8 @@ __all__ = ["BLOCK", "BOUNDARY", "STAGES", "TEAM", "CudaTiling", "lanes_of", "pit
 
 # Threads of a block, and samples of a tile.
 BLOCK = 128
-# Rows that a thread holds at most, and rows and columns of its sums over samples: float64 takes two
-# registers a number.
-_ROWS, _OUTER = 8, {"float32": (8, 4), "float64": (4, 4)}
+# Rows that a thread holds at most, and rows and columns of its sums over samples.
+_ROWS, _OUTER = 8, (8, 4)
 # Threads that add up the samples of a row: a warp; rows at a time at most.
 TEAM, _TEAM_ROWS = 32, 64
 # Bytes of shared memory; those for results of contractions and values that they multiply.
@@ -168,8 +167,7 @@ class CudaTiling(Tiling):
 
     def outer(self, first: int, second: int) -> tuple[int, int]:
         """Entries that a thread sums over the samples of a tile."""
-        rows, columns = _OUTER[self.dtype]
-        return min(rows, first), min(columns, second)
+        return min(_OUTER[0], first), min(_OUTER[1], second)
 
     def padded(self, numbers: int) -> int:
         return numbers
