@@ -26,6 +26,9 @@ _BLOCKS, _ROOM = 512, 2 << 30
 # Blocks of threads that work on what samples share take so many times the threads of others: a few
 # blocks have all the work.
 _MORE = 2
+# The same for the kernel that adds up what blocks have found: its blocks are a little more than a
+# GPU has room for at a time, and the last ones take as long as the first.
+_MANY = 4
 
 
 class CudaCaller(KernelCaller):
@@ -156,7 +159,7 @@ class CudaCaller(KernelCaller):
         given = [*self._given(emitter, samples, inputs), sums]
         self._launch(name, samples, prepared, given, _whole(stored, samples), blocks)
         rows = -(-size // min(TEAM, self.threads))
-        launch(self.module.add_partials, rows, self.threads, sums, total, blocks)
+        launch(self.module.add_partials, rows, _MANY * self.threads, sums, total, blocks)
         gradient = self.empty(leading[0].size)
         finish = self._function(name, "_finish")
         work = self.workspace(steps * emitter.work_size)
