@@ -35,7 +35,8 @@ def wavefronts(address: np.ndarray, lanes: np.ndarray, space: str, width: int) -
 
     Of shared memory a warp reads 8 bytes a thread half by half, 16 bytes quarter by quarter, unless
     every other thread, or every other pair, has the addresses of its neighbours: then two halves,
-    or the two quarters of a half, are one.  (Nvidia says nothing of it; others have measured it.)
+    or the two quarters of a half, are one.  (Nvidia's documents say nothing of it; one of its
+    engineers has, in its forum, topic 77228.)
     """
     if space == "global":
         return np.unique(address // _LINE).size
