@@ -215,12 +215,16 @@ def test_shapes_of_contractions(size, results, dtype):
     assert -(-size // (rows * samples)) * rows * samples <= max(1.3 * size, size + 2)
 
 
-@pytest.mark.parametrize("d", [1, 2, 3, 4, 5, 8, 11])
+@pytest.mark.parametrize("d", [1, 2, 3, 4, 5, 7, 8, 10, 11, 12])
 @pytest.mark.parametrize("dtype", BOUND)
 def test_factorisations(d, dtype, rng):
     """A matrix a thread; without exchanges of rows some of them could not be eliminated."""
     threads, number = 4, np.dtype(dtype).type
-    invert, log_determinant = blocks.inversion(number), blocks.log_determinants(number)
+    panel = CudaTiling.of(dtype, threads).panel(d)
+    assert panel in ((d, 0), (4, d % 4)) or d % panel[0] == panel[1] == 0
+    invert, log_determinant = (
+        make(number, *panel) for make in (blocks.invert, blocks.log_determinant)
+    )
 
     @cuda.jit
     def kernel(matrix, inverse, scratch, log_det, d):

@@ -20,11 +20,9 @@ from ...emit.cuda.schedule import TEAM
 from .toolkit import cuda, device
 from .wide import put
 
-__all__ = ["block_sum", "copy", "fill", "inversion", "log_determinants", "partial_sums", "store"]
+__all__ = ["block_sum", "copy", "fill", "invert", "log_determinant", "partial_sums", "store"]
 
 at = np.uint64
-# Columns of a matrix that are eliminated together.
-_PANEL = 4
 # Blocks whose partial sums a thread asks for before it adds the first.
 _AT_ONCE = 8
 
@@ -90,20 +88,22 @@ def exchange(matrix, first, second, count, stride):
 
 
 @cache
-def panels(dtype, whole: bool):
-    """``panel(matrix, m, places, s, c, d, stride)``: _PANEL columns of Gauss-Jordan, from c on.
+def panels(dtype, columns: int, rest: int, whole: bool):
+    """``panel(matrix, m, places, s, c, d, stride)``: columns of Gauss-Jordan, from c on.
 
-    They are eliminated with row pivoting in all rows where ``whole``, and places[s + p*stride] is
-    the row that the p-th pivot came from; else in rows and columns from c on, and nothing is kept.
-    The columns become M, those of the matrix that does all this from the left once the rows have
+    So many ``columns`` are eliminated together, ``rest`` of them at the end of the matrix if that
+    is not 0; with row pivoting in all rows where ``whole``, and places[s + p*stride] is the row
+    that the p-th pivot came from; else in rows and columns from c on, and nothing is kept.  The
+    columns become M, those of the matrix that does all this from the left once the rows have
     changed places.  Returns the log of the absolute product of the pivots.
     """
+    even = rest == 0
 
     @device
     def panel(matrix, m, places, s, c, d, stride):
-        size, end, volume = d * stride, min(c + _PANEL, d), dtype(0.0)
-        top, one = 0 if whole else c, cuda.gridDim.y
-        line, other = cuda.local.array(_PANEL, dtype), cuda.local.array(_PANEL, dtype)
+        size, volume, top = d * stride, dtype(0.0), 0 if whole else c
+        end, one = c + columns if even else min(c + columns, d), cuda.gridDim.y
+        line, other = cuda.local.array(columns, dtype), cuda.local.array(columns, dtype)
         p = c
         while p < end:
             best = largest(matrix, m, p, d, stride)
@@ -114,8 +114,8 @@ def panels(dtype, whole: bool):
             volume += math.log(math.fabs(pivot))
             shift = top * stride
             exchange(matrix, own + shift, m + best * size + shift, d - top, stride)
-            for k in range(_PANEL):
-                if c + k < d:
+            for k in range(columns):
+                if even or c + k < d:
                     value = dtype(1.0) if c + k == p else matrix[at(own + (c + k) * stride)]
                     line[k] = value / pivot
                     matrix[at(own + (c + k) * stride)] = line[k]
@@ -123,11 +123,11 @@ def panels(dtype, whole: bool):
             while row < m + d * size * one:
                 if row != own:
                     factor = matrix[at(row + p * stride)]
-                    for k in range(_PANEL):
-                        here = c + k < d and c + k != p
+                    for k in range(columns):
+                        here = (even or c + k < d) and c + k != p
                         other[k] = matrix[at(row + (c + k) * stride)] if here else dtype(0.0)
-                    for k in range(_PANEL):
-                        if c + k < d:
+                    for k in range(columns):
+                        if even or c + k < d:
                             matrix[at(row + (c + k) * stride)] = other[k] - factor * line[k]
                 row += size
             p += 1
@@ -137,55 +137,55 @@ def panels(dtype, whole: bool):
 
 
 @cache
-def panel_products(dtype):
+def panel_products(dtype, columns: int, rest: int):
     """``update(matrix, m, c, first, d, stride)``: what a panel does to the other columns.
 
-    matrix[i, q] becomes (matrix[i, q], or 0 in rows c to c + _PANEL) + sum over k of M[i, k] *
+    matrix[i, q] becomes (matrix[i, q], or 0 in rows c to c + columns) + sum over k of M[i, k] *
     matrix[c + k, q], for rows and columns from ``first`` on.  Of M and of what it is multiplied
-    with a number that is read is used _PANEL times.
+    with a number that is read is used so many times.
     """
-    size = _PANEL * _PANEL
+    size, even = columns * columns, rest == 0
 
     @device
     def update(matrix, m, c, first, d, stride):
-        left, right = cuda.local.array(_PANEL, dtype), cuda.local.array(size, dtype)
-        total, width, one = cuda.local.array(_PANEL, dtype), d * stride, cuda.gridDim.y
-        q = first if first != c else c + _PANEL
+        left, right = cuda.local.array(columns, dtype), cuda.local.array(size, dtype)
+        total, width, one = cuda.local.array(columns, dtype), d * stride, cuda.gridDim.y
+        q = first if first != c else c + columns
         while q < d * one:
-            for k in range(_PANEL):
-                for j in range(_PANEL):
-                    there = c + k < d and q + j < d
+            for k in range(columns):
+                for j in range(columns):
+                    there = even or (c + k < d and q + j < d)
                     place = m + (c + k) * width + (q + j) * stride
-                    right[k * _PANEL + j] = matrix[at(place)] if there else dtype(0.0)
+                    right[k * columns + j] = matrix[at(place)] if there else dtype(0.0)
             i = first
             while i < d * one:
-                row, kept = m + i * width, i < c or i >= c + _PANEL
-                for k in range(_PANEL):
-                    there = c + k < d
+                row, kept = m + i * width, i < c or i >= c + columns
+                for k in range(columns):
+                    there = even or c + k < d
                     left[k] = matrix[at(row + (c + k) * stride)] if there else dtype(0.0)
-                for j in range(_PANEL):
-                    there = kept and q + j < d
+                for j in range(columns):
+                    there = kept and (even or q + j < d)
                     total[j] = matrix[at(row + (q + j) * stride)] if there else dtype(0.0)
-                for j in range(_PANEL):
-                    for k in range(_PANEL):
-                        total[j] += left[k] * right[k * _PANEL + j]
-                for j in range(_PANEL):
-                    if q + j < d:
+                for j in range(columns):
+                    for k in range(columns):
+                        total[j] += left[k] * right[k * columns + j]
+                for j in range(columns):
+                    if even or q + j < d:
                         matrix[at(row + (q + j) * stride)] = total[j]
                 i += 1
-            q += _PANEL if q + _PANEL != c else 2 * _PANEL
+            q += columns if q + columns != c else 2 * columns
 
     return update
 
 
 @cache
-def log_determinants(dtype):
+def log_determinant(dtype, columns: int, rest: int):
     """``log_determinant(matrix, m, scratch, s, log_det, v, d, stride)``.
 
     log|det matrix| by elimination with row pivoting, a matrix a thread; entries of a matrix stand
-    ``stride`` apart.
+    ``stride`` apart.  So many ``columns`` are eliminated together; d leaves the ``rest``.
     """
-    panel, update = panels(dtype, False), panel_products(dtype)
+    panel, update = panels(dtype, columns, rest, False), panel_products(dtype, columns, rest)
 
     @device
     def log_determinant(matrix, m, scratch, s, log_det, v, d, stride):
@@ -193,21 +193,22 @@ def log_determinants(dtype):
         volume, c = dtype(0.0), 0
         while c < d:
             volume += panel(scratch, s, scratch, s, c, d, stride)
-            update(scratch, s, c, c + _PANEL, d, stride)
-            c += _PANEL
+            update(scratch, s, c, c + columns, d, stride)
+            c += columns
         log_det[at(v)] = volume
 
     return log_determinant
 
 
 @cache
-def inversion(dtype):
+def invert(dtype, columns: int, rest: int):
     """``invert(matrix, m, inverse, k, scratch, s, log_det, v, d, stride)``.
 
     inverse = matrix^-1 and log|det matrix|, by Gauss-Jordan elimination in place with row pivoting,
-    a matrix a thread; entries of a matrix stand ``stride`` apart.
+    a matrix a thread; entries of a matrix stand ``stride`` apart.  So many ``columns`` are
+    eliminated together; d leaves the ``rest``.
     """
-    panel, update = panels(dtype, True), panel_products(dtype)
+    panel, update = panels(dtype, columns, rest, True), panel_products(dtype, columns, rest)
 
     @device
     def invert(matrix, m, inverse, k, scratch, s, log_det, v, d, stride):
@@ -216,7 +217,7 @@ def inversion(dtype):
         while c < d:
             volume += panel(inverse, k, scratch, s, c, d, stride)
             update(inverse, k, c, 0, d, stride)
-            c += _PANEL
+            c += columns
         for c in range(d - 1, -1, -1):  # rows that changed places are columns of the inverse
             other = int(scratch[at(s + c * stride)])
             exchange(inverse, k + c * stride, k + other * stride, d, d * stride)

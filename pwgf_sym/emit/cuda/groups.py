@@ -37,7 +37,7 @@ __all__ = ["BLOCK_FUNCTIONS", "Entries", "Registers", "ThreadGroupEmitter", "emi
 
 # Functions that are made for a tile, by the module in compile/cuda, and what else they are made of.
 BLOCK_FUNCTIONS = {
-    "blocks": {"store": ("DTYPE",)},
+    "blocks": dict.fromkeys(("invert", "log_determinant", "store"), ("DTYPE",)),
     "contractions": dict.fromkeys(
         ("begin", "contract", "contract_near", "end"), ("DTYPE", "THREADS")
     ),
@@ -125,7 +125,8 @@ def emit_factorisation(emitter, group: Group, stride: int) -> None:
         emitter.write(f"# {emitter.names(tensor)} = {text.format(emitter.names(matrix))}")
     slots = [source, inverse, "work, SCRATCH", volume or f"work, SCRATCH + {size * stride}"]
     places = [f"{s.array}, {s.base or '0'}" if isinstance(s, Slot) else s for s in slots if s]
-    name = "invert" if inverse else "log_determinant"
+    kind = "invert" if inverse else "log_determinant"
+    name = call_name(kind, *emitter.tiling.panel(size))
     emitter.write(f"{name}({', '.join(places)}, {size}, {stride})")
 
 

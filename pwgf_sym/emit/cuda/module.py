@@ -24,11 +24,7 @@ _FIRST = frozenset(
     }
 )
 # Functions of compile/cuda/blocks.py that are made for a precision, and plain ones.
-_MADE = {
-    "invert": "inversion",
-    "log_determinant": "log_determinants",
-    "add_partials": "partial_sums",
-}
+_MADE = {"add_partials": "partial_sums"}
 _PLAIN = ("block_sum", "copy", "fill")
 # All names that a module may import, by where they are.
 NAMES = {
@@ -76,10 +72,8 @@ def _preamble(body: str, dtype: str, threads: int) -> str:
     write()
     tiled = dict(pair for found in BLOCK_FUNCTIONS.values() for pair in found.items())
     calls = sorted(set(re.findall(rf"\b({'|'.join(tiled)})_((?:\d+_?)*)\(", body)))
-    made = {name: maker for name, maker in _MADE.items() if f"{name}(" in body}
-    made["add_partials"] = _MADE["add_partials"]
     plain = [name for name in _PLAIN if f"{name}(" in body]
-    kinds = {"cuda", *(kind for kind, _ in calls), *made.values(), *plain}
+    kinds = {"cuda", *(kind for kind, _ in calls), *_MADE.values(), *plain}
     for module, names in NAMES.items():
         found = ", ".join(sorted(kinds & names))
         write.append([f"from pwgf_sym.compile.cuda.{module} import {found}"] if found else [])
@@ -89,7 +83,7 @@ def _preamble(body: str, dtype: str, threads: int) -> str:
     for kind, tile in calls:
         given = ", ".join([*tiled[kind], *filter(None, tile.split("_"))])
         texts.append((f"{kind}_{tile}", f"{kind}({given})"))
-    texts += [(name, f"{maker}(DTYPE)") for name, maker in made.items()]
+    texts += [(name, f"{maker}(DTYPE)") for name, maker in _MADE.items()]
     write.append(packed(texts))
     write()
     write()

@@ -13,6 +13,8 @@ __all__ = ["BLOCK", "BOUNDARY", "STAGES", "TEAM", "CudaTiling", "lanes_of", "pit
 BLOCK = 128
 # Rows that a thread holds at most, and rows and columns of its sums over samples.
 _ROWS, _OUTER = 8, (8, 4)
+# Columns of a matrix that are eliminated together: at most, and at least without a rest.
+_PANEL, _LEAST_PANEL = 6, 3
 # Threads that add up the samples of a row: a warp; rows at a time at most.
 TEAM, _TEAM_ROWS = 32, 64
 # Bytes of shared memory; those for results of contractions and values that they multiply.
@@ -71,6 +73,15 @@ class CudaTiling(Tiling):
             return size
         found = max(rows for rows in range(1, _ROWS + 1) if size % rows == 0)
         return found if 2 * found >= _ROWS else _ROWS
+
+    def panel(self, size: int) -> tuple[int, int]:
+        """Columns of a square matrix that are eliminated together, and how many of them remain.
+
+        A thread holds the square of their number; without a rest nothing has to be asked.
+        """
+        most = _PANEL if self.dtype == "float32" else _PANEL - 1
+        found = max(columns for columns in range(1, most + 1) if size % columns == 0)
+        return (found, 0) if found >= min(size, _LEAST_PANEL) else (4, size % 4)
 
     def rows_of_turns(self, size: int, at_once: int) -> int:
         """Rows of a register tile, where so many rows are taken at once, without a remainder."""
