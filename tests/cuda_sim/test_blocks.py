@@ -1,12 +1,14 @@
 """What the threads of a block do together, beside NumPy: sums over samples, contractions."""
 
+from itertools import product
+
 import numpy as np
 import pytest
 
 from pwgf_sym.compile.cuda import blocks, contractions, sums
 from pwgf_sym.compile.cuda.toolkit import cuda, simulated
 from pwgf_sym.emit.cuda import schedule
-from pwgf_sym.emit.cuda.schedule import BOUNDARY, CudaTiling
+from pwgf_sym.emit.cuda.schedule import BOUNDARY, CudaTiling, lanes_of
 
 BOUND = {"float64": 1e-13, "float32": 1e-5}
 # Threads of a block, and sizes of an outer product: few and many tiles, remainders of both.
@@ -213,6 +215,24 @@ def test_shapes_of_contractions(size, results, dtype):
     before = results * rows * samples * tiling.pitch
     assert before < tiling.with_weights(before, tile, 1000) <= tiling.room
     assert -(-size // (rows * samples)) * rows * samples <= max(1.3 * size, size + 2)
+
+
+@pytest.mark.parametrize("dtype", BOUND)
+@pytest.mark.parametrize("threads", [4, 8, 32, 64, 128, 256])
+def test_shared_memory_of_all_shapes(threads, dtype):
+    """No kernel asks for more shared memory than every GPU gives without being asked for more."""
+    tiling = CudaTiling.of(dtype, threads)
+    sizes, most = (1, 2, 3, 5, 10, 30, 33, 64, 128, 300, 6000), 48 * 1024 // tiling.bytes
+    for first, second in product(sizes, sizes):
+        (chunk, down, across), numbers = tiling.outer_sums(first, second)
+        assert numbers <= most, (first, second)
+        assert chunk % lanes_of(dtype) == 0 and down * across <= threads
+    for size, results, taken in product(sizes, (1, 2, 4), (0, 32)):
+        if tiling.rows_left(taken) > 0:
+            tile = tiling.contraction(size, results, taken)
+            before = (taken + results * tile[0] * tile[1]) * tiling.pitch
+            numbers = tiling.with_weights(before + tiling.staged, tile, 6000)
+            assert numbers <= most, (size, results, taken)
 
 
 @pytest.mark.parametrize("d", [1, 2, 3, 4, 5, 7, 8, 10, 11, 12])

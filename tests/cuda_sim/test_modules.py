@@ -52,12 +52,15 @@ def test_a_kernel_that_there_is_not(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_map_wider_than_shared_memory(tmp_path):
+@pytest.mark.parametrize("threads", [4, 128, 256])
+def test_a_map_wider_than_shared_memory(tmp_path, threads, monkeypatch):
     """Its factors of sums over samples are more than shared memory holds: they come in rounds."""
+    monkeypatch.setenv("PWGF_SYM_CUDA_THREADS", str(threads))
     problem, flow = ENERGIES["double well"].problem(), pw.NeuralFlow(2, 6000, steps=1)
     program = compile_program(problem, flow, target="cuda", folder=tmp_path)
-    shared = map(int, re.findall(r"W = cuda.shared.array\((\d+), DTYPE", program.code_python()))
-    assert all(8 * numbers <= 48 * 1024 for numbers in shared)
+    text = program.code_python() + program.rest.code_python()
+    shared = [*map(int, re.findall(r"W = cuda.shared.array\((\d+), DTYPE", text))]
+    assert len(shared) > 5 and all(8 * numbers <= 48 * 1024 for numbers in shared)
 
 
 @pytest.fixture

@@ -158,8 +158,9 @@ class CudaCaller(KernelCaller):
         sums, total = self.empty(blocks * size), self.empty(size)
         given = [*self._given(emitter, samples, inputs), sums]
         self._launch(name, samples, prepared, given, _whole(stored, samples), blocks)
-        rows = -(-size // min(TEAM, self.threads))
-        launch(self.module.add_partials, rows, _MANY * self.threads, sums, total, blocks)
+        threads = _MANY * self.threads
+        rows = -(-size // min(TEAM, threads))
+        launch(self.module.add_partials, rows, threads, sums, total, blocks)
         gradient = self.empty(leading[0].size)
         finish = self._function(name, "_finish")
         work = self.workspace(steps * emitter.work_size)

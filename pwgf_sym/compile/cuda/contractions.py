@@ -5,7 +5,7 @@ The block computes sum over s of weights[r, s] values[s, n] for rows r and all o
 Threads of a warp take its own samples only: what a warp reads, and who reads its results, is in
 the warp, and the block meets only where weights come that its warps share.  A thread waits for no
 number from memory by itself: values are on their way to shared memory for several turns before they
-are multiplied.
+are multiplied.  Places of values are those of the thread's own sample.
 """
 
 from __future__ import annotations
@@ -140,7 +140,7 @@ def contract(dtype, threads: int, rows: int, samples: int):
 def contract_near(dtype, threads: int, rows: int, samples: int):
     """As :func:`contract`, of values that stand in W, at v + s*pitch + n.
 
-    Those of as many terms as fill the last turn have to be there; they do not count.
+    Those of as many terms as fill the last turn have to be there, and finite; they do not count.
     """
     lanes, number, wait = lanes_of(np.dtype(dtype).name), thread_number(), arrived()
     wide, distance = spread_on_host(rows * samples, lanes), pitch_of(dtype, threads)
@@ -179,7 +179,8 @@ def _places(dtype, threads: int, rows: int, samples: int) -> tuple[tuple, tuple]
     """Rows and samples of a thread, from its first ones on.
 
     Two threads read alternate pieces of rows, and neighbours alternate pieces of samples: so what a
-    quarter of a warp reads or writes at once is in different banks of shared memory.
+    quarter of a warp reads or writes at once is in different banks of shared memory, if four
+    divides the rows.
     """
     lanes, team = lanes_of(np.dtype(dtype).name), min(TEAM, threads)
     piece, chunk = math.gcd(samples, lanes), math.gcd(rows, _ROWS)

@@ -287,10 +287,6 @@ def written_out(generate):
         return types.void(first), lower
 
     @intrinsic
-    def of_three(typing, first, second, third):
-        return types.void(first, second, third), lower
-
-    @intrinsic
     def of_four(typing, first, second, third, fourth):
         return types.void(first, second, third, fourth), lower
 
@@ -303,5 +299,5 @@ def written_out(generate):
         return types.void(a, b, c, d, e, f), lower
 
     count = generate.__code__.co_argcount - 1
-    known = {0: of_none, 1: of_one, 3: of_three, 4: of_four, 5: of_five, 6: of_six}
+    known = {0: of_none, 1: of_one, 4: of_four, 5: of_five, 6: of_six}
     return known[count]

@@ -165,20 +165,39 @@ class CudaTiling(Tiling):
         tile, lanes = self.outer(first, second), lanes_of(self.dtype)
         needed = [-(-size // own) for size, own in zip((first, second), tile, strict=True)]
         down, across = (1 << (count - 1).bit_length() for count in needed)
-        while down * across > self.samples:
-            if down * tile[0] >= across * tile[1]:
+        least = 4 * lanes  # of a row: two chunks of one read, and what lies between rows
+
+        def rows() -> int:
+            return down * tile[0] + across * tile[1]
+
+        while down * across > self.samples or least * rows() > self._chunks:
+            if down == across == 1:
+                break
+            if across == 1 or (down > 1 and down * tile[0] >= across * tile[1]):
                 down //= 2
             else:
                 across //= 2
-        rows, chunk = down * tile[0] + across * tile[1], min(_STAGED[self.dtype], self.samples)
-        while chunk > lanes and 2 * rows * (chunk + lanes) > _CHUNKS // self.bytes:
+        chunk = min(_STAGED[self.dtype], self.samples)
+        while chunk > lanes and 2 * rows() * (chunk + lanes) > self._chunks:
             chunk //= 2
-        left_behind = self.samples * spread(math.prod(tile), lanes)
-        return (chunk, down, across), max(2 * rows * (chunk + lanes), left_behind)
+        left_behind = self._left_behind(math.prod(tile))
+        return (chunk, down, across), max(2 * rows() * (chunk + lanes), left_behind)
+
+    @property
+    def _chunks(self) -> int:
+        """Numbers of shared memory that a sum over samples may take."""
+        return _CHUNKS // self.bytes
+
+    def _left_behind(self, entries: int) -> int:
+        """Numbers of shared memory where every thread leaves so many."""
+        return self.samples * spread(entries, lanes_of(self.dtype))
 
     def outer(self, first: int, second: int) -> tuple[int, int]:
         """Entries that a thread sums over the samples of a tile."""
-        return min(_OUTER[0], first), min(_OUTER[1], second)
+        rows, columns = _OUTER
+        while rows > 1 and self._left_behind(rows * columns) > self._chunks:
+            rows //= 2
+        return min(rows, first), min(columns, second)
 
     def padded(self, numbers: int) -> int:
         return numbers
