@@ -33,7 +33,8 @@ _RUNTIME_FILES = {
         *("vector_power.py", "vector_special.py", "vector_trigonometry.py"),
     ),
     True: (
-        *("cuda/blocks.py", "cuda/staging.py", "cuda/sums.py", "cuda/toolkit.py", "cuda/wide.py"),
+        *("cuda/blocks.py", "cuda/contractions.py", "cuda/staging.py", "cuda/sums.py"),
+        *("cuda/toolkit.py", "cuda/wide.py"),
         "../emit/cuda/schedule.py",  # distances in shared memory
     ),
 }
