@@ -98,23 +98,46 @@ if not simulated():  # there are more samples than four
     CONTRACTIONS += [(15, 40, False, (4, 4)), (16, 7, True, (2, 8)), (9, 5, False, (5, 2))]
 
 
-def functions(kind, number, threads, tile):
-    """What begins, adds and ends sums of a contraction."""
-    made = (contractions.begin, kind, contractions.end)
-    return [make(number, threads, *tile) for make in made]
+class Contraction:
+    """What begins, adds and ends sums of a contraction, and what is handed to a kernel of them.
+
+    Attributes
+    ----------
+    begin, contract, end : device functions
+    row, term : int
+        Distances of rows and of terms of the weights.
+    pitch, size : int
+        Distance of rows of results; entries of a thread.
+    """
+
+    def __init__(self, kind, dtype, tile, rows, count, transposed=False):
+        self.threads, self.dtype, self.transposed = SHAPES[0][0], dtype, transposed
+        self.number, self.rows, self.count = np.dtype(dtype).type, rows, count
+        made = (contractions.begin, kind, contractions.end)
+        self.begin, self.contract, self.end = (m(self.number, self.threads, *tile) for m in made)
+        self.row, self.term = (1, rows) if transposed else (count, 1)
+        self.tiling, self.size = CudaTiling.of(dtype, self.threads), tile[0] * tile[1]
+        self.pitch = self.tiling.pitch
+
+    def check(self, kernel, times: int, rng) -> None:
+        """``kernel(weights, values, out)`` gives so many times the product."""
+        weights = rng.normal(size=(self.rows, self.count))
+        values = rng.normal(size=(self.count, self.threads))
+        found = device(np.zeros(self.rows * self.threads), self.dtype)
+        given = device(weights.T if self.transposed else weights, self.dtype)
+        kernel[1, self.threads](given, device(values, self.dtype), found)
+        close(found, times * (weights @ values).ravel(), self.dtype)
 
 
 @pytest.mark.parametrize("dtype", BOUND)
 @pytest.mark.parametrize("rows, count, transposed, tile", CONTRACTIONS)
 def test_contractions(rows, count, transposed, tile, dtype, rng):
     """Weights in several rounds, stored either way; added to what is there, or held."""
-    threads, number, size = SHAPES[0][0], np.dtype(dtype).type, tile[0] * tile[1]
-    begin, contract, end = functions(contractions.contract, number, threads, tile)
-    tiling = CudaTiling.of(dtype, threads)
-    pitch, second = tiling.pitch, size * tiling.pitch
-    room = 2 * second
-    whole = tiling.with_weights(room + tiling.staged, tile, -(-count // 2))
-    row, term = (1, rows) if transposed else (count, 1)
+    own = Contraction(contractions.contract, dtype, tile, rows, count, transposed)
+    begin, contract, end, number, size = own.begin, own.contract, own.end, own.number, own.size
+    threads, pitch, row, term = own.threads, own.pitch, own.row, own.term
+    second, room = size * pitch, 2 * size * pitch
+    whole = own.tiling.with_weights(room + own.tiling.staged, tile, -(-count // 2))
 
     @cuda.jit
     def kernel(weights, values, out):
@@ -132,24 +155,19 @@ def test_contractions(rows, count, transposed, tile, dtype, rng):
         for r in range(rows):
             out[r * threads + lane] = W[r * pitch + lane] + W[second + r * pitch + lane]
 
-    weights, values = rng.normal(size=(rows, count)), rng.normal(size=(count, threads))
-    found = device(np.zeros(rows * threads), dtype)
-    given = weights.T if transposed else weights
-    kernel[1, threads](device(given, dtype), device(values, dtype), found)
-    close(found, 6 * (weights @ values).ravel(), dtype)
+    own.check(kernel, 6, rng)
 
 
 @pytest.mark.parametrize("dtype", BOUND)
 @pytest.mark.parametrize("rows, count, transposed, tile", [c for c in CONTRACTIONS if c[1] < 40])
 def test_contractions_of_what_is_near(rows, count, transposed, tile, dtype, rng):
     """Values in shared memory, which each thread has put there for its own sample."""
-    threads, number, size = SHAPES[0][0], np.dtype(dtype).type, tile[0] * tile[1]
-    begin, contract, end = functions(contractions.contract_near, number, threads, tile)
-    tiling = CudaTiling.of(dtype, threads)
-    pitch, second = tiling.pitch, size * tiling.pitch
+    own = Contraction(contractions.contract_near, dtype, tile, rows, count, transposed)
+    begin, contract, end, number, size = own.begin, own.contract, own.end, own.number, own.size
+    threads, pitch, row, term = own.threads, own.pitch, own.row, own.term
+    second = size * pitch
     room = second + -(-count // 4) * 4 * pitch  # terms of the last turn that do not count
-    whole = tiling.with_weights(room, tile, -(-count // 2))
-    row, term = (1, rows) if transposed else (count, 1)
+    whole = own.tiling.with_weights(room, tile, -(-count // 2))
 
     @cuda.jit
     def kernel(weights, values, out):
@@ -169,23 +187,19 @@ def test_contractions_of_what_is_near(rows, count, transposed, tile, dtype, rng)
         for r in range(rows):
             out[r * threads + lane] = W[r * pitch + lane]
 
-    weights, values = rng.normal(size=(rows, count)), rng.normal(size=(count, threads))
-    found = device(np.zeros(rows * threads), dtype)
-    given = weights.T if transposed else weights
-    kernel[1, threads](device(given, dtype), device(values, dtype), found)
-    close(found, 3 * (weights @ values).ravel(), dtype)
+    own.check(kernel, 3, rng)
 
 
 @pytest.mark.parametrize("dtype", BOUND)
 def test_results_where_factors_were(dtype, rng):
     """Results in the place of weights that other warps may still read."""
-    threads, number, tile, count = SHAPES[0][0], np.dtype(dtype).type, (3, 2), 20
-    begin, contract, end = functions(contractions.contract, number, threads, tile)
-    tiling = CudaTiling.of(dtype, threads)
-    pitch, second = tiling.pitch, 6 * tiling.pitch
-    first_weight = second + tiling.staged
+    tile, count = (3, 2), 20
+    own = Contraction(contractions.contract, dtype, tile, 6, count)
+    begin, contract, end, number = own.begin, own.contract, own.end, own.number
+    threads, pitch, second = own.threads, own.pitch, 6 * own.pitch
+    first_weight = second + own.tiling.staged
     room = first_weight + second
-    size = tiling.with_weights(room + tiling.staged, tile, count)
+    size = own.tiling.with_weights(room + own.tiling.staged, tile, count)
 
     @cuda.jit
     def kernel(weights, values, out):
@@ -199,10 +213,7 @@ def test_results_where_factors_were(dtype, rng):
         for r in range(6):
             out[r * threads + lane] = W[r * pitch + lane] + W[first_weight + r * pitch + lane]
 
-    weights, values = rng.normal(size=(6, count)), rng.normal(size=(count, threads))
-    found = device(np.zeros(6 * threads), dtype)
-    kernel[1, threads](device(weights, dtype), device(values, dtype), found)
-    close(found, 2 * (weights @ values).ravel(), dtype)
+    own.check(kernel, 2, rng)
 
 
 @pytest.mark.parametrize("dtype", BOUND)

@@ -52,8 +52,8 @@ def stage(dtype, threads: int):
     """``stage(R, start, pitch, rows, source, first, step, m, count)`` for a whole block.
 
     R[start + i*pitch + s] = source[first + i*step + s] for i < rows and s < count, from memory to
-    shared memory, sixteen bytes at a time; zeros from row m on.  The numbers are there after
-    :func:`arrived` and a barrier.
+    shared memory, sixteen bytes at a time, of which all places and distances are multiples; zeros
+    from row m on.  The numbers are there after :func:`arrived` and a barrier.
     """
     lanes, number, bring = lanes_of(np.dtype(dtype).name), thread_number(), fetch_piece(dtype)
 

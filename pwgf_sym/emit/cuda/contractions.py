@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from ...lower.ir import Axis, Tensor
 from ...lower.schedule import Group
 from ..groups import deferred_terms, flat_terms, inner_name, plus, rows_loop
+from .schedule import lanes_of
 from .texts import ROLLED, call_name, element, summed
 
 __all__ = ["Contractions"]
@@ -87,7 +88,7 @@ class Contractions:
         if not found or len(near) > len(self.results) or self.e.tiling.rows_left(taken) < _LEAST:
             return
         self._take(taken)
-        if self.at_once < _LEAST:
+        if self.at_once < _LEAST or self.at_once % lanes_of(self.e.tiling.dtype):  # whole turns
             self.taken, self.tile, self.at_once = before
             return
         first = {tensor: later.results[tensor] for tensor in found}  # their results begin first
