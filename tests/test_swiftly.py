@@ -1,12 +1,15 @@
 """Numba compiles generated modules without the collector, and with room on Python's stack."""
 
 import gc
+import operator
+import threading
 from contextlib import contextmanager
 
 import numpy as np
 import pytest
-from numba import njit
+from numba import njit, types
 from numba.core.errors import TypingError
+from numba.core.registry import cpu_target
 
 from pwgf_sym.compile.store import load_module, write_module
 from pwgf_sym.compile.swiftly import swiftly
@@ -100,3 +103,66 @@ def test_results_and_errors_come_through():
     assert swiftly(int)("12", base=3) == 5
     with pytest.raises(ZeroDivisionError):
         swiftly(divmod)(1, 0)
+
+
+NUMBERS = [types.int64, types.uint64, types.int32, types.float32, types.float64, types.literal(3)]
+OPERATORS = [operator.add, operator.mul, operator.iadd, operator.truediv, operator.lt]
+
+
+def resolved(function, kinds) -> str:
+    context = cpu_target.typing_context
+    found = context.resolve_function_type(function, kinds, {})
+    return f"{found}, {context.resolve_value_type(function).get_impl_key(found)}"
+
+
+@pytest.fixture
+def tried(monkeypatch):
+    """Every search for the type of an operator."""
+    seen, before = [], types.Function.get_call_type
+
+    def get_call_type(function, context, arguments, named):
+        seen.append((function.typing_key, tuple(arguments)))
+        return before(function, context, arguments, named)
+
+    monkeypatch.setattr(types.Function, "get_call_type", get_call_type)
+    return seen
+
+
+@pytest.mark.parametrize("function", OPERATORS)
+def test_operators_on_numbers_have_the_same_types(function):
+    kinds = [(one, other) for one in NUMBERS for other in NUMBERS]
+    expected = [resolved(function, pair) for pair in kinds]
+    for _ in range(2):
+        assert [swiftly(resolved)(function, pair) for pair in kinds] == expected
+
+
+def test_operators_on_numbers_are_resolved_once(tried):
+    def polynomial(x):
+        return x + (x + x * (x + x * (x + x * x)))
+
+    signature = (types.complex64,)  # which nobody else has
+    njit(polynomial).compile(signature)
+    often = sum(kinds == 2 * signature for _, kinds in tried)
+    tried.clear()
+    swiftly(njit(polynomial).compile)(signature)
+    kept = [entry for entry in tried if entry[1] == 2 * signature]
+    assert often >= 6 and len(kept) == len(set(kept)) <= 2
+
+
+def test_numba_is_as_before_afterwards(tried):
+    before = types.Function.get_call_type
+    inside, last = threading.Event(), threading.Event()
+
+    def compiling():
+        inside.set()
+        last.wait()
+
+    thread = threading.Thread(target=swiftly(compiling))
+    thread.start()
+    inside.wait()
+    with pytest.raises(TypingError):
+        swiftly(resolved)(operator.add, (types.int64, types.none))
+    assert types.Function.get_call_type is not before  # somebody else compiles
+    last.set()
+    thread.join()
+    assert types.Function.get_call_type is before

@@ -85,16 +85,21 @@ def outer_sums(dtype, threads: int, rows: int, columns: int):
                     start += chunk
                 put_tile(R, lane * wide, 0, acc)
                 cuda.syncthreads()
-                r, i, j, slot = group, i0 + top + group * down, j0 + left, (lane - group) * wide
-                place = g + i * row + j * column
+                r, i, slot, known = group, i0 + top + group * down, (lane - group) * wide, n
+                place = g + i * row + (j0 + left) * column
+                if not more:
+                    known = 0
                 while r < rows * one and i < m and tile < tiles:
+                    # The same in every turn, but if the compiler knew it, it would write the loop
+                    # once for each case that the comparisons below leave.
+                    j = j0 + left + r * (one - 1)
                     take_row(found, R, slot + r * columns, 0)
                     for other in range(1, groups):
                         take_row(more_of_it, R, slot + other * wide + r * columns, 0)
                         for c in range(columns):
                             found[c] += more_of_it[c]
                     for c in range(columns):
-                        if more and j + c * across < n:
+                        if j + c * across < known:
                             found[c] += sums[at(place + c * across * column)]
                     for c in range(columns):
                         if j + c * across < n:
