@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,8 @@ ON_TARGETS = [
     *("test_energy_kernels.py", "test_map_energies.py", "test_map_kernels.py", "test_pair_sums.py"),
     *("test_pairs.py", "test_rolled.py", "test_written_maps.py"),
 ]
+# What one process runs: two share the processors better than one, which was the last to end.
+IN_THE_SIMULATOR = {"kernels": ["cuda_sim"], "targets": ON_TARGETS}
 
 
 def pytest_collection_modifyitems(config, items):
@@ -44,19 +47,23 @@ def pytest_generate_tests(metafunc):
 
 
 @pytest.fixture(scope="session", autouse=True)
-def simulator(request):
-    """CUDA's tests in a process with Numba's simulator on, beside all other tests."""
+def simulators(request):
+    """CUDA's tests in processes with Numba's simulator on, beside all other tests."""
     if all(item.path.name != SIMULATOR for item in request.session.items):
         yield None
         return
     variables = os.environ | {"NUMBA_ENABLE_CUDASIM": "1", "PWGF_SYM_CUDA_THREADS": "4"}
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider"]
-    command += [str(Path(__file__).parent / name) for name in ("cuda_sim", *ON_TARGETS)]
-    with tempfile.TemporaryFile("w+") as text:
-        running = subprocess.Popen(command, env=variables, stdout=text, stderr=subprocess.STDOUT)
-        yield running, text
-        running.kill()
-        running.wait()
+    with ExitStack() as stack:
+        found = {}
+        for part, names in IN_THE_SIMULATOR.items():
+            text = stack.enter_context(tempfile.TemporaryFile("w+"))
+            files = [str(Path(__file__).parent / name) for name in names]
+            running = subprocess.Popen(command + files, env=variables, stdout=text, stderr=text)
+            stack.callback(running.wait)
+            stack.callback(running.kill)
+            found[part] = running, text
+        yield found
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,8 +1,11 @@
-"""Waits for the tests of CUDA, which run in a process of their own with Numba's simulator on."""
+"""Waits for the tests of CUDA, which run in processes of their own with Numba's simulator on."""
+
+import pytest
 
 
-def test_cuda_kernels_in_the_simulator(simulator):
-    running, text = simulator
+@pytest.mark.parametrize("part", ["kernels", "targets"])
+def test_cuda_kernels_in_the_simulator(part, simulators):
+    running, text = simulators[part]
     status = running.wait(timeout=1800)
     text.seek(0)
     output = text.read()
