@@ -40,6 +40,8 @@ def pytest_collection_modifyitems(config, items):
 
 
 def pytest_generate_tests(metafunc):
+    if "part" in metafunc.fixturenames:
+        metafunc.parametrize("part", IN_THE_SIMULATOR)
     if "target" in metafunc.fixturenames:
         from on_targets import TARGETS
 

@@ -1,9 +1,6 @@
 """Waits for the tests of CUDA, which run in processes of their own with Numba's simulator on."""
 
-import pytest
 
-
-@pytest.mark.parametrize("part", ["kernels", "targets"])
 def test_cuda_kernels_in_the_simulator(part, simulators):
     running, text = simulators[part]
     status = running.wait(timeout=1800)

@@ -61,8 +61,7 @@ class _Resolution:
     def _replace(self) -> None:
         from numba import types
 
-        family, known, found = types.Function, self._known, types.Function.get_call_type
-        own = vars(family).get("get_call_type")
+        family, known, found = types.BaseFunction, self._known, types.BaseFunction.get_call_type
 
         def get_call_type(function, context, arguments, named):
             mine = id(function.typing_key) in self._operators and not named
@@ -75,10 +74,7 @@ class _Resolution:
             return known[asked]
 
         def restore():
-            if own is None:
-                del family.get_call_type
-            else:
-                family.get_call_type = own
+            family.get_call_type = found
 
         family.get_call_type, self._restore = get_call_type, restore
 

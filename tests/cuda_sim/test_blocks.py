@@ -17,6 +17,10 @@ SHAPES = (
     if simulated()
     else [(128, 128, 30), (128, 30, 30), (128, 30, 128), (32, 9, 2), (32, 200, 37), (64, 2, 2)]
 )
+# And bytes of shared memory: enough; for some samples at a time; less than for one, where that does
+# not take long.
+ROOMS = [(*shape, room) for shape in SHAPES for room in (40 * 1024, 6 * 1024)]
+ROOMS += [(*shape, 600) for shape in SHAPES if simulated() or shape[1] * shape[2] < 20]
 
 
 @pytest.fixture
@@ -33,10 +37,9 @@ def close(found, expected, dtype):
     np.testing.assert_allclose(found.copy_to_host(), expected, rtol=0, atol=BOUND[dtype] * scale)
 
 
-@pytest.mark.parametrize("room", [40 * 1024, 6 * 1024])
 @pytest.mark.parametrize("dtype", BOUND)
-@pytest.mark.parametrize("threads, m, n", SHAPES)
-def test_sums_of_outer_products(threads, m, n, dtype, room, rng, monkeypatch):
+@pytest.mark.parametrize("threads, m, n, room", ROOMS)
+def test_sums_of_outer_products(threads, m, n, room, dtype, rng, monkeypatch):
     """Added to what is there, with any distances; also where few samples fit at a time."""
     monkeypatch.setattr(schedule, "_CHUNKS", room)
     tiling, number = CudaTiling.of(dtype, threads), np.dtype(dtype).type

@@ -85,10 +85,8 @@ def outer_sums(dtype, threads: int, rows: int, columns: int):
                     start += chunk
                 put_tile(R, lane * wide, 0, acc)
                 cuda.syncthreads()
-                r, i, slot, known = group, i0 + top + group * down, (lane - group) * wide, n
-                place = g + i * row + (j0 + left) * column
-                if not more:
-                    known = 0
+                r, i, slot = group, i0 + top + group * down, (lane - group) * wide
+                place, before = g + i * row + (j0 + left) * column, n if more else 0
                 while r < rows * one and i < m and tile < tiles:
                     # The same in every turn, but if the compiler knew it, it would write the loop
                     # once for each case that the comparisons below leave.
@@ -99,7 +97,7 @@ def outer_sums(dtype, threads: int, rows: int, columns: int):
                         for c in range(columns):
                             found[c] += more_of_it[c]
                     for c in range(columns):
-                        if j + c * across < known:
+                        if j + c * across < before:
                             found[c] += sums[at(place + c * across * column)]
                     for c in range(columns):
                         if j + c * across < n:
