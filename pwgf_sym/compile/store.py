@@ -10,9 +10,10 @@ import hashlib
 import importlib.util
 import os
 import re
+import stat
 import sys
-import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
@@ -79,25 +80,51 @@ def _is_intact(sealed: str) -> bool:
     return content_hash(original) == found.group(1)
 
 
-def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
+def write_atomically(
+    path: Path, write: Callable[[BinaryIO], object], *, private: bool = False
+) -> None:
     """Write a file beside its place and move it there when it is whole; makes the folder.
+
+    Parameters
+    ----------
+    path : path
+        A symbolic link stays, and its target is written.
+    write : callable
+        Writes to the open binary file.
+    private : bool
+        Whether only the user may read the file, and a link in its place is replaced; by default
+        permissions are those of ``open``: what the umask leaves, or those of the file before.
 
     Raises
     ------
     OSError
         When the folder cannot be written; nothing is left behind.
     """
+    path = Path(path) if private else Path(os.path.realpath(path))
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".tmp")
+    before = None if private or not path.exists() else path.stat().st_mode
+    if before is not None and not stat.S_ISREG(before):  # a pipe or a device takes what it is given
+        with path.open("wb") as file:
+            write(file)
+        return
+    # The name is known before the file is there: no interruption leaves it behind.
+    temporary = path.with_name(f".{os.urandom(8).hex()}.tmp")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with open(temporary, "xb", opener=_private if private else None) as file:
             write(file)
             file.flush()
             os.fsync(file.fileno())
+        if before is not None:
+            os.chmod(temporary, stat.S_IMODE(before))
         os.replace(temporary, path)
     except BaseException:
-        os.unlink(temporary)
+        with suppress(OSError):
+            os.unlink(temporary)
         raise
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def write_module(text: str, name: str, folder: Path | None = None) -> Path:
