@@ -9,6 +9,7 @@ from __future__ import annotations
 __all__ = [
     "BenchmarkError",
     "CacheError",
+    "CallError",
     "EnergyError",
     "FlowError",
     "FormulaError",
@@ -65,6 +66,10 @@ class FormulaError(PwgfError):
 
 class OptionError(PwgfError):
     """An option of ``solve``, ``compile`` or a method of the solution is not accepted."""
+
+
+class CallError(OptionError, TypeError):
+    """A public function lacks an argument, or gets one that it does not have."""
 
 
 class CacheError(PwgfError):

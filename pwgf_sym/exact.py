@@ -7,10 +7,9 @@ aggregation equation.  Nothing here uses the rest of the package.
 
 from __future__ import annotations
 
-import numbers
-
 import numpy as np
 
+from .arguments import integer, number
 from .errors import OptionError
 
 __all__ = [
@@ -119,8 +118,8 @@ def barenblatt_scaling(dim, m, t0, t1) -> float:
     OptionError
         If ``dim`` < 1 or ``m`` <= 1, or a time is not positive.
     """
-    dim, m = _integer("dim", dim, 1), _number("m", m, above=1.0)
-    t0, t1 = _number("t0", t0, above=0.0), _number("t1", t1, above=0.0)
+    dim, m = integer("dim", dim, 1), number("m", m, above=1.0)
+    t0, t1 = number("t0", t0, above=0.0), number("t1", t1, above=0.0)
     return (t1 / t0) ** (1 / (dim * (m - 1) + 2))
 
 
@@ -131,7 +130,7 @@ def aggregation_minimum(dim) -> float:
     isotropic: with M the covariance and z = x - mean,
     E = (2 E|z|^4 + 2 (tr M)^2 + 4 tr M^2)/8 - tr M/2, and E|z|^4 >= (tr M)^2, tr M^2 >= (tr M)^2/d.
     """
-    dim = _integer("dim", dim, 1)
+    dim = integer("dim", dim, 1)
     return -dim / (8 * (dim + 1))
 
 
@@ -171,7 +170,7 @@ def aggregation_radial(points, t, variance=1.0, quadrature=None):
         raise OptionError("points", f"shape {points.shape}", "shape (n, d)")
     times, dim = _times(t), points.shape[1]
     if quadrature is None:
-        square, weights = _gaussian_radii(dim, _number("variance", variance, above=0.0))
+        square, weights = _gaussian_radii(dim, number("variance", variance, above=0.0))
     else:
         radii, weights = (np.asarray(entry, dtype=float) for entry in quadrature)
         square = radii**2
@@ -270,10 +269,10 @@ def fokker_planck_1d(potential, eps, density0, t, low, high, cells=4000, tol=1e-
         If an argument is out of range, ``potential`` or ``density0`` is not finite on the grid,
         ``density0`` has not mass 1 there, or ``tol`` cannot be reached.
     """
-    low = _number("low", low)
-    high = _number("high", high, above=low)
-    eps, tol = _number("eps", eps, above=0.0), _number("tol", tol, above=0.0)
-    cells, times = _integer("cells", cells, 8), _times(t)
+    low = number("low", low)
+    high = number("high", high, above=low)
+    eps, tol = number("eps", eps, above=0.0), number("tol", tol, above=0.0)
+    cells, times = integer("cells", cells, 8), _times(t)
     width = (high - low) / cells
     x = low + width * (np.arange(cells) + 0.5)
     density = _on_grid("density0", density0, x)
@@ -394,19 +393,6 @@ def _on_grid(name, function, x):
         where = x[np.argmin(np.isfinite(values))]
         raise OptionError(name, f"a value that is not finite at {where:.6g}", "a finite function")
     return values
-
-
-def _number(name, value, above=-np.inf):
-    array = np.asarray(value, dtype=float)
-    if array.shape != () or not np.isfinite(array) or array <= above:
-        raise OptionError(name, value, f"one finite number above {above:g}")
-    return float(array)
-
-
-def _integer(name, value, least):
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < least:
-        raise OptionError(name, value, f"an integer of at least {least}")
-    return int(value)
 
 
 def _times(t):

@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import numbers
+import functools
 
 import numpy as np
 
+from .. import arguments
 from ..errors import LawError
 
 # Relative asymmetry of a covariance that is taken for round-off and removed.
 _ASYMMETRY = 1e-10
 
 
-def real_array(name: str, value, finite: bool = True) -> np.ndarray:
-    """Real float64 array, or a LawError that names the argument."""
-    accepted = "a finite real number or a regular array of them"
-    try:
-        if np.iscomplexobj(value):
-            raise TypeError("complex")
-        array = np.asarray(value, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise LawError(name, brief(value), accepted) from error
-    if finite and not np.all(np.isfinite(array)):
-        raise LawError(name, brief(value), accepted, "Replace the infinite or NaN entries.")
-    return array
+real_array = functools.partial(arguments.real_array, error=LawError)
+integer_from = functools.partial(arguments.integer, error=LawError)
+
+
+def number_above(name: str, value, bound: float) -> float:
+    """A finite number larger than a bound, as a float."""
+    return arguments.number(name, value, above=bound, error=LawError)
 
 
 def common_dim(arrays: dict[str, np.ndarray], matrices: tuple[str, ...] = ()) -> int:
@@ -63,26 +59,7 @@ def checked_covariance(cov: np.ndarray) -> np.ndarray:
     return cov
 
 
-def number_above(name: str, value, bound: float) -> float:
-    array = real_array(name, value)
-    if array.shape != () or not array > bound:
-        raise LawError(name, brief(value), f"one finite number larger than {bound:g}")
-    return float(array)
-
-
-def integer_from(name: str, value, least: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < least:
-        raise LawError(name, brief(value), f"an integer of at least {least}")
-    return int(value)
-
-
 def frozen(array: np.ndarray) -> np.ndarray:
     array = np.array(array, dtype=np.float64)
     array.setflags(write=False)
     return array
-
-
-def brief(value) -> str:
-    """Short text of a value for messages: long lists keep their first and last entries."""
-    text = repr(value.tolist() if isinstance(value, np.ndarray) else value)
-    return text if len(text) <= 120 else f"{text[:56]} ... {text[-56:]}"

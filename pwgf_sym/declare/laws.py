@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..arguments import brief
 from ..errors import LawError
 from .law_checks import (
-    brief,
     checked_covariance,
     common_dim,
     frozen,

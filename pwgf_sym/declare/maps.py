@@ -7,11 +7,12 @@ scores, derivatives by the parameters) is the compiler's.
 
 from __future__ import annotations
 
-import operator
+import functools
 from typing import Any
 
 import sympy as sp
 
+from ..arguments import integer
 from ..errors import MapError, StoredSolutionError
 from .tree import from_tree, to_tree
 
@@ -64,14 +65,7 @@ class Map:
         return hash(repr(self))
 
 
-def _positive(argument: str, value: Any) -> int:
-    try:
-        number = 0 if isinstance(value, bool) else operator.index(value)
-    except TypeError:
-        number = 0
-    if number < 1:
-        raise MapError(argument, repr(value), "an integer of at least 1")
-    return number
+_positive = functools.partial(integer, least=1, error=MapError)
 
 
 class Affine(Map):

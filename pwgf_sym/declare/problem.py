@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-import numbers
 
 import sympy as sp
 
+from ..arguments import number
 from ..errors import LawError, ParameterError
 from .energies import check_energy
 from .symbols import Coordinates, Density
@@ -111,13 +111,7 @@ _ASSUMED = {
 
 
 def _value(symbol: sp.Symbol, value) -> float:
-    number = isinstance(value, numbers.Real) or (isinstance(value, sp.Expr) and value.is_number)
-    try:
-        result = float(value) if number and not isinstance(value, bool) else math.nan
-    except (TypeError, ValueError, OverflowError):
-        result = math.nan
-    if not math.isfinite(result):
-        raise ParameterError(symbol.name, repr(value), "a finite real number")
+    result = number(symbol.name, value, error=ParameterError)
     for assumption, holds in _ASSUMED.items():
         if getattr(symbol, f"is_{assumption}") and not holds(result):
             accepted = f"a value that is {assumption}, as the symbol was declared"

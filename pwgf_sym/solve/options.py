@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import numbers
 from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
 
+from ..arguments import brief, flag, integer, number, real_array
 from ..errors import OptionError
 from .integrators import tableau
 
-__all__ = ["FlowOptions", "LinearOptions", "check_names", "integer", "number", "time_grid"]
+__all__ = ["FlowOptions", "LinearOptions", "check_names", "time_grid"]
 
 #: Accepted names of each option that takes a name; the first is the default.
 NAMES = {
@@ -23,6 +23,10 @@ NAMES = {
 
 _TOLERANCE = {"float64": 1e-4, "float32": 1e-3}
 _CUTOFF = {"float64": 1e-10, "float32": 1e-6}
+#: Steps that a run takes at most: the quickest take a third of a millisecond each, an hour in all.
+MOST_STEPS = 10**7
+#: Times that a run stores at most.
+MOST_ROWS = 10**6
 # Fraction of dt below which a step is taken for round-off of the grid and merged.
 _SLIVER = 1e-9
 
@@ -65,15 +69,14 @@ class LinearOptions:
     def __post_init__(self):
         if self.precision not in ("working", "mixed"):
             raise OptionError("precision", repr(self.precision), '"working" or "mixed"')
-        integer("preconditioner", self.preconditioner, 0)
-        if not isinstance(self.warm_start, bool | np.bool_):
-            raise OptionError("warm_start", repr(self.warm_start), "True or False")
+        _keep(self, "preconditioner", integer, least=0)
+        _keep(self, "warm_start", flag)
         if self.tolerance is not None:
-            number("tolerance", self.tolerance, above=0.0, below=1.0)
-        integer("max_iterations", self.max_iterations, 1)
-        number("shift", self.shift, least=0.0)
+            _keep(self, "tolerance", number, above=0.0, below=1.0)
+        _keep(self, "max_iterations", integer, least=1)
+        _keep(self, "shift", number, least=0.0)
         if self.cutoff is not None:
-            number("cutoff", self.cutoff, least=0.0, below=1.0)
+            _keep(self, "cutoff", number, least=0.0, below=1.0)
 
     def check_for(self, method: str) -> None:
         """Refuse what a linear solver would not look at, or cannot do without.
@@ -131,12 +134,11 @@ class FlowOptions:
         check_names(self)
         tableau(self.integrator)
         self.linear.check_for(self.linear_solver)
-        integer("samples", self.samples, 1)
-        integer("seed", self.seed, 0)
-        number("dt", self.dt, above=0.0)
+        _keep(self, "samples", integer, least=1)
+        _keep(self, "seed", integer, least=0)
+        _keep(self, "dt", number, above=0.0)
         for name in ("resample", "progress", "energy_check"):
-            if not isinstance(getattr(self, name), bool | np.bool_):
-                raise OptionError(name, repr(getattr(self, name)), "True or False")
+            _keep(self, name, flag)
         fresh = min(self.samples, 1024) if self.fresh_samples is None else self.fresh_samples
         object.__setattr__(self, "fresh_samples", integer("fresh_samples", fresh, 1))
         object.__setattr__(self, "linear", self.linear.for_dtype(self.dtype))
@@ -145,7 +147,12 @@ class FlowOptions:
         """Plain JSON-able form, the linear options among the others."""
         entries = asdict(self)
         entries.update(entries.pop("linear"))
-        return {name: _plain(value) for name, value in entries.items()}
+        return entries
+
+
+def _keep(options, name: str, check, **bounds) -> None:
+    """Check an option and keep the plain value of it."""
+    object.__setattr__(options, name, check(name, getattr(options, name), **bounds))
 
 
 def check_names(options: FlowOptions) -> None:
@@ -197,7 +204,9 @@ def time_grid(t_span, dt: float, save_at=None) -> tuple[np.ndarray, np.ndarray]:
         If ``t_span`` is no increasing pair, or ``save_at`` is empty, not increasing or outside.
     """
     start, end = _span(t_span)
+    dt = number("dt", dt, above=0.0)
     wanted = np.array([end]) if save_at is None else _saved(save_at, start, end)
+    _check_steps(start, float(wanted[-1]), dt, wanted.size, save_at is None)
     pieces, a = [np.array([start])], start
     for b in wanted[wanted > start]:
         count = max(1, int(np.ceil((b - a) / dt - _SLIVER)))
@@ -210,46 +219,45 @@ def time_grid(t_span, dt: float, save_at=None) -> tuple[np.ndarray, np.ndarray]:
     return times, stored
 
 
+def _check_steps(start: float, end: float, dt: float, wanted: int, all_stored: bool) -> None:
+    """Refuse steps that are lost in the times' own spacing, and more than can be taken or kept."""
+    spacing = float(np.spacing(max(abs(start), abs(end))))
+    if dt < 8 * spacing and dt < end - start:
+        given = f"{dt:.6g}, where floating-point times near {end:.6g} are {spacing:.3g} apart"
+        accepted = f"at least {8 * spacing:.3g} with this t_span"
+        fix = "Count times from the start, t_span=(0, end - start): the flow does not depend on t."
+        raise OptionError("dt", given, accepted, fix if dt > 8 * np.spacing(end - start) else "")
+    steps = (end - start) / dt
+    if steps > MOST_STEPS:
+        given = f"{dt:.6g}, which makes {steps:.3g} steps from {start:.6g} to {end:.6g}"
+        accepted = f"at most {MOST_STEPS} steps, a dt of {(end - start) / MOST_STEPS:.3g} or more"
+        raise OptionError("dt", given, accepted, "Take a larger dt, or a shorter t_span.")
+    stored = steps + 1 if all_stored else wanted
+    if stored > MOST_ROWS:
+        given = f"{int(stored)} times to store"
+        fix = "Name the times to store: save_at=np.linspace(start, end, 101)."
+        raise OptionError("save_at", given, f"at most {MOST_ROWS} of them", fix)
+
+
 def _span(t_span) -> tuple[float, float]:
-    try:
-        start, end = (float(t) for t in t_span)
-    except (TypeError, ValueError):
-        raise OptionError("t_span", repr(t_span), "a pair (start, end) of times") from None
-    if not (np.isfinite(start) and np.isfinite(end) and start < end):
-        raise OptionError("t_span", repr(t_span), "finite times with start < end")
+    accepted = "a pair (start, end) of times with start < end"
+    ends = real_array("t_span", t_span, accepted=accepted)
+    if ends.shape != (2,):
+        raise OptionError("t_span", brief(t_span), accepted, "Write t_span=(0, 1).")
+    start, end = map(float, ends)
+    if not start < end:
+        fix = "Gradient flows run forward only."
+        raise OptionError("t_span", brief(t_span), accepted, fix if end < start else "")
     return start, end
 
 
 def _saved(save_at, start: float, end: float) -> np.ndarray:
-    try:
-        times = np.asarray(save_at, np.float64)
-    except (TypeError, ValueError):
-        raise OptionError("save_at", repr(save_at), "a sequence of times") from None
+    accepted = "a non-empty sequence of increasing times"
+    times = real_array("save_at", save_at, accepted=accepted)
     if times.ndim != 1 or times.size == 0:
-        raise OptionError("save_at", repr(save_at), "a non-empty sequence of times")
+        raise OptionError("save_at", brief(save_at), accepted)
     if not np.all(np.diff(times) > 0):
-        raise OptionError("save_at", repr(save_at), "increasing times", "Sort them.")
+        raise OptionError("save_at", brief(save_at), "increasing times", "Sort them.")
     if not (times[0] >= start and times[-1] <= end):
-        raise OptionError("save_at", repr(save_at), f"times within t_span = ({start}, {end})")
+        raise OptionError("save_at", brief(save_at), f"times within t_span = ({start}, {end})")
     return times
-
-
-def integer(name: str, value, least: int) -> int:
-    """Return an integer of at least ``least``, or raise OptionError by the option's name."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < least:
-        raise OptionError(name, repr(value), f"an integer of at least {least}")
-    return int(value)
-
-
-def number(name: str, value, *, above=-np.inf, least=-np.inf, below=np.inf) -> float:
-    """Return a finite number within bounds, or raise OptionError by the option's name."""
-    bounds = {"above": above, "of at least": least, "below": below}
-    words = [f"{word} {bound:g}" for word, bound in bounds.items() if np.isfinite(bound)]
-    numeric = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    if not (numeric and np.isfinite(value) and above < value < below and value >= least):
-        raise OptionError(name, repr(value), f"a finite number {' and '.join(words)}".rstrip())
-    return float(value)
-
-
-def _plain(value):
-    return value.item() if isinstance(value, np.generic) else value

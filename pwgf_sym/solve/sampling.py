@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import numbers
 import warnings
 from contextlib import suppress
 
 import numpy as np
 
+from ..arguments import integer
 from ..compile.store import cache_folder, write_atomically
 from ..errors import OptionError
 
@@ -50,7 +50,7 @@ def draw(law, n: int, *, sampling: str = "sobol", seed: int, keep: bool = False)
     """
     if sampling not in _SAMPLINGS:
         raise OptionError("sampling", repr(sampling), " or ".join(map(repr, _SAMPLINGS)))
-    n, seed = _integer("samples", n, 1), _integer("seed", seed, 0)
+    n, seed = integer("samples", n, 1), integer("seed", seed, 0)
     if sampling == "random":
         return law.sample(n, seed)
     return law.transform(_kept_sobol(n, law.dim, seed) if keep else _sobol(n, law.dim, seed))
@@ -78,7 +78,7 @@ def seed_for(seed: int, purpose: str, step: int = 0) -> int:
     OptionError
         If ``seed`` or ``step`` is no integer of at least 0, or ``purpose`` is no string.
     """
-    seed, step = _integer("seed", seed, 0), _integer("step", step, 0)
+    seed, step = integer("seed", seed, 0), integer("step", step, 0)
     if not isinstance(purpose, str):
         raise OptionError("purpose", repr(purpose), "a string")
     # A digest of fixed length, and not Python's hash, which differs from one process to the next.
@@ -131,9 +131,3 @@ def _sobol(n: int, dim: int, seed: int) -> np.ndarray:
     # Points are left ends of cells and may be 0; cell midpoints are never 0 or 1, and exact.
     points += 2.0 ** -(_BITS + 1)
     return points
-
-
-def _integer(name: str, value, least: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < least:
-        raise OptionError(name, repr(value), f"an integer of at least {least}")
-    return int(value)
