@@ -5,10 +5,10 @@ from __future__ import annotations
 from functools import cached_property
 
 import numpy as np
-import sympy as sp
 
 from .packing import Samples, State
 from .threads import chunk_bounds, run_chunks
+from .values import real_function
 
 __all__ = ["Moments"]
 
@@ -19,8 +19,9 @@ _TILES = 512
 class Moments:
     """Values and velocity of the polynomial interactions of an energy."""
 
-    def __init__(self, caller, form, symbols, dim: int):
-        self.caller, self.form, self.dim, self._symbols = caller, form, dim, symbols
+    def __init__(self, caller, form, parameters, integrals, dim: int):
+        self.caller, self.form, self.dim = caller, form, dim
+        self._parameters, self._integrals = tuple(parameters), tuple(integrals)
         self.size = 2 + 3 * dim + dim * dim
 
     def function(self, part: str = ""):
@@ -29,11 +30,19 @@ class Moments:
 
     @cached_property
     def _coefficients(self):
-        """A function of (parameters, integrals): k1, k0 and the coefficients of every integral."""
-        dummies = [sp.Dummy(real=True) for _ in self._symbols]
-        found = [*self.form.slopes, *(c for abc in self.form.integrals.values() for c in abc)]
-        found = [e.xreplace(dict(zip(self._symbols, dummies, strict=True))) for e in found]
-        return sp.lambdify(dummies, found, "math", cse=False)
+        """Functions of the parameters: (a, b, c) of every integral."""
+        forms = self.form.integrals.values()
+        return [[real_function(self._parameters, c) for c in form] for form in forms]
+
+    @cached_property
+    def _slopes(self):
+        """Functions of the parameters and the integrals: k1 and k0.
+
+        Apart from the coefficients, which are wanted before the integrals are known: the slope of a
+        root has no value where they are zero.
+        """
+        symbols = (*self._parameters, *self._integrals)
+        return [real_function(symbols, slope) for slope in self.form.slopes]
 
     def means(self, state: State, samples: Samples) -> tuple[np.ndarray, float, float]:
         """(moments, mean |x - y|^2, mean |x - y|^4), the latter two over all pairs.
@@ -65,7 +74,7 @@ class Moments:
         return chunk_bounds(samples.tiles, _TILES)
 
     def add_integrals(
-        self, found: np.ndarray, places: list[int], state: State, samples: Samples, values
+        self, found: np.ndarray, places: list[int], state: State, samples: Samples, parameters
     ) -> None:
         """Add the means over pairs of different samples to the double integrals, at their places.
 
@@ -76,9 +85,8 @@ class Moments:
             return
         _, square, fourth = self.means(state, samples)
         share = count / (count - 1)
-        _, _, *coefficients = self._coefficients(*values)
-        for k, number in enumerate(self.form.integrals):
-            a, b, c = coefficients[3 * k : 3 * k + 3]
+        for number, functions in zip(self.form.integrals, self._coefficients, strict=True):
+            a, b, c = (function(*parameters) for function in functions)
             found[places[number]] += share * (a * fourth + b * square) + c
 
     def add_velocity(self, out: np.ndarray, state: State, samples: Samples, values) -> None:
@@ -86,7 +94,7 @@ class Moments:
         count = samples.count
         means, *_ = self.means(state, samples)
         scale = count / max(count - 1, 1)
-        slopes = [k * scale for k in self._coefficients(*values)[:2]]
+        slopes = [slope(*values) * scale for slope in self._slopes]
         self._add(out, state, samples, means, np.array(slopes, self.caller.dtype))
 
     def _add(self, out, state: State, samples: Samples, means, slopes: np.ndarray) -> None:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Collection
 from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
-import sympy as sp
 
 from ..emit.cuda.module import cuda_target
 from ..emit.cuda.schedule import BLOCK
@@ -23,6 +21,7 @@ from .moments import Moments
 from .packing import Samples, State, pack_samples
 from .slope import Slope, slope
 from .store import load_module, write_module
+from .values import real_function
 
 __all__ = ["Program", "compile_program", "this_machine"]
 
@@ -229,8 +228,7 @@ class Program(Inspection):
             if places and kernel in self.emission.formulas:
                 found[places] = self.kernels.means(kernel, state, samples, self.values(None))
         if self.moments is not None:
-            places, numbers = self._places[1], self._numbers(None)
-            self.moments.add_integrals(found, places, state, samples, numbers)
+            self.moments.add_integrals(found, self._places[1], state, samples, self._parameters)
         return found
 
     @cached_property
@@ -243,29 +241,24 @@ class Program(Inspection):
 
     def energy(self, integrals: np.ndarray) -> float:
         """The energy, from its integrals; NaN where its formula has no value."""
-        try:
-            return float(self._energy_of(*self._parameters, *integrals))
-        except (ValueError, OverflowError, ZeroDivisionError):  # Python's sqrt, exp and division
-            return math.nan
+        return self._energy_of(*self._parameters, *map(float, integrals))
 
     @cached_property
     def _energy_of(self):
         symbols = [*self.form.parameters, *(i.symbol for i in self.form.integrals)]
-        # Dummies: a parameter may be called sqrt.
-        dummies = [sp.Dummy(real=True) for _ in symbols]
-        value = self.form.value.xreplace(dict(zip(symbols, dummies, strict=True)))
-        return sp.lambdify(dummies, value, "math", cse=False)
+        return real_function(symbols, self.form.value)
 
     @cached_property
     def moments(self) -> Moments | None:
         """Interactions that are computed from moments of the samples, if the energy has any."""
         if self.emission.moments is None:
             return None
-        symbols = [*self.form.parameters, *(i.symbol for i in self.form.integrals)]
+        integrals = [i.symbol for i in self.form.integrals]
         kind = Moments
         if self.target == "cuda":
             from .cuda.moments import CudaMoments as kind
-        return kind(self.kernels, self.emission.moments, symbols, self.dim)
+        form, parameters = self.emission.moments, self.form.parameters
+        return kind(self.kernels, form, parameters, integrals, self.dim)
 
     def _numbers(self, integrals: np.ndarray | None) -> list[float]:
         """Values of the parameters and of the integrals, zero where they are not known."""

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..arguments import brief, number, real_array
 from ..compile.store import write_atomically
 from ..declare.laws import law_from_dict
 from ..declare.maps import map_from_dict
@@ -22,8 +23,9 @@ from .sampling import draw
 __all__ = ["Row", "Solution", "build_program", "load_solution"]
 
 _SCHEMA, _VERSION = "pwgf_sym.solution", 1
-# Two times closer than this, relative to the span, are the same stored time.
-_SAME_TIME = 1e-9
+# Two times closer than this part of the distance between stored times, or so many units in the
+# last place, are the same stored time.
+_SAME_TIME, _ROUNDING = 1e-9, 8
 
 
 class Row(NamedTuple):
@@ -233,29 +235,25 @@ class Solution:
         return np.array(program.unpack(state.x, samples), np.float64)
 
     def _points(self, name: str, points) -> np.ndarray:
-        try:
-            array = np.asarray(points, np.float64)
-        except (TypeError, ValueError):
-            array = np.empty(0)
         dim = self.problem.dim
+        array = real_array(name, points, accepted=f"an array of shape (n, {dim})")
         if array.ndim != 2 or array.shape[1] != dim:
-            given = f"an array of shape {np.shape(points)}" if array.size else repr(points)
-            raise OptionError(name, given, f"shape (n, {dim})", "Put one point in each row.")
+            given, fix = f"an array of shape {array.shape}", "Put one point in each row."
+            raise OptionError(name, given, f"shape (n, {dim})", fix)
         return array
 
     def _index(self, t: float | None) -> int:
         """Row of a stored time."""
         if t is None:
             return self.t.size - 1
-        try:
-            time = float(t)
-        except (TypeError, ValueError):
-            raise OptionError("t", repr(t), "a stored time") from None
-        nearest = int(np.argmin(np.abs(self.t - time))) if np.isfinite(time) else 0
-        span = max(abs(self.t[0]), abs(self.t[-1]))
-        if not abs(self.t[nearest] - time) <= _SAME_TIME * span:
+        time = number("t", t)
+        nearest = int(np.argmin(np.abs(self.t - time)))
+        beside = np.diff(self.t[max(nearest - 1, 0) : nearest + 2])
+        apart = beside.min() if beside.size else 0.0
+        rounding = _ROUNDING * np.spacing(max(abs(self.t[0]), abs(self.t[-1])))
+        if abs(self.t[nearest] - time) > max(rounding, _SAME_TIME * apart):
             fix = f"The nearest is t={float(self.t[nearest])!r}; store others with save_at=[...]."
-            raise OptionError("t", repr(t), f"one of the {self.t.size} stored times", fix)
+            raise OptionError("t", brief(t), f"one of the {self.t.size} stored times", fix)
         return nearest
 
 
