@@ -9,7 +9,22 @@ from __future__ import annotations
 import sys as _sys
 from importlib import import_module as _import_module
 from types import ModuleType as _ModuleType
+from typing import TYPE_CHECKING as _TYPE_CHECKING
 from typing import Any as _Any
+
+if _TYPE_CHECKING:  # the same names for type checkers, which do not run __getattr__
+    from . import errors, exact
+    from .compile.program import compile_program as compile
+    from .declare.energies import integral
+    from .declare.laws import Barenblatt, Gaussian, UniformBall, UniformBox
+    from .declare.maps import Affine, NeuralFlow
+    from .declare.problem import GradientFlow
+    from .declare.symbols import Density, coordinates, copy_of
+    from .derive.variation import first_variation, pde, velocity
+    from .errors import PwgfError
+    from .look.plots import plot
+    from .solve.flow import solve
+    from .solve.solution import Solution, load_solution
 
 __version__ = "0.1.0"
 
@@ -40,6 +55,8 @@ _PUBLIC = {
 }
 
 _RENAMED = {"compile": "compile_program"}
+# Functions that share their name with a folder of the package.
+_FOLDERS = ("compile", "solve")
 
 __all__ = [*_PUBLIC, "__version__"]
 
@@ -49,10 +66,15 @@ def __getattr__(name: str) -> _Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     module = _import_module(f".{_PUBLIC[name]}", __name__)
     if name in ("exact", "errors"):
-        value = module
+        return module  # the import system has made it an attribute
+    value = getattr(module, _RENAMED.get(name, name))
+    if name in _FOLDERS:
+        # Modules of the folder are attributes of the function, as ``import pwgf_sym.solve.options``
+        # promises.  Others may be imported later: the name is looked up every time.
+        folder = vars(_sys.modules[f"{__name__}.{name}"])
+        vars(value).update({k: m for k, m in folder.items() if isinstance(m, _ModuleType)})
     else:
-        value = getattr(module, _RENAMED.get(name, name))
-    globals()[name] = value
+        globals()[name] = value
     return value
 
 
@@ -64,11 +86,11 @@ class _Package(_ModuleType):
     """``compile`` and ``solve`` are folders as well as functions; the name means the function.
 
     The import system sets a folder as an attribute of its package when it is first imported; that
-    would hide the function.  Folders are reached by ``from pwgf_sym.compile... import ...``.
+    would hide the function.
     """
 
     def __setattr__(self, name: str, value: _Any) -> None:
-        if name in ("compile", "solve") and isinstance(value, _ModuleType):
+        if name in _FOLDERS and isinstance(value, _ModuleType):
             return
         super().__setattr__(name, value)
 

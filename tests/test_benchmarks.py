@@ -29,8 +29,6 @@ from pwgf_sym.errors import BenchmarkError, OptionError
 from pwgf_sym.lower.counts import formula_count
 from pwgf_sym.lower.energies import FormulaKernel
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
-
 SIDES = ["numpy", "jax", "torch"]
 SAMPLES = 160  # no multiple of all block sizes: the last block of a batch is a part of one
 
@@ -319,6 +317,24 @@ def test_options():
     options = BenchmarkOptions.parse(given(against="none", dtype="float32,float64"))
     assert options.against == () and options.dtypes == ("float32", "float64")
     assert options.clock == "cpu"
+
+
+def test_dimensions_and_widths_take_the_place_of_sizes():
+    sizes = [BenchmarkOptions.parse(given(**g)).sizes for g in ({"dim": "3"}, {"width": "7,8"})]
+    assert sizes == [((3, 5),), ((2, 7), (2, 8))]
+
+
+def test_profile_profiles_the_sizes_that_were_asked_for(monkeypatch, capsys):
+    profiled = []
+    module = importlib.import_module("pwgf_sym.benchmarks.profile")
+    monkeypatch.setattr(module, "profile", lambda case, **_: profiled.append(case.name))
+    monkeypatch.setattr(module, "profile_table", str)
+    monkeypatch.setattr(command, "pin", lambda threads: None)
+    assert main(["profile", "--dim", "3,4", "--width", "7"]) == 0
+    assert profiled == ["3/7", "4/7"]
+    assert "3/7  float64" in capsys.readouterr().out
+    assert main(["profile", "--dim", "three"]) == 2
+    assert "--dim: got 'three'" in capsys.readouterr().err
 
 
 def test_options_of_targets():

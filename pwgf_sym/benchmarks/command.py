@@ -6,7 +6,7 @@ import os
 from dataclasses import asdict
 
 from ..errors import OptionError
-from .options import PROBLEM_NAMES, SIDES, SUITES, BenchmarkOptions, parse_sizes
+from .options import PROBLEM_NAMES, SIDES, SUITES, BenchmarkOptions
 from .pinning import pin
 
 __all__ = ["add_benchmark", "add_profile", "run", "run_benchmark", "run_profile"]
@@ -20,8 +20,8 @@ def _add_common(parser, sizes: str, dtypes: str) -> None:
     parser.add_argument("--seconds", default="0.2", help="time of a call in a round")
     parser.add_argument("--threads", default="1", help="threads of every side")
     parser.add_argument("--clock", default="", help="cpu (one thread's default) or wall")
-    parser.add_argument("--dim", help="dimensions, in place of --size")
-    parser.add_argument("--width", help="widths, in place of --size")
+    parser.add_argument("--dim", help="dimensions, in place of those of --size")
+    parser.add_argument("--width", help="widths, in place of those of --size")
 
 
 def add_benchmark(commands) -> None:
@@ -123,7 +123,7 @@ def run_profile(given) -> None:
     from .cases import Case
     from .profile import profile, profile_table
 
-    for dim, width in parse_sizes(given.size):
+    for dim, width in options.sizes:
         for dtype in options.dtypes:
             case = Case(dim, width, options.samples, dtype)
             timing = {"rounds": options.rounds, "seconds": options.seconds, "clock": options.clock}
