@@ -9,6 +9,7 @@ from __future__ import annotations
 __all__ = [
     "BenchmarkError",
     "CacheError",
+    "CacheWarning",
     "CallError",
     "EnergyError",
     "FlowError",
@@ -18,6 +19,7 @@ __all__ = [
     "OptionError",
     "ParameterError",
     "PwgfError",
+    "PwgfWarning",
     "StoredSolutionError",
     "TargetError",
 ]
@@ -42,6 +44,14 @@ class PwgfError(ValueError):
         self.argument, self.given, self.accepted, self.fix = argument, given, accepted, fix
         message = f"{argument}: got {given}; accepted: {accepted}."
         super().__init__(f"{message} {fix}".rstrip())
+
+
+class PwgfWarning(UserWarning):
+    """Base of all warnings of the package."""
+
+
+class CacheWarning(PwgfWarning):
+    """The cache folder is not used, or not all of it: kernels are compiled more often."""
 
 
 class EnergyError(PwgfError):
@@ -73,7 +83,7 @@ class CallError(OptionError, TypeError):
 
 
 class CacheError(PwgfError):
-    """A generated module cannot be written, or its content does not match its hash."""
+    """A generated module cannot be written, or is not named by the hash of its text."""
 
 
 class TargetError(PwgfError):

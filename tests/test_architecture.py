@@ -156,13 +156,16 @@ def test_no_text_is_evaluated(path):
     imported |= {
         n.module.split(".")[0] for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) and n.module
     }
-    assert not imported & {"pickle", "marshal", "shelve", "dill", "joblib"}
+    allowed = {"pickle"} if name == "compile/machine_code.py" else set()  # of checked files
+    assert not imported & {"pickle", "marshal", "shelve", "dill", "joblib"} - allowed
     for function, module, inside in calls(tree):
         if function in ("sympify", "S"):
             assert (name, inside) in SYMPIFY, f"sympify in {inside}"
         if module is None:
-            assert function not in FORBIDDEN, f"{function} in {inside}"
-        assert function not in ("parse_expr", "exec_module") or name == "compile/store.py"
+            # The text that was generated in this process, and no file.
+            generated = (name, inside) == ("compile/store.py", "_run")
+            assert function not in FORBIDDEN or generated, f"{function} in {inside}"
+        assert function not in ("parse_expr", "exec_module")
         if function == "load" and module in ("np", "numpy"):
             assert "allow_pickle=True" not in path.read_text(encoding="utf-8")
 

@@ -103,7 +103,7 @@ def many_formulas(dtype):
     FormulaEmitter(kernel, tiling).emit(body)
     text = '"""Many formulas.\n\ncontent: {content}\n"""\n' + _imports(body.text(), dtype)
     text += body.text()
-    return load_module(write_module(text, f"formulas_{dtype}")), tiling
+    return load_module(write_module(text, f"formulas_{dtype}"), text), tiling
 
 
 def test_every_function_and_power():

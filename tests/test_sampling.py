@@ -1,5 +1,6 @@
 """Samples for the solver: nets, open cube, reproducibility, independent seeds."""
 
+import io
 import warnings
 from types import SimpleNamespace
 
@@ -9,7 +10,7 @@ from scipy import stats
 
 from pwgf_sym.declare.laws import Barenblatt, Gaussian, UniformBox
 from pwgf_sym.errors import OptionError
-from pwgf_sym.solve.sampling import draw, seed_for
+from pwgf_sym.solve.sampling import _content, draw, seed_for
 
 UNIT = UniformBox([0.0, 0.0, 0.0], 1.0)
 
@@ -144,11 +145,25 @@ def test_kept_points_are_the_same_and_a_damaged_file_is_replaced(tmp_path, monke
     assert not list(tmp_path.iterdir())  # nothing is kept unless asked for
     np.testing.assert_array_equal(draw(UNIT, 64, seed=5, keep=True), expected)
     (path,) = tmp_path.glob("sobol_*.npy")
-    np.save(path, np.full((64, UNIT.dim), 0.5))  # the file is what is read
+    whole, other = path.read_bytes(), np.full((64, UNIT.dim), 0.5)
+    path.write_bytes(_content(path.name, other))  # the file is what is read
     assert np.ptp(draw(UNIT, 64, seed=5, keep=True)) == 0
-    for damage in (b"", b"garbage", path.read_bytes()[:-9]):
+    buffer = io.BytesIO()
+    np.save(buffer, other)
+    damages = [
+        b"",
+        b"garbage",
+        whole[:-9],
+        whole + b"1",
+        buffer.getvalue(),
+        whole[:-33] + whole[-32:],
+    ]
+    damages += [buffer.getvalue(), _content("another name", other)]
+    damages += [_content(path.name, other[:32])]
+    for damage in damages:
         path.write_bytes(damage)
         np.testing.assert_array_equal(draw(UNIT, 64, seed=5, keep=True), expected)
+        assert path.read_bytes() == whole
     np.testing.assert_array_equal(draw(UNIT, 64, seed=5, keep=True), expected)
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
 

@@ -1,5 +1,6 @@
-"""Generated modules on disk: named by content, written whole or not at all, loaded when intact."""
+"""Generated modules on disk: named by content, written whole or not at all, run from the text."""
 
+import errno
 import os
 import re
 import stat
@@ -10,13 +11,14 @@ from pathlib import Path
 import pytest
 from sample_energies import ENERGIES
 
-from pwgf_sym.compile import store
+from pwgf_sym.compile import folders, store
+from pwgf_sym.compile.folders import cache_folder
 from pwgf_sym.compile.program import compile_program
-from pwgf_sym.compile.store import cache_folder, content_hash, load_module, seal, write_module
+from pwgf_sym.compile.store import content_hash, load_module, seal, write_module
 from pwgf_sym.declare.maps import Affine
 from pwgf_sym.emit.cuda.module import NAMES
 from pwgf_sym.emit.module import RUNTIME
-from pwgf_sym.errors import CacheError
+from pwgf_sym.errors import CacheError, CacheWarning, PwgfError
 
 ROOT = Path(store.__file__).resolve().parents[2]
 TEXT = '"""A module with ∫ in it.\n\ncontent: {content}\n"""\n\nVALUE = 7\n'
@@ -29,8 +31,10 @@ def test_same_text_same_path(tmp_path):
     assert write_module(TEXT, "module", tmp_path) == path
     assert path.stat().st_mtime_ns == written  # left alone: Numba's cache looks at the time
     assert write_module(TEXT.replace("7", "8"), "module", tmp_path) != path
-    assert load_module(path).VALUE == 7
-    assert load_module(path) is load_module(path)
+    assert load_module(path, TEXT).VALUE == 7
+    assert load_module(path, TEXT) is load_module(path, TEXT)
+    with pytest.raises(CacheError, match="another text"):
+        load_module(path.with_stem("module_0123456789abcdef"), TEXT)
     assert path.read_text(encoding="utf-8") == seal(TEXT)
     assert not [p for p in tmp_path.iterdir() if p.suffix == ".tmp"]
 
@@ -78,22 +82,22 @@ def test_the_runtime_is_part_of_the_name(cuda, called, beside, monkeypatch):
     ids=["changed", "half", "empty", "longer", "no text", "no hash", "line ends"],
 )
 def test_damaged_files(tmp_path, damage):
-    """Never loaded; written anew when the same module is generated again."""
-    text = TEXT + f"# {tmp_path.name}\n"  # modules are loaded once a process
+    """Never run; written anew when the same module is generated or run again."""
+    text = TEXT + f"# {tmp_path.name}\n"  # modules are run once a process
     path = write_module(text, "module", tmp_path)
-    path.write_bytes(damage(path.read_bytes()))
-    with pytest.raises(CacheError, match=r"does not match its hash.*Delete the file"):
-        load_module(path)
-    assert write_module(text, "module", tmp_path) == path
-    assert path.read_bytes() == seal(text).encode()
-    assert load_module(path).VALUE == 7
+    whole = path.read_bytes()
+    path.write_bytes(damage(whole))
+    assert write_module(text, "module", tmp_path) == path and path.read_bytes() == whole
+    path.write_bytes(damage(whole))
+    assert load_module(path, text).VALUE == 7 and path.read_bytes() == whole
 
 
 def test_a_module_that_fails_is_not_kept(tmp_path):
-    path = write_module(TEXT + "raise RuntimeError('first')\n", "module", tmp_path)
+    text = TEXT + "raise RuntimeError('first')\n"
+    path = write_module(text, "module", tmp_path)
     for _ in range(2):
         with pytest.raises(RuntimeError, match="first"):
-            load_module(path)
+            load_module(path, text)
 
 
 def test_folders_that_cannot_be_written(tmp_path):
@@ -121,11 +125,72 @@ def test_where_modules_go(monkeypatch, tmp_path):
     monkeypatch.setenv("PWGF_SYM_CACHE", str(tmp_path / "own"))
     assert cache_folder() == tmp_path / "own"
     assert write_module(TEXT, "module").parent == tmp_path / "own"
+    assert stat.S_IMODE((tmp_path / "own").stat().st_mode) == 0o700 or os.name != "posix"
     monkeypatch.delenv("PWGF_SYM_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     assert cache_folder() == tmp_path / "cache" / "pwgf_sym"
     monkeypatch.delenv("XDG_CACHE_HOME")
     assert cache_folder() == Path.home() / ".cache" / "pwgf_sym"
+
+
+@pytest.fixture
+def unsaid(monkeypatch):
+    """Nothing was said in this process."""
+    monkeypatch.setattr(folders, "_said", set())
+    monkeypatch.setattr(folders, "_temporary", [])
+
+
+@pytest.mark.parametrize("variable", [True, False])
+def test_no_home_folder(monkeypatch, tmp_path, unsaid, variable):
+    """A temporary folder, which is said once; a variable that cannot be met is refused."""
+
+    def lost(*_):
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", lost)
+    monkeypatch.setattr(Path, "expanduser", lost)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setenv("PWGF_SYM_CACHE", "~nobody/here" if variable else "")
+    if variable:
+        with pytest.raises(CacheError, match="PWGF_SYM_CACHE"):
+            write_module(TEXT, "module")
+        return
+    with pytest.raises(CacheError, match="PWGF_SYM_CACHE"):
+        cache_folder()
+    with pytest.warns(CacheWarning, match="home.*PWGF_SYM_CACHE"):
+        path = write_module(TEXT, "module")
+    assert write_module(TEXT, "module") == path  # without a second warning
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700 or os.name != "posix"
+    assert load_module(path, TEXT).VALUE == 7
+
+
+@pytest.mark.parametrize("error", [errno.ENOSPC, errno.EROFS, errno.EDQUOT])
+def test_a_full_disk_at_home(monkeypatch, tmp_path, unsaid, error):
+    monkeypatch.delenv("PWGF_SYM_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    fsync = os.fsync
+
+    def full(handle):
+        if any(tmp_path.rglob("*.tmp")):
+            raise OSError(error, os.strerror(error))
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.warns(CacheWarning, match="cannot be written"):
+        path = write_module(TEXT, "module")
+    assert tmp_path not in path.parents and path.read_bytes() == seal(TEXT).encode()
+    assert not [p for p in tmp_path.rglob("*") if p.is_file()]
+    monkeypatch.setenv("PWGF_SYM_CACHE", str(tmp_path))
+    with pytest.raises(CacheError, match="PWGF_SYM_CACHE"):
+        write_module(TEXT, "module")
+
+
+def test_a_folder_that_is_no_path(tmp_path):
+    problem = ENERGIES["porous medium 2"].problem()
+    with pytest.raises(PwgfError, match="folder"):
+        compile_program(problem, Affine(2), folder=7)
+    with pytest.raises(CacheError, match="null"):
+        compile_program(problem, Affine(2), folder="a\0b")
 
 
 LONG = TEXT + "# much more text\n" * 20_000

@@ -38,7 +38,7 @@ def twice(x):
 
 @pytest.fixture
 def module(tmp_path):
-    return load_module(write_module(TEXT, "swiftly", tmp_path))
+    return load_module(write_module(TEXT, "swiftly", tmp_path), TEXT)
 
 
 @contextmanager

@@ -33,7 +33,7 @@ def test_the_umask_decides(tmp_path, umask, mask, expected):
     write_atomically(tmp_path / "a", lambda file: file.write(b"1"))
     assert mode(tmp_path / "a") == expected
     umask(0)
-    write_atomically(tmp_path / "b", lambda file: file.write(b"1"), private=True)
+    write_atomically(tmp_path / "b", lambda file: file.write(b"1"), follow=False, mode=0o600)
     assert mode(tmp_path / "b") == 0o600
 
 
@@ -55,7 +55,7 @@ def test_a_link_stays(tmp_path, there):
     link.symlink_to(Path("far") / "target")
     write_atomically(link, lambda file: file.write(b"1"))
     assert link.is_symlink() and target.read_bytes() == b"1"
-    write_atomically(link, lambda file: file.write(b"2"), private=True)  # a stranger's, perhaps
+    write_atomically(link, lambda file: file.write(b"2"), follow=False)  # a stranger's, perhaps
     assert not link.is_symlink() and target.read_bytes() == b"1" and link.read_bytes() == b"2"
 
 
@@ -72,8 +72,8 @@ def test_what_is_no_file_is_not_replaced(tmp_path):
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError, OSError(28, "No space left")])
-@pytest.mark.parametrize("private", [True, False])
-def test_nothing_is_left_behind(tmp_path, error, private):
+@pytest.mark.parametrize("follow", [True, False])
+def test_nothing_is_left_behind(tmp_path, error, follow):
     (tmp_path / "a").write_bytes(b"before")
 
     def write(file):
@@ -81,7 +81,7 @@ def test_nothing_is_left_behind(tmp_path, error, private):
         raise error
 
     with pytest.raises(error if isinstance(error, type) else OSError):
-        write_atomically(tmp_path / "a", write, private=private)
+        write_atomically(tmp_path / "a", write, follow=follow)
     assert [p.name for p in tmp_path.iterdir()] == ["a"]
     assert (tmp_path / "a").read_bytes() == b"before"
 

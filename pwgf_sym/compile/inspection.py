@@ -8,6 +8,7 @@ import sympy as sp
 
 from ..errors import OptionError
 from ..lower import ir
+from .store import seal
 
 __all__ = ["Inspection"]
 
@@ -45,7 +46,7 @@ class Inspection:
 
     def code_python(self) -> str:
         """The generated module (on CUDA the kernels of a flow; ``rest.code_python()``: others)."""
-        return self.path.read_text(encoding="utf-8")
+        return seal(self.emission.text)
 
     def code_llvm(self, kernel: str) -> str:
         """LLVM IR of a kernel after optimization (compiles it if need be)."""

@@ -17,6 +17,7 @@ from ..lower.schedule import Machine
 from .inspection import Inspection
 from .kernels import KernelCaller
 from .linearization import Linearization
+from .machine_code import require_compiler
 from .moments import Moments
 from .packing import Samples, State, pack_samples
 from .slope import Slope, slope
@@ -103,13 +104,18 @@ def compile_program(
 
     Raises
     ------
-    OptionError, EnergyError, FormulaError, CacheError
-        When an option is not accepted, or the module cannot be generated or written.
+    OptionError, EnergyError, FormulaError, CacheError, TargetError
+        When an option is not accepted, the module cannot be generated or written, or Numba's
+        compiler is switched off.
     """
     if target not in ("cpu", "cuda"):
         raise OptionError("target", repr(target), '"cpu" or "cuda"')
     if dtype not in ("float64", "float32"):
         raise OptionError("dtype", repr(dtype), '"float64" or "float32"')
+    if folder is not None and not isinstance(folder, (str, os.PathLike)):
+        raise OptionError("folder", repr(folder), "a path")
+    folder = Path(folder) if folder else None
+    require_compiler()
     if flow.dim != problem.dim:
         raise OptionError(
             "flow", f"a map of dimension {flow.dim}", f"dimension {problem.dim}, the problem's"
@@ -120,7 +126,7 @@ def compile_program(
         how, mark = cuda_target(dtype, _block_threads(), moments), "cuda_"
     emission = emit_module(problem.energy, problem.density, flow, how, kernels)
     name = f"{mark}{type(flow).__name__.lower()}_d{flow.dim}_{dtype}"
-    path = write_module(emission.text, name, Path(folder) if folder else None)
+    path = write_module(emission.text, name, folder)
     return Program(problem, flow, dtype, emission, path, target, kernels)
 
 
@@ -167,7 +173,7 @@ class Program(Inspection):
     @cached_property
     def module(self):
         """The generated module, imported."""
-        return load_module(self.path)
+        return load_module(self.path, self.emission.text)
 
     @cached_property
     def kernels(self) -> KernelCaller:

@@ -1,29 +1,30 @@
-"""Generated modules on disk: named by their content, written atomically, loaded when intact.
+"""Generated modules: named by their content, written atomically, run from the text itself.
 
-The name of a module holds a hash of its text and of the runtime that it calls, so that Numba's
-cache, which looks at the caller's file only, can never serve code compiled against another text.
+The name of a module holds a hash of its text and of the runtime that it calls.  What is compiled is
+the text that the emitter has written in this process; the file is there to be read, by people and
+by their debuggers, and is written anew where it says something else.
 """
 
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import os
-import re
 import stat
 import sys
 from collections.abc import Callable
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
+from threading import Lock
 from types import ModuleType
 from typing import BinaryIO
 
 from ..errors import CacheError
+from .folders import VARIABLE, given_folder, instead, own_folder, read_regular
+from .machine_code import keep_machine_code, require_compiler
 from .swiftly import compile_swiftly
 
-__all__ = ["cache_folder", "content_hash", "load_module", "seal"]
-__all__ += ["write_atomically", "write_module"]
+__all__ = ["content_hash", "load_module", "seal", "write_atomically", "write_module"]
 
 _MARK = "{content}"
 # What machine code is made of beside a module's own text, by whether the module is for GPUs.
@@ -39,15 +40,6 @@ _RUNTIME_FILES = {
         "../emit/cuda/schedule.py",  # distances in shared memory
     ),
 }
-
-
-def cache_folder() -> Path:
-    """Folder of generated modules: ``PWGF_SYM_CACHE``, else pwgf_sym in the user's cache folder."""
-    given = os.environ.get("PWGF_SYM_CACHE")
-    if given:
-        return Path(given).expanduser()
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "pwgf_sym"
 
 
 @lru_cache(maxsize=2)
@@ -68,41 +60,30 @@ def seal(text: str) -> str:
     return text.replace(_MARK, content_hash(text), 1)
 
 
-def _read(path: Path) -> str:
-    return path.read_bytes().decode("utf-8", errors="replace")  # garbage is not intact, either
-
-
-def _is_intact(sealed: str) -> bool:
-    found = re.search(r"^content: ([0-9a-f]{16})$", sealed, re.MULTILINE)
-    if not found:
-        return False
-    original = sealed[: found.start(1)] + _MARK + sealed[found.end(1) :]
-    return content_hash(original) == found.group(1)
-
-
 def write_atomically(
-    path: Path, write: Callable[[BinaryIO], object], *, private: bool = False
+    path: Path, write: Callable[[BinaryIO], object], *, follow: bool = True, mode: int = 0o666
 ) -> None:
     """Write a file beside its place and move it there when it is whole; makes the folder.
 
     Parameters
     ----------
     path : path
-        A symbolic link stays, and its target is written.
     write : callable
         Writes to the open binary file.
-    private : bool
-        Whether only the user may read the file, and a link in its place is replaced; by default
-        permissions are those of ``open``: what the umask leaves, or those of the file before.
+    follow : bool
+        Whether a symbolic link in the file's place stays, and its target is written; and whether a
+        file that is there keeps its permissions.  Otherwise what is there is replaced.
+    mode : int
+        Permissions of a new file, of which the umask takes away.
 
     Raises
     ------
     OSError
         When the folder cannot be written; nothing is left behind.
     """
-    path = Path(path) if private else Path(os.path.realpath(path))
+    path = Path(os.path.realpath(path)) if follow else Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    before = None if private or not path.exists() else path.stat().st_mode
+    before = path.stat().st_mode if follow and path.exists() else None
     if before is not None and not stat.S_ISREG(before):  # a pipe or a device takes what it is given
         with path.open("wb") as file:
             write(file)
@@ -110,7 +91,7 @@ def write_atomically(
     # The name is known before the file is there: no interruption leaves it behind.
     temporary = path.with_name(f".{os.urandom(8).hex()}.tmp")
     try:
-        with open(temporary, "xb", opener=_private if private else None) as file:
+        with open(temporary, "xb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
             write(file)
             file.flush()
             os.fsync(file.fileno())
@@ -123,59 +104,98 @@ def write_atomically(
         raise
 
 
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
-
-
 def write_module(text: str, name: str, folder: Path | None = None) -> Path:
-    """Write a generated module under ``name_<hash>.py``; an intact one is left alone.
+    """Write a generated module under ``name_<hash>.py``; one that says the same is left alone.
+
+    Parameters
+    ----------
+    text : str
+        With the mark in place of the hash.
+    name : str
+    folder : path, optional
+        The cache folder if not given; a temporary one where that cannot be used.
 
     Raises
     ------
     CacheError
         When the folder cannot be written.
     """
-    folder = folder or cache_folder()
-    path = folder / f"{name}_{content_hash(text)}.py"
+    place, file = folder, f"{name}_{content_hash(text)}.py"
     try:
-        if path.exists() and _is_intact(_read(path)):
-            return path
-        write_atomically(path, lambda file: file.write(seal(text).encode()))
-    except OSError as error:
+        place = folder or own_folder()
+        return _written(place / file, seal(text).encode())
+    except CacheError:
+        raise
+    except (OSError, ValueError) as error:
+        if folder is None and not given_folder():
+            why = f"The user's cache folder cannot be written: {error}."
+            with suppress(OSError):
+                return _written(instead("~", why) / file, seal(text).encode())
         raise CacheError(
             "cache folder",
-            f"{folder} ({error})",
+            f"{place} ({error})",
             "a folder that can be written",
-            "Set PWGF_SYM_CACHE to one.",
+            f"Set {VARIABLE} to one.",
         ) from error
+
+
+def _written(path: Path, text: bytes) -> Path:
+    if not _says(path, text):
+        write_atomically(path, lambda file: file.write(text), follow=False)
     return path
 
 
-def load_module(path: Path) -> ModuleType:
-    """Import a generated module by path, once a process.
+def _says(path: Path, text: bytes) -> bool:
+    """Whether a file says what it should; of a longer one no more than that is read."""
+    try:
+        return read_regular(path, len(text) + 1) == text
+    except (OSError, ValueError):
+        return False
+
+
+_locks: dict[str, Lock] = {}
+if hasattr(os, "register_at_fork"):  # another thread of the parent may hold one
+    os.register_at_fork(after_in_child=_locks.clear)
+
+
+def load_module(path: Path, text: str) -> ModuleType:
+    """The module of a generated text, made once a process, whichever threads ask for it.
+
+    Parameters
+    ----------
+    path : path
+        Where the text was written by :func:`write_module`.  The file is not read to be run.
+    text : str
+        As it was emitted, with the mark in place of the hash.
 
     Raises
     ------
     CacheError
-        When the file's content does not match the hash that it states.
+        When the file is not named by the hash of the text.
+    TargetError
+        When Numba's compiler is switched off.
     """
     name = f"pwgf_sym_generated.{path.stem}"
-    if name in sys.modules:
-        return sys.modules[name]
-    if not _is_intact(_read(path)):
-        raise CacheError(
-            str(path),
-            "a text that does not match its hash",
-            "a generated module as it was written",
-            "Delete the file; it will be generated again.",
-        )  # fmt: skip
-    spec = importlib.util.spec_from_file_location(name, path)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    try:
-        spec.loader.exec_module(module)
-        compile_swiftly(module)
-    except BaseException:
-        del sys.modules[name]
-        raise
+    with _locks.setdefault(name, Lock()):
+        if name in sys.modules:
+            return sys.modules[name]
+        if not path.stem.endswith(content_hash(text)):
+            accepted = "the text that the file is named by"
+            raise CacheError(str(path), "another text", accepted, "Write the module first.")
+        require_compiler()
+        with suppress(OSError, ValueError):  # who reads the file, in a debugger, reads what is run
+            _written(path, seal(text).encode())
+        module = _run(name, path, text)
+        sys.modules[name] = module  # when it is whole
+    return module
+
+
+def _run(name: str, path: Path, text: str) -> ModuleType:
+    """Run a text as a module; Numba keeps machine code of it where we let it, and nowhere else."""
+    module = ModuleType(name)
+    module.__file__ = str(path)
+    sealed = seal(text).replace('"cache": True', '"cache": False').replace("cache=True", "")
+    exec(compile(sealed, str(path), "exec", dont_inherit=True), vars(module))
+    keep_machine_code(module, path.parent, path.stem)
+    compile_swiftly(module)
     return module

@@ -11,16 +11,20 @@
 * Types of the same sum again.  For every ``a + b`` of a text Numba tries a dozen rules, of strings
   and lists among them, before that of numbers: 5,000 times for some fifty kinds of operands in the
   kernels of two CUDA modules, a sixth of the time.  What an operator gives for numbers is kept.
+
+The second is a trait of CPython, the third a method that is private to Numba.  Where they are not
+as they are known here, they are left alone, and compiling takes longer.
 """
 
 from __future__ import annotations
 
 import gc
+import inspect
 import operator
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import weakref
+from collections.abc import Callable
 from functools import wraps
-from threading import Lock
+from threading import RLock
 from types import ModuleType
 
 __all__ = ["compile_swiftly", "swiftly"]
@@ -34,52 +38,100 @@ def _call(function, arguments, named):
     return function(*arguments, **named)
 
 
-_call.__code__ = _call.__code__.replace(co_stacksize=_ENTRIES)
+def _roomy(function: Callable) -> Callable:
+    """A function whose frame asks for much; the function itself where Python does not let us."""
+
+    def call(function, arguments, named):
+        return function(*arguments, **named)
+
+    try:
+        call.__code__ = call.__code__.replace(co_stacksize=_ENTRIES)
+        return call if call(int, ("7",), {"base": 8}) == 7 else function
+    except Exception:  # another Python
+        return function
 
 
-class _Resolution:
-    """Numba's resolution of operators, with results kept for numbers, while anybody compiles."""
+_call = _roomy(_call)
 
-    def __init__(self):
-        self._lock, self._users, self._restore = Lock(), 0, None
-        self._known, self._operators = {}, set(map(id, vars(operator).values()))
 
-    @contextmanager
-    def kept(self) -> Iterator[None]:
-        with self._lock:
-            if not self._users:
-                self._replace()
-            self._users += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._users -= 1
-                if not self._users:
-                    self._restore()
-
-    def _replace(self) -> None:
+def _operators_of_numbers() -> tuple[type, type] | None:
+    """Numba's family of functions and that of numbers; None where they are not as we know them."""
+    try:
         from numba import types
 
-        family, known, found = types.BaseFunction, self._known, types.BaseFunction.get_call_type
+        family, numbers = types.BaseFunction, types.Number
+        count = len(inspect.signature(family.get_call_type).parameters)  # with the function itself
+        return (family, numbers) if count == 4 and isinstance(numbers, type) else None
+    except Exception:  # another Numba
+        return None
 
-        def get_call_type(function, context, arguments, named):
-            mine = id(function.typing_key) in self._operators and not named
-            if not (mine and all(isinstance(kind, types.Number) for kind in arguments)):
-                return found(function, context, arguments, named)
+
+class _Stay:
+    """Somebody who compiles."""
+
+
+class _Aids:
+    """What is otherwise while anybody compiles: the collector, and Numba's search for operators.
+
+    Who compiles is known by an object that lives no longer than the call: an interruption at any
+    place, even within what follows, ends it.
+    """
+
+    def __init__(self):
+        self._lock, self._stays = RLock(), weakref.WeakSet()
+        self._collects, self._family, self._found = False, None, None
+        self._known, self._operators = {}, set(map(id, vars(operator).values()))
+
+    def begin(self, stay: _Stay) -> None:
+        """Somebody begins to compile."""
+        with self._lock:
+            first = not self._stays
+            weakref.finalize(stay, self._settle).atexit = False  # called after the set is told
+            self._stays.add(stay)
+            if first:
+                self._collects = self._collects or gc.isenabled()
+                gc.disable()
+                self._replace()
+
+    def end(self, stay: _Stay) -> None:
+        """Somebody has compiled, or was interrupted before or after the beginning."""
+        with self._lock:
+            self._stays.discard(stay)
+            self._settle()
+
+    def _settle(self) -> None:
+        """Put everything back when nobody compiles; nothing is done twice."""
+        with self._lock:
+            if self._stays:
+                return
+            if self._family is not None:
+                self._family.get_call_type, self._family = self._found, None
+            if self._collects:
+                self._collects = False
+                gc.enable()
+
+    def _replace(self) -> None:
+        known_here = _operators_of_numbers() if self._family is None else None
+        if known_here is None:
+            return
+        family, numbers = known_here
+        known, found, operators = self._known, family.get_call_type, self._operators
+
+        def get_call_type(function, context, args, kws):
+            mine = id(getattr(function, "typing_key", None)) in operators and not kws
+            if not (mine and all(isinstance(kind, numbers) for kind in args)):
+                return found(function, context, args, kws)
             # A rule that somebody adds makes another ``function``.
-            asked = function, context, tuple(arguments)
+            asked = function, context, tuple(args)
             if asked not in known:
-                known[asked] = found(function, context, arguments, named)
+                known[asked] = found(function, context, args, kws)
             return known[asked]
 
-        def restore():
-            family.get_call_type = found
-
-        family.get_call_type, self._restore = get_call_type, restore
+        self._family, self._found = family, found
+        family.get_call_type = get_call_type
 
 
-_resolution = _Resolution()
+_aids = _Aids()
 
 
 def swiftly(function: Callable) -> Callable:
@@ -90,14 +142,12 @@ def swiftly(function: Callable) -> Callable:
 
     @wraps(function)
     def call(*arguments, **named):
-        enabled = gc.isenabled()
-        gc.disable()
+        stay = _Stay()
         try:
-            with _resolution.kept():
-                return _call(function, arguments, named)
+            _aids.begin(stay)
+            return _call(function, arguments, named)
         finally:
-            if enabled:
-                gc.enable()
+            _aids.end(stay)
 
     return call
 

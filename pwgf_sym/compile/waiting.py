@@ -11,8 +11,11 @@ kernel, which needs no lock, the next begins; and they end one after the other i
 
 from __future__ import annotations
 
+import hashlib
 import os
 import time
+from contextlib import suppress
+from pathlib import Path
 
 import llvmlite.binding as llvm
 import numpy as np
@@ -20,6 +23,10 @@ from llvmlite import ir
 from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
+
+from ..errors import CacheError
+from .folders import own_folder
+from .machine_code import cache_class, keep_function, safe_folder
 
 __all__ = ["Board", "Flag"]
 
@@ -77,12 +84,22 @@ def _compiled(signature: str):
     """A function compiled now, from the disk cache where there is one."""
 
     def make(function):
-        try:
-            return njit(signature, nogil=True, cache=True)(function)
-        except (OSError, RuntimeError):  # no folder that can be written
-            return njit(signature, nogil=True)(function)
+        found = njit(nogil=True)(function)
+        keep_waiting(found)
+        found.compile(signature)
+        return found
 
     return make
+
+
+def keep_waiting(function) -> None:
+    """Keep machine code of a function of this file in the cache folder, where there is one."""
+    kind = cache_class(function)
+    with suppress(OSError, CacheError):  # no folder that can be written, or a package in an archive
+        folder = safe_folder(own_folder()) if kind is not None else None
+        if folder is not None:
+            stamp = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
+            keep_function(function, folder, "waiting", stamp, kind)
 
 
 @_compiled("boolean(int64[::1], int64, int64)")

@@ -32,8 +32,8 @@ def _processor() -> str:
 
 
 def _examine_cpu() -> dict:
+    from ..compile.folders import cache_folder
     from ..compile.program import this_machine
-    from ..compile.store import cache_folder
     from ..compile.threads import thread_count
 
     machine, folder = this_machine(), cache_folder()

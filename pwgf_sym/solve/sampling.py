@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import warnings
 from contextlib import suppress
 
 import numpy as np
 
 from ..arguments import integer
-from ..compile.store import cache_folder, write_atomically
-from ..errors import OptionError
+from ..compile.folders import own_folder, read_own
+from ..compile.store import write_atomically
+from ..errors import CacheError, OptionError
 
 __all__ = ["draw", "seed_for"]
 
@@ -94,23 +96,47 @@ def _kept_sobol(n: int, dim: int, seed: int) -> np.ndarray:
 
     if n * dim > _KEPT_NUMBERS:
         return _sobol(n, dim, seed)
-    path = cache_folder() / f"sobol_{dim}_{n}_{seed}_scipy{scipy.__version__}.npy"
+    name = f"sobol_{dim}_{n}_{seed}_scipy{scipy.__version__}.npy"
     try:
-        points = np.load(path, allow_pickle=False)
-        if points.shape == (n, dim) and points.dtype == np.float64:
-            return points
-    except (OSError, ValueError, EOFError):  # not there, or damaged
-        pass
+        path = own_folder() / name
+        points = _read_points(path, (n, dim))
+    except (OSError, CacheError):  # no folder that can be written, or no points in it
+        points = None
+    if points is not None:
+        return points
     points = _sobol(n, dim, seed)
-    with suppress(OSError):  # a folder that cannot be written costs time, nothing else
-        write_atomically(path, lambda file: np.save(file, points))
+    with suppress(OSError, CacheError):  # a folder that cannot be written costs time, nothing else
+        content = _content(name, points)
+        path = own_folder() / name
+        write_atomically(path, lambda file: file.write(content), follow=False, mode=0o600)
         for old in sorted(path.parent.glob("sobol_*.npy"), key=_age)[:-_KEPT_FILES]:
             old.unlink()
     return points
 
 
+def _content(name: str, points: np.ndarray) -> bytes:
+    """Points as NumPy stores them, and a checksum of them and of the name that they go by."""
+    buffer = io.BytesIO()
+    np.save(buffer, points, allow_pickle=False)
+    return buffer.getvalue() + hashlib.sha256(name.encode() + buffer.getvalue()).digest()
+
+
+def _read_points(path, shape: tuple[int, int]) -> np.ndarray | None:
+    """Points from a file; None where it is not what was written under this name."""
+    header = 1024  # more than NumPy's header and the checksum take
+    data = read_own(path, 8 * shape[0] * shape[1] + header)
+    body, checksum = data[:-32], data[-32:]
+    if hashlib.sha256(path.name.encode() + body).digest() != checksum:
+        return None
+    points = np.load(io.BytesIO(body), allow_pickle=False)
+    return points if points.shape == shape and points.dtype == np.float64 else None
+
+
 def _age(path) -> float:
-    return path.stat().st_mtime
+    try:
+        return path.stat().st_mtime
+    except OSError:  # another process was first
+        return 0.0
 
 
 def _sobol(n: int, dim: int, seed: int) -> np.ndarray:

@@ -10,7 +10,7 @@ import numpy as np
 
 from ...errors import TargetError
 
-__all__ = ["asynchronous", "available", "by_driver", "device", "require", "simulated"]
+__all__ = ["asynchronous", "available", "by_driver", "cuda_cache", "device", "require", "simulated"]
 
 _INSTALL = "pip install 'pwgf_sym[cuda13]' (CUDA 13, driver 580 or later) or 'pwgf_sym[cuda12]'"
 
@@ -54,6 +54,15 @@ def device(function):
 
     found.compile_device = once
     return found
+
+
+def cuda_cache() -> type | None:
+    """Numba's class of a cache for kernels; None where it is not where we know it."""
+    try:
+        from numba.cuda.dispatcher import CUDACache
+    except ImportError:
+        return None
+    return CUDACache
 
 
 def simulated() -> bool:
