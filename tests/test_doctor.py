@@ -100,3 +100,15 @@ assert not wrong, wrong
 """
     variables = os.environ | {"PWGF_SYM_CACHE": str(tmp_path)}
     subprocess.run([sys.executable, "-c", code], env=variables, check=True, timeout=300)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions of POSIX")
+def test_a_cache_folder_that_cannot_be_used(monkeypatch, tmp_path):
+    (tmp_path / "open").mkdir()
+    (tmp_path / "open").chmod(0o777)
+    monkeypatch.setenv("PWGF_SYM_CACHE", str(tmp_path / "open"))
+    assert any("chmod 700" in line for line in examine()["advice"])
+    monkeypatch.delenv("PWGF_SYM_CACHE")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", lambda: (_ for _ in ()).throw(RuntimeError("no home")))
+    assert any("PWGF_SYM_CACHE" in line for line in examine()["advice"])

@@ -111,7 +111,8 @@ def own_folder() -> Path:
     except (OSError, ValueError) as error:  # also our own error: there is no home folder
         if given_folder():
             raise error if isinstance(error, CacheError) else _refused(folder, error) from error
-        return instead("~", f"The user's cache folder cannot be used: {error}")
+        why = error.given if isinstance(error, CacheError) else error
+        return instead("~", f"The user's cache folder cannot be used: {why}.")
     reason = exposed(folder)
     if reason:
         return instead(str(folder), f"The cache folder {folder} is not used: {reason}.")

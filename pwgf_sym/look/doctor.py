@@ -8,6 +8,8 @@ from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 
+from ..errors import CacheError
+
 __all__ = ["examine", "report"]
 
 _PACKAGES = ("numpy", "numba", "llvmlite", "scipy", "sympy", "matplotlib")
@@ -32,21 +34,27 @@ def _processor() -> str:
 
 
 def _examine_cpu() -> dict:
-    from ..compile.folders import cache_folder
+    from ..compile.folders import cache_folder, exposed
     from ..compile.program import this_machine
     from ..compile.threads import thread_count
 
-    machine, folder = this_machine(), cache_folder()
-    existing = next(p for p in (folder, *folder.parents) if p.exists())
-    modules = list(folder.glob("*.py")) if folder.exists() else []
+    machine = this_machine()
+    try:
+        folder = cache_folder()
+        existing = next(p for p in (folder, *folder.parents) if p.exists())
+        there, writable = folder.exists(), os.access(existing, os.W_OK)
+        modules, reason = len(list(folder.glob("*.py"))), exposed(folder) if there else ""
+    except CacheError as error:  # no home folder
+        folder, writable, modules, reason = error.given, False, 0, ""
     return {
         "processor": _processor(),
         "cores": os.cpu_count(),
         "threads": thread_count(),
         "vector_bits": machine.vector_bits,
         "cache_folder": str(folder),
-        "cache_writable": os.access(existing, os.W_OK),
-        "cache_modules": len(modules),
+        "cache_writable": writable,
+        "cache_not_used": reason,
+        "cache_modules": modules,
     }
 
 
@@ -111,6 +119,8 @@ def _advice(found: dict) -> list[str]:
     cpu, cuda, advice = found["cpu"], found["cuda"], []
     if not cpu["cache_writable"]:
         advice.append(f"{cpu['cache_folder']} cannot be written: set PWGF_SYM_CACHE to a folder.")
+    if cpu["cache_not_used"]:
+        advice.append(f"{cpu['cache_folder']} is not used: {cpu['cache_not_used']}.")
     if cpu["threads"] < (cpu["cores"] or 1):
         advice.append(f"NUMBA_NUM_THREADS is {cpu['threads']}: unset it to use all cores.")
     if cuda["numba_cuda"] is None:
