@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -87,6 +88,7 @@ def test_the_cpu_never_imports_cuda(tmp_path):
     """Nor does the generator of CUDA modules; Numba itself may import its own numba.cuda."""
     code = """
 import sys
+from pathlib import Path
 import sympy as sp
 import pwgf_sym as ps
 x = ps.coordinates(1)
