@@ -145,7 +145,7 @@ class AffineProgram:
 class AffineLinearization:
     """Products with the derivative of the affine map, which does not depend on theta."""
 
-    algebra = HostAlgebra()
+    algebra, unit = HostAlgebra(), 1.0
 
     def __init__(self, program, theta, samples, state):
         self.program, self.samples, self.state = program, samples, state

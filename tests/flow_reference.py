@@ -65,6 +65,28 @@ class Reference:
         )
 
 
+class InUnits(Reference):
+    """A map on (z - origin)/spread, its samples brought back: origin + spread T(...)."""
+
+    def __init__(self, inner, origin, spread):
+        self.inner, self.origin, self.spread = inner, np.asarray(origin), spread
+
+    def inward(self, z):
+        return (z - self.origin) / self.spread
+
+    def push(self, theta, z):
+        return self.origin + self.spread * self.inner.push(theta, self.inward(z))
+
+    def jacobian_z(self, theta, z):
+        return self.inner.jacobian_z(theta, self.inward(z))
+
+    def log_density(self, theta, z, start):
+        return self.inner.log_density(theta, self.inward(z), start)
+
+    def score(self, theta, z, start):
+        return self.inner.score(theta, self.inward(z), self.spread * start) / self.spread
+
+
 class AffineReference(Reference):
     """T(z) = A z + b."""
 

@@ -4,7 +4,13 @@ from functools import cached_property
 
 import numpy as np
 import sympy as sp
-from flow_reference import AffineReference, FlowReference, from_formula, tanh_derivatives
+from flow_reference import (
+    AffineReference,
+    FlowReference,
+    InUnits,
+    from_formula,
+    tanh_derivatives,
+)
 from sample_energies import Energy, R
 
 from pwgf_sym.declare.laws import Gaussian
@@ -36,7 +42,13 @@ class Case:
         self.eta = rng.standard_normal(self.theta.size)
         self.field = rng.standard_normal((count, flow.dim))
         self.scalar = rng.standard_normal(count)
-        self.reference = reference_of(flow)
+
+    @property
+    def reference(self):
+        """The map between the user's coordinates."""
+        law = self.problem.initial
+        spread = np.sqrt(np.trace(law.covariance) / law.dim)
+        return InUnits(reference_of(self.flow), law.mean, spread)
 
     def check(self, program, tolerance=1e-12, second=1e-11):
         """All kernels of the map; ``second`` is for kernels of second derivatives."""

@@ -51,7 +51,7 @@ class Energy:
         }
         if self.pair != 0:
             values[PAIR] = integral(self.pair * rho * rho.at(self.y), self.x, self.y)
-        law = law or Gaussian(mean=np.zeros(self.dim), cov=0.5)
+        law = law or Gaussian(mean=np.zeros(self.dim), cov=1.0)
         energy = self.outer.subs(values)
         parameters = {s: v for s, v in self.parameters.items() if s in energy.free_symbols}
         return GradientFlow(energy, rho, law, parameters)

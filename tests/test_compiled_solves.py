@@ -87,8 +87,8 @@ def test_a_flow_in_mixed_precision_takes_the_trajectory_of_a_direct_solve(mixed_
 
 def test_warm_starts_save_iterations_where_steps_are_short(mixed_program):
     """The last direction is nearer than the tolerance asks for, most of the time."""
-    run = {"problem": mixed_program.problem, "map": mixed_program.map, "t_span": (0, 0.02)}
-    run |= RUN | {"dt": 0.002, "tolerance": 1e-2, "linear_solver": "cg"}
+    run = {"problem": mixed_program.problem, "map": mixed_program.map, "t_span": (0, 0.01)}
+    run |= RUN | {"dt": 0.001, "tolerance": 1e-2, "linear_solver": "cg"}
     cold, warm = solve(**run), solve(**run, warm_start=True)
     assert cold.converged.all() and warm.converged.all()
     assert warm.iterations.sum() < cold.iterations.sum() / 2

@@ -19,7 +19,7 @@ SHIFTED = (*METHODS, "kernel")
 class MatrixMap:
     """Products with a given Jacobian (M, p), with a tail of padding that holds garbage."""
 
-    algebra = HostAlgebra()
+    algebra, unit = HostAlgebra(), 1.0
 
     def __init__(self, jacobian, count, dtype="float64", padding=5):
         self.dtype = np.dtype(dtype)

@@ -8,18 +8,20 @@ import sys
 
 import numpy as np
 import pytest
+import sympy as sp
 from flow_reference import complex_step
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from map_cases import ERF, SINE, SWISH, TANH, Case, entropy_problem, neural
 from on_targets import fewer, program_on
-from sample_energies import ENERGIES
+from sample_energies import ENERGIES, Energy, R
 from test_ir import activations
 from tile_numpy import interpreted
 
 from pwgf_sym.compile import linearization
 from pwgf_sym.compile.program import compile_program
 from pwgf_sym.compile.threads import chunk_bounds
+from pwgf_sym.declare.laws import Gaussian
 from pwgf_sym.declare.maps import Affine, NeuralFlow
 from pwgf_sym.lower.schedule import Machine
 
@@ -60,7 +62,7 @@ def test_the_reference_itself():
     """Its closed forms (Jacobian of the map, divergence, its gradient) against complex steps."""
     for substep in ("euler", "rk4"):
         case = Case(neural(3, 5, 2, SWISH, substep), 6)
-        reference, theta, z = case.reference, case.theta, case.z
+        reference, theta, z = case.reference.inner, case.theta, case.z
         score = case.problem.initial.score(z)
         own = reference.step_parameters(theta, 1)
 
@@ -76,7 +78,7 @@ def test_the_reference_itself():
         gradient = slopes(lambda p, rates=rates: -rates(p)[1])
         expected = -gradient - np.einsum("nij,ni->nj", jacobian, score)
         np.testing.assert_allclose(change, expected, rtol=1e-11)
-        expected = slopes(lambda p, case=case: case.reference.push(case.theta, p))
+        expected = slopes(lambda p, at=theta, inner=reference: inner.push(at, p))
         np.testing.assert_allclose(reference.jacobian_z(theta, z), expected, rtol=1e-12)
         volume = np.linalg.slogdet(expected)[1]
         np.testing.assert_allclose(reference.log_det(theta, z), volume, rtol=1e-12)
@@ -233,10 +235,11 @@ def test_trace_mode_converges_to_the_flow(substep, order, tmp_path):
     from scipy.integrate import solve_ivp
 
     one = Case(neural(2, 6, 1, TANH, substep, "trace"), 6, noise=0.3)
-    law, reference = one.problem.initial, one.reference
+    law, reference = one.problem.initial, one.reference.inner
+    origin, spread = one.reference.origin, one.reference.spread
     own = reference.step_parameters(one.theta, 0)
     shapes = (6, 2), (6,), (6, 2)
-    start = [one.z, law.log_density(one.z), law.score(one.z)]
+    start = [(one.z - origin) / spread, law.log_density(one.z), spread * law.score(one.z)]
 
     def unflatten(y):
         return [p.reshape(s) for p, s in zip(np.split(y, [12, 18]), shapes, strict=True)]
@@ -246,7 +249,8 @@ def test_trace_mode_converges_to_the_flow(substep, order, tmp_path):
 
     joined = np.concatenate([p.ravel() for p in start])
     solution = solve_ivp(rates, (0, 1), joined, method="DOP853", rtol=1e-12, atol=1e-12)
-    exact = unflatten(solution.y[:, -1])
+    x, log_density, score = unflatten(solution.y[:, -1])
+    exact = [origin + spread * x, log_density, score / spread]
     errors = []
     for steps in (8, 16):
         flow = neural(2, 6, steps, TANH, substep, "trace")
@@ -307,7 +311,8 @@ def test_inverse_says_where_it_failed(tmp_path):
     """NaN where no point is mapped to the target, and only there."""
     flow = neural(1, 1, 1, TANH)
     theta = np.array([-1.0, 0.0, 1.0, 0.0, 2.0])  # T(z) = 2 tanh(z): nothing beyond 2
-    program = interpreted(entropy_problem(1), flow, tmp_path)
+    problem = Energy(1, internal=R * sp.log(R)).problem(Gaussian([0.0], 1.0))
+    program = interpreted(problem, flow, tmp_path)
     back, log_det = program.invert(theta, np.array([[1.5], [2.5], [-3.0]]))
     np.testing.assert_allclose(back[0], np.arctanh(0.75), rtol=1e-12)
     np.testing.assert_allclose(log_det[0], np.log(2 * (1 - 0.75**2)), rtol=1e-12)

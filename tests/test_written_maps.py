@@ -152,22 +152,28 @@ def test_values_and_derivatives(name, target, tmp_path, monkeypatch):
     flow = MAPS[name]()
     problem = entropy_problem(flow.dim)
     program = program_on(target, problem, flow, tmp_path)
+    law = problem.initial
+    spread = np.sqrt(np.trace(law.covariance) / law.dim)
+
+    def reference(theta, z):
+        return law.mean + spread * flow.reference(theta, (z - law.mean) / spread)
+
     rng = np.random.default_rng(0)
     theta, eta = 0.4 * rng.normal(size=(2, program.size))
     z, u = 0.7 * rng.normal(size=(2, 5, flow.dim))
     samples = program.samples(z)
     state = program.push(theta, samples, 1)
-    close(program.unpack(state.x, samples), flow.reference(theta, z))
+    close(program.unpack(state.x, samples), reference(theta, z))
     unit = 1e-30j * np.eye(flow.dim)
-    by_z = np.stack([flow.reference(theta, z + e).imag * 1e30 for e in unit], axis=-1)
+    by_z = np.stack([reference(theta, z + e).imag * 1e30 for e in unit], axis=-1)
     density = problem.initial.log_density(z) - np.linalg.slogdet(by_z)[1]
     close(program.unpack_scalar(state.log_density, samples), density)
-    moved = flow.reference(theta + 1e-30j * eta, z).imag * 1e30
+    moved = reference(theta + 1e-30j * eta, z).imag * 1e30
     linearized = program.linearize(theta, samples)
     close(program.unpack(linearized.jvp(eta), samples), moved)
     field = samples.pack(u) * (np.asarray(samples.weights) > 0)
     unit = 1e-30j * np.eye(program.size)
-    rows = np.array([flow.reference(theta + e, z).imag * 1e30 for e in unit])
+    rows = np.array([reference(theta + e, z).imag * 1e30 for e in unit])
     close(linearized.vjp(field), np.einsum("pni,ni->p", rows, u))
     close(linearized.metric(eta), np.einsum("pni,ni->p", rows, moved) / len(z))
     found = np.array([program.unpack(row, samples) for row in linearized.jacobian()])

@@ -11,7 +11,8 @@ __all__ = ["invert"]
 
 def invert(program, theta, points, tolerance, iterations):
     """z with T(z) = points and log|det dT/dz|; see :meth:`Program.invert`."""
-    samples = pack_samples(points, None, program.dtype, program.emission.tiling.samples)
+    lanes, units = program.emission.tiling.samples, program.units
+    samples = pack_samples(points, None, units, program.dtype, lanes)
     if tolerance is None:
         tolerance = 64 * float(np.finfo(program.dtype).eps)
     theta = np.asarray(theta, program.dtype)
@@ -23,7 +24,7 @@ def invert(program, theta, points, tolerance, iterations):
         target, volume, done = _invert_step(program, own, samples, target, tolerance, iterations)
         total += volume
         good &= done
-    z, log_det = samples.unpack(target).astype(float), total[: samples.count]
+    z, log_det = units.outward(samples.unpack(target).astype(float)), total[: samples.count]
     bad = ~good[: samples.count]
     z[bad], log_det[bad] = np.nan, np.nan
     return z, log_det

@@ -88,7 +88,8 @@ class Linearization:
         if run and self._stored is not None:
             inputs = {"z": samples.z, "log_density_0": samples.log_density}
             found = call.run(_FORWARD[order], samples, self.theta, inputs, stored=self.pieces)
-            self.state = State(found["x"], found.get("log_density"))
+            state = State(found["x"], found.get("log_density"))
+            self.state = program.units.bring_out(state, samples)
         elif run:
             self.state = program.push(self.theta, samples, order)
 
@@ -120,7 +121,10 @@ class Linearization:
 
         An array of :attr:`algebra`.
         """
-        return kernel_matrix(self)
+        matrix = kernel_matrix(self)
+        if self.unit != 1.0:
+            matrix *= self.unit**2
+        return matrix
 
     def pieces(self, first: int, last: int):
         """(stored values, first tile, last tile) of the pieces of a chunk, in their order."""
@@ -162,34 +166,38 @@ class Linearization:
         """The same map at the first samples only."""
         key = ("first", count)
         if key not in self.samples.scratch:
-            points = self.samples.unpack(self.samples.z)[:count]
-            self.samples.scratch[key] = self.program.samples(points)
+            self.samples.scratch[key] = self.program.again(self.samples, count)
         return Linearization(self.program, self.theta, self.samples.scratch[key])
 
     def in_single(self) -> Linearization:
         """The same map at the same samples in float32."""
         program = self.program.in_single
         if "float32" not in self.samples.scratch:
-            points = self.samples.unpack(self.samples.z)
-            self.samples.scratch["float32"] = program.samples(points)
+            self.samples.scratch["float32"] = program.again(self.samples)
         return Linearization(program, self.theta, self.samples.scratch["float32"])
+
+    # The kernels' map is in units of its own, the spread of the initial law: a product with J
+    # scales a vector of parameters, which is shorter than a field.
 
     def jvp(self, eta: np.ndarray) -> np.ndarray:
         """J eta at the samples, packed (M,)."""
+        eta = self._in_units(eta, self.unit)
         return self._call.run("jvp", self.samples, self.theta, {}, eta, self.pieces)["dx"]
 
     def vjp(self, field: np.ndarray) -> np.ndarray:
         """Sum over the samples of J^T field, (p,)."""
         inputs = {"field": field}
-        return self._call.gradient("vjp", self.samples, self.theta, inputs, None, self.pieces)
+        found = self._call.gradient("vjp", self.samples, self.theta, inputs, None, self.pieces)
+        return self._in_units(found, self.unit)
 
     def metric(self, eta: np.ndarray) -> np.ndarray:
         """G eta = weighted sum of J^T J eta, (p,)."""
-        return self._call.metric(self.samples, self.theta, eta, self.pieces)
+        found = self._call.metric(self.samples, self.theta, eta, self.pieces)
+        return self._in_units(found, self.unit**2)
 
     def gradient(self, field: np.ndarray, scalar: np.ndarray) -> np.ndarray:
         """Sum over the samples of J^T field + (dl/dtheta)^T scalar, (p,)."""
-        inputs = {"field": field, "scalar": scalar}
+        inputs = {"field": self._in_units(field, self.unit), "scalar": scalar}
         return self._call.gradient("gradient", self.samples, self.theta, inputs, None, self.pieces)
 
     def jacobian(self):
@@ -197,4 +205,16 @@ class Linearization:
 
         An array of :attr:`algebra`.
         """
-        return self._call.rows("jacobian", self.samples, self.theta, {}, self.pieces)
+        rows = self._call.rows("jacobian", self.samples, self.theta, {}, self.pieces)
+        if self.unit != 1.0:
+            rows *= self.unit
+        return rows
+
+    @property
+    def unit(self) -> float:
+        """Length of the map's unit, the spread of the initial law."""
+        return self.program.units.spread
+
+    @staticmethod
+    def _in_units(values, unit: float):
+        return values if unit == 1.0 else values * values.dtype.type(unit)

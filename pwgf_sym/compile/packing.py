@@ -9,7 +9,7 @@ import numpy as np
 
 from ..errors import OptionError
 
-__all__ = ["Samples", "State", "aligned_arrays", "aligned_empty", "pack_samples"]
+__all__ = ["Samples", "State", "Units", "aligned_arrays", "aligned_empty", "pack_samples"]
 
 
 def aligned_empty(size: int, dtype) -> np.ndarray:
@@ -41,9 +41,65 @@ class State:
     moments: tuple[np.ndarray, float, float] | None = None
 
 
+class Units:
+    """The coordinates that a map sees, (z - origin)/spread, and the way back.
+
+    A gradient flow commutes with moves and with changes of the unit of length.  What is computed
+    does, too, since the map works where the initial law has mean 0 and mean variance 1.
+
+    Log densities need no change: those of the initial law enter in the user's coordinates, and the
+    volume that a map adds, log|det|, is the same in both.
+
+    Attributes
+    ----------
+    origin : (d,) array
+        Mean of the initial law.
+    spread : float
+        Root mean variance of the initial law.
+    trivial : bool
+        Whether nothing changes.
+    """
+
+    def __init__(self, origin: np.ndarray, spread: float):
+        self.origin, self.spread = np.asarray(origin, float), float(spread)
+        self.trivial = self.spread == 1.0 and not self.origin.any()
+
+    @classmethod
+    def of(cls, law) -> Units:
+        """Those in which a law has mean 0 and mean variance 1."""
+        return cls(law.mean, law.spread)
+
+    @classmethod
+    def none(cls, dim: int) -> Units:
+        """The user's own."""
+        return cls(np.zeros(dim), 1.0)
+
+    def inward(self, points: np.ndarray) -> np.ndarray:
+        """Points (N, d) in the map's coordinates."""
+        return (points - self.origin) / self.spread
+
+    def outward(self, points: np.ndarray) -> np.ndarray:
+        """Points (N, d) of the map's coordinates in the user's."""
+        return self.origin + self.spread * points
+
+    def bring_out(self, state: State, samples: Samples) -> State:
+        """A state of the map's coordinates in the user's."""
+        if not self.trivial:
+            state.x = state.x * self.spread + samples.origin
+            state.score = None if state.score is None else state.score * (1.0 / self.spread)
+        return state
+
+    def bring_out_piece(self, x: np.ndarray, samples: Samples, first: int, last: int) -> None:
+        """The same for the positions of some tiles, in place."""
+        if not self.trivial:
+            own = samples.entries(first, last)
+            x[own] *= self.spread
+            x[own] += samples.origin[own]
+
+
 @dataclass
 class Samples:
-    """Packed samples of the reference density.
+    """Packed samples of the initial law, in the map's coordinates (:class:`Units`).
 
     Attributes
     ----------
@@ -54,9 +110,11 @@ class Samples:
     z, score : (M,) arrays
         Points and scores, M = tiles * dim * lanes.
     log_density, weight : (tiles * lanes,) arrays
-        Log density; 1/N at samples and 0 at padding.
+        Log density in the user's coordinates; 1/N at samples and 0 at padding.
     weights : (M,) array
         ``weight`` repeated for every component.
+    origin : (M,) array
+        Origin of the map's coordinates, repeated for every sample.
     """
 
     count: int
@@ -68,12 +126,17 @@ class Samples:
     score: np.ndarray
     weight: np.ndarray
     weights: np.ndarray
+    origin: np.ndarray
     scratch: dict = field(default_factory=dict, repr=False)
 
     @property
     def width(self) -> int:
         """M, the length of a packed vector field."""
         return self.tiles * self.dim * self.lanes
+
+    def entries(self, first: int, last: int) -> slice:
+        """Where the tiles from ``first`` to ``last`` stand in a packed vector field."""
+        return slice(first * self.dim * self.lanes, last * self.dim * self.lanes)
 
     def rows(self, values: np.ndarray) -> np.ndarray:
         """(M,) -> (tiles * lanes, d), padding included."""
@@ -97,8 +160,10 @@ class Samples:
         return packed
 
 
-def pack_samples(points, law, dtype, lanes: int) -> Samples:
-    """Pack points (N, d); ``law`` gives log density and score, None leaves them zero.
+def pack_samples(points, law, units: Units, dtype, lanes: int) -> Samples:
+    """Pack points (N, d) of the user's coordinates.
+
+    ``law`` gives log density and score; None leaves them zero.
 
     Raises
     ------
@@ -106,26 +171,26 @@ def pack_samples(points, law, dtype, lanes: int) -> Samples:
         When points have the wrong shape or are not finite.
     """
     points = np.asarray(points, dtype=float)
-    dim = points.shape[1] if points.ndim == 2 else 0
-    if points.ndim != 2 or len(points) < 1 or (law is not None and dim != law.dim):
-        expected = f"(N, {law.dim})" if law is not None else "(N, d)"
-        raise OptionError("points", f"shape {points.shape}", f"shape {expected} with N >= 1")
+    dim = units.origin.size
+    if points.ndim != 2 or len(points) < 1 or points.shape[1] != dim:
+        raise OptionError("points", f"shape {points.shape}", f"shape (N, {dim}) with N >= 1")
     if not np.all(np.isfinite(points)):
         bad = int(np.flatnonzero(~np.isfinite(points).all(axis=1))[0])
         raise OptionError("points", f"{points[bad]} as sample {bad}", "finite numbers")
     count = len(points)
     tiles = -(-count // lanes)
     total = tiles * lanes
-    weight, weights = aligned_empty(total, dtype), aligned_empty(total * dim, dtype)
+    weight, weights, origin = aligned_arrays([total, total * dim, total * dim], dtype)
     weight[:count], weight[count:] = 1.0 / count, 0.0
     weights.reshape(tiles, dim, lanes)[:] = weight.reshape(tiles, 1, lanes)
+    origin.reshape(tiles, dim, lanes)[:] = units.origin[:, None]
     empty = np.zeros(0, dtype)
-    samples = Samples(count, dim, tiles, lanes, empty, empty, empty, weight, weights)
-    samples.z = samples.pack(points)
+    samples = Samples(count, dim, tiles, lanes, empty, empty, empty, weight, weights, origin)
+    samples.z = samples.pack(units.inward(points))
     samples.log_density, samples.score = aligned_empty(total, dtype), np.zeros(weights.size, dtype)
     samples.log_density[:] = 0.0
     if law is not None:
         log_density = np.asarray(law.log_density(points))
         samples.log_density[:] = log_density[np.arange(total) % count]
-        samples.score = samples.pack(law.score(points))
+        samples.score = samples.pack(units.spread * law.score(points))
     return samples

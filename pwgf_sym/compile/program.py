@@ -19,7 +19,7 @@ from .kernels import KernelCaller
 from .linearization import Linearization
 from .machine_code import require_compiler
 from .moments import Moments
-from .packing import Samples, State, pack_samples
+from .packing import Samples, State, Units, pack_samples
 from .slope import Slope, slope
 from .store import load_module, write_module
 from .values import real_function
@@ -157,6 +157,8 @@ class Program(Inspection):
         Dimension d, and number p of parameters ``theta``.
     form : SampleForm
         The energy in samples.
+    units : Units
+        The coordinates that the map sees; states and fields are in the user's.
     target : {"cpu", "cuda"}
         Where kernels run.
     """
@@ -168,6 +170,7 @@ class Program(Inspection):
         self.problem, self.map, self.path, self.emission = problem, flow, path, emission
         self.dtype, self.form = np.dtype(dtype), emission.form
         self.dim, self.size = flow.dim, emission.layout.size * flow.steps
+        self.units = Units.of(problem.initial)
         self._parameters = [float(problem.parameters[s]) for s in self.form.parameters]
 
     @cached_property
@@ -203,8 +206,16 @@ class Program(Inspection):
 
     def samples(self, points: np.ndarray) -> Samples:
         """Pack points (N, d) of the initial law, with its log density and score."""
-        law, lanes = self.problem.initial, self.emission.tiling.samples
-        return self.kernels.resident(pack_samples(points, law, self.dtype, lanes))
+        return self._packed(points, self.problem.initial, self.units)
+
+    def again(self, samples: Samples, count: int | None = None) -> Samples:
+        """The first samples of any program for this map, packed for this one: points only."""
+        points = samples.unpack(samples.z)[:count]
+        return self._packed(points, None, Units.none(self.dim))
+
+    def _packed(self, points, law, units: Units) -> Samples:
+        lanes = self.emission.tiling.samples
+        return self.kernels.resident(pack_samples(points, law, units, self.dtype, lanes))
 
     @staticmethod
     def unpack(values: np.ndarray, samples: Samples) -> np.ndarray:
@@ -223,7 +234,7 @@ class Program(Inspection):
         kernel = ["push", "push_log_density", "push_score"][order]
         inputs = dict(list(starts.items())[: order + 1])
         found = self.kernels.run(kernel, samples, theta, inputs)
-        return State(**{name: found[name] for name in names})
+        return self.units.bring_out(State(**{name: found[name] for name in names}), samples)
 
     # -- energy -------------------------------------------------------------------------------
 

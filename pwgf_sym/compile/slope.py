@@ -61,11 +61,14 @@ def _by_pieces(program, theta, samples: Samples, keep: bool) -> Slope:
     forward = linearized.forward(state)
     slopes = call.formula("slopes", state, samples, program.values(None), [field, scalar])
 
-    padded = samples.count < numbers
+    padded, units = samples.count < numbers, program.units
 
     def piece(stored, start: int, end: int) -> None:
         forward(stored, start, end)
+        units.bring_out_piece(state.x, samples, start, end)
         slopes(start, end)
+        if not units.trivial:
+            field[samples.entries(start, end)] *= units.spread
         if padded and end == samples.tiles:
             _without_padding(field, samples)
             _without_padding(scalar, samples)

@@ -19,7 +19,8 @@ from .law_checks import (
     real_array,
 )
 
-__all__ = ["Barenblatt", "Gaussian", "Law", "UniformBall", "UniformBox", "law_from_dict"]
+__all__ = ["Barenblatt", "Gaussian", "Law", "UniformBall", "UniformBox", "WhitenedLaw"]
+__all__ += ["law_from_dict"]
 
 
 class Law:
@@ -27,6 +28,7 @@ class Law:
 
     Subclasses set ``dim``, ``mean`` and ``covariance`` and define ``_transform``, ``_log_density``,
     ``_score`` and ``to_dict``; the public methods here check arguments and hand on float64 arrays.
+    A subclass also says what its density carries, by ``jump`` and ``support``.
 
     Attributes
     ----------
@@ -36,11 +38,28 @@ class Law:
         Exact mean.
     covariance : (d, d) array
         Exact covariance.
+    jump : bool
+        Whether the density jumps at the boundary of its support.  The score of such a law is only
+        the smooth part of the gradient of the log density, so no energy may read it.
+    support : {"space", "bounded"}
+        Where the density is positive: everywhere, or in a bounded set.
     """
 
     dim: int
     mean: np.ndarray
     covariance: np.ndarray
+    jump: bool = False
+    support: str = "space"
+
+    @property
+    def spread(self) -> float:
+        """Root mean variance of a coordinate, sqrt(tr(covariance)/d): the unit of length."""
+        return float(np.sqrt(np.trace(self.covariance) / self.dim))
+
+    @property
+    def whitened(self) -> WhitenedLaw:
+        """Mean and covariance of (z - mean)/spread, the coordinates that maps see."""
+        return WhitenedLaw(self)
 
     def sample(self, n: int, seed: int) -> np.ndarray:
         """Draw ``n`` independent points; the same seed gives the same points.
@@ -126,6 +145,27 @@ class Law:
         return f"{type(self).__name__}({', '.join(f'{k}={brief(v)}' for k, v in entries.items())})"
 
 
+class WhitenedLaw:
+    """What a map may know of an initial law: the moments of (z - mean)/spread.
+
+    A gradient flow that starts elsewhere or in other units is the same flow, moved and scaled, so
+    that a map must not see where the law stands nor how wide it is.
+
+    Attributes
+    ----------
+    dim : int
+        Dimension d.
+    mean : (d,) array
+        Zero.
+    covariance : (d, d) array
+        Of trace d.
+    """
+
+    def __init__(self, law: Law):
+        self.dim, self.mean = law.dim, frozen(np.zeros(law.dim))
+        self.covariance = frozen(law.covariance / law.spread**2)
+
+
 class Gaussian(Law):
     """Normal law N(mean, cov).
 
@@ -202,6 +242,8 @@ class UniformBox(Law):
         If shapes disagree, the dimension cannot be inferred, or low < high fails somewhere.
     """
 
+    jump, support = True, "bounded"
+
     def __init__(self, low, high):
         low, high = real_array("low", low), real_array("high", high)
         self.dim = common_dim({"low": low, "high": high})
@@ -238,6 +280,8 @@ class _PowerBall(Law):
     Then |x - center|^2 / radius^2 ~ Beta(d/2, power + 1), independent of the direction.  The
     uniform ball is power 0, the Barenblatt profile power 1/(m - 1).
     """
+
+    support = "bounded"
 
     def _set(self, center: np.ndarray, radius: float, power: float) -> None:
         self.center = self.mean = frozen(center)
@@ -305,6 +349,8 @@ class UniformBall(_PowerBall):
     LawError
         If ``center`` is no vector or ``radius`` is not positive and finite.
     """
+
+    jump = True
 
     def __init__(self, center, radius):
         center = real_array("center", center)

@@ -22,6 +22,9 @@ __all__ = ["Affine", "Map", "NeuralFlow", "map_from_dict"]
 class Map:
     """Base of the families of maps.
 
+    A map acts on whitened coordinates: with m and s the mean and the spread of the initial law,
+    the samples are m + s T((z - m)/s), so that no map depends on units or on the origin.
+
     Attributes
     ----------
     dim : int
@@ -51,7 +54,11 @@ class Map:
         return None
 
     def initial_parameters(self, law: Any, seed: int = 0):
-        """Parameters ``theta`` (p,) at which the map is the identity."""
+        """Parameters ``theta`` (p,) at which the map is the identity.
+
+        ``law`` has the attributes ``mean`` and ``covariance``, those of the initial law in the
+        coordinates that the map sees: mean 0, and covariance of trace d.
+        """
         raise NotImplementedError
 
     def to_dict(self) -> dict:
@@ -123,7 +130,7 @@ class NeuralFlow(Map):
     Notes
     -----
     T starts as the identity: A, b and W2 are zero, W1 and c are random features placed on the
-    reference density.  The linear term represents every affine flow exactly.
+    whitened initial law.  The linear term represents every affine flow exactly.
     """
 
     def __init__(
@@ -168,8 +175,8 @@ class NeuralFlow(Map):
         import numpy as np
 
         rng = np.random.default_rng([seed, 20240419])
-        center = np.asarray(law.mean)
-        spread = np.sqrt(np.diag(law.covariance))
+        variance = np.diag(law.covariance)
+        spread = np.sqrt(variance / variance.mean())
         theta = []
         # Half of the units look along one coordinate each, which suits potentials that are sums
         # over coordinates; the others look in random directions.
@@ -180,7 +187,7 @@ class NeuralFlow(Map):
             scale = rng.uniform(0.5, 2.5, (self.width, 1))
             w1 = direction * scale / spread
             # Each unit bends where the reference has its mass.
-            at = center + spread * rng.standard_normal((self.width, self.dim))
+            at = spread * rng.standard_normal((self.width, self.dim))
             shift = -np.sum(w1 * at, axis=1)
             theta += [np.zeros(self.dim**2 + self.dim), w1.ravel(), shift]
             theta += [np.zeros(self.dim * self.width)]

@@ -168,7 +168,7 @@ def _start(problem, map, theta0, seed: int) -> np.ndarray:
         raise OptionError("map", repr(map), "a map such as NeuralFlow(dim=2, width=32)")
     if map.dim != problem.dim:
         raise OptionError("map", f"dimension {map.dim}", f"dimension {problem.dim}, the problem's")
-    default = map.initial_parameters(problem.initial, seed_for(seed, "map"))
+    default = map.initial_parameters(problem.initial.whitened, seed_for(seed, "map"))
     if theta0 is None:
         return np.asarray(default, np.float64)
     try:

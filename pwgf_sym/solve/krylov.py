@@ -76,7 +76,7 @@ def _preconditioner(system, options: LinearOptions):
     if not options.preconditioner:
         return None
     count = min(options.preconditioner, system.samples.count)
-    apply = SamplePreconditioner(system.map, count, options.shift, _DAMPING)
+    apply = SamplePreconditioner(system.map, count, system.shift, _DAMPING)
     if not on_host(system.right):
         return apply
     from scipy.sparse.linalg import LinearOperator

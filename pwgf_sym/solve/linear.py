@@ -114,7 +114,8 @@ def solve_metric(
     options = options or LinearOptions()
     options.check_for(method)
     options = options.for_dtype(linearization.theta.dtype)
-    system = System(linearization, field, right, options.shift, guess)
+    shift = options.shift * linearization.unit**2
+    system = System(linearization, field, right, shift, guess)
     if system.right_norm == 0:
         return LinearSolution(zeros_like(system.right), 0.0, 0, True)
     if not np.isfinite(system.right_norm):

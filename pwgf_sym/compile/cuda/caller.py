@@ -67,7 +67,7 @@ class CudaCaller(KernelCaller):
 
     def resident(self, samples: Samples) -> Samples:
         """Move the arrays of samples to the device, where they stay."""
-        for name in ("z", "score", "log_density", "weight", "weights"):
+        for name in ("z", "score", "log_density", "weight", "weights", "origin"):
             setattr(samples, name, self.vectors.of(getattr(samples, name), self.dtype))
         return samples
 
