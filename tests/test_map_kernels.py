@@ -12,7 +12,7 @@ import sympy as sp
 from flow_reference import complex_step
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from map_cases import ERF, SINE, SWISH, TANH, Case, entropy_problem, neural
+from map_cases import ERF, SINE, SWISH, TANH, Case, neural
 from on_targets import fewer, program_on
 from sample_energies import ENERGIES, Energy, R
 from test_ir import activations
