@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..derive.samples import check_law
 from ..emit.cuda.module import cuda_target
 from ..emit.cuda.schedule import BLOCK
 from ..emit.module import Emission, cpu_target, emit_module
@@ -125,6 +126,7 @@ def compile_program(
     else:
         how, mark = cuda_target(dtype, _block_threads(), moments), "cuda_"
     emission = emit_module(problem.energy, problem.density, flow, how, kernels)
+    check_law(emission.form, problem.initial)
     name = f"{mark}{type(flow).__name__.lower()}_d{flow.dim}_{dtype}"
     path = write_module(emission.text, name, folder)
     return Program(problem, flow, dtype, emission, path, target, kernels)

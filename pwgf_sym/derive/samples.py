@@ -17,10 +17,11 @@ import sympy as sp
 
 from ..declare.energies import short_text
 from ..declare.symbols import Density
+from ..errors import LawError
 from .calculus import in_log_density, times_density
 from .variation import Term, Terms, energy_terms, free_name
 
-__all__ = ["SampleForm", "SampleIntegral", "sample_form"]
+__all__ = ["SampleForm", "SampleIntegral", "check_law", "sample_form"]
 
 
 @dataclass(frozen=True)
@@ -109,6 +110,26 @@ def sample_form(energy: sp.Expr, rho: Density) -> SampleForm:
         If the energy cannot be derived; the message names the offending term.
     """
     return _sample_form(energy, energy_terms(energy, rho))
+
+
+def check_law(form: SampleForm, law) -> None:
+    """Check that the initial law carries what the energy reads of a sample.
+
+    A map carries the density of the initial law along, and a jump with it: no map smooths the edge
+    of a uniform law, where the flow of an energy of rho has an infinite velocity.
+
+    Raises
+    ------
+    LawError
+        If the density of the law jumps, and the energy reads its logarithm or its score.
+    """
+    if not law.jump or not (form.velocity_order or form.energy_order):
+        return
+    label = next((i.label for i in form.integrals if form.log_density in i.density.free_symbols), "")
+    given = f"{type(law).__name__}, whose density jumps, while {label or 'the energy'} reads it"
+    accepted = "a law with a continuous density: Gaussian, Barenblatt"
+    fix = "Use Gaussian(law.mean, law.covariance), or leave out the terms in the density itself."
+    raise LawError("initial", given, accepted, fix)
 
 
 @lru_cache(maxsize=8)

@@ -16,11 +16,11 @@ import sympy as sp
 
 from ..errors import MapError
 from . import ir
-from .differentiate import jacobian, trace_of_jacobian, vjp
+from .differentiate import jacobian, jvp, trace_of_jacobian, vjp
 from .ir import Axis, Tensor
 from .stable import stable
 
-__all__ = ["Formulas", "StepFormulas"]
+__all__ = ["Formulas", "StepFormulas", "is_linear"]
 
 
 class Formulas:
@@ -161,3 +161,15 @@ class StepFormulas:
         update = ir.product(-1, [(inverse, (basis, feature)), (miss, (feature,))], (basis,))
         moved = ir.product(1, [(update, (feature,))], (feature,))
         return ir.add(self.x, moved), miss, ir.logdet(matrix)
+
+
+def is_linear(flow) -> bool:
+    """Whether T(z) is linear in the map's parameters, so that the metric G is always the same."""
+    if flow.steps > 1:
+        return False
+    step = StepFormulas(flow)
+    after = flow.step(Formulas, step.parameters, step.x)
+    changes = step.parameter_tensors("change_of_")
+    tangents = {value: changes[name] for name, value in step.parameters.items()}
+    (change,) = jvp([after], tangents)
+    return change is None or not set(step.parameters.values()) & set(ir.topological([change]))

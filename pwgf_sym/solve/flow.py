@@ -39,14 +39,14 @@ def solve(
     formulation: str = "velocity",
     integrator: str = "rk4",
     dt: float = 0.01,
-    linear_solver: str = "lsmr",
+    linear_solver: str = "auto",
     target: str = "cpu",
     dtype: str = "float64",
     progress: bool = False,
     save_at=None,
     tolerance: float | None = None,
     max_iterations: int = 500,
-    shift: float = 1e-5,
+    shift: float | None = None,
     cutoff: float | None = None,
     precision: str = "working",
     preconditioner: int = 0,
@@ -61,10 +61,12 @@ def solve(
 
     The map T_theta pushes the initial law forward, and theta follows d theta/dt = eta with
 
-        velocity form:  eta = argmin mean |J eta - w|^2 + shift |eta|^2,   w = -grad dE/drho,
-        energy form:    (G + shift I) eta = -grad_theta E,                 G = mean J^T J,
+        velocity form:  eta = argmin mean |J eta - w|^2 + mu |eta|^2,   w = -grad dE/drho,
+        energy form:    (G + mu I) eta = -grad_theta E,                 G = mean J^T J,
 
-    J = dT/dtheta and means over the samples (Jin, Liu, Wu, Ye, Zhou, arXiv:2404.19133).
+    J = dT/dtheta and means over the samples (Jin, Liu, Wu, Ye, Zhou, arXiv:2404.19133).  The map
+    sees whitened coordinates, (z - m)/s with the mean m and the spread s of the initial law, and
+    mu = ``shift`` s^2: a flow that is moved or measured in another unit has the same steps.
 
     Parameters
     ----------
@@ -89,8 +91,9 @@ def solve(
         Explicit Runge-Kutta method.
     dt : float
         Time step; steps are shortened to end exactly at stored times.
-    linear_solver : {"lsmr", "cg", "minres", "dense", "kernel"}
-        See :func:`pwgf_sym.solve.linear.solve_metric`.
+    linear_solver : {"auto", "dense", "lsmr", "cg", "minres", "kernel"}
+        See :func:`pwgf_sym.solve.linear.solve_metric`.  "auto" is "dense" on the CPU up to 800
+        parameters, else "lsmr".
     target, dtype : str
         "cpu"; "float64" or "float32" for the kernels.  Parameters are kept in float64.
     progress : bool
@@ -155,6 +158,7 @@ def solve(
     if callback is not None and not callable(callback):
         raise OptionError("callback", repr(callback), "a function of one row")
     points = _draw(problem, options, "samples", 0)
+    options = options.for_map(map, theta.size)
     program = build_program(problem, map, target, dtype)
     run = _Run(program, options, points)
     return _collect(run, times, stored, theta, callback)

@@ -15,13 +15,19 @@ __all__ = ["FlowOptions", "LinearOptions", "check_names", "time_grid"]
 #: Accepted names of each option that takes a name; the first is the default.
 NAMES = {
     "formulation": ("velocity", "energy"),
-    "linear_solver": ("lsmr", "cg", "minres", "dense", "kernel"),
+    "linear_solver": ("auto", "dense", "lsmr", "cg", "minres", "kernel"),
     "sampling": ("sobol", "random"),
     "target": ("cpu", "cuda"),
     "dtype": ("float64", "float32"),
 }
 
 _TOLERANCE = {"float64": 1e-4, "float32": 1e-3}
+#: The default shift, and that of a map that is linear in its parameters, in units of round-off.
+SHIFT, LINEAR_SHIFT = 1e-5, 100.0
+# Tolerance for such a map: its metric does not change, and the samples determine all parameters.
+_LINEAR_TOLERANCE = {"float64": 1e-10, "float32": 1e-5}
+#: Parameters up to which "auto" takes the dense solver.
+MOST_DENSE = 800
 _CUTOFF = {"float64": 1e-10, "float32": 1e-6}
 #: Steps that a run takes at most: the quickest take a third of a millisecond each, an hour in all.
 MOST_STEPS = 10**7
@@ -40,12 +46,16 @@ class LinearOptions:
     tolerance : float, optional
         Largest relative residual |(G + shift I) eta - b| / |b| of a solve that counts as converged;
         1e-4 in float64, 1e-3 in float32.  It also regularizes: directions that the samples hardly
-        determine are reached last.
+        determine are reached last.  For a map that is linear in its parameters 1e-10, 1e-5.
     max_iterations : int
         Iteration limit of "lsmr", "cg" and "minres".
-    shift : float
-        Tikhonov shift, in units of G.  The default damps directions that the samples hardly
-        determine; take 0 where the map represents the flow exactly and all digits are wanted.
+    shift : float, optional
+        Tikhonov shift, in units of the metric of whitened coordinates: what is added to G is
+        ``shift`` times the squared spread of the initial law.  By default 1e-5, which damps
+        directions that the samples hardly determine; take 0 where the map represents the flow
+        exactly and all digits are wanted.  A map that is linear in its parameters, as an affine
+        one, needs no damping: a long step leaves no region where a linearization holds.  Its
+        default is 100 units of round-off.
     cutoff : float, optional
         "dense" drops eigenvalues of G below this fraction of the largest; without a shift 1e-10 in
         float64, 1e-6 in float32.  With a shift, by default, none is dropped.
@@ -60,7 +70,7 @@ class LinearOptions:
 
     tolerance: float | None = None
     max_iterations: int = 500
-    shift: float = 1e-5
+    shift: float | None = None
     cutoff: float | None = None
     precision: str = "working"
     preconditioner: int = 0
@@ -74,7 +84,8 @@ class LinearOptions:
         if self.tolerance is not None:
             _keep(self, "tolerance", number, above=0.0, below=1.0)
         _keep(self, "max_iterations", integer, least=1)
-        _keep(self, "shift", number, least=0.0)
+        if self.shift is not None:
+            _keep(self, "shift", number, least=0.0)
         if self.cutoff is not None:
             _keep(self, "cutoff", number, least=0.0, below=1.0)
 
@@ -102,13 +113,19 @@ class LinearOptions:
                 fix = 'Use linear_solver="minres" or "cg".'
                 raise OptionError(name, repr(getattr(self, name)), accepted, fix)
 
-    def for_dtype(self, dtype) -> LinearOptions:
-        """The same options with the defaults of a dtype filled in."""
+    def for_dtype(self, dtype, linear: bool = False) -> LinearOptions:
+        """The same options with the defaults of a dtype filled in.
+
+        ``linear`` says whether the map is linear in its parameters.
+        """
         name = np.dtype(dtype).name
-        tolerance = _TOLERANCE[name] if self.tolerance is None else self.tolerance
-        drops = self.cutoff is None and self.shift == 0  # a shift makes G + shift I regular
+        shift = LINEAR_SHIFT * float(np.finfo(name).eps) if linear else SHIFT
+        shift = shift if self.shift is None else self.shift
+        tolerance = (_LINEAR_TOLERANCE if linear else _TOLERANCE)[name]
+        tolerance = tolerance if self.tolerance is None else self.tolerance
+        drops = self.cutoff is None and shift == 0  # a shift makes G + shift I regular
         cutoff = _CUTOFF[name] if drops else self.cutoff
-        return replace(self, tolerance=tolerance, cutoff=cutoff)
+        return replace(self, shift=shift, tolerance=tolerance, cutoff=cutoff)
 
 
 @dataclass(frozen=True)
@@ -122,7 +139,7 @@ class FlowOptions:
     formulation: str = "velocity"
     integrator: str = "rk4"
     dt: float = 0.01
-    linear_solver: str = "lsmr"
+    linear_solver: str = "auto"
     target: str = "cpu"
     dtype: str = "float64"
     progress: bool = False
@@ -141,7 +158,21 @@ class FlowOptions:
             _keep(self, name, flag)
         fresh = min(self.samples, 1024) if self.fresh_samples is None else self.fresh_samples
         object.__setattr__(self, "fresh_samples", integer("fresh_samples", fresh, 1))
-        object.__setattr__(self, "linear", self.linear.for_dtype(self.dtype))
+
+    def for_map(self, map, parameters: int) -> FlowOptions:
+        """The same options with the defaults for a map of so many parameters filled in."""
+        # The compiler's half is imported only here, where a run begins.
+        from ..compile.linearization import storage_limit
+        from ..lower.formulas import is_linear
+
+        solver = self.linear_solver
+        if solver == "auto":
+            rows = parameters * self.samples * map.dim * np.dtype(self.dtype).itemsize
+            fits = parameters <= MOST_DENSE and rows <= storage_limit()
+            solver = "dense" if fits and self.target == "cpu" else "lsmr"
+        # The kernel matrix is singular without a shift, whatever the map.
+        linear = self.linear.for_dtype(self.dtype, solver != "kernel" and is_linear(map))
+        return replace(self, linear_solver=solver, linear=linear)
 
     def to_dict(self) -> dict:
         """Plain JSON-able form, the linear options among the others."""
