@@ -18,7 +18,11 @@ import numpy as np
 
 from .errors import CallError, OptionError, PwgfError
 
-__all__ = ["brief", "checked_call", "flag", "integer", "number", "real_array"]
+__all__ = ["brief", "checked_call", "dimension", "flag", "integer", "number", "real_array"]
+
+#: Coordinates of a space.  In 1000 a potential of one term each takes half a minute to compile, and
+#: the time grows faster than the dimension; a covariance is factored in seconds.
+LARGEST_DIMENSION = 2000
 
 # What other packages call an argument -> what it is called here, and what to know of it.
 _ELSEWHERE = {
@@ -140,6 +144,21 @@ def integer(name: str, value, least: int, *, error: type[PwgfError] = OptionErro
         fix = f"Write {round(real)}." if near and abs(real) < 1e15 else ""
         raise error(name, brief(value), f"an integer of at least {least}", fix)
     return int(found)
+
+
+def dimension(name: str, value, *, error: type[PwgfError] = OptionError) -> int:
+    """A dimension: an integer from 1 to :data:`LARGEST_DIMENSION`.
+
+    Raises
+    ------
+    PwgfError
+        Of the given class, if it is none.
+    """
+    found = integer(name, value, 1, error=error)
+    if found > LARGEST_DIMENSION:
+        fix = "Formulas are written out, a symbol a coordinate: use fewer coordinates."
+        raise error(name, f"the dimension {found}", f"at most {LARGEST_DIMENSION}", fix)
+    return found
 
 
 def real_array(

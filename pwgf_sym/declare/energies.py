@@ -11,7 +11,9 @@ import sympy as sp
 from sympy.core.function import AppliedUndef
 from sympy.printing.precedence import PRECEDENCE
 
+from ..arguments import checked_call
 from ..errors import EnergyError
+from .formula_checks import MOST_PARTS, check_formula, expanded_terms, scalar_expression
 from .symbols import Coordinates, Density, as_copy, copy_of
 
 __all__ = [
@@ -22,6 +24,9 @@ __all__ = [
     "pair_kernel",
     "short_text",
 ]
+
+# Integrands are multiplied out in the densities, to at most so many terms.
+LARGEST_EXPANDED = 2000
 
 _SIGN = "\N{INTEGRAL}"
 
@@ -140,6 +145,7 @@ class EnergyIntegral(sp.Expr):
         return printer._print(sp.Integral(self.integrand, *self._differentials()))
 
 
+@checked_call
 def integral(expr, *copies) -> EnergyIntegral:
     """The integral of a formula over one copy of the space, or over two.
 
@@ -173,12 +179,8 @@ def integral(expr, *copies) -> EnergyIntegral:
     if len(spaces) == 2 and len(symbols) != 2 * len(spaces[0]):
         accepted = "two copies of one dimension without a common symbol"
         raise EnergyError("integral", [tuple(s) for s in spaces], accepted, "Use y = copy_of(x).")
-    try:
-        integrand = sp.sympify(expr, strict=True)
-    except sp.SympifyError:
-        integrand = None
-    if not isinstance(integrand, sp.Expr):
-        raise EnergyError("integrand", short_text(expr), "a SymPy expression or a number")
+    integrand = scalar_expression(expr, "integrand")
+    check_formula(integrand, "integrand")
     if integrand.has(sp.Sum, sp.Product, sp.Indexed):
         integrand = _without_indices(integrand, spaces)
     return EnergyIntegral(integrand, *spaces)
@@ -208,6 +210,9 @@ def _expand_sums(expr: sp.Basic) -> sp.Basic:
     *inner, (index, first, last) = expr.limits
     if not (first.is_Integer and last.is_Integer):
         raise EnergyError("integrand", short_text(expr), "sums with integer limits")
+    if int(last) - int(first) >= MOST_PARTS:
+        given = f"a sum or product of {int(last) - int(first) + 1} terms"
+        raise EnergyError("integrand", given, f"at most {MOST_PARTS} terms")
     body = expr.func(expr.function, *inner) if inner else expr.function
     terms = [_expand_sums(body.xreplace({index: k})) for k in range(int(first), int(last) + 1)]
     return sp.Add(*terms) if isinstance(expr, sp.Sum) else sp.Mul(*terms)
@@ -240,6 +245,7 @@ def check_energy(energy: sp.Expr, rho: Density) -> None:
     if not isinstance(energy, sp.Expr):
         fix = "Build it with integral(f, x)."
         raise EnergyError("energy", short_text(energy), "a SymPy expression of integrals", fix)
+    check_formula(energy, "energy")
     found = ordered_integrals(energy)
     known = _known_coordinates(found, rho)
     _check_outside(energy, found, known)
@@ -354,6 +360,9 @@ def _in_densities(part: sp.Expr, marks: dict[Density, sp.Dummy]):
     """Pairs (g, c) with part = sum of c*g, where c holds no density and g nothing else."""
     both = tuple(marks.values())
     factor, rest = part.xreplace(marks).as_independent(*both, as_Add=False)
+    if expanded_terms(rest) > LARGEST_EXPANDED:
+        given = f"{short_text(part)}, which has thousands of terms when it is multiplied out"
+        raise EnergyError("energy", given, "double integrals of W*rho(x)*rho(y)")
     for piece in sp.Add.make_args(rest if rest.is_Symbol else sp.expand(rest)):
         inner, densities = piece.as_independent(*both, as_Add=False)
         yield densities, factor * inner

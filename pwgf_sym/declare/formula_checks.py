@@ -9,11 +9,12 @@ from __future__ import annotations
 import math
 
 import sympy as sp
+from sympy.core.function import AppliedUndef
 
 from ..arguments import brief
 from ..errors import EnergyError
 
-__all__ = ["check_formula", "expanded_terms", "scalar_expression"]
+__all__ = ["MOST_PARTS", "check_formula", "expanded_terms", "scalar_expression"]
 
 #: Nested parts of a formula: SymPy calls itself a few times for each, and Python allows 1000 calls.
 DEEPEST = 150
@@ -86,7 +87,7 @@ def check_formula(expr: sp.Basic, argument: str) -> None:
         if node in heights:
             continue
         heights[node] = 1 + max((heights[a] for a in args), default=0)
-        if node.is_Symbol or any(a in symbolic for a in args):
+        if node.is_Symbol or isinstance(node, AppliedUndef) or any(a in symbolic for a in args):
             symbolic.add(node)
             _check_constants(node, args, symbolic, argument)
         if heights[node] > DEEPEST:
@@ -112,7 +113,9 @@ def _check_constants(node: sp.Basic, args, symbolic: set, argument: str) -> None
         if not size <= LARGEST_EXPONENT:
             accepted = f"exponents from {-LARGEST_EXPONENT} to {LARGEST_EXPONENT}"
             fix = "In double precision there is nothing between 0 and infinity beyond."
-            raise EnergyError(argument, f"a power with the exponent {brief(args[1])}", accepted, fix)
+            raise EnergyError(
+                argument, f"a power with the exponent {brief(args[1])}", accepted, fix
+            )
     if isinstance(node, (sp.Add, sp.Mul, sp.Pow, sp.Function)):
         for constant in args:
             if constant not in symbolic:

@@ -12,12 +12,17 @@ from collections.abc import Iterable, Sequence
 import sympy as sp
 from sympy.core.function import AppliedUndef, UndefinedFunction
 
+from ..arguments import brief, checked_call, dimension
 from ..errors import EnergyError
+from .formula_checks import scalar_expression
 
 __all__ = ["Coordinates", "Density", "as_copy", "coordinates", "copy_of", "short_arguments"]
 
 # Densities on more coordinates than this print as rho(x) instead of rho(x0, x1, x2, x3, ...).
 LONGEST_PRINTED_ARGUMENTS = 3
+
+
+_OF_REAL = {name for name, holds in sp.Symbol("x", real=True).assumptions0.items() if holds}
 
 
 class Coordinates(tuple):
@@ -60,9 +65,23 @@ class Coordinates(tuple):
         try:
             return super().__getitem__(operator.index(index))
         except TypeError:
+            if not isinstance(index, sp.Expr) or index.is_number:
+                accepted = "an integer, a slice, or a symbol as index of a sum"
+                raise EnergyError("index", brief(index), accepted) from None
             return self.indexed_base[index]
 
+    def _no_arithmetic(self, *_):
+        name = self.name or "x"
+        given, accepted = f"arithmetic with all of {name} at once", "formulas in its coordinates"
+        fix = f"Write {name}[0]**2, or sum(s**2 for s in {name}) for the squared length."
+        raise EnergyError(name, given, accepted, fix)
 
+    __mul__ = __rmul__ = __pow__ = __rpow__ = __truediv__ = __rtruediv__ = _no_arithmetic
+    __add__ = __radd__ = __sub__ = __rsub__ = __neg__ = __pos__ = __abs__ = _no_arithmetic
+    __matmul__ = __rmatmul__ = __floordiv__ = __rfloordiv__ = __mod__ = __rmod__ = _no_arithmetic
+
+
+@checked_call
 def coordinates(dim: int, name: str = "x") -> Coordinates:
     """Real symbols ``x0, ..., x{dim-1}``: the coordinates of the space.
 
@@ -83,19 +102,15 @@ def coordinates(dim: int, name: str = "x") -> Coordinates:
     EnergyError
         If `dim` is no positive integer or `name` no identifier.
     """
-    try:
-        count = operator.index(dim)
-    except TypeError:
-        count = 0
-    if count < 1 or isinstance(dim, bool):
-        raise EnergyError("dim", repr(dim), "a positive integer", "Write coordinates(2).")
+    count = dimension("dim", dim, error=EnergyError)
     if not (isinstance(name, str) and name.isidentifier()):
-        raise EnergyError("name", repr(name), "an identifier such as 'x'")
+        raise EnergyError("name", brief(name), "an identifier such as 'x'")
     # x1 + 0 and x + 10 must not both be called x10.
     stem = f"{name}_" if name[-1].isdigit() else name
     return Coordinates((sp.Symbol(f"{stem}{i}", real=True) for i in range(count)), name)
 
 
+@checked_call
 def copy_of(x: Sequence[sp.Symbol]) -> Coordinates:
     """A second, independent copy of the space with coordinates of other names.
 
@@ -137,11 +152,20 @@ def as_copy(symbols, argument: str) -> Coordinates:
     if isinstance(symbols, sp.Symbol):
         symbols = (symbols,)
     if not isinstance(symbols, Iterable) or isinstance(symbols, str):
-        raise EnergyError(argument, symbols, accepted, fix)
+        raise EnergyError(argument, brief(symbols), accepted, fix)
     symbols = tuple(symbols)
-    real = all(isinstance(s, sp.Symbol) and s.is_real for s in symbols)
+    real = all(type(s) is sp.Symbol and s.is_real for s in symbols)
     if not symbols or not real or len(set(symbols)) != len(symbols):
-        raise EnergyError(argument, symbols, accepted, fix)
+        raise EnergyError(argument, brief(symbols), accepted, fix)
+    for symbol in symbols:
+        more = {name for name, holds in symbol.assumptions0.items() if holds} - _OF_REAL
+        if more or symbol != sp.Symbol(symbol.name, real=True):
+            given = f"{symbol}, declared {', '.join(sorted(more)) or 'otherwise'}"
+            fix = (
+                f"Write sp.Symbol({symbol.name!r}, real=True): a coordinate takes all real values."
+            )
+            raise EnergyError(argument, given, "symbols that are real and nothing else", fix)
+    dimension(argument, len(symbols), error=EnergyError)
     return Coordinates(symbols, _common_name(symbols) or "")
 
 
@@ -190,10 +214,12 @@ class Density(AppliedUndef):
             return super().__new__(cls, *arguments, **options)
         if len(arguments) == 2:
             arguments, name = arguments[:1], arguments[1]
-        if len(arguments) != 1:
-            raise EnergyError("Density", arguments, "Density(x) or Density(x, name)")
+        if len(arguments) != 1 or options:
+            given = ", ".join([*map(brief, arguments), *options]) or "no argument"
+            fix = "Write Density(x) for x = coordinates(2)."
+            raise EnergyError("Density", given, "Density(x) or Density(x, name)", fix)
         if not (isinstance(name, str) and name.isidentifier()):
-            raise EnergyError("name", repr(name), "an identifier such as 'rho'")
+            raise EnergyError("name", brief(name), "an identifier such as 'rho'")
         return cls.of_name(name)(*as_copy(arguments[0], "x"))
 
     @staticmethod
@@ -214,11 +240,20 @@ class Density(AppliedUndef):
         EnergyError
             If `y` has another number of coordinates.
         """
-        arguments = tuple(y) if isinstance(y, Iterable) else (y,)
+        name = self.func.__name__
+        fix = f"Write {name}.at(y) for y = copy_of(x)."
+        accepted = f"{len(self.args)} coordinates, as {name} has"
+        arguments = tuple(y) if isinstance(y, Iterable) and not isinstance(y, str) else (y,)
         if len(arguments) != len(self.args):
-            accepted = f"{len(self.args)} coordinates, as {self.func.__name__} has"
-            raise EnergyError("y", arguments, accepted, "Write rho.at(copy_of(x)).")
-        return self.func(*arguments)
+            raise EnergyError("y", brief(y), accepted, fix)
+        return self.func(*(scalar_expression(argument, "y") for argument in arguments))
+
+    def __call__(self, *arguments):
+        """Refuse ``rho(*y)``: the density at another copy is ``rho.at(y)``."""
+        name = self.func.__name__
+        given = f"a call with {len(arguments)} arguments"
+        fix = f"Write {name}.at(y) for y = copy_of(x), and {name} itself at x."
+        raise EnergyError(name, given, f"{name} as a factor of a formula", fix)
 
     def _shortened(self):
         return sp.Function(self.func.__name__)(*short_arguments(self.args))

@@ -18,6 +18,7 @@ from functools import lru_cache
 import sympy as sp
 
 from ..declare.energies import EnergyIntegral, check_energy, ordered_integrals, pair_kernel
+from ..declare.formula_checks import expanded_terms
 from ..declare.symbols import Density, copy_of
 from .calculus import RHO, Gradient, negated, times_density
 
@@ -268,7 +269,8 @@ def is_symmetric(kernel: sp.Expr, x, y) -> bool:
     if swapped == kernel or _signs_dropped(swapped) == _signs_dropped(kernel):
         return True
     difference = kernel - swapped
-    return sp.count_ops(difference) <= LARGEST_EXPANDED and sp.expand(difference) == 0
+    small = max(sp.count_ops(difference), expanded_terms(difference)) <= LARGEST_EXPANDED
+    return bool(small and sp.expand(difference) == 0)
 
 
 def _symmetrized(kernel: sp.Expr, x, y) -> sp.Expr:

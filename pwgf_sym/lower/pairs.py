@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import sympy as sp
 
+from ..declare.formula_checks import expanded_terms
 from ..derive.samples import SampleForm
 
 __all__ = ["MomentForm", "PairParts", "pair_parts"]
@@ -123,6 +124,8 @@ def _polynomial_in_distance(node: sp.Expr, x, y, q: sp.Symbol) -> sp.Expr | None
     """A polynomial of x and y as one of |x - y|^2, if it is one; q may be in its coefficients."""
     if not node.is_polynomial(*x, *y) or sp.count_ops(node) > _LARGEST:
         return None
+    if expanded_terms(node) > _LARGEST:
+        return None
     mark = sp.Dummy(positive=True)
     along = {x[0]: sp.sqrt(mark), **dict.fromkeys((*x[1:], *y), sp.S.Zero)}
     found = sp.expand(node.xreplace(along))
@@ -135,6 +138,8 @@ def _polynomial_in_distance(node: sp.Expr, x, y, q: sp.Symbol) -> sp.Expr | None
 
 def _split(profile: sp.Expr, distance: sp.Symbol):
     """Coefficients of q^2, q and 1 in the polynomial terms of a profile, and all other terms."""
+    if expanded_terms(profile) > _LARGEST:
+        return None, profile
     found, rest = [sp.S.Zero] * 3, []
     for term in sp.Add.make_args(sp.expand(profile)):
         factor, power = term.as_independent(distance, as_Add=False)
