@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .arguments import integer, number
+from .arguments import checked_call, integer, number
 from .errors import OptionError
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
 ]
 
 
+@checked_call
 def ornstein_uhlenbeck(A, eps, mean0, cov0, t, b=0):
     """Mean and covariance of a Gaussian under a quadratic potential and entropy.
 
@@ -78,6 +79,7 @@ def ornstein_uhlenbeck(A, eps, mean0, cov0, t, b=0):
     return mean, (cov + np.swapaxes(cov, -1, -2)) / 2
 
 
+@checked_call
 def wasserstein_gaussian(mean1, cov1, mean2, cov2) -> float:
     """Wasserstein-2 distance of two Gaussians, the Bures-Wasserstein distance.
 
@@ -107,6 +109,7 @@ def wasserstein_gaussian(mean1, cov1, mean2, cov2) -> float:
     )
 
 
+@checked_call
 def barenblatt_scaling(dim, m, t0, t1) -> float:
     """Factor (t1/t0)^beta, beta = 1/(d (m - 1) + 2), of the exact map x -> factor x.
 
@@ -123,6 +126,7 @@ def barenblatt_scaling(dim, m, t0, t1) -> float:
     return (t1 / t0) ** (1 / (dim * (m - 1) + 2))
 
 
+@checked_call
 def aggregation_minimum(dim) -> float:
     """Least value -d/(8 (d + 1)) of E = 1/2 int int W(x, y) rho rho, W = |x-y|^4/4 - |x-y|^2/2.
 
@@ -134,6 +138,7 @@ def aggregation_minimum(dim) -> float:
     return -dim / (8 * (dim + 1))
 
 
+@checked_call
 def aggregation_radial(points, t, variance=1.0, quadrature=None):
     """Map points along the aggregation equation from a radially symmetric initial law.
 
@@ -228,6 +233,7 @@ def _gaussian_radii(dim, variance):
     return 2 * variance * np.exp(u), weights / weights.sum()
 
 
+@checked_call
 def fokker_planck_1d(potential, eps, density0, t, low, high, cells=4000, tol=1e-9):
     """Solve d rho/dt = (rho V')' + eps rho'' on [low, high] without flux through the ends.
 
@@ -338,6 +344,7 @@ def _backward_euler(generator, density, duration, steps):
     return density
 
 
+@checked_call
 def quantiles(x, cdf, levels):
     """Quantiles of a distribution given by its cumulative distribution at ascending positions.
 
@@ -361,6 +368,7 @@ def quantiles(x, cdf, levels):
     return np.interp(levels, cdf, x)
 
 
+@checked_call
 def w2_1d(samples, x, cdf) -> float:
     """Wasserstein-2 distance of a sample from a distribution on the line, by quantiles.
 

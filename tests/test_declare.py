@@ -17,6 +17,7 @@ from pwgf_sym.declare import (
     copy_of,
     integral,
 )
+from pwgf_sym.declare.laws import Gaussian
 from pwgf_sym.errors import EnergyError, LawError, ParameterError
 
 X = coordinates(2)
@@ -272,7 +273,7 @@ def test_messages_about_huge_energies_are_short_and_quick():
 
 # ---------------------------------------------------------------- problems
 
-LAW = SimpleNamespace(dim=2)
+LAW = Gaussian([0.0, 0.0], 1.0)
 
 
 def test_problem_holds_its_parts_with_sorted_parameters():
@@ -323,7 +324,9 @@ def test_names_that_are_used_twice_are_refused():
         GradientFlow(integral(sp.Symbol("x0") * RHO, X), RHO, LAW, {sp.Symbol("x0"): 1})
 
 
-@pytest.mark.parametrize("law", [SimpleNamespace(dim=3), None, object()])
+@pytest.mark.parametrize(
+    "law", [Gaussian([0] * 3, 1), Gaussian, SimpleNamespace(dim=2), None, object()]
+)
 def test_initial_law_is_checked(law):
     with pytest.raises(LawError, match="initial: got"):
         GradientFlow(integral(RHO, X), RHO, law)

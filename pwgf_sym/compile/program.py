@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+from ..arguments import brief, checked_call
+from ..declare.flow_checks import check_flow
 from ..derive.samples import check_law
 from ..emit.cuda.module import cuda_target
 from ..emit.cuda.schedule import BLOCK
@@ -69,6 +71,7 @@ def _vector_bits() -> int:
     return 256 if features.get("avx") else 128
 
 
+@checked_call
 def compile_program(
     problem,
     flow,
@@ -110,17 +113,14 @@ def compile_program(
         compiler is switched off.
     """
     if target not in ("cpu", "cuda"):
-        raise OptionError("target", repr(target), '"cpu" or "cuda"')
+        raise OptionError("target", brief(target), '"cpu" or "cuda"')
     if dtype not in ("float64", "float32"):
-        raise OptionError("dtype", repr(dtype), '"float64" or "float32"')
+        raise OptionError("dtype", brief(dtype), '"float64" or "float32"')
     if folder is not None and not isinstance(folder, (str, os.PathLike)):
         raise OptionError("folder", repr(folder), "a path")
     folder = Path(folder) if folder else None
     require_compiler()
-    if flow.dim != problem.dim:
-        raise OptionError(
-            "flow", f"a map of dimension {flow.dim}", f"dimension {problem.dim}, the problem's"
-        )
+    check_flow(problem, flow, "flow")
     if target == "cpu":
         how, mark = cpu_target(dtype, this_machine(), moments), ""
     else:

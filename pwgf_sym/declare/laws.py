@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..arguments import brief
+from ..arguments import brief, checked_call
 from ..errors import LawError
 from .law_checks import (
     checked_covariance,
@@ -61,6 +61,7 @@ class Law:
         """Mean and covariance of (z - mean)/spread, the coordinates that maps see."""
         return WhitenedLaw(self)
 
+    @checked_call
     def sample(self, n: int, seed: int) -> np.ndarray:
         """Draw ``n`` independent points; the same seed gives the same points.
 
@@ -78,6 +79,7 @@ class Law:
         # random() is uniform on multiples of 2^-53 and may return 0, where quantiles are infinite.
         return self._transform(np.maximum(u, 2.0**-54))
 
+    @checked_call
     def transform(self, u) -> np.ndarray:
         """Map points of the open unit cube to the law; uniform points become points of the law.
 
@@ -101,10 +103,12 @@ class Law:
             raise LawError("u", given, "numbers strictly between 0 and 1", fix)
         return self._transform(u)
 
+    @checked_call
     def log_density(self, points) -> np.ndarray:
         """Log density at (n, d) points, an (n,) array; -inf outside the support."""
         return self._log_density(self._points("points", points))
 
+    @checked_call
     def score(self, points) -> np.ndarray:
         """Gradient of the log density at (n, d) points, an (n, d) array; NaN outside the support.
 
@@ -188,6 +192,7 @@ class Gaussian(Law):
     2
     """
 
+    @checked_call
     def __init__(self, mean, cov):
         mean, cov = real_array("mean", mean), real_array("cov", cov)
         self.dim = common_dim({"mean": mean, "cov": cov}, matrices=("cov",))
@@ -244,6 +249,7 @@ class UniformBox(Law):
 
     jump, support = True, "bounded"
 
+    @checked_call
     def __init__(self, low, high):
         low, high = real_array("low", low), real_array("high", high)
         self.dim = common_dim({"low": low, "high": high})
@@ -352,6 +358,7 @@ class UniformBall(_PowerBall):
 
     jump = True
 
+    @checked_call
     def __init__(self, center, radius):
         center = real_array("center", center)
         dim = common_dim({"center": center})
@@ -397,6 +404,7 @@ class Barenblatt(_PowerBall):
         If dim < 1, m <= 1, t0 <= 0, or ``center`` has another length than ``dim``.
     """
 
+    @checked_call
     def __init__(self, dim, m, t0, center=None):
         from scipy.special import betaln, gammaln
 

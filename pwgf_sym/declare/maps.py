@@ -8,15 +8,17 @@ scores, derivatives by the parameters) is the compiler's.
 from __future__ import annotations
 
 import functools
+import math
 from typing import Any
 
 import sympy as sp
 
-from ..arguments import integer
+from ..arguments import brief, checked_call, dimension, integer
 from ..errors import MapError, StoredSolutionError
+from .formula_checks import check_formula, scalar_expression
 from .tree import from_tree, to_tree
 
-__all__ = ["Affine", "Map", "NeuralFlow", "map_from_dict"]
+__all__ = ["Affine", "Map", "NeuralFlow", "map_from_dict", "parameter_count"]
 
 
 class Map:
@@ -75,13 +77,41 @@ class Map:
 _positive = functools.partial(integer, least=1, error=MapError)
 
 
+def parameter_count(map: Map) -> int:
+    """Number p of parameters ``theta`` of a map, without making any of them."""
+    axes = map.axes()
+    one_step = sum(math.prod(axes[axis] for axis in term) for term in map.parameters().values())
+    return one_step * map.steps
+
+
+def _activation(given) -> sp.Expr:
+    """The formula of an activation, in one real symbol."""
+    symbol = sp.Symbol("a", real=True)
+    fix = "Write it as sp.tanh or lambda a: a / (1 + sp.exp(-a))."
+    named = given if isinstance(given, str) else getattr(given, "__name__", None)
+    if isinstance(named, str) and isinstance(getattr(sp, named, None), sp.FunctionClass):
+        fix = f"Write activation=sp.{named}."
+    accepted = "a SymPy function of one argument"
+    try:
+        formula = given(symbol) if callable(given) else given
+        formula = scalar_expression(formula, "activation")
+        check_formula(formula, "activation")
+    except Exception as error:  # what was given is anybody's function: a NumPy function, say
+        raise MapError("activation", brief(given), accepted, fix) from error
+    if formula.free_symbols != {symbol} or formula.has(sp.I, sp.nan, sp.zoo, sp.oo, -sp.oo):
+        given = f"{brief(given)}, of the value {brief(formula)}"
+        raise MapError("activation", given, accepted, fix)
+    return formula
+
+
 class Affine(Map):
     """T(z) = A z + b with a full matrix A (d, d) and a shift b (d,); starts as the identity."""
 
     steps = 1
 
+    @checked_call
     def __init__(self, dim: int):
-        self.dim = _positive("dim", dim)
+        self.dim = dimension("dim", dim, error=MapError)
 
     def parameters(self) -> dict[str, str]:
         return {"A": "ij", "b": "i"}
@@ -133,29 +163,19 @@ class NeuralFlow(Map):
     whitened initial law.  The linear term represents every affine flow exactly.
     """
 
+    @checked_call
     def __init__(
         self, dim, width, steps=4, activation=sp.tanh, substep="euler", log_determinant="exact"
     ):
-        self.dim, self.width = _positive("dim", dim), _positive("width", width)
+        self.dim = dimension("dim", dim, error=MapError)
+        self.width = _positive("width", width)
         self.steps = _positive("steps", steps)
         if substep not in ("euler", "rk4"):
-            raise MapError("substep", repr(substep), '"euler" or "rk4"')
+            raise MapError("substep", brief(substep), '"euler" or "rk4"')
         if log_determinant not in ("exact", "trace"):
-            raise MapError("log_determinant", repr(log_determinant), '"exact" or "trace"')
+            raise MapError("log_determinant", brief(log_determinant), '"exact" or "trace"')
         self.substep, self.log_determinant = substep, log_determinant
-        symbol = sp.Symbol("a", real=True)
-        try:
-            formula = sp.sympify(activation(symbol)) if callable(activation) else activation
-        except (TypeError, AttributeError, sp.SympifyError):  # a NumPy function, say
-            formula = None
-        if not isinstance(formula, sp.Expr) or formula.free_symbols != {symbol}:
-            raise MapError(
-                "activation",
-                activation,
-                "a SymPy function of one argument",
-                "Write it as sp.tanh or lambda a: a / (1 + sp.exp(-a)).",
-            )
-        self.activation = formula
+        self.activation = _activation(activation)
 
     def axes(self) -> dict[str, int]:
         return {"i": self.dim, "j": self.dim, "k": self.width}

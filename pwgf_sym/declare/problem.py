@@ -6,12 +6,16 @@ import math
 
 import sympy as sp
 
-from ..arguments import number
+from ..arguments import brief, checked_call, number
 from ..errors import LawError, ParameterError
 from .energies import check_energy
 from .symbols import Coordinates, Density
 
 __all__ = ["GradientFlow"]
+
+
+# What a run asks of the initial law.
+_OF_A_LAW = ("dim", "mean", "covariance", "transform", "sample", "log_density", "score")
 
 
 class GradientFlow:
@@ -46,18 +50,21 @@ class GradientFlow:
         parameter does not occur in the energy.
     """
 
+    @checked_call
     def __init__(self, energy: sp.Expr, rho: Density, initial, parameters=None):
         check_energy(energy, rho)
         self.energy, self.density, self.initial = energy, rho, initial
         self.coordinates: Coordinates = rho.coordinates
         self.dim = len(self.coordinates)
         dim = getattr(initial, "dim", None)
-        if dim is None:
-            raise LawError("initial", repr(initial), "a law such as Gaussian(mean, cov)")
+        if isinstance(initial, type) or not all(hasattr(initial, name) for name in _OF_A_LAW):
+            fix = f"Write initial=Gaussian(mean=[0]*{self.dim}, cov=1.0)."
+            raise LawError("initial", brief(initial), "a law such as Gaussian(mean, cov)", fix)
         if dim != self.dim:
             accepted = f"a law of dimension {self.dim}, that of {rho}"
             raise LawError("initial", f"a law of dimension {dim}", accepted)
-        self.parameters = _parameter_values(energy, self.coordinates, parameters or {})
+        given = {} if parameters is None else parameters
+        self.parameters = _parameter_values(energy, self.coordinates, given)
 
     def __repr__(self):
         values = "".join(f", {s.name}={v:.6g}" for s, v in self.parameters.items())
@@ -67,7 +74,7 @@ class GradientFlow:
 def _parameter_values(energy: sp.Expr, x: Coordinates, given) -> dict[sp.Symbol, float]:
     """Check names and values; return them as floats in the order of the names."""
     if not isinstance(given, dict):
-        raise ParameterError("parameters", repr(given), "a dict of Symbol to number")
+        raise ParameterError("parameters", brief(given), "a dict of Symbol to number")
     wanted = sorted(energy.free_symbols, key=lambda s: s.name)
     coordinate_names = {s.name for s in x}
     for before, symbol in zip([None, *wanted], wanted, strict=False):
@@ -94,7 +101,7 @@ def _refuse_unused(key, wanted: list[sp.Symbol]):
         fix = f"The energy's {key} has other assumptions; use the same Symbol object."
     elif isinstance(key, str):
         fix = "Use the Symbol as the key, not its name."
-    raise ParameterError("parameters", repr(key), accepted, fix)
+    raise ParameterError("parameters", brief(key), accepted, fix)
 
 
 # Assumptions of a symbol that SymPy may have simplified with, and what they ask of a value.
@@ -115,5 +122,5 @@ def _value(symbol: sp.Symbol, value) -> float:
     for assumption, holds in _ASSUMED.items():
         if getattr(symbol, f"is_{assumption}") and not holds(result):
             accepted = f"a value that is {assumption}, as the symbol was declared"
-            raise ParameterError(symbol.name, repr(value), accepted)
+            raise ParameterError(symbol.name, brief(value), accepted)
     return result

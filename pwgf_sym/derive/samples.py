@@ -125,7 +125,9 @@ def check_law(form: SampleForm, law) -> None:
     """
     if not law.jump or not (form.velocity_order or form.energy_order):
         return
-    label = next((i.label for i in form.integrals if form.log_density in i.density.free_symbols), "")
+    label = next(
+        (i.label for i in form.integrals if form.log_density in i.density.free_symbols), ""
+    )
     given = f"{type(law).__name__}, whose density jumps, while {label or 'the energy'} reads it"
     accepted = "a law with a continuous density: Gaussian, Barenblatt"
     fix = "Use Gaussian(law.mean, law.covariance), or leave out the terms in the density itself."

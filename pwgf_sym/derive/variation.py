@@ -17,6 +17,7 @@ from functools import lru_cache
 
 import sympy as sp
 
+from ..arguments import checked_call
 from ..declare.energies import EnergyIntegral, check_energy, ordered_integrals, pair_kernel
 from ..declare.formula_checks import expanded_terms
 from ..declare.symbols import Density, copy_of
@@ -127,6 +128,7 @@ def _term(integral: EnergyIntegral, weight, rho: Density, y, gradient: Gradient)
     return Term(integral, pair, formula, variation, tuple(slopes), drift, change, weight)
 
 
+@checked_call
 def first_variation(energy: sp.Expr, rho: Density) -> sp.Expr:
     """The first variation dE/drho of an energy, as a SymPy expression in x and rho(x).
 
@@ -153,6 +155,7 @@ def first_variation(energy: sp.Expr, rho: Density) -> sp.Expr:
     return sp.Add(*(t.weight * _variation_of(t, parts, rho) for t in parts.terms))
 
 
+@checked_call
 def velocity(energy: sp.Expr, rho: Density) -> sp.Matrix:
     """The velocity -grad dE/drho of the gradient flow, as a column of d SymPy expressions.
 
@@ -177,6 +180,7 @@ def velocity(energy: sp.Expr, rho: Density) -> sp.Matrix:
     return sp.Matrix(_along_gradient(parts, rho, sp.S.NegativeOne, 0))
 
 
+@checked_call
 def pde(energy: sp.Expr, rho: Density) -> sp.Eq:
     """The equation d rho/dt = div(rho grad dE/drho) of the flow, with rho(t, x0, ...).
 

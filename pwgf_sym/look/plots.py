@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..arguments import checked_call
 from ..errors import OptionError, PwgfError
 
 __all__ = ["plot"]
@@ -36,6 +37,7 @@ _TAIL = 2e-3
 _LONG = 3.0
 
 
+@checked_call
 def plot(solution, path=None, *, times=None, samples: int = 4000, seed: int = 0, density=None):
     """Draw a solution.
 

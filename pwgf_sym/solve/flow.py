@@ -7,11 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..arguments import brief, checked_call, real_array
+from ..declare.flow_checks import check_flow, check_storable
 from ..declare.maps import Map
 from ..declare.problem import GradientFlow
 from ..errors import FlowError, LawError, OptionError
 from .integrators import explicit_step, tableau
 from .linear import LinearSolution, solve_metric
+from .memory import check_memory
 from .options import FlowOptions, LinearOptions, time_grid
 from .sampling import draw, seed_for
 from .solution import Row, Solution, build_program
@@ -27,6 +30,7 @@ _ENERGY_RISE = 1e-3
 _SMALLER = "Use a smaller dt, a larger shift, or fewer parameters or more samples."
 
 
+@checked_call
 def solve(
     problem: GradientFlow,
     map: Map,
@@ -133,7 +137,7 @@ def solve(
     """
     if tol is not None:
         fix = "The adaptive integrator comes with later work: choose dt."
-        raise OptionError("tol", repr(tol), "nothing", fix)
+        raise OptionError("tol", brief(tol), "nothing", fix)
     linear = LinearOptions(
         tolerance, max_iterations, shift, cutoff, precision, preconditioner, warm_start
     )
@@ -153,10 +157,13 @@ def solve(
         fresh_samples=fresh_samples,
         linear=linear,
     )
+    check_flow(problem, map)
+    check_storable(problem, map)
     times, stored = time_grid(t_span, dt, save_at)
+    check_memory(map, options, int(np.count_nonzero(stored)))
     theta = _start(problem, map, theta0, options.seed)
     if callback is not None and not callable(callback):
-        raise OptionError("callback", repr(callback), "a function of one row")
+        raise OptionError("callback", brief(callback), "a function of one row")
     points = _draw(problem, options, "samples", 0)
     options = options.for_map(map, theta.size)
     program = build_program(problem, map, target, dtype)
@@ -165,20 +172,12 @@ def solve(
 
 
 def _start(problem, map, theta0, seed: int) -> np.ndarray:
-    """Check problem and map and return the start parameters, (p,) float64."""
-    if not isinstance(problem, GradientFlow):
-        raise OptionError("problem", repr(problem), "a GradientFlow")
-    if not isinstance(map, Map):
-        raise OptionError("map", repr(map), "a map such as NeuralFlow(dim=2, width=32)")
-    if map.dim != problem.dim:
-        raise OptionError("map", f"dimension {map.dim}", f"dimension {problem.dim}, the problem's")
+    """The start parameters, (p,) float64."""
     default = map.initial_parameters(problem.initial.whitened, seed_for(seed, "map"))
     if theta0 is None:
         return np.asarray(default, np.float64)
-    try:
-        theta = np.array(theta0, np.float64)
-    except (TypeError, ValueError):
-        raise OptionError("theta0", repr(theta0), f"an array of {default.size} numbers") from None
+    accepted = f"an array of {default.size} numbers"
+    theta = real_array("theta0", theta0, finite=False, accepted=accepted).copy()
     if theta.shape != default.shape:
         raise OptionError("theta0", f"shape {theta.shape}", f"shape {default.shape} for {map}")
     if not np.all(np.isfinite(theta)):

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..arguments import brief, number, real_array
+from ..arguments import brief, checked_call, number, real_array
 from ..compile.store import write_atomically
 from ..declare.laws import law_from_dict
 from ..declare.maps import map_from_dict
@@ -108,6 +108,7 @@ class Solution:
         fix = "It comes with later work; solution.defect holds its integrand."
         raise OptionError("error_bound", "a request", "nothing in this version", fix)
 
+    @checked_call
     def sample(self, n: int, t: float | None = None, *, seed: int = 0, sampling: str = "random"):
         """Draw samples of rho_t.
 
@@ -134,6 +135,7 @@ class Solution:
         index = self._index(t)
         return self._push(draw(self.problem.initial, n, sampling=sampling, seed=seed), index)
 
+    @checked_call
     def push(self, z, t: float | None = None) -> np.ndarray:
         """Map points of the initial law's space by T_theta(t).
 
@@ -155,6 +157,7 @@ class Solution:
         """
         return self._push(self._points("z", z), self._index(t))
 
+    @checked_call
     def log_density(self, points, t: float | None = None) -> np.ndarray:
         """Logarithm of the density at given points.
 
@@ -182,6 +185,7 @@ class Solution:
         z, logdet = program.invert(self.theta[index].astype(program.dtype), points)
         return self.problem.initial.log_density(z) - np.asarray(logdet, np.float64)
 
+    @checked_call
     def save(self, path) -> None:
         """Store the solution in one .npz file, written whole or not at all.
 
@@ -200,6 +204,7 @@ class Solution:
         description = np.array(description)
         write_atomically(Path(path), lambda file: np.savez(file, description=description, **arrays))
 
+    @checked_call
     def plot(self, path=None, **options):
         """Draw densities and energy over time; see :func:`pwgf_sym.look.plots.plot`.
 
@@ -274,6 +279,7 @@ def _describe(solution: Solution) -> dict:
     }
 
 
+@checked_call
 def load_solution(path) -> Solution:
     """Read a solution that :meth:`Solution.save` wrote.
 

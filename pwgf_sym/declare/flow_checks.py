@@ -1,0 +1,58 @@
+"""What :func:`~pwgf_sym.solve` and :func:`~pwgf_sym.compile` check of a problem and a map."""
+
+from __future__ import annotations
+
+from ..arguments import brief
+from ..errors import OptionError
+from .maps import Map
+from .problem import GradientFlow
+from .tree import to_tree
+
+__all__ = ["check_flow", "check_storable"]
+
+
+def check_flow(problem, map, argument: str = "map") -> None:
+    """Check that a problem and a map were given, of one dimension.
+
+    Parameters
+    ----------
+    problem : GradientFlow
+        The problem.
+    map : Map
+        The map.
+    argument : str
+        What the caller calls the map.
+
+    Raises
+    ------
+    OptionError
+        Naming the argument that is something else.
+    """
+    if isinstance(problem, Map) and isinstance(map, GradientFlow):
+        given = "a map, and the problem as the second argument"
+        raise OptionError("problem", given, "the problem, then the map", "Exchange the two.")
+    if not isinstance(problem, GradientFlow):
+        fix = "Write GradientFlow(energy, rho, initial=Gaussian(mean, cov))."
+        raise OptionError("problem", brief(problem), "a GradientFlow", fix)
+    if not isinstance(map, Map):
+        fix = f"Write Affine({problem.dim}) or NeuralFlow({problem.dim}, width=32)."
+        accepted = "a map such as NeuralFlow(dim=2, width=32)"
+        raise OptionError(argument, brief(map), accepted, fix)
+    if map.dim != problem.dim:
+        given = f"a map of dimension {brief(map.dim)}"
+        raise OptionError(argument, given, f"dimension {problem.dim}, the problem's")
+
+
+def check_storable(problem: GradientFlow, map: Map) -> None:
+    """Refuse formulas that a solution could not store, before it is computed.
+
+    Raises
+    ------
+    FormulaError
+        Naming the part of the formula.
+    """
+    for formula in (problem.energy, problem.density, *problem.parameters):
+        to_tree(formula)
+    activation = getattr(map, "activation", None)
+    if activation is not None:
+        to_tree(activation)
