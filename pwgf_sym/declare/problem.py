@@ -9,13 +9,10 @@ import sympy as sp
 from ..arguments import brief, checked_call, number
 from ..errors import LawError, ParameterError
 from .energies import check_energy
+from .laws import Law
 from .symbols import Coordinates, Density
 
 __all__ = ["GradientFlow"]
-
-
-# What a run asks of the initial law.
-_OF_A_LAW = ("dim", "mean", "covariance", "transform", "sample", "log_density", "score")
 
 
 class GradientFlow:
@@ -27,7 +24,7 @@ class GradientFlow:
         Expression of :func:`~pwgf_sym.declare.energies.integral` objects and parameters.
     rho : Density
         The unknown density, on d coordinates.
-    initial : law with attribute ``dim``
+    initial : Law
         The law at the start, of dimension d.
     parameters : dict of Symbol to number, optional
         A finite value for every symbol of the energy that is no coordinate.
@@ -56,13 +53,12 @@ class GradientFlow:
         self.energy, self.density, self.initial = energy, rho, initial
         self.coordinates: Coordinates = rho.coordinates
         self.dim = len(self.coordinates)
-        dim = getattr(initial, "dim", None)
-        if isinstance(initial, type) or not all(hasattr(initial, name) for name in _OF_A_LAW):
+        if not isinstance(initial, Law):
             fix = f"Write initial=Gaussian(mean=[0]*{self.dim}, cov=1.0)."
             raise LawError("initial", brief(initial), "a law such as Gaussian(mean, cov)", fix)
-        if dim != self.dim:
+        if initial.dim != self.dim:
             accepted = f"a law of dimension {self.dim}, that of {rho}"
-            raise LawError("initial", f"a law of dimension {dim}", accepted)
+            raise LawError("initial", f"a law of dimension {initial.dim}", accepted)
         given = {} if parameters is None else parameters
         self.parameters = _parameter_values(energy, self.coordinates, given)
 

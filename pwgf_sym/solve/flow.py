@@ -9,7 +9,7 @@ import numpy as np
 
 from ..arguments import brief, checked_call, real_array
 from ..declare.flow_checks import check_flow, check_storable
-from ..declare.maps import Map
+from ..declare.maps import Map, parameter_count
 from ..declare.problem import GradientFlow
 from ..errors import FlowError, LawError, OptionError
 from .integrators import explicit_step, tableau
@@ -160,12 +160,12 @@ def solve(
     check_flow(problem, map)
     check_storable(problem, map)
     times, stored = time_grid(t_span, dt, save_at)
+    options = options.for_map(map, parameter_count(map))
     check_memory(map, options, int(np.count_nonzero(stored)))
     theta = _start(problem, map, theta0, options.seed)
     if callback is not None and not callable(callback):
         raise OptionError("callback", brief(callback), "a function of one row")
     points = _draw(problem, options, "samples", 0)
-    options = options.for_map(map, theta.size)
     program = build_program(problem, map, target, dtype)
     run = _Run(program, options, points)
     return _collect(run, times, stored, theta, callback)
