@@ -50,6 +50,7 @@ _PUBLIC = {
     "load_solution": "solve.solution",
     "plot": "look.plots",
     "PwgfError": "errors",
+    "PwgfWarning": "errors",
     "exact": "exact",
     "errors": "errors",
 }

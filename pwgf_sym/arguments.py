@@ -19,6 +19,7 @@ import numpy as np
 from .errors import CallError, OptionError, PwgfError
 
 __all__ = ["brief", "checked_call", "dimension", "flag", "integer", "number", "real_array"]
+__all__ += ["whole_seed"]
 
 #: Coordinates of a space.  In 1000 a potential of one term each takes half a minute to compile, and
 #: the time grows faster than the dimension; a covariance is factored in seconds.
@@ -51,8 +52,8 @@ _ELSEWHERE = {
     "N": ("samples", "the number of samples"),
     "maxiter": ("max_iterations", "the limit of a linear solve"),
     "max_iter": ("max_iterations", "the limit of a linear solve"),
-    "random_state": ("seed", "an integer"),
-    "rng": ("seed", "an integer"),
+    "random_state": ("seed", "an integer, None or a numpy.random.Generator"),
+    "rng": ("seed", "an integer, None or a numpy.random.Generator"),
     "regularization": ("shift", "added to the metric"),
     "ridge": ("shift", "added to the metric"),
     "damping": ("shift", "added to the metric"),
@@ -206,6 +207,40 @@ def real_array(
     if finite and not np.all(np.isfinite(array)):
         raise error(name, brief(value), accepted, "Replace the infinite or NaN entries.")
     return array
+
+
+def whole_seed(name: str, seed, *, error: type[PwgfError] = OptionError) -> int:
+    """The integer that fixes all random numbers of a call.
+
+    Parameters
+    ----------
+    name : str
+        The argument, for the message.
+    seed : int, None or numpy.random.Generator
+        An integer is itself; None draws one from the system's entropy, and a generator gives its
+        next number, so that another call gives another one.
+    error : subclass of PwgfError
+        What is raised.
+
+    Returns
+    -------
+    int
+        At least 0, and below 2^63 unless it was given.
+
+    Raises
+    ------
+    PwgfError
+        Of the given class, if ``seed`` is nothing of these.
+    """
+    if isinstance(seed, np.random.Generator):
+        return int(seed.integers(1 << 63, dtype=np.uint64))
+    if seed is None:
+        return int(np.random.SeedSequence().generate_state(1, np.uint64)[0]) >> 1
+    try:
+        return integer(name, seed, 0, error=error)
+    except error as caught:
+        accepted = f"{caught.accepted}, None, or a numpy.random.Generator"
+        raise error(name, brief(seed), accepted, caught.fix) from None
 
 
 def flag(name: str, value, *, error: type[PwgfError] = OptionError) -> bool:

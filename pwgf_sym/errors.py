@@ -1,10 +1,15 @@
-"""Every error that a user can cause, named in one place.
+"""Every error that a user can cause, and every warning, named in one place.
 
 Each error names the argument, what was given, what is accepted and the nearest fix.  All of
 them are raised before long work starts, except :class:`FlowError`, which a running flow raises.
+Warnings say what a result is not good for, and what to do about it.
 """
 
 from __future__ import annotations
+
+import os
+import sys
+import warnings
 
 __all__ = [
     "BenchmarkError",
@@ -13,15 +18,20 @@ __all__ = [
     "CallError",
     "EnergyError",
     "FlowError",
+    "FoldedMapWarning",
     "FormulaError",
+    "InversionWarning",
     "LawError",
     "MapError",
     "OptionError",
     "ParameterError",
+    "PictureWarning",
     "PwgfError",
     "PwgfWarning",
     "StoredSolutionError",
     "TargetError",
+    "ToleranceWarning",
+    "warn",
 ]
 
 
@@ -44,6 +54,18 @@ class PwgfError(ValueError):
         self.argument, self.given, self.accepted, self.fix = argument, given, accepted, fix
         message = f"{argument}: got {given}; accepted: {accepted}."
         super().__init__(f"{message} {fix}".rstrip())
+
+    def __reduce__(self):
+        # The message is made already; what was given may be an object that cannot travel.
+        state = self.__dict__ | {"given": str(self.given)}
+        return _restored, (type(self), self.args, state)
+
+
+def _restored(kind: type, args: tuple, state: dict) -> PwgfError:
+    """An error as it was, without being formatted again."""
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(state)
+    return error
 
 
 class PwgfWarning(UserWarning):
@@ -111,7 +133,11 @@ class FlowError(PwgfError):
         First offending sample.
     term : str or None
         Offending term of the energy, or kernel.
+    solution : Solution or None
+        The rows so far; None before the first.
     """
+
+    solution = None
 
     def __init__(self, given, accepted, fix, *, step, time, sample=None, term=None):
         self.step, self.time, self.sample, self.term = step, time, sample, term
@@ -121,3 +147,32 @@ class FlowError(PwgfError):
         if term is not None:
             where += f", term {term}"
         super().__init__(where, given, accepted, fix)
+
+
+class PwgfWarning(UserWarning):
+    """Base of all warnings of the package; each is said once a call."""
+
+
+class ToleranceWarning(PwgfWarning):
+    """A linear solve of a run missed its tolerance."""
+
+
+class FoldedMapWarning(PwgfWarning):
+    """The sign of det dT/dz changes: points have several preimages, and the log density of one."""
+
+
+class InversionWarning(PwgfWarning):
+    """Newton's iteration found no preimage of some points."""
+
+
+class PictureWarning(PwgfWarning):
+    """A figure leaves points out."""
+
+
+def warn(message: str, category: type[PwgfWarning]) -> None:
+    """Warn at the line outside of the package that called it."""
+    own, level = os.path.dirname(__file__) + os.sep, 2
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(own):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, category, stacklevel=level - 1)

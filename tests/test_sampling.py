@@ -118,7 +118,7 @@ def test_streams_of_derived_seeds_are_uncorrelated():
         (lambda: draw(UNIT, 10.0, seed=0), "samples", "integer"),
         (lambda: draw(UNIT, True, seed=0), "samples", "integer"),
         (lambda: draw(UNIT, 10, seed=-1), "seed", "at least 0"),
-        (lambda: draw(UNIT, 10, seed=None), "seed", "integer"),
+        (lambda: draw(UNIT, 10, seed="one"), "seed", "integer"),
         (
             lambda: draw(SimpleNamespace(dim=21202, transform=None), 2, seed=0),
             "sampling",

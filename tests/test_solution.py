@@ -58,8 +58,14 @@ def test_points_must_have_the_right_shape(compiled):
 
 def test_repr_is_a_short_table(compiled):
     text = repr(run())
-    assert len(text.splitlines()) == 7
-    for word in ("completed", "Affine(dim=2), 6 parameters", "11 stored, 0 to 0.5", "converged"):
+    assert len(text.splitlines()) == 9
+    for word in (
+        "completed: reached t = 0.5",
+        "success   True",
+        "Affine(dim=2), 6 parameters",
+        "11 stored, 0 to 0.5",
+        "converged",
+    ):
         assert word in text
 
 

@@ -19,7 +19,7 @@ from fake_program import (
 
 from pwgf_sym.declare.laws import Gaussian, UniformBox
 from pwgf_sym.declare.maps import Affine
-from pwgf_sym.errors import FlowError, LawError, OptionError
+from pwgf_sym.errors import FlowError, LawError, OptionError, ToleranceWarning
 from pwgf_sym.solve.flow import solve
 from pwgf_sym.solve.options import time_grid
 
@@ -133,7 +133,8 @@ def test_linear_statistics_cover_the_steps_between_stored_times(compiled):
     assert ends.iterations[1] == every.iterations[1:].sum()
     assert ends.residual[1] == every.residual[1:].max()
     few = {"linear_solver": "lsmr", "max_iterations": 1, "energy_check": False}
-    short = run(**few, save_at=[0.0, 0.5])
+    with pytest.warns(ToleranceWarning, match="41 of 41 linear solves missed"):
+        short = run(**few, save_at=[0.0, 0.5])
     assert not short.converged.any() and short.residual.max() > 1e-3
     assert "tolerance missed in 2 rows" in repr(short)
 
@@ -218,8 +219,10 @@ def test_numbers_that_are_not_finite_stop_the_run(
 
     def spoil(self, theta, samples, *rest, **options):
         result = original(self, theta, samples, *rest, **options)
+        if samples_of(self, samples, rest).count != 128:
+            return result
         kernels["count"] += 1
-        if samples_of(self, samples, rest).count != 128 or kernels["count"] < kernels["from"]:
+        if kernels["count"] < kernels["from"]:
             return result
         if bad is not None:
             width = 2 if bad == "x" else 1

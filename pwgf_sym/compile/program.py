@@ -199,6 +199,12 @@ class Program(Inspection):
         missing = self.emission.left_out
         return self._again(self.dtype.name, missing) if missing else None
 
+    def __reduce__(self):
+        # A copy, or the program in another process, finds its machine code in the cache.
+        moments = self.emission.moments is not None
+        given = (self.problem, self.map, self.target, self.dtype.name, self.path.parent)
+        return compile_program, (*given, moments, self._wanted)
+
     def _again(self, dtype: str, kernels) -> Program:
         moments = self.emission.moments is not None
         folder = self.path.parent

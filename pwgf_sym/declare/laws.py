@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..arguments import brief, checked_call
+from ..arguments import brief, checked_call, whole_seed
 from ..errors import LawError
 from .law_checks import (
     checked_covariance,
@@ -62,8 +62,10 @@ class Law:
         return WhitenedLaw(self)
 
     @checked_call
-    def sample(self, n: int, seed: int) -> np.ndarray:
+    def sample(self, n: int, seed: int | np.random.Generator | None) -> np.ndarray:
         """Draw ``n`` independent points; the same seed gives the same points.
+
+        None draws a seed from fresh entropy, and a generator of NumPy gives its next number.
 
         Returns
         -------
@@ -72,9 +74,10 @@ class Law:
         Raises
         ------
         LawError
-            If ``n`` is no integer of at least 1, or ``seed`` no integer of at least 0.
+            If ``n`` is no integer of at least 1, or ``seed`` no integer of at least 0, None or a
+            generator.
         """
-        n, seed = integer_from("n", n, 1), integer_from("seed", seed, 0)
+        n, seed = integer_from("n", n, 1), whole_seed("seed", seed, error=LawError)
         u = np.random.default_rng(seed).random((n, self.dim))
         # random() is uniform on multiples of 2^-53 and may return 0, where quantiles are infinite.
         return self._transform(np.maximum(u, 2.0**-54))
@@ -135,6 +138,13 @@ class Law:
             given, fix = f"an array of shape {points.shape}", "Put one point in each row."
             raise LawError(name, given, f"shape (n, {self.dim})", fix)
         return points
+
+    def __setstate__(self, state: dict) -> None:
+        # Arrays of a copy are as read-only as those of the law.
+        self.__dict__.update(state)
+        for value in state.values():
+            if isinstance(value, np.ndarray):
+                value.setflags(write=False)
 
     def __eq__(self, other) -> bool:
         if not isinstance(other, Law):

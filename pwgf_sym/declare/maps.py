@@ -16,7 +16,7 @@ import sympy as sp
 from ..arguments import brief, checked_call, dimension, integer
 from ..errors import MapError, StoredSolutionError
 from .formula_checks import check_formula, scalar_expression
-from .tree import from_tree, to_tree
+from .tree import from_portable, from_tree, portable, to_tree
 
 __all__ = ["Affine", "Map", "NeuralFlow", "map_from_dict", "parameter_count"]
 
@@ -212,6 +212,12 @@ class NeuralFlow(Map):
             theta += [np.zeros(self.dim**2 + self.dim), w1.ravel(), shift]
             theta += [np.zeros(self.dim * self.width)]
         return np.concatenate(theta)
+
+    def __getstate__(self) -> dict:
+        return self.__dict__ | {"activation": portable(self.activation)}
+
+    def __setstate__(self, state: dict) -> None:
+        self.__dict__.update(state, activation=from_portable(state["activation"]))
 
     def to_dict(self) -> dict:
         return {

@@ -11,6 +11,7 @@ from ..errors import LawError, ParameterError
 from .energies import check_energy
 from .laws import Law
 from .symbols import Coordinates, Density
+from .tree import from_portable, portable
 
 __all__ = ["GradientFlow"]
 
@@ -61,6 +62,17 @@ class GradientFlow:
             raise LawError("initial", f"a law of dimension {initial.dim}", accepted)
         given = {} if parameters is None else parameters
         self.parameters = _parameter_values(energy, self.coordinates, given)
+
+    def __getstate__(self) -> dict:
+        # As trees: SymPy would evaluate formulas anew, and an equal one might come out otherwise.
+        trees = {"energy": portable(self.energy), "density": portable(self.density)}
+        parameters = [(portable(symbol), value) for symbol, value in self.parameters.items()]
+        return self.__dict__ | trees | {"parameters": parameters}
+
+    def __setstate__(self, state: dict) -> None:
+        energy, density = (from_portable(state[name]) for name in ("energy", "density"))
+        parameters = {from_portable(symbol): value for symbol, value in state["parameters"]}
+        self.__dict__.update(state, energy=energy, density=density, parameters=parameters)
 
     def __repr__(self):
         values = "".join(f", {s.name}={v:.6g}" for s, v in self.parameters.items())

@@ -191,6 +191,11 @@ def short_arguments(arguments: Sequence[sp.Expr]) -> tuple[sp.Expr, ...]:
     return arguments
 
 
+def _density(name: str, arguments: tuple) -> Density:
+    """The density of a name at some arguments."""
+    return Density.of_name(name)(*arguments)
+
+
 class Density(AppliedUndef):
     """The unknown density ``rho(x0, ..., x{d-1})``, a positive function.
 
@@ -221,6 +226,10 @@ class Density(AppliedUndef):
         if not (isinstance(name, str) and name.isidentifier()):
             raise EnergyError("name", brief(name), "an identifier such as 'rho'")
         return cls.of_name(name)(*as_copy(arguments[0], "x"))
+
+    def __reduce__(self):
+        # SymPy would make a class of the name that is no Density.
+        return _density, (self.func.__name__, self.args)
 
     @staticmethod
     def of_name(name: str):

@@ -24,7 +24,7 @@ from ..errors import FormulaError, StoredSolutionError
 from .energies import EnergyIntegral
 from .symbols import Density
 
-__all__ = ["from_tree", "to_tree"]
+__all__ = ["from_portable", "from_tree", "portable", "to_tree"]
 
 _CONSTANTS = {
     "pi": sp.pi,
@@ -135,6 +135,19 @@ def from_tree(tree: list) -> sp.Basic:
         raise
     except (TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as error:
         raise _malformed(tree) from error
+
+
+def portable(expr: sp.Basic) -> list | sp.Basic:
+    """What is pickled in place of an expression: its tree, or itself where it has none."""
+    try:
+        return to_tree(expr)
+    except FormulaError:
+        return expr
+
+
+def from_portable(given: list | sp.Basic) -> sp.Basic:
+    """The expression of :func:`portable`."""
+    return from_tree(given) if isinstance(given, list) else given
 
 
 def _read(tree) -> sp.Basic:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from time import perf_counter
 
 import numpy as np
 
@@ -12,19 +13,24 @@ from ..declare.flow_checks import check_flow, check_storable
 from ..declare.maps import Map, parameter_count
 from ..declare.problem import GradientFlow
 from ..errors import FlowError, LawError, OptionError
+from .folds import folded_part
+from .history import Record
 from .integrators import explicit_step, tableau
 from .linear import LinearSolution, solve_metric
 from .memory import check_memory
 from .options import FlowOptions, LinearOptions, time_grid
 from .sampling import draw, seed_for
+from .signals import Terminated, termination_interrupts
 from .solution import Row, Solution, build_program
 from .vectors import as_double, is_finite, like, norm
+from .verdict import carried, ended, warn_of
 
 __all__ = ["solve"]
 
-# Part of the largest |E| so far by which a step may raise the energy of its own samples: the energy
-# of finitely many samples is no exact Lyapunov function of the projected flow.  An unstable step
-# passes it within a few steps, as it grows geometrically.
+# Part of the largest |E| at the starts of the steps so far by which a step may raise the energy of
+# its own samples: the energy of finitely many samples is no exact Lyapunov function of the
+# projected flow.  What a step reaches itself does not count, or one that explodes would allow
+# itself to.  An instability passes it within a few steps, as it grows geometrically.
 _ENERGY_RISE = 1e-3
 
 _SMALLER = "Use a smaller dt, a larger shift, or fewer parameters or more samples."
@@ -38,7 +44,7 @@ def solve(
     *,
     samples: int = 4096,
     sampling: str = "sobol",
-    seed: int = 0,
+    seed: int | np.random.Generator | None = 0,
     resample: bool = False,
     formulation: str = "velocity",
     integrator: str = "rk4",
@@ -84,9 +90,10 @@ def solve(
         Number N of samples of the initial law.
     sampling : {"sobol", "random"}
         Scrambled Sobol points carried to the law, or independent points.
-    seed : int
+    seed : int, None or numpy.random.Generator
         Fixes the samples and the map's start; equal calls give bitwise equal results on a machine
-        ("dense" with the same number of BLAS threads).
+        ("dense" with the same number of BLAS threads).  None draws a seed, and a generator gives
+        its next number; ``solution.options["seed"]`` repeats the run.
     resample : bool
         Whether each time step draws new samples.
     formulation : {"velocity", "energy"}
@@ -113,9 +120,11 @@ def solve(
         Number of samples, drawn apart, on which the defect is measured; min(samples, 1024).
     energy_check : bool
         Whether to stop when a step raises the energy of its own samples by more than
-        (1e-3 + 1/N) times the largest |E| so far.  The second term covers the noise of N samples.
+        (1e-3 + 1/N) times the largest |E| at the start of this step and of those before.  The
+        second term covers the noise of N samples.
     callback : callable, optional
-        Called with each stored :class:`Row`; the run stops when it returns something true.
+        Called with a copy of each stored :class:`Row`; the run stops when it returns something
+        true.
     tol : None
         Reserved for the adaptive integrator.
 
@@ -123,7 +132,15 @@ def solve(
     -------
     Solution
         One row a stored time.  ``status`` is "completed", "stopped" by the callback, or
-        "interrupted": a KeyboardInterrupt returns the rows so far, so that nothing is lost.
+        "interrupted": a KeyboardInterrupt, or in the main thread SIGTERM, returns the rows so far,
+        so that nothing is lost.
+
+    Warns
+    -----
+    ToleranceWarning
+        When a linear solve missed its tolerance; once, at the end.
+    FoldedMapWarning
+        When the map at the end is folded: the sign of det dT/dz changes.
 
     Raises
     ------
@@ -132,9 +149,12 @@ def solve(
     LawError
         When the initial law gives samples that are not finite.
     FlowError
-        When a state is not finite or the energy rises; its attribute ``solution`` holds the rows so
-        far, or None.
+        When a state is not finite or the energy rises.
+
+    Any exception within the run, also one of the callback, holds the rows so far in its attribute
+    ``solution`` once there is a row.
     """
+    begin = perf_counter()
     if tol is not None:
         fix = "The adaptive integrator comes with later work: choose dt."
         raise OptionError("tol", brief(tol), "nothing", fix)
@@ -167,7 +187,7 @@ def solve(
         raise OptionError("callback", brief(callback), "a function of one row")
     points = _draw(problem, options, "samples", 0)
     program = build_program(problem, map, target, dtype)
-    run = _Run(program, options, points)
+    run = _Run(program, options, points, Record(begin))
     return _collect(run, times, stored, theta, callback)
 
 
@@ -201,26 +221,41 @@ def _draw(problem, options: FlowOptions, purpose: str, step: int) -> np.ndarray:
 def _collect(run: _Run, times, stored, theta, callback) -> Solution:
     """Drive the march, gather its rows and say how it ended."""
     rows: list[Row] = []
-    status = "completed"
+    folded = None
 
-    def solution(status: str, message: str = "") -> Solution:
-        return Solution(rows, run.program, run.options.to_dict(), status, message)
+    def solution(status: str, how: str) -> Solution:
+        counts, options = run.record.counts(), run.options.to_dict()
+        message = ended(how, counts, folded)
+        history = run.record.history()
+        return Solution(rows, run.program, options, status, message, history, counts, folded)
 
-    with _Bar(run.options.progress, len(times) - 1) as bar:
-        try:
-            for row in run.march(times, stored, theta, bar):
-                rows.append(row)
-                if callback is not None and callback(row):
-                    status = "stopped"
-                    break
-        except KeyboardInterrupt:
-            if not rows:
-                raise
-            return solution("interrupted", f"interrupted in step {run.step} (t = {run.time:.6g})")
-        except FlowError as error:
-            error.solution = solution("failed", str(error)) if rows else None
+    try:
+        with termination_interrupts(), _Bar(run.options.progress, len(times) - 1) as bar:
+            status = _march(run, times, stored, theta, callback, rows, bar)
+            folded = folded_part(run.program, rows[-1].theta, run.full_order)
+        how = "reached" if status == "completed" else "stopped by the callback at"
+        found = solution(status, f"{how} t = {rows[-1].t:.6g}")
+    except KeyboardInterrupt as error:
+        if not rows:
             raise
-    return solution(status, "" if status == "completed" else "stopped by the callback")
+        by = "ended by SIGTERM" if isinstance(error, Terminated) else "interrupted"
+        found = solution("interrupted", f"{by} in step {run.step} (t = {run.time:.6g})")
+    except BaseException as error:
+        how = str(error) if isinstance(error, FlowError) else f"{type(error).__name__}: {error}"
+        carried(error, lambda: solution("failed", how) if rows else None)
+        raise
+    warn_of(found)
+    return found
+
+
+def _march(run: _Run, times, stored, theta, callback, rows: list[Row], bar: _Bar) -> str:
+    """Append the rows of a run to ``rows``; says whether it was "completed" or "stopped"."""
+    for row in run.march(times, stored, theta, bar):
+        rows.append(row)
+        # A copy: what the callback does to its row stays there.
+        if callback is not None and callback(row._replace(theta=row.theta.copy())):
+            return "stopped"
+    return "completed"
 
 
 @dataclass(frozen=True)
@@ -233,9 +268,9 @@ class _Stage:
 
 
 class _Run:
-    """State of a running flow: program, samples, and statistics since the last stored row."""
+    """State of a running flow: program, samples, and the record of its work."""
 
-    def __init__(self, program, options: FlowOptions, points: np.ndarray):
+    def __init__(self, program, options: FlowOptions, points: np.ndarray, record: Record):
         self.program, self.options = program, options
         self.method = tableau(options.integrator)
         self.samples = program.samples(points)
@@ -244,24 +279,27 @@ class _Run:
         self.full_order = max(form.velocity_order, form.energy_order)
         self.order = self.full_order if options.formulation == "velocity" else form.energy_order
         self.step, self.time, self.scale = 0, 0.0, 0.0
-        self.solves: list[LinearSolution] = []
+        self.record = record
         self.direction: np.ndarray | None = None
 
     def march(self, times, stored, theta: np.ndarray, bar: _Bar) -> Iterator[Row]:
         """Step from the first time to the last and yield a row at each stored one."""
         self.time, theta = times[0], like(theta, self.samples.weights)
         stage = self.evaluate(times[0], theta)
+        self.record.stepped(self.time, 0.0, stage.energy, stage.linear.rate)
         if stored[0]:
             yield self.row(times[0], theta, stage)
         for step, (t, t_next) in enumerate(zip(times[:-1], times[1:], strict=True)):
             self.step, self.time = step, float(t)
             theta, stage = self.advance(float(t), float(t_next), theta, stage)
+            self.record.stepped(t_next, t_next - t, stage.energy, stage.linear.rate)
             bar.update(t_next, stage)
             if stored[step + 1]:
                 yield self.row(t_next, theta, stage)
 
     def advance(self, t, t_next, theta, stage: _Stage) -> tuple[np.ndarray, _Stage]:
         """One time step; returns the new parameters and the stage there."""
+        self.scale = max(self.scale, abs(stage.energy))
 
         def rhs(time, parameters):
             return self.evaluate(time, parameters).eta
@@ -311,25 +349,21 @@ class _Run:
         )
         if not is_finite(linear.eta):
             raise self.diagnosis(theta, state, integrals, target)
-        self.solves.append(linear)
+        self.record.solved(linear)
         self.direction = linear.eta
-        self.scale = max(self.scale, abs(energy))
         return _Stage(linear.eta, energy, linear)
 
     def row(self, t, theta: np.ndarray, stage: _Stage) -> Row:
         """Record a stored time; the linear statistics are those since the row before."""
         defect, speed = self.defect(theta, stage.eta)
-        solves, self.solves = self.solves, []
         return Row(
             t=float(t),
             theta=np.array(theta),
             energy=stage.energy,
             dissipation=stage.linear.rate,
             defect=defect,
-            relative_defect=defect / speed if speed > 0 else 0.0 if defect == 0 else np.inf,
-            residual=max(solve.residual for solve in solves),
-            iterations=sum(solve.iterations for solve in solves),
-            converged=all(solve.converged for solve in solves),
+            relative_defect=_ratio(defect, speed),
+            **self.record.row(),
         )
 
     def defect(self, theta: np.ndarray, eta: np.ndarray) -> tuple[float, float]:
@@ -342,7 +376,8 @@ class _Run:
         order = self.order if self.options.formulation == "energy" else 0
         gap = program.linearize(theta, fresh, order).jvp(eta.astype(program.dtype)) - w
         weights = as_double(fresh.weights)
-        return norm(gap, weights * gap), norm(w, weights * w)
+        defect, speed = norm(gap, weights * gap), norm(w, weights * w)
+        return defect if np.isfinite(defect) else np.inf, speed
 
     def check_energy(self, before: float, after: float) -> None:
         """Stop when a step has raised the energy of its samples."""
@@ -387,6 +422,13 @@ class _Run:
         fine = "right" not in target or is_finite(target["right"])
         what = "direction eta of the linear solve" if fine else what
         return FlowError(f"{what} not finite", "finite numbers", _SMALLER, **where)
+
+
+def _ratio(defect: float, speed: float) -> float:
+    """The relative defect, never NaN."""
+    if defect == 0:
+        return 0.0
+    return defect / speed if speed > 0 and np.isfinite(defect) else np.inf
 
 
 class _Bar:

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
 
-from ..arguments import brief, flag, integer, number, real_array
+from ..arguments import brief, flag, integer, number, real_array, whole_seed
 from ..errors import OptionError
 from .integrators import tableau
 
@@ -152,7 +152,7 @@ class FlowOptions:
         tableau(self.integrator)
         self.linear.check_for(self.linear_solver)
         _keep(self, "samples", integer, least=1)
-        _keep(self, "seed", integer, least=0)
+        _keep(self, "seed", whole_seed)
         _keep(self, "dt", number, above=0.0)
         for name in ("resample", "progress", "energy_check"):
             _keep(self, name, flag)

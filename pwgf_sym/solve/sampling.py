@@ -9,7 +9,7 @@ from contextlib import suppress
 
 import numpy as np
 
-from ..arguments import integer
+from ..arguments import integer, whole_seed
 from ..compile.folders import own_folder, read_own
 from ..compile.store import write_atomically
 from ..errors import CacheError, OptionError
@@ -34,8 +34,9 @@ def draw(law, n: int, *, sampling: str = "sobol", seed: int, keep: bool = False)
         Number of points, at least 1.  Sobol points are best balanced when it is a power of two.
     sampling : {"sobol", "random"}
         Scrambled Sobol points carried to the law, or independent points.
-    seed : int
-        Non-negative; the same seed gives the same points.
+    seed : int, None or numpy.random.Generator
+        Non-negative; the same seed gives the same points.  None draws one, and a generator gives
+        its next number.
     keep : bool
         Whether Sobol points are kept in the cache folder: importing SciPy's generator takes longer
         than everything else before the first step of a run whose kernels are compiled.
@@ -52,7 +53,7 @@ def draw(law, n: int, *, sampling: str = "sobol", seed: int, keep: bool = False)
     """
     if sampling not in _SAMPLINGS:
         raise OptionError("sampling", repr(sampling), " or ".join(map(repr, _SAMPLINGS)))
-    n, seed = integer("samples", n, 1), integer("seed", seed, 0)
+    n, seed = integer("samples", n, 1), whole_seed("seed", seed)
     if sampling == "random":
         return law.sample(n, seed)
     return law.transform(_kept_sobol(n, law.dim, seed) if keep else _sobol(n, law.dim, seed))

@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 import importlib
-import json
-import zipfile
-import zlib
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from ..arguments import brief, checked_call, number, real_array
-from ..compile.store import write_atomically
-from ..declare.laws import law_from_dict
-from ..declare.maps import map_from_dict
 from ..declare.problem import GradientFlow
-from ..declare.tree import from_tree, to_tree
-from ..errors import OptionError, PwgfError, StoredSolutionError
+from ..errors import FoldedMapWarning, InversionWarning, OptionError, warn
+from .described import check_columns, describe, restore
+from .folds import fold_text, folded_part
+from .history import Counts, History
 from .sampling import draw
+from .stored import read_archive, refused, write_archive
 
 __all__ = ["Row", "Solution", "build_program", "load_solution"]
 
-_SCHEMA, _VERSION = "pwgf_sym.solution", 1
 # Two times closer than this part of the distance between stored times, or so many units in the
 # last place, are the same stored time.
 _SAME_TIME, _ROUNDING = 1e-9, 8
@@ -47,6 +42,10 @@ class Row(NamedTuple):
 
 
 _DTYPES = dict.fromkeys(Row._fields, np.float64) | {"iterations": np.int64, "converged": bool}
+# Columns without negative numbers, and those that may be infinite.
+_POSITIVE = ("defect", "relative_defect", "residual", "iterations", "step")
+_ENDLESS = ("defect", "relative_defect", "residual")
+_STEPS = "history_"  # what names of the history begin with in a file
 
 
 def build_program(problem: GradientFlow, map, target: str, dtype: str):
@@ -74,25 +73,76 @@ class Solution:
         velocity, on samples that the flow does not use.  Means over pairs of samples are taken
         over these, with their sampling noise.
     relative_defect : (K,) array
-        ``defect`` over sqrt(mean |w|^2).
+        ``defect`` over sqrt(mean |w|^2).  Near equilibrium w tends to 0 and this to 1 or beyond,
+        however good the map is: what a misfit costs there is seen in ``misfit``.
     residual, iterations, converged : (K,) arrays
         Worst relative residual, number of iterations, and success of all linear solves since the
         row before.
+    history : History
+        Time, energy and length of every step, whatever was stored.
     status : {"completed", "stopped", "interrupted", "failed"}
-        How the run ended; "failed" only on the ``solution`` of a FlowError.
+        How the run ended; "failed" only on the ``solution`` of an exception.
     message : str
-        Detail of the status.
+        The same in words, with what is wrong.
+    folded : float or None
+        Part of the initial law on which det dT/dz has the rarer sign at the last stored time: 0 for
+        a map without folds.  None where it was not looked for, as after an interruption.
+    nfev, nsteps, nsolves, nmissed, nit : int
+        Right-hand sides, time steps, linear solves, those that missed their tolerance, iterations
+        of all of them.  None on a solution of an older file.
+    wall_time : float
+        Seconds of the run, compilation included.
     problem, map, options
         What was solved: the problem, the map, and a dict of the options.
     """
 
-    def __init__(self, rows, program, options: dict, status: str, message: str = ""):
+    def __init__(
+        self,
+        rows,
+        program,
+        options: dict,
+        status: str,
+        message: str = "",
+        history: History | None = None,
+        counts: Counts | None = None,
+        folded: float | None = None,
+    ):
         columns = zip(*rows, strict=True)
         for name, column in zip(Row._fields, columns, strict=True):
             setattr(self, name, np.array(column, dtype=_DTYPES[name]))
         self.problem, self.map = program.problem, program.map
         self.options, self.status, self.message = options, status, message
-        self._program = program
+        self.history = History.empty() if history is None else history
+        self.__dict__.update((counts or Counts())._asdict())
+        self.folded, self._folds, self._program = folded, {}, program
+
+    def __getstate__(self) -> dict:
+        # Machine code does not travel: it is found in the cache, or made again, when it is needed.
+        return self.__dict__ | {"_program": None, "options": dict(self.options)}
+
+    @property
+    def success(self) -> bool:
+        """Whether the run ended as it was asked to, and its numbers can be relied on.
+
+        That is: it reached its end or was stopped by the callback, every linear solve met its
+        tolerance, the defects are finite, and the map was not found to be folded at the end.
+        """
+        ended = self.status in ("completed", "stopped")
+        solved = not self.nmissed and bool(np.all(self.converged))
+        return ended and solved and not self.folded and bool(np.all(np.isfinite(self.defect)))
+
+    @property
+    def misfit(self) -> np.ndarray:
+        """Squared defect over the largest dissipation of the run, (K,).
+
+        Both are energy per time: the energy that flows in a direction that the map cannot follow,
+        beside the energy that flowed when the flow was fastest.  Unlike ``relative_defect`` it
+        tends to 0 with the defect as the flow comes to rest.
+        """
+        scale = max(float(np.max(self.dissipation)), 0.0)
+        with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+            square = self.defect**2
+            return np.where(square > 0, square / scale, 0.0)
 
     @property
     def program(self):
@@ -109,7 +159,7 @@ class Solution:
         raise OptionError("error_bound", "a request", "nothing in this version", fix)
 
     @checked_call
-    def sample(self, n: int, t: float | None = None, *, seed: int = 0, sampling: str = "random"):
+    def sample(self, n: int, t: float | None = None, *, seed=0, sampling: str = "random"):
         """Draw samples of rho_t.
 
         Parameters
@@ -118,8 +168,8 @@ class Solution:
             Number of samples.
         t : float, optional
             A stored time; the last by default.
-        seed : int
-            The same seed gives the same samples.
+        seed : int, None or numpy.random.Generator
+            The same integer gives the same samples; None and a generator give new ones.
         sampling : {"random", "sobol"}
             Independent or quasi-random points of the initial law.
 
@@ -173,17 +223,46 @@ class Solution:
         Returns
         -------
         (n,) array
-            -inf outside the support.
+            -inf outside the support, and NaN where no z was found.
 
         Raises
         ------
         OptionError
             If ``t`` is no stored time or ``points`` has another shape.
+
+        Warns
+        -----
+        FoldedMapWarning
+            If the map is folded: the density at x is then a sum over several z, of which the value
+            holds one.
+        InversionWarning
+            If Newton's iteration found no z for some points, though no fold was found.
         """
-        index, points = self._index(t), self._points("points", points)
+        index = self._index(t)
+        values = self._log_density(self._points("points", points), index)
+        lost, folded = int(np.sum(np.isnan(values))), self._folded(index)
+        where = f"log_density at t = {self.t[index]:.6g}: "
+        nan = f"it is NaN at {lost} of {len(values)} points, of which no preimage was found"
+        if folded:
+            fix = "Values are of one preimage each.  Use sample() and an estimate from samples."
+            more = f"; {nan}" if lost else ""
+            warn(f"{where}{fold_text(folded)}{more}.  {fix}", FoldedMapWarning)
+        elif lost:
+            fix = "Points far from the samples may have none; leave them out, or use sample()."
+            warn(f"{where}{nan}.  {fix}", InversionWarning)
+        return values
+
+    def _log_density(self, points: np.ndarray, index: int) -> np.ndarray:
+        """The values, NaN where no preimage was found, and not a word."""
         program = self.program
         z, logdet = program.invert(self.theta[index].astype(program.dtype), points)
         return self.problem.initial.log_density(z) - np.asarray(logdet, np.float64)
+
+    def _folded(self, index: int) -> float | None:
+        """Part of the initial law on which the map of a row is folded."""
+        if index not in self._folds:
+            self._folds[index] = folded_part(self.program, self.theta[index])
+        return self._folds[index]
 
     @checked_call
     def save(self, path) -> None:
@@ -200,9 +279,8 @@ class Solution:
         Nothing is pickled.  :func:`load_solution` reads it.
         """
         arrays = {name: getattr(self, name) for name in Row._fields}
-        description = json.dumps(_describe(self))
-        description = np.array(description)
-        write_atomically(Path(path), lambda file: np.savez(file, description=description, **arrays))
+        arrays |= {f"{_STEPS}{name}": array for name, array in self.history._asdict().items()}
+        write_archive(path, describe(self), arrays)
 
     @checked_call
     def plot(self, path=None, **options):
@@ -222,15 +300,20 @@ class Solution:
         first, last = self.t[0], self.t[-1]
         missed = int(np.sum(~self.converged))
         solves = "all solves converged" if missed == 0 else f"tolerance missed in {missed} rows"
+        misfit = self.misfit
         lines = {
             "status": self.status + (f": {self.message}" if self.message else ""),
+            "success": f"{self.success}",
             "map": f"{self.map}, {self.theta.shape[1]} parameters",
             "times": f"{self.t.size} stored, {first:.6g} to {last:.6g}",
             "energy": f"{self.energy[0]:.6g} to {self.energy[-1]:.6g}",
-            "defect": f"{self.defect[0]:.3g} to {self.defect[-1]:.3g}, "
-            f"relative {self.relative_defect[0]:.3g} to {self.relative_defect[-1]:.3g}",
+            "defect": f"{self.defect[0]:.3g} to {self.defect[-1]:.3g}; squared, "
+            f"{misfit[0]:.2g} to {misfit[-1]:.2g} of the largest dissipation",
             "residual": f"at most {np.max(self.residual):.1e}, {solves}",
         }
+        if self.nfev is not None:
+            lines["work"] = f"{self.nsteps} steps, {self.nfev} right-hand sides, {self.nit} "
+            lines["work"] += f"iterations of linear solves, {self.wall_time:.3g} s"
         return "Solution\n" + "\n".join(f"  {name:<9} {text}" for name, text in lines.items())
 
     def _push(self, z: np.ndarray, index: int) -> np.ndarray:
@@ -262,23 +345,6 @@ class Solution:
         return nearest
 
 
-def _describe(solution: Solution) -> dict:
-    """Everything but the arrays, as JSON-able data."""
-    problem = solution.problem
-    return {
-        "schema": _SCHEMA,
-        "version": _VERSION,
-        "energy": to_tree(problem.energy),
-        "density": to_tree(problem.density),
-        "initial": problem.initial.to_dict(),
-        "parameters": [[to_tree(symbol), value] for symbol, value in problem.parameters.items()],
-        "map": solution.map.to_dict(),
-        "options": solution.options,
-        "status": solution.status,
-        "message": solution.message,
-    }
-
-
 @checked_call
 def load_solution(path) -> Solution:
     """Read a solution that :meth:`Solution.save` wrote.
@@ -298,62 +364,23 @@ def load_solution(path) -> Solution:
     StoredSolutionError
         If the file is no stored solution, is damaged, or is of a version that this one does not
         read.  A file that is not there raises FileNotFoundError.
+
+    Notes
+    -----
+    Nothing of the file is run, and what it claims of its sizes is checked before memory is taken.
     """
-    arrays = _read(path)
-    try:
-        description = json.loads(str(arrays.pop("description")))
-        found = description["schema"], description["version"]
-    except (KeyError, TypeError, ValueError, RecursionError):
-        raise _wrong(path, "a file without a description of a solution") from None
-    if found != (_SCHEMA, _VERSION):
-        fix = "Read it with the version of the package that wrote it."
-        raise _wrong(path, f"a file of schema {found[0]!r} version {found[1]!r}", fix)
-    _check_arrays(path, arrays)
-    try:
-        solution = Solution.__new__(Solution)
-        solution._program = None
-        solution.problem, solution.map = _restore(description)
-        solution.options = dict(description["options"])
-        solution.status, solution.message = description["status"], description["message"]
-        missing = {"target", "dtype"} - set(solution.options)
-        if missing:  # the program will ask for them, later on
-            raise KeyError(*missing)
-    except (PwgfError, KeyError, TypeError, ValueError, AttributeError) as error:
-        raise _wrong(path, f"a description that cannot be read ({error})") from error
-    for name, array in arrays.items():
-        setattr(solution, name, array)
+    description, arrays = read_archive(path)
+    columns = {name: arrays.pop(name, None) for name in Row._fields}
+    steps = {name: arrays.pop(f"{_STEPS}{name}", None) for name in History._fields}
+    if all(array is None for array in steps.values()):
+        steps = History.empty()._asdict()  # an older file
+    if arrays:
+        raise refused(path, f"unknown arrays: {', '.join(sorted(arrays))[:80]}")
+    check_columns(path, columns, _DTYPES, positive=_POSITIVE, endless=_ENDLESS)
+    given = {"positive": _POSITIVE, "endless": _ENDLESS, "empty": True}
+    check_columns(path, steps, History.dtypes(), **given)
+    found = restore(path, description, columns["theta"].shape[1])
+    solution = Solution.__new__(Solution)
+    solution.__dict__.update(columns, **found, _program=None, _folds={})
+    solution.history = History(**steps)
     return solution
-
-
-def _read(path) -> dict[str, np.ndarray]:
-    """All arrays of an .npz file; objects are refused."""
-    broken = (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError, TypeError)
-    try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-    except (*broken, AttributeError) as error:
-        raise _wrong(path, f"no .npz archive of plain arrays ({error})") from error
-
-
-def _check_arrays(path, arrays: dict[str, np.ndarray]) -> None:
-    """Names, shapes and types of the rows."""
-    if set(arrays) != set(Row._fields):
-        names = ", ".join(sorted(set(arrays) ^ set(Row._fields)))
-        raise _wrong(path, f"missing or unknown arrays: {names}")
-    rows = arrays["t"].shape[0] if arrays["t"].ndim == 1 else 0
-    for name, array in arrays.items():
-        ndim = 2 if name == "theta" else 1
-        if array.dtype != _DTYPES[name] or array.ndim != ndim or array.shape[0] != rows or not rows:
-            raise _wrong(path, f"array {name} of type {array.dtype} and shape {array.shape}")
-
-
-def _restore(description: dict) -> tuple[GradientFlow, object]:
-    """Problem and map of a description."""
-    parameters = {from_tree(tree): value for tree, value in description["parameters"]}
-    energy, rho = from_tree(description["energy"]), from_tree(description["density"])
-    initial = law_from_dict(description["initial"])
-    return GradientFlow(energy, rho, initial, parameters), map_from_dict(description["map"])
-
-
-def _wrong(path, given: str, fix: str = "") -> StoredSolutionError:
-    return StoredSolutionError(f"path {str(path)!r}", given, "a file of Solution.save", fix)

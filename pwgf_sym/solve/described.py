@@ -1,0 +1,159 @@
+"""What a stored solution says beside its numbers, as JSON-able data, and checks on reading it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import fields
+
+import numpy as np
+
+from ..declare.laws import law_from_dict
+from ..declare.maps import map_from_dict
+from ..declare.problem import GradientFlow
+from ..declare.tree import from_tree, to_tree
+from ..errors import StoredSolutionError
+from .history import Counts
+from .options import NAMES, FlowOptions, LinearOptions
+from .stored import refused
+
+__all__ = ["STATUSES", "check_columns", "describe", "restore"]
+
+_SCHEMA, _VERSION = "pwgf_sym.solution", 2
+# Version 1 has no history, no counts and no word on folds.
+_READ = (1, 2)
+#: How a run can have ended.
+STATUSES = ("completed", "stopped", "interrupted", "failed")
+
+
+def describe(solution) -> dict:
+    """Everything but the arrays."""
+    problem = solution.problem
+    return {
+        "schema": _SCHEMA,
+        "version": _VERSION,
+        "energy": to_tree(problem.energy),
+        "density": to_tree(problem.density),
+        "initial": problem.initial.to_dict(),
+        "parameters": [[to_tree(symbol), value] for symbol, value in problem.parameters.items()],
+        "map": solution.map.to_dict(),
+        "options": solution.options,
+        "status": solution.status,
+        "message": solution.message,
+        "counts": {name: getattr(solution, name) for name in Counts._fields},
+        "folded": solution.folded,
+    }
+
+
+def check_columns(path, columns: dict, kinds: dict, *, positive, endless=(), empty=False) -> None:
+    """Check types, lengths and numbers of columns of equal length.
+
+    Parameters
+    ----------
+    columns : dict of str to array or None
+        "t" is one of them; a column is a vector, "theta" a matrix of one row a time.
+    kinds : dict of str to type
+        The type of each.
+    positive, endless : collections of str
+        Columns without negative numbers, and those that may be infinite.
+    empty : bool
+        Whether there may be no times.
+
+    Raises
+    ------
+    StoredSolutionError
+    """
+    rows = columns["t"].shape[0] if columns["t"] is not None and columns["t"].ndim == 1 else 0
+    for name, array in columns.items():
+        if array is None:
+            raise refused(path, f"a file without the array {name}")
+        ndim = 2 if name == "theta" else 1
+        if array.dtype != kinds[name] or array.ndim != ndim or array.shape[0] != rows:
+            raise refused(path, f"array {name} of type {array.dtype} and shape {array.shape}")
+        if np.any(np.isnan(array)) or not (name in endless or np.all(np.isfinite(array))):
+            raise refused(path, f"array {name} with a number that is not finite")
+        if name in positive and np.any(array < 0):
+            raise refused(path, f"array {name} with a negative number")
+    if not (rows or empty):
+        raise refused(path, "no stored time")
+    if not np.all(np.diff(columns["t"]) > 0):
+        raise refused(path, "times that do not increase")
+
+
+def restore(path, description: dict, width: int) -> dict:
+    """Attributes of a solution with ``width`` parameters of the map.
+
+    Raises
+    ------
+    StoredSolutionError
+        When the description is no description, or does not fit the numbers.
+    """
+    schema, version = description.get("schema"), description.get("version")
+    if "schema" not in description or "version" not in description:
+        raise refused(path, "a file without a description of a solution")
+    if schema != _SCHEMA or type(version) is not int or version not in _READ:
+        fix = "Read it with the version of the package that wrote it."
+        given = f"a file of schema {str(schema)[:40]!r} version {str(version)[:40]}"
+        raise refused(path, given, fix)
+    try:
+        found = {"map": _map(description["map"], width)}
+        found["problem"] = _problem(description, found["map"].dim)
+        found["options"] = _options(description["options"])
+        found |= _ending(description, version)
+    except Exception as error:  # whatever SymPy and the constructors make of nonsense
+        given = f"a description that cannot be read ({str(error)[:200]})"
+        raise refused(path, given) from error
+    return found
+
+
+def _map(entries: dict, width: int):
+    """The map, which has so many parameters."""
+    found = map_from_dict(entries)
+    axes = found.axes()
+    size = found.steps * sum(
+        math.prod(axes[axis] for axis in letters) for letters in found.parameters().values()
+    )
+    if size != width:
+        raise StoredSolutionError("theta", f"{width} parameters", "as many as the map has")
+    return found
+
+
+def _problem(description: dict, dim: int) -> GradientFlow:
+    """The problem, of the map's dimension; laws of another one are not even made."""
+    energy, rho = from_tree(description["energy"]), from_tree(description["density"])
+    entries = description["initial"]
+    lengths = [len(value) for value in entries.values() if isinstance(value, list)]
+    if len(rho.args) != dim or entries.get("dim", dim) != dim or max(lengths, default=0) > dim:
+        raise StoredSolutionError("initial", "another dimension", f"dimension {dim}, the map's")
+    parameters = {from_tree(tree): value for tree, value in description["parameters"]}
+    return GradientFlow(energy, rho, law_from_dict(entries), parameters)
+
+
+def _options(entries: dict) -> dict:
+    """The options, checked as those of a run; the target need not be here."""
+    linear, flow = ({f.name for f in fields(kind)} for kind in (LinearOptions, FlowOptions))
+    for name in ("target", "dtype"):
+        if entries[name] not in NAMES[name]:
+            raise StoredSolutionError(name, repr(entries[name]), " or ".join(NAMES[name]))
+    known = {name: value for name, value in entries.items() if name in flow}
+    solver = LinearOptions(**{name: value for name, value in entries.items() if name in linear})
+    FlowOptions(**known | {"target": "cpu", "linear": solver})
+    if len(known) + len(linear & set(entries)) != len(entries):
+        raise StoredSolutionError("options", "unknown names", "the options of solve")
+    return dict(entries)
+
+
+def _ending(description: dict, version: int) -> dict:
+    """Status, message, counts, and whether the map is folded."""
+    status, message = description["status"], description["message"]
+    if status not in STATUSES or not isinstance(message, str):
+        raise StoredSolutionError("status", repr(status), " or ".join(STATUSES))
+    old = version == 1
+    counts = Counts() if old else Counts(**description["counts"])
+    for name, value in counts._asdict().items():
+        right = float if name == "wall_time" else int
+        if value is not None and not (type(value) is right and value >= 0):
+            raise StoredSolutionError(name, repr(value), "a number of at least 0")
+    folded = None if old else description["folded"]
+    if folded is not None and not (type(folded) is float and 0 <= folded <= 0.5):
+        raise StoredSolutionError("folded", repr(folded), "a number from 0 to 1/2")
+    return {"status": status, "message": message, "folded": folded, **counts._asdict()}

@@ -1,0 +1,142 @@
+"""What a run counts while it runs: its whole energy history, and the work that it took."""
+
+from __future__ import annotations
+
+from array import array
+from time import perf_counter
+from typing import NamedTuple
+
+import numpy as np
+
+__all__ = ["Counts", "History", "Record"]
+
+
+class History(NamedTuple):
+    """A run step by step, whatever was stored: entry 0 is the start, entry k the end of step k.
+
+    Attributes
+    ----------
+    t : (K + 1,) array
+        Times.
+    energy : (K + 1,) array
+        Energy of the run's samples.
+    step : (K + 1,) array
+        Length of the step that ended there; 0 at the start.
+    dissipation : (K + 1,) array
+        -dE/dt, as in :class:`~pwgf_sym.solve.solution.Solution`.
+    residual : (K + 1,) array
+        Worst relative residual of the linear solves of the step.
+    iterations : (K + 1,) array of int
+        Iterations of the linear solves of the step.
+    """
+
+    t: np.ndarray
+    energy: np.ndarray
+    step: np.ndarray
+    dissipation: np.ndarray
+    residual: np.ndarray
+    iterations: np.ndarray
+
+    @classmethod
+    def empty(cls) -> History:
+        """No steps: of a solution whose history was not recorded."""
+        return cls(**{name: np.zeros(0, kind) for name, kind in cls.dtypes().items()})
+
+    @classmethod
+    def dtypes(cls) -> dict[str, type]:
+        """Type of every column."""
+        return dict.fromkeys(cls._fields, np.float64) | {"iterations": np.int64}
+
+
+class Counts(NamedTuple):
+    """The work of a run; None where it is not known.
+
+    Attributes
+    ----------
+    nfev : int
+        Evaluations of the right-hand side.
+    nsteps : int
+        Time steps.
+    nsolves, nmissed : int
+        Linear solves, and those that missed their tolerance.
+    nit : int
+        Iterations of all linear solves.
+    wall_time : float
+        Seconds, compilation included.
+    """
+
+    nfev: int | None = None
+    nsteps: int | None = None
+    nsolves: int | None = None
+    nmissed: int | None = None
+    nit: int | None = None
+    wall_time: float | None = None
+
+
+class _Worst:
+    """Worst residual, sum of iterations and conjunction of success over some linear solves."""
+
+    def __init__(self):
+        self.clear()
+
+    def clear(self) -> None:
+        self.residual, self.iterations, self.converged = 0.0, 0, True
+
+    def add(self, linear) -> None:
+        self.residual = max(self.residual, linear.residual)
+        self.iterations += linear.iterations
+        self.converged &= linear.converged
+
+
+class Record:
+    """Counts of a running flow.  A step takes 48 bytes, whatever the number of parameters.
+
+    Parameters
+    ----------
+    begin : float, optional
+        ``time.perf_counter()`` at the beginning of the run; now by default.
+    """
+
+    def __init__(self, begin: float | None = None):
+        self._begin = perf_counter() if begin is None else begin
+        kinds = History.dtypes().items()
+        self._columns = {n: array("d" if kind is np.float64 else "q") for n, kind in kinds}
+        self._of_row, self._of_step = _Worst(), _Worst()
+        self._solves = self._missed = self._iterations = 0
+
+    def solved(self, linear) -> None:
+        """Count a linear solve, hence a right-hand side."""
+        self._solves += 1
+        self._missed += not linear.converged
+        self._iterations += linear.iterations
+        self._of_row.add(linear)
+        self._of_step.add(linear)
+
+    def stepped(self, t: float, step: float, energy: float, dissipation: float) -> None:
+        """Note the start, or the end of a step."""
+        worst = self._of_step
+        values = (t, energy, step, dissipation, worst.residual, worst.iterations)
+        for column, value in zip(self._columns.values(), values, strict=True):
+            column.append(value)
+        worst.clear()
+
+    def row(self) -> dict:
+        """Statistics of the linear solves since the row before, by their names in a row."""
+        worst = self._of_row
+        found = {"residual": worst.residual, "iterations": worst.iterations}
+        found["converged"] = worst.converged
+        worst.clear()
+        return found
+
+    def history(self) -> History:
+        """All steps so far."""
+        columns, kinds = self._columns, History.dtypes()
+        # An interruption may come between two columns.
+        count = min(map(len, columns.values()))
+        return History(**{n: np.array(c[:count], kinds[n]) for n, c in columns.items()})
+
+    def counts(self) -> Counts:
+        """The work so far."""
+        steps = max(len(self._columns["iterations"]) - 1, 0)
+        seconds = perf_counter() - self._begin
+        return Counts(self._solves, steps, self._solves, self._missed, self._iterations, seconds)

@@ -1,0 +1,64 @@
+"""How a run ended, in words: the message of a solution, its warnings, and errors that carry it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+
+from ..errors import FoldedMapWarning, PwgfWarning, ToleranceWarning, warn
+from .folds import fold_text
+
+__all__ = ["carried", "ended", "warn_of"]
+
+
+def ended(how: str, counts, folded: float | None) -> str:
+    """The message of a solution: how the run ended, and what is wrong with it."""
+    parts = [how]
+    if counts.nmissed:
+        parts.append(f"{_missed(counts)} missed the tolerance")
+    if folded:
+        parts.append(f"the map is folded on {100 * folded:.2g} % of the initial law")
+    return "; ".join(parts)
+
+
+def _missed(counts) -> str:
+    return f"{counts.nmissed} of {counts.nsolves} linear solves"
+
+
+def warn_of(solution) -> None:
+    """Say once what a finished run is not good for.
+
+    Raises
+    ------
+    PwgfWarning
+        Where warnings are errors; its attribute ``solution`` holds the whole run.
+    """
+    try:
+        if solution.nmissed:
+            worst, tolerance = solution.history.residual.max(), solution.options["tolerance"]
+            warn(
+                f"{_missed(solution)} missed the tolerance {tolerance:.2g}, the worst with a "
+                f"relative residual of {worst:.2g}: the velocity of these steps is not the one of "
+                "least squares.  Raise max_iterations or shift, or use "
+                'linear_solver="dense" for up to some thousand parameters; raise tolerance if the '
+                "residual is small enough for you.",
+                ToleranceWarning,
+            )
+        if solution.folded:
+            warn(
+                f"At t = {solution.t[-1]:.6g} {fold_text(solution.folded)}.  Samples are as they "
+                "are, but log_density is not defined there, nor is an energy of the density.  Use "
+                "a smaller dt, a larger shift, more samples or a wider map; an entropy in the "
+                "energy keeps maps from folding.",
+                FoldedMapWarning,
+            )
+    except PwgfWarning as error:
+        carried(error, lambda: solution)
+        raise
+
+
+def carried(error: BaseException, solution: Callable[[], object]) -> None:
+    """Put the rows so far on an exception, as its attribute ``solution``."""
+    # An exception may not take attributes, and memory may be what is missing.
+    with suppress(AttributeError, TypeError, MemoryError):
+        error.solution = solution()
