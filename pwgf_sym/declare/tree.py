@@ -62,6 +62,8 @@ _ASSUMPTIONS = frozenset(sp.Symbol("s", positive=True, integer=True).assumptions
     *("prime", "composite", "even", "odd", "irrational", "noninteger", "polar", "antihermitian"),
     *("transcendental",),
 }
+# Bits and exponents of numbers beyond this are nothing that a formula of doubles has.
+_MOST_BITS = 10**5
 _NOT_STORED = "numbers, symbols, densities, energy integrals and the usual functions"
 
 
@@ -180,6 +182,8 @@ def _read_rational(numerator: str, denominator: str) -> sp.Rational:
 def _read_float(sign: int, mantissa: str, exponent: int, bits: int) -> sp.Float:
     if sign not in (0, 1) or not (type(exponent) is type(bits) is int) or bits < 1:
         raise ValueError("malformed number")
+    if max(abs(exponent), bits) > _MOST_BITS:
+        raise ValueError("a number of too many digits")
     man = _int(mantissa)
     return sp.Float._new((sign, man, exponent, man.bit_length()), bits, zero=False)
 

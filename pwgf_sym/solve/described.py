@@ -6,6 +6,7 @@ import math
 from dataclasses import fields
 
 import numpy as np
+import sympy as sp
 
 from ..declare.laws import law_from_dict
 from ..declare.maps import map_from_dict
@@ -21,6 +22,7 @@ __all__ = ["STATUSES", "check_columns", "describe", "restore"]
 _SCHEMA, _VERSION = "pwgf_sym.solution", 2
 # Version 1 has no history, no counts and no word on folds.
 _READ = (1, 2)
+_LARGEST_EXPONENT = 10**6
 #: How a run can have ended.
 STATUSES = ("completed", "stopped", "interrupted", "failed")
 
@@ -41,6 +43,7 @@ def describe(solution) -> dict:
         "message": solution.message,
         "counts": {name: getattr(solution, name) for name in Counts._fields},
         "folded": solution.folded,
+        "reads_density": solution.reads_density,
     }
 
 
@@ -120,12 +123,33 @@ def _map(entries: dict, width: int):
 def _problem(description: dict, dim: int) -> GradientFlow:
     """The problem, of the map's dimension; laws of another one are not even made."""
     energy, rho = from_tree(description["energy"]), from_tree(description["density"])
+    _check_powers(energy)
     entries = description["initial"]
     lengths = [len(value) for value in entries.values() if isinstance(value, list)]
     if len(rho.args) != dim or entries.get("dim", dim) != dim or max(lengths, default=0) > dim:
         raise StoredSolutionError("initial", "another dimension", f"dimension {dim}, the map's")
     parameters = {from_tree(tree): value for tree, value in description["parameters"]}
     return GradientFlow(energy, rho, law_from_dict(entries), parameters)
+
+
+def _check_powers(energy: sp.Expr) -> None:
+    """Refuse towers of numbers, which take all memory when anything looks at their value."""
+    sizes: dict[sp.Basic, float] = {}
+    for node in sp.postorder_traversal(energy):
+        if node in sizes:
+            continue
+        args = [sizes.get(arg, 1.0) for arg in node.args]
+        try:
+            if node.is_Number:
+                sizes[node] = abs(float(node))
+            elif isinstance(node, sp.Pow):
+                if args[1] > _LARGEST_EXPONENT:
+                    raise StoredSolutionError("energy", "a power without end", "smaller exponents")
+                sizes[node] = args[0] ** (args[1] if args[0] > 1 else 1)
+            else:
+                sizes[node] = max(args, default=1.0) if not node.is_Mul else math.prod(args)
+        except OverflowError:
+            sizes[node] = math.inf
 
 
 def _options(entries: dict) -> dict:
@@ -156,4 +180,8 @@ def _ending(description: dict, version: int) -> dict:
     folded = None if old else description["folded"]
     if folded is not None and not (type(folded) is float and 0 <= folded <= 0.5):
         raise StoredSolutionError("folded", repr(folded), "a number from 0 to 1/2")
-    return {"status": status, "message": message, "folded": folded, **counts._asdict()}
+    reads = True if old else description["reads_density"]
+    if not isinstance(reads, bool):
+        raise StoredSolutionError("reads_density", repr(reads), "true or false")
+    ending = {"status": status, "message": message, "folded": folded, "reads_density": reads}
+    return ending | counts._asdict()

@@ -140,7 +140,8 @@ def solve(
     ToleranceWarning
         When a linear solve missed its tolerance; once, at the end.
     FoldedMapWarning
-        When the map at the end is folded: the sign of det dT/dz changes.
+        When the map at the end is folded, that is the sign of det dT/dz changes, and the energy
+        reads densities; otherwise only ``message`` and ``log_density`` say it.
 
     Raises
     ------
@@ -226,8 +227,8 @@ def _collect(run: _Run, times, stored, theta, callback) -> Solution:
     def solution(status: str, how: str) -> Solution:
         counts, options = run.record.counts(), run.options.to_dict()
         message = ended(how, counts, folded)
-        history = run.record.history()
-        return Solution(rows, run.program, options, status, message, history, counts, folded)
+        ending = message, run.record.history(), counts, folded, run.full_order > 0
+        return Solution(rows, run.program, options, status, *ending)
 
     try:
         with termination_interrupts(), _Bar(run.options.progress, len(times) - 1) as bar:

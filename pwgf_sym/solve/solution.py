@@ -87,6 +87,9 @@ class Solution:
     folded : float or None
         Part of the initial law on which det dT/dz has the rarer sign at the last stored time: 0 for
         a map without folds.  None where it was not looked for, as after an interruption.
+    reads_density : bool
+        Whether the energy or its velocity reads log densities of samples, which mean nothing where
+        the map is folded.
     nfev, nsteps, nsolves, nmissed, nit : int
         Right-hand sides, time steps, linear solves, those that missed their tolerance, iterations
         of all of them.  None on a solution of an older file.
@@ -106,6 +109,7 @@ class Solution:
         history: History | None = None,
         counts: Counts | None = None,
         folded: float | None = None,
+        reads_density: bool = True,
     ):
         columns = zip(*rows, strict=True)
         for name, column in zip(Row._fields, columns, strict=True):
@@ -114,7 +118,8 @@ class Solution:
         self.options, self.status, self.message = options, status, message
         self.history = History.empty() if history is None else history
         self.__dict__.update((counts or Counts())._asdict())
-        self.folded, self._folds, self._program = folded, {}, program
+        self.folded, self.reads_density = folded, reads_density
+        self._folds, self._program = {}, program
 
     def __getstate__(self) -> dict:
         # Machine code does not travel: it is found in the cache, or made again, when it is needed.
@@ -125,11 +130,13 @@ class Solution:
         """Whether the run ended as it was asked to, and its numbers can be relied on.
 
         That is: it reached its end or was stopped by the callback, every linear solve met its
-        tolerance, the defects are finite, and the map was not found to be folded at the end.
+        tolerance, the defects are finite, and the map is not folded at the end of a flow that reads
+        densities.
         """
         ended = self.status in ("completed", "stopped")
         solved = not self.nmissed and bool(np.all(self.converged))
-        return ended and solved and not self.folded and bool(np.all(np.isfinite(self.defect)))
+        sound = not (self.folded and self.reads_density) and bool(np.all(np.isfinite(self.defect)))
+        return ended and solved and sound
 
     @property
     def misfit(self) -> np.ndarray:

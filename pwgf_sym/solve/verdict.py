@@ -44,12 +44,11 @@ def warn_of(solution) -> None:
                 "residual is small enough for you.",
                 ToleranceWarning,
             )
-        if solution.folded:
+        if solution.folded and solution.reads_density:
             warn(
-                f"At t = {solution.t[-1]:.6g} {fold_text(solution.folded)}.  Samples are as they "
-                "are, but log_density is not defined there, nor is an energy of the density.  Use "
-                "a smaller dt, a larger shift, more samples or a wider map; an entropy in the "
-                "energy keeps maps from folding.",
+                f"At t = {solution.t[-1]:.6g} {fold_text(solution.folded)}.  Log densities of "
+                "samples, and with them the energy and the velocity, are not defined there.  Use "
+                "a smaller dt, a larger shift, more samples or a wider map.",
                 FoldedMapWarning,
             )
     except PwgfWarning as error:
