@@ -9,7 +9,7 @@ import numpy as np
 import sympy as sp
 
 from ..declare.laws import law_from_dict
-from ..declare.maps import map_from_dict
+from ..declare.maps import map_from_dict, parameter_count
 from ..declare.problem import GradientFlow
 from ..declare.tree import from_tree, to_tree
 from ..errors import StoredSolutionError
@@ -111,11 +111,7 @@ def restore(path, description: dict, width: int) -> dict:
 def _map(entries: dict, width: int):
     """The map, which has so many parameters."""
     found = map_from_dict(entries)
-    axes = found.axes()
-    size = found.steps * sum(
-        math.prod(axes[axis] for axis in letters) for letters in found.parameters().values()
-    )
-    if size != width:
+    if parameter_count(found) != width:
         raise StoredSolutionError("theta", f"{width} parameters", "as many as the map has")
     return found
 
