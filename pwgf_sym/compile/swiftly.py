@@ -100,15 +100,15 @@ class _Aids:
             self._settle()
 
     def _settle(self) -> None:
-        """Put everything back when nobody compiles; nothing is done twice."""
+        """Put everything back when nobody compiles; it may begin again where it was interrupted."""
         with self._lock:
             if self._stays:
                 return
             if self._family is not None:
                 self._family.get_call_type, self._family = self._found, None
             if self._collects:
-                self._collects = False
                 gc.enable()
+                self._collects = False
 
     def _replace(self) -> None:
         known_here = _operators_of_numbers() if self._family is None else None
