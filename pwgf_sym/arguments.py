@@ -12,18 +12,25 @@ import functools
 import inspect
 import math
 import numbers
+import os
+import sys
 from decimal import Decimal
 
 import numpy as np
 
 from .errors import CallError, OptionError, PwgfError
 
-__all__ = ["brief", "checked_call", "dimension", "flag", "integer", "number", "real_array"]
-__all__ += ["whole_seed"]
+__all__ = ["brief", "checked_call", "choice", "dimension", "file_path", "fitting", "flag"]
+__all__ += ["integer", "memory_limit", "number", "real_array", "whole_seed"]
 
 #: Coordinates of a space.  In 1000 a potential of one term each takes half a minute to compile, and
 #: the time grows faster than the dimension; a covariance is factored in seconds.
 LARGEST_DIMENSION = 2000
+
+_LIMITS_OF_A_CONTAINER = (
+    "/sys/fs/cgroup/memory.max",
+    "/sys/fs/cgroup/memory/memory.limit_in_bytes",
+)
 
 # What other packages call an argument -> what it is called here, and what to know of it.
 _ELSEWHERE = {
@@ -248,6 +255,49 @@ def flag(name: str, value, *, error: type[PwgfError] = OptionError) -> bool:
     if not isinstance(value, bool | np.bool_):
         raise error(name, brief(value), "True or False")
     return bool(value)
+
+
+def choice(name: str, value, names, *, error: type[PwgfError] = OptionError) -> str:
+    """One of several names, or an error with all of them."""
+    if not isinstance(value, str) or value not in names:
+        raise error(name, brief(value), " or ".join(f'"{known}"' for known in names))
+    return str(value)
+
+
+def memory_limit() -> float:
+    """Bytes of memory that this process may use; infinity where the system does not tell."""
+    found = [math.inf]
+    if "SC_PHYS_PAGES" in getattr(os, "sysconf_names", {}):
+        found.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    for path in _LIMITS_OF_A_CONTAINER:
+        try:
+            with open(path, encoding="ascii") as file:
+                text = file.read().strip()
+        except OSError:
+            continue
+        found += [int(text)] if text.isdecimal() else []
+    return min(found)
+
+
+def fitting(name: str, count: int, each: int, what: str, *, error: type[PwgfError]) -> int:
+    """A number of things of so many bytes each, or an error where memory cannot hold them."""
+    limit = memory_limit()
+    if count * each > limit:
+        given = f"{brief(count)} {what}, which take {Decimal(count * each) / 2**30:.3g} GiB"
+        raise error(name, given, f"what fits into the {limit / 2**30:.3g} GiB of memory")
+    return count
+
+
+def file_path(name: str, value, *, error: type[PwgfError] = OptionError) -> str:
+    """The path of a file as a text, or an error by the name of the argument."""
+    path = os.fspath(value) if isinstance(value, str | os.PathLike) else None
+    if not isinstance(path, str) or not path or "\0" in path:
+        raise error(name, brief(value), "the path of a file, a str or Path")
+    try:
+        path.encode(sys.getfilesystemencoding(), sys.getfilesystemencodeerrors())
+    except UnicodeError:
+        raise error(name, ascii(path), "a path that the system can spell") from None
+    return path
 
 
 def _entry(value):

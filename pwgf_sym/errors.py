@@ -16,6 +16,7 @@ __all__ = [
     "CacheError",
     "CacheWarning",
     "CallError",
+    "CoordinateError",
     "EnergyError",
     "FlowError",
     "FoldedMapWarning",
@@ -78,6 +79,10 @@ class CacheWarning(PwgfWarning):
 
 class EnergyError(PwgfError):
     """A term of the energy is not a functional of the density that the package can derive."""
+
+
+class CoordinateError(EnergyError, IndexError):
+    """There is no coordinate of that index."""
 
 
 class ParameterError(PwgfError):

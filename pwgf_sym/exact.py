@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from .arguments import checked_call, integer, number
+from .arguments import brief, checked_call, integer, number, real_array
 from .errors import OptionError
+
+# The aggregation equation's integrator takes steps in proportion to the time.
+_LATEST = 1e4
 
 __all__ = [
     "aggregation_minimum",
@@ -58,12 +61,10 @@ def ornstein_uhlenbeck(A, eps, mean0, cov0, t, b=0):
     OptionError
         If shapes disagree, ``A`` or ``cov0`` is not symmetric, or ``t`` or ``eps`` is negative.
     """
-    mean0 = np.atleast_1d(np.asarray(mean0, dtype=float))
+    mean0 = _vector("mean0", mean0)
     A, cov0 = _matrix("A", A, mean0.size), _matrix("cov0", cov0, mean0.size)
     times = _times(t)
-    if not 0 <= eps < np.inf:
-        raise OptionError("eps", eps, "a finite number of at least 0")
-    b = np.asarray(b, dtype=float)
+    eps, b = number("eps", eps, least=0.0), real_array("b", b)
     if b.shape not in ((), mean0.shape):
         raise OptionError("b", f"shape {b.shape}", f"a number or shape {mean0.shape}")
     rates, basis = np.linalg.eigh(A)
@@ -99,7 +100,7 @@ def wasserstein_gaussian(mean1, cov1, mean2, cov2) -> float:
     OptionError
         If shapes disagree or a covariance is not symmetric or has a negative eigenvalue.
     """
-    mean1, mean2 = (np.atleast_1d(np.asarray(m, dtype=float)) for m in (mean1, mean2))
+    mean1, mean2 = _vector("mean1", mean1), _vector("mean2", mean2)
     if mean1.shape != mean2.shape:
         raise OptionError("mean2", f"shape {mean2.shape}", f"the shape of mean1, {mean1.shape}")
     root1, root2 = _root("cov1", cov1, mean1.size), _root("cov2", cov2, mean1.size)
@@ -170,14 +171,19 @@ def aggregation_radial(points, t, variance=1.0, quadrature=None):
     OptionError
         If shapes are wrong, or ``t``, ``variance`` or ``quadrature`` is out of range.
     """
-    points = np.asarray(points, dtype=float)
+    points = real_array("points", points)
     if points.ndim != 2 or points.shape[1] < 1:
         raise OptionError("points", f"shape {points.shape}", "shape (n, d)")
     times, dim = _times(t), points.shape[1]
+    if times.max() > _LATEST:
+        fix = "The flow has come to rest in double precision long before."
+        raise OptionError("t", brief(t), f"times up to {_LATEST:g}", fix)
     if quadrature is None:
         square, weights = _gaussian_radii(dim, number("variance", variance, above=0.0))
     else:
-        radii, weights = (np.asarray(entry, dtype=float) for entry in quadrature)
+        if not isinstance(quadrature, tuple | list) or len(quadrature) != 2:
+            raise OptionError("quadrature", brief(quadrature), "a pair (radii, weights)")
+        radii, weights = (real_array("quadrature", entry) for entry in quadrature)
         square = radii**2
         if radii.ndim != 1 or radii.shape != weights.shape or abs(weights.sum() - 1) > 1e-8:
             given = f"shapes {radii.shape}, {weights.shape}, sum of weights {weights.sum()}"
@@ -361,8 +367,14 @@ def quantiles(x, cdf, levels):
     -------
     array of the shape of ``levels``
     """
-    x, cdf, levels = (np.asarray(a, dtype=float) for a in (x, cdf, levels))
-    if x.ndim != 1 or x.shape != cdf.shape or np.any(np.diff(x) <= 0) or np.any(np.diff(cdf) < 0):
+    x, cdf, levels = real_array("x", x), real_array("cdf", cdf), real_array("levels", levels)
+    if (
+        not x.size
+        or x.ndim != 1
+        or x.shape != cdf.shape
+        or np.any(np.diff(x) <= 0)
+        or np.any(np.diff(cdf) < 0)
+    ):
         given = f"shapes {x.shape} and {cdf.shape}"
         raise OptionError("x, cdf", given, "ascending positions and non-descending values at them")
     return np.interp(levels, cdf, x)
@@ -388,15 +400,26 @@ def w2_1d(samples, x, cdf) -> float:
     OptionError
         If shapes are wrong, or ``x`` or ``cdf`` does not ascend.
     """
-    samples = np.sort(np.asarray(samples, dtype=float))
+    samples = real_array("samples", samples)
     if samples.ndim != 1 or not samples.size:
         raise OptionError("samples", f"shape {samples.shape}", "shape (n,), n at least 1")
+    samples = np.sort(samples)
     levels = (np.arange(samples.size) + 0.5) / samples.size
     return float(np.sqrt(np.mean((samples - quantiles(x, cdf, levels)) ** 2)))
 
 
 def _on_grid(name, function, x):
-    values = np.broadcast_to(np.asarray(function(x), dtype=float), x.shape)
+    accepted = "a vectorized function of an array of positions"
+    if not callable(function):
+        raise OptionError(name, brief(function), accepted)
+    try:
+        values = function(x)
+    except Exception as error:  # what was given is anybody's function
+        raise OptionError(name, f"a function that raises {error!r}", accepted) from error
+    values = real_array(name, values, finite=False, accepted=f"{accepted}, real")
+    if values.shape not in ((), x.shape):
+        raise OptionError(name, f"a function with values of shape {values.shape}", accepted)
+    values = np.broadcast_to(values, x.shape)
     if not np.all(np.isfinite(values)):
         where = x[np.argmin(np.isfinite(values))]
         raise OptionError(name, f"a value that is not finite at {where:.6g}", "a finite function")
@@ -404,15 +427,28 @@ def _on_grid(name, function, x):
 
 
 def _times(t):
-    times = np.asarray(t, dtype=float)
-    bad = times.ndim > 1 or not times.size or not np.all(np.isfinite(times))
-    if bad or times.min() < 0 or np.any(np.diff(np.atleast_1d(times)) <= 0):
-        raise OptionError("t", t, "a finite time of at least 0, or a strictly ascending list")
+    times = real_array("t", t)
+    if (
+        times.ndim > 1
+        or not times.size
+        or times.min() < 0
+        or np.any(np.diff(np.atleast_1d(times)) <= 0)
+    ):
+        raise OptionError(
+            "t", brief(t), "a finite time of at least 0, or a strictly ascending list"
+        )
     return times
 
 
+def _vector(name, value):
+    vector = np.atleast_1d(real_array(name, value))
+    if vector.ndim != 1 or not vector.size:
+        raise OptionError(name, f"shape {vector.shape}", "shape (d,), d at least 1")
+    return vector
+
+
 def _matrix(name, value, dim):
-    matrix = np.asarray(value, dtype=float)
+    matrix = real_array(name, value)
     if matrix.ndim < 2 and matrix.shape in ((), (dim,)):
         matrix = np.diag(np.broadcast_to(matrix, (dim,)))
     if matrix.shape != (dim, dim):

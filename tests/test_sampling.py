@@ -113,7 +113,7 @@ def test_streams_of_derived_seeds_are_uncorrelated():
 @pytest.mark.parametrize(
     ("call", "argument", "message"),
     [
-        (lambda: draw(UNIT, 10, sampling="halton", seed=0), "sampling", "'sobol' or 'random'"),
+        (lambda: draw(UNIT, 10, sampling="halton", seed=0), "sampling", '"sobol" or "random"'),
         (lambda: draw(UNIT, 0, seed=0), "samples", "at least 1"),
         (lambda: draw(UNIT, 10.0, seed=0), "samples", "integer"),
         (lambda: draw(UNIT, True, seed=0), "samples", "integer"),

@@ -6,6 +6,7 @@ import inspect
 
 import sympy as sp
 
+from ..arguments import brief, checked_call
 from ..errors import OptionError
 from ..lower import ir
 from .store import seal
@@ -48,27 +49,32 @@ class Inspection:
         """The generated module (on CUDA the kernels of a flow; ``rest.code_python()``: others)."""
         return seal(self.emission.text)
 
+    @checked_call
     def code_llvm(self, kernel: str) -> str:
         """LLVM IR of a kernel after optimization (compiles it if need be)."""
         dispatcher, signature = self._compiled(kernel)
         return dispatcher.inspect_llvm(signature)
 
+    @checked_call
     def code_native(self, kernel: str) -> str:
         """Machine code of a kernel as assembler text (compiles it if need be)."""
         dispatcher, signature = self._compiled(kernel)
         return dispatcher.inspect_asm(signature)
 
+    @checked_call
     def code_ptx(self, kernel: str, capability: tuple[int, int] = (9, 0)) -> str:
         """PTX of a kernel of the CUDA target; it needs numba-cuda, but no GPU."""
         from .cuda.ptx import compile_ptx, kernel_functions
 
         if self.target != "cuda":
             raise OptionError("target", f'"{self.target}"', '"cuda"', "Use code_native(kernel).")
+        if not isinstance(kernel, str):
+            raise OptionError("kernel", brief(kernel), "the name of a kernel")
         functions = kernel_functions(self.module)
         if kernel not in functions and self.rest is not None:  # not one that every flow calls
             functions |= kernel_functions(self.rest.module)
         if kernel not in functions:
-            raise OptionError("kernel", repr(kernel), ", ".join(functions))
+            raise OptionError("kernel", brief(kernel), ", ".join(functions))
         return compile_ptx(functions[kernel], self.dtype.name, capability)
 
     def kernel_names(self) -> list[str]:
@@ -79,8 +85,8 @@ class Inspection:
         if self.target != "cpu":
             raise OptionError("target", f'"{self.target}"', '"cpu"', "Use code_ptx(kernel).")
         names = [n for n in self.kernel_names() if self._is_generated(n)]
-        if kernel not in names:
-            raise OptionError("kernel", repr(kernel), ", ".join(names))
+        if not isinstance(kernel, str) or kernel not in names:
+            raise OptionError("kernel", brief(kernel), ", ".join(names))
         dispatcher = getattr(self.module, kernel)
         signature = self._signature(dispatcher)
         # A function that came from the disk cache has no IR: compile it anew, without the cache.

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ..arguments import brief, checked_call
+from ..arguments import brief, checked_call, choice, file_path, flag
 from ..declare.flow_checks import check_flow
+from ..declare.formula_checks import within_depth
 from ..derive.samples import check_law
 from ..emit.cuda.module import cuda_target
 from ..emit.cuda.schedule import BLOCK
@@ -72,6 +73,7 @@ def _vector_bits() -> int:
 
 
 @checked_call
+@within_depth
 def compile_program(
     problem,
     flow,
@@ -112,13 +114,14 @@ def compile_program(
         When an option is not accepted, the module cannot be generated or written, or Numba's
         compiler is switched off.
     """
-    if target not in ("cpu", "cuda"):
-        raise OptionError("target", brief(target), '"cpu" or "cuda"')
-    if dtype not in ("float64", "float32"):
-        raise OptionError("dtype", brief(dtype), '"float64" or "float32"')
+    choice("target", target, ("cpu", "cuda"))
+    choice("dtype", dtype, ("float64", "float32"))
+    moments = flag("moments", moments)
+    if kernels is not None and not _are_names(kernels):
+        raise OptionError("kernels", brief(kernels), "a collection of names of kernels")
     if folder is not None and not isinstance(folder, (str, os.PathLike)):
-        raise OptionError("folder", repr(folder), "a path")
-    folder = Path(folder) if folder else None
+        raise OptionError("folder", brief(folder), "a path")
+    folder = Path(file_path("folder", folder)) if folder else None
     require_compiler()
     check_flow(problem, flow, "flow")
     if target == "cpu":
@@ -130,6 +133,11 @@ def compile_program(
     name = f"{mark}{type(flow).__name__.lower()}_d{flow.dim}_{dtype}"
     path = write_module(emission.text, name, folder)
     return Program(problem, flow, dtype, emission, path, target, kernels)
+
+
+def _are_names(kernels) -> bool:
+    collection = isinstance(kernels, Collection) and not isinstance(kernels, str | bytes)
+    return collection and all(isinstance(name, str) for name in kernels)
 
 
 def _block_threads() -> int:

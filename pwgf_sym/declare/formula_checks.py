@@ -6,6 +6,7 @@ formula that SymPy itself would fail on, or work on for hours, is refused at onc
 
 from __future__ import annotations
 
+import functools
 import math
 
 import sympy as sp
@@ -15,6 +16,7 @@ from ..arguments import brief
 from ..errors import EnergyError
 
 __all__ = ["MOST_PARTS", "check_formula", "expanded_terms", "scalar_expression"]
+__all__ += ["within_depth"]
 
 #: Nested parts of a formula: SymPy calls itself a few times for each, and Python allows 1000 calls.
 DEEPEST = 150
@@ -98,6 +100,24 @@ def check_formula(expr: sp.Basic, argument: str) -> None:
             _too_large(argument)
     if expr not in symbolic:
         _check_number(expr, argument)
+
+
+def within_depth(function):
+    """Decorate what works on formulas: SymPy's RecursionError becomes an EnergyError.
+
+    :data:`DEEPEST` leaves room for it, but a caller may be deep in calls already.
+    """
+
+    @functools.wraps(function)
+    def wrapper(*args, **kwargs):
+        try:
+            return function(*args, **kwargs)
+        except RecursionError as error:
+            given = "a formula too deep for the calls that Python has left here"
+            fix = "Simplify it, or raise sys.setrecursionlimit."
+            raise EnergyError("energy", given, "formulas of fewer nested parts", fix) from error
+
+    return wrapper
 
 
 def _too_large(argument: str):

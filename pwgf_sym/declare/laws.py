@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..arguments import brief, checked_call, whole_seed
+from ..arguments import brief, checked_call, fitting, whole_seed
 from ..errors import LawError
 from .law_checks import (
     checked_covariance,
@@ -78,6 +78,7 @@ class Law:
             generator.
         """
         n, seed = integer_from("n", n, 1), whole_seed("seed", seed, error=LawError)
+        fitting("n", n, 16 * self.dim, "samples", error=LawError)
         u = np.random.default_rng(seed).random((n, self.dim))
         # random() is uniform on multiples of 2^-53 and may return 0, where quantiles are infinite.
         return self._transform(np.maximum(u, 2.0**-54))

@@ -13,12 +13,16 @@ from typing import Any
 
 import sympy as sp
 
-from ..arguments import brief, checked_call, dimension, integer
+from ..arguments import brief, checked_call, choice, dimension, fitting, integer
 from ..errors import MapError, StoredSolutionError
 from .formula_checks import check_formula, scalar_expression
 from .tree import from_portable, from_tree, portable, to_tree
 
 __all__ = ["Affine", "Map", "NeuralFlow", "map_from_dict", "parameter_count"]
+
+
+# Vectors of the length of theta that a run holds at a time at least.
+VECTORS = 12
 
 
 class Map:
@@ -170,11 +174,11 @@ class NeuralFlow(Map):
         self.dim = dimension("dim", dim, error=MapError)
         self.width = _positive("width", width)
         self.steps = _positive("steps", steps)
-        if substep not in ("euler", "rk4"):
-            raise MapError("substep", brief(substep), '"euler" or "rk4"')
-        if log_determinant not in ("exact", "trace"):
-            raise MapError("log_determinant", brief(log_determinant), '"exact" or "trace"')
-        self.substep, self.log_determinant = substep, log_determinant
+        self.substep = choice("substep", substep, ("euler", "rk4"), error=MapError)
+        kinds = ("exact", "trace")
+        self.log_determinant = choice("log_determinant", log_determinant, kinds, error=MapError)
+        size = parameter_count(self)
+        fitting("width", size, 8 * VECTORS, "parameters", error=MapError)
         self.activation = _activation(activation)
 
     def axes(self) -> dict[str, int]:

@@ -9,6 +9,7 @@ import sympy as sp
 from ..arguments import brief, checked_call, number
 from ..errors import LawError, ParameterError
 from .energies import check_energy
+from .formula_checks import within_depth
 from .laws import Law
 from .symbols import Coordinates, Density
 from .tree import from_portable, portable
@@ -49,6 +50,7 @@ class GradientFlow:
     """
 
     @checked_call
+    @within_depth
     def __init__(self, energy: sp.Expr, rho: Density, initial, parameters=None):
         check_energy(energy, rho)
         self.energy, self.density, self.initial = energy, rho, initial

@@ -9,11 +9,12 @@ from __future__ import annotations
 import operator
 from collections.abc import Iterable, Sequence
 
+import numpy as np
 import sympy as sp
 from sympy.core.function import AppliedUndef, UndefinedFunction
 
 from ..arguments import brief, checked_call, dimension
-from ..errors import EnergyError
+from ..errors import CoordinateError, EnergyError
 from .formula_checks import scalar_expression
 
 __all__ = ["Coordinates", "Density", "as_copy", "coordinates", "copy_of", "short_arguments"]
@@ -64,6 +65,9 @@ class Coordinates(tuple):
             return tuple(self)[index]
         try:
             return super().__getitem__(operator.index(index))
+        except IndexError:
+            last = f"{self.dim - 1}"
+            raise CoordinateError(self.name or "x", f"[{index}]", f"indices 0 to {last}") from None
         except TypeError:
             if not isinstance(index, sp.Expr) or index.is_number:
                 accepted = "an integer, a slice, or a symbol as index of a sum"
@@ -153,7 +157,10 @@ def as_copy(symbols, argument: str) -> Coordinates:
         symbols = (symbols,)
     if not isinstance(symbols, Iterable) or isinstance(symbols, str):
         raise EnergyError(argument, brief(symbols), accepted, fix)
-    symbols = tuple(symbols)
+    try:
+        symbols = tuple(symbols)
+    except TypeError:  # an array of no dimension
+        raise EnergyError(argument, brief(symbols), accepted, fix) from None
     real = all(type(s) is sp.Symbol and s.is_real for s in symbols)
     if not symbols or not real or len(set(symbols)) != len(symbols):
         raise EnergyError(argument, brief(symbols), accepted, fix)
@@ -241,6 +248,7 @@ class Density(AppliedUndef):
         """The d symbols that the density is written in."""
         return as_copy(self.args, "density")
 
+    @checked_call
     def at(self, y) -> Density:
         """The same density at another copy of the space: ``rho.at(y)`` is rho(y0, y1, ...).
 
@@ -252,10 +260,14 @@ class Density(AppliedUndef):
         name = self.func.__name__
         fix = f"Write {name}.at(y) for y = copy_of(x)."
         accepted = f"{len(self.args)} coordinates, as {name} has"
-        arguments = tuple(y) if isinstance(y, Iterable) and not isinstance(y, str) else (y,)
+        many = isinstance(y, Iterable) and not isinstance(y, str) and np.ndim(y) > 0
+        arguments = tuple(y) if many else (y,)
         if len(arguments) != len(self.args):
             raise EnergyError("y", brief(y), accepted, fix)
-        return self.func(*(scalar_expression(argument, "y") for argument in arguments))
+        at = [scalar_expression(argument, "y") for argument in arguments]
+        if any(a.is_extended_real is False or a.has(sp.nan, sp.oo, -sp.oo, sp.zoo) for a in at):
+            raise EnergyError("y", brief(y), accepted, fix)
+        return self.func(*at)
 
     def __call__(self, *arguments):
         """Refuse ``rho(*y)``: the density at another copy is ``rho.at(y)``."""

@@ -19,7 +19,7 @@ import sympy as sp
 
 from ..arguments import checked_call
 from ..declare.energies import EnergyIntegral, check_energy, ordered_integrals, pair_kernel
-from ..declare.formula_checks import expanded_terms
+from ..declare.formula_checks import expanded_terms, within_depth
 from ..declare.symbols import Density, copy_of
 from .calculus import RHO, Gradient, negated, times_density
 
@@ -129,6 +129,7 @@ def _term(integral: EnergyIntegral, weight, rho: Density, y, gradient: Gradient)
 
 
 @checked_call
+@within_depth
 def first_variation(energy: sp.Expr, rho: Density) -> sp.Expr:
     """The first variation dE/drho of an energy, as a SymPy expression in x and rho(x).
 
@@ -156,6 +157,7 @@ def first_variation(energy: sp.Expr, rho: Density) -> sp.Expr:
 
 
 @checked_call
+@within_depth
 def velocity(energy: sp.Expr, rho: Density) -> sp.Matrix:
     """The velocity -grad dE/drho of the gradient flow, as a column of d SymPy expressions.
 
@@ -181,6 +183,7 @@ def velocity(energy: sp.Expr, rho: Density) -> sp.Matrix:
 
 
 @checked_call
+@within_depth
 def pde(energy: sp.Expr, rho: Density) -> sp.Eq:
     """The equation d rho/dt = div(rho grad dE/drho) of the flow, with rho(t, x0, ...).
 

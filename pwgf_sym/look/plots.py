@@ -5,10 +5,13 @@ matplotlib is imported inside the functions, so that importing this module costs
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 
-from ..arguments import checked_call
+from ..arguments import brief, checked_call, file_path, flag, integer, real_array
 from ..errors import OptionError, PwgfError
+from ..solve.solution import Solution
 
 __all__ = ["plot"]
 
@@ -75,6 +78,11 @@ def plot(solution, path=None, *, times=None, samples: int = 4000, seed: int = 0,
     """
     import matplotlib.pyplot as plt
 
+    if not isinstance(solution, Solution):
+        raise OptionError("solution", brief(solution), "a Solution, as solve returns it")
+    path = None if path is None else _checked_path(path)
+    samples = integer("samples", samples, 1)
+    density = None if density is None else flag("density", density)
     dim = solution.problem.dim
     if density and dim > 2:
         fix = "Leave density out: samples in the first two coordinates are drawn."
@@ -106,14 +114,27 @@ def plot(solution, path=None, *, times=None, samples: int = 4000, seed: int = 0,
     return figure
 
 
+def _checked_path(path) -> str:
+    """The path of the figure, of a format that matplotlib writes."""
+    from matplotlib.backend_bases import FigureCanvasBase
+
+    path = file_path("path", path)
+    formats = FigureCanvasBase.get_supported_filetypes()
+    suffix = os.path.splitext(path)[1][1:].lower()
+    if suffix and suffix not in formats:
+        raise OptionError("path", f"a file of format {suffix!r}", ", ".join(sorted(formats)))
+    return path
+
+
 def _times(solution, times) -> list[float]:
     """The times to draw, all of them stored."""
     if times is None:
         rows = np.linspace(0, solution.t.size - 1, min(_PANELS, solution.t.size))
         return [float(solution.t[row]) for row in np.unique(np.round(rows).astype(int))]
-    chosen = np.atleast_1d(np.asarray(times, np.float64))
+    accepted = f"one to {_PANELS} stored times"
+    chosen = np.atleast_1d(real_array("times", times, accepted=accepted))
     if chosen.ndim != 1 or not 1 <= chosen.size <= _PANELS:
-        raise OptionError("times", repr(times), f"one to {_PANELS} stored times")
+        raise OptionError("times", brief(times), accepted)
     return [float(t) for t in chosen]
 
 

@@ -2,31 +2,14 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
-from ..declare.maps import parameter_count
+from ..arguments import memory_limit
+from ..declare.maps import VECTORS, parameter_count
 from ..errors import OptionError
 
-__all__ = ["check_memory", "memory_limit"]
+__all__ = ["check_memory"]
 
-# Arrays of the length of theta, and of a packed field, that a run holds at a time at least.
-_VECTORS, _FIELDS = 12, 16
-_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
-
-
-def memory_limit() -> int | None:
-    """Bytes of memory that this process may use; None where the system does not tell."""
-    found = []
-    if "SC_PHYS_PAGES" in getattr(os, "sysconf_names", {}):
-        found.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
-    for path in _LIMITS:  # that of a container
-        try:
-            text = Path(path).read_text().strip()
-        except OSError:
-            continue
-        found += [int(text)] if text.isdecimal() else []
-    return min(found, default=None)
+# Arrays of the length of a packed field that a run holds at a time at least.
+_FIELDS = 16
 
 
 def check_memory(map, options, rows: int) -> None:
@@ -47,13 +30,11 @@ def check_memory(map, options, rows: int) -> None:
         With the bytes of the largest part, and what makes it smaller.
     """
     limit = memory_limit()
-    if limit is None:
-        return
     size, field = parameter_count(map), options.samples * map.dim
     number = 4 if options.dtype == "float32" else 8
     more, fewer = "Use fewer samples.", "Use a map with fewer parameters"
     parts = [
-        ("map", f"{size} parameters", 8 * _VECTORS * size, f"{fewer}."),
+        ("map", f"{size} parameters", 8 * VECTORS * size, f"{fewer}."),
         ("samples", f"{options.samples} samples", number * _FIELDS * field, more),
         ("save_at", f"{rows} stored times of {size} parameters", 8 * rows * size, "Store fewer."),
     ]

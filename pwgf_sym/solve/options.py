@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
 
-from ..arguments import brief, flag, integer, number, real_array, whole_seed
+from ..arguments import brief, choice, flag, integer, number, real_array, whole_seed
 from ..errors import OptionError
 from .integrators import tableau
 
@@ -77,8 +77,7 @@ class LinearOptions:
     warm_start: bool = False
 
     def __post_init__(self):
-        if self.precision not in ("working", "mixed"):
-            raise OptionError("precision", repr(self.precision), '"working" or "mixed"')
+        choice("precision", self.precision, ("working", "mixed"))
         _keep(self, "preconditioner", integer, least=0)
         _keep(self, "warm_start", flag)
         if self.tolerance is not None:
@@ -197,9 +196,7 @@ def check_names(options: FlowOptions) -> None:
         With what is missing for ``target="cuda"``, and the command that mends it.
     """
     for option, names in NAMES.items():
-        given = getattr(options, option)
-        if not isinstance(given, str) or given not in names:
-            raise OptionError(option, repr(given), " or ".join(f'"{name}"' for name in names))
+        choice(option, getattr(options, option), names)
     if options.target == "cuda":
         from ..compile.cuda.toolkit import require  # only where it is asked for
 

@@ -9,7 +9,7 @@ from contextlib import suppress
 
 import numpy as np
 
-from ..arguments import integer, whole_seed
+from ..arguments import choice, fitting, integer, whole_seed
 from ..compile.folders import own_folder, read_own
 from ..compile.store import write_atomically
 from ..errors import CacheError, OptionError
@@ -51,9 +51,9 @@ def draw(law, n: int, *, sampling: str = "sobol", seed: int, keep: bool = False)
         If ``sampling`` is unknown, ``n`` or ``seed`` no integer in range, or the dimension is
         beyond that of the Sobol direction numbers.
     """
-    if sampling not in _SAMPLINGS:
-        raise OptionError("sampling", repr(sampling), " or ".join(map(repr, _SAMPLINGS)))
+    choice("sampling", sampling, _SAMPLINGS)
     n, seed = integer("samples", n, 1), whole_seed("seed", seed)
+    fitting("samples", n, 16 * law.dim, "samples", error=OptionError)
     if sampling == "random":
         return law.sample(n, seed)
     return law.transform(_kept_sobol(n, law.dim, seed) if keep else _sobol(n, law.dim, seed))

@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..arguments import brief, checked_call, number, real_array
+from ..arguments import brief, checked_call, file_path, number, real_array
 from ..declare.problem import GradientFlow
-from ..errors import FoldedMapWarning, InversionWarning, OptionError, warn
+from ..errors import FoldedMapWarning, InversionWarning, OptionError, StoredSolutionError, warn
 from .described import check_columns, describe, restore
 from .folds import fold_text, folded_part
 from .history import Counts, History
@@ -285,6 +285,7 @@ class Solution:
         Arrays by their names, and ``description``, a JSON string of the problem, map and options.
         Nothing is pickled.  :func:`load_solution` reads it.
         """
+        path = file_path("path", path)
         arrays = {name: getattr(self, name) for name in Row._fields}
         arrays |= {f"{_STEPS}{name}": array for name, array in self.history._asdict().items()}
         write_archive(path, describe(self), arrays)
@@ -376,6 +377,7 @@ def load_solution(path) -> Solution:
     -----
     Nothing of the file is run, and what it claims of its sizes is checked before memory is taken.
     """
+    path = file_path("path", path, error=StoredSolutionError)
     description, arrays = read_archive(path)
     columns = {name: arrays.pop(name, None) for name in Row._fields}
     steps = {name: arrays.pop(f"{_STEPS}{name}", None) for name in History._fields}
