@@ -101,7 +101,7 @@ def _kept_sobol(n: int, dim: int, seed: int) -> np.ndarray:
     try:
         path = own_folder() / name
         points = _read_points(path, (n, dim))
-    except (OSError, CacheError):  # no folder that can be written, or no points in it
+    except (OSError, ValueError, EOFError):  # no folder that can be written, or no points in it
         points = None
     if points is not None:
         return points

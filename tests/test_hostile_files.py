@@ -1,0 +1,451 @@
+"""What a stranger has planted runs nothing, wherever it lies: in the cache, in files, in texts."""
+
+import importlib.util
+import io
+import json
+import os
+import pickle
+import py_compile
+import shutil
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import sympy as sp
+from planted import Cache, Payload
+
+import pwgf_sym as ps
+from pwgf_sym.compile.store import seal
+from pwgf_sym.declare.laws import UniformBox
+from pwgf_sym.solve.sampling import _content, draw
+
+root = pytest.mark.skipif(
+    not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root gives files away"
+)
+posix = pytest.mark.skipif(os.name != "posix", reason="permissions of POSIX")
+
+
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory):
+    """A cache folder with machine code, from which every test gets a copy."""
+    folder = tmp_path_factory.mktemp("compiled") / "cache"
+    cache = Cache(folder, folder.parent / "mark")
+    cache.given = folder
+    *x, energy = cache.run()
+    assert abs(energy - np.mean((np.array(x) - 3 / 11) ** 2)) < 1e-12 * energy
+    cache.expected = np.array([*x, energy])
+    assert cache.files(".nbi") and cache.files(".nbc")
+    return cache
+
+
+@pytest.fixture
+def cache(compiled, tmp_path, monkeypatch):
+    shutil.copytree(compiled.folder, tmp_path / "cache")
+    (tmp_path / "cache").chmod(0o700)
+    monkeypatch.setenv("PWGF_SYM_CACHE", str(tmp_path / "cache"))
+    found = Cache.__new__(Cache)
+    found.__dict__ |= vars(compiled) | {"given": None}
+    found.folder, found.mark = tmp_path / "cache", tmp_path / "mark"
+    found.path = found.folder / compiled.path.name
+    return found
+
+
+def harmless(cache, warned: str = ""):
+    """The right numbers, and no mark; with a warning where the folder is not used."""
+    if warned:
+        with pytest.warns(ps.errors.CacheWarning, match=warned):
+            found = cache.run()
+    else:
+        found = cache.run()
+    np.testing.assert_array_equal(found, cache.expected)
+    assert not cache.mark.exists()
+
+
+def payload(cache) -> str:
+    return f"open({str(cache.mark)!r}, 'w').close()\n"
+
+
+# -- generated modules ---------------------------------------------------------------------------
+
+
+def sealed(cache, change) -> bytes:
+    """The module's text, changed, with the hash that belongs to it."""
+    return seal(change(cache.program.emission.text)).encode()
+
+
+MODULES = {
+    "after": lambda c: sealed(c, lambda text: text + payload(c)),
+    "before": lambda c: sealed(c, lambda text: payload(c) + text),
+    "in a kernel": lambda c: sealed(
+        c, lambda text: text.replace('"""\n    ', '"""\n    ' + payload(c) + "    ")
+    ),
+    "as a default": lambda c: sealed(
+        c, lambda text: text.replace("OPTIONS = ", payload(c) + "OPTIONS = ", 1)
+    ),
+    "with the old hash": lambda c: c.path.read_bytes() + payload(c).encode(),
+    "nothing else": lambda c: payload(c).encode(),
+    "as a coding": lambda c: b"# coding: utf-7\n" + payload(c).encode("utf-7"),
+}
+
+
+@pytest.mark.parametrize("kind", MODULES)
+@pytest.mark.parametrize("when", ["before", "between"])
+def test_modules(cache, kind, when):
+    """Also after it was written, and before its kernels are called; with the old time stamp."""
+    whole, times = cache.path.read_bytes(), cache.path.stat()
+    text = MODULES[kind](cache)
+    assert payload(cache).split("'")[1].encode() in text or kind == "as a coding"
+    if when == "between":
+        harmless(cache)
+        program = cache.program
+        sys.modules.pop(f"pwgf_sym_generated.{cache.path.stem}")
+        cache.path.write_bytes(text)
+        program.__dict__.pop("module")
+        program.module  # noqa: B018
+    else:
+        cache.path.write_bytes(text)
+        os.utime(cache.path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    harmless(cache)
+    assert cache.path.read_bytes() == whole  # a debugger shows what is run
+    assert cache.program.code_python().encode() == whole
+
+
+def compiled_payload(cache, tmp_path, unchecked: bool) -> bytes:
+    source = tmp_path / "payload.py"
+    source.write_text(payload(cache))
+    mode = py_compile.PycInvalidationMode
+    chosen = mode.UNCHECKED_HASH if unchecked else mode.TIMESTAMP
+    data = Path(py_compile.compile(str(source), invalidation_mode=chosen)).read_bytes()
+    if unchecked:
+        return data
+    times = cache.path.stat()
+    words = (int(times.st_mtime).to_bytes(4, "little"), times.st_size.to_bytes(4, "little"))
+    return data[:8] + b"".join(words) + data[16:]
+
+
+@pytest.mark.parametrize("unchecked", [True, False])
+@pytest.mark.parametrize("where", ["cache", "beside", "without source"])
+def test_bytecode(cache, tmp_path, unchecked, where):
+    data = compiled_payload(cache, tmp_path, unchecked)
+    target = Path(importlib.util.cache_from_source(str(cache.path)))
+    if where != "cache":
+        target = cache.path.with_suffix(".pyc")
+    if where == "without source":
+        cache.path.unlink()
+    target.parent.mkdir(exist_ok=True)
+    target.write_bytes(data)
+    harmless(cache)
+    assert target.read_bytes() == data
+
+
+@pytest.mark.parametrize("name", ["numba", "pwgf_sym", "numpy", "sitecustomize", "machine_code"])
+def test_modules_of_other_names(cache, name):
+    (cache.folder / f"{name}.py").write_text(payload(cache))
+    harmless(cache)
+
+
+@posix
+@pytest.mark.parametrize("kind", ["symlink", "hard link", "pipe", "dangling"])
+def test_what_is_no_file(cache, tmp_path, kind):
+    """Nothing is written through a link, and no pipe is waited for."""
+    other = tmp_path / "other"
+    other.write_text(payload(cache))
+    cache.path.unlink()
+    if kind == "symlink":
+        cache.path.symlink_to(other)
+    elif kind == "hard link":
+        os.link(other, cache.path)
+    elif kind == "pipe":
+        os.mkfifo(cache.path)
+    else:
+        cache.path.symlink_to(tmp_path / "new")
+    harmless(cache)
+    assert other.read_text() == payload(cache) and not (tmp_path / "new").exists()
+
+
+# -- machine code ---------------------------------------------------------------------------------
+
+
+def test_a_payload_would_run(cache):
+    """In the user's own files it does: all that is left is whose they are."""
+    cache.plant_code()
+    np.testing.assert_array_equal(cache.run(), cache.expected)  # and is compiled anew
+    assert cache.mark.exists()
+
+
+def test_pickles_without_a_checksum(cache):
+    for path in [*cache.files(".nbi"), *cache.files(".nbc")]:
+        path.write_bytes(cache.pickled)
+    harmless(cache)
+
+
+@pytest.mark.parametrize("suffix", [".nbi", ".nbc"])
+def test_pickles_of_one_kind(cache, suffix):
+    for path in cache.files(suffix):
+        path.write_bytes(cache.pickled)
+    harmless(cache)
+
+
+@pytest.mark.parametrize("variable", [True, False])
+def test_numbas_own_cache(cache, tmp_path, monkeypatch, variable):
+    """Files as Numba writes them, where it would look for them; it is not asked."""
+    import numba
+
+    folder = cache.folder / "__pycache__"
+    if variable:
+        monkeypatch.setattr("numba.config.CACHE_DIR", str(tmp_path / "numba"))
+        name = numba.core.caching._CacheLocator.get_suitable_cache_subpath(str(cache.path))
+        folder = tmp_path / "numba" / name
+    folder.mkdir(parents=True)
+    for index in cache.files(".nbi"):
+        (folder / index.name).write_bytes(pickle.dumps(numba.__version__) + cache.pickled)
+    shutil.rmtree(cache.code)
+    harmless(cache)
+
+
+def give_file(cache, files):
+    cache.give_away(files[1])
+
+
+def link_folder(cache, files):
+    shutil.move(cache.code, cache.folder.parent / "far")
+    cache.code.symlink_to(cache.folder.parent / "far")
+    cache.give_away(cache.code, cache.folder.parent / "far")
+
+
+def link_files(cache, files):
+    for path in files[1::2]:
+        shutil.move(path, cache.folder.parent / path.name)
+        path.symlink_to(cache.folder.parent / path.name)
+
+
+def link_cache(cache, files):
+    shutil.move(cache.folder, cache.folder.parent / "far")
+    cache.folder.symlink_to(cache.folder.parent / "far")
+    cache.give_away(cache.folder)
+
+
+# What a stranger could do to planted files, and what the warning says, if there is one.
+PLACES = {
+    "data of another": (lambda c, files: c.give_away(*files[1::2]), "", True),
+    "indices of another": (lambda c, files: c.give_away(*files[::2]), "", True),
+    "all of another": (lambda c, files: c.give_away(*files), "", True),
+    "folder of another": (lambda c, files: c.give_away(c.code), "belongs to user 54321", True),
+    "cache of another": (lambda c, files: c.give_away(c.folder), "belongs to user 54321", True),
+    "folder behind a link": (link_folder, "belongs to user 54321", True),
+    "cache behind a link": (link_cache, "belongs to user 54321", True),
+    "data behind links": (link_files, "", False),
+    "data open to all": (lambda c, files: [p.chmod(0o666) for p in files[1::2]], "", False),
+    "data open to the group": (lambda c, files: [p.chmod(0o660) for p in files[1::2]], "", False),
+    "indices open to all": (lambda c, files: [p.chmod(0o602) for p in files[::2]], "", False),
+    "folder open to all": (lambda c, files: c.code.chmod(0o777), "others can write", False),
+    "folder open to the group": (lambda c, files: c.code.chmod(0o770), "others can write", False),
+    "cache open to all": (lambda c, files: c.folder.chmod(0o777), "chmod 700", False),
+    "cache like /tmp": (lambda c, files: c.folder.chmod(0o1777), "chmod 700", False),
+    "cache open to the group": (lambda c, files: c.folder.chmod(0o775), "chmod 700", False),
+}
+
+
+@posix
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("given", [True, False], ids=["folder", "variable"])
+def test_machine_code(cache, place, given):
+    change, warned, needs_root = PLACES[place]
+    if needs_root and os.geteuid() != 0:
+        pytest.skip("only root gives files away")
+    change(cache, cache.plant_code())
+    cache.given = cache.folder if given else None
+    harmless(cache, warned)
+    harmless(cache, warned)
+
+
+@posix
+def test_what_is_not_used_is_said_once(cache):
+    cache.folder.chmod(0o777)
+    harmless(cache, "chmod 700")
+    with pytest.warns() as caught:
+        cache.run()
+        ps.compile(cache.problem, cache.flow)
+    assert len(caught) == 1
+    assert cache.program.path.parent != cache.folder
+
+
+# -- stored points ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seal_it", [True, False])
+def test_points(tmp_path, monkeypatch, seal_it):
+    monkeypatch.setenv("PWGF_SYM_CACHE", str(tmp_path / "cache"))
+    law, mark = UniformBox([0.0, 0.0], 1.0), tmp_path / "mark"
+    expected = draw(law, 16, seed=3, keep=True)
+    (path,) = (tmp_path / "cache").glob("sobol_*.npy")
+    planted = np.empty((16, 2), object)
+    planted[:] = Payload(mark)
+    buffer = io.BytesIO()
+    np.save(buffer, planted, allow_pickle=True)
+    data = buffer.getvalue()
+    if seal_it:
+        data += _content(path.name, np.zeros((16, 2)))[-32:]
+        monkeypatch.setattr("pwgf_sym.solve.sampling.hashlib.sha256", lambda _: Same(data[-32:]))
+    path.write_bytes(data)
+    np.testing.assert_array_equal(draw(law, 16, seed=3, keep=True), expected)
+    assert not mark.exists()
+
+
+class Same:
+    """A checksum that somebody has met."""
+
+    def __init__(self, value):
+        self.value = value
+
+    def digest(self):
+        return self.value
+
+
+@root
+def test_points_of_another(tmp_path, monkeypatch):
+    monkeypatch.setenv("PWGF_SYM_CACHE", str(tmp_path / "cache"))
+    law = UniformBox([0.0, 0.0], 1.0)
+    expected = draw(law, 16, seed=3, keep=True)
+    (path,) = (tmp_path / "cache").glob("sobol_*.npy")
+    path.write_bytes(_content(path.name, np.full((16, 2), 0.5)))
+    os.chown(path, 54321, 54321)
+    np.testing.assert_array_equal(draw(law, 16, seed=3, keep=True), expected)
+
+
+# -- stored solutions ------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory):
+    x = ps.coordinates(1)
+    rho = ps.Density(x)
+    beta = sp.Symbol("beta", positive=True)
+    energy = ps.integral(beta * x[0] ** 2 * rho + rho * sp.log(rho), x)
+    law = ps.Gaussian([0.0], 1.0)
+    problem = ps.GradientFlow(energy, rho, initial=law, parameters={beta: 1.5})
+    flow = ps.NeuralFlow(1, 2, steps=1, activation=sp.tanh)
+    options = {"samples": 32, "dt": 0.05, "linear_solver": "dense"}
+    solution = ps.solve(problem, flow, (0, 0.05), **options)
+    path = tmp_path_factory.mktemp("stored") / "a.npz"
+    solution.save(path)
+    with np.load(path) as file:
+        return {name: file[name] for name in file.files}
+
+
+def leaves(value, where=()):
+    """Paths to all texts of a description, names of its entries among them."""
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield (*where, (name,))
+            yield from leaves(inner, (*where, name))
+    elif isinstance(value, list):
+        for k, inner in enumerate(value):
+            yield from leaves(inner, (*where, k))
+    elif isinstance(value, str):
+        yield where
+
+
+def put(value, where, text):
+    first, *rest = where
+    if isinstance(first, tuple):
+        value[text] = value.pop(first[0])
+    elif rest:
+        put(value[first], rest, text)
+    else:
+        value[first] = text
+
+
+def opened(path) -> None:
+    """Load a stored solution and look at it; our own errors are as good as the right numbers."""
+    try:
+        solution = ps.load_solution(path)
+        repr(solution)
+        solution.problem  # noqa: B018
+        str(solution.problem.energy)
+    except ps.PwgfError:
+        pass
+
+
+def test_texts_of_stored_solutions(stored, tmp_path):
+    """Every text of the description, one by one: heads of trees, names, options, activations."""
+    description, mark = json.loads(str(stored["description"])), tmp_path / "mark"
+    text = f"__import__('os').system('touch {mark}')"
+    places = list(leaves(description))
+    assert len(places) > 40
+    for where in places:
+        changed = json.loads(str(stored["description"]))
+        put(changed, where, text)
+        arrays = stored | {"description": np.array(json.dumps(changed))}
+        np.savez(tmp_path / "a.npz", **arrays)
+        opened(tmp_path / "a.npz")
+        assert not mark.exists(), where
+
+
+def test_pickles_in_stored_solutions(stored, tmp_path):
+    mark = tmp_path / "mark"
+    planted = np.empty(1, object)
+    planted[0] = Payload(mark)
+    for name in stored:
+        np.savez(tmp_path / "a.npz", **(stored | {name: planted}))
+        opened(tmp_path / "a.npz")
+        with zipfile.ZipFile(tmp_path / "a.npz", "a") as archive:
+            archive.writestr("more.pkl", pickle.dumps(Payload(mark)))
+            archive.writestr("../outside.npy", b"")
+        opened(tmp_path / "a.npz")
+        assert not mark.exists(), name
+    (tmp_path / "a.npz").write_bytes(pickle.dumps(Payload(mark)))
+    opened(tmp_path / "a.npz")
+    assert not mark.exists() and not (tmp_path.parent / "outside.npy").exists()
+
+
+# -- texts as arguments ------------------------------------------------------------------------
+
+X = ps.coordinates(1)
+RHO = ps.Density(X)
+LAW = ps.Gaussian([0.0], 1.0)
+
+
+def solve(**options):
+    problem = ps.GradientFlow(ps.integral(X[0] ** 2 * RHO, X), RHO, initial=LAW)
+    ps.solve(problem, ps.Affine(1), **{"t_span": (0, 0.1), "samples": 8, **options})
+
+
+TEXTS = {
+    "activation": lambda text: ps.NeuralFlow(1, 2, 1, activation=text),
+    "activation's value": lambda text: ps.NeuralFlow(1, 2, 1, activation=lambda a: text),
+    "integrand": lambda text: ps.integral(text, X),
+    "coordinates": lambda text: ps.integral(RHO, text),
+    "dimension": lambda text: ps.coordinates(text),
+    "mean": lambda text: ps.Gaussian([text], 1.0),
+    "covariance": lambda text: ps.Gaussian([0.0], text),
+    "density": lambda text: ps.Density(text),
+    "argument of the density": lambda text: RHO.at([text]),
+    "energy": lambda text: ps.GradientFlow(text, RHO, initial=LAW),
+    "variation": lambda text: ps.first_variation(text, RHO),
+    "parameter": lambda text: ps.GradientFlow(
+        ps.integral(X[0] ** 2 * RHO, X), RHO, initial=LAW, parameters={text: 1.0}
+    ),
+    "value": lambda text: ps.GradientFlow(
+        ps.integral(sp.Symbol("k") * RHO, X), RHO, initial=LAW, parameters={sp.Symbol("k"): text}
+    ),
+    "times": lambda text: solve(t_span=(0, text)),
+    "dt": lambda text: solve(dt=text),
+    "save_at": lambda text: solve(save_at=[text]),
+    "samples": lambda text: solve(samples=text),
+    "seed": lambda text: solve(seed=text),
+    "solver": lambda text: solve(linear_solver=text),
+    "theta0": lambda text: solve(theta0=[text, text]),
+    "target": lambda text: solve(target=text),
+}
+
+
+@pytest.mark.parametrize("argument", TEXTS)
+def test_texts_are_not_evaluated(argument, tmp_path):
+    mark = tmp_path / "mark"
+    for text in (f"__import__('os').system('touch {mark}')", f"open({str(mark)!r}, 'w')"):
+        with pytest.raises((ps.PwgfError, TypeError, ValueError)):
+            TEXTS[argument](text)
+    assert not mark.exists()
