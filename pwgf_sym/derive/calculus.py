@@ -57,6 +57,9 @@ class Gradient:
             slopes = self._partials(node.base)
             rest = node.base ** (node.exp - 1) if slopes else None
             return {s: sp.Mul(node.exp, slope, rest) for s, slope in slopes.items()}
+        if isinstance(node, sp.log) and node.args[0].is_Mul:
+            # Factor by factor: the quotient of a product of exponentials by itself overflows.
+            return _linear(self._partials(sp.log(factor)) for factor in node.args[0].args)
         if len(node.args) == 1 and _has_derivative(node):
             slopes = self._partials(node.args[0])
             outer = node.fdiff(1) if slopes else None

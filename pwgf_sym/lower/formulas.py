@@ -18,7 +18,7 @@ from ..errors import MapError
 from . import ir
 from .differentiate import jacobian, jvp, trace_of_jacobian, vjp
 from .ir import Axis, Tensor
-from .stable import stable
+from .stable import smooth
 
 __all__ = ["Formulas", "StepFormulas", "is_linear"]
 
@@ -32,7 +32,7 @@ class Formulas:
     def apply(expression: sp.Expr, tensor: Tensor) -> Tensor:
         """Apply a SymPy expression in one symbol entry by entry."""
         (symbol,) = expression.free_symbols
-        return ir.apply(stable(expression.xreplace({symbol: ir.placeholder(0)})), tensor)
+        return ir.apply(smooth(expression.xreplace({symbol: ir.placeholder(0)})), tensor)
 
     @staticmethod
     def integrate(

@@ -11,6 +11,7 @@ import sympy as sp
 from . import ir
 from .differentiate import replace
 from .ir import Tensor, placeholder, product
+from .stable import stable
 
 __all__ = [
     "PASSES",
@@ -22,6 +23,7 @@ __all__ = [
     "share_factors",
     "share_functions",
     "simplify",
+    "stabilize",
 ]
 
 # Length that stands for the sample axis when contraction orders are compared: any number far
@@ -46,6 +48,19 @@ def _rewrite(
         (rebuilt,) = replace([tensor], known) if known else [tensor]
         mapping[tensor] = rebuilt if tensor in kept else rule(rebuilt)
     return [mapping[output] for output in outputs]
+
+
+def stabilize(outputs: Sequence[Tensor]) -> list[Tensor]:
+    """Bring scalar expressions to their stable form, once nothing is differentiated any more."""
+
+    def rule(tensor: Tensor) -> Tensor:
+        if tensor.kind != "elementwise":
+            return tensor
+        found = stable(tensor.data[0])
+        same = found == tensor.data[0]
+        return tensor if same else ir.apply(found, *tensor.operands, axes=tensor.axes)
+
+    return _rewrite(outputs, rule)
 
 
 def share_functions(outputs: Sequence[Tensor]) -> list[Tensor]:
@@ -325,6 +340,7 @@ def read_renamed(outputs: Sequence[Tensor]) -> list[Tensor]:
 
 #: The passes by name, in their order.
 PASSES = {
+    "stabilize": stabilize,
     "share functions": share_functions,
     "share factors": share_factors,
     "gather coefficients": gather_coefficients,
