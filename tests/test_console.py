@@ -83,3 +83,44 @@ def test_streams_are_put_back(monkeypatch, tmp_path):
 def test_closed_streams(streams):
     done = shell(f"set -o pipefail; python -m pwgf_sym doctor {streams}")
     assert done.returncode == 0 and "Traceback" not in done.stderr
+
+
+SHOWN = """
+import sympy as sp, pwgf_sym as pw
+x = pw.coordinates(2)
+rho, y = pw.Density(x), pw.copy_of(x)
+W = (x[0] - y[0]) ** 2
+energy = pw.integral(rho * sp.log(rho), x) + pw.integral(W * rho * rho.at(y) / 2, x, y)
+for shown in (energy, pw.first_variation(energy, rho), pw.pde(energy, rho)):
+    print(shown)
+    print(sp.pretty(shown))
+try:
+    pw.first_variation(pw.integral(x[0], x), rho)
+except pw.PwgfError as error:
+    print(error)
+problem = pw.GradientFlow(energy, rho, initial=pw.Gaussian(mean=[0, 0], cov=1))
+program = pw.compile(problem, pw.Affine(2))
+print(problem, problem.initial, program.map, program.code_symbolic(), program.path)
+print(program.code_python())
+"""
+
+
+def test_an_ascii_output_takes_all_texts(tmp_path):
+    """And what is generated is the same: a second process finds the module."""
+    done = []
+    for encoding in ("ascii", "utf-8"):
+        done.append(
+            subprocess.run(
+                [sys.executable, "-c", SHOWN],
+                env=VARIABLES | {"PYTHONIOENCODING": encoding, "PWGF_SYM_CACHE": str(tmp_path)},
+                capture_output=True,
+                encoding="utf-8",
+                timeout=300,
+            )
+        )
+        assert done[-1].returncode == 0, done[-1].stderr
+    plain, signs = (run.stdout for run in done)
+    assert plain.isascii() and "int (rho(x0, x1)*log(rho(x0, x1))) dx + int int (" in plain
+    assert "∫(rho(x0, x1)*log(rho(x0, x1))) dx + ∫∫(" in signs
+    (module,) = tmp_path.glob("*.py")
+    assert str(module) in plain and str(module) in signs

@@ -7,6 +7,7 @@ import inspect
 import sympy as sp
 
 from ..arguments import brief, checked_call
+from ..declare.energies import SIGN, integral_sign
 from ..errors import OptionError
 from ..lower import ir
 from .store import seal
@@ -46,8 +47,12 @@ class Inspection:
         return stages + [f"pass {n}: {s * 1e3:.1f} ms" for n, s in passes.items()]
 
     def code_python(self) -> str:
-        """The generated module (on CUDA the kernels of a flow; ``rest.code_python()``: others)."""
-        return seal(self.emission.text)
+        """The generated module (on CUDA the kernels of a flow; ``rest.code_python()``: others).
+
+        Where the standard output cannot print the integral sign of its docstring, a word stands
+        in its place.
+        """
+        return seal(self.emission.text).replace(SIGN, integral_sign())
 
     @checked_call
     def code_llvm(self, kernel: str) -> str:

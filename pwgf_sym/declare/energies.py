@@ -7,9 +7,12 @@ package can derive it; :func:`pair_kernel` reads W off ``W(x, y) rho(x) rho(y)``
 
 from __future__ import annotations
 
+import sys
+
 import sympy as sp
 from sympy.core.function import AppliedUndef
 from sympy.printing.precedence import PRECEDENCE
+from sympy.printing.str import StrPrinter
 
 from ..arguments import checked_call
 from ..errors import EnergyError
@@ -17,18 +20,20 @@ from .formula_checks import MOST_PARTS, check_formula, expanded_terms, scalar_ex
 from .symbols import Coordinates, Density, as_copy, copy_of
 
 __all__ = [
+    "SIGN",
     "EnergyIntegral",
     "check_energy",
     "integral",
+    "integral_sign",
     "ordered_integrals",
     "pair_kernel",
     "short_text",
+    "unicode_text",
 ]
 
+SIGN = "\N{INTEGRAL}"
 # Integrands are multiplied out in the densities, to at most so many terms.
 LARGEST_EXPANDED = 2000
-
-_SIGN = "\N{INTEGRAL}"
 
 
 class EnergyIntegral(sp.Expr):
@@ -136,13 +141,33 @@ class EnergyIntegral(sp.Expr):
 
     def _sympystr(self, printer):
         differentials = " ".join(f"d{symbol.name}" for symbol in self._differentials())
-        return f"{_SIGN * len(self.copies)}({printer._print(self.integrand)}) {differentials}"
+        sign = SIGN if isinstance(printer, _UnicodePrinter) else integral_sign()
+        return f"{sign * len(self.copies)}({printer._print(self.integrand)}) {differentials}"
 
     def _pretty(self, printer):
         return printer._print(sp.Integral(self.integrand, *self._differentials()))
 
     def _latex(self, printer):
         return printer._print(sp.Integral(self.integrand, *self._differentials()))
+
+
+def integral_sign() -> str:
+    """The integral sign, or the word where the standard output cannot print it."""
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    try:
+        SIGN.encode(encoding)
+    except (LookupError, UnicodeEncodeError):
+        return "int "
+    return SIGN
+
+
+class _UnicodePrinter(StrPrinter):
+    """SymPy's printer, for texts that go into files in UTF-8."""
+
+
+def unicode_text(expr) -> str:
+    """The text of a formula with integral signs, whatever the standard output can print."""
+    return _UnicodePrinter().doprint(expr)
 
 
 @checked_call
@@ -372,7 +397,7 @@ def short_text(expr, width: int = 80) -> str:
     """A formula as text, cut to `width`; printing a formula of thousands of nodes is slow."""
     if isinstance(expr, EnergyIntegral) and _is_long(expr):
         copies = " ".join(f"d{symbol}" for symbol in expr._differentials())
-        return f"{_SIGN * len(expr.copies)}(...) {copies}"
+        return f"{integral_sign() * len(expr.copies)}(...) {copies}"
     text = f"{type(expr).__name__} of many terms" if _is_long(expr) else str(expr)
     return text if len(text) <= width else f"{text[: width - 3]}..."
 

@@ -17,8 +17,8 @@ from ..declare.maps import NeuralFlow
 from ..declare.problem import GradientFlow
 from ..declare.symbols import Density, coordinates
 from ..derive.variation import first_variation, pde
-from ..errors import OptionError
 from ..solve.flow import solve
+from .figures import check_path, save
 
 __all__ = ["run_demo"]
 
@@ -44,8 +44,7 @@ def run_demo(picture: str | Path, say: Callable[[str], None] = print, progress: 
         W2 distance between the x0-marginal at t = 1 and a fine finite-volume solution.
     """
     start = time.perf_counter()
-    if not Path(picture).absolute().parent.is_dir():
-        raise OptionError("picture", str(picture), "a path in a folder that exists")
+    check_path("picture", picture)
     x = coordinates(2)
     rho = Density(x)
     potential = (x[0] ** 2 - 1) ** 2 + x[1] ** 2 / 2
@@ -106,4 +105,4 @@ def _draw(picture, solution, fresh, grid, density) -> None:
     image = axes[3].pcolormesh(side, side, joint, cmap="Blues", rasterized=True)
     axes[3].set(title=r"$\rho(x_0, x_1)$ at t = 1", xlabel="$x_0$", ylabel="$x_1$", aspect="equal")
     figure.colorbar(image, ax=axes[3])
-    figure.savefig(picture)
+    save(figure, picture)

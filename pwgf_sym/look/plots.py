@@ -5,11 +5,9 @@ matplotlib is imported inside the functions, so that importing this module costs
 
 from __future__ import annotations
 
-import os
-
 import numpy as np
 
-from ..arguments import brief, checked_call, file_path, flag, integer, real_array
+from ..arguments import brief, checked_call, flag, integer, real_array
 from ..errors import OptionError, PwgfError
 from ..solve.solution import Solution
 
@@ -54,7 +52,7 @@ def plot(solution, path=None, *, times=None, samples: int = 4000, seed: int = 0,
     solution : Solution
         What to draw.
     path : str or Path, optional
-        File to write; the figure is then closed.
+        File to write, in place of showing the figure.
     times : sequence of float, optional
         Up to four stored times; by default four that are evenly spread over the stored rows.
     samples : int
@@ -68,19 +66,20 @@ def plot(solution, path=None, *, times=None, samples: int = 4000, seed: int = 0,
     Returns
     -------
     matplotlib.figure.Figure
-        Show it with ``matplotlib.pyplot.show()``.
+        Without a path it is one of pyplot: a notebook shows it, in a script
+        ``matplotlib.pyplot.show()`` does.
 
     Raises
     ------
     OptionError
-        If a time is not stored, there are none or more than four, or ``density=True`` is asked for
-        in more than two dimensions.
+        If a time is not stored, there are none or more than four, ``density=True`` is asked for
+        in more than two dimensions, or ``path`` cannot be written.
     """
-    import matplotlib.pyplot as plt
+    from .figures import check_path, close, new_figure, save
 
     if not isinstance(solution, Solution):
         raise OptionError("solution", brief(solution), "a Solution, as solve returns it")
-    path = None if path is None else _checked_path(path)
+    path = None if path is None else check_path("path", path)
     samples = integer("samples", samples, 1)
     density = None if density is None else flag("density", density)
     dim = solution.problem.dim
@@ -93,12 +92,28 @@ def plot(solution, path=None, *, times=None, samples: int = 4000, seed: int = 0,
     count = 1 if dim == 1 else len(times)
     width = max(2.8 * count, 7.2)
     height = 3.0 if dim == 1 else np.clip(width / count * _shape(ranges), 1.8, 4.0)
-    with plt.rc_context(_STYLE):
-        figure = plt.figure(figsize=(width, height + 3.1), layout="constrained")
+    # Pyplot may select its backend here: outside of the style, which is put back.
+    figure = new_figure(path, figsize=(width, height + 3.1), layout="constrained")
+    try:
+        _draw(figure, solution, times, points, ranges, (height, count), density)
+    except BaseException:
+        close(figure)
+        raise
+    if path is not None:
+        save(figure, path, dpi=160)
+    return figure
+
+
+def _draw(figure, solution, times, points, ranges, shape, density) -> None:
+    """Panels of the density above; energy, dissipation and defect below."""
+    from matplotlib import rc_context
+
+    height, count = shape
+    with rc_context(_STYLE):
         # Rows of their own, so that labels below do not push panels above apart.
         above, below = figure.subfigures(2, 1, height_ratios=(height + 0.5, 2.6))
         panels = above.subplots(1, count, squeeze=False)[0]
-        if dim == 1:
+        if solution.problem.dim == 1:
             _curves(panels[0], solution, times, points, ranges[0], density)
         else:
             _panels(panels, solution, times, points, ranges, density)
@@ -108,22 +123,6 @@ def plot(solution, path=None, *, times=None, samples: int = 4000, seed: int = 0,
         # Constrained layout takes a few passes around axes of fixed aspect.
         for _ in range(4):
             figure.draw_without_rendering()
-    if path is not None:
-        figure.savefig(path, dpi=160)
-        plt.close(figure)
-    return figure
-
-
-def _checked_path(path) -> str:
-    """The path of the figure, of a format that matplotlib writes."""
-    from matplotlib.backend_bases import FigureCanvasBase
-
-    path = file_path("path", path)
-    formats = FigureCanvasBase.get_supported_filetypes()
-    suffix = os.path.splitext(path)[1][1:].lower()
-    if suffix and suffix not in formats:
-        raise OptionError("path", f"a file of format {suffix!r}", ", ".join(sorted(formats)))
-    return path
 
 
 def _times(solution, times) -> list[float]:
