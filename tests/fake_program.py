@@ -17,6 +17,7 @@ from pwgf_sym.declare.laws import Gaussian
 from pwgf_sym.declare.maps import Affine
 from pwgf_sym.declare.problem import GradientFlow
 from pwgf_sym.solve.flow import solve
+from pwgf_sym.solve.solution import Row, Solution
 
 LANES = 8
 GARBAGE = 7.0
@@ -179,6 +180,17 @@ def exact_moments(t, mean, cov, stiffness, center, entropy):
     limit = entropy * np.linalg.inv(stiffness)
     center = np.asarray(center)
     return center + decay @ (np.asarray(mean) - center), limit + decay @ (cov - limit) @ decay.T
+
+
+def still(dim):
+    """A solution in some dimension: a Gaussian that is scaled by two from time 0 to 1."""
+    problem, flow = quadratic_problem(Gaussian(np.zeros(dim), 1.0), np.eye(dim), np.zeros(dim), 0.5)
+    program = AffineProgram(problem, flow, np.eye(dim), np.zeros(dim))
+    rows = []
+    for t in (0.0, 0.5, 1.0):
+        theta = np.concatenate([(1 + t) * np.eye(dim).ravel(), np.zeros(dim)])
+        rows.append(Row(t, theta, 1 - t, 1.0, 0.1 * t, 0.1, 1e-9, 3, True))
+    return Solution(rows, program, {"target": "cpu", "dtype": "float64"}, "completed")
 
 
 def fake_compiler(monkeypatch):

@@ -9,26 +9,13 @@ matplotlib.use("Agg")
 
 import numpy as np
 import pytest
-from fake_program import AffineProgram, fake_compiler, quadratic_problem, run
+from fake_program import AffineProgram, fake_compiler, run, still
 from matplotlib import pyplot as plt
 
-from pwgf_sym.declare.laws import Gaussian
 from pwgf_sym.errors import MapError, OptionError
 from pwgf_sym.look.plots import plot
-from pwgf_sym.solve.solution import Row, Solution
 
 compiled = pytest.fixture(fake_compiler)
-
-
-def still(dim):
-    """A solution in some dimension: a Gaussian that is scaled by two from time 0 to 1."""
-    problem, flow = quadratic_problem(Gaussian(np.zeros(dim), 1.0), np.eye(dim), np.zeros(dim), 0.5)
-    program = AffineProgram(problem, flow, np.eye(dim), np.zeros(dim))
-    rows = []
-    for t in (0.0, 0.5, 1.0):
-        theta = np.concatenate([(1 + t) * np.eye(dim).ravel(), np.zeros(dim)])
-        rows.append(Row(t, theta, 1 - t, 1.0, 0.1 * t, 0.1, 1e-9, 3, True))
-    return Solution(rows, program, {"target": "cpu", "dtype": "float64"}, "completed")
 
 
 @pytest.fixture(autouse=True)
