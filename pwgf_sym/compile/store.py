@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import hashlib
 import os
+import posixpath
 import stat
 import sys
 from collections.abc import Callable
 from contextlib import suppress
 from functools import lru_cache
+from importlib.resources import files
 from pathlib import Path
 from threading import Lock
 from types import ModuleType
@@ -44,8 +46,13 @@ _RUNTIME_FILES = {
 
 @lru_cache(maxsize=2)
 def _runtime_text(cuda: bool) -> bytes:
-    folder = Path(__file__).parent
-    return b"".join((folder / name).read_bytes() for name in _RUNTIME_FILES[cuda])
+    return b"".join(source(posixpath.join("compile", name)) for name in _RUNTIME_FILES[cuda])
+
+
+def source(name: str) -> bytes:
+    """A source file of the package by its path there, also where the package is in a zip file."""
+    package = files(__package__.partition(".")[0])
+    return package.joinpath(*posixpath.normpath(name).split("/")).read_bytes()
 
 
 def content_hash(text: str) -> str:
