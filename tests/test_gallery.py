@@ -32,7 +32,7 @@ def test_committed_modules_equal_fresh_emissions():
         assert tools["emitted"](problem, flow) == text, f"run examples/emit_gallery.py: {name}"
 
 
-@pytest.mark.flow
+@pytest.mark.slow
 def test_ornstein_uhlenbeck_to_1e_6():
     names = example("ornstein_uhlenbeck")
     dim, mean, cov = names["dim"], names["mean"], names["cov"]
@@ -73,7 +73,7 @@ DOUBLE_WELL_RUNS = {
 }
 
 
-@pytest.mark.flow
+@pytest.mark.slow
 @pytest.mark.parametrize("run", DOUBLE_WELL_RUNS)
 def test_double_well_marginal(run):
     names = example("double_well")
@@ -83,7 +83,7 @@ def test_double_well_marginal(run):
     assert marginal_error(solution, lambda q: (q**2 - 1) ** 2, 0.49, 1.0) < 5e-3
 
 
-@pytest.mark.flow
+@pytest.mark.slow
 def test_styblinski_tang_marginals():
     names = example("styblinski_tang")
     solution = pw.solve(
@@ -93,7 +93,7 @@ def test_styblinski_tang_marginals():
     assert marginal_error(solution, potential, 1.0, 1.0, range(10)) < 4e-2
 
 
-@pytest.mark.flow
+@pytest.mark.slow
 @pytest.mark.parametrize("m, dim, bound", [(2, 2, 1e-3), (3, 5, 5e-3)])
 def test_porous_medium_radius(m, dim, bound):
     problem, flow = example("porous_medium")["gallery"][f"porous_medium_m{m}_d{dim}"]
@@ -104,7 +104,7 @@ def test_porous_medium_radius(m, dim, bound):
     assert np.mean(np.abs(found - exact) / exact) < bound
 
 
-@pytest.mark.flow
+@pytest.mark.slow
 def test_aggregation_map_and_minimum():
     names = example("aggregation")
     problem, flow = names["problem"], names["flow"]
@@ -123,7 +123,7 @@ def test_aggregation_map_and_minimum():
     assert late.energy[-1] == pytest.approx(pw.exact.aggregation_minimum(2), abs=2e-3)
 
 
-@pytest.mark.flow
+@pytest.mark.slow
 def test_mixed_energy_mean_and_covariance():
     names = example("mixed_energy")
     start, cov, attraction = names["start"], names["cov"], names["k"] * np.eye(2)

@@ -29,7 +29,7 @@ def words_and_numbers(text):
     return found
 
 
-@pytest.mark.flow
+@pytest.mark.slow
 def test_example_gives_its_output(tmp_path):
     code = re.search(r"```python\n(.*?)```\n\n```text\n(.*?)```", README, re.DOTALL)
     source, expected = code.groups()
@@ -47,7 +47,7 @@ def test_example_gives_its_output(tmp_path):
             assert a == pytest.approx(b, rel=0.05, abs=2e-3)
 
 
-@pytest.mark.flow
+@pytest.mark.slow
 def test_demo_prints_what_it_says(tmp_path):
     from pwgf_sym.look.demo import run_demo
 

@@ -13,6 +13,7 @@ from ..declare.flow_checks import check_flow, check_storable
 from ..declare.maps import Map, parameter_count
 from ..declare.problem import GradientFlow
 from ..errors import FlowError, LawError, OptionError
+from .bar import Bar
 from .folds import folded_part
 from .history import Record
 from .integrators import explicit_step, tableau
@@ -231,7 +232,7 @@ def _collect(run: _Run, times, stored, theta, callback) -> Solution:
         return Solution(rows, run.program, options, status, *ending)
 
     try:
-        with termination_interrupts(), _Bar(run.options.progress, len(times) - 1) as bar:
+        with termination_interrupts(), Bar(run.options.progress, len(times) - 1) as bar:
             status = _march(run, times, stored, theta, callback, rows, bar)
             folded = folded_part(run.program, rows[-1].theta, run.full_order)
         how = "reached" if status == "completed" else "stopped by the callback at"
@@ -249,7 +250,7 @@ def _collect(run: _Run, times, stored, theta, callback) -> Solution:
     return found
 
 
-def _march(run: _Run, times, stored, theta, callback, rows: list[Row], bar: _Bar) -> str:
+def _march(run: _Run, times, stored, theta, callback, rows: list[Row], bar: Bar) -> str:
     """Append the rows of a run to ``rows``; says whether it was "completed" or "stopped"."""
     for row in run.march(times, stored, theta, bar):
         rows.append(row)
@@ -283,7 +284,7 @@ class _Run:
         self.record = record
         self.direction: np.ndarray | None = None
 
-    def march(self, times, stored, theta: np.ndarray, bar: _Bar) -> Iterator[Row]:
+    def march(self, times, stored, theta: np.ndarray, bar: Bar) -> Iterator[Row]:
         """Step from the first time to the last and yield a row at each stored one."""
         self.time, theta = times[0], like(theta, self.samples.weights)
         stage = self.evaluate(times[0], theta)
@@ -294,7 +295,7 @@ class _Run:
             self.step, self.time = step, float(t)
             theta, stage = self.advance(float(t), float(t_next), theta, stage)
             self.record.stepped(t_next, t_next - t, stage.energy, stage.linear.rate)
-            bar.update(t_next, stage)
+            bar.update(t_next, stage.energy, stage.linear.residual)
             if stored[step + 1]:
                 yield self.row(t_next, theta, stage)
 
@@ -430,28 +431,3 @@ def _ratio(defect: float, speed: float) -> float:
     if defect == 0:
         return 0.0
     return defect / speed if speed > 0 and np.isfinite(defect) else np.inf
-
-
-class _Bar:
-    """A tqdm bar over the steps, or nothing; tqdm is imported only where it is shown."""
-
-    def __init__(self, shown: bool, steps: int):
-        self.bar = None
-        if shown:
-            from tqdm.auto import tqdm
-
-            self.bar = tqdm(total=steps, unit="step", desc="flow")
-
-    def __enter__(self) -> _Bar:
-        return self
-
-    def __exit__(self, *_) -> None:
-        if self.bar is not None:
-            self.bar.close()
-
-    def update(self, t: float, stage: _Stage) -> None:
-        """Advance by a step."""
-        if self.bar is not None:
-            fields = {"t": f"{t:.4g}", "energy": f"{stage.energy:.6g}"}
-            self.bar.set_postfix(fields | {"residual": f"{stage.linear.residual:.1e}"})
-            self.bar.update()

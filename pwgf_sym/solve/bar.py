@@ -1,0 +1,50 @@
+"""A bar that shows how far a run is."""
+
+from __future__ import annotations
+
+import sys
+
+__all__ = ["Bar"]
+
+
+class Bar:
+    """A tqdm bar over the steps, or nothing; tqdm is imported only where it is shown.
+
+    A stream that takes no text (closed, a full disk, a pipe without a reader) ends the bar and not
+    the run.
+    """
+
+    def __init__(self, shown: bool, steps: int):
+        self._bar = None
+        if shown and sys.stderr is not None:  # None: closed from the start, or no console
+            from tqdm.auto import tqdm
+
+            try:
+                self._bar = tqdm(total=steps, unit="step", desc="flow")
+            except (OSError, ValueError):
+                return
+
+    def __enter__(self) -> Bar:
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._show(lambda bar: bar.close())
+
+    def update(self, t: float, energy: float, residual: float) -> None:
+        """Advance by a step."""
+
+        def advance(bar):
+            fields = {"t": f"{t:.4g}", "energy": f"{energy:.6g}", "residual": f"{residual:.1e}"}
+            bar.set_postfix(fields)
+            bar.update()
+
+        self._show(advance)
+
+    def _show(self, act) -> None:
+        if self._bar is None:
+            return
+        try:
+            act(self._bar)
+        except (OSError, ValueError):
+            self._bar.disable = True  # it would write once more when it is deleted
+            self._bar = None
