@@ -44,6 +44,7 @@ _PUBLIC = {
     "first_variation": "derive.variation",
     "velocity": "derive.variation",
     "pde": "derive.variation",
+    "logaddexp": "functions",
     "compile": "compile.program",
     "solve": "solve.flow",
     "Solution": "solve.solution",

@@ -12,11 +12,12 @@ import sympy as sp
 from scipy import special
 
 from pwgf_sym.derive.calculus import Gradient
+from pwgf_sym.functions import expm1, log1p, sigmoid
 from pwgf_sym.lower import ir
 from pwgf_sym.lower.differentiate import vjp
 from pwgf_sym.lower.formulas import Formulas
 from pwgf_sym.lower.simplify import is_function, share_functions
-from pwgf_sym.lower.stable import expm1, log1p, sigmoid, smooth, stable
+from pwgf_sym.lower.stable import smooth, stable
 
 x, y = sp.symbols("x y", real=True)
 LOGISTIC = 1 / (1 + sp.exp(-x))

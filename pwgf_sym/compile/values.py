@@ -7,7 +7,14 @@ from collections.abc import Callable, Sequence
 
 import sympy as sp
 
+from ..functions import written_out
+
 __all__ = ["real_function"]
+
+
+def _sigmoid(u: float) -> float:
+    """The one function of the table that Python's ``math`` lacks."""
+    return (1 + math.tanh(u / 2)) / 2
 
 
 def real_function(symbols: Sequence[sp.Symbol], formula: sp.Expr) -> Callable[..., float]:
@@ -27,8 +34,8 @@ def real_function(symbols: Sequence[sp.Symbol], formula: sp.Expr) -> Callable[..
     """
     # Dummies: a parameter may be called sqrt.
     dummies = [sp.Dummy(real=True) for _ in symbols]
-    formula = formula.xreplace(dict(zip(symbols, dummies, strict=True)))
-    call = sp.lambdify(dummies, formula, "math", cse=False)
+    formula = written_out(formula.xreplace(dict(zip(symbols, dummies, strict=True))))
+    call = sp.lambdify(dummies, formula, [{"sigmoid": _sigmoid}, "math"], cse=False)
 
     def value(*numbers: float) -> float:
         try:

@@ -16,11 +16,11 @@ from __future__ import annotations
 import reprlib
 
 import sympy as sp
-from sympy.core.function import UndefinedFunction
 from sympy.functions.elementary.piecewise import ExprCondPair
 from sympy.logic.boolalg import BooleanFalse, BooleanTrue
 
 from ..errors import FormulaError, StoredSolutionError
+from ..functions import STRUCTURES, function_of
 from .energies import EnergyIntegral
 from .symbols import Density
 
@@ -38,33 +38,19 @@ _CONSTANTS = {
     "false": sp.false,
 }
 
-# Heads rebuilt without evaluation: equality with the stored expression, and no stored text can
-# start a long computation such as 10**10**10.
-_UNEVALUATED = [
-    *(sp.Add, sp.Mul, sp.Pow, sp.Min, sp.Max, sp.Piecewise),
-    *(sp.Eq, sp.Ne, sp.Lt, sp.Le, sp.Gt, sp.Ge),
-    *(sp.exp, sp.log, sp.LambertW, sp.Abs, sp.sign, sp.floor, sp.ceiling, sp.Heaviside),
-    *(sp.sin, sp.cos, sp.tan, sp.cot, sp.sec, sp.csc, sp.sinc),
-    *(sp.asin, sp.acos, sp.atan, sp.acot, sp.asec, sp.acsc, sp.atan2),
-    *(sp.sinh, sp.cosh, sp.tanh, sp.coth, sp.sech, sp.csch),
-    *(sp.asinh, sp.acosh, sp.atanh, sp.acoth, sp.asech, sp.acsch),
-    *(sp.erf, sp.erfc, sp.erfi, sp.erfinv, sp.erfcinv),
-    *(sp.gamma, sp.loggamma, sp.digamma, sp.polygamma, sp.beta, sp.factorial),
-    *(sp.lowergamma, sp.uppergamma, sp.zeta),
-    *(sp.besselj, sp.bessely, sp.besseli, sp.besselk),
-]
-# These take no `evaluate` option, or need none.
-_PLAIN = [sp.Mod, sp.And, sp.Or, sp.Not, ExprCondPair, sp.Tuple, sp.Derivative, EnergyIntegral]
-
-_CLASSES = {cls.__name__: cls for cls in (*_UNEVALUATED, *_PLAIN)}
-_NAMES = {cls: name for name, cls in _CLASSES.items()}
+# Heads beside the functions of the table.  What takes the option `evaluate` is rebuilt without
+# evaluation: the result equals the stored expression, and no stored text can start a long
+# computation such as 10**10**10.
+_CONSTANT_KINDS = (BooleanTrue, BooleanFalse)
+_PLAIN = (sp.And, sp.Or, sp.Not, ExprCondPair, sp.Tuple, sp.Derivative, EnergyIntegral)
+_STRUCTURES = {cls.__name__: cls for cls in (*STRUCTURES, *_PLAIN) if cls not in _CONSTANT_KINDS}
 _ASSUMPTIONS = frozenset(sp.Symbol("s", positive=True, integer=True).assumptions0) | {
     *("prime", "composite", "even", "odd", "irrational", "noninteger", "polar", "antihermitian"),
     *("transcendental",),
 }
 # Bits and exponents of numbers beyond this are nothing that a formula of doubles has.
 _MOST_BITS = 10**5
-_NOT_STORED = "numbers, symbols, densities, energy integrals and the usual functions"
+_NOT_STORED = "numbers, symbols, densities, energy integrals and the functions of formulas"
 
 
 def to_tree(expr: sp.Basic) -> list:
@@ -91,10 +77,9 @@ def to_tree(expr: sp.Basic) -> list:
         return leaf
     if isinstance(expr, Density):
         return ["Density", expr.func.__name__, *(to_tree(arg) for arg in expr.args)]
-    name = _NAMES.get(expr.func) if not isinstance(expr.func, UndefinedFunction) else None
-    if name is None:
+    if function_of(expr) is None and _STRUCTURES.get(type(expr).__name__) is not type(expr):
         raise FormulaError("formula", f"{expr} ({type(expr).__name__})", _NOT_STORED)
-    return [name, *(to_tree(arg) for arg in expr.args)]
+    return [type(expr).__name__, *(to_tree(arg) for arg in expr.args)]
 
 
 def _leaf(expr: sp.Basic) -> list | None:
@@ -160,13 +145,14 @@ def _read(tree) -> sp.Basic:
         return _READERS[head](*rest)
     if head in _CONSTANTS and not rest:
         return _CONSTANTS[head]
-    if head not in _CLASSES:
+    entry = function_of(head)
+    if entry is None and head not in _STRUCTURES:
         fix = "Read it with the version that wrote it."
         raise StoredSolutionError("stored formula", repr(head)[:80], _NOT_STORED, fix)
-    cls, args = _CLASSES[head], [_read(arg) for arg in rest]
+    cls, args = entry.kind if entry else _STRUCTURES[head], [_read(arg) for arg in rest]
     if cls in (sp.Piecewise, sp.Max, sp.Min) and not args:
         raise _malformed(tree)
-    return cls(*args, evaluate=False) if cls in _UNEVALUATED else cls(*args)
+    return cls(*args) if cls in _PLAIN else cls(*args, evaluate=False)
 
 
 def _read_integer(digits: str) -> sp.Integer:

@@ -60,10 +60,8 @@ class Gradient:
         if isinstance(node, sp.log) and node.args[0].is_Mul:
             # Factor by factor: the quotient of a product of exponentials by itself overflows.
             return _linear(self._partials(sp.log(factor)) for factor in node.args[0].args)
-        if len(node.args) == 1 and _has_derivative(node):
-            slopes = self._partials(node.args[0])
-            outer = node.fdiff(1) if slopes else None
-            return {s: _times(outer, slope) for s, slope in slopes.items()}
+        if _has_derivative(node):
+            return _linear(self._of_argument(node, i) for i in range(len(node.args)))
         present = sorted(node.free_symbols & self._wanted, key=str)
         found = {symbol: node.diff(symbol) for symbol in present}
         return {symbol: slope for symbol, slope in found.items() if slope != 0}
@@ -78,6 +76,12 @@ class Gradient:
             if self._partials(arg):
                 (groups if arg.has(RHO) else free).append(arg)
         return [*groups, sp.Add(*free)] if groups and free else [*groups, *free]
+
+    def _of_argument(self, node: sp.Function, i: int) -> dict[sp.Symbol, sp.Expr]:
+        """What argument i adds to the derivatives of a function."""
+        slopes = self._partials(node.args[i])
+        outer = node.fdiff(i + 1) if slopes else None
+        return {symbol: _times(outer, slope) for symbol, slope in slopes.items()}
 
     def _of_factor(self, factors, i: int) -> dict[sp.Symbol, sp.Expr]:
         slopes = self._partials(factors[i])

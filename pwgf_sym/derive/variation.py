@@ -21,6 +21,7 @@ from ..arguments import checked_call
 from ..declare.energies import EnergyIntegral, check_energy, ordered_integrals, pair_kernel
 from ..declare.formula_checks import expanded_terms, within_depth
 from ..declare.symbols import Density, copy_of
+from ..functions import before_derivatives
 from .calculus import RHO, Gradient, negated, times_density
 
 __all__ = [
@@ -103,7 +104,8 @@ def _energy_terms(energy: sp.Expr, rho: Density) -> Terms:
     found = ordered_integrals(energy)
     y = _partners(found, rho, parameters)
     marks = {term: sp.Dummy(f"I_{k}", real=True) for k, term in enumerate(found)}
-    value, integrals = energy.xreplace(marks), {mark: term for term, mark in marks.items()}
+    value = before_derivatives(energy.xreplace(marks))
+    integrals = {mark: term for term, mark in marks.items()}
     gradient = Gradient((*x, RHO))
     terms = [
         _term(term, value.diff(mark).xreplace(integrals), rho, y, gradient)
@@ -116,10 +118,12 @@ def _term(integral: EnergyIntegral, weight, rho: Density, y, gradient: Gradient)
     x = tuple(rho.coordinates)
     pair = len(integral.copies) == 2
     if pair:
-        formula = _in_names(pair_kernel(integral, rho), integral.bound_symbols, (*x, *y))
+        kernel = before_derivatives(pair_kernel(integral, rho))
+        formula = _in_names(kernel, integral.bound_symbols, (*x, *y))
         variation = _symmetrized(formula, x, y)
     else:
-        formula = _in_names(integral.integrand, integral.bound_symbols, x).xreplace({rho: RHO})
+        integrand = before_derivatives(integral.integrand)
+        formula = _in_names(integrand, integral.bound_symbols, x).xreplace({rho: RHO})
         (by_density,) = Gradient([RHO])(formula)
         variation = times_density(by_density, 0)
     *slopes, change = gradient(variation)

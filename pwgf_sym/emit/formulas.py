@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sympy as sp
 
+from ..functions import runtime_names
 from ..lower.energies import FormulaKernel
 from ..lower.ir import Axis
 from ..lower.schedule import Tiling
 from .groups import number, rows_loop
 from .pairs import DistancePasses, PairBody, emit_own, in_passes, reacts
 from .rolled import RolledBody
-from .scalars import FUNCTIONS, TilePrinter, assignments, check_printable
+from .scalars import TilePrinter, assignments, check_printable
 from .writer import Writer
 
 __all__ = ["FormulaEmitter"]
@@ -273,7 +274,7 @@ def _safe(names: dict[sp.Symbol, str], reserved: list[str]) -> dict[sp.Symbol, s
     """Names that are Python identifiers, distinct, and no name that the kernel itself uses."""
     import keyword
 
-    words = {*_WORDS, *FUNCTIONS.values(), *reserved}
+    words = {*_WORDS, *runtime_names(), *reserved}
     taken: set[str] = set()
     found = {}
     for symbol, name in names.items():

@@ -13,6 +13,7 @@ from ..declare.energies import ordered_integrals, short_text
 from ..declare.symbols import Density
 from ..derive.samples import SampleForm, sample_form
 from ..errors import FormulaError, OptionError
+from ..functions import runtime_names
 from ..lower.energies import FormulaKernel, energy_kernels
 from ..lower.kernels import Kernel, map_kernels
 from ..lower.pairs import MomentForm, pair_parts
@@ -30,13 +31,10 @@ __all__ = ["RUNTIME", "Emission", "Target", "cpu_target", "emit_module"]
 RUNTIME = {
     "tile_arrays": ["exp_array", "prefetch", "sigmoid_array", "tanh_array"],
     "tile_shapes": ["spread", "unit"],
-    "tiles": [
-        "absolute", "acos", "acosh", "add_lane_sums", "aligned", "asin", "asinh", "atan", "atan2",
-        "atanh", "ceil", "cos", "cosh", "erf", "erfc", "exp", "expm1", "floor", "fma", "gamma",
-        "lane_index", "load", "log", "log1p", "loggamma", "maximum", "minimum", "outer", "power",
-        "row_sum", "sigmoid", "sign", "sin", "sinh", "sqrt", "store", "tan", "tanh", "where",
-        "zeros",
-    ],
+    "tiles": sorted({
+        "add_lane_sums", "aligned", "fma", "lane_index", "load", "maximum", "minimum", "outer",
+        "power", "row_sum", "sqrt", "store", "where", "zeros", *runtime_names(),
+    }),
 }  # fmt: skip
 
 _INVERT = '''@njit(**OPTIONS)

@@ -9,51 +9,17 @@ from __future__ import annotations
 import math
 
 import sympy as sp
-from sympy.core.relational import Relational
-from sympy.functions.elementary.piecewise import ExprCondPair
-from sympy.logic.boolalg import BooleanFalse, BooleanTrue
 from sympy.printing.precedence import precedence
 from sympy.printing.str import StrPrinter
 
+from .. import functions
 from ..errors import FormulaError
+from ..functions import STRUCTURES, ScalarFunction
 
-__all__ = ["FUNCTIONS", "TilePrinter", "assignments", "check_printable"]
-__all__ += ["split_assignments"]
+__all__ = ["TilePrinter", "assignments", "check_printable", "split_assignments"]
 
-# SymPy class name -> function of the tile runtime.
-FUNCTIONS = {
-    "exp": "exp",
-    "log": "log",
-    "tanh": "tanh",
-    "sin": "sin",
-    "cos": "cos",
-    "tan": "tan",
-    "asin": "asin",
-    "acos": "acos",
-    "atan": "atan",
-    "sinh": "sinh",
-    "cosh": "cosh",
-    "asinh": "asinh",
-    "acosh": "acosh",
-    "atanh": "atanh",
-    "sigmoid": "sigmoid",
-    "expm1": "expm1",
-    "log1p": "log1p",
-    "erf": "erf",
-    "erfc": "erfc",
-    "gamma": "gamma",
-    "loggamma": "loggamma",
-    "floor": "floor",
-    "ceiling": "ceil",
-    "sign": "sign",
-    "Abs": "absolute",
-    "atan2": "atan2",
-}
 # Printed by structure.
-_PRINTED = (
-    *(sp.Number, sp.NumberSymbol, sp.Symbol, sp.Add, sp.Mul, sp.Pow, sp.Max, sp.Min, sp.Heaviside),
-    *(sp.Piecewise, ExprCondPair, Relational, sp.And, sp.Or, sp.Not, BooleanTrue, BooleanFalse),
-)
+_PRINTED = (*STRUCTURES, sp.Number, sp.NumberSymbol, sp.Symbol)
 _LARGEST_PRODUCT = 4  # x**4 is printed as a product; larger integer powers by squaring
 
 
@@ -76,15 +42,26 @@ def check_printable(expression: sp.Expr, where: str) -> None:
         not_real = isinstance(part, sp.Expr) and part.is_number and part.is_real is False
         if not_real or part in (sp.zoo, sp.nan, sp.oo, -sp.oo):
             raise FormulaError(where, f"the value {part}", "real, finite formulas")
-        if not isinstance(part, _PRINTED) and type(part).__name__ not in FUNCTIONS:
-            raise _no_such_function(where, part)
+        if not isinstance(part, _PRINTED):
+            _entry(part, where)
+
+
+def _entry(part: sp.Basic, where: str) -> ScalarFunction:
+    """What is known of a function; a FormulaError that names it if it is none of the table."""
+    entry = functions.function_of(part)
+    if entry is None:
+        raise _no_such_function(where, part)
+    if not entry.accepts(part):
+        order = f"the order {part.args[entry.orders]} in {part}"
+        raise FormulaError(where, order, "whole numbers from 0 to 8")
+    return entry
 
 
 def _no_such_function(where: str, part: sp.Basic) -> FormulaError:
     return FormulaError(
         where,
         f"the function {type(part).__name__} in {part}",
-        ", ".join(sorted(FUNCTIONS)),
+        ", ".join(functions.names()),
         "Rewrite the formula with these functions (expr.rewrite(sp.exp) often helps).",
     )
 
@@ -104,8 +81,12 @@ class TilePrinter(StrPrinter):
         return repr(value)
 
     def call(self, name: str, *arguments: str) -> str:
-        """A function of the tile runtime."""
+        """A function of the tile runtime that is no scalar function of the table."""
         return f"{name}({', '.join(arguments)})"
+
+    def apply(self, entry: ScalarFunction, arguments: list[str]) -> str:
+        """A scalar function that the target has."""
+        return self.call(entry.cpu, *arguments)
 
     def choice(self, condition: str, first: str, second: str) -> str:
         """One of two values."""
@@ -119,6 +100,8 @@ class TilePrinter(StrPrinter):
     def _print(self, expr, **kwargs):
         if isinstance(expr, sp.Expr) and expr.is_number and not expr.is_Atom:
             return self._print_Number(expr)  # 1/sqrt(pi): rounded once, here
+        if functions.function_of(expr) is not None:  # before SymPy's own methods
+            return self._print_Function(expr)
         return super()._print(expr, **kwargs)
 
     def _print_Number(self, expr):
@@ -135,15 +118,15 @@ class TilePrinter(StrPrinter):
     _print_Catalan = _print_TribonacciConstant = _print_Number
 
     def _print_Function(self, expr):
-        name = FUNCTIONS.get(type(expr).__name__)
-        if (
-            name is None
-        ):  # a derivative of what check_printable saw: DiracDelta of Max, for instance
-            raise _no_such_function("derivative of a formula", expr)
-        return self.call(name, *map(self._print, expr.args))
+        # Also a derivative of what check_printable saw: DiracDelta of Max, for instance.
+        entry = _entry(expr, "derivative of a formula")
+        if entry.written is not None:
+            return f"({self._print(functions.written_out(expr))})"
+        return self.apply(entry, [self._print(arg) for arg in expr.args])
 
-    _print_Abs = _print_sign = _print_floor = _print_ceiling = _print_loggamma = _print_Function
-    _print_gamma = _print_Function
+    def emptyPrinter(self, expr):
+        """What no method prints: SymPy has methods of its own for some functions."""
+        raise _no_such_function("formula", expr)
 
     def _print_Mul(self, expr):
         numerator, denominator = [], []
@@ -196,7 +179,7 @@ class TilePrinter(StrPrinter):
 
     def _print_Heaviside(self, expr):
         argument, at_zero = expr.args
-        half, sign = self.number(0.5), self.call("sign", self._print(argument))
+        half, sign = self.number(0.5), self._print(sp.sign(argument, evaluate=False))
         text = f"({half} + {half}*{sign})"  # NaN stays NaN
         if at_zero == sp.Rational(1, 2):
             return text
@@ -246,6 +229,7 @@ def split_assignments(
 
 def _shared(expressions, names, prefix: str, printer):
     symbols = sp.numbered_symbols(prefix, real=True)
+    expressions = [functions.written_out(e) for e in expressions]
     shared, reduced = sp.cse(expressions, symbols=symbols, order="none")
     names = {**names, **{symbol: str(symbol) for symbol, _ in shared}}
     return shared, reduced, printer(names)

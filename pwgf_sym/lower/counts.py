@@ -1,7 +1,7 @@
 """Floating-point operations and bytes of kernels, counted in the IR that is emitted.
 
 A fused multiply-add counts as two operations, a division and a square root as one, an elementary
-function as many as its vector code takes (``FUNCTION_FLOPS``).  Bytes are those of the arrays that
+function as many as its vector code takes (``functions.py``).  Bytes are those of the arrays that
 a kernel is handed, each read or written once; what stays in the cache is not counted.
 """
 
@@ -12,13 +12,13 @@ from dataclasses import dataclass
 
 import sympy as sp
 
+from ..functions import function_of, written_out
 from . import ir
 from .energies import FormulaKernel
 from .ir import Tensor
 from .kernels import Kernel, Sweep
 
 __all__ = [
-    "FUNCTION_FLOPS",
     "Count",
     "expression_flops",
     "formula_count",
@@ -27,18 +27,7 @@ __all__ = [
     "tensor_flops",
 ]
 
-# Operations of a vector function, (float64, float32): the instructions of its code, a fused
-# multiply-add as two.
-FUNCTION_FLOPS = {
-    "exp": (30, 20),
-    "tanh": (34, 24),
-    "log": (32, 22),
-    "sin": (32, 22),
-    "cos": (32, 22),
-    "erf": (60, 36),
-    "Pow": (70, 50),
-}
-_OTHER_FUNCTION = (40, 30)
+_POWER = (70, 50)  # operations of a real power in float64 and float32
 
 
 @dataclass(frozen=True)
@@ -65,7 +54,7 @@ def expression_flops(expressions, dtype: str) -> int:
     dtype : {"float64", "float32"}
         Precision, on which the length of the functions depends.
     """
-    shared, reduced = sp.cse(list(expressions), order="none")
+    shared, reduced = sp.cse([written_out(e) for e in expressions], order="none")
     parts = [e for _, e in shared] + list(reduced)
     return sum(_own_flops(part, dtype) for e in parts for part in sp.preorder_traversal(e))
 
@@ -84,9 +73,10 @@ def _own_flops(part: sp.Basic, dtype: str) -> int:
             return n.bit_length() - 1 + bin(n).count("1") - 1 + bool(exponent < 0)
         if exponent.is_Rational and exponent.q == 2:
             return 1 + abs(exponent.p) // 2
-        return FUNCTION_FLOPS["Pow"][single]
+        return _POWER[single]
     if isinstance(part, sp.Function):
-        return FUNCTION_FLOPS.get(type(part).__name__, _OTHER_FUNCTION)[single]
+        entry = function_of(part)
+        return entry.operations[single] if entry else 0
     return 0
 
 

@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 import sympy as sp
 
 from ..errors import MapError
+from ..functions import before_derivatives
 from . import ir
 from .differentiate import jacobian, jvp, trace_of_jacobian, vjp
 from .ir import Axis, Tensor
@@ -32,7 +33,8 @@ class Formulas:
     def apply(expression: sp.Expr, tensor: Tensor) -> Tensor:
         """Apply a SymPy expression in one symbol entry by entry."""
         (symbol,) = expression.free_symbols
-        return ir.apply(smooth(expression.xreplace({symbol: ir.placeholder(0)})), tensor)
+        prepared = before_derivatives(expression).xreplace({symbol: ir.placeholder(0)})
+        return ir.apply(smooth(prepared), tensor)
 
     @staticmethod
     def integrate(

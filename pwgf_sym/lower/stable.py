@@ -17,29 +17,11 @@ and by 1e-3 in single precision, where exp(v_k - m) of the largest exponent is e
 from __future__ import annotations
 
 import sympy as sp
-from sympy.codegen.cfunctions import expm1, log1p
 
+from ..functions import expm1, log1p, sigmoid
 from .scaled import ExponentialSum, Product
 
-__all__ = ["expm1", "log1p", "sigmoid", "smooth", "stable"]
-
-
-class sigmoid(sp.Function):
-    """The logistic function 1/(1 + exp(-u))."""
-
-    nargs = 1
-
-    @classmethod
-    def eval(cls, u):
-        """Numbers are worked out at once."""
-        return 1 / (1 + sp.exp(-u)) if u.is_number else None
-
-    def fdiff(self, argindex=1):
-        """s (1 - s)."""
-        return self * (1 - self)
-
-    def _eval_is_positive(self):
-        return self.args[0].is_extended_real
+__all__ = ["smooth", "stable"]
 
 
 # What makes an expression worth a look.

@@ -6,12 +6,12 @@ one of them would turn a whole formula into double precision.
 
 from __future__ import annotations
 
+from ...functions import ScalarFunction
 from ..scalars import TilePrinter
 
 __all__ = ["ThreadPrinter", "printer_of"]
 
-_RENAMED = {"absolute": "fabs", "power": "pow", "loggamma": "lgamma"}
-_ROUNDING = ("floor", "ceil")
+_RENAMED = {"power": "pow"}
 
 
 class ThreadPrinter(TilePrinter):
@@ -31,20 +31,16 @@ class ThreadPrinter(TilePrinter):
     def choice(self, condition: str, first: str, second: str) -> str:
         return f"({first} if {condition} else {second})"
 
+    def apply(self, entry: ScalarFunction, arguments: list[str]) -> str:
+        one, zero, minus = map(self.number, (1.0, 0.0, -1.0))
+        return entry.cuda.format(*arguments, one=one, zero=zero, minus=minus)
+
     def call(self, name: str, *arguments: str) -> str:
-        one, zero = self.number(1.0), self.number(0.0)
         x = f"({arguments[0]})"
-        if name == "sigmoid":
-            return f"({one}/({one} + math.exp(-{x})))"
-        if name == "sign":
-            negative = f"({self.number(-1.0)} if {x} < {zero} else {arguments[0]})"
-            return f"({one} if {x} > {zero} else {negative})"
         if name in ("maximum", "minimum"):  # NaN on either side comes through
             relation = ">" if name == "maximum" else "<"
             first = f"{x} {relation} ({arguments[1]}) or {x} != {x}"
             return self.choice(first, arguments[0], arguments[1])
-        if name in _ROUNDING:
-            return f"DTYPE(math.{name}({arguments[0]}))"
         return f"math.{_RENAMED.get(name, name)}({', '.join(arguments)})"
 
     def _print_Not(self, expr):
