@@ -22,6 +22,7 @@ if _TYPE_CHECKING:  # the same names for type checkers, which do not run __getat
     from .declare.symbols import Density, coordinates, copy_of
     from .derive.variation import first_variation, pde, velocity
     from .errors import PwgfError, PwgfWarning
+    from .functions import logaddexp
     from .look.plots import plot
     from .solve.flow import solve
     from .solve.solution import Solution, load_solution

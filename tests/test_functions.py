@@ -35,7 +35,7 @@ def computed(kernel, columns):
     body = Writer()
     FormulaEmitter(kernel, tiling).emit(body)
     text = '"""Functions.\n\ncontent: {content}\n"""\n' + _imports(body.text(), dtype) + body.text()
-    module, lanes = load_module(write_module(text, f"functions_{dtype}")), tiling.samples
+    module, lanes = load_module(write_module(text, f"functions_{dtype}"), text), tiling.samples
     rows = sum(map(len, kernel.fields.values()))
     tiles_of = columns.reshape(len(columns), -1, lanes).swapaxes(0, 1).copy()
     out = np.empty((len(tiles_of), rows, lanes), columns.dtype)
