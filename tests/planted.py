@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import pickle
 import sys
@@ -82,7 +81,7 @@ class Cache:
         """Payloads in place of all machine code, with an index that knows their checksums."""
         found = []
         for index in self.files(".nbi"):
-            checksum = hashlib.sha256(self.pickled).hexdigest()
+            checksum = machine_code._seal(self.pickled)
             entries = dict(line.split() for line in index.read_text().split("\n")[1:-2])
             index.write_bytes(as_index(dict.fromkeys(entries, checksum)))
             data = index.with_name(f"{index.name[:-4]}.{checksum[:16]}.nbc")

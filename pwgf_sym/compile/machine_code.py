@@ -71,10 +71,10 @@ class _Files:
         if entry is None:
             return None
         try:
-            data = read_own(self._data(entry))
+            data = read_own(self._data(entry), int(entry.partition("-")[2]) + 1)
         except FileNotFoundError:
             return None
-        if hashlib.sha256(data).hexdigest() != entry:
+        if _seal(data) != entry:
             raise ValueError("the file is not what was written")
         return pickle.loads(data)
 
@@ -83,7 +83,7 @@ class _Files:
         from .store import write_atomically
 
         data, entries = self.dump(data), self._entries()
-        entry = entries[self._digest(key)] = hashlib.sha256(data).hexdigest()
+        entry = entries[self._digest(key)] = _seal(data)
         lines = [_FIRST, *(f"{one} {other}" for one, other in entries.items())]
         index = "\n".join([*lines, _checksum(lines), ""]).encode()
         for path, content in ((self._data(entry), data), (self._index, index)):
@@ -107,7 +107,7 @@ class _Files:
         return hashlib.sha256(f"{self.base}\n{self._stamp}\n{key}".encode()).hexdigest()
 
     def _entries(self) -> dict[str, str]:
-        """Checksums of files by digests of keys; empty where the index is not whole."""
+        """Seals of files by digests of keys; empty where the index is not whole."""
         try:
             text = read_own(self._index, _MOST_INDEX).decode("ascii")
         except (OSError, ValueError):
@@ -116,6 +116,11 @@ class _Files:
         if first != _FIRST or lines[-2:] != [_checksum([first, *lines[:-2]]), ""]:
             return {}
         return dict(line.split(" ") for line in lines[:-2])
+
+
+def _seal(data: bytes) -> str:
+    """Checksum and length: no more than that is read of a file."""
+    return f"{hashlib.sha256(data).hexdigest()}-{len(data)}"
 
 
 def _checksum(lines: list[str]) -> str:
