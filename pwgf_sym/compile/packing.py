@@ -41,6 +41,10 @@ class State:
     moments: tuple[np.ndarray, float, float] | None = None
 
 
+# Round-off of a position, in units of the spread of the initial law.
+_COARSEST = 1e-3
+
+
 class Units:
     """The coordinates that a map sees, (z - origin)/spread, and the way back.
 
@@ -68,6 +72,25 @@ class Units:
     def of(cls, law) -> Units:
         """Those in which a law has mean 0 and mean variance 1."""
         return cls(law.mean, law.spread)
+
+    def check(self, dtype) -> None:
+        """Refuse a precision whose numbers near the origin are further apart than samples may be.
+
+        Raises
+        ------
+        OptionError
+            When round-off of a position is more than a thousandth of the spread.
+        """
+        far = float(np.abs(self.origin).max()) / self.spread
+        if far * float(np.finfo(dtype).eps) <= _COARSEST:
+            return
+        given = f"{np.dtype(dtype).name}, for an initial law whose mean is {far:.2g} spreads from 0"
+        accepted = f"at most {_COARSEST / float(np.finfo(dtype).eps):.2g} spreads, for round-off"
+        single = np.dtype(dtype) == np.float32
+        fix = "Write the energy in coordinates whose origin is near the law's mean"
+        raise OptionError(
+            "dtype", given, accepted, f'{fix}, or use "float64".' if single else f"{fix}."
+        )
 
     @classmethod
     def none(cls, dim: int) -> Units:

@@ -124,6 +124,7 @@ def compile_program(
     folder = Path(file_path("folder", folder)) if folder else None
     require_compiler()
     check_flow(problem, flow, "flow")
+    Units.of(problem.initial).check(dtype)
     if target == "cpu":
         how, mark = cpu_target(dtype, this_machine(), moments), ""
     else:
