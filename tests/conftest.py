@@ -1,6 +1,7 @@
 """One folder of compiled kernels for the whole run: no test compiles what another one has."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -27,13 +28,29 @@ ON_TARGETS = [
     *("test_energy_kernels.py", "test_map_energies.py", "test_map_kernels.py", "test_pair_sums.py"),
     *("test_pairs.py", "test_rolled.py", "test_written_maps.py"),
 ]
+# Cases that are marked slow: the larger of what also has smaller ones.
+SLOW = [r"test_parameters_may_be_called_anything\[\w+-9", r"test_random_potentials\[\w+-False"]
+# And in the simulator, where kernels are Python.
+SLOW_IN_THE_SIMULATOR = [
+    *(r"\[ornstein uhlenbeck", r"test_gallery\[(?!double_well|aggregation-float32)"),
+    *(r"test_a_flow_is_that_of_the_cpu\[energy-(minres|lsmr)", r"test_the_host_sees.*\[energy"),
+    *(r"test_generated_text\[cuda-(?!affine|euler-trace-1).*N(64|100)", r"\[cuda-rk4-exact-2-7-3"),
+    r"test_generated_text_in_single_precision\[cuda-flow1",
+    r"test_gradient_of_the_energy\[cuda-(?!exact-mixed|trace-porous)",
+]
 # What one process runs: two share the processors better than one, which was the last to end.
 IN_THE_SIMULATOR = {"kernels": ["cuda_sim"], "targets": ON_TARGETS}
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest selects by markers
 def pytest_collection_modifyitems(config, items):
     items.sort(key=lambda item: item.path.name == SIMULATOR)  # the last: it waits for a process
-    if os.environ.get("NUMBA_ENABLE_CUDASIM") == "1":
+    simulated = os.environ.get("NUMBA_ENABLE_CUDASIM") == "1"
+    slow = re.compile("|".join(SLOW + SLOW_IN_THE_SIMULATOR if simulated else SLOW))
+    for item in items:
+        if slow.search(item.name):
+            item.add_marker("slow")
+    if simulated:
         others = [i for i in items if i.path.name in ON_TARGETS and "target" not in i.fixturenames]
         config.hook.pytest_deselected(items=others)
         items[:] = [item for item in items if item not in others]
@@ -42,6 +59,7 @@ def pytest_collection_modifyitems(config, items):
 def pytest_generate_tests(metafunc):
     if "part" in metafunc.fixturenames:
         metafunc.parametrize("part", IN_THE_SIMULATOR)
+        metafunc.parametrize("chosen", ["not slow", pytest.param("slow", marks=pytest.mark.slow)])
     if "target" in metafunc.fixturenames:
         from on_targets import TARGETS
 
@@ -51,17 +69,21 @@ def pytest_generate_tests(metafunc):
 @pytest.fixture(scope="session", autouse=True)
 def simulators(request):
     """CUDA's tests in processes with Numba's simulator on, beside all other tests."""
-    if all(item.path.name != SIMULATOR for item in request.session.items):
-        yield None
-        return
+    chosen = {part: [] for part in IN_THE_SIMULATOR}
+    for item in request.session.items:
+        if item.path.name == SIMULATOR:
+            chosen[item.callspec.params["part"]].append(item.callspec.params["chosen"])
     variables = os.environ | {"NUMBA_ENABLE_CUDASIM": "1", "PWGF_SYM_CUDA_THREADS": "4"}
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider"]
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-m"]
     with ExitStack() as stack:
         found = {}
-        for part, names in IN_THE_SIMULATOR.items():
+        for part, expressions in chosen.items():
+            if not expressions:
+                continue
             text = stack.enter_context(tempfile.TemporaryFile("w+"))
-            files = [str(Path(__file__).parent / name) for name in names]
-            running = subprocess.Popen(command + files, env=variables, stdout=text, stderr=text)
+            files = [str(Path(__file__).parent / name) for name in IN_THE_SIMULATOR[part]]
+            line = [*command, " or ".join(expressions), *files]
+            running = subprocess.Popen(line, env=variables, stdout=text, stderr=text)
             stack.callback(running.wait)
             stack.callback(running.kill)
             found[part] = running, text

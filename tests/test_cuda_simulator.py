@@ -1,7 +1,7 @@
 """Waits for the tests of CUDA, which run in processes of their own with Numba's simulator on."""
 
 
-def test_cuda_kernels_in_the_simulator(part, simulators):
+def test_cuda_kernels_in_the_simulator(part, chosen, simulators):
     running, text = simulators[part]
     status = running.wait(timeout=1800)
     text.seek(0)

@@ -7,7 +7,6 @@ Gauss-Legendre grid, first variations written by hand, and differences of the fi
 import os
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -15,6 +14,7 @@ import sympy as sp
 from gallery_energies import BETA, GALLERY, MATRIX, Quadrature, aggregation, mixed, numeric
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from work import calls_of
 
 from pwgf_sym.declare import Density, EnergyIntegral, coordinates, copy_of, integral
 from pwgf_sym.derive import first_variation, pde, sample_form, velocity
@@ -443,20 +443,30 @@ def test_what_is_no_energy_is_refused(derive, energy):
         derive(energy, RHO2)
 
 
-def test_thirty_dimensions_are_quick():
-    dim, x = 30, coordinates(30)
-    rho, matrix = Density(x), np.random.default_rng(0).normal(size=(30, 30))
+def full_potential(dim):
+    """A quadratic form with every term, and entropy; its density and matrix."""
+    x = coordinates(dim)
+    rho, matrix = Density(x), np.random.default_rng(0).normal(size=(dim, dim))
     column = sp.Matrix(x)
     potential = (column.T * sp.Matrix(matrix) * column)[0] / 2
-    energy = integral(potential * rho + rho * sp.log(rho), x)
-    start = time.process_time()
-    first_variation(energy, rho)
-    flow = velocity(energy, rho)
-    form = sample_form(energy, rho)
-    seconds = time.process_time() - start
-    at = dict(zip(x, np.linspace(-1, 1, dim)))
-    want = -(matrix + matrix.T) @ np.linspace(-1, 1, dim) / 2
+    return integral(potential * rho + rho * sp.log(rho), x), rho, matrix
+
+
+def test_thirty_dimensions():
+    energy, rho, matrix = full_potential(30)
+    form, flow, x = sample_form(energy, rho), velocity(energy, rho), rho.coordinates
+    at = dict(zip(x, np.linspace(-1, 1, 30)))
+    want = -(matrix + matrix.T) @ np.linspace(-1, 1, 30) / 2
     local = form.local_velocity[7].subs({**at, form.score[7]: 0})
     assert float(local) == pytest.approx(want[7], rel=1e-12)
     assert float(flow[7].subs(rho.diff(x[7]), 0).subs(at)) == pytest.approx(want[7], rel=1e-12)
-    assert seconds < 4, f"first variation, velocity and sample form took {seconds:.1f} s"
+
+
+def test_work_grows_with_the_number_of_terms():
+    """Which is four times as large in twice the dimension."""
+
+    def work(dim):
+        energy, rho, _ = full_potential(dim)
+        return calls_of(lambda: [derive(energy, rho) for derive in (velocity, sample_form)])
+
+    assert work(20) < 6 * work(10)

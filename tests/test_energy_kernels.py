@@ -146,6 +146,7 @@ def energies(draw):
     return energy
 
 
+@pytest.mark.slow
 @random(30)
 @given(energies(), st.integers(2, 5), st.integers(0, 99))
 def test_random_energies(target, tmp_path_factory, energy, count, seed):
@@ -154,6 +155,7 @@ def test_random_energies(target, tmp_path_factory, energy, count, seed):
     check(energy, program, count, seed=seed)
 
 
+@pytest.mark.slow
 @random(5)
 @given(energies())
 def test_random_energies_compiled(energy):

@@ -32,7 +32,6 @@ def test_committed_modules_equal_fresh_emissions():
         assert tools["emitted"](problem, flow) == text, f"run examples/emit_gallery.py: {name}"
 
 
-@pytest.mark.slow
 def test_ornstein_uhlenbeck_to_1e_6():
     names = example("ornstein_uhlenbeck")
     dim, mean, cov = names["dim"], names["mean"], names["cov"]

@@ -102,6 +102,7 @@ def test_other_vector_widths(bits, tmp_path, monkeypatch):
         case.check(program)
 
 
+@pytest.mark.slow
 @settings(
     max_examples=12,
     deadline=None,
@@ -143,6 +144,7 @@ def single_program():
     return compile_program(ENERGIES["mixed"].problem(), neural(2, 6, 2, SWISH), dtype="float32")
 
 
+@pytest.mark.slow
 def test_compiled_single_precision(single_program):
     case = Case(single_program.map, 70, noise=0.15)
     case.problem = single_program.problem
@@ -160,6 +162,7 @@ def test_compiled_affine():
     case.check_gradient()
 
 
+@pytest.mark.slow
 def test_compiled_runge_kutta_trace():
     flow = neural(3, 5, 2, TANH, "rk4", "trace")
     case = Case(flow, 64)

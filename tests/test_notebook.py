@@ -61,6 +61,7 @@ def test_pictures_are_shown_once(tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.png", "b.png"]
 
 
+@pytest.mark.slow
 def test_a_notebook_with_a_bar_and_formulas(tmp_path):
     """A run from the formula, as a reader of the README types it."""
     source = """

@@ -99,6 +99,7 @@ def interactions(draw):
     return dim, sp.Add(*(a * b for a, b in zip(factors, terms, strict=True)))
 
 
+@pytest.mark.slow
 @settings(
     max_examples=60,
     deadline=None,

@@ -2,10 +2,13 @@
 
 from types import SimpleNamespace
 
+import pytest
+
 from pwgf_sym.benchmarks import targets
 from pwgf_sym.benchmarks.options import BenchmarkOptions
 
 
+@pytest.mark.slow
 def test_both_targets_compute_the_same(monkeypatch, tmp_path):
     monkeypatch.setenv("PWGF_SYM_CACHE", str(tmp_path))
     for name in ("CG_ITERATIONS", "TRIAL_ITERATIONS"):
