@@ -335,3 +335,9 @@ def test_initial_law_is_checked(law):
 def test_problem_checks_the_energy_first():
     with pytest.raises(EnergyError):
         GradientFlow(mixed()[0] + X[0], RHO, None)
+
+
+def test_a_density_in_place_of_a_symbol():
+    """SymPy calls what takes the place of a power's base, where it can be called."""
+    s, rho = sp.Symbol("s", positive=True), Density(coordinates(2))
+    assert (s**2 + s ** sp.Rational(3, 2)).subs(s, rho) == rho**2 + rho ** sp.Rational(3, 2)

@@ -189,7 +189,7 @@ def test_a_folder_that_is_no_path(tmp_path):
     problem = ENERGIES["porous medium 2"].problem()
     with pytest.raises(PwgfError, match="folder"):
         compile_program(problem, Affine(2), folder=7)
-    with pytest.raises(CacheError, match="null"):
+    with pytest.raises(PwgfError, match="folder"):
         compile_program(problem, Affine(2), folder="a\0b")
 
 

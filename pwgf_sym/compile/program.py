@@ -119,9 +119,7 @@ def compile_program(
     moments = flag("moments", moments)
     if kernels is not None and not _are_names(kernels):
         raise OptionError("kernels", brief(kernels), "a collection of names of kernels")
-    if folder is not None and not isinstance(folder, (str, os.PathLike)):
-        raise OptionError("folder", brief(folder), "a path")
-    folder = Path(file_path("folder", folder)) if folder else None
+    folder = None if folder in (None, "") else Path(file_path("folder", folder))
     require_compiler()
     check_flow(problem, flow, "flow")
     Units.of(problem.initial).check(dtype)

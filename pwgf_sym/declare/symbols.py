@@ -7,6 +7,7 @@ Owns the three names that every energy formula starts from: :func:`coordinates`,
 from __future__ import annotations
 
 import operator
+import sys
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -271,6 +272,10 @@ class Density(AppliedUndef):
 
     def __call__(self, *arguments):
         """Refuse ``rho(*y)``: the density at another copy is ``rho.at(y)``."""
+        # SymPy puts what can be called into a power as a function of the exponent: s**2 with rho
+        # for s is rho**2, and no call of ours.
+        if sys._getframe(1).f_code.co_name == "_eval_subs" and len(arguments) == 1:
+            return self ** arguments[0]
         name = self.func.__name__
         given = f"a call with {len(arguments)} arguments"
         fix = f"Write {name}.at(y) for y = copy_of(x), and {name} itself at x."
