@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..arguments import brief, checked_call, flag, integer, real_array
-from ..errors import OptionError, PwgfError
+from ..arguments import brief, checked_call, flag, integer, real_array, whole_seed
+from ..errors import OptionError, PictureWarning, PwgfError, warn
 from ..solve.solution import Solution
 
 __all__ = ["plot"]
@@ -39,12 +39,12 @@ _LONG = 3.0
 
 
 @checked_call
-def plot(solution, path=None, *, times=None, samples: int = 4000, seed: int = 0, density=None):
+def plot(solution, path=None, *, times=None, samples: int = 4000, seed=0, density=None):
     """Draw a solution.
 
     In one dimension the densities at a few times share one panel.  In two dimensions each time has
-    its panel with the density, or with samples where the map cannot be inverted.  In more
-    dimensions the panels show samples in the first two coordinates.  Below are the energy, and the
+    its panel with the density.  Where the map cannot be inverted or is folded, and in more
+    dimensions, the panels show samples in the first two coordinates.  Below are the energy, and the
     dissipation with the defect.
 
     Parameters
@@ -57,7 +57,7 @@ def plot(solution, path=None, *, times=None, samples: int = 4000, seed: int = 0,
         Up to four stored times; by default four that are evenly spread over the stored rows.
     samples : int
         Number of samples that windows, histograms and points are taken from.
-    seed : int
+    seed : int, None or numpy.random.Generator
         Seed of these samples.
     density : bool, optional
         Whether to evaluate the density (True) or to draw samples (False); by default the density in
@@ -74,6 +74,12 @@ def plot(solution, path=None, *, times=None, samples: int = 4000, seed: int = 0,
     OptionError
         If a time is not stored, there are none or more than four, ``density=True`` is asked for
         in more than two dimensions, or ``path`` cannot be written.
+
+    Warns
+    -----
+    PictureWarning
+        Once, with the number of points that are left out as they have no finite value, or if the
+        map is folded.
     """
     from .figures import check_path, close, new_figure, save
 
@@ -86,8 +92,9 @@ def plot(solution, path=None, *, times=None, samples: int = 4000, seed: int = 0,
     if density and dim > 2:
         fix = "Leave density out: samples in the first two coordinates are drawn."
         raise OptionError("density", f"True in dimension {dim}", "at most two dimensions", fix)
-    times = _times(solution, times)
+    times, seed = _times(solution, times), whole_seed("seed", seed)
     points = [solution.sample(samples, t=t, seed=seed) for t in times]
+    notes = _notes_of_samples(points)
     ranges = [_window(points, axis) for axis in range(min(dim, 2))]
     count = 1 if dim == 1 else len(times)
     width = max(2.8 * count, 7.2)
@@ -95,16 +102,18 @@ def plot(solution, path=None, *, times=None, samples: int = 4000, seed: int = 0,
     # Pyplot may select its backend here: outside of the style, which is put back.
     figure = new_figure(path, figsize=(width, height + 3.1), layout="constrained")
     try:
-        _draw(figure, solution, times, points, ranges, (height, count), density)
+        _draw(figure, solution, times, points, ranges, (height, count), density, notes)
     except BaseException:
         close(figure)
         raise
     if path is not None:
         save(figure, path, dpi=160)
+    if notes:
+        warn(f"The figure leaves something out: {'; '.join(notes)}.", PictureWarning)
     return figure
 
 
-def _draw(figure, solution, times, points, ranges, shape, density) -> None:
+def _draw(figure, solution, times, points, ranges, shape, density, notes) -> None:
     """Panels of the density above; energy, dissipation and defect below."""
     from matplotlib import rc_context
 
@@ -114,15 +123,23 @@ def _draw(figure, solution, times, points, ranges, shape, density) -> None:
         above, below = figure.subfigures(2, 1, height_ratios=(height + 0.5, 2.6))
         panels = above.subplots(1, count, squeeze=False)[0]
         if solution.problem.dim == 1:
-            _curves(panels[0], solution, times, points, ranges[0], density)
+            _curves(panels[0], solution, times, points, ranges[0], density, notes)
         else:
-            _panels(panels, solution, times, points, ranges, density)
+            _panels(panels, solution, times, points, ranges, density, notes)
         left, right = below.subplots(1, 2)
         _energy(left, solution)
         _rates(right, solution)
         # Constrained layout takes a few passes around axes of fixed aspect.
         for _ in range(4):
             figure.draw_without_rendering()
+
+
+def _notes_of_samples(points: list[np.ndarray]) -> list[str]:
+    """What is to be said of samples that cannot be drawn."""
+    lost = sum(int(np.sum(~np.isfinite(p).all(axis=1))) for p in points)
+    total = sum(len(p) for p in points)
+    fix = "the map has left the range of numbers, use a smaller dt"
+    return [f"{lost} of {total} samples are not finite ({fix})"] if lost else []
 
 
 def _times(solution, times) -> list[float]:
@@ -152,26 +169,41 @@ def _shape(ranges) -> float:
     return ratio if 1 / _LONG < ratio < _LONG else 1.0
 
 
-def _densities(solution, times, grid: np.ndarray, wanted) -> list[np.ndarray] | None:
-    """Densities on a grid (n, d) at the times, or None where samples are to be drawn."""
+def _densities(solution, times, grid: np.ndarray, wanted, notes) -> list[np.ndarray] | None:
+    """Densities on a grid (n, d) at the times, or None where samples are to be drawn.
+
+    NaN where there is no finite value; what is to be said of it is added to the notes.
+    """
     if wanted is False:
         return None
+    rows = [solution._index(t) for t in times]
     try:
         with np.errstate(all="ignore"):
-            found = [np.exp(solution.log_density(grid, t=t)) for t in times]
+            found = [np.exp(solution._log_density(grid, row)) for row in rows]
+        folded = [t for t, row in zip(times, rows, strict=True) if solution._folded(row)]
     except (PwgfError, NotImplementedError, ArithmeticError):
         if wanted:
             raise
         return None
-    return [np.nan_to_num(values, nan=0.0, posinf=0.0) for values in found]
+    if folded:
+        shown = "densities are those of one preimage" if wanted else "samples are drawn instead"
+        at = ", ".join(f"{t:.4g}" for t in folded)
+        notes.append(f"the map is folded at t = {at}, where densities are not defined: {shown}")
+        if not wanted:
+            return None
+    lost = sum(int(np.sum(~np.isfinite(values))) for values in found)
+    if lost:
+        total, fix = len(found) * len(grid), "density=False draws samples"
+        notes.append(f"{lost} of {total} points have no preimage that was found ({fix})")
+    return [np.where(np.isfinite(values), values, np.nan) for values in found]
 
 
-def _curves(axes, solution, times, points, window, wanted) -> None:
+def _curves(axes, solution, times, points, window, wanted, notes) -> None:
     """Densities of a one-dimensional flow in one panel, from light to dark over time."""
     from matplotlib import colormaps
 
     grid = np.linspace(*window, 400)[:, None]
-    densities = _densities(solution, times, grid, wanted)
+    densities = _densities(solution, times, grid, wanted, notes)
     shades = colormaps["viridis"](np.linspace(0.85, 0.1, len(times)))
     for k, t in enumerate(times):
         style = {"color": shades[k], "lw": 1.8, "label": f"$t = {t:.4g}$"}
@@ -185,15 +217,15 @@ def _curves(axes, solution, times, points, window, wanted) -> None:
     axes.legend()
 
 
-def _panels(panels, solution, times, points, ranges, wanted) -> None:
+def _panels(panels, solution, times, points, ranges, wanted, notes) -> None:
     """A panel a time in the first two coordinates: densities on a common scale, or samples."""
     densities = None
     if solution.problem.dim == 2:
         sides = [np.linspace(*r, 121) for r in ranges]
         grid = np.stack(np.meshgrid(*sides), axis=-1)
-        densities = _densities(solution, times, grid.reshape(-1, 2), wanted)
+        densities = _densities(solution, times, grid.reshape(-1, 2), wanted, notes)
     if densities is not None:
-        _images(panels, densities, grid)
+        _images(panels, [np.nan_to_num(values) for values in densities], grid)
     equal = 1 / _LONG < np.ptp(ranges[1]) / np.ptp(ranges[0]) < _LONG
     for k, axes in enumerate(panels):
         if densities is None:
@@ -239,8 +271,10 @@ def _rates(axes, solution) -> None:
     )
     positive = False
     for values, label, colour, line in curves:
-        shown = np.where(values > 0, values, np.nan)
+        shown = np.where((values > 0) & (values < np.inf), values, np.nan)
         positive |= bool(np.isfinite(shown).any())
+        lost = int(np.sum(np.isnan(shown)))
+        label += f" ({lost} off the axis)" if lost else ""  # logarithmic: not above 0
         axes.plot(solution.t, shown, line, color=colour, label=label, **_marks(solution))
     axes.set(xlabel="$t$", ylabel="energy per time", yscale="log" if positive else "linear")
     axes.legend()

@@ -15,6 +15,8 @@ _POINTS = 256
 # Beyond this dimension the Jacobians of all points take too long.
 _MOST_DIMENSIONS = 256
 _SEED = 20240607
+# Round-off of positions beyond this part of their spread hides the sign.
+_MOST_ROUNDING = 1e-4
 
 
 def folded_part(program, theta: np.ndarray, order: int = 0) -> float | None:
@@ -32,14 +34,21 @@ def folded_part(program, theta: np.ndarray, order: int = 0) -> float | None:
     -------
     float or None
         From 0 to 1/2, counted on independent points of the law; 0 for a map without folds there.
-        None beyond 256 dimensions, where it is not looked for.
+        None where it is not looked for: beyond 256 dimensions, and where round-off of positions is
+        not far below their spread.
     """
     law = program.problem.initial
     if law.dim > _MOST_DIMENSIONS:
         return None
     points = law.sample(int(np.clip((1 << 22) // law.dim**2, 64, _POINTS)), _SEED)
-    step = np.sqrt(np.finfo(program.dtype).eps) * _spread(points)
     theta = np.asarray(theta).astype(program.dtype)
+    # Errors of differences, round-off over the step and the step itself, are least together there.
+    rounding = np.finfo(program.dtype).eps * max(
+        _size_in_spreads(points), _size_in_spreads(_push(program, theta, points, order))
+    )
+    if not rounding < _MOST_ROUNDING:
+        return None
+    step = np.sqrt(rounding) * _spread(points)
 
     def signs(z, h):
         base = _push(program, theta, z, order)
@@ -64,9 +73,17 @@ def _push(program, theta, points: np.ndarray, order: int) -> np.ndarray:
 
 
 def _spread(points: np.ndarray) -> np.ndarray:
-    """Unit of length in every coordinate, and at least the round-off of positions."""
+    """Unit of length in every coordinate."""
     spread = points.std(axis=0)
     return np.where(spread > 0, spread, 1.0)
+
+
+def _size_in_spreads(points: np.ndarray) -> float:
+    """How far from the origin the points are, in units of their spread."""
+    finite = points[np.isfinite(points).all(axis=1)]
+    if not len(finite):
+        return np.inf
+    return max(1.0, float(np.max(np.abs(finite) / _spread(finite))))
 
 
 def fold_text(part: float) -> str:
