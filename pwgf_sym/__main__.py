@@ -42,6 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     from . import __version__
     from .benchmarks.command import add_benchmark, add_profile
+    from .look.cache import add_cache
 
     as_module = os.path.basename(sys.argv[0]) == "__main__.py"
     name = "python -m pwgf_sym" if as_module else "pwgf-sym"
@@ -54,6 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     doctor = commands.add_parser("doctor", help="say what was found and what is missing")
     doctor.add_argument("--json", action="store_true", help="print the findings as JSON")
     doctor.set_defaults(run=_doctor)
+    add_cache(commands)
     add_benchmark(commands)
     add_profile(commands)
     return parser

@@ -191,7 +191,7 @@ def load_module(path: Path, text: str) -> ModuleType:
             raise CacheError(str(path), "another text", accepted, "Write the module first.")
         require_compiler()
         with suppress(OSError, ValueError):  # who reads the file, in a debugger, reads what is run
-            _written(path, seal(text).encode())
+            os.utime(_written(path, seal(text).encode()))  # "pwgf-sym cache" tells when it was used
         module = _run(name, path, text)
         sys.modules[name] = module  # when it is whole
     return module
