@@ -49,7 +49,7 @@ class FormulaEmitter:
             self.names.update({s: s.name for s in symbols})
         for form in kernel.forms:
             self.names.update({s: s.name for s in form.symbols})
-        forms = [form.name for form in kernel.forms]
+        forms = [n for form in kernel.forms for n in (form.name, f"{form.name}_CENTER")]
         if kernel.distance is not None:
             self.names[kernel.distance] = kernel.distance.name
         if kernel.rolled is not None:
@@ -70,13 +70,17 @@ class FormulaEmitter:
         """Write the constants and the function."""
         k = self.kernel
         for form in k.forms:
-            write(f"# {form.symbols[0]}, ... = {form.name} x")
+            moved = f"(x - {form.name}_CENTER)" if form.center else "x"
+            write(f"# {form.symbols[0]}, ... = {form.name} {moved}")
             with write.block(f"{form.name} = np.array(["):
                 pass
             write.lines[-1] = write.lines[-1].rstrip(":")
             for row in form.matrix:
                 write("    " + ", ".join(map(number, row)) + ",")
             write("], dtype=DTYPE)")
+            if form.center:
+                numbers = ", ".join(map(number, form.center))
+                write(f"{form.name}_CENTER = np.array([{numbers}], dtype=DTYPE)")
             write()
             write()
         write("@njit(**OPTIONS)")
@@ -259,6 +263,8 @@ class FormulaEmitter:
             with write.block(f"for j in range({columns})"):
                 column = f"load({form.name}, {at} + j, {columns}, {rows}, 1)"
                 row = f"load(x, tile*{columns * lanes} + j*{lanes}, 0, 1, {lanes})"
+                if form.center:
+                    row += f" - load({form.name}_CENTER, j, 0, 1, 1)"
                 write(f"acc = fma({column}, {row}, acc)")
             write(f"store(FORM_{form.name}, {variable}*{lanes}, {lanes}, acc)")
 

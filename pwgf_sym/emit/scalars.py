@@ -15,11 +15,12 @@ from sympy.printing.str import StrPrinter
 from .. import functions
 from ..errors import FormulaError
 from ..functions import STRUCTURES, ScalarFunction
+from ..lower.centers import offset
 
 __all__ = ["TilePrinter", "assignments", "check_printable", "split_assignments"]
 
 # Printed by structure.
-_PRINTED = (*STRUCTURES, sp.Number, sp.NumberSymbol, sp.Symbol)
+_PRINTED = (*STRUCTURES, sp.Number, sp.NumberSymbol, sp.Symbol, offset)
 _LARGEST_PRODUCT = 4  # x**4 is printed as a product; larger integer powers by squaring
 
 
@@ -127,6 +128,10 @@ class TilePrinter(StrPrinter):
     def emptyPrinter(self, expr):
         """What no method prints: SymPy has methods of its own for some functions."""
         raise _no_such_function("formula", expr)
+
+    def _print_offset(self, expr):
+        coordinate, center = expr.args
+        return f"({self._print(coordinate)} - {self.parenthesize(center, 1000)})"
 
     def _print_Mul(self, expr):
         numerator, denominator = [], []

@@ -12,11 +12,15 @@ import sympy as sp
 
 from ..derive.samples import SampleForm
 from ..derive.variation import is_symmetric
+from .centers import Centers, offset
 from .pairs import PairParts
 from .rolling import Rolled, roll
 from .stable import stable
 
 __all__ = ["FormulaKernel", "LinearForm", "energy_kernels"]
+
+# Multiplying out may leave terms so many times larger, for each degree by which they are lower.
+MULTIPLIED = 64
 
 # A linear form is worth a matrix when it has more coefficients than this many a row.
 DENSE = 4
@@ -24,11 +28,12 @@ DENSE = 4
 
 @dataclass(frozen=True)
 class LinearForm:
-    """symbols[i] = sum_j matrix[i][j] x[j], a matrix of numbers times the coordinates."""
+    """symbols[i] = sum_j matrix[i][j] (x[j] - center[j]); an empty ``center`` is zero."""
 
     name: str
     symbols: tuple[sp.Symbol, ...]
     matrix: tuple[tuple[float, ...], ...]
+    center: tuple[float, ...] = ()
 
 
 @dataclass
@@ -103,6 +108,7 @@ def energy_kernels(form: SampleForm, parts: PairParts) -> dict[str, FormulaKerne
         if not mean.has(parts.distance)
     )
     slopes, by_log = form.local_gradient
+    centers = Centers(single, form.coordinates, (form.log_density, *form.score))
     candidates = [
         FormulaKernel(
             "integrals",
@@ -149,18 +155,23 @@ def energy_kernels(form: SampleForm, parts: PairParts) -> dict[str, FormulaKerne
             radial=parts.radial,
         ),
     ]
-    return {k.name: _lowered(k) for k in candidates if any(e != 0 for e in k.formulas())}
+    return {k.name: _lowered(k, centers) for k in candidates if any(e != 0 for e in k.formulas())}
 
 
-def _lowered(kernel: FormulaKernel) -> FormulaKernel:
-    """Extract dense linear forms, name stable functions, and keep only the arrays that are read."""
+def _lowered(kernel: FormulaKernel, centers: Centers) -> FormulaKernel:
+    """Stable forms, coordinates from their centers, dense linear forms, and the arrays read."""
     x = kernel.reads["x"]
-    if not kernel.partners:
-        kernel.fields = {n: _extract_rows(kernel, n, rows, x) for n, rows in kernel.fields.items()}
-        kernel.means = tuple(_extract_quadratic(kernel, e, x) for e in kernel.means)
     kernel.fields = {name: tuple(map(stable, rows)) for name, rows in kernel.fields.items()}
     kernel.means = tuple(map(stable, kernel.means))
     kernel.radial = stable(kernel.radial)
+    if not kernel.partners:
+        kernel.fields = {
+            name: _extract_rows(kernel, tuple(map(centers.written, rows)), x)
+            for name, rows in kernel.fields.items()
+        }
+        kernel.means = tuple(
+            _extract_quadratic(kernel, centers.written(e), x) for e in kernel.means
+        )
     used = set().union(*(e.free_symbols for e in kernel.formulas()))
     kernel.reads = {
         name: symbols
@@ -173,63 +184,103 @@ def _lowered(kernel: FormulaKernel) -> FormulaKernel:
     return kernel
 
 
-def _new_form(kernel: FormulaKernel, rows: list[dict[sp.Symbol, sp.Expr]], x) -> LinearForm:
+def _place(measured: sp.Expr):
+    """(coordinate, center) of a coordinate or an offset."""
+    return measured.args if isinstance(measured, offset) else (measured, sp.S.Zero)
+
+
+def _new_form(kernel: FormulaKernel, rows: list[dict[sp.Expr, sp.Expr]], x) -> LinearForm:
     number = len(kernel.forms)
     symbols = tuple(sp.Symbol(f"form{number}_{i}", real=True) for i in range(len(rows)))
-    matrix = tuple(tuple(float(row.get(s, 0)) for s in x) for row in rows)
-    form = LinearForm(f"{kernel.name.upper()}_{number}", symbols, matrix)
+    by_coordinate = [{_place(m)[0]: n for m, n in row.items()} for row in rows]
+    matrix = tuple(tuple(float(row.get(s, 0)) for s in x) for row in by_coordinate)
+    centers = dict(_place(m) for row in rows for m in row)
+    center = tuple(float(centers.get(s, 0)) for s in x)
+    form = LinearForm(
+        f"{kernel.name.upper()}_{number}", symbols, matrix, center if any(center) else ()
+    )
     kernel.forms.append(form)
     return form
 
 
-def _extract_rows(kernel: FormulaKernel, name, rows, x) -> tuple[sp.Expr, ...]:
+def _groups(terms: list) -> list[list]:
+    """Terms, coordinates or offsets in the first place, together where they share a center."""
+    groups: list[tuple[dict, list]] = []
+    for term in terms:
+        own = dict(map(_place, term[0]))
+        fitting = (g for g in groups if all(g[0].get(s, c) == c for s, c in own.items()))
+        centers, members = next(fitting, (None, None))
+        if centers is None:
+            centers, members = {}, []
+            groups.append((centers, members))
+        centers.update(own)
+        members.append(term)
+    return [members for _, members in groups]
+
+
+def _extract_rows(kernel: FormulaKernel, rows, x) -> tuple[sp.Expr, ...]:
     if len(rows) < DENSE:
         return tuple(rows)
-    split = [_split(row, set(x), 1) for row in rows]
-    results = [[rest] for _, rest in split]
+    results, found = [], {}
+    for i, row in enumerate(rows):
+        terms, rest = _split(row, set(x), 1)
+        results.append([rest])
+        for factor, numbers in terms.items():
+            found.setdefault(factor, []).extend((own, i, n) for own, n in numbers.items())
     dense = False
-    for factor in dict.fromkeys(f for found, _ in split for f in found):
-        matrix = [{c: n for (c,), n in found.get(factor, {}).items()} for found, _ in split]
-        if sum(map(len, matrix)) > DENSE * len(rows):
-            dense, values = True, _new_form(kernel, matrix, x).symbols
-        else:
-            values = [sp.Add(*(n * c for c, n in row.items())) for row in matrix]
-        for result, value in zip(results, values, strict=True):
-            result.append(factor * value)
+    for factor, terms in found.items():
+        for group in _groups(terms):
+            matrix: list[dict] = [{} for _ in rows]
+            for (measured,), i, n in group:
+                matrix[i][measured] = n
+            if len(group) > DENSE * len(rows):
+                dense, values = True, _new_form(kernel, matrix, x).symbols
+            else:
+                values = [sp.Add(*(n * c for c, n in row.items())) for row in matrix]
+            for result, value in zip(results, values, strict=True):
+                result.append(factor * value)
     return tuple(sp.Add(*result) for result in results) if dense else tuple(rows)
 
 
 def _extract_quadratic(kernel: FormulaKernel, density: sp.Expr, x) -> sp.Expr:
-    """x'Hx/2 with H from the numbers in the quadratic terms, as (1/2) sum_i x_i (Hx)_i."""
+    """u'Hu/2, u = x - c, with H from the numbers in the quadratic terms, as sum_i u_i (Hu)_i/2."""
     if len(x) < DENSE:
         return density
     found, rest = _split(density, set(x), 2)
     result, dense = [rest], False
     for factor, numbers in found.items():
-        if 2 * len(numbers) <= DENSE * len(x):
-            result += [n * factor * c * d for (c, d), n in numbers.items()]
-            continue
-        rows: dict[sp.Symbol, dict] = {c: {} for c in x}
-        for (c, d), n in numbers.items():
-            rows[c][d] = rows[c].get(d, 0) + n
-            rows[d][c] = rows[d].get(c, 0) + n
-        dense, symbols = True, _new_form(kernel, list(rows.values()), x).symbols
-        result += [factor * a * b / 2 for a, b in zip(x, symbols, strict=True)]
+        for group in _groups(list(numbers.items())):
+            if 2 * len(group) <= DENSE * len(x):
+                result += [n * factor * c * d for (c, d), n in group]
+                continue
+            measured = {_place(m)[0]: m for own, _ in group for m in own}
+            rows: dict[sp.Symbol, dict] = {s: {} for s in x}
+            for (c, d), n in group:
+                for a, b in ((c, d), (d, c)):
+                    row = rows[_place(a)[0]]
+                    row[b] = row.get(b, 0) + n
+            dense, symbols = True, _new_form(kernel, list(rows.values()), x).symbols
+            pairs = zip(x, symbols, strict=True)
+            result += [factor * measured[s] * b / 2 for s, b in pairs if s in measured]
     return sp.Add(*result) if dense else density
 
 
 def _split(formula: sp.Expr, coordinates: set, degree: int):
     """Terms number*factor*(product of ``degree`` coordinates), and the sum of all others.
 
-    The terms come as factor -> sorted coordinates -> number.  A term is multiplied out only where
-    that leaves nothing of a higher degree.
+    The terms come as factor -> sorted coordinates -> number; a coordinate may be an offset.  A term
+    is multiplied out only where that leaves nothing of a higher degree and loses no digits.
     """
     found: dict[sp.Expr, dict[tuple, sp.Expr]] = {}
     rest = []
-    products = sp.Add.make_args(formula)
-    for term in [t for p in products for t in sp.Add.make_args(sp.expand_mul(p, deep=False))]:
-        parts = [_monomial(p, coordinates) for p in sp.Add.make_args(sp.expand_mul(term))]
-        if not all(own is not None and len(own) <= degree for own, *_ in parts):
+    terms = []
+    for product in sp.Add.make_args(formula):
+        lost = _loses_digits(_monomials(product, coordinates))
+        (rest.append if lost else terms.extend)(product if lost else _distributed(product))
+    for term in terms:
+        parts = _monomials(term, coordinates)
+        known = all(own is not None and len(own) <= degree for own, *_ in parts)
+        if not known or _loses_digits(parts):
             rest.append(term)
             continue
         for own, number, factor in parts:
@@ -241,13 +292,39 @@ def _split(formula: sp.Expr, coordinates: set, degree: int):
     return found, sp.Add(*rest)
 
 
+def _distributed(product: sp.Expr) -> list[sp.Expr]:
+    """The summands of a product with one sum among its factors; of any other, itself."""
+    factors = sp.Mul.make_args(product)
+    sums = [f for f in factors if f.is_Add]
+    if len(sums) != 1:
+        return [product]
+    rest = sp.Mul(*(f for f in factors if not f.is_Add))
+    return [t for part in sums[0].args for t in _distributed(rest * part)]
+
+
+def _loses_digits(parts: list) -> bool:
+    """Whether terms of lower degree are so large that they cancel against those of the highest."""
+    largest: dict[int, float] = {}
+    for own, number, _ in parts:
+        if own is not None:
+            largest[len(own)] = max(largest.get(len(own), 0.0), abs(float(number)))
+    top = max(largest, default=0)
+    return any(size > largest[top] * MULTIPLIED ** (top - n) for n, size in largest.items())
+
+
+def _monomials(product: sp.Expr, coordinates: set) -> list:
+    return [_monomial(p, coordinates) for p in sp.Add.make_args(sp.expand_mul(product))]
+
+
 def _monomial(term: sp.Expr, coordinates: set):
     """(coordinates in order, number, factor without coordinates), or None in the first place."""
     number, product = term.as_coeff_Mul()
     own, others = [], []
     for part in sp.Mul.make_args(product):
         base, exponent = part.as_base_exp()
-        if base in coordinates and exponent.is_Integer and 0 < exponent <= 2:
+        coordinate, center = _place(base)
+        simple = coordinate in coordinates and center.is_number
+        if simple and exponent.is_Integer and 0 < exponent <= 2:
             own += [base] * int(exponent)
         else:
             others.append(part)

@@ -36,8 +36,8 @@ class ThreadFormulaEmitter(FormulaEmitter):
         return [*found, *k.fields, *(["sums"] if k.means else []), "tiles"]
 
     def form_numbers(self) -> list[float]:
-        """The matrices of the linear forms, row by row, one after the other."""
-        return [value for form in self.kernel.forms for row in form.matrix for value in row]
+        """The matrices of the linear forms, row by row, each with its center after it."""
+        return [v for form in self.kernel.forms for row in (*form.matrix, form.center) for v in row]
 
     def emit(self, write: Writer) -> None:
         k = self.kernel
@@ -81,9 +81,18 @@ class ThreadFormulaEmitter(FormulaEmitter):
             return
         start, columns = self._start(name), len(self.kernel.reads["x"])
         write(f"{variable} = {self.zero}")
+        (form,) = (form for form in self.kernel.forms if form.name == name)
         with write.block(f"for j in range({columns})"):
             own = element("x", f"tile*{columns * self.lanes} + j*{self.lanes} + lane")
+            own = self._from_center(form, own)
             write(f"{variable} += forms[at({plus(f'i*{columns} + j', start)})]*{own}")
+
+    def _from_center(self, form, coordinate: str) -> str:
+        """Coordinate j less that of the form's center."""
+        if not form.center:
+            return coordinate
+        start = self._start(form.name) + len(form.matrix) * len(form.center)
+        return f"({coordinate} - forms[at({plus('j', start)})])"
 
     def _start(self, name: str) -> int:
         """Where the matrix of a linear form begins."""
@@ -91,7 +100,7 @@ class ThreadFormulaEmitter(FormulaEmitter):
         for form in self.kernel.forms:
             if form.name == name:
                 break
-            start += len(form.matrix) * len(form.matrix[0])
+            start += len(form.matrix) * len(form.matrix[0]) + len(form.center)
         return start
 
     def emit_forms(self, write: Writer) -> None:
@@ -105,7 +114,8 @@ class ThreadFormulaEmitter(FormulaEmitter):
         for name in names:
             write(f"{name} = {self.zero}")
         with write.block(f"for j in range({columns})"):
-            write(f"other = x[at(tile*{columns * self.lanes} + j*{self.lanes} + lane)]")
+            own = f"x[at(tile*{columns * self.lanes} + j*{self.lanes} + lane)]"
+            write(f"other = {self._from_center(form, own)}")
             for i, name in enumerate(names):
                 write(f"{name} += forms[at({start + i * columns} + j)]*other")
 

@@ -1,0 +1,144 @@
+"""Coordinates measured from where a formula measures them: 3 (x - c) is not 3 x - 3 c.
+
+SymPy multiplies a number into a sum at once, so of (x - c)'A(x - c)/2 with c = 1e6 every row of the
+gradient is a sum of numbers of size 1e6 that cancel.  Terms such as x - c in an energy's densities
+name the centers c; sums of multiples of coordinates are written in ``offset(x, c)`` = x - c again
+wherever their constant then vanishes or shrinks.  x - c itself is exact near c (Sterbenz).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import sympy as sp
+from sympy.polys.matrices import DomainMatrix
+
+__all__ = ["Centers", "offset"]
+
+# A constant that shrinks by less is left where it is.
+_SHRINKS = 16
+# What rounding leaves of a constant in sums of decimal numbers.
+_ROUNDING = sp.Float(1e-14)
+
+
+class offset(sp.Function):
+    """x - c of a coordinate x, which no sum and no product takes apart."""
+
+    nargs = 2
+
+    def _eval_is_real(self):
+        return True
+
+
+class Centers:
+    """Where formulas measure coordinates from.
+
+    Parameters
+    ----------
+    densities : iterable of Expr
+        The formulas as they were written.
+    coordinates : sequence of Symbol
+    carried : sequence of Symbol
+        What else differs from sample to sample.
+    """
+
+    def __init__(self, densities: Iterable[sp.Expr], coordinates: Sequence, carried: Sequence):
+        self._coordinates = tuple(coordinates)
+        self._varying = {*coordinates, *carried}
+        self.found: dict[sp.Symbol, list[sp.Expr]] = {}
+        rows = []
+        for density in densities:
+            for node in sorted(density.atoms(sp.Add), key=sp.default_sort_key):
+                linear, constant, rest = self._taken_apart(node)
+                if rest or not linear or constant == 0:
+                    continue
+                if len(linear) > 1:
+                    rows.append((linear, constant))
+                    continue
+                ((x, factor),) = linear.items()
+                self._add(x, -constant / factor)
+        self._solve(rows)
+
+    def _add(self, x: sp.Symbol, center: sp.Expr) -> None:
+        known = self.found.setdefault(x, [])
+        if center not in known:
+            known.append(center)
+
+    def _taken_apart(self, node: sp.Add):
+        """Numbers by coordinate, the part that is the same for all samples, and all other terms."""
+        linear, constant, rest = {}, [], []
+        for term in node.args:
+            number, factor = term.as_coeff_Mul()
+            if factor in self._coordinates:
+                linear[factor] = number
+            elif term.free_symbols & self._varying:
+                rest.append(term)
+            else:
+                constant.append(term)
+        return linear, sp.Add(*constant), rest
+
+    def _solve(self, rows) -> None:
+        """The point where all sums of several coordinates vanish, if there is one."""
+        rows = [row for row in rows if self._moved(*row) is None]
+        unknown = sorted({x for linear, _ in rows for x in linear}, key=str)
+        if not rows or not all(b.is_number and b.is_real for _, b in rows):
+            return
+        numbers = [[*(linear.get(x, 0) for x in unknown), -b] for linear, b in rows]
+        exact = sp.Matrix(numbers).applyfunc(lambda n: sp.nsimplify(n, rational=True))
+        if not all(n.is_Rational for n in exact):
+            return
+        reduced, pivots = DomainMatrix.from_Matrix(exact).to_field().rref()
+        if len(unknown) in pivots:  # no such point
+            return
+        for row, pivot in enumerate(pivots):
+            self._add(unknown[pivot], reduced.to_Matrix()[row, len(unknown)])
+
+    def _moved(self, linear: dict, constant: sp.Expr):
+        """(center by coordinate, constant that is left), or None where no center helps."""
+        chosen = {x: self.found[x][0] for x in linear if self.found.get(x)}
+        if len(chosen) < len(linear):
+            return None
+        left = self._left(linear, constant, chosen)
+        for x in chosen:
+            for center in self.found[x][1:]:
+                other = self._left(linear, constant, {**chosen, x: center})
+                if _size(other) < _size(left):
+                    chosen, left = {**chosen, x: center}, other
+        return (chosen, left) if _size(left) * _SHRINKS <= _size(constant) else None
+
+    @staticmethod
+    def _left(linear: dict, constant: sp.Expr, centers: dict) -> sp.Expr:
+        moved = [factor * centers[x] for x, factor in linear.items()]
+        left = sp.expand(sp.Add(constant, *moved))
+        largest = max(map(_size, moved))
+        return sp.S.Zero if left.is_Float and _size(left) <= _ROUNDING * largest else left
+
+    def written(self, formula: sp.Expr) -> sp.Expr:
+        """The formula in offsets."""
+        return self._written(formula, {}) if self.found else formula
+
+    def _written(self, node: sp.Basic, known: dict) -> sp.Basic:
+        if not node.args or not node.free_symbols & self.found.keys():
+            return node
+        if node not in known:
+            args = [self._written(arg, known) for arg in node.args]
+            rebuilt = node.func(*args)
+            if node.is_Add:
+                linear, constant, _ = self._taken_apart(node)
+                moved = self._moved(linear, constant) if linear and constant != 0 else None
+                if moved is not None:
+                    rebuilt = self._in_offsets(args, linear, *moved)
+            known[node] = rebuilt
+        return known[node]
+
+    def _in_offsets(self, args, linear: dict, centers: dict, left: sp.Expr) -> sp.Expr:
+        fixed = [arg for arg in args if arg.free_symbols & self._varying]
+        rest = [arg for arg in fixed if arg.as_coeff_Mul()[1] not in linear]
+        return sp.Add(*rest, left, *(a * offset(x, centers[x]) for x, a in linear.items()))
+
+
+def _size(constant: sp.Expr) -> sp.Expr:
+    """The size of a number; of a sum of parameters the number of its terms."""
+    if constant.is_number:
+        return abs(sp.Float(constant))
+    return sp.Float(1e9 * len(sp.Add.make_args(constant)))
