@@ -95,11 +95,11 @@ def test_centers_and_weights_that_are_parameters(dim, target, tmp_path):
 
 
 def test_a_weight_that_is_a_parameter(target, tmp_path):
-    """k times a quadratic around numbers is a matrix times x - c, and x'Ax beside it another."""
+    """k times a quadratic around numbers is a matrix times x - c, beside what is no quadratic."""
     dim, c = 6, 12_000_000
-    x, one, two = coordinates(dim), matrix(6, 1), matrix(6, 2)
+    x, one = coordinates(dim), matrix(6, 1)
     points, gap = near(np.full(dim, float(c)))
-    potential = K * form(one, [s - c for s in x]) + sp.exp(-(x[0] - c) ** 2)
+    potential = K * form(one, [s - c for s in x]) + sp.exp(-((x[0] - c) ** 2))
     program, value, velocity = found(potential, x, points, tmp_path, target, {K: 0.375})
     well = np.exp(-(gap[:, 0] ** 2))
     true = 0.375 * np.einsum("ni,ij,nj->n", gap, one, gap) / 2 + well

@@ -104,6 +104,8 @@ class Centers:
                 other = self._left(linear, constant, {**chosen, x: center})
                 if _size(other) < _size(left):
                     chosen, left = {**chosen, x: center}, other
+        if constant == 0 and len(linear) == 1:
+            return None
         return (chosen, left) if _size(left) * _SHRINKS <= _size(constant) else None
 
     @staticmethod
@@ -125,7 +127,7 @@ class Centers:
             rebuilt = node.func(*args)
             if node.is_Add:
                 linear, constant, _ = self._taken_apart(node)
-                moved = self._moved(linear, constant) if linear and constant != 0 else None
+                moved = self._moved(linear, constant) if linear else None
                 if moved is not None:
                     rebuilt = self._in_offsets(args, linear, *moved)
             known[node] = rebuilt
