@@ -311,7 +311,15 @@ class Program(Inspection):
             self.moments.add_velocity(out, state, samples, self._numbers(integrals))
 
     def velocity(self, state: State, samples: Samples, integrals: np.ndarray) -> np.ndarray:
-        """w = -grad dE/drho at the samples, packed (M,)."""
+        """w = -grad dE/drho at the samples, packed (M,).
+
+        Raises
+        ------
+        EnergyError
+            Where the first variation jumps, so that there is no velocity.
+        """
+        if self.form.rough:
+            raise self.form.rough
         out = self.kernels.zeros(samples.width)
         if "velocity" in self.emission.formulas:
             self.kernels.fields("velocity", state, samples, self.values(integrals), [out])

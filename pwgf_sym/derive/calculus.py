@@ -10,7 +10,9 @@ from collections.abc import Sequence
 import sympy as sp
 from sympy.core.function import AppliedUndef
 
-__all__ = ["RHO", "Gradient", "in_log_density", "negated", "times_density"]
+from .pieces import KINKS, STEPS, piecewise_slopes
+
+__all__ = ["RHO", "Gradient", "derivative", "in_log_density", "negated", "times_density"]
 
 RHO = sp.Dummy("rho", positive=True)
 
@@ -20,7 +22,8 @@ class Gradient:
 
     ``expr.diff`` walks the whole expression once a symbol, d times as long.  One object serves
     several expressions, for instance an energy density and its first variation, and remembers
-    the derivatives of what they have in common.
+    the derivatives of what they have in common.  Kinks and steps are differentiated between their
+    borders: that is the derivative of what is continuous across them, which is not checked here.
 
     Parameters
     ----------
@@ -51,6 +54,9 @@ class Gradient:
             return {}
         if node.is_Add:
             return _linear(self._partials(arg) for arg in self._groups(node))
+        pieces = piecewise_slopes(node, self._partials)
+        if pieces is not None:
+            return pieces
         if node.is_Mul:
             return _linear(self._of_factor(node.args, i) for i in range(len(node.args)))
         if node.is_Pow and not self._partials(node.exp):
@@ -87,6 +93,13 @@ class Gradient:
         slopes = self._partials(factors[i])
         rest = sp.Mul(*factors[:i], *factors[i + 1 :]) if slopes else None
         return {symbol: _times(rest, slope) for symbol, slope in slopes.items()}
+
+
+def derivative(expr: sp.Expr, symbol: sp.Symbol) -> sp.Expr:
+    """The derivative between borders of kinks; SymPy's own where there are none."""
+    if expr.has(*STEPS, *KINKS, sp.Piecewise):
+        return Gradient([symbol])(expr)[0]
+    return expr.diff(symbol)
 
 
 def _has_derivative(node: sp.Expr) -> bool:

@@ -17,9 +17,9 @@ import sympy as sp
 
 from ..declare.energies import short_text
 from ..declare.symbols import Density
-from ..errors import LawError
+from ..errors import EnergyError, LawError
 from .calculus import in_log_density, times_density
-from .variation import Term, Terms, energy_terms, free_name
+from .variation import Term, Terms, check_velocity, energy_terms, free_name
 
 __all__ = ["SampleForm", "SampleIntegral", "check_law", "sample_form"]
 
@@ -64,7 +64,8 @@ class SampleForm:
     value : Expr
         The energy in the symbols of its integrals and the parameters.
     local_velocity : tuple of d Expr
-        The velocity's part from single integrals, in x, l, s, the integrals and parameters.
+        The velocity's part from single integrals, in x, l, s, the integrals and parameters; ()
+        where the first variation jumps, which `rough` says.
     pair_terms : tuple of (Expr, tuple of d Expr)
         For each double integral its weight in the velocity, in the integrals and parameters, and
         its part -grad_x (W(x, y) + W(y, x)), to be averaged over the partners y.
@@ -75,6 +76,8 @@ class SampleForm:
         2 if `local_velocity` depends on l or s, else 0.
     energy_order : int
         1 if a density depends on l, else 0.
+    rough : EnergyError or None
+        Why there is no velocity: an integrand has a kink in the density, as ``Abs(rho - c)`` has.
     """
 
     coordinates: tuple[sp.Symbol, ...]
@@ -89,6 +92,7 @@ class SampleForm:
     local_gradient: tuple[tuple[sp.Expr, ...], sp.Expr]
     velocity_order: int
     energy_order: int
+    rough: EnergyError | None = None
 
 
 def sample_form(energy: sp.Expr, rho: Density) -> SampleForm:
@@ -143,7 +147,8 @@ def _sample_form(energy: sp.Expr, parts: Terms) -> SampleForm:
         SampleIntegral(symbol, t.pair, _density(t, log_density), short_text(t.integral))
         for t, symbol in zip(parts.terms, symbols, strict=True)
     )
-    local = _local_velocity(parts, weights, log_density, score)
+    rough = _roughness(parts)
+    local = () if rough else _local_velocity(parts, weights, log_density, score)
     pairs = [(w, t) for w, t in zip(weights, parts.terms, strict=True) if t.pair]
     carried = {log_density, *score}
     return SampleForm(
@@ -159,7 +164,16 @@ def _sample_form(energy: sp.Expr, parts: Terms) -> SampleForm:
         local_gradient=_local_gradient(parts, weights, log_density),
         velocity_order=2 if any(w.free_symbols & carried for w in local) else 0,
         energy_order=1 if any(log_density in i.density.free_symbols for i in integrals) else 0,
+        rough=rough,
     )
+
+
+def _roughness(parts: Terms) -> EnergyError | None:
+    try:
+        check_velocity(parts)
+    except EnergyError as error:
+        return error
+    return None
 
 
 def _new_symbols(parts: Terms):

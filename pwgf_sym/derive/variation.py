@@ -18,15 +18,25 @@ from functools import lru_cache
 import sympy as sp
 
 from ..arguments import checked_call
-from ..declare.energies import EnergyIntegral, check_energy, ordered_integrals, pair_kernel
+from ..declare.energies import (
+    EnergyIntegral,
+    check_energy,
+    ordered_integrals,
+    pair_kernel,
+    short_text,
+)
 from ..declare.formula_checks import expanded_terms, within_depth
 from ..declare.symbols import Density, copy_of
+from ..errors import EnergyError
 from ..functions import before_derivatives
-from .calculus import RHO, Gradient, negated, times_density
+from .borders import jump
+from .calculus import RHO, Gradient, derivative, negated, times_density
+from .pieces import in_pieces
 
 __all__ = [
     "Term",
     "Terms",
+    "check_velocity",
     "energy_terms",
     "first_variation",
     "free_name",
@@ -59,6 +69,8 @@ class Term:
         RHO times the derivative of `variation` by RHO; 0 for a double integral.
     weight : Expr
         dE/dI_k, in the integrals of the energy.
+    rough : str
+        Where `variation` jumps, so that it has no gradient; empty where it is continuous.
     """
 
     integral: EnergyIntegral
@@ -69,6 +81,7 @@ class Term:
     drift: tuple[sp.Expr, ...]
     change: sp.Expr
     weight: sp.Expr
+    rough: str = ""
 
 
 @dataclass(frozen=True)
@@ -91,7 +104,8 @@ def energy_terms(energy: sp.Expr, rho: Density) -> Terms:
     Raises
     ------
     EnergyError
-        If the energy cannot be derived; the message names the offending term.
+        If the energy cannot be derived, or an integrand jumps; the message names the offending
+        term.
     """
     check_energy(energy, rho)
     return _energy_terms(energy, rho)
@@ -104,11 +118,12 @@ def _energy_terms(energy: sp.Expr, rho: Density) -> Terms:
     found = ordered_integrals(energy)
     y = _partners(found, rho, parameters)
     marks = {term: sp.Dummy(f"I_{k}", real=True) for k, term in enumerate(found)}
-    value = before_derivatives(energy.xreplace(marks))
+    value = in_pieces(before_derivatives(energy.xreplace(marks)))
     integrals = {mark: term for term, mark in marks.items()}
+    _refuse_jump(value, "energy, as a function of its integrals,", integrals)
     gradient = Gradient((*x, RHO))
     terms = [
-        _term(term, value.diff(mark).xreplace(integrals), rho, y, gradient)
+        _term(term, derivative(value, mark).xreplace(integrals), rho, y, gradient)
         for term, mark in marks.items()
     ]
     return Terms(x, y, parameters, tuple(terms), gradient)
@@ -118,18 +133,49 @@ def _term(integral: EnergyIntegral, weight, rho: Density, y, gradient: Gradient)
     x = tuple(rho.coordinates)
     pair = len(integral.copies) == 2
     if pair:
-        kernel = before_derivatives(pair_kernel(integral, rho))
+        kernel = in_pieces(before_derivatives(pair_kernel(integral, rho)))
         formula = _in_names(kernel, integral.bound_symbols, (*x, *y))
         variation = _symmetrized(formula, x, y)
     else:
-        integrand = before_derivatives(integral.integrand)
+        integrand = in_pieces(before_derivatives(integral.integrand))
         formula = _in_names(integrand, integral.bound_symbols, x).xreplace({rho: RHO})
         (by_density,) = Gradient([RHO])(formula)
         variation = times_density(by_density, 0)
+    moving = formula if pair else sp.Add(*(p for p in sp.Add.make_args(formula) if p.has(RHO)))
+    _refuse_jump(moving, short_text(integral), {RHO: rho})
+    border = None if pair else jump(variation)
+    rough = border.text({RHO: rho}) if border else ""
     *slopes, change = gradient(variation)
     change = times_density(change, 1)
     drift = tuple(negated(slope) for slope in slopes)
-    return Term(integral, pair, formula, variation, tuple(slopes), drift, change, weight)
+    return Term(integral, pair, formula, variation, tuple(slopes), drift, change, weight, rough)
+
+
+def _refuse_jump(formula: sp.Expr, what: str, names: dict) -> None:
+    """Refuse a formula that jumps: its derivative would hold a Dirac measure."""
+    border = jump(formula)
+    if border:
+        accepted = "formulas that are continuous: kinks such as Abs(x) and Max(x, 0), but no jumps"
+        fix = (
+            "A force is the slope of an energy: write a steep, continuous step, such as tanh(k*x)."
+        )
+        raise EnergyError("energy", f"{what} which jumps {border.text(names)}", accepted, fix)
+
+
+def check_velocity(parts: Terms) -> None:
+    """Refuse an energy whose first variation jumps where a velocity is asked for.
+
+    Raises
+    ------
+    EnergyError
+        Naming the integral and where its first variation jumps.
+    """
+    for term in parts.terms:
+        if term.rough:
+            given = f"{short_text(term.integral)}, whose first variation jumps {term.rough}"
+            accepted = "for a velocity, integrands whose derivative by the density is continuous"
+            fix = 'Use solve(..., formulation="energy"), or write a smooth kink: Max(u, 0)**2.'
+            raise EnergyError("energy", given, accepted, fix)
 
 
 @checked_call
@@ -183,6 +229,7 @@ def velocity(energy: sp.Expr, rho: Density) -> sp.Matrix:
         If the energy cannot be derived; the message names the offending term.
     """
     parts = energy_terms(energy, rho)
+    check_velocity(parts)
     return sp.Matrix(_along_gradient(parts, rho, sp.S.NegativeOne, 0))
 
 
@@ -208,6 +255,7 @@ def pde(energy: sp.Expr, rho: Density) -> sp.Eq:
         If the energy cannot be derived; the message names the offending term.
     """
     parts = energy_terms(energy, rho)
+    check_velocity(parts)
     used = {s.name for s in energy.atoms(sp.Symbol) | {*parts.coordinates, *parts.partners}}
     time = sp.Symbol(free_name("t", used), real=True)
     fluxes = _along_gradient(parts, rho, sp.S.One, 1)

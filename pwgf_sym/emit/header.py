@@ -6,6 +6,7 @@ import sympy as sp
 
 from ..declare.energies import unicode_text
 from ..derive import first_variation, pde
+from ..errors import EnergyError
 from ..lower.rolling import UNROLLED, readable
 from .writer import Writer, wrapped
 
@@ -66,10 +67,17 @@ def _plain(text: str) -> str:
 def _equation(energy, density) -> str:
     nodes = sum(1 for _ in sp.preorder_traversal(energy))
     if nodes > _WRITTEN_OUT or len(density.coordinates) > UNROLLED:
-        name = density.func.__name__
-        return f"d{name}/dt = div({name} grad(dE/d{name}))"
-    equation = pde(energy, density)
+        return _equation_in_words(density)
+    try:
+        equation = pde(energy, density)
+    except EnergyError:  # the first variation jumps: there is a flow, but no such equation
+        return _equation_in_words(density)
     return f"{unicode_text(equation.lhs)} = {unicode_text(equation.rhs)}"
+
+
+def _equation_in_words(density) -> str:
+    name = density.func.__name__
+    return f"d{name}/dt = div({name} grad(dE/d{name}))"
 
 
 def _layout_line(flow) -> str:

@@ -11,6 +11,9 @@ import sympy as sp
 
 from ..declare.energies import ordered_integrals, short_text
 from ..declare.symbols import Density
+from ..derive.borders import jump
+from ..derive.calculus import derivative
+from ..derive.pieces import in_pieces
 from ..derive.samples import SampleForm, sample_form
 from ..errors import FormulaError, OptionError
 from ..functions import runtime_names
@@ -227,10 +230,10 @@ def emit_module(
         timings[name], clock = now - clock, now
 
     if hasattr(flow, "activation"):
-        check_printable(flow.activation, "activation")
+        check_printable(in_pieces(flow.activation), "activation")
     for term in ordered_integrals(energy):  # before SymPy is asked for derivatives
         values = {d: sp.Symbol(d.func.__name__, positive=True) for d in term.atoms(Density)}
-        check_printable(term.integrand.xreplace(values), short_text(term))
+        check_printable(in_pieces(term.integrand.xreplace(values)), short_text(term))
     form = sample_form(energy, density)
     lap("derive")
     parts = pair_parts(form, target.moments is not None)
@@ -296,14 +299,26 @@ def _emit_map(flow, form: SampleForm, kernels: dict, emitters: dict, body: Write
             emitters[name].emit(part, printed)
         except FormulaError as error:
             if name in called:
-                given = f"{getattr(flow, 'activation', flow)}, of whose derivatives: {error}"
-                accepted = "an activation with derivatives that can be printed"
-                raise FormulaError("activation", given, accepted) from error
+                raise _no_derivative(flow, error) from error
             emitter = emitters[name]
             for same in [n for n, e in emitters.items() if e is emitter]:
                 del kernels[same], emitters[same]
             continue
         body.lines += part.lines
+
+
+def _no_derivative(flow, error: FormulaError) -> FormulaError:
+    """What an activation lacks where the log density or the score is carried."""
+    formula = getattr(flow, "activation", None)
+    symbols = formula.free_symbols if formula is not None else ()
+    border = jump(derivative(in_pieces(formula), *symbols)) if len(symbols) == 1 else None
+    if border is None:
+        given = f"{flow if formula is None else formula}, of whose derivatives: {error}"
+        return FormulaError("activation", given, "one with derivatives that can be printed")
+    given = f"{formula}, whose derivative jumps {border.text()}, and the density of the map with it"
+    accepted = "for an energy of the density, an activation with a continuous derivative"
+    fix = "Use tanh, a/(1 + exp(-a)), or a power of Max(a, 0) such as its cube."
+    return FormulaError("activation", given, accepted, fix)
 
 
 def _imports(body: str, dtype: str) -> str:

@@ -200,6 +200,10 @@ class TilePrinter(StrPrinter):
             text = self.choice(self._print(case.cond), self._print(case.expr), text)
         return text
 
+    def _print_JumpSlope(self, expr):
+        accepted = "formulas whose derivatives that are needed do not jump"
+        raise FormulaError("derivative of a formula", "one that jumps", accepted)
+
     def _print_Relational(self, expr):
         return f"({self._print(expr.lhs)} {expr.rel_op} {self._print(expr.rhs)})"
 

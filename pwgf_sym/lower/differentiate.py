@@ -9,6 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from ..derive.borders import jump
+from ..derive.calculus import derivative
+from ..derive.pieces import JumpSlope
 from . import ir
 from .ir import Axis, Tensor, placeholder, product
 from .stable import smooth
@@ -67,10 +70,13 @@ def _fresh(axis: Axis) -> Axis:
 
 
 def _partial(tensor: Tensor, k: int) -> Tensor:
-    derivative = smooth(tensor.data[0].diff(placeholder(k)))
-    if not derivative.free_symbols:
-        return ir.constant(derivative)
-    return ir.apply(derivative, *tensor.operands)
+    formula = tensor.data[0]
+    if jump(formula) is not None:
+        return ir.apply(JumpSlope(placeholder(k)), *tensor.operands)
+    slope = smooth(derivative(formula, placeholder(k)))
+    if not slope.free_symbols:
+        return ir.constant(slope)
+    return ir.apply(slope, *tensor.operands)
 
 
 def vjp(

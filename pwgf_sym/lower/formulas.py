@@ -14,7 +14,9 @@ from collections.abc import Callable, Sequence
 
 import sympy as sp
 
-from ..errors import MapError
+from ..derive.borders import jump
+from ..derive.pieces import in_pieces
+from ..errors import FormulaError, MapError
 from ..functions import before_derivatives
 from . import ir
 from .differentiate import jacobian, jvp, trace_of_jacobian, vjp
@@ -33,8 +35,13 @@ class Formulas:
     def apply(expression: sp.Expr, tensor: Tensor) -> Tensor:
         """Apply a SymPy expression in one symbol entry by entry."""
         (symbol,) = expression.free_symbols
-        prepared = before_derivatives(expression).xreplace({symbol: ir.placeholder(0)})
-        return ir.apply(smooth(prepared), tensor)
+        expression = in_pieces(before_derivatives(expression))
+        border = jump(expression)
+        if border is not None:
+            given, accepted = f"{expression}, which jumps {border.text()}", "a continuous function"
+            fix = "A map moves samples continuously: use tanh, or Max(a, 0) without a log density."
+            raise FormulaError("activation", given, accepted, fix)
+        return ir.apply(smooth(expression.xreplace({symbol: ir.placeholder(0)})), tensor)
 
     @staticmethod
     def integrate(

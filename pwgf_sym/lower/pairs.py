@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import sympy as sp
 
 from ..declare.formula_checks import expanded_terms
+from ..derive.calculus import derivative
 from ..derive.samples import SampleForm
 
 __all__ = ["MomentForm", "PairParts", "pair_parts"]
@@ -83,7 +84,7 @@ def pair_parts(form: SampleForm, moments: bool = True) -> PairParts:
             slopes[1] -= 4 * weight * coefficients[1]
         parts.means.append(left)
         # -grad_x (W(x, y) + W(y, x)) = -4 f'(q) (x - y)
-        parts.radial += -4 * weight * left.diff(distance)
+        parts.radial += -4 * weight * derivative(left, distance)
     parts.rows = tuple(sp.Add(*row) for row in rest)
     if polynomials:
         parts.moments = MomentForm(polynomials, tuple(slopes))

@@ -12,6 +12,7 @@ from ..arguments import brief, checked_call, real_array
 from ..declare.flow_checks import check_flow, check_storable
 from ..declare.maps import Map, parameter_count
 from ..declare.problem import GradientFlow
+from ..derive.variation import check_velocity, energy_terms
 from ..errors import FlowError, LawError, OptionError
 from .bar import Bar
 from .folds import folded_part
@@ -187,6 +188,8 @@ def solve(
     theta = _start(problem, map, theta0, options.seed)
     if callback is not None and not callable(callback):
         raise OptionError("callback", brief(callback), "a function of one row")
+    if options.formulation == "velocity":
+        check_velocity(energy_terms(problem.energy, problem.density))
     points = _draw(problem, options, "samples", 0)
     program = build_program(problem, map, target, dtype)
     run = _Run(program, options, points, Record(begin))
@@ -369,8 +372,13 @@ class _Run:
         )
 
     def defect(self, theta: np.ndarray, eta: np.ndarray) -> tuple[float, float]:
-        """sqrt(mean |u - w|^2) and sqrt(mean |w|^2) on samples that the flow does not use."""
+        """sqrt(mean |u - w|^2) and sqrt(mean |w|^2) on samples that the flow does not use.
+
+        NaN where the first variation jumps: there is no w.
+        """
         program, fresh = self.program, self.fresh
+        if program.form.rough:
+            return np.nan, 1.0
         theta = theta.astype(program.dtype)
         state = program.push(theta, fresh, order=self.full_order)
         w = as_double(program.velocity(state, fresh, program.integrals(state, fresh)))

@@ -1,0 +1,258 @@
+"""Where formulas jump: values on the two sides of every border, compared.
+
+A border is where u = 0 for the u of sign(u), Heaviside(u), Abs(u), of a condition of a Piecewise
+and so on.  From the leaves up, a border of a step is open until a part of the formula is met that
+is continuous across it: that of x*Heaviside(x) is closed by the product.  Two sides are compared
+with 60 digits at points of the border, found on random lines; a border that no line crosses, such
+as x**2 = 0, cuts nothing.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+
+import mpmath
+import sympy as sp
+from sympy.core.relational import Relational
+
+from .pieces import KINKS, STEPS
+
+__all__ = ["Border", "jump"]
+
+DIGITS = 60
+# Points of a border that are compared, lines that are tried to find them, and places on a line.
+POINTS, LINES = 16, 48
+_PLACES = [s * 10.0 ** (k / 4) for k in range(-8, 37) for s in (-1, 1)]
+# Functions with finite limits, or one-sided ones, at infinite arguments: steps of 1/u.
+_BOUNDED = (sp.exp, sp.tanh, sp.atan, sp.erf, sp.erfc, sp.cos, sp.sin)
+
+
+@dataclass(frozen=True)
+class Border:
+    """Where ``left = right``, or where ``left`` is an integer if ``right`` is None."""
+
+    left: sp.Expr
+    right: sp.Expr | None
+
+    @property
+    def zero(self) -> sp.Expr:
+        """A formula that changes its sign on the border."""
+        return sp.sin(sp.pi * self.left) if self.right is None else self.left - self.right
+
+    def text(self, names: dict | None = None) -> str:
+        """The border as text, with some symbols called otherwise."""
+        left = self.left.xreplace(names or {})
+        if self.right is None:
+            return f"where {left} is an integer"
+        right = self.right.xreplace(names or {})
+        return f"at {right} = {left}" if left.is_number else f"at {left} = {right}"
+
+
+def jump(expr: sp.Expr) -> Border | None:
+    """A border across which a formula jumps; None for a formula that is continuous.
+
+    Parameters
+    ----------
+    expr : Expr
+        In real symbols, as :func:`~pwgf_sym.derive.pieces.in_pieces` writes it.
+    """
+    if not _may_jump(expr):
+        return None
+    found = _open(expr, {})
+    return min(found, key=lambda border: (len(str(border)), str(border))) if found else None
+
+
+def _may_jump(expr: sp.Expr) -> bool:
+    return expr.has(*STEPS, *KINKS, sp.Piecewise, sp.atan2) or _has_inner_pole(expr)
+
+
+def _has_inner_pole(expr: sp.Expr) -> bool:
+    return any(_poles(node) for node in expr.atoms(*_BOUNDED))
+
+
+def _open(node: sp.Basic, seen: dict) -> frozenset[Border]:
+    """Borders across which a part of a formula jumps."""
+    if not isinstance(node, sp.Expr) or not node.args or not node.free_symbols:
+        return frozenset()
+    if node not in seen:
+        inner = {arg: _open(arg, seen) for arg in _parts(node)}
+        candidates = {border for found in inner.values() for border in found} | set(_own(node))
+        seen[node] = frozenset(b for b in candidates if _jumps_across(node, b, inner))
+    return seen[node]
+
+
+def _parts(node: sp.Expr) -> list[sp.Expr]:
+    if isinstance(node, sp.Piecewise):
+        return [value for value, _ in node.args]
+    return list(node.args)
+
+
+def _jumps_across(node: sp.Expr, border: Border, inner: dict) -> bool:
+    if node.is_Add:  # the summands that are continuous there add nothing to the jump
+        node = sp.Add(*(arg for arg in node.args if inner[arg]))
+    return _compared(*_with_own_names(node, border))
+
+
+def _own(node: sp.Expr) -> Iterator[Border]:
+    """Borders that the outermost operation of a formula may make."""
+    if isinstance(node, (sp.sign, sp.Heaviside)):
+        yield Border(node.args[0], sp.S.Zero)
+    elif isinstance(node, (sp.floor, sp.ceiling)):
+        yield Border(node.args[0], None)
+    elif isinstance(node, sp.Piecewise):
+        for _, condition in node.args:
+            yield from (Border(c.lhs, c.rhs) for c in condition.atoms(Relational))
+    elif isinstance(node, sp.atan2):
+        yield Border(node.args[0], sp.S.Zero)
+    elif isinstance(node, _BOUNDED):
+        yield from (Border(base, sp.S.Zero) for base in _poles(node))
+    elif node.is_Mul and any(_is_quotient(arg) for arg in node.args):
+        for kink in node.atoms(*KINKS):
+            yield from _of_kink(kink)
+
+
+def _of_kink(node: sp.Expr) -> Iterator[Border]:
+    if isinstance(node, sp.Abs):
+        yield Border(node.args[0], sp.S.Zero)
+    else:
+        first, *others = node.args
+        yield from (Border(first, other) for other in others)
+
+
+def _is_quotient(node: sp.Expr) -> bool:
+    return node.is_Pow and node.exp.is_negative is True and bool(node.base.free_symbols)
+
+
+def _poles(node: sp.Expr) -> set[sp.Expr]:
+    """What a function's argument is divided by, where that may vanish."""
+    powers = {p for p in node.args[0].atoms(sp.Pow) if _is_quotient(p)}
+    return {p.base for p in powers if not p.base.is_positive}
+
+
+# ---------------------------------------------------------------- the two sides in numbers
+
+
+def _with_own_names(node: sp.Expr, border: Border) -> tuple[sp.Expr, sp.Expr]:
+    """Formula and border in symbols by their order, so that equal questions are asked once."""
+    zero = border.zero
+    symbols = sorted(node.free_symbols | zero.free_symbols, key=lambda s: (s.name, str(s)))
+    names = {}
+    for k, symbol in enumerate(symbols):
+        given = {k: v for k, v in symbol.assumptions0.items() if v is not None}
+        names[symbol] = sp.Symbol(f"u{k}_", **given)
+    return node.xreplace(names), zero.xreplace(names)
+
+
+@lru_cache(maxsize=4096)
+def _compared(node: sp.Expr, zero: sp.Expr) -> bool:
+    """Whether a formula has two values on the two sides of zero = 0."""
+    if not zero.free_symbols:
+        return False
+    symbols = sorted(node.free_symbols | zero.free_symbols, key=lambda s: s.name)
+    value, side = (_function(symbols, e) for e in (node, zero))
+    rng = random.Random(20240419)
+    points = 0
+    with mpmath.workdps(DIGITS):
+        for _ in range(LINES):
+            line = _line(symbols, rng)
+            place = _crossing(lambda t, line=line: side(line(t)))
+            if place is None:
+                continue
+            gaps = [_gap(value, line, place, mpmath.mpf(10) ** -n) for n in (15, 30)]
+            if None in gaps:
+                continue
+            if _stays(*gaps):
+                return True
+            points += 1
+            if points == POINTS:
+                break
+    return False
+
+
+def _stays(wide, near) -> bool:
+    """Whether a difference of two sides stays as the points come nearer to the border."""
+    (gap_before, size_before), (gap, size) = wide, near
+    tiny = mpmath.mpf(10)
+    vanishes = size < tiny**-10 * size_before  # as exp(-1/x^2) does
+    return gap > 0.7 * gap_before and gap > size * tiny**-25 and not vanishes
+
+
+def _function(symbols, expr: sp.Expr) -> Callable:
+    """A formula of a point as a real number, or None where it has no value."""
+    compiled = sp.lambdify(symbols, expr, modules="mpmath")
+
+    def value(point):
+        try:
+            found = mpmath.mpmathify(compiled(*point))
+        except (ArithmeticError, ValueError, TypeError):
+            return None
+        if isinstance(found, mpmath.mpc):
+            found = found.real if found.imag == 0 else mpmath.nan
+        return None if mpmath.isnan(found) else found
+
+    return value
+
+
+def _line(symbols, rng: random.Random) -> Callable:
+    """A random line through the space of the symbols, bent so that signs they have are kept."""
+    starts = [rng.choice((-1, 1)) * 10 ** rng.uniform(-2, 1) for _ in symbols]
+    slopes = [rng.gauss(0, 1) for _ in symbols]
+
+    def at(t):
+        return [
+            _coordinate(symbol, start, slope, t)
+            for symbol, start, slope in zip(symbols, starts, slopes, strict=True)
+        ]
+
+    return at
+
+
+def _coordinate(symbol: sp.Symbol, start: float, slope: float, t):
+    if symbol.is_integer:
+        size = 1 + int(abs(start)) % 5
+        size = 2 * size if symbol.is_even else 2 * size + 1 if symbol.is_odd else size
+        return mpmath.mpf(-size if symbol.is_negative else size)
+    if symbol.is_nonnegative or symbol.is_nonpositive:
+        size = abs(start) * mpmath.exp(slope * mpmath.asinh(t))
+        return -size if symbol.is_nonpositive else size
+    return start + slope * mpmath.mpf(t)
+
+
+def _crossing(side: Callable):
+    """The place on a line nearest to its start where a formula changes its sign, or None."""
+    low, high = _bracket(side)
+    if low is None:
+        return None
+    negative = side(low) < 0
+    for _ in range(4 * DIGITS):
+        middle = (low + high) / 2
+        value = side(middle)
+        if value is None:
+            return None
+        if value == 0:
+            return middle
+        low, high = (middle, high) if (value < 0) == negative else (low, middle)
+    return (low + high) / 2
+
+
+def _bracket(side: Callable):
+    before = {1: (mpmath.mpf(0), side(mpmath.mpf(0)))}
+    before[-1] = before[1]
+    for place in _PLACES:
+        direction, place = (1 if place > 0 else -1), mpmath.mpf(place)
+        value, (last, known) = side(place), before[direction]
+        if None not in (value, known) and value * known < 0:
+            return last, place
+        before[direction] = (place, value)
+    return None, None
+
+
+def _gap(value: Callable, line: Callable, place, distance):
+    """|right - left| at a distance from a place on a line, and the size of the values."""
+    left, right = (value(line(place + s * distance * (1 + abs(place)))) for s in (-1, 1))
+    if left is None or right is None or mpmath.isinf(left) or mpmath.isinf(right):
+        return None
+    return abs(right - left), abs(left) + abs(right)
