@@ -470,3 +470,9 @@ def test_work_grows_with_the_number_of_terms():
         return calls_of(lambda: [derive(energy, rho) for derive in (velocity, sample_form)])
 
     assert work(20) < 6 * work(10)
+
+
+def test_the_density_takes_the_place_of_a_symbol():
+    r, a = sp.symbols("r a", positive=True)
+    formula = r**a + 3 * r**2 + sp.log(r) * r
+    assert formula.subs(r, RHO1) == RHO1**a + 3 * RHO1**2 + RHO1 * sp.log(RHO1)
