@@ -244,6 +244,8 @@ def _bracket(side: Callable):
     for place in _PLACES:
         direction, place = (1 if place > 0 else -1), mpmath.mpf(place)
         value, (last, known) = side(place), before[direction]
+        if value is not None and abs(value) < mpmath.mpf(10) ** (20 - DIGITS):
+            continue  # rounding, as in 1 + tanh(x) far on the left
         if None not in (value, known) and value * known < 0:
             return last, place
         before[direction] = (place, value)
