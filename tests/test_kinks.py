@@ -7,7 +7,7 @@ import mpmath
 import numpy as np
 import pytest
 import sympy as sp
-from hypothesis import Phase, assume, given, settings
+from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import strategies as st
 
 from pwgf_sym import Affine, Gaussian, GradientFlow, NeuralFlow, solve
@@ -28,6 +28,7 @@ K = sp.Symbol("k", positive=True)
 R = sp.Symbol("r", positive=True)
 NORMAL = Gaussian([0.0], 1.0)
 PHASES = (Phase.explicit, Phase.reuse, Phase.generate)  # shrinking formulas takes minutes
+SLOW = [HealthCheck.too_slow]
 H, half, third = sp.Heaviside, sp.Rational(1, 2), sp.Rational(1, 3)
 OUTSIDE = sp.Abs(A) - 2
 TENT = ((1 - sp.Abs(B)) * (2 - sp.Abs(C)), sp.And(sp.Abs(B) < 1, sp.Abs(C) < 2))
@@ -198,7 +199,7 @@ def kinked(symbols):
     return st.recursive(atom, more, max_leaves=6)
 
 
-@settings(max_examples=40, deadline=None, phases=PHASES)
+@settings(max_examples=40, deadline=None, phases=PHASES, suppress_health_check=SLOW)
 @given(kinked([B, C, RHO]), st.integers(0, 10**6))
 def test_random_kinks_have_the_slopes_of_their_pieces(formula, seed):
     rng = np.random.default_rng(seed)
@@ -215,7 +216,7 @@ def test_random_kinks_have_the_slopes_of_their_pieces(formula, seed):
                     assert abs(value(found, point) - want) < 1e-9 * (1 + abs(want))
 
 
-@settings(max_examples=20, deadline=None, phases=PHASES)
+@settings(max_examples=20, deadline=None, phases=PHASES, suppress_health_check=SLOW)
 @given(kinked([A]), kinked([A]), st.sampled_from([-2, sp.Rational(-1, 5), third, 3]))
 def test_random_jumps_are_refused(formula, other, at):
     """A continuous formula times a step, where the formula does not vanish, jumps."""

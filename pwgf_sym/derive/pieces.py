@@ -14,12 +14,14 @@ import sympy as sp
 from sympy.functions.elementary.piecewise import ExprCondPair
 from sympy.logic.boolalg import Boolean, BooleanFunction
 
+from ..functions import before_derivatives
+
 __all__ = ["KINKS", "STEPS", "JumpSlope", "in_pieces", "piecewise_slopes"]
 
 # Continuous functions whose derivative jumps, and functions that jump.
 KINKS = (sp.Abs, sp.Max, sp.Min)
 STEPS = (sp.sign, sp.Heaviside, sp.floor, sp.ceiling)
-_REWRITTEN = (sp.frac, sp.Mod, sp.Heaviside, sp.Piecewise)
+_REWRITTEN = (sp.Heaviside, sp.Piecewise)
 
 
 class JumpSlope(sp.Function):
@@ -29,11 +31,12 @@ class JumpSlope(sp.Function):
 
 
 def in_pieces(expr: sp.Expr) -> sp.Expr:
-    """The same function with frac and Mod by floor, and products with a Heaviside as Piecewise.
+    """The same function with frac and Mod by floor, and products with a step as Piecewise.
 
     A product with a step may be 0 times infinity where the step is off; a Piecewise chooses.
     Conditions are written with And, Or and Not only.
     """
+    expr = before_derivatives(expr)
     return _rewritten(expr, {}) if expr.has(*_REWRITTEN) else expr
 
 
@@ -44,10 +47,6 @@ def _rewritten(node: sp.Basic, seen: dict) -> sp.Basic:
         args = [_rewritten(arg, seen) for arg in node.args]
         if isinstance(node, sp.Piecewise):
             seen[node] = _cases(args)
-        elif isinstance(node, sp.frac):
-            seen[node] = args[0] - sp.floor(args[0])
-        elif isinstance(node, sp.Mod):
-            seen[node] = args[0] - args[1] * sp.floor(args[0] / args[1])
         elif node.is_Mul and any(isinstance(arg, sp.Heaviside) for arg in args):
             seen[node] = _switched(args)
         else:

@@ -28,7 +28,6 @@ from ..declare.energies import (
 from ..declare.formula_checks import expanded_terms, within_depth
 from ..declare.symbols import Density, copy_of
 from ..errors import EnergyError
-from ..functions import before_derivatives
 from .borders import jump
 from .calculus import RHO, Gradient, derivative, negated, times_density
 from .pieces import in_pieces
@@ -118,7 +117,7 @@ def _energy_terms(energy: sp.Expr, rho: Density) -> Terms:
     found = ordered_integrals(energy)
     y = _partners(found, rho, parameters)
     marks = {term: sp.Dummy(f"I_{k}", real=True) for k, term in enumerate(found)}
-    value = in_pieces(before_derivatives(energy.xreplace(marks)))
+    value = in_pieces(energy.xreplace(marks))
     integrals = {mark: term for term, mark in marks.items()}
     _refuse_jump(value, "energy, as a function of its integrals,", integrals)
     gradient = Gradient((*x, RHO))
@@ -133,11 +132,11 @@ def _term(integral: EnergyIntegral, weight, rho: Density, y, gradient: Gradient)
     x = tuple(rho.coordinates)
     pair = len(integral.copies) == 2
     if pair:
-        kernel = in_pieces(before_derivatives(pair_kernel(integral, rho)))
+        kernel = in_pieces(pair_kernel(integral, rho))
         formula = _in_names(kernel, integral.bound_symbols, (*x, *y))
         variation = _symmetrized(formula, x, y)
     else:
-        integrand = in_pieces(before_derivatives(integral.integrand))
+        integrand = in_pieces(integral.integrand)
         formula = _in_names(integrand, integral.bound_symbols, x).xreplace({rho: RHO})
         (by_density,) = Gradient([RHO])(formula)
         variation = times_density(by_density, 0)

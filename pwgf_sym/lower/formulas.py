@@ -17,7 +17,6 @@ import sympy as sp
 from ..derive.borders import jump
 from ..derive.pieces import in_pieces
 from ..errors import FormulaError, MapError
-from ..functions import before_derivatives
 from . import ir
 from .differentiate import jacobian, jvp, trace_of_jacobian, vjp
 from .ir import Axis, Tensor
@@ -35,7 +34,7 @@ class Formulas:
     def apply(expression: sp.Expr, tensor: Tensor) -> Tensor:
         """Apply a SymPy expression in one symbol entry by entry."""
         (symbol,) = expression.free_symbols
-        expression = in_pieces(before_derivatives(expression))
+        expression = in_pieces(expression)
         border = jump(expression)
         if border is not None:
             given, accepted = f"{expression}, which jumps {border.text()}", "a continuous function"
