@@ -24,6 +24,7 @@ __all__ = [
     "InversionWarning",
     "LawError",
     "MapError",
+    "NumpyFunctionError",
     "OptionError",
     "ParameterError",
     "PictureWarning",
@@ -83,6 +84,10 @@ class EnergyError(PwgfError):
 
 class CoordinateError(EnergyError, IndexError):
     """There is no coordinate of that index."""
+
+
+class NumpyFunctionError(EnergyError, TypeError):
+    """A function of NumPy is called with a formula; SymPy's is wanted."""
 
 
 class ParameterError(PwgfError):

@@ -131,7 +131,9 @@ def compile_program(
     check_law(emission.form, problem.initial)
     name = f"{mark}{type(flow).__name__.lower()}_d{flow.dim}_{dtype}"
     path = write_module(emission.text, name, folder)
-    return Program(problem, flow, dtype, emission, path, target, kernels)
+    program = Program(problem, flow, dtype, emission, path, target, kernels)
+    program.check_value()
+    return program
 
 
 def _are_names(kernels) -> bool:
@@ -274,6 +276,10 @@ class Program(Inspection):
     def energy(self, integrals: np.ndarray) -> float:
         """The energy, from its integrals; NaN where its formula has no value."""
         return self._energy_of(*self._parameters, *map(float, integrals))
+
+    def check_value(self) -> None:
+        """Refuse an energy whose value cannot be computed from its integrals."""
+        self._energy_of  # noqa: B018 -- it is made here, before anything runs
 
     @cached_property
     def _energy_of(self):

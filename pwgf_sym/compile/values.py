@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import builtins
 import math
 from collections.abc import Callable, Sequence
 
 import sympy as sp
 
+from ..errors import FormulaError
 from ..functions import written_out
 
 __all__ = ["real_function"]
@@ -31,11 +33,23 @@ def real_function(symbols: Sequence[sp.Symbol], formula: sp.Expr) -> Callable[..
     -------
     callable
         Of as many numbers; NaN where the formula has no real and finite value.
+
+    Raises
+    ------
+    FormulaError
+        If the formula holds a function that Python's ``math`` does not have.
     """
     # Dummies: a parameter may be called sqrt.
     dummies = [sp.Dummy(real=True) for _ in symbols]
-    formula = written_out(formula.xreplace(dict(zip(symbols, dummies, strict=True))))
-    call = sp.lambdify(dummies, formula, [{"sigmoid": _sigmoid}, "math"], cse=False)
+    written = written_out(formula.xreplace(dict(zip(symbols, dummies, strict=True))))
+    try:
+        call = sp.lambdify(dummies, written, [{"sigmoid": _sigmoid}, "math"], cse=False)
+    except NotImplementedError as error:
+        raise _without_value(formula, str(error).splitlines()[0]) from None
+    known = {*call.__globals__, *dir(builtins)}
+    unknown = [name for name in call.__code__.co_names if name not in known]
+    if unknown:
+        raise _without_value(formula, f"the function {unknown[0]}")
 
     def value(*numbers: float) -> float:
         try:
@@ -45,3 +59,7 @@ def real_function(symbols: Sequence[sp.Symbol], formula: sp.Expr) -> Callable[..
             return math.nan
 
     return value
+
+
+def _without_value(formula: sp.Expr, what: str) -> FormulaError:
+    return FormulaError("formula of integrals", f"{what} in {formula}", "elementary functions")

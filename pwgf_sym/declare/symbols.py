@@ -10,19 +10,21 @@ import operator
 import sys
 from collections.abc import Iterable, Sequence
 
-import numpy as np
 import sympy as sp
 from sympy.core.function import AppliedUndef, UndefinedFunction
 
 from ..arguments import brief, checked_call, dimension
 from ..errors import CoordinateError, EnergyError
 from .formula_checks import scalar_expression
+from .numpy_functions import answer_numpy, refuse_function, remember
 
 __all__ = ["Coordinates", "Density", "as_copy", "coordinates", "copy_of", "short_arguments"]
 
 # Densities on more coordinates than this print as rho(x) instead of rho(x0, x1, x2, x3, ...).
 LONGEST_PRINTED_ARGUMENTS = 3
 
+
+answer_numpy()
 
 _OF_REAL = {name for name, holds in sp.Symbol("x", real=True).assumptions0.items() if holds}
 
@@ -47,6 +49,7 @@ class Coordinates(tuple):
     def __new__(cls, symbols: Iterable[sp.Symbol], name: str):
         self = super().__new__(cls, symbols)
         self.name = name
+        remember(self)
         return self
 
     def __getnewargs__(self):
@@ -74,6 +77,10 @@ class Coordinates(tuple):
                 accepted = "an integer, a slice, or a symbol as index of a sum"
                 raise EnergyError("index", brief(index), accepted) from None
             return self.indexed_base[index]
+
+    def __array_ufunc__(self, ufunc, method, *inputs, **options):
+        refuse_function(ufunc.__name__, self)
+        return self._no_arithmetic()
 
     def _no_arithmetic(self, *_):
         name = self.name or "x"
@@ -261,8 +268,10 @@ class Density(AppliedUndef):
         name = self.func.__name__
         fix = f"Write {name}.at(y) for y = copy_of(x)."
         accepted = f"{len(self.args)} coordinates, as {name} has"
-        many = isinstance(y, Iterable) and not isinstance(y, str) and np.ndim(y) > 0
-        arguments = tuple(y) if many else (y,)
+        try:
+            arguments = tuple(y) if isinstance(y, Iterable) and not isinstance(y, str) else (y,)
+        except TypeError:  # an array of no dimension
+            arguments = (y,)
         if len(arguments) != len(self.args):
             raise EnergyError("y", brief(y), accepted, fix)
         at = [scalar_expression(argument, "y") for argument in arguments]

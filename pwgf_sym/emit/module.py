@@ -235,6 +235,7 @@ def emit_module(
         values = {d: sp.Symbol(d.func.__name__, positive=True) for d in term.atoms(Density)}
         check_printable(in_pieces(term.integrand.xreplace(values)), short_text(term))
     form = sample_form(energy, density)
+    check_printable(form.value, "energy, outside its integrals")
     lap("derive")
     parts = pair_parts(form, target.moments is not None)
     kernels, formulas = map_kernels(flow), energy_kernels(form, parts)

@@ -428,6 +428,12 @@ class _Run:
                 fix = "Check that the term is finite wherever samples can go. " + _SMALLER
                 given = f"value {value}"
                 return FlowError(given, "a finite energy", fix, term=integral.label, **where)
+        if not np.isfinite(program.energy(integrals)):
+            labels = (integral.label for integral in program.form.integrals)
+            found = ", ".join(f"{value:.6g} for {k}" for k, value in zip(labels, integrals))
+            fix = "Check roots, logarithms and powers of integrals: they need positive values."
+            given = f"integrals {found}, of which the energy has no finite real value"
+            return FlowError(given, "an energy with a value", fix, **where)
         what = "gradient of the energy" if "right" in target else "direction eta"
         fine = "right" not in target or is_finite(target["right"])
         what = "direction eta of the linear solve" if fine else what
