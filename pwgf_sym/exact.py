@@ -69,14 +69,18 @@ def ornstein_uhlenbeck(A, eps, mean0, cov0, t, b=0):
         raise OptionError("b", f"shape {b.shape}", f"a number or shape {mean0.shape}")
     rates, basis = np.linalg.eigh(A)
     offset = basis.T @ (mean0 - b)
-    mean = (np.exp(-np.multiply.outer(times, rates)) * offset) @ basis.T + b
-    sums = rates[:, None] + rates[None, :]
-    cov = np.exp(-np.multiply.outer(times, sums)) * (basis.T @ cov0 @ basis)
-    # eps (1 - exp(-2 a t))/a, whose limit at a = 0 is 2 eps t.
-    safe = np.where(rates == 0, 1.0, rates)
-    grown = -np.expm1(-2 * np.multiply.outer(times, rates)) / safe
-    grown = eps * np.where(rates == 0, 2 * times[..., None], grown)
-    cov = basis @ (cov + grown[..., None] * np.eye(rates.size)) @ basis.T
+    with np.errstate(all="ignore"):
+        mean = (np.exp(-np.multiply.outer(times, rates)) * offset) @ basis.T + b
+        sums = rates[:, None] + rates[None, :]
+        cov = np.exp(-np.multiply.outer(times, sums)) * (basis.T @ cov0 @ basis)
+        # eps (1 - exp(-2 a t))/a, whose limit at a = 0 is 2 eps t.
+        safe = np.where(rates == 0, 1.0, rates)
+        grown = -np.expm1(-2 * np.multiply.outer(times, rates)) / safe
+        grown = eps * np.where(rates == 0, 2 * times[..., None], grown)
+        cov = basis @ (cov + grown[..., None] * np.eye(rates.size)) @ basis.T
+    if not (np.all(np.isfinite(mean)) and np.all(np.isfinite(cov))):
+        given = f"eigenvalues of A from {rates[0]:.6g} to {rates[-1]:.6g} at t = {brief(t)}"
+        raise OptionError("t", given, "a flow that stays within double precision")
     return mean, (cov + np.swapaxes(cov, -1, -2)) / 2
 
 
@@ -219,7 +223,11 @@ def _aggregation_growth(dim, square, weights, times):
         rtol=1e-12,
         atol=1e-13,
     )
-    return run.y.T
+    found = np.asarray(run.y).T
+    if not run.success or found.shape != (times.size, 2) or not np.all(np.isfinite(found)):
+        given = f"an initial law with E|x|^2 = {weights @ square:.6g}"
+        raise OptionError("variance", given, "a law of moderate size", "Rescale the points.")
+    return found
 
 
 def _gaussian_radii(dim, variance):

@@ -89,7 +89,7 @@ def parts():
 def of_potential(f):
     """A problem of the potential f, where f is a formula or a number."""
     x, rho, _, problem = parts()
-    product = f * rho if isinstance(f, sp.Expr | int | float) else f
+    product = f * rho if isinstance(f, sp.Expr | int | float) and not isinstance(f, bool) else f
     return pw.GradientFlow(pw.integral(product, x), rho, problem.initial)
 
 

@@ -88,6 +88,9 @@ def check_formula(expr: sp.Basic, argument: str) -> None:
         stack.pop()
         if node in heights:
             continue
+        if getattr(node, "is_Matrix", False):
+            fix = "Write its entries out: M[0, 0] of a sp.Matrix."
+            raise EnergyError(argument, f"the matrix {brief(node)}", "formulas of numbers", fix)
         heights[node] = 1 + max((heights[a] for a in args), default=0)
         if node.is_Symbol or isinstance(node, AppliedUndef) or any(a in symbolic for a in args):
             symbolic.add(node)

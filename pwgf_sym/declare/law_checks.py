@@ -50,13 +50,22 @@ def checked_covariance(cov: np.ndarray) -> np.ndarray:
         raise LawError(
             "cov", f"a matrix with max |cov - cov'| = {skew:.6g}", "a symmetric one", fix
         )
-    cov = (cov + cov.T) / 2
+    cov = measurable("cov", "a variance that is too large or too small", cov / 2 + cov.T / 2)
     values = np.linalg.eigvalsh(cov)
     if not values[0] > len(cov) * np.finfo(float).eps * values[-1]:
         given = f"a covariance with smallest eigenvalue {values[0]:.6g}"
         fix = "Add a small multiple of the identity, or drop the degenerate directions."
         raise LawError("cov", given, "a positive definite covariance", fix)
     return cov
+
+
+def measurable(name: str, given: str, covariance: np.ndarray) -> np.ndarray:
+    """A covariance, or a LawError where the law is too wide or too narrow to have one."""
+    diagonal = np.diag(covariance)
+    if not (np.all(np.isfinite(covariance)) and np.all(diagonal >= np.finfo(float).tiny)):
+        accepted = "a size of which double precision holds the square"
+        raise LawError(name, given, accepted, "Use other units of length.")
+    return covariance
 
 
 def frozen(array: np.ndarray) -> np.ndarray:

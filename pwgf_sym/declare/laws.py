@@ -15,6 +15,7 @@ from .law_checks import (
     common_dim,
     frozen,
     integer_from,
+    measurable,
     number_above,
     real_array,
 )
@@ -272,7 +273,11 @@ class UniformBox(Law):
             given = f"low = {self.low[i]}, high = {self.high[i]} in coordinate {i}"
             raise LawError("low, high", given, "low < high in every coordinate")
         self.mean = frozen(self.low / 2 + self.high / 2)
-        self.covariance = frozen(np.diag((self.high - self.low) ** 2 / 12))
+        with np.errstate(all="ignore"):
+            size = self.high - self.low
+            covariance = np.diag(size**2 / 12)
+        given = f"a box with sides from {size.min():.6g} to {size.max():.6g}"
+        self.covariance = frozen(measurable("low, high", given, covariance))
 
     def _transform(self, u):
         # Rounding may step over the upper corner by one unit in the last place.
@@ -303,7 +308,10 @@ class _PowerBall(Law):
     def _set(self, center: np.ndarray, radius: float, power: float) -> None:
         self.center = self.mean = frozen(center)
         self.dim, self.radius, self._power = center.size, radius, power
-        self.covariance = frozen(np.eye(self.dim) * (radius**2 / (self.dim + 2 * power + 2)))
+        with np.errstate(all="ignore"):
+            variance = np.float64(radius) ** 2 / (self.dim + 2 * power + 2)
+            covariance = np.diag(np.full(self.dim, variance))
+        self.covariance = frozen(measurable("radius", f"{radius:.6g}", covariance))
 
     def _transform(self, u):
         """Normal quantiles give the direction; their chi-squared cdf gives the radius."""
