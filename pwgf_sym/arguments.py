@@ -279,12 +279,45 @@ def memory_limit() -> float:
     return min(found)
 
 
-def fitting(name: str, count: int, each: int, what: str, *, error: type[PwgfError]) -> int:
-    """A number of things of so many bytes each, or an error where memory cannot hold them."""
+def fitting(
+    name: str,
+    count: int,
+    each: int,
+    what: str,
+    fix: str = "",
+    *,
+    error: type[PwgfError] = OptionError,
+) -> int:
+    """A number of things of so many bytes each, or an error where memory cannot hold them.
+
+    Parameters
+    ----------
+    name : str
+        The argument, for the message.
+    count, each : int
+        How many there are, and the bytes of one.
+    what : str
+        What they are, in the plural.
+    fix : str
+        What to do.
+    error : subclass of PwgfError
+        What is raised.
+
+    Returns
+    -------
+    int
+        The number.
+
+    Raises
+    ------
+    PwgfError
+        Of the given class, with the bytes that are needed and those that there are.
+    """
     limit = memory_limit()
     if count * each > limit:
+        fix = fix or "Use fewer."
         given = f"{brief(count)} {what}, which take {Decimal(count * each) / 2**30:.3g} GiB"
-        raise error(name, given, f"what fits into the {limit / 2**30:.3g} GiB of memory")
+        raise error(name, given, f"what fits into the {limit / 2**30:.3g} GiB of memory", fix)
     return count
 
 

@@ -152,7 +152,7 @@ def _check_number(constant: sp.Basic, argument: str) -> None:
     value = abs(_as_double(constant))
     if math.isfinite(value) and (value >= 2.3e-308 or constant.is_zero is not False):
         return
-    size = "larger than 1.8e308" if value else "smaller than 2.2e-308"
+    size = "smaller than 2.2e-308" if value < 1 else "larger than 1.8e308"
     given = f"a number {size} in size"
     fix = "Scale the coordinates or the energy."
     raise EnergyError(argument, given, "numbers that double precision holds", fix)

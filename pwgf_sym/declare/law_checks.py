@@ -39,7 +39,7 @@ def common_dim(arrays: dict[str, np.ndarray], matrices: tuple[str, ...] = ()) ->
         name, value = next(iter(arrays.items()))
         accepted = "a vector, because its length is the dimension"
         raise LawError(name, value, accepted, f"Write {name}=[{value}] in one dimension.")
-    return next(iter(dims.values()))
+    return arguments.dimension(next(iter(dims)), next(iter(dims.values())), error=LawError)
 
 
 def checked_covariance(cov: np.ndarray) -> np.ndarray:
@@ -50,13 +50,15 @@ def checked_covariance(cov: np.ndarray) -> np.ndarray:
         raise LawError(
             "cov", f"a matrix with max |cov - cov'| = {skew:.6g}", "a symmetric one", fix
         )
-    cov = measurable("cov", "a variance that is too large or too small", cov / 2 + cov.T / 2)
-    values = np.linalg.eigvalsh(cov)
+    cov = cov / 2 + cov.T / 2
+    diagonal = np.diag(cov)
+    plain = np.count_nonzero(cov) == np.count_nonzero(diagonal)
+    values = np.sort(diagonal) if plain else np.linalg.eigvalsh(cov)
     if not values[0] > len(cov) * np.finfo(float).eps * values[-1]:
         given = f"a covariance with smallest eigenvalue {values[0]:.6g}"
         fix = "Add a small multiple of the identity, or drop the degenerate directions."
         raise LawError("cov", given, "a positive definite covariance", fix)
-    return cov
+    return measurable("cov", f"variances from {values[0]:.6g} to {values[-1]:.6g}", cov)
 
 
 def measurable(name: str, given: str, covariance: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..arguments import brief, checked_call, fitting, whole_seed
+from ..arguments import brief, checked_call, dimension, fitting, whole_seed
 from ..errors import LawError
 from .law_checks import (
     checked_covariance,
@@ -427,7 +427,7 @@ class Barenblatt(_PowerBall):
     def __init__(self, dim, m, t0, center=None):
         from scipy.special import betaln, gammaln
 
-        dim = integer_from("dim", dim, 1)
+        dim = dimension("dim", dim, error=LawError)
         self.m, self.t0 = number_above("m", m, 1.0), number_above("t0", t0, 0.0)
         center = real_array("center", 0.0 if center is None else center)
         if center.shape not in ((), (dim,)):

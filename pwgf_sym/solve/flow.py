@@ -345,13 +345,14 @@ class _Run:
             linearization = program.linearize(theta, samples)
         else:
             target = {"right": -slope.gradient}
-        linear = solve_metric(
-            linearization,
-            **target,
-            method=self.options.linear_solver,
-            options=self.options.linear,
-            guess=self.direction if self.options.linear.warm_start else None,
-        )
+        with np.errstate(invalid="ignore", over="ignore"):  # what is not finite is said below
+            linear = solve_metric(
+                linearization,
+                **target,
+                method=self.options.linear_solver,
+                options=self.options.linear,
+                guess=self.direction if self.options.linear.warm_start else None,
+            )
         if not is_finite(linear.eta):
             raise self.diagnosis(theta, state, integrals, target)
         self.record.solved(linear)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from ..arguments import memory_limit
+from ..arguments import fitting
 from ..declare.maps import VECTORS, parameter_count
-from ..errors import OptionError
 
 __all__ = ["check_memory"]
 
@@ -29,37 +28,27 @@ def check_memory(map, options, rows: int) -> None:
     OptionError
         With the bytes of the largest part, and what makes it smaller.
     """
-    limit = memory_limit()
     size, field = parameter_count(map), options.samples * map.dim
     number = 4 if options.dtype == "float32" else 8
-    more, fewer = "Use fewer samples.", "Use a map with fewer parameters"
-    parts = [
-        ("map", f"{size} parameters", 8 * VECTORS * size, f"{fewer}."),
-        ("samples", f"{options.samples} samples", number * _FIELDS * field, more),
-        ("save_at", f"{rows} stored times of {size} parameters", 8 * rows * size, "Store fewer."),
-    ]
+    fewer = "Use a map with fewer parameters"
+    fitting("map", size, 8 * VECTORS, "parameters", f"{fewer}.")
+    fitting("samples", options.samples, number * _FIELDS * map.dim, "samples", "Use fewer samples.")
+    fitting("save_at", rows, 8 * size, f"stored times of {size} parameters", "Store fewer times.")
     if options.target == "cpu":
-        parts += _matrices(options, size, field, number, more, fewer)
-    for argument, what, needed, fix in parts:
-        if needed > limit:
-            given = f"{what}, for which arrays of {needed / 2**30:.3g} GiB are needed"
-            accepted = f"what fits into the {limit / 2**30:.3g} GiB of memory"
-            raise OptionError(argument, given, accepted, fix)
+        _check_matrices(options, size, field, number, fewer)
 
 
-def _matrices(options, size: int, field: int, number: int, more: str, fewer: str) -> list[tuple]:
-    """Matrices of the linear solver."""
-    jacobian = number * size * field
+def _check_matrices(options, size: int, field: int, number: int, fewer: str) -> None:
+    """Refuse matrices of the linear solver that do not fit."""
     krylov = 'linear_solver="lsmr"'
     if options.linear_solver == "dense":
-        what, fix = f'"dense" with {size} parameters', f"{fewer}, or {krylov}."
-        return [
-            ("linear_solver", what, 8 * 3 * size**2, fix),
-            ("linear_solver", f"{what} and {options.samples} samples", jacobian, fix),
-        ]
-    if options.linear_solver == "kernel":
-        what = f'"kernel" with {options.samples} samples'
-        return [("linear_solver", what, 8 * 2 * field**2, f"{more[:-1]}, or {krylov}.")]
-    rows = min(options.linear.preconditioner, options.samples) * field // options.samples
-    what = f"a preconditioner of {options.linear.preconditioner} samples"
-    return [("preconditioner", what, 8 * 2 * rows**2, "Use fewer of them.")]
+        what = 'numbers in matrices of "dense"'
+        fitting("linear_solver", 3 * size**2, 8, what, f"{fewer}, or {krylov}.")
+        fitting("linear_solver", size * field, number, what, f"Use fewer samples, or {krylov}.")
+    elif options.linear_solver == "kernel":
+        what = 'numbers in matrices of "kernel"'
+        fitting("linear_solver", 2 * field**2, 8, what, f"Use fewer samples, or {krylov}.")
+    else:
+        rows = min(options.linear.preconditioner, options.samples) * field // options.samples
+        what = "numbers in matrices of the preconditioner"
+        fitting("preconditioner", 2 * rows**2, 8, what, "Make it of fewer samples.")

@@ -256,15 +256,15 @@ def _check_steps(start: float, end: float, dt: float, wanted: int, all_stored: b
         fix = "Count times from the start, t_span=(0, end - start): the flow does not depend on t."
         raise OptionError("dt", given, accepted, fix if dt > 8 * np.spacing(end - start) else "")
     steps = (end - start) / dt
+    stored = steps + 1 if all_stored else wanted
+    if stored > MOST_ROWS:
+        fix = "Name the times to store: save_at=np.linspace(start, end, 101)."
+        fix += " And take a larger dt." if steps > MOST_STEPS else ""
+        raise OptionError("save_at", f"{stored:.0f} times to store", f"at most {MOST_ROWS}", fix)
     if steps > MOST_STEPS:
         given = f"{dt:.6g}, which makes {steps:.3g} steps from {start:.6g} to {end:.6g}"
         accepted = f"at most {MOST_STEPS} steps, a dt of {(end - start) / MOST_STEPS:.3g} or more"
         raise OptionError("dt", given, accepted, "Take a larger dt, or a shorter t_span.")
-    stored = steps + 1 if all_stored else wanted
-    if stored > MOST_ROWS:
-        given = f"{int(stored)} times to store"
-        fix = "Name the times to store: save_at=np.linspace(start, end, 101)."
-        raise OptionError("save_at", given, f"at most {MOST_ROWS} of them", fix)
 
 
 def _span(t_span) -> tuple[float, float]:
