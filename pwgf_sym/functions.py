@@ -20,6 +20,7 @@ from sympy.functions.elementary.piecewise import ExprCondPair
 from sympy.logic.boolalg import BooleanFalse, BooleanTrue
 
 from . import special
+from .errors import FormulaError
 
 __all__ = [
     "STRUCTURES",
@@ -158,6 +159,19 @@ def _written(node, wanted: Callable[[ScalarFunction], bool], known: dict):
 # --------------------------------------------------------------------------------- our functions
 class _Real(sp.Function):
     """A function that is real where its arguments are."""
+
+    def __new__(cls, *args, **options):
+        """Refuse texts, which SymPy would evaluate, and what is no formula of one value."""
+        try:
+            formulas = [sp.sympify(arg, strict=True) for arg in args]
+        except (sp.SympifyError, TypeError, ValueError, AttributeError):
+            formulas = [None]
+        scalar = all(isinstance(f, sp.Expr) and not hasattr(f, "shape") for f in formulas)
+        if not scalar or len(args) not in cls.nargs:
+            given = f"arguments of the types {', '.join(type(a).__name__ for a in args) or 'none'}"
+            accepted = f"{' or '.join(map(str, cls.nargs))} SymPy expressions or numbers"
+            raise FormulaError(cls.__name__, given, accepted)
+        return super().__new__(cls, *formulas, **options)
 
     def _eval_is_real(self):
         return True if all(arg.is_real for arg in self.args) else None

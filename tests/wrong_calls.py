@@ -41,6 +41,8 @@ save_att shfit kernel path1 density1 timess foo self name_ X y0
 
 # Calls whose one argument is replaced, and no other.
 SINGLE = {"Density.at", "Density()", "Coordinates[]", "Coordinates+", "Coordinates*"}
+# Calls whose arguments are given by their places.
+PLACES = {"integral", "logaddexp"}
 SINGLE |= {"Coordinates**", "outer", "potential", "parameters"}
 
 
@@ -140,6 +142,7 @@ class Calls:
                 {"dim": 1, "width": 2, "steps": 1, "activation": sp.tanh, "substep": "euler"}
                 | {"log_determinant": "exact"},
             ),
+            "logaddexp": (pw.logaddexp, {"a": x[0], "b": 1}),
             "first_variation": (pw.first_variation, {"energy": energy, "rho": rho}),
             "velocity": (pw.velocity, {"energy": energy, "rho": rho}),
             "pde": (pw.pde, {"energy": energy, "rho": rho}),
@@ -209,7 +212,7 @@ def wrong_call(calls: Calls, rng: random.Random):
         elif kind == "swap" and len(given) > 1:
             other = rng.choice(list(given))
             given[key], given[other] = given[other], given[key]
-    if name == "integral":
+    if name in PLACES:
         return name, function, tuple(given.values()), {}
     return name, function, (), given
 
@@ -281,6 +284,8 @@ def is_sound(result) -> bool:
     """Whether a result holds no NaN."""
     if isinstance(result, tuple) and not hasattr(result, "name"):
         return all(is_sound(r) for r in result)
+    if isinstance(result, sp.Number):
+        return True  # NaN of NaN
     if isinstance(result, float | np.ndarray):
         return not np.isnan(np.asarray(result, float)).any()
     if isinstance(result, pw.Solution):
