@@ -49,7 +49,7 @@ def kernel_matrix(linearization):
         for outputs, others in _terms(kernel, basis).items():
             scale = xp.zeros((samples.count, samples.count), call.dtype)
             for coefficient, names in others:
-                square = call.dtype.type(float(coefficient) ** 2)
+                square = call.dtype.type((float(coefficient) * linearization.unit) ** 2)
                 scale += math.prod((gram[name] for name in names), start=square)
             factors = [_by_output(rows[name], samples.dim, xp) for name in outputs]
             _add_lower(total, factors, scale, together)

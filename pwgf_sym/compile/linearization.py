@@ -121,10 +121,7 @@ class Linearization:
 
         An array of :attr:`algebra`.
         """
-        matrix = kernel_matrix(self)
-        if self.unit != 1.0:
-            matrix *= self.unit**2
-        return matrix
+        return kernel_matrix(self)
 
     def pieces(self, first: int, last: int):
         """(stored values, first tile, last tile) of the pieces of a chunk, in their order."""
