@@ -6,6 +6,7 @@ import inspect
 import os
 import pickle
 import pydoc
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -171,6 +172,13 @@ def test_no_text_is_evaluated(path):
         assert function not in ("parse_expr", "exec_module")
         if function == "load" and module in ("np", "numpy"):
             assert "allow_pickle=True" not in path.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("path", FILES, ids=NAMES)
+def test_the_cuda_package_is_named_in_one_place(path):
+    """So that another one can take its place."""
+    found = re.findall(r"numba[._-]cuda", path.read_text(encoding="utf-8"))
+    assert bool(found) == (path.relative_to(PACKAGE).as_posix() == "compile/cuda/toolkit.py")
 
 
 @pytest.mark.parametrize("name", [n for n in pwgf_sym.__all__ if n != "__version__"])

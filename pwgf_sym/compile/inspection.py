@@ -68,7 +68,7 @@ class Inspection:
 
     @checked_call
     def code_ptx(self, kernel: str, capability: tuple[int, int] = (9, 0)) -> str:
-        """PTX of a kernel of the CUDA target; it needs numba-cuda, but no GPU."""
+        """PTX of a kernel of the CUDA target; it needs NVIDIA's compiler, but no GPU."""
         from .cuda.ptx import compile_ptx, kernel_functions
 
         if self.target != "cuda":

@@ -73,17 +73,17 @@ def _examine_cupy() -> str:
 
 def _examine_cuda() -> dict:
     from ..compile.cuda.ptx import find_ptxas
-    from ..compile.cuda.toolkit import simulated
+    from ..compile.cuda.toolkit import MODULE, PACKAGE, simulated
 
     found = {
-        "numba_cuda": _version("numba-cuda"),
+        MODULE: _version(PACKAGE),
         "cupy": next((v for v in map(_version, ("cupy-cuda13x", "cupy-cuda12x")) if v), None),
         "ptxas": find_ptxas(),
         "algebra": _examine_cupy(),
         "simulator": simulated(),
         "devices": [],
     }
-    if find_spec("numba_cuda") is None or simulated():
+    if find_spec(MODULE) is None or simulated():
         return found
     try:
         from ..compile.cuda.toolkit import cuda
@@ -116,6 +116,8 @@ def examine() -> dict:
 
 
 def _advice(found: dict) -> list[str]:
+    from ..compile.cuda.toolkit import MODULE, PACKAGE
+
     cpu, cuda, advice = found["cpu"], found["cuda"], []
     if not cpu["cache_writable"]:
         advice.append(f"{cpu['cache_folder']} cannot be written: set PWGF_SYM_CACHE to a folder.")
@@ -123,13 +125,13 @@ def _advice(found: dict) -> list[str]:
         advice.append(f"{cpu['cache_folder']} is not used: {cpu['cache_not_used']}.")
     if cpu["threads"] < (cpu["cores"] or 1):
         advice.append(f"NUMBA_NUM_THREADS is {cpu['threads']}: unset it to use all cores.")
-    if cuda["numba_cuda"] is None:
-        advice.append(f"CUDA: numba-cuda is not installed: {_CUDA}.")
+    if cuda[MODULE] is None:
+        advice.append(f"CUDA: {PACKAGE} is not installed: {_CUDA}.")
     elif "error" in cuda:
         advice.append(f"CUDA: {cuda['error']}. Install anew: {_CUDA}.")
     elif not cuda["devices"] and not cuda["simulator"]:
         advice.append("CUDA: no GPU or no driver: install NVIDIA's driver, or use target='cpu'.")
-    if cuda["numba_cuda"] is not None and cuda["ptxas"] is None:
+    if cuda[MODULE] is not None and cuda["ptxas"] is None:
         install = "pip install 'cuda-toolkit[nvcc]==13.0.*'"
         advice.append(f"CUDA: no ptxas, which only reports of registers need: {install}.")
     if cuda["devices"] and cuda["algebra"] != "CuPy":

@@ -1,6 +1,6 @@
 """What the simulator has to give: a view of the device that threads do not take from each other."""
 
-from types import FunctionType
+from types import FunctionType, SimpleNamespace
 
 import numpy as np
 import pytest
@@ -45,3 +45,23 @@ def test_outside_of_kernels_there_is_the_module():
     assert cuda.is_available()
     with pytest.raises(AttributeError):
         _ = cuda.threads_of_another_kind
+
+
+@pytest.mark.parametrize("change", ["no class", "no method", "other arguments", "no module"])
+def test_another_simulator_is_left_alone(monkeypatch, change):
+    from pwgf_sym.compile.cuda import simulator
+
+    def part(name):
+        if change == "no module":
+            raise ImportError(name)
+        classes = {
+            "no method": type("Shared", (), {"__init__": lambda self, size: None}),
+            "other arguments": type("Shared", (), {"array": lambda self, more, shape: more}),
+        }
+        return SimpleNamespace(**({"FakeCUDAShared": classes[change]} if change in classes else {}))
+
+    monkeypatch.setattr(simulator, "part", part)
+    simulator.prepare()
+    assert simulator._found_context()() is None
+    monkeypatch.setattr(simulator, "_context", simulator._found_context())
+    assert simulator.SimulatedCuda().is_available()

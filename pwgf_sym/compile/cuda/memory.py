@@ -43,7 +43,7 @@ def call_driver(name: str, *arguments) -> None:
     (status,) = getattr(driver_api(), name)(*arguments)
     if status:
         toolkit.cuda.current_context()  # which makes one current
-        getattr(import_module("numba.cuda.cudadrv.driver").driver, name)(*arguments)
+        getattr(toolkit.part("cudadrv.driver").driver, name)(*arguments)
 
 
 def rounded(nbytes: int) -> int:

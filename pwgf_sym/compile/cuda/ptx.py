@@ -68,14 +68,13 @@ def kernel_functions(module) -> dict[str, object]:
 @contextmanager
 def _no_device(capability):
     """Answer for the missing device when a kernel calls a device function."""
-    from numba.cuda import dispatcher
+    from .toolkit import cuda, part
 
-    from .toolkit import cuda
-
-    if cuda.is_available():
+    dispatcher = part("dispatcher")
+    before = getattr(dispatcher, "get_current_device", None)
+    if cuda.is_available() or before is None:
         yield
         return
-    before = dispatcher.get_current_device
     stub = type("NoDevice", (), {"compute_capability": capability})
     dispatcher.get_current_device = lambda: stub
     try:
@@ -99,14 +98,14 @@ def compile_ptx(function, dtype, capability: tuple[int, int] = (9, 0)) -> str:
     Raises
     ------
     TargetError
-        When numba-cuda is not installed.
+        When NVIDIA's package for Numba is not installed.
     """
-    from .toolkit import cuda
+    from .toolkit import PACKAGE, cuda, nvidia
 
-    if getattr(cuda, "implementation", "") != "NVIDIA":
-        accepted = "numba-cuda with its compiler"
+    if not nvidia():
+        accepted = f"{PACKAGE} with its compiler"
         fix = "Install it: pip install 'pwgf_sym[cuda13]', or 'pwgf_sym[cuda12]'."
-        raise TargetError("code_ptx", "Numba without numba-cuda", accepted, fix)
+        raise TargetError("code_ptx", f"Numba without {PACKAGE}", accepted, fix)
     from numba import from_dtype, types
     from numpy import dtype as numpy_dtype
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 
 import numpy as np
 from numba import cuda
-from numba.cuda.simulator import kernel
-from numba.cuda.simulator.kernelapi import FakeCUDAShared
+
+from .toolkit import part
 
 __all__ = ["SimulatedCuda", "prepare"]
 
@@ -16,8 +17,19 @@ __all__ = ["SimulatedCuda", "prepare"]
 _TURN = 1e-5
 
 
+def _found_context():
+    """The simulator's answer to what a running kernel sees of the module, None outside of one."""
+    try:
+        return part("simulator.kernel")._get_kernel_context
+    except (ImportError, AttributeError):  # another simulator
+        return lambda: None
+
+
+_context = _found_context()
+
+
 class SimulatedCuda:
-    """The module ``numba.cuda``, inside of kernels and outside.
+    """Numba's module of the target, inside of kernels and outside.
 
     The simulator changes that module in the globals of a function for what a kernel sees of it, and
     changes it back when the first of the threads leaves the function, while others are still in it.
@@ -25,7 +37,7 @@ class SimulatedCuda:
     """
 
     def __getattr__(self, name: str):
-        inside = kernel._get_kernel_context()
+        inside = _context()
         try:
             return getattr(cuda if inside is None else inside, name)
         except AttributeError:
@@ -35,7 +47,14 @@ class SimulatedCuda:
 def prepare() -> None:
     """Let threads change quickly, and shared arrays take a boundary: GPUs' do, here is none."""
     sys.setswitchinterval(_TURN)
-    plain = FakeCUDAShared.array
+    try:
+        shared = part("simulator.kernelapi").FakeCUDAShared
+        plain = shared.array
+        known = list(inspect.signature(plain).parameters)[:3] == ["self", "shape", "dtype"]
+        if not known or not hasattr(shared(0), "_allocations"):
+            return
+    except Exception:  # another simulator, which may take a boundary itself
+        return
 
     def array(self, shape, dtype, alignment=None):
         if shape == 0:
@@ -44,4 +63,4 @@ def prepare() -> None:
         line = frame.f_code.co_filename, frame.f_lineno
         return self._allocations.setdefault(line, np.empty(shape, dtype))
 
-    FakeCUDAShared.array = array
+    shared.array = array

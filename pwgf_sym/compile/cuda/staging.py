@@ -7,7 +7,7 @@ from functools import cache
 import numpy as np
 
 from ...emit.cuda.schedule import BOUNDARY, lanes_of
-from .toolkit import asynchronous, cuda, device, simulated
+from .toolkit import asynchronous, cuda, device, part, simulated
 from .wide import written_out
 
 __all__ = ["arrived", "fetch_piece", "left_together", "stage", "stage_weights", "team_barrier"]
@@ -33,7 +33,8 @@ def thread_number():
         return plain
     from llvmlite import ir
     from numba import types
-    from numba.cuda.extending import intrinsic
+
+    intrinsic = part("extending").intrinsic
 
     @intrinsic
     def number(typing):

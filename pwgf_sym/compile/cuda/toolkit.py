@@ -1,8 +1,12 @@
-"""The one place that imports Numba's CUDA target, when it is first needed."""
+"""The one place that imports Numba's CUDA target, when it is first needed, and that names it.
+
+What is private to it is asked for by :func:`part`, and done without where it is not as it is known.
+"""
 
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from functools import cache
 from importlib import import_module
 
@@ -10,8 +14,10 @@ import numpy as np
 
 from ...errors import TargetError
 
-__all__ = ["asynchronous", "available", "by_driver", "cuda_cache", "device", "require", "simulated"]
+__all__ = ["MODULE", "PACKAGE", "asynchronous", "available", "by_driver", "cuda_cache", "device"]
+__all__ += ["nvidia", "part", "require", "simulated"]
 
+PACKAGE, MODULE = "numba-cuda", "numba_cuda"
 _INSTALL = "pip install 'pwgf_sym[cuda13]' (CUDA 13, driver 580 or later) or 'pwgf_sym[cuda12]'"
 
 
@@ -28,12 +34,27 @@ def __getattr__(name: str):
         prepare()
         cuda = SimulatedCuda()
     elif "NUMBA_CUDA_LOW_OCCUPANCY_WARNINGS" not in os.environ:
-        from numba.cuda import dispatcher
-
         # Few samples take few blocks, and vectors of parameters one: there is nothing to warn of.
-        dispatcher.config.CUDA_LOW_OCCUPANCY_WARNINGS = 0
+        with suppress(ImportError, AttributeError):
+            part("dispatcher").config.CUDA_LOW_OCCUPANCY_WARNINGS = 0
     globals()["cuda"] = cuda
     return cuda
+
+
+def part(name: str):
+    """A module within Numba's CUDA target.
+
+    Raises
+    ------
+    ImportError
+        Where this version has none of that name.
+    """
+    return import_module(f"numba.cuda.{name}")
+
+
+def nvidia() -> bool:
+    """Whether the target is NVIDIA's package, and not what Numba brings itself."""
+    return getattr(__getattr__("cuda"), "implementation", "") == "NVIDIA"
 
 
 def device(function):
@@ -46,7 +67,9 @@ def device(function):
     from numba import types
 
     found = __getattr__("cuda").jit(device=True, forceinline=True)(function)
-    compile_device = found.compile_device
+    compile_device = getattr(found, "compile_device", None)
+    if compile_device is None:  # another version: it compiles more often
+        return found
 
     def once(arguments, return_type=None):
         # Numba would compile a version for every number that stands in a call.
@@ -59,10 +82,9 @@ def device(function):
 def cuda_cache() -> type | None:
     """Numba's class of a cache for kernels; None where it is not where we know it."""
     try:
-        from numba.cuda.dispatcher import CUDACache
-    except ImportError:
+        return part("dispatcher").CUDACache
+    except (ImportError, AttributeError):
         return None
-    return CUDACache
 
 
 def simulated() -> bool:
@@ -115,11 +137,10 @@ def require() -> None:
     """
     if available():
         return
-    cuda = __getattr__("cuda")
     missing = "no GPU or driver was found"
     fix = 'Use target="cpu"; compile(..., target="cuda") and its code_python() need no GPU.'
-    if getattr(cuda, "implementation", "") != "NVIDIA":
-        missing += ", and numba-cuda is not installed"
+    if not nvidia():
+        missing += f", and {PACKAGE} is not installed"
         fix = f'{_INSTALL}; or use target="cpu".'
     accepted = "a machine with an NVIDIA GPU, or NUMBA_ENABLE_CUDASIM=1 for Numba's simulator"
     raise TargetError('target="cuda"', missing, accepted, fix)

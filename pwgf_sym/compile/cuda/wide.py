@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ...emit.cuda.schedule import lanes_of
-from .toolkit import device, simulated
+from .toolkit import device, part, simulated
 
 __all__ = ["add_products", "clear", "put", "take", "turn", "written_out"]
 
@@ -264,7 +264,8 @@ def _constant(k: int):
 def written_out(generate):
     """A function whose code ``generate(builder, ...)`` writes."""
     from numba import types
-    from numba.cuda.extending import intrinsic
+
+    intrinsic = part("extending").intrinsic
 
     def lower(context, builder, signature, arguments):
         operands = []
