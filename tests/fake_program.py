@@ -50,6 +50,7 @@ class AffineProgram:
         self.stiffness, self.center = np.asarray(stiffness), np.asarray(center)
         (self.entropy,) = problem.parameters.values()
         self.form = SimpleNamespace(
+            rough=False,
             velocity_order=2,
             energy_order=1,
             integrals=(SimpleNamespace(label="potential"), SimpleNamespace(label="entropy")),
