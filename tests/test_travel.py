@@ -62,7 +62,7 @@ def energies():
         {beta: 0.75},
     )
     # SymPy would multiply these out when they are made again.
-    bent = sp.cos(sp.Mul(2, u[0] + 1, evaluate=False)) * mu
+    bent = sp.cos(sp.Mul(2, u[0] + 1, evaluate=False)) * u[0] ** 2 * mu
     yield mu, sp.exp(pw.integral(sp.Piecewise((bent, u[0] > 0), (0, True)) + mu**2, u)), {}
 
 

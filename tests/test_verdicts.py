@@ -279,3 +279,19 @@ def test_warnings_are_of_one_class():
     classes = (ToleranceWarning, FoldedMapWarning, InversionWarning, PictureWarning)
     assert all(issubclass(kind, PwgfWarning) for kind in classes)
     assert issubclass(PwgfWarning, UserWarning) and pw.PwgfWarning is PwgfWarning
+
+
+def test_an_energy_without_velocity_has_no_defect(compiled, monkeypatch, tmp_path):
+    """In the energy form the first variation may jump: there is nothing to measure against."""
+    start = AffineProgram.__init__
+
+    def rough(self, *arguments):
+        start(self, *arguments)
+        self.form.rough = "jumps"
+
+    monkeypatch.setattr(AffineProgram, "__init__", rough)
+    solution = run(formulation="energy", shift=1e-6, samples=2048)
+    assert np.isnan(solution.defect).all() and np.isnan(solution.relative_defect).all()
+    assert solution.success is True and "none: the first variation jumps" in repr(solution)
+    solution.save(tmp_path / "a.npz")
+    assert np.isnan(load_solution(tmp_path / "a.npz").misfit).all()

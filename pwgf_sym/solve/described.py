@@ -47,7 +47,9 @@ def describe(solution) -> dict:
     }
 
 
-def check_columns(path, columns: dict, kinds: dict, *, positive, endless=(), empty=False) -> None:
+def check_columns(
+    path, columns: dict, kinds: dict, *, positive, endless=(), undefined=(), empty=False
+) -> None:
     """Check types, lengths and numbers of columns of equal length.
 
     Parameters
@@ -58,6 +60,8 @@ def check_columns(path, columns: dict, kinds: dict, *, positive, endless=(), emp
         The type of each.
     positive, endless : collections of str
         Columns without negative numbers, and those that may be infinite.
+    undefined : collection of str
+        Columns that may be NaN altogether.
     empty : bool
         Whether there may be no times.
 
@@ -72,7 +76,10 @@ def check_columns(path, columns: dict, kinds: dict, *, positive, endless=(), emp
         ndim = 2 if name == "theta" else 1
         if array.dtype != kinds[name] or array.ndim != ndim or array.shape[0] != rows:
             raise refused(path, f"array {name} of type {array.dtype} and shape {array.shape}")
-        if np.any(np.isnan(array)) or not (name in endless or np.all(np.isfinite(array))):
+        nan = np.isnan(array)
+        if name in undefined and nan.all():
+            continue
+        if np.any(nan) or not (name in endless or np.all(np.isfinite(array))):
             raise refused(path, f"array {name} with a number that is not finite")
         if name in positive and np.any(array < 0):
             raise refused(path, f"array {name} with a negative number")
@@ -173,6 +180,8 @@ def _ending(description: dict, version: int) -> dict:
         right = float if name == "wall_time" else int
         if value is not None and not (type(value) is right and value >= 0):
             raise StoredSolutionError(name, repr(value), "a number of at least 0")
+    if len({value is None for value in counts}) > 1:
+        raise StoredSolutionError("counts", "some of them", "all or none")
     folded = None if old else description["folded"]
     if folded is not None and not (type(folded) is float and 0 <= folded <= 0.5):
         raise StoredSolutionError("folded", repr(folded), "a number from 0 to 1/2")

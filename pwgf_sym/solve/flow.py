@@ -442,7 +442,7 @@ class _Run:
 
 
 def _ratio(defect: float, speed: float) -> float:
-    """The relative defect, never NaN."""
-    if defect == 0:
-        return 0.0
+    """The relative defect: infinite where it cannot be measured, NaN where there is none."""
+    if defect == 0 or np.isnan(defect):
+        return defect
     return defect / speed if speed > 0 and np.isfinite(defect) else np.inf

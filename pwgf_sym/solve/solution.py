@@ -45,6 +45,7 @@ _DTYPES = dict.fromkeys(Row._fields, np.float64) | {"iterations": np.int64, "con
 # Columns without negative numbers, and those that may be infinite.
 _POSITIVE = ("defect", "relative_defect", "residual", "iterations", "step")
 _ENDLESS = ("defect", "relative_defect", "residual")
+_UNDEFINED = ("defect", "relative_defect")  # NaN in all rows, or in none
 _STEPS = "history_"  # what names of the history begin with in a file
 
 
@@ -71,7 +72,8 @@ class Solution:
     defect : (K,) array
         delta = sqrt(mean |u - w|^2), u the velocity of the map's samples and w the target
         velocity, on samples that the flow does not use.  Means over pairs of samples are taken
-        over these, with their sampling noise.
+        over these, with their sampling noise.  Infinite where it has no finite value, and NaN
+        where the first variation jumps, so that there is no w.
     relative_defect : (K,) array
         ``defect`` over sqrt(mean |w|^2).  Near equilibrium w tends to 0 and this to 1 or beyond,
         however good the map is: what a misfit costs there is seen in ``misfit``.
@@ -130,12 +132,12 @@ class Solution:
         """Whether the run ended as it was asked to, and its numbers can be relied on.
 
         That is: it reached its end or was stopped by the callback, every linear solve met its
-        tolerance, the defects are finite, and the map is not folded at the end of a flow that reads
+        tolerance, no defect is infinite, and the map is not folded at the end of a flow that reads
         densities.
         """
         ended = self.status in ("completed", "stopped")
         solved = not self.nmissed and bool(np.all(self.converged))
-        sound = not (self.folded and self.reads_density) and bool(np.all(np.isfinite(self.defect)))
+        sound = not (self.folded and self.reads_density) and not np.any(np.isinf(self.defect))
         return ended and solved and sound
 
     @property
@@ -149,7 +151,7 @@ class Solution:
         scale = max(float(np.max(self.dissipation)), 0.0)
         with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
             square = self.defect**2
-            return np.where(square > 0, square / scale, 0.0)
+            return np.where(square == 0, 0.0, square / scale)
 
     @property
     def program(self):
@@ -309,14 +311,17 @@ class Solution:
         missed = int(np.sum(~self.converged))
         solves = "all solves converged" if missed == 0 else f"tolerance missed in {missed} rows"
         misfit = self.misfit
+        defect = f"{self.defect[0]:.3g} to {self.defect[-1]:.3g}; squared, {misfit[0]:.2g} to "
+        defect += f"{misfit[-1]:.2g} of the largest dissipation"
+        if np.all(np.isnan(self.defect)):
+            defect = "none: the first variation jumps"
         lines = {
             "status": self.status + (f": {self.message}" if self.message else ""),
             "success": f"{self.success}",
             "map": f"{self.map}, {self.theta.shape[1]} parameters",
             "times": f"{self.t.size} stored, {first:.6g} to {last:.6g}",
             "energy": f"{self.energy[0]:.6g} to {self.energy[-1]:.6g}",
-            "defect": f"{self.defect[0]:.3g} to {self.defect[-1]:.3g}; squared, "
-            f"{misfit[0]:.2g} to {misfit[-1]:.2g} of the largest dissipation",
+            "defect": defect,
             "residual": f"at most {np.max(self.residual):.1e}, {solves}",
         }
         if self.nfev is not None:
@@ -385,7 +390,8 @@ def load_solution(path) -> Solution:
         steps = History.empty()._asdict()  # an older file
     if arrays:
         raise refused(path, f"unknown arrays: {', '.join(sorted(arrays))[:80]}")
-    check_columns(path, columns, _DTYPES, positive=_POSITIVE, endless=_ENDLESS)
+    given = {"endless": _ENDLESS, "undefined": _UNDEFINED}
+    check_columns(path, columns, _DTYPES, positive=_POSITIVE, **given)
     given = {"positive": _POSITIVE, "endless": _ENDLESS, "empty": True}
     check_columns(path, steps, History.dtypes(), **given)
     found = restore(path, description, columns["theta"].shape[1])
