@@ -53,7 +53,6 @@ class AffineProgram:
             rough=False,
             velocity_order=2,
             energy_order=1,
-            rough=None,
             integrals=(SimpleNamespace(label="potential"), SimpleNamespace(label="entropy")),
         )
         self.calls = {"push": 0, "jvp": 0, "metric": 0}
