@@ -9,6 +9,9 @@ import mpmath
 import numpy as np
 import pytest
 import sympy as sp
+from energy_checks import random
+from hypothesis import assume, given
+from hypothesis import strategies as st
 from scipy import special
 
 from pwgf_sym.derive.calculus import Gradient
@@ -185,3 +188,39 @@ def test_weights_near_one_keep_their_logarithm():
     formula, points = sp.log(E(-x) / (3 * E(x) + E(-x))), -np.linspace(5, 300, 50)[:, None]
     got = rounded(stable(formula), [x], points, "float64")
     np.testing.assert_allclose(got, exact(formula, [x], points, 600), rtol=1e-12)
+
+
+@st.composite
+def exponential_sums(draw):
+    """Sums of weighted exponentials of polynomials: their logarithms, quotients and powers."""
+
+    def exponent():
+        p, q = draw(st.tuples(*2 * [st.integers(-3, 3)]))
+        return sp.Rational(p, 2) * x + q * y / 3 - draw(st.sampled_from([0, 1, x**2 / 8, y]))
+
+    def total(size):
+        weights = [sp.Rational(1, 3), sp.Integer(2), 1 + x**2 / 9, A, sp.sqrt(2), sp.S.One]
+        return sp.Add(*(draw(st.sampled_from(weights)) * E(exponent()) for _ in range(size)))
+
+    below, above = total(draw(st.integers(2, 4))), total(draw(st.integers(1, 3)))
+    kind = draw(st.sampled_from(["log", "weights", "log of quotient", "root", "power"]))
+    if kind == "weights":  # of a softmax, and what it is a mean of
+        terms = below.args if below.is_Add else (below,)
+        return sp.Add(*(draw(st.integers(1, 4)) * t for t in terms[:-1])) / below
+    if kind == "root":
+        return sp.log(sp.sqrt(below) * above + E(y))
+    if kind == "power":
+        return sp.log(below**2 + above * below + 1) / 4
+    return sp.log(below) if kind == "log" else sp.log(above / below)
+
+
+@random(12)
+@given(exponential_sums(), st.integers(0, 99))
+def test_random_sums(formula, seed):
+    """Values and two derivatives at points of all sizes to 3,000."""
+    assume(formula.free_symbols)
+    rng = np.random.default_rng(seed)
+    sizes = np.array([0.1, 1, 10, 100, 1000])[:, None, None]
+    points = (sizes * rng.uniform(-3, 3, (5, 6, 2))).reshape(-1, 2)
+    tolerance = {"float64": 1e-9, "float32": 0.2} if formula.has(x**2) else TOLERANCE
+    compare(formula.xreplace(PARAMETERS), (x, y), points, 2, tolerance)

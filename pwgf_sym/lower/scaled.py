@@ -17,7 +17,8 @@ from functools import cached_property
 from itertools import combinations_with_replacement
 
 import sympy as sp
-from sympy.codegen.cfunctions import expm1, log1p
+
+from ..functions import erfcx, expm1, log1p
 
 __all__ = ["ExponentialSum", "Product"]
 
@@ -197,12 +198,15 @@ class Product:
     plain : list of Expr
     written : dict of ExponentialSum to Expr
         The sums as they were written.
+    tails : dict of Expr to Expr
+        Powers of erfc(u) = exp(-max(u, 0)**2) r(u), by u.
     """
 
     exponent: sp.Expr = sp.S.Zero
     sums: dict[ExponentialSum, sp.Expr] = field(default_factory=dict)
     plain: list[sp.Expr] = field(default_factory=list)
     written: dict[ExponentialSum, sp.Expr] = field(default_factory=dict)
+    tails: dict[sp.Expr, sp.Expr] = field(default_factory=dict)
 
     def multiply(self, found: ExponentialSum, power: sp.Expr, written: sp.Expr) -> None:
         """Multiply by a power of a sum."""
@@ -218,8 +222,8 @@ class Product:
     @property
     def needs_scale(self) -> bool:
         """Whether, evaluated as it is written, it can be 0 times infinity, or their quotient."""
-        if len(self.sums) + (self.exponent != 0) != 1:
-            return bool(self.sums) and not self._grows_together()
+        if len(self.sums) + len(self.tails) + (self.exponent != 0) != 1:
+            return bool(self.tails or self.sums) and not self._grows_together()
         for found, power in self.sums.items():
             if power.is_Integer:
                 return not (power.is_positive or found.invertible)
@@ -228,8 +232,10 @@ class Product:
 
     def _grows_together(self) -> bool:
         """Whether it is exp(k u)/(1 + exp(-u))**p, k > 0: all factors grow with u."""
-        ((found, power), *others) = self.sums.items()
-        if others or not power.is_negative or len(found.exponents) != 2 or not found.positive:
+        if self.tails or len(self.sums) != 1:
+            return False
+        ((found, power),) = self.sums.items()
+        if not power.is_negative or len(found.exponents) != 2 or not found.positive:
             return False
         rates = [self.exponent / v for v in found.exponents if v != 0]
         return len(rates) == 1 and bool(rates[0].is_number and rates[0].is_negative)
@@ -251,9 +257,25 @@ class Product:
                         del self.sums[plus]
                     break
 
+    def with_tails(self) -> list[sp.Expr]:
+        """Move exp(-max(u, 0)**2) of each erfc(u) to the exponent; what is left of them."""
+        found = []
+        for u, power in self.tails.items():
+            scaled = sp.Piecewise((erfcx(u), u > 0), (sp.erfc(u), True))
+            found.append(scaled**power)
+            rest = sp.expand(self.exponent - power * u**2)
+            if self.exponent != 0 and sp.count_ops(rest) < sp.count_ops(self.exponent):
+                self.exponent = rest + power * sp.Min(u, 0) ** 2  # of exp(-u**2)/erfc(u)
+            else:
+                self.exponent -= power * sp.Max(u, 0) ** 2
+        self.plain += found
+        self.tails = {}
+        return found
+
     def scaled(self) -> tuple[sp.Expr, sp.Expr]:
         """(m, r) with the product equal to exp(m) r."""
         self.with_tangents()
+        self.with_tails()
         found = self._quotient()
         if found is not None:
             return sp.S.Zero, found

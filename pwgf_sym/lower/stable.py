@@ -80,28 +80,29 @@ class _Scaling:
 
     def moving(self, node: sp.Basic) -> bool:
         """Whether a node is a sum, product or power of exponentials of something."""
-        if not node.args or not node.has(*_EXPONENTIAL, sp.Pow):
+        if not node.args or not node.has(*_EXPONENTIAL, sp.Pow, sp.erf, sp.erfc):
             return False
         if node not in self._moving:
             self._moving[node] = self._is_moving(node)
         return self._moving[node]
 
     def _is_moving(self, node: sp.Basic) -> bool:
-        if isinstance(node, _EXPONENTIAL):
+        if isinstance(node, (*_EXPONENTIAL, sp.erfc)):
             return bool(node.args[0].free_symbols)
         if node.is_Pow:
             base, exponent = node.args
             number = base.is_number and base.is_positive and exponent.free_symbols
             return bool(number) or self.moving(base)
         if isinstance(node, (sp.Add, sp.Mul, sp.Abs)):
-            return any(map(self.moving, node.args))
+            return _tail(node) is not None or any(map(self.moving, node.args))
         return False
 
     def _product(self, node: sp.Expr) -> sp.Expr:
         parts = self.parts(node)
-        if not parts.sums and parts.exponent == 0:  # a quotient of equal exponentials
+        single = not parts.sums and not parts.tails
+        if single and parts.exponent == 0:  # a quotient of equal exponentials
             return sp.Mul(*parts.plain)
-        if not parts.sums and _mixed(node):
+        if single and _mixed(node):
             return sp.exp(parts.exponent) * sp.Mul(*parts.plain)
         if not parts.needs_scale and not self._inverse(parts):
             return self._generic(node)
@@ -127,8 +128,10 @@ class _Scaling:
     def _logarithm(self, inside: sp.Expr) -> sp.Expr | None:
         """The logarithm of a product of exponentials; None where it is right as it stands."""
         parts = self.parts(inside)
-        if parts.exponent == 0 and all(found.bounded for found in parts.sums):
+        bounded = parts.exponent == 0 and all(found.bounded for found in parts.sums)
+        if bounded and not parts.tails:
             return None
+        parts.with_tails()
         plain = sp.Mul(*parts.plain)
         if all(found.positive for found in parts.sums):
             return self._sum_of_logarithms(parts) + sp.log(plain)
@@ -174,6 +177,13 @@ class _Scaling:
         elif isinstance(factor, sp.coth):
             self._multiply(parts, sp.cosh(factor.args[0]), power)
             self._multiply(parts, sp.sinh(factor.args[0]), -power)
+        elif isinstance(factor, sp.erfc):
+            u = self.of(factor.args[0])
+            parts.tails[u] = parts.tails.get(u, sp.S.Zero) + power
+        elif _tail(factor) is not None:
+            number, u = _tail(factor)
+            parts.plain.append(number**power)
+            parts.tails[self.of(u)] = parts.tails.get(self.of(u), sp.S.Zero) + power
         elif factor.is_Mul:
             for part in factor.args:
                 self._multiply(parts, part, power)
@@ -234,6 +244,16 @@ def _logistic(parts: Product) -> sp.Expr | None:
         return None
     factor, u, k = form
     return sp.Mul(*parts.plain, factor, sigmoid(u) ** k, sigmoid(-u) ** (-power - k))
+
+
+def _tail(node: sp.Expr):
+    """(c, u) of c + c erf(-u) = c erfc(u), else None."""
+    number, rest = node.as_coeff_Add()
+    factor, function = rest.as_coeff_Mul()
+    if number == 0 or not isinstance(function, sp.erf) or abs(factor) != abs(number):
+        return None
+    (u,) = function.args
+    return number, u if factor == -number else -u
 
 
 def _mixed(node: sp.Expr) -> bool:
