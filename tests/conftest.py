@@ -25,7 +25,13 @@ def pytest_unconfigure(config):
 SIMULATOR = "test_cuda_simulator.py"
 # What else runs in the simulator: their tests that take the fixture ``target``.
 ON_TARGETS = [
-    *("test_energy_kernels.py", "test_map_energies.py", "test_map_kernels.py", "test_pair_sums.py"),
+    *(
+        "test_cancellation.py",
+        "test_energy_kernels.py",
+        "test_map_energies.py",
+        "test_map_kernels.py",
+        "test_pair_sums.py",
+    ),
     *("test_pairs.py", "test_rolled.py", "test_written_maps.py"),
 ]
 # Cases that are marked slow: the larger of what also has smaller ones.

@@ -14,7 +14,10 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy import special
 
+from pwgf_sym import integral
+from pwgf_sym.declare.symbols import Density
 from pwgf_sym.derive.calculus import Gradient
+from pwgf_sym.derive.samples import sample_form
 from pwgf_sym.functions import expm1, log1p, sigmoid
 from pwgf_sym.lower import ir
 from pwgf_sym.lower.differentiate import vjp
@@ -128,6 +131,7 @@ EXACT = {"sigmoid": lambda u: 1 / (1 + mpmath.exp(-u))}
 def rounded(formula, symbols, points, dtype):
     """A formula in NumPy's functions and a precision."""
     known = {"sigmoid": special.expit, "expm1": np.expm1, "log1p": np.log1p}
+    known |= {name: getattr(special, name) for name in ("erf", "erfc", "erfcx")}
     function = sp.lambdify(symbols, formula, [known, "numpy"], cse=True)
     with np.errstate(all="ignore"):
         found = function(*(column.astype(dtype) for column in points.T))
@@ -141,16 +145,17 @@ def exact(formula, symbols, points, digits=60):
         return np.array([float(function(*map(mpmath.mpf, point))) for point in points])
 
 
-def compare(formula, symbols, points, orders, tolerance):
+def compare(formula, symbols, points, orders, tolerance, digits=60):
     """A formula and its derivatives by the first symbol in both precisions."""
     derivative = Gradient(symbols[:1])
     for order in range(orders + 1):
         for dtype in ("float64", "float32"):
             at = points.astype(dtype).astype(float)
-            got, true = rounded(stable(formula), symbols, at, dtype), exact(formula, symbols, at)
+            true = exact(formula, symbols, at, digits)
+            got = rounded(stable(formula), symbols, at, dtype)
             held = np.abs(true) < RANGE[dtype]
             assert np.isfinite(got[held]).all(), (order, dtype, formula)
-            error = np.abs(got - true)[held].max() / np.abs(true[held]).max()
+            error = np.abs(got[held] - true[held]).max() / np.abs(true[held]).max()
             assert error <= tolerance[dtype], (order, dtype, error, formula)
         (formula,) = derivative(formula)
         if formula.is_number:
@@ -160,7 +165,7 @@ def compare(formula, symbols, points, orders, tolerance):
 @pytest.mark.parametrize("formula", FAR, ids=str)
 def test_far_out_and_near_zero(formula):
     """Arguments to 1e4 in double and single precision, up to the third derivative."""
-    sizes = np.logspace(-4, 4, 40)
+    sizes = np.logspace(-4, 4, 25)
     points = np.concatenate([-sizes[::-1], [0.0], sizes])[:, None]
     compare(formula.xreplace(PARAMETERS), (x,), points, 3, TOLERANCE)
 
@@ -182,6 +187,88 @@ def test_tails_keep_their_digits(formula):
         )
         np.testing.assert_allclose(got, true, rtol=1e-12)
         (formula,) = derivative(formula)
+
+
+U, V = x / sp.sqrt(2), (x - 2) / 5
+ERRORS = [sp.log(sp.erfc(x)), sp.log((1 + sp.erf(U)) / 2), sp.log(1 - sp.erf(3 * V))]
+ERRORS += [E(x**2 / 3) * sp.erfc(x), E(-(x**2) / 2) / (1 + sp.erf(U)), sp.erfc(x) / sp.erfc(x + 2)]
+ERRORS += [sp.log(sp.erfc(V) + 3 * E(-(x**2))), sp.log(sp.erfc(-U) * E(x)), x * (1 + sp.erf(U))]
+
+
+@pytest.mark.parametrize("formula", ERRORS, ids=str)
+def test_normal_distribution(formula):
+    """Values and slopes of logarithms and quotients of erfc, where it underflows, too."""
+    sizes = np.logspace(-3, 1.5, 16)
+    points = np.concatenate([-sizes[::-1], [0.0], sizes])[:, None]
+    tolerance = {"float64": 1e-12, "float32": 1e-4}
+    compare(formula, (x,), points, 1, tolerance, digits=700)
+
+
+@pytest.mark.parametrize("size", [2000.0, -2000.0, 1e4, -1e4])
+def test_normal_distribution_far_out(size):
+    """log erfc(u) is -u^2 - log(u sqrt(pi)) + log(1 - 1/(2 u^2) + 3/(4 u^4)) there."""
+    formula, point = sp.log(sp.erfc(-x)), np.array([[size]])
+    u, value = -size, np.log(2)
+    if u > 0:
+        value = -(u**2) - np.log(u * np.sqrt(np.pi)) + np.log1p(-1 / (2 * u**2) + 3 / (4 * u**4))
+    slope = 2 * u + 1 / u - 1 / u**3 if u > 0 else 0.0
+    for dtype, relative in (("float64", 1e-14), ("float32", 1e-6)):
+        got = rounded(stable(formula), (x,), point, dtype)
+        assert got[0] == pytest.approx(value, rel=relative)
+        got = rounded(stable(formula.diff(x)), (x,), point, dtype)
+        assert got[0] == pytest.approx(slope, rel=relative)
+
+
+RHO = Density((x,))
+GAUSSIAN = sp.exp(-((x - 6) ** 2) / 2) / sp.sqrt(2 * sp.pi)
+ENTROPIES = {
+    "Kullback-Leibler": RHO * sp.log(RHO / GAUSSIAN),
+    "Jensen-Shannon": RHO * sp.log(2 * RHO / (RHO + GAUSSIAN))
+    + GAUSSIAN * sp.log(2 * GAUSSIAN / (RHO + GAUSSIAN)),
+    "logarithm of a mixture": RHO * sp.log(3 * RHO / (RHO + 2 * GAUSSIAN)),
+    "quotient": RHO**3 / (RHO + GAUSSIAN) ** 2,
+    "Bose": (1 + RHO) * sp.log(1 + RHO) - RHO * sp.log(RHO),
+    "logarithm": sp.log(1 + 3 * RHO) / 2,
+    "weighted": RHO * sp.log(1 + sp.exp(-3 * x) * RHO**2),
+}
+
+
+@pytest.mark.parametrize("name", ENTROPIES)
+def test_densities_that_underflow(name):
+    """Densities of energies and derivatives by x and l, for l = log rho from -900 to 150."""
+    form = sample_form(integral(ENTROPIES[name], (x,)), RHO)
+    (at,), log_density, (s,) = form.coordinates, form.log_density, form.score
+    points = [(p, v, 0.75) for p in (-25.0, 0.5, 6.25, 30.0) for v in (-900.0, -60, -0.5, 2, 150)]
+    points = np.array(points)
+    formulas = [form.integrals[0].density, *form.local_velocity, *form.local_gradient[0]]
+    size = 1 + np.abs(points).sum(1) + points[:, 0] ** 2
+    for formula in [*formulas, form.local_gradient[1]]:
+        true = exact(formula, (at, log_density, s), points, 900)
+        held = np.abs(true) < 1e280
+        got = rounded(stable(formula), (at, log_density, s), points, "float64")
+        gap, scale = np.abs(got[held] - true[held]), np.abs(true[held]) + size[held]
+        assert (gap <= 1e-13 * scale).all(), formula
+
+
+GATES = {
+    (x - 2) ** 2 * sp.Heaviside(x - 2) * sp.exp(x**2): lambda u: u > 2,
+    sp.Max(0, -x) ** 3 * sp.exp(-x) / 7: lambda u: u < 0,
+    sp.Piecewise((x**2, x > 1), (0, True)) / (1 - sp.exp(x)): lambda u: u > 1,
+    sp.Max(0, x - 1) ** 2 * sp.sinh(x): lambda u: u > 1,
+}
+
+
+@pytest.mark.parametrize("formula", list(GATES), ids=str)
+def test_zero_times_infinity(formula):
+    """A factor that is zero in a branch keeps the infinity of another one out of it."""
+    points = np.array([-600.0, -30.0, -1.5, 0.5, 1.25, 3.0, 20.0])
+    inside = GATES[formula](points)
+    got = rounded(stable(formula), (x,), points[:, None], "float64")
+    assert (got[~inside] == 0).all()
+    held = inside & (np.abs(points) < 25)
+    with np.errstate(over="ignore"):
+        true = sp.lambdify(x, formula, ["numpy", {"Heaviside": np.heaviside}])(points[held])
+    np.testing.assert_allclose(got[held], true, rtol=1e-12)
 
 
 def test_weights_near_one_keep_their_logarithm():

@@ -142,5 +142,5 @@ class Centers:
 def _size(constant: sp.Expr) -> sp.Expr:
     """The size of a number; of a sum of parameters the number of its terms."""
     if constant.is_number:
-        return abs(sp.Float(constant))
+        return abs(sp.N(constant))
     return sp.Float(1e9 * len(sp.Add.make_args(constant)))

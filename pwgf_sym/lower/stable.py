@@ -27,6 +27,9 @@ __all__ = ["smooth", "stable"]
 # What makes an expression worth a look.
 _EXPONENTIAL = (sp.exp, sp.sinh, sp.cosh, sp.sech, sp.csch, sp.coth, expm1)
 
+# log(1 + u)/u is 1 for so small u in both precisions.
+_SMALL = sp.Float(1e-30)
+
 
 def smooth(expression: sp.Basic) -> sp.Basic:
     """The same function of the same symbols, with sigmoid, log1p and expm1 where they apply.
@@ -98,6 +101,10 @@ class _Scaling:
         return False
 
     def _product(self, node: sp.Expr) -> sp.Expr:
+        parts = self._with_small_logarithm(node)
+        if parts is not None:
+            m, r = parts.scaled()
+            return sp.exp(m) * r
         parts = self.parts(node)
         single = not parts.sums and not parts.tails
         if single and parts.exponent == 0:  # a quotient of equal exponentials
@@ -116,6 +123,28 @@ class _Scaling:
                 powers = [self._generic(parts.written[s]) ** p for s, p in parts.sums.items()]
                 found = sp.Mul(*parts.plain, sp.exp(parts.exponent), *powers)
         return self._generic(node) if found is None else found
+
+    def _with_small_logarithm(self, node: sp.Expr) -> Product | None:
+        """exp(-k v) log(1 + c exp(v)), with the logarithm as exp(v - max(v, 0)) r."""
+        factors = sp.Mul.make_args(node)
+        for factor in factors:
+            if not isinstance(factor, (sp.log, log1p)):
+                continue
+            inside = factor.args[0] + (1 if isinstance(factor, log1p) else 0)
+            terms = self._terms(inside) if inside.is_Add and self.moving(inside) else {}
+            weight, others = terms.get(sp.S.Zero), [v for v in terms if v != 0]
+            if weight != 1 or len(others) != 1:
+                continue
+            (v,) = others
+            parts = self.parts(sp.Mul(*(f for f in factors if f is not factor)))
+            rate = parts.exponent / v
+            if rate.is_number and rate.is_negative:
+                parts.exponent += v - sp.Max(0, v)
+                small = sp.Max(sp.exp(-sp.Abs(v)), _SMALL)
+                ratio = log1p(terms[v] * small) / small
+                parts.plain.append(sp.Piecewise((ratio, v < 0), (self.of(factor), True)))
+                return parts
+        return None
 
     @staticmethod
     def _inverse(parts: Product) -> bool:
@@ -247,13 +276,14 @@ def _logistic(parts: Product) -> sp.Expr | None:
 
 
 def _tail(node: sp.Expr):
-    """(c, u) of c + c erf(-u) = c erfc(u), else None."""
+    """(c, u) of c + c erf(-u) = c erfc(u), and of 2 c - c erfc(-u), which SymPy makes of it."""
     number, rest = node.as_coeff_Add()
     factor, function = rest.as_coeff_Mul()
-    if number == 0 or not isinstance(function, sp.erf) or abs(factor) != abs(number):
-        return None
-    (u,) = function.args
-    return number, u if factor == -number else -u
+    if isinstance(function, sp.erf) and number != 0 and abs(factor) == abs(number):
+        return number, function.args[0] * (-factor / number)
+    if isinstance(function, sp.erfc) and number != 0 and number == -2 * factor:
+        return -factor, -function.args[0]
+    return None
 
 
 def _mixed(node: sp.Expr) -> bool:
