@@ -18,6 +18,7 @@ from ..emit.cuda.schedule import BLOCK
 from ..emit.module import Emission, cpu_target, emit_module
 from ..errors import OptionError
 from ..lower.schedule import Machine
+from .constants import energy_constants
 from .inspection import Inspection
 from .kernels import KernelCaller
 from .linearization import Linearization
@@ -263,7 +264,17 @@ class Program(Inspection):
                 found[places] = self.kernels.means(kernel, state, samples, self.values(None))
         if self.moments is not None:
             self.moments.add_integrals(found, self._places[1], state, samples, self._parameters)
-        return found
+        return found + self._constants[0]
+
+    @property
+    def unknown_constant(self) -> str:
+        """Integrals that are known up to a constant, int f(x, 0) dx; empty if there are none."""
+        return self._constants[1]
+
+    @cached_property
+    def _constants(self) -> tuple[np.ndarray, str]:
+        """int f(x, 0) dx of every integral, which means over samples leave out."""
+        return energy_constants(self.form, self.problem.parameters, self.problem.initial)
 
     @cached_property
     def _places(self) -> tuple[list[int], list[int]]:

@@ -1,7 +1,8 @@
 """Energies and velocities as formulas in what a sample carries: x, l = log rho and s = grad l.
 
 With rho = exp(l) and grad rho = rho s, an integral of f(x, rho) is the mean over samples of
-f(x, e^l) e^-l, and the velocity of its first variation phi(x, rho) is
+(f(x, e^l) - f(x, 0)) e^-l and a constant, int f(x, 0) dx, and the velocity of its first variation
+phi(x, rho) is
 
     -grad phi = -d phi/dx - (rho d phi/d rho) s.
 
@@ -19,6 +20,7 @@ from ..declare.energies import short_text
 from ..declare.symbols import Density
 from ..errors import EnergyError, LawError
 from .calculus import in_log_density, times_density
+from .vacuum import over_density
 from .variation import Term, Terms, check_velocity, energy_terms, free_name
 
 __all__ = ["SampleForm", "SampleIntegral", "check_law", "sample_form"]
@@ -35,7 +37,10 @@ class SampleIntegral:
     pair : bool
         Mean over pairs of different samples (x, y), else over single samples.
     density : Expr
-        e(x, l) = f(x, e^l) e^-l of a single integral, W(x, y) of a double one.
+        e(x, l) = (f(x, e^l) - f0(x)) e^-l of a single integral, W(x, y) of a double one.
+    vacuum : Expr
+        f0(x), the limit of f(x, rho) as rho goes to 0, or of those summands that have a finite one:
+        its integral is added to the mean.
     label : str
         The integral as text.
     """
@@ -44,6 +49,7 @@ class SampleIntegral:
     pair: bool
     density: sp.Expr
     label: str
+    vacuum: sp.Expr = sp.S.Zero
 
 
 @dataclass(frozen=True)
@@ -144,7 +150,7 @@ def _sample_form(energy: sp.Expr, parts: Terms) -> SampleForm:
     of_integral = {t.integral: s for t, s in zip(parts.terms, symbols, strict=True)}
     weights = [t.weight.xreplace(of_integral) for t in parts.terms]
     integrals = tuple(
-        SampleIntegral(symbol, t.pair, _density(t, log_density), short_text(t.integral))
+        _sample_integral(t, symbol, log_density)
         for t, symbol in zip(parts.terms, symbols, strict=True)
     )
     rough = _roughness(parts)
@@ -166,6 +172,14 @@ def _sample_form(energy: sp.Expr, parts: Terms) -> SampleForm:
         energy_order=1 if any(log_density in i.density.free_symbols for i in integrals) else 0,
         rough=rough,
     )
+
+
+def _sample_integral(term: Term, symbol, log_density: sp.Symbol) -> SampleIntegral:
+    label = short_text(term.integral)
+    if term.pair:
+        return SampleIntegral(symbol, True, term.formula, label)
+    density, vacuum = over_density(term.formula)
+    return SampleIntegral(symbol, False, in_log_density(density, log_density), label, vacuum)
 
 
 def _roughness(parts: Terms) -> EnergyError | None:
@@ -194,12 +208,6 @@ def _single(parts: Terms, weights) -> list[tuple[sp.Expr, Term]]:
     return [(w, t) for w, t in zip(weights, parts.terms, strict=True) if not t.pair]
 
 
-def _density(term: Term, log_density: sp.Symbol) -> sp.Expr:
-    if term.pair:
-        return term.formula
-    return in_log_density(times_density(term.formula, -1), log_density)
-
-
 def _local_velocity(parts: Terms, weights, log_density, score) -> tuple[sp.Expr, ...]:
     rows = [[] for _ in parts.coordinates]
     for weight, term in _single(parts, weights):
@@ -213,7 +221,7 @@ def _local_velocity(parts: Terms, weights, log_density, score) -> tuple[sp.Expr,
 def _local_gradient(parts: Terms, weights, log_density) -> tuple[tuple[sp.Expr, ...], sp.Expr]:
     rows, by_log = [[] for _ in parts.coordinates], []
     for weight, term in _single(parts, weights):
-        *slopes, change = parts.gradient(times_density(term.formula, -1))
+        *slopes, change = parts.gradient(over_density(term.formula)[0])
         for row, slope in zip(rows, slopes, strict=True):
             row.append(weight * in_log_density(slope, log_density))
         by_log.append(weight * in_log_density(times_density(change, 1), log_density))

@@ -280,7 +280,7 @@ class _Run:
         self.method = tableau(options.integrator)
         self.samples = program.samples(points)
         self.fresh = program.samples(_draw(program.problem, options, "defect", 0))
-        form = program.form
+        form, _ = program.form, program.unknown_constant  # found, or refused, before the first step
         self.full_order = max(form.velocity_order, form.energy_order)
         self.order = self.full_order if options.formulation == "velocity" else form.energy_order
         self.step, self.time, self.scale = 0, 0.0, 0.0

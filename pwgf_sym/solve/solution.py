@@ -324,6 +324,8 @@ class Solution:
             "defect": defect,
             "residual": f"at most {np.max(self.residual):.1e}, {solves}",
         }
+        if self._program is not None and self._program.unknown_constant:
+            lines["energy"] += f", up to a constant: that of {self._program.unknown_constant}"
         if self.nfev is not None:
             lines["work"] = f"{self.nsteps} steps, {self.nfev} right-hand sides, {self.nit} "
             lines["work"] += f"iterations of linear solves, {self.wall_time:.3g} s"
