@@ -11,10 +11,9 @@ import os
 import shutil
 import stat
 import tempfile
-import warnings
 from pathlib import Path
 
-from ..errors import CacheError, CacheWarning
+from ..errors import CacheError, CacheWarning, warn
 
 __all__ = ["VARIABLE", "cache_folder", "exposed", "given_folder", "instead", "make_private"]
 __all__ += ["own_folder", "read_own", "read_regular", "warn_once"]
@@ -56,7 +55,7 @@ def warn_once(subject: str, text: str) -> None:
     """Warn of something about a folder, once a process."""
     if subject not in _said:
         _said.add(subject)
-        warnings.warn(text, CacheWarning, stacklevel=3)
+        warn(text, CacheWarning)
 
 
 def exposed(folder: Path) -> str:

@@ -83,11 +83,16 @@ class _Files:
         from .store import write_atomically
 
         data, entries = self.dump(data), self._entries()
-        entry = entries[self._digest(key)] = _seal(data)
+        digest, entry = self._digest(key), _seal(data)
+        before = entries.get(digest, entry)
+        entries[digest] = entry
         lines = [_FIRST, *(f"{one} {other}" for one, other in entries.items())]
         index = "\n".join([*lines, _checksum(lines), ""]).encode()
         for path, content in ((self._data(entry), data), (self._index, index)):
             write_atomically(path, lambda file, c=content: file.write(c), follow=False, mode=0o600)
+        if before != entry:  # damaged, or of a process that compiled at the same time
+            with suppress(OSError):
+                self._data(before).unlink()
 
     def forget(self) -> None:
         """Remove the index, and what it tells of."""
