@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from ..lower.ir import Axis, Tensor, placeholder
 from ..lower.schedule import FACTORISATIONS, Group, array_function
 from .comments import comments, number
-from .scalars import TilePrinter
+from .scalars import written_text
 from .writer import Writer
 
 __all__ = [
@@ -288,7 +288,7 @@ class _Body:
             own = tuple(renamed[a] for a in operand.axes)
             name = names[placeholder(k)] = read_name(self.e.names(operand), own)
             self.write(f"{name} = {self._value(operand, own, at)}")
-        return TilePrinter(names).doprint(tensor.data[0])
+        return written_text(self.write, tensor.data[0], names, f"{self.e.names(tensor)}_t")
 
     def _unit(self, labels, at) -> str:
         first, second = labels
@@ -376,6 +376,6 @@ class _Body:
                 self.write(f"{name} = {text}")
                 self.registers[operand, operand.axes] = text = name
             names[placeholder(k)] = text
-        text = TilePrinter(names).doprint(tensor.data[0])
+        text = written_text(self.write, tensor.data[0], names, f"{self.e.names(tensor)}_t")
         covered = self.row is None or any(self.row in t.axes for t in tensor.operands)
         return text if covered else f"{self._zeros(tensor)} + {text}"

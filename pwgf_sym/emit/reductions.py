@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..lower.ir import Axis, placeholder
 from ..lower.reductions import OuterTiles
 from .groups import loop_headers, rows_loop
-from .scalars import TilePrinter
+from .scalars import written_text
 
 __all__ = ["emit_reductions"]
 
@@ -172,4 +172,4 @@ class Reduction:
             own = tuple(renamed[a] for a in operand.axes)
             name = names[placeholder(k)] = self.s.k.names(operand)
             self.write(f"{name} = {self._load(operand, own, at, counts, lanes)}")
-        return TilePrinter(names).doprint(tensor.data[0])
+        return written_text(self.write, tensor.data[0], names, f"{self.s.k.names(tensor)}_t")

@@ -7,6 +7,9 @@ name of the function, before anything is compiled.
 from __future__ import annotations
 
 import math
+import re
+from collections.abc import Callable, Iterator
+from itertools import count, islice
 
 import sympy as sp
 from sympy.printing.precedence import precedence
@@ -17,11 +20,15 @@ from ..errors import FormulaError
 from ..functions import STRUCTURES, ScalarFunction
 from ..lower.centers import offset
 
-__all__ = ["TilePrinter", "assignments", "check_printable", "split_assignments"]
+__all__ = ["TilePrinter", "assignments", "check_printable", "split_assignments", "written_text"]
 
 # Printed by structure.
 _PRINTED = (*STRUCTURES, sp.Number, sp.NumberSymbol, sp.Symbol, offset)
 _LARGEST_PRODUCT = 4  # x**4 is printed as a product; larger integer powers by squaring
+_LARGEST_CHAIN = 64  # beyond, the target's power loses fewer digits than so many products
+# Texts that are needed several times, and longer parts of others, get names.
+_SHORT, _LONG = 32, 300
+_CALL = re.compile(r"[a-z]\w*\(")
 
 
 def check_printable(expression: sp.Expr, where: str) -> None:
@@ -71,11 +78,46 @@ class TilePrinter(StrPrinter):
     """Prints a scalar expression; symbols by a table of names, numbers as floats.
 
     What depends on the target is in ``number``, ``call`` and ``choice``.
+
+    Parameters
+    ----------
+    names : dict of Symbol to str
+        Texts of the symbols.
+    new_names : iterator of str, optional
+        Names for parts of formulas: what a text holds several times, and long parts, so that texts
+        grow with the number of operations.  Without it everything is one expression.
+
+    Attributes
+    ----------
+    named : list of (str, str)
+        New names and their texts, in the order in which they have to be computed.
     """
 
-    def __init__(self, names: dict[sp.Symbol, str]):
+    def __init__(self, names: dict[sp.Symbol, str], new_names: Iterator[str] | None = None):
         super().__init__({"order": "lex"})
-        self.names = names
+        self.names, self.new_names = names, new_names
+        self.named: list[tuple[str, str]] = []
+        self._depth = 0
+
+    def name(self, text: str) -> str:
+        """A new name for a text; the text in parentheses where there are no new names."""
+        if self.new_names is None:
+            return f"({text})"
+        name = next(self.new_names)
+        self.named.append((name, text))
+        return name
+
+    def repeated(self, text: str) -> str:
+        """What stands for a text that is needed several times: a name, unless it is short."""
+        if text.isidentifier() or (len(text) <= _SHORT and not _CALL.search(text)):
+            return text
+        found = self.name(text)
+        return text if found.startswith("(") else found
+
+    def taken_out(self) -> list[tuple[str, str]]:
+        """The names that were made since the last call, with their texts."""
+        found, self.named = self.named, []
+        return found
 
     def number(self, value: float) -> str:
         """A number."""
@@ -101,9 +143,20 @@ class TilePrinter(StrPrinter):
     def _print(self, expr, **kwargs):
         if isinstance(expr, sp.Expr) and expr.is_number and not expr.is_Atom:
             return self._print_Number(expr)  # 1/sqrt(pi): rounded once, here
+        self._depth += 1
         if functions.function_of(expr) is not None:  # before SymPy's own methods
-            return self._print_Function(expr)
-        return super()._print(expr, **kwargs)
+            text = self._print_Function(expr)
+        else:
+            text = super()._print(expr, **kwargs)
+        self._depth -= 1
+        inner = self._depth > 0 and self.new_names is not None and isinstance(expr, sp.Expr)
+        return self.name(text) if inner and len(text) > _LONG else text
+
+    def parenthesize(self, item, level, strict=False):
+        """Names need no parentheses."""
+        text = self._print(item)
+        weak = precedence(item) < level or (not strict and precedence(item) <= level)
+        return f"({text})" if weak and not text.isidentifier() else text
 
     def _print_Number(self, expr):
         value = float(expr)
@@ -145,7 +198,8 @@ class TilePrinter(StrPrinter):
         top = "*".join(self.parenthesize(f, weak) for f in numerator) or self.number(1.0)
         for factor in denominator:
             text = self._print(factor)
-            top += "/" + (text if factor.is_Symbol or factor.is_Function else f"({text})")
+            bare = text.isidentifier() or factor.is_Function
+            top += "/" + (text if bare else f"({text})")
         return sign + top
 
     def _print_Pow(self, expr, rational=False):
@@ -154,20 +208,25 @@ class TilePrinter(StrPrinter):
             return self.call("sqrt", self._print(base))
         if exponent.is_number and exponent < 0:
             return f"{self.number(1.0)}/({self._print(base**-exponent)})"
-        if exponent.is_Integer:
-            return self._integer_power(base, int(exponent))
+        if exponent.is_Integer and exponent <= _LARGEST_CHAIN:
+            return self._integer_power(self._factor(base), int(exponent))
         if exponent.is_Rational and exponent.q == 2:
-            whole = base ** (exponent - sp.Rational(1, 2))
-            return f"{self.parenthesize(whole, 1000)}*{self.call('sqrt', self._print(base))}"
+            text, whole = self._factor(base), int(exponent - sp.Rational(1, 2))
+            root = self.call("sqrt", text.removeprefix("(").removesuffix(")"))
+            return f"{text if whole == 1 else self._integer_power(text, whole)}*{root}"
         return self.call("power", self._print(base), self._print(exponent))
 
-    def _integer_power(self, base, exponent: int) -> str:
+    def _factor(self, base: sp.Expr) -> str:
+        """Text of what is multiplied by itself."""
         text = self._print(base)
-        if not base.is_Symbol:
-            text = f"({text})"
+        text = text if base.is_Symbol else self.repeated(text)
+        return text if base.is_Symbol or text.isidentifier() else f"({text})"
+
+    def _integer_power(self, text: str, exponent: int) -> str:
         if exponent <= _LARGEST_PRODUCT:
             return "(" + "*".join([text] * exponent) + ")"
-        half = self._integer_power(base, exponent // 2)
+        half = self._integer_power(text, exponent // 2)
+        half = self.name(half) if len(half) > _SHORT else half
         return f"({half}*{half}" + (f"*{text})" if exponent % 2 else ")")
 
     def _print_Max(self, expr):
@@ -184,11 +243,12 @@ class TilePrinter(StrPrinter):
 
     def _print_Heaviside(self, expr):
         argument, at_zero = expr.args
-        half, sign = self.number(0.5), self._print(sp.sign(argument, evaluate=False))
+        text_of = self.repeated(self._print(argument))
+        half, sign = self.number(0.5), self.apply(functions.function_of("sign"), [text_of])
         text = f"({half} + {half}*{sign})"  # NaN stays NaN
         if at_zero == sp.Rational(1, 2):
             return text
-        zero = f"{self._print(argument)} == {self.number(0.0)}"
+        zero = f"{text_of} == {self.number(0.0)}"
         return self.choice(zero, self._print(at_zero), text)
 
     def _print_Piecewise(self, expr):
@@ -217,23 +277,60 @@ class TilePrinter(StrPrinter):
 def assignments(
     expressions: list[sp.Expr], names: dict[sp.Symbol, str], prefix: str = "t", printer=TilePrinter
 ) -> tuple[list[tuple[str, str]], list[str]]:
-    """Common subexpressions as (name, text) pairs, and the texts of the expressions themselves."""
+    """Shared parts as (name, text) pairs, and the texts of the expressions themselves."""
     shared, reduced, printer = _shared(expressions, names, prefix, printer)
-    return [(str(s), printer.doprint(e)) for s, e in shared], [printer.doprint(e) for e in reduced]
+    lines, texts = [], []
+    for symbol, expression in shared:
+        text = printer.doprint(expression)
+        lines += [*printer.taken_out(), (str(symbol), text)]
+    for expression in reduced:
+        texts.append(printer.doprint(expression))
+        lines += printer.taken_out()
+    return lines, texts
 
 
 def split_assignments(
     expressions: list[sp.Expr], names: dict[sp.Symbol, str], varying: set, prefix: str, printer
 ) -> tuple[list[str], list[str], list[str]]:
-    """Assignments of common subexpressions without and with varying symbols, and the texts."""
+    """Assignments of shared parts without and with varying symbols, and the texts."""
     shared, reduced, printer = _shared(expressions, names, prefix, printer)
-    varying, fixed, moving = set(varying), [], []
-    for symbol, expression in shared:
+    varying, fixed, moving, texts = set(varying), [], [], []
+    for symbol, expression in [*shared, *((None, e) for e in reduced)]:
         moves = bool(expression.free_symbols & varying)
-        if moves:
-            varying.add(symbol)
-        (moving if moves else fixed).append(f"{symbol} = {printer.doprint(expression)}")
-    return fixed, moving, [printer.doprint(e) for e in reduced]
+        text = printer.doprint(expression)
+        lines = [f"{name} = {part}" for name, part in printer.taken_out()]
+        if symbol is None:
+            texts.append(text)
+        else:
+            varying |= {symbol} if moves else set()
+            lines.append(f"{symbol} = {text}")
+        (moving if moves else fixed).extend(lines)
+    return fixed, moving, texts
+
+
+def written_text(
+    write: Callable[[str], None],
+    expression: sp.Expr,
+    names: dict[sp.Symbol, str],
+    prefix: str,
+    printer=TilePrinter,
+) -> str:
+    """The text of one formula; statements that it needs, if there are any, are written first."""
+    if _is_small(expression):
+        how = printer(names, (f"{prefix}{n}" for n in count()))
+        text, lines = how.doprint(expression), how.taken_out()
+    else:
+        lines, (text,) = assignments([expression], names, prefix, printer)
+    for name, line in lines:
+        write(f"{name} = {line}")
+    return text
+
+
+def _is_small(expression: sp.Expr) -> bool:
+    """Whether nothing in an expression is worth a search for shared parts."""
+    parts = list(islice(sp.preorder_traversal(expression), _SHORT + 1))
+    entries = (functions.function_of(part) for part in parts)
+    return len(parts) <= _SHORT and not any(entry and entry.written for entry in entries)
 
 
 def _shared(expressions, names, prefix: str, printer):
@@ -241,4 +338,5 @@ def _shared(expressions, names, prefix: str, printer):
     expressions = [functions.written_out(e) for e in expressions]
     shared, reduced = sp.cse(expressions, symbols=symbols, order="none")
     names = {**names, **{symbol: str(symbol) for symbol, _ in shared}}
-    return shared, reduced, printer(names)
+    free = (str(symbol) for symbol in symbols)  # those that are left
+    return shared, reduced, printer(names, free)

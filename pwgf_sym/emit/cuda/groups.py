@@ -27,6 +27,7 @@ from ..groups import (
     read_name,
     rows_loop,
 )
+from ..scalars import written_text
 from ..writer import Writer
 from .contractions import Contractions
 from .places import packed, without_single_uses
@@ -158,7 +159,12 @@ class Entries:
             own = tuple(renamed[a] for a in operand.axes)
             name = names[placeholder(k)] = read_name(self.e.names(operand), own)
             self._fetch(f"{name} = {self.memory(operand, own, at)}", own)
-        return f"({self.e.printer(names).doprint(tensor.data[0])})"
+        prefix = f"{self.e.names(tensor)}_t"
+
+        def write(line: str) -> None:
+            self._fetch(line, labels)
+
+        return f"({written_text(write, tensor.data[0], names, prefix, self.e.printer)})"
 
     def _fetch(self, line: str, labels) -> None:
         """A statement that reads an entry with these labels."""
@@ -284,7 +290,8 @@ class _ThreadBody(Entries):
                 self._later(f"{own} = {text}")
                 self.loaded[operand] = text = own
             names[placeholder(k)] = text
-        return self.e.printer(names).doprint(tensor.data[0])
+        prefix = f"{self.e.names(tensor)}_t"
+        return written_text(self._later, tensor.data[0], names, prefix, self.e.printer)
 
     # -- sums ----------------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ from ...lower.ir import Tensor, placeholder
 from ...lower.schedule import FACTORISATIONS, Group
 from ..comments import comments
 from ..groups import inner_name, row_major, size_of
+from ..scalars import written_text
 from ..writer import Writer
 from .groups import Entries, emit_factorisation
 from .places import packed, without_single_uses
@@ -148,7 +149,8 @@ class InvariantEmitter(Entries):
             names = {
                 placeholder(k): self._read(t, t.axes, at) for k, t in enumerate(tensor.operands)
             }
-            return self.printer(names).doprint(tensor.data[0])
+            prefix = f"{self.names(tensor)}_t"
+            return written_text(self.write, tensor.data[0], names, prefix, self.printer)
         coefficient, labels, _ = tensor.data
         scaled = "" if coefficient == 1 else self.number(coefficient) + "*"
         sums, own = summed(tensor), self.names(tensor)

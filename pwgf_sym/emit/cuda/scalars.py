@@ -33,11 +33,17 @@ class ThreadPrinter(TilePrinter):
 
     def apply(self, entry: ScalarFunction, arguments: list[str]) -> str:
         one, zero, minus = map(self.number, (1.0, 0.0, -1.0))
+        several = [entry.cuda.count(f"{{{k}}}") > 1 for k in range(len(arguments))]
+        arguments = [
+            self.repeated(text) if again else text
+            for text, again in zip(arguments, several, strict=True)
+        ]
         return entry.cuda.format(*arguments, one=one, zero=zero, minus=minus)
 
     def call(self, name: str, *arguments: str) -> str:
-        x = f"({arguments[0]})"
         if name in ("maximum", "minimum"):  # NaN on either side comes through
+            arguments = tuple(map(self.repeated, arguments))
+            x = f"({arguments[0]})"
             relation = ">" if name == "maximum" else "<"
             first = f"{x} {relation} ({arguments[1]}) or {x} != {x}"
             return self.choice(first, arguments[0], arguments[1])
