@@ -23,6 +23,7 @@ from . import special
 from .errors import FormulaError
 
 __all__ = [
+    "LARGEST_CHAIN",
     "STRUCTURES",
     "ScalarFunction",
     "before_derivatives",
@@ -45,6 +46,8 @@ STRUCTURES = (
     *(sp.Add, sp.Mul, sp.Pow, sp.Max, sp.Min, sp.Heaviside, sp.Piecewise, ExprCondPair),
     *(sp.Eq, sp.Ne, sp.Lt, sp.Le, sp.Gt, sp.Ge, sp.And, sp.Or, sp.Not, BooleanTrue, BooleanFalse),
 )
+#: Largest whole exponent of powers that are products; beyond, real powers lose fewer digits.
+LARGEST_CHAIN = 64
 _LARGEST_ORDER = 8  # of Bessel functions and derivatives
 
 

@@ -16,6 +16,7 @@ from sympy.printing.str import StrPrinter
 
 from ..arguments import checked_call
 from ..errors import EnergyError
+from ..sharing import is_long, parts, parts_of_kind, symbols_of
 from .formula_checks import MOST_PARTS, check_formula, expanded_terms, scalar_expression
 from .symbols import Coordinates, Density, as_copy, copy_of
 
@@ -74,7 +75,7 @@ class EnergyIntegral(sp.Expr):
 
     @property
     def free_symbols(self) -> set[sp.Symbol]:
-        return self.integrand.free_symbols - set(self.bound_symbols)
+        return symbols_of(self.integrand) - set(self.bound_symbols)
 
     @property
     def _diff_wrt(self) -> bool:
@@ -289,7 +290,7 @@ def _known_coordinates(found: list[EnergyIntegral], rho: Density) -> set[sp.Symb
     known = set(rho.coordinates) | set(copy_of(rho.coordinates))
     for term in found:
         known.update(term.bound_symbols)
-        known.update(s for d in term.integrand.atoms(Density) for s in d.free_symbols)
+        known.update(s for d in parts_of_kind(term.integrand, Density) for s in d.free_symbols)
     return known
 
 
@@ -311,7 +312,7 @@ def _check_outside(energy: sp.Expr, found: list[EnergyIntegral], known: set[sp.S
 def _check_integrand(term: EnergyIntegral, rho: Density) -> None:
     for part in sp.Add.make_args(term.integrand):
         _check_part(part, term, rho)
-    if not any(isinstance(f, Density) for f in term.integrand.atoms(AppliedUndef)):
+    if not any(isinstance(part, Density) for part in parts(term.integrand)):
         accepted = f"integrals with the density {rho} in them"
         fix = "A constant needs no integral; write f*rho for a mean."
         raise EnergyError("energy", short_text(term), accepted, fix)
@@ -327,7 +328,7 @@ def _check_part(part: sp.Expr, term: EnergyIntegral, rho: Density) -> None:
             "energy", f"{short_text(part)} in {short_text(term)}: {what}", accepted, fix
         )
 
-    functions = part.atoms(AppliedUndef, EnergyIntegral, sp.Derivative, sp.Subs)
+    functions = parts_of_kind(part, AppliedUndef, EnergyIntegral, sp.Derivative, sp.Subs)
     for function in sorted(functions, key=lambda f: (isinstance(f, Density), str(f))):
         if isinstance(function, EnergyIntegral):
             refuse("a nested integral", "integral(f, x, y)", "Write one double integral.")
@@ -351,7 +352,8 @@ def _check_part(part: sp.Expr, term: EnergyIntegral, rho: Density) -> None:
 
 
 def _check_real(expr: sp.Expr, term: sp.Expr) -> None:
-    wrong = expr.atoms(sp.core.numbers.ImaginaryUnit) | expr.atoms(sp.zoo, sp.nan, sp.oo, -sp.oo)
+    kinds = (sp.core.numbers.ImaginaryUnit, *map(type, (sp.zoo, sp.nan, sp.oo, -sp.oo)))
+    wrong = parts_of_kind(expr, *kinds)
     if wrong:
         given = f"{short_text(term)} with {min(map(str, wrong))}"
         raise EnergyError("energy", given, "real, finite formulas")
@@ -405,4 +407,4 @@ def short_text(expr, width: int = 80) -> str:
 def _is_long(expr, nodes: int = 300) -> bool:
     if not isinstance(expr, sp.Basic):
         return False
-    return any(i >= nodes for i, _ in enumerate(sp.preorder_traversal(expr)))
+    return is_long(expr, nodes)

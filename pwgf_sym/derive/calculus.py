@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import sympy as sp
 from sympy.core.function import AppliedUndef
 
+from ..sharing import holds, symbols_of
 from .pieces import KINKS, STEPS, piecewise_slopes
 
 __all__ = ["RHO", "Gradient", "derivative", "in_log_density", "negated", "times_density"]
@@ -68,7 +69,7 @@ class Gradient:
             return _linear(self._partials(sp.log(factor)) for factor in node.args[0].args)
         if _has_derivative(node):
             return _linear(self._of_argument(node, i) for i in range(len(node.args)))
-        present = sorted(node.free_symbols & self._wanted, key=str)
+        present = sorted(symbols_of(node) & self._wanted, key=str)
         found = {symbol: node.diff(symbol) for symbol in present}
         return {symbol: slope for symbol, slope in found.items() if slope != 0}
 
@@ -80,7 +81,7 @@ class Gradient:
         free, groups = [], []
         for arg in node.args:
             if self._partials(arg):
-                (groups if arg.has(RHO) else free).append(arg)
+                (groups if holds(arg, [RHO]) else free).append(arg)
         return [*groups, sp.Add(*free)] if groups and free else [*groups, *free]
 
     def _of_argument(self, node: sp.Function, i: int) -> dict[sp.Symbol, sp.Expr]:
@@ -162,9 +163,16 @@ def in_log_density(expr: sp.Expr, log_density: sp.Symbol) -> sp.Expr:
     """
     seen = {RHO: sp.exp(log_density)}
 
+    local_parts: dict[sp.Basic, bool] = {}
+
+    def is_local(node) -> bool:
+        if node not in local_parts:
+            local_parts[node] = node == RHO or any(map(is_local, node.args))
+        return local_parts[node]
+
     def written(node):
         if node not in seen:
-            local = node.has(RHO)
+            local = is_local(node)
             seen[node] = _node_in_log_density(node, written, log_density) if local else node
         return seen[node]
 

@@ -19,6 +19,7 @@ import sympy as sp
 from ..declare.energies import short_text
 from ..declare.symbols import Density
 from ..errors import EnergyError, LawError
+from ..sharing import symbols_of
 from .calculus import in_log_density, times_density
 from .vacuum import over_density
 from .variation import Term, Terms, check_velocity, energy_terms, free_name
@@ -168,8 +169,8 @@ def _sample_form(energy: sp.Expr, parts: Terms) -> SampleForm:
         local_velocity=local,
         pair_terms=tuple((weight, tuple(term.drift)) for weight, term in pairs),
         local_gradient=_local_gradient(parts, weights, log_density),
-        velocity_order=2 if any(w.free_symbols & carried for w in local) else 0,
-        energy_order=1 if any(log_density in i.density.free_symbols for i in integrals) else 0,
+        velocity_order=2 if symbols_of(*local) & carried else 0,
+        energy_order=1 if log_density in symbols_of(*(i.density for i in integrals)) else 0,
         rough=rough,
     )
 

@@ -28,6 +28,7 @@ from ..declare.energies import (
 from ..declare.formula_checks import expanded_terms, within_depth
 from ..declare.symbols import Density, copy_of
 from ..errors import EnergyError
+from ..sharing import replaced
 from .borders import jump
 from .calculus import RHO, Gradient, derivative, negated, times_density
 from .pieces import in_pieces
@@ -137,7 +138,7 @@ def _term(integral: EnergyIntegral, weight, rho: Density, y, gradient: Gradient)
         variation = _symmetrized(formula, x, y)
     else:
         integrand = in_pieces(integral.integrand)
-        formula = _in_names(integrand, integral.bound_symbols, x).xreplace({rho: RHO})
+        formula = replaced(_in_names(integrand, integral.bound_symbols, x), {rho: RHO})
         (by_density,) = Gradient([RHO])(formula)
         variation = times_density(by_density, 0)
     moving = formula if pair else sp.Add(*(p for p in sp.Add.make_args(formula) if p.has(RHO)))
@@ -318,7 +319,7 @@ def _partners(found, rho: Density, parameters) -> tuple[sp.Symbol, ...]:
 
 def _in_names(expr: sp.Expr, old: Sequence[sp.Symbol], new: Sequence[sp.Symbol]) -> sp.Expr:
     names = {a: b for a, b in zip(old, new, strict=True) if a != b}
-    return expr.xreplace(names) if names else expr
+    return replaced(expr, names) if names else expr
 
 
 def is_symmetric(kernel: sp.Expr, x, y) -> bool:

@@ -6,11 +6,14 @@ import sympy as sp
 
 from ..lower.ir import Tensor, placeholder
 from ..lower.schedule import Group
+from ..sharing import is_long
 
 __all__ = ["comments", "number"]
 
 # Formulas of so many characters stand inside another one.
 _SHORT = 60
+# Formulas of more parts are not written into comments.
+_MANY = 150
 
 
 def number(value) -> str:
@@ -68,6 +71,9 @@ def _formula(tensor: Tensor, names, inside: dict[Tensor, str]) -> str:
 
 def _elementwise(tensor: Tensor, names, inside: dict[Tensor, str]) -> str:
     expression = tensor.data[0]
+    if is_long(expression, _MANY):
+        entries = ", ".join(_entry(t, t.axes, names, {}) for t in tensor.operands)
+        return f"a formula of many operations in {entries}"
     bare = expression.is_Function and expression.args == (placeholder(0),)
     texts = {}
     for k, operand in enumerate(tensor.operands):

@@ -8,6 +8,7 @@ from ..functions import runtime_names
 from ..lower.energies import FormulaKernel
 from ..lower.ir import Axis
 from ..lower.schedule import Tiling
+from ..sharing import symbols_of
 from .groups import number, rows_loop
 from .pairs import DistancePasses, PairBody, emit_own, in_passes, reacts
 from .rolled import RolledBody
@@ -56,7 +57,7 @@ class FormulaEmitter:
             sums = [symbol for symbol, _ in kernel.rolled.sums]
             self.names.update({s: s.name for s in (*kernel.rolled.components.values(), *sums)})
         self.names = _safe(self.names, [*self.arguments(), *forms])
-        self.used = set().union(*(e.free_symbols for e in kernel.formulas()))
+        self.used = symbols_of(*kernel.formulas())
 
     def arguments(self) -> list[str]:
         """Names of the function's arguments."""
@@ -196,9 +197,7 @@ class FormulaEmitter:
             rows, radial = [row + k.radial * (x - y) for row, x, y in pairs], []
         sums = {f"sum{j}": e for j, e in enumerate([*rows, *k.means]) if e != 0}
         means = {
-            name: e
-            for name, e in sums.items()
-            if k.distance in e.free_symbols and in_passes(e, dim)
+            name: e for name, e in sums.items() if k.distance in symbols_of(e) and in_passes(e, dim)
         }
         means = means if k.means else {}
         return {n: e for n, e in sums.items() if n not in means}, means, radial
@@ -243,7 +242,7 @@ class FormulaEmitter:
     def _spread(self, expression: sp.Expr, text: str) -> str:
         """A formula that does not depend on the sample still fills a row of samples."""
         fixed = set(self.kernel.values)
-        if expression.free_symbols - fixed:
+        if symbols_of(expression) - fixed:
             return text
         return f"zeros(x, 1, {self.lanes}) + {text}"
 

@@ -21,6 +21,7 @@ from ..lower.energies import FormulaKernel, energy_kernels
 from ..lower.kernels import Kernel, map_kernels
 from ..lower.pairs import MomentForm, pair_parts
 from ..lower.schedule import Machine, Tiling
+from ..sharing import parts_of_kind, replaced
 from .formulas import FormulaEmitter
 from .header import header
 from .map_kernels import KernelEmitter, Layout
@@ -232,8 +233,10 @@ def emit_module(
     if hasattr(flow, "activation"):
         check_printable(in_pieces(flow.activation), "activation")
     for term in ordered_integrals(energy):  # before SymPy is asked for derivatives
-        values = {d: sp.Symbol(d.func.__name__, positive=True) for d in term.atoms(Density)}
-        check_printable(in_pieces(term.integrand.xreplace(values)), short_text(term))
+        values = {
+            d: sp.Symbol(d.func.__name__, positive=True) for d in parts_of_kind(term, Density)
+        }
+        check_printable(in_pieces(replaced(term.integrand, values)), short_text(term))
     form = sample_form(energy, density)
     check_printable(form.value, "energy, outside its integrals")
     lap("derive")

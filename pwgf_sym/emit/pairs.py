@@ -11,6 +11,7 @@ import sympy as sp
 
 from ..lower.ir import Axis
 from ..lower.simplify import is_function
+from ..sharing import parts, symbols_of
 from .groups import rows_loop
 
 __all__ = ["DistancePasses", "PairBody", "emit_own", "in_passes", "reacts"]
@@ -25,8 +26,11 @@ _DISTANCES, _WIDE = 2, 2
 
 def _has_functions(formula: sp.Expr) -> bool:
     """Whether a formula costs an elementary function, beside which sums are cheap."""
-    powers = (p for p in formula.atoms(sp.Pow) if is_function(p))
-    return formula.has(sp.Function) or not all((2 * p.exp).is_Integer for p in powers)
+    found = list(parts(formula))
+    powers = (p for p in found if isinstance(p, sp.Pow) and is_function(p))
+    return any(isinstance(p, sp.Function) for p in found) or not all(
+        (2 * p.exp).is_Integer for p in powers
+    )
 
 
 def in_passes(formula: sp.Expr, dim: int) -> bool:
@@ -69,7 +73,7 @@ class PairBody:
     def __init__(self, emitter, write, formulas: dict, halves: bool):
         self.f, self.write, self.lanes = emitter, write, emitter.lanes
         self.formulas, self.halves = formulas, halves
-        self.used = set().union(*(e.free_symbols for e in formulas.values()))
+        self.used = symbols_of(*formulas.values())
         self.distance = emitter.kernel.distance in self.used
         # Partners side by side: a mean alone would wait for its own last addition.
         self.rows = 2 if emitter.kernel.means else 1

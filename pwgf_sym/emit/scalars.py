@@ -17,15 +17,15 @@ from sympy.printing.str import StrPrinter
 
 from .. import functions
 from ..errors import FormulaError
-from ..functions import STRUCTURES, ScalarFunction
+from ..functions import LARGEST_CHAIN, STRUCTURES, ScalarFunction
 from ..lower.centers import offset
+from ..sharing import parts, symbols_of
 
 __all__ = ["TilePrinter", "assignments", "check_printable", "split_assignments", "written_text"]
 
 # Printed by structure.
 _PRINTED = (*STRUCTURES, sp.Number, sp.NumberSymbol, sp.Symbol, offset)
 _LARGEST_PRODUCT = 4  # x**4 is printed as a product; larger integer powers by squaring
-_LARGEST_CHAIN = 64  # beyond, the target's power loses fewer digits than so many products
 # Texts that are needed several times, and longer parts of others, get names.
 _SHORT, _LONG = 32, 300
 _CALL = re.compile(r"[a-z]\w*\(")
@@ -41,17 +41,20 @@ def check_printable(expression: sp.Expr, where: str) -> None:
     where : str
         What the expression is, for the message.
     """
-    walk = sp.preorder_traversal(expression)
-    for part in walk:
-        if isinstance(part, sp.Expr) and part.is_number and part.is_finite and part.is_real:
-            walk.skip()  # printed as one number
-            continue
+    for part in parts(expression, within=_is_no_number):
+        if not _is_no_number(part):
+            continue  # printed as one number
         # Assumptions of numbers only: of a long sum they take milliseconds to find.
         not_real = isinstance(part, sp.Expr) and part.is_number and part.is_real is False
         if not_real or part in (sp.zoo, sp.nan, sp.oo, -sp.oo):
             raise FormulaError(where, f"the value {part}", "real, finite formulas")
         if not isinstance(part, _PRINTED):
             _entry(part, where)
+
+
+def _is_no_number(part: sp.Basic) -> bool:
+    number = isinstance(part, sp.Expr) and part.is_number and part.is_finite and part.is_real
+    return not number
 
 
 def _entry(part: sp.Basic, where: str) -> ScalarFunction:
@@ -208,7 +211,7 @@ class TilePrinter(StrPrinter):
             return self.call("sqrt", self._print(base))
         if exponent.is_number and exponent < 0:
             return f"{self.number(1.0)}/({self._print(base**-exponent)})"
-        if exponent.is_Integer and exponent <= _LARGEST_CHAIN:
+        if exponent.is_Integer and exponent <= LARGEST_CHAIN:
             return self._integer_power(self._factor(base), int(exponent))
         if exponent.is_Rational and exponent.q == 2:
             text, whole = self._factor(base), int(exponent - sp.Rational(1, 2))
@@ -296,7 +299,7 @@ def split_assignments(
     shared, reduced, printer = _shared(expressions, names, prefix, printer)
     varying, fixed, moving, texts = set(varying), [], [], []
     for symbol, expression in [*shared, *((None, e) for e in reduced)]:
-        moves = bool(expression.free_symbols & varying)
+        moves = not varying.isdisjoint(symbols_of(expression))
         text = printer.doprint(expression)
         lines = [f"{name} = {part}" for name, part in printer.taken_out()]
         if symbol is None:
@@ -328,9 +331,9 @@ def written_text(
 
 def _is_small(expression: sp.Expr) -> bool:
     """Whether nothing in an expression is worth a search for shared parts."""
-    parts = list(islice(sp.preorder_traversal(expression), _SHORT + 1))
-    entries = (functions.function_of(part) for part in parts)
-    return len(parts) <= _SHORT and not any(entry and entry.written for entry in entries)
+    found = list(islice(sp.preorder_traversal(expression), _SHORT + 1))
+    entries = (functions.function_of(part) for part in found)
+    return len(found) <= _SHORT and not any(entry and entry.written for entry in entries)
 
 
 def _shared(expressions, names, prefix: str, printer):

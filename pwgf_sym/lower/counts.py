@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 import sympy as sp
 
-from ..functions import function_of, written_out
+from ..functions import LARGEST_CHAIN, function_of, written_out
+from ..sharing import symbols_of
 from . import ir
 from .energies import FormulaKernel
 from .ir import Tensor
@@ -55,8 +56,8 @@ def expression_flops(expressions, dtype: str) -> int:
         Precision, on which the length of the functions depends.
     """
     shared, reduced = sp.cse([written_out(e) for e in expressions], order="none")
-    parts = [e for _, e in shared] + list(reduced)
-    return sum(_own_flops(part, dtype) for e in parts for part in sp.preorder_traversal(e))
+    found = [e for _, e in shared] + list(reduced)
+    return sum(_own_flops(part, dtype) for e in found for part in sp.preorder_traversal(e))
 
 
 def _own_flops(part: sp.Basic, dtype: str) -> int:
@@ -68,7 +69,7 @@ def _own_flops(part: sp.Basic, dtype: str) -> int:
     single = dtype == "float32"
     if isinstance(part, sp.Pow):
         exponent = part.exp
-        if exponent.is_Integer:  # by squaring, and one division
+        if exponent.is_Integer and exponent <= LARGEST_CHAIN:  # by squaring, and one division
             n = abs(int(exponent))
             return n.bit_length() - 1 + bin(n).count("1") - 1 + bool(exponent < 0)
         if exponent.is_Rational and exponent.q == 2:
@@ -140,7 +141,7 @@ def pair_count(kernel: FormulaKernel, samples: int, dtype: str) -> Count:
     dim, flops = len(kernel.partners), expression_flops(kernel.formulas(), dtype)
     rows = [formula for row in kernel.fields.values() for formula in row]
     flops += sum(formula != 0 for formula in (*kernel.means, *rows))
-    if any(e.has(kernel.distance) for e in kernel.formulas()):
+    if kernel.distance in symbols_of(*kernel.formulas()):
         flops += 3 * dim
     if kernel.radial != 0:
         flops += 2 * dim

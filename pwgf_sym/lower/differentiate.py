@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from ..derive.borders import jump
 from ..derive.calculus import derivative
 from ..derive.pieces import JumpSlope
+from ..sharing import has_symbols
 from . import ir
 from .ir import Axis, Tensor, placeholder, product
 from .stable import smooth
@@ -74,7 +75,7 @@ def _partial(tensor: Tensor, k: int) -> Tensor:
     if jump(formula) is not None:
         return ir.apply(JumpSlope(placeholder(k)), *tensor.operands)
     slope = smooth(derivative(formula, placeholder(k)))
-    if not slope.free_symbols:
+    if not has_symbols(slope):
         return ir.constant(slope)
     return ir.apply(slope, *tensor.operands)
 

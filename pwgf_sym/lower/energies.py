@@ -12,6 +12,7 @@ import sympy as sp
 
 from ..derive.samples import SampleForm
 from ..derive.variation import is_symmetric
+from ..sharing import symbols_of
 from .centers import Centers, offset
 from .pairs import PairParts
 from .rolling import Rolled, roll
@@ -105,7 +106,7 @@ def energy_kernels(form: SampleForm, parts: PairParts) -> dict[str, FormulaKerne
     symmetric = all(
         is_symmetric(mean, form.coordinates, form.partners)
         for mean in parts.means
-        if not mean.has(parts.distance)
+        if parts.distance not in symbols_of(mean)
     )
     slopes, by_log = form.local_gradient
     centers = Centers(single, form.coordinates, (form.log_density, *form.score))
@@ -172,7 +173,7 @@ def _lowered(kernel: FormulaKernel, centers: Centers) -> FormulaKernel:
         kernel.means = tuple(
             _extract_quadratic(kernel, centers.written(e), x) for e in kernel.means
         )
-    used = set().union(*(e.free_symbols for e in kernel.formulas()))
+    used = symbols_of(*kernel.formulas())
     kernel.reads = {
         name: symbols
         for name, symbols in kernel.reads.items()

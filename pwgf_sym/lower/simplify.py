@@ -8,6 +8,8 @@ from collections.abc import Callable, Container, Sequence
 import opt_einsum
 import sympy as sp
 
+from ..declare.formula_checks import expanded_terms
+from ..sharing import has_symbols, replaced
 from . import ir
 from .differentiate import replace
 from .ir import Tensor, placeholder, product
@@ -29,6 +31,8 @@ __all__ = [
 # Length that stands for the sample axis when contraction orders are compared: any number far
 # above the feature axes makes sample-invariant products hoist wherever that saves operations.
 SAMPLES = 4096
+# Polynomials that would have more terms are not multiplied out to see what divides them.
+_LARGEST_POLYNOMIAL = 64
 
 
 def simplify(outputs: Sequence[Tensor]) -> list[Tensor]:
@@ -86,7 +90,9 @@ def share_factors(outputs: Sequence[Tensor]) -> list[Tensor]:
     for tensor in ir.topological(outputs):
         if tensor.kind == "elementwise" and len(tensor.operands) == 1:
             expression = tensor.data[0]
-            if expression.is_polynomial() and sp.degree(expression, placeholder(0)) > 1:
+            short = expanded_terms(expression) <= _LARGEST_POLYNOMIAL
+            short = short and expression.is_polynomial()
+            if short and sp.degree(expression, placeholder(0)) > 1:
                 found.setdefault(tensor.operands[0], []).append(tensor)
     mapping: dict[Tensor, Tensor] = {}
     for operand, tensors in found.items():
@@ -103,32 +109,40 @@ def share_factors(outputs: Sequence[Tensor]) -> list[Tensor]:
 
 def is_function(expression: sp.Expr) -> bool:
     """Whether an expression's outermost operation is worth keeping: a function or a real power."""
-    if not expression.free_symbols:  # a number such as 1/sqrt(pi)
+    if not has_symbols(expression):  # a number such as 1/sqrt(pi)
         return False
     if isinstance(expression, sp.Pow):
         return not expression.exp.is_Integer or expression.exp < 0
     return isinstance(expression, sp.Function)
 
 
-def _shared(expression: sp.Expr, operands: tuple[Tensor, ...], axes=()) -> Tensor:
-    if not any(is_function(part) for part in sp.preorder_traversal(expression)):
-        return ir.apply(expression, *operands, axes=axes)
-    tensors = list(operands)
-    inner: dict[sp.Expr, sp.Expr] = {}
+def _shared(expression: sp.Expr, operands: tuple[Tensor, ...], axes=(), known=None) -> Tensor:
+    known = {} if known is None else known
+    tensors, inner = list(operands), {}
     top = is_function(expression)
-    parts = expression.args if top else (expression,)
-    for part in parts:
-        for found in _outermost_functions(part):
-            if found not in inner:
-                inner[found] = placeholder(len(tensors))
-                tensors.append(_shared(found, operands))
-    return ir.apply(expression.xreplace(inner), *tensors, axes=axes)
+    for found in _outermost_functions(expression.args if top else (expression,)):
+        if found not in known:
+            known[found] = _shared(found, operands, (), known)
+        inner[found] = placeholder(len(tensors))
+        tensors.append(known[found])
+    if not inner:
+        return ir.apply(expression, *operands, axes=axes)
+    return ir.apply(replaced(expression, inner), *tensors, axes=axes)
 
 
-def _outermost_functions(expression: sp.Expr) -> list[sp.Expr]:
-    if is_function(expression):
-        return [expression]
-    return [found for part in expression.args for found in _outermost_functions(part)]
+def _outermost_functions(expressions: Sequence[sp.Expr]) -> list[sp.Expr]:
+    """Function applications that stand in no other one, each once."""
+    found, seen, stack = [], set(), list(reversed(expressions))
+    while stack:
+        part = stack.pop()
+        if part in seen:
+            continue
+        seen.add(part)
+        if is_function(part):
+            found.append(part)
+        else:
+            stack.extend(reversed(part.args))
+    return found
 
 
 def gather_coefficients(outputs: Sequence[Tensor]) -> list[Tensor]:

@@ -19,6 +19,7 @@ from __future__ import annotations
 import sympy as sp
 
 from ..functions import expm1, log1p, sigmoid
+from ..sharing import has_symbols, holds
 from .scaled import ExponentialSum, Product
 
 __all__ = ["smooth", "stable"]
@@ -36,7 +37,7 @@ def smooth(expression: sp.Basic) -> sp.Basic:
 
     (c + c exp(v))**p with p < 0 becomes c**p sigmoid(-v)**-p, and exp(v) sigmoid(-v) sigmoid(v).
     """
-    return _smooth(expression, {}) if expression.has(sp.exp, sp.log) else expression
+    return _smooth(expression, {}) if holds(expression, (sp.exp, sp.log)) else expression
 
 
 def stable(expression: sp.Basic) -> sp.Basic:
@@ -44,7 +45,7 @@ def stable(expression: sp.Basic) -> sp.Basic:
 
     Not to be differentiated any more.
     """
-    if expression.has(*_EXPONENTIAL, sp.Pow, sp.log):
+    if holds(expression, (*_EXPONENTIAL, sp.Pow, sp.log)):
         expression = _Scaling().of(expression)
     return smooth(expression)
 
@@ -83,7 +84,7 @@ class _Scaling:
 
     def moving(self, node: sp.Basic) -> bool:
         """Whether a node is a sum, product or power of exponentials of something."""
-        if not node.args or not node.has(*_EXPONENTIAL, sp.Pow, sp.erf, sp.erfc):
+        if not node.args:
             return False
         if node not in self._moving:
             self._moving[node] = self._is_moving(node)
@@ -91,10 +92,10 @@ class _Scaling:
 
     def _is_moving(self, node: sp.Basic) -> bool:
         if isinstance(node, (*_EXPONENTIAL, sp.erfc)):
-            return bool(node.args[0].free_symbols)
+            return has_symbols(node.args[0])
         if node.is_Pow:
             base, exponent = node.args
-            number = base.is_number and base.is_positive and exponent.free_symbols
+            number = base.is_number and base.is_positive and has_symbols(exponent)
             return bool(number) or self.moving(base)
         if isinstance(node, (sp.Add, sp.Mul, sp.Abs)):
             return _tail(node) is not None or any(map(self.moving, node.args))
@@ -328,9 +329,9 @@ def _unbounded(factor: sp.Expr) -> bool:
     """Whether a factor tends to infinity somewhere faster than a polynomial."""
     base, power = factor.as_base_exp()
     if isinstance(factor, sp.exp):
-        return bool(factor.args[0].free_symbols) and not factor.args[0].is_nonpositive
-    inverse = bool(power.is_negative and base.free_symbols and not base.is_positive)
-    return inverse or base.has(sp.exp, sp.sinh, sp.cosh, sp.log, expm1)
+        return has_symbols(factor.args[0]) and not factor.args[0].is_nonpositive
+    inverse = bool(power.is_negative and has_symbols(base) and not base.is_positive)
+    return inverse or holds(base, (sp.exp, sp.sinh, sp.cosh, sp.log, expm1))
 
 
 def _smooth(expression: sp.Basic, known: dict) -> sp.Basic:
@@ -391,11 +392,11 @@ def _sum(total: sp.Add) -> sp.Expr:
 
 def _logarithm(logarithm: sp.log) -> sp.Expr:
     (inside,) = logarithm.args
-    if inside.is_Mul and inside.has(sp.exp):  # the derivative of log(u/v) is u'/u - v'/v
+    if inside.is_Mul and holds(inside, [sp.exp]):  # the derivative of log(u/v) is u'/u - v'/v
         apart = sp.expand_log(logarithm, deep=False)
         return apart if apart.func is sp.log else _smooth(apart, {})
     number, rest = inside.as_coeff_Add()
-    return log1p(rest) if (number - 1).is_zero and rest.free_symbols else logarithm
+    return log1p(rest) if (number - 1).is_zero and has_symbols(rest) else logarithm
 
 
 _RULES = [(sp.Pow, _power), (sp.Mul, _product), (sp.Add, _sum), (sp.log, _logarithm)]

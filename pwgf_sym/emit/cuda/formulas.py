@@ -7,6 +7,7 @@ are summed over the threads of a block by halves, and over the blocks by the cal
 from __future__ import annotations
 
 from ...lower.energies import FormulaKernel
+from ...sharing import symbols_of
 from ..formulas import FormulaEmitter
 from ..groups import plus
 from ..writer import Writer
@@ -125,7 +126,7 @@ class ThreadFormulaEmitter(FormulaEmitter):
         """Whether a pair asks for |x - y|^2 and x - y only."""
         k = self.kernel
         rows = [e for row in k.fields.values() for e in row]
-        used = set().union(k.radial.free_symbols, *(e.free_symbols for e in k.means))
+        used = symbols_of(k.radial, *k.means)
         return all(e == 0 for e in rows) and not used & {*k.reads["x"], *k.partners}
 
     def _emit_pairs(self, write: Writer) -> None:
@@ -218,7 +219,7 @@ class _PairBody:
             rows = [row + k.radial * (x - y) for row, x, y in pairs]
         self.sums = {f"sum{j}": e for j, e in enumerate(k.means)}
         self.sums |= {f"pull{j}": e for j, e in enumerate(rows)}
-        self.used = set().union(*(e.free_symbols for e in self.sums.values()))
+        self.used = symbols_of(*self.sums.values())
         if k.distance is not None and k.distance in self.used:
             self.used |= {*k.reads["x"], *k.partners}
 
