@@ -15,6 +15,7 @@ from sympy.functions.elementary.piecewise import ExprCondPair
 from sympy.logic.boolalg import Boolean, BooleanFunction
 
 from ..functions import before_derivatives
+from ..sharing import holds
 
 __all__ = ["KINKS", "STEPS", "JumpSlope", "in_pieces", "piecewise_slopes"]
 
@@ -37,11 +38,11 @@ def in_pieces(expr: sp.Expr) -> sp.Expr:
     Conditions are written with And, Or and Not only.
     """
     expr = before_derivatives(expr)
-    return _rewritten(expr, {}) if expr.has(*_REWRITTEN) else expr
+    return _rewritten(expr, {}) if holds(expr, _REWRITTEN) else expr
 
 
 def _rewritten(node: sp.Basic, seen: dict) -> sp.Basic:
-    if not node.args or not node.has(*_REWRITTEN):
+    if not node.args:
         return node
     if node not in seen:
         args = [_rewritten(arg, seen) for arg in node.args]
