@@ -49,6 +49,7 @@ class AffineProgram:
         self.size = self.dim**2 + self.dim
         self.stiffness, self.center = np.asarray(stiffness), np.asarray(center)
         (self.entropy,) = problem.parameters.values()
+        self.unknown_constant = ""
         self.form = SimpleNamespace(
             rough=False,
             velocity_order=2,

@@ -2,6 +2,7 @@
 
 import inspect
 import math
+import pickle
 import time
 import warnings
 from decimal import Decimal
@@ -159,6 +160,21 @@ def test_times_of_any_kind_and_far_from_zero():
     assert np.all(np.diff(times) == 0.125)
 
 
+def test_stored_times_are_told_apart_by_their_distance():
+    start = 6.4e9
+    solution = solve(t_span=(start, start + 0.25), dt=0.125, samples=16)
+    moved = [solution.push(LAW.mean[None], t=t) for t in solution.t]
+    assert len({m.tobytes() for m in moved}) == 3
+    for k, t in enumerate([start, start + 0.125, start + 0.25]):
+        assert np.array_equal(solution.push(LAW.mean[None], t=t), moved[k])
+    for t in (start + 0.05, start + 1e-4, start + 0.26, "0", True, 1j):
+        with pytest.raises(OptionError, match=r"^t: got"):
+            solution.push([[1, 1]], t=t)
+    near = solve(t_span=(0, 3e-12), dt=1e-12, samples=16)
+    with pytest.raises(OptionError, match=r"^t: got"):
+        near.push([[1, 1]], t=1.4e-12)
+
+
 # -- formulas --------------------------------------------------------------------------------------
 def nested(function, depth, start=X[0]):
     for _ in range(depth):
@@ -200,8 +216,14 @@ def test_formulas_beyond_the_limits_are_refused(formula, message):
 def test_formulas_of_many_parts_are_refused(monkeypatch):
     monkeypatch.setattr("pwgf_sym.declare.formula_checks.MOST_PARTS", 400)
     pw.integral(sp.Add(*(sp.sin(k * X[0]) for k in range(90))), X)
-    with pytest.raises(EnergyError, match="more than 400 different parts"):
+    with pytest.raises(EnergyError, match="at most 400 different parts"):
         pw.integral(sp.Add(*(sp.sin(k * X[0]) for k in range(200))), X)
+
+
+def test_formulas_that_double_at_every_step_are_refused():
+    doubled = nested(lambda e: (e + 1) * (e / 3 + 2), 24)
+    with pytest.raises(EnergyError, match="a formula of too many parts"):
+        pw.integral(doubled * RHO, X)
 
 
 def test_formulas_within_the_limits_are_accepted():
@@ -505,6 +527,32 @@ def test_activations_that_are_no_formula_are_refused(activation, soon):
 def test_other_things_in_the_place_of_arguments(call, kind, message, soon, nothing_compiles):
     with pytest.raises(kind, match=message):
         call()
+
+
+def test_numbers_beyond_single_precision_are_refused_there():
+    for factor in (sp.Float("3e40"), sp.Rational(1, 10**39)):
+        problem = pw.GradientFlow(factor * ENERGY, RHO, LAW)
+        with pytest.raises(FormulaError, match=r'does not hold the number.*dtype="float64"'):
+            solve(problem, dtype="float32")
+    beta = sp.Symbol("beta")
+    with pytest.raises(FormulaError, match="dtype: got float32"):
+        pw.compile(pw.GradientFlow(beta * ENERGY, RHO, LAW, {beta: 1e39}), FLOW, dtype="float32")
+
+
+def test_laws_of_numbers_of_any_kind():
+    half = [Fraction(1, 2), sp.Rational(-1, 4)]
+    cov = sp.Matrix([[2, 1], [1, 3]])
+    assert pw.Gaussian(half, cov) == pw.Gaussian([0.5, -0.25], [[2, 1], [1, 3]])
+    assert pw.UniformBall(half, Decimal("1.5")) == pw.UniformBall([0.5, -0.25], 1.5)
+    assert pw.UniformBox(half, np.float32(2)) == pw.UniformBox([0.5, -0.25], 2.0)
+    assert pw.Barenblatt(np.int8(2), Fraction(5, 2), sp.Integer(1)) == pw.Barenblatt(2, 2.5, 1.0)
+    assert pw.NeuralFlow(sp.Integer(2), np.int64(3), np.array(2)) == pw.NeuralFlow(2, 3, 2)
+
+
+def test_errors_of_two_kinds_travel():
+    for kind, other in ((CallError, TypeError), (CoordinateError, IndexError)):
+        error = pickle.loads(pickle.dumps(kind("a", "b", "c", "d")))
+        assert isinstance(error, other) and str(error) == "a: got b; accepted: c. d"
 
 
 def test_formulas_that_cannot_be_stored_are_refused_before_a_run(nothing_compiles):

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ..arguments import brief, checked_call, choice, file_path, flag
-from ..declare.flow_checks import check_flow
+from ..declare.flow_checks import check_flow, check_precision
 from ..declare.formula_checks import within_depth
 from ..derive.samples import check_law
 from ..emit.cuda.module import cuda_target
@@ -120,9 +120,11 @@ def compile_program(
     moments = flag("moments", moments)
     if kernels is not None and not _are_names(kernels):
         raise OptionError("kernels", brief(kernels), "a collection of names of kernels")
-    folder = None if folder in (None, "") else Path(file_path("folder", folder))
+    folder = None if folder is None else Path(file_path("folder", folder))
     require_compiler()
     check_flow(problem, flow, "flow")
+    if dtype == "float32":
+        check_precision(problem, flow)
     Units.of(problem.initial).check(dtype)
     if target == "cpu":
         how, mark = cpu_target(dtype, this_machine(), moments), ""

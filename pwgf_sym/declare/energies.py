@@ -240,7 +240,8 @@ def _expand_sums(expr: sp.Basic) -> sp.Basic:
         given = f"a sum or product of {int(last) - int(first) + 1} terms"
         raise EnergyError("integrand", given, f"at most {MOST_PARTS} terms")
     body = expr.func(expr.function, *inner) if inner else expr.function
-    terms = [_expand_sums(body.xreplace({index: k})) for k in range(int(first), int(last) + 1)]
+    places = map(sp.Integer, range(int(first), int(last) + 1))
+    terms = [_expand_sums(body.xreplace({index: place})) for place in places]
     return sp.Add(*terms) if isinstance(expr, sp.Sum) else sp.Mul(*terms)
 
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import numpy as np
+import sympy as sp
+
 from ..arguments import brief
-from ..errors import OptionError
+from ..errors import FormulaError, OptionError
 from .maps import Map
 from .problem import GradientFlow
 from .tree import to_tree
 
-__all__ = ["check_flow", "check_storable"]
+__all__ = ["check_flow", "check_precision", "check_storable"]
+
+_SMALLEST, _LARGEST = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
 
 
 def check_flow(problem, map, argument: str = "map") -> None:
@@ -56,3 +61,21 @@ def check_storable(problem: GradientFlow, map: Map) -> None:
     activation = getattr(map, "activation", None)
     if activation is not None:
         to_tree(activation)
+
+
+def check_precision(problem: GradientFlow, map: Map) -> None:
+    """Refuse numbers of a problem and a map that float32 does not hold.
+
+    Raises
+    ------
+    FormulaError
+        Naming the number.
+    """
+    formulas = [problem.energy, getattr(map, "activation", problem.energy)]
+    numbers = {number for formula in formulas for number in formula.atoms(sp.Number)}
+    for number in [*sorted(numbers, key=sp.default_sort_key), *problem.parameters.values()]:
+        size = abs(float(number))
+        if size != 0 and not _SMALLEST <= size <= _LARGEST:
+            given = f"float32, which does not hold the number {brief(number)}"
+            fix = 'Use dtype="float64", or scale the coordinates or the energy.'
+            raise FormulaError("dtype", given, "numbers from 1.2e-38 to 3.4e38 in size", fix)

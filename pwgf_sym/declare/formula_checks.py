@@ -20,8 +20,10 @@ __all__ += ["within_depth"]
 
 #: Nested parts of a formula: SymPy calls itself a few times for each, and Python allows 1000 calls.
 DEEPEST = 150
-#: Distinct parts of a formula; those of a separable potential in 2000 coordinates are 20000.
-MOST_PARTS = 50_000
+#: Different parts of a formula; those of a separable potential in 2000 coordinates are 20000.
+MOST_PARTS = 100_000
+#: Parts of a formula as it is written, where a part that stands twice counts twice.
+LONGEST = 10**6
 #: Exponents, in size: beyond, x**n has no values in double precision but 0, 1 and infinity.
 LARGEST_EXPONENT = 10_000
 
@@ -74,6 +76,7 @@ def check_formula(expr: sp.Basic, argument: str) -> None:
         Naming `argument` and what is beyond its limit.
     """
     heights: dict[sp.Basic, int] = {}
+    lengths: dict[sp.Basic, int] = {}
     symbolic: set[sp.Basic] = set()
     stack = [expr]
     while stack:
@@ -92,6 +95,7 @@ def check_formula(expr: sp.Basic, argument: str) -> None:
             fix = "Write its entries out: M[0, 0] of a sp.Matrix."
             raise EnergyError(argument, f"the matrix {brief(node)}", "formulas of numbers", fix)
         heights[node] = 1 + max((heights[a] for a in args), default=0)
+        lengths[node] = 1 + sum(lengths[a] for a in args)
         if node.is_Symbol or isinstance(node, AppliedUndef) or any(a in symbolic for a in args):
             symbolic.add(node)
             _check_constants(node, args, symbolic, argument)
@@ -99,7 +103,7 @@ def check_formula(expr: sp.Basic, argument: str) -> None:
             given = f"a formula of more than {DEEPEST} nested parts"
             fix = "Simplify it, or bring it into a form that is less deep."
             raise EnergyError(argument, given, f"at most {DEEPEST} nested parts", fix)
-        if len(heights) > MOST_PARTS:
+        if len(heights) > MOST_PARTS or lengths[node] > LONGEST:
             _too_large(argument)
     if expr not in symbolic:
         _check_number(expr, argument)
@@ -124,9 +128,9 @@ def within_depth(function):
 
 
 def _too_large(argument: str):
-    given = f"a formula of more than {MOST_PARTS} different parts"
+    accepted = f"at most {MOST_PARTS} different parts, and {LONGEST} as it is written"
     fix = "Do not multiply products and powers out: (x + 1)**n as it is."
-    raise EnergyError(argument, given, f"at most {MOST_PARTS} different parts", fix)
+    raise EnergyError(argument, "a formula of too many parts", accepted, fix)
 
 
 def _check_constants(node: sp.Basic, args, symbolic: set, argument: str) -> None:
@@ -173,15 +177,24 @@ def expanded_terms(expr: sp.Expr, most: int = 10_000) -> int:
 
     ``(x + y + 1)**1000`` has half a million: whether to multiply out is decided before.
     """
-    if expr.is_Add:
-        found = sum(expanded_terms(a, most) for a in expr.args)
-    elif expr.is_Mul:
-        found = math.prod(expanded_terms(a, most) for a in expr.args)
-    elif expr.is_Pow and expr.exp.is_Integer and expr.base.is_Add:
-        terms, power = expanded_terms(expr.base, most), min(abs(int(expr.exp)), most)
-        if terms >= most or power >= most:
+    known: dict[sp.Expr, int] = {}
+
+    def terms(node: sp.Expr) -> int:
+        if node not in known:
+            known[node] = min(_terms(node, terms, most), most)
+        return known[node]
+
+    return terms(expr)
+
+
+def _terms(node: sp.Expr, terms, most: int) -> int:
+    if node.is_Add:
+        return sum(map(terms, node.args))
+    if node.is_Mul:
+        return math.prod(map(terms, node.args))
+    if node.is_Pow and node.exp.is_Integer and (node.base.is_Add or node.base.is_Mul):
+        several, power = terms(node.base), min(abs(int(node.exp)), most)
+        if several >= most or (several > 1 and power >= most):
             return most
-        found = math.comb(terms + power - 1, power) if terms > 1 else 1
-    else:
-        found = 1
-    return min(found, most)
+        return math.comb(several + power - 1, power) if several > 1 else 1
+    return 1

@@ -123,9 +123,9 @@ def _in_distance(node: sp.Expr, x, y, q: sp.Symbol) -> sp.Expr:
 
 def _polynomial_in_distance(node: sp.Expr, x, y, q: sp.Symbol) -> sp.Expr | None:
     """A polynomial of x and y as one of |x - y|^2, if it is one; q may be in its coefficients."""
-    if not node.is_polynomial(*x, *y) or sp.count_ops(node) > _LARGEST:
+    if expanded_terms(node) > _LARGEST:  # the cheapest of the three
         return None
-    if expanded_terms(node) > _LARGEST:
+    if not node.is_polynomial(*x, *y) or sp.count_ops(node) > _LARGEST:
         return None
     mark = sp.Dummy(positive=True)
     along = {x[0]: sp.sqrt(mark), **dict.fromkeys((*x[1:], *y), sp.S.Zero)}
