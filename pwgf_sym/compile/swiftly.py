@@ -69,6 +69,8 @@ def _operators_of_numbers() -> tuple[type, type] | None:
 class _Stay:
     """Somebody who compiles."""
 
+    last = None  # what happens at its end, whatever ends it
+
 
 class _Aids:
     """What is otherwise while anybody compiles: the collector, and Numba's search for operators.
@@ -86,7 +88,8 @@ class _Aids:
         """Somebody begins to compile."""
         with self._lock:
             first = not self._stays
-            weakref.finalize(stay, self._settle).atexit = False  # called after the set is told
+            stay.last = weakref.finalize(stay, self._settle)  # called after the set is told
+            stay.last.atexit = False
             self._stays.add(stay)
             if first:
                 self._collects = self._collects or gc.isenabled()
@@ -98,6 +101,8 @@ class _Aids:
         with self._lock:
             self._stays.discard(stay)
             self._settle()
+            if stay.last is not None:  # all is done: an interruption in there would be lost
+                stay.last.detach()
 
     def _settle(self) -> None:
         """Put everything back when nobody compiles; it may begin again where it was interrupted."""
