@@ -191,6 +191,35 @@ def test_an_interruption_while_numba_compiles(tmp_path):
     assert not list(tmp_path.rglob("*.tmp"))
 
 
+def test_an_interruption_that_python_would_lose():
+    """Within a function that C calls, or a finalizer; other errors there go their way."""
+    lost, hook = [], sys.unraisablehook
+    sys.unraisablehook = lost.append
+    try:
+        own = sys.unraisablehook
+        for error in (KeyboardInterrupt, ValueError):
+
+            class Stopped:
+                error_of_mine = error
+
+                def __del__(self):
+                    raise self.error_of_mine
+
+            def work():
+                Stopped()
+                return 7
+
+            if error is KeyboardInterrupt:
+                with pytest.raises(KeyboardInterrupt):
+                    swiftly.swiftly(work)()
+            else:
+                assert swiftly.swiftly(work)() == 7
+            assert sys.unraisablehook is own
+    finally:
+        sys.unraisablehook = hook
+    assert [what.exc_type for what in lost] == [ValueError]
+
+
 @pytest.mark.parametrize("value", ["1", "7"])
 def test_a_compiler_that_is_switched_off(monkeypatch, value):
     """Before anything is generated; also where Numba was told otherwise."""

@@ -23,6 +23,7 @@ from types import ModuleType
 
 from ..errors import TargetError
 from .folders import exposed, make_private, read_own, warn_once
+from .swiftly import interrupted
 
 __all__ = ["FOLDER", "keep_function", "keep_machine_code", "require_compiler"]
 
@@ -176,6 +177,8 @@ def _guarded(found: type) -> type:
             try:
                 super().save_overload(signature, data)
             except Exception as error:  # no space, no permission, another Numba
+                if interrupted():  # Numba's objects are half made
+                    return
                 text = f"Machine code is not kept in {self._cache_path}: {error}."
                 warn_once(self._cache_path, text)
 

@@ -21,13 +21,14 @@ from __future__ import annotations
 import gc
 import inspect
 import operator
+import sys
 import weakref
 from collections.abc import Callable
 from functools import wraps
-from threading import RLock
+from threading import RLock, get_ident
 from types import ModuleType
 
-__all__ = ["compile_swiftly", "swiftly"]
+__all__ = ["compile_swiftly", "interrupted", "swiftly"]
 
 # Entries of the frame: a little over half of 1 MB, so that nearly as much is left beside it.  They
 # are not written, and take no memory but addresses.
@@ -71,9 +72,14 @@ class _Stay:
 
     last = None  # what happens at its end, whatever ends it
 
+    def __init__(self):
+        self.thread, self.interrupted = get_ident(), False
+
 
 class _Aids:
     """What is otherwise while anybody compiles: the collector, and Numba's search for operators.
+
+    Ctrl-C within a function that LLVM calls back would be printed and lost: it is kept, too.
 
     Who compiles is known by an object that lives no longer than the call: an interruption at any
     place, even within what follows, ends it.
@@ -81,7 +87,7 @@ class _Aids:
 
     def __init__(self):
         self._lock, self._stays = RLock(), weakref.WeakSet()
-        self._collects, self._family, self._found = False, None, None
+        self._collects, self._family, self._found, self._hook = False, None, None, None
         self._known, self._operators = {}, set(map(id, vars(operator).values()))
 
     def begin(self, stay: _Stay) -> None:
@@ -94,6 +100,9 @@ class _Aids:
             if first:
                 self._collects = self._collects or gc.isenabled()
                 gc.disable()
+                if self._hook is None:
+                    self._hook = sys.unraisablehook
+                    sys.unraisablehook = self._unraisable
                 self._replace()
 
     def end(self, stay: _Stay) -> None:
@@ -111,9 +120,26 @@ class _Aids:
                 return
             if self._family is not None:
                 self._family.get_call_type, self._family = self._found, None
+            if self._hook is not None:
+                if sys.unraisablehook == self._unraisable:  # and not somebody else's since
+                    sys.unraisablehook = self._hook
+                self._hook = None
             if self._collects:
                 gc.enable()
                 self._collects = False
+
+    def interrupted(self) -> bool:
+        """Whether this thread keeps an interruption."""
+        return any(s.interrupted and s.thread == get_ident() for s in list(self._stays))
+
+    def _unraisable(self, what) -> None:
+        """Keep an interruption for the thread that compiles; all else goes its way."""
+        here = [stay for stay in list(self._stays) if stay.thread == get_ident()]
+        if here and issubclass(what.exc_type, KeyboardInterrupt):
+            for stay in here:
+                stay.interrupted = True
+        else:
+            (self._hook or sys.__unraisablehook__)(what)
 
     def _replace(self) -> None:
         known_here = _operators_of_numbers() if self._family is None else None
@@ -139,6 +165,11 @@ class _Aids:
 _aids = _Aids()
 
 
+def interrupted() -> bool:
+    """Whether Ctrl-C was pressed while this thread compiles, and is kept until it has done so."""
+    return _aids.interrupted()
+
+
 def swiftly(function: Callable) -> Callable:
     """The same function; nothing is collected while it runs, and there is room on the stack.
 
@@ -150,9 +181,12 @@ def swiftly(function: Callable) -> Callable:
         stay = _Stay()
         try:
             _aids.begin(stay)
-            return _call(function, arguments, named)
+            found = _call(function, arguments, named)
         finally:
             _aids.end(stay)
+        if stay.interrupted:
+            raise KeyboardInterrupt
+        return found
 
     return call
 
