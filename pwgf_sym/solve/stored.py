@@ -42,8 +42,16 @@ def write_archive(path, description: dict, arrays: dict[str, np.ndarray]) -> Non
     ------
     OSError
         When it cannot be written.
+    StoredSolutionError
+        When the description is longer than what is read again.
     """
     text = np.array(json.dumps(description, allow_nan=False))
+    if text.dtype.itemsize > 4 * _LONGEST_TEXT:
+        given, fix = (
+            f"a formula of {text.dtype.itemsize // 4} characters",
+            "Do not multiply it out.",
+        )
+        raise StoredSolutionError("energy", given, f"at most {_LONGEST_TEXT} characters", fix)
     write_atomically(Path(path), lambda file: np.savez(file, description=text, **arrays))
 
 
