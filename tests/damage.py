@@ -30,7 +30,7 @@ def solution_of(problem, flow, size, rows=4, status="completed"):
     steps = np.arange(2 * rows) / 8.0
     history = History(steps, -2 * steps, np.full(2 * rows, 0.125), 0 * steps + 2, steps, steps > 0)
     history = history._replace(iterations=np.arange(2 * rows))
-    program = SimpleNamespace(problem=problem, map=flow)
+    program = SimpleNamespace(problem=problem, map=flow, unknown_constant="")
     options, counts = FlowOptions(samples=64).to_dict(), Counts(29, 7, 29, 0, 28, 0.25)
     return Solution(found, program, options, status, "reached t = 1", history, counts, 0.0)
 

@@ -44,6 +44,7 @@ def describe(solution) -> dict:
         "counts": {name: getattr(solution, name) for name in Counts._fields},
         "folded": solution.folded,
         "reads_density": solution.reads_density,
+        "unknown_constant": solution.unknown_constant,
     }
 
 
@@ -188,5 +189,9 @@ def _ending(description: dict, version: int) -> dict:
     reads = True if old else description["reads_density"]
     if not isinstance(reads, bool):
         raise StoredSolutionError("reads_density", repr(reads), "true or false")
+    # Files of before the word on constants are read, too.
+    constant = description.get("unknown_constant", "")
+    if not isinstance(constant, str):
+        raise StoredSolutionError("unknown_constant", repr(constant), "a text")
     ending = {"status": status, "message": message, "folded": folded, "reads_density": reads}
-    return ending | counts._asdict()
+    return ending | {"unknown_constant": constant} | counts._asdict()

@@ -89,6 +89,8 @@ class Solution:
     folded : float or None
         Part of the initial law on which det dT/dz has the rarer sign at the last stored time: 0 for
         a map without folds.  None where it was not looked for, as after an interruption.
+    unknown_constant : str
+        Integrals of the energy that are known up to a constant; empty if there are none.
     reads_density : bool
         Whether the energy or its velocity reads log densities of samples, which mean nothing where
         the map is folded.
@@ -121,6 +123,7 @@ class Solution:
         self.history = History.empty() if history is None else history
         self.__dict__.update((counts or Counts())._asdict())
         self.folded, self.reads_density = folded, reads_density
+        self.unknown_constant = program.unknown_constant
         self._folds, self._program = {}, program
 
     def __getstate__(self) -> dict:
@@ -324,8 +327,8 @@ class Solution:
             "defect": defect,
             "residual": f"at most {np.max(self.residual):.1e}, {solves}",
         }
-        if self._program is not None and self._program.unknown_constant:
-            lines["energy"] += f", up to a constant: that of {self._program.unknown_constant}"
+        if self.unknown_constant:
+            lines["energy"] += f", up to a constant: that of {self.unknown_constant}"
         if self.nfev is not None:
             lines["work"] = f"{self.nsteps} steps, {self.nfev} right-hand sides, {self.nit} "
             lines["work"] += f"iterations of linear solves, {self.wall_time:.3g} s"

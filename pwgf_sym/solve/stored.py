@@ -110,6 +110,8 @@ def _members(file, size: int) -> dict[str, np.ndarray]:
                 raise ValueError(f"{member.filename[:40]!r} is compressed")
             if not 0 <= member.file_size == member.compress_size <= size - member.header_offset:
                 raise ValueError(f"{member.filename[:40]!r} is longer than the file")
+            if member.header_offset < 0:
+                raise ValueError(f"{member.filename[:40]!r} begins before the file")
         # Members that overlap would take more memory than the file.
         if sum(member.file_size for member in members) > size:
             raise ValueError("arrays are longer than the file")
