@@ -48,7 +48,12 @@ class Border:
         if self.right is None:
             return f"where {left} is an integer"
         right = self.right.xreplace(names or {})
-        return f"at {right} = {left}" if left.is_number else f"at {left} = {right}"
+        symbols = self.zero.free_symbols
+        slope = self.zero.diff(*symbols) if len(symbols) == 1 else sp.S.Zero
+        if slope.is_number and slope != 0:
+            (symbol,) = symbols
+            left, right = symbol.xreplace(names or {}), -self.zero.subs(symbol, 0) / slope
+        return f"at {left} = {right}"
 
 
 def jump(expr: sp.Expr) -> Border | None:
