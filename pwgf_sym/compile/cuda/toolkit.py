@@ -24,10 +24,9 @@ _INSTALL = "pip install 'pwgf_sym[cuda13]' (CUDA 13, driver 580 or later) or 'pw
 def __getattr__(name: str):
     if name != "cuda":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    if not hasattr(np, "row_stack"):  # NumPy 2.5 took away what numba-cuda 0.30 calls
-        np.row_stack = np.vstack
     from numba import cuda
 
+    _import_with_row_stack()
     if simulated():
         from .simulator import SimulatedCuda, prepare
 
@@ -39,6 +38,19 @@ def __getattr__(name: str):
             part("dispatcher").config.CUDA_LOW_OCCUPANCY_WARNINGS = 0
     globals()["cuda"] = cuda
     return cuda
+
+
+def _import_with_row_stack() -> None:
+    """Import what names a function that NumPy 2.5 took away, while that is there again."""
+    if hasattr(np, "row_stack") or simulated():
+        return
+    np.row_stack = np.vstack
+    try:
+        part("np.arrayobj")
+    except Exception:  # another version: what is missing is said when kernels are compiled
+        pass
+    finally:
+        del np.row_stack
 
 
 def part(name: str):
