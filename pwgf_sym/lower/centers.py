@@ -8,10 +8,12 @@ wherever their constant then vanishes or shrinks.  x - c itself is exact near c 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 
 import sympy as sp
 from sympy.polys.matrices import DomainMatrix
+
+from ..sharing import parts
 
 __all__ = ["Centers", "offset"]
 
@@ -71,7 +73,7 @@ class Centers:
             number, factor = term.as_coeff_Mul()
             if factor in self._coordinates:
                 linear[factor] = number
-            elif term.free_symbols & self._varying:
+            elif _depends(term, self._varying):
                 rest.append(term)
             else:
                 constant.append(term)
@@ -120,8 +122,8 @@ class Centers:
         return self._written(formula, {}) if self.found else formula
 
     def _written(self, node: sp.Basic, known: dict) -> sp.Basic:
-        if not node.args or not node.free_symbols & self.found.keys():
-            return node
+        if node not in known and not (node.args and _depends(node, self.found)):
+            known[node] = node
         if node not in known:
             args = [self._written(arg, known) for arg in node.args]
             rebuilt = node.func(*args)
@@ -134,9 +136,14 @@ class Centers:
         return known[node]
 
     def _in_offsets(self, args, linear: dict, centers: dict, left: sp.Expr) -> sp.Expr:
-        fixed = [arg for arg in args if arg.free_symbols & self._varying]
+        fixed = [arg for arg in args if _depends(arg, self._varying)]
         rest = [arg for arg in fixed if arg.as_coeff_Mul()[1] not in linear]
         return sp.Add(*rest, left, *(a * offset(x, centers[x]) for x, a in linear.items()))
+
+
+def _depends(formula: sp.Basic, symbols: Container[sp.Symbol]) -> bool:
+    """Whether a formula holds one of the symbols; parts that stand twice are visited once."""
+    return any(part in symbols for part in parts(formula))
 
 
 def _size(constant: sp.Expr) -> sp.Expr:
