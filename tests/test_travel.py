@@ -2,6 +2,7 @@
 
 import copy
 import inspect
+import json
 import multiprocessing
 import os
 import pickle
@@ -11,6 +12,7 @@ from operator import methodcaller
 import numpy as np
 import pytest
 import sympy as sp
+from damage import solution_of
 from fake_program import fake_compiler, run
 from sympy.codegen.cfunctions import expm1
 
@@ -219,3 +221,47 @@ def test_saved_solutions_follow_the_umask_and_keep_links(compiled, tmp_path, mas
     assert (tmp_path / "link.npz").is_symlink() and (tmp_path / "real" / "b.npz").is_file()
     assert sorted(os.listdir(tmp_path)) == ["a.npz", "link.npz", "real"]
     assert np.array_equal(pw.load_solution(tmp_path / "link.npz").theta, solution.theta)
+
+
+@pytest.mark.parametrize("substep", ["affine", "euler", "rk4"])
+def test_maps_of_older_files_are_the_same_maps(tmp_path, substep):
+    """Their parameters were those of a map of the user's coordinates, written out here."""
+    x = pw.coordinates(2)
+    rho, rng = pw.Density(x), np.random.default_rng(8)
+    law = pw.Gaussian([3.0, -40.0], [[0.02, 0.005], [0.005, 0.01]])
+    problem = pw.GradientFlow(pw.integral(x[0] ** 2 * rho, x), rho, initial=law)
+    flow = pw.Affine(2) if substep == "affine" else pw.NeuralFlow(2, 3, 2, substep=substep)
+    theta = 0.3 * rng.standard_normal((3, 6 if substep == "affine" else 42))
+    z = law.sample(5, 1)
+    wanted = z.copy()
+    if substep == "affine":
+        wanted = z @ theta[2, :4].reshape(2, 2).T + theta[2, 4:]
+    for own in theta[2].reshape(2, 21) if substep != "affine" else ():
+        a, b, w1, c, w2 = np.split(own, np.cumsum([4, 2, 6, 3]))
+        a, w1, w2 = a.reshape(2, 2), w1.reshape(3, 2), w2.reshape(2, 3)
+
+        def field(y, a=a, b=b, w1=w1, c=c, w2=w2):
+            return y @ a.T + b + np.tanh(y @ w1.T + c) @ w2.T
+
+        k = [field(wanted)]
+        k += [field(wanted + 0.25 * k[0])]
+        k += [field(wanted + 0.25 * k[1])]
+        k += [field(wanted + 0.5 * k[2])]
+        step = k[0] if substep == "euler" else (k[0] + 2 * k[1] + 2 * k[2] + k[3]) / 6
+        wanted = wanted + step / 2
+    solution = solution_of(problem, flow, theta.shape[1], rows=3)
+    solution.theta = theta
+    solution.save(tmp_path / "a.npz")
+    as_version_1(tmp_path / "a.npz")
+    found = pw.load_solution(tmp_path / "a.npz")
+    np.testing.assert_allclose(found.push(z), wanted, rtol=1e-11)
+
+
+def as_version_1(path):
+    """Rewrite a file as it was written before there was a history."""
+    with np.load(path) as archive:
+        arrays = {name: array for name, array in archive.items() if "history" not in name}
+    description = json.loads(str(arrays.pop("description"))) | {"version": 1}
+    for name in ("counts", "folded", "reads_density", "unknown_constant"):
+        del description[name]
+    np.savez(path, description=np.array(json.dumps(description)), **arrays)

@@ -20,7 +20,7 @@ from .stored import refused
 __all__ = ["STATUSES", "check_columns", "describe", "restore"]
 
 _SCHEMA, _VERSION = "pwgf_sym.solution", 2
-# Version 1 has no history, no counts and no word on folds.
+# Version 1 has no history, no counts and no word on folds, and maps of the user's coordinates.
 _READ = (1, 2)
 _LARGEST_EXPONENT = 10**6
 #: How a run can have ended.

@@ -13,6 +13,7 @@ from ..errors import FoldedMapWarning, InversionWarning, OptionError, StoredSolu
 from .described import check_columns, describe, restore
 from .folds import fold_text, folded_part
 from .history import Counts, History
+from .older import in_units
 from .sampling import draw
 from .stored import read_archive, refused, write_archive
 
@@ -403,4 +404,6 @@ def load_solution(path) -> Solution:
     solution = Solution.__new__(Solution)
     solution.__dict__.update(columns, **found, _program=None, _folds={})
     solution.history = History(**steps)
+    if description["version"] == 1:
+        solution.theta = in_units(solution.theta, solution.map, solution.problem.initial)
     return solution
