@@ -18,6 +18,7 @@ import mpmath
 import sympy as sp
 from sympy.core.relational import Relational
 
+from ..sharing import has_symbols, holds, parts_of_kind
 from .pieces import KINKS, STEPS
 
 __all__ = ["Border", "jump"]
@@ -71,16 +72,16 @@ def jump(expr: sp.Expr) -> Border | None:
 
 
 def _may_jump(expr: sp.Expr) -> bool:
-    return expr.has(*STEPS, *KINKS, sp.Piecewise, sp.atan2) or _has_inner_pole(expr)
+    return holds(expr, (*STEPS, *KINKS, sp.Piecewise, sp.atan2)) or _has_inner_pole(expr)
 
 
 def _has_inner_pole(expr: sp.Expr) -> bool:
-    return any(_poles(node) for node in expr.atoms(*_BOUNDED))
+    return any(_poles(node) for node in parts_of_kind(expr, *_BOUNDED))
 
 
 def _open(node: sp.Basic, seen: dict) -> frozenset[Border]:
     """Borders across which a part of a formula jumps."""
-    if not isinstance(node, sp.Expr) or not node.args or not node.free_symbols:
+    if not isinstance(node, sp.Expr) or not node.args or not has_symbols(node):
         return frozenset()
     if node not in seen:
         inner = {arg: _open(arg, seen) for arg in _parts(node)}
@@ -115,7 +116,7 @@ def _own(node: sp.Expr) -> Iterator[Border]:
     elif isinstance(node, _BOUNDED):
         yield from (Border(base, sp.S.Zero) for base in _poles(node))
     elif node.is_Mul and any(_is_quotient(arg) for arg in node.args):
-        for kink in node.atoms(*KINKS):
+        for kink in parts_of_kind(node, *KINKS):
             yield from _of_kink(kink)
 
 
@@ -128,12 +129,12 @@ def _of_kink(node: sp.Expr) -> Iterator[Border]:
 
 
 def _is_quotient(node: sp.Expr) -> bool:
-    return node.is_Pow and node.exp.is_negative is True and bool(node.base.free_symbols)
+    return node.is_Pow and node.exp.is_negative is True and has_symbols(node.base)
 
 
 def _poles(node: sp.Expr) -> set[sp.Expr]:
     """What a function's argument is divided by, where that may vanish."""
-    powers = {p for p in node.args[0].atoms(sp.Pow) if _is_quotient(p)}
+    powers = {p for p in parts_of_kind(node.args[0], sp.Pow) if _is_quotient(p)}
     return {p.base for p in powers if not p.base.is_positive}
 
 

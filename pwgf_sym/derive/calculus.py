@@ -98,7 +98,7 @@ class Gradient:
 
 def derivative(expr: sp.Expr, symbol: sp.Symbol) -> sp.Expr:
     """The derivative between borders of kinks; SymPy's own where there are none."""
-    if expr.has(*STEPS, *KINKS, sp.Piecewise):
+    if holds(expr, (*STEPS, *KINKS, sp.Piecewise)):
         return Gradient([symbol])(expr)[0]
     return expr.diff(symbol)
 

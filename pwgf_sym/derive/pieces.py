@@ -86,7 +86,7 @@ def _covers(first: Boolean, second: Boolean) -> bool:
 
 def _needs_folding(u: sp.Expr) -> bool:
     """Whether SymPy would multiply out a condition on u, which has no bound on its length."""
-    return u.has(sp.Piecewise)
+    return holds(u, [sp.Piecewise])
 
 
 def _switched(factors: list[sp.Expr]) -> sp.Expr:
@@ -116,7 +116,7 @@ def piecewise_slopes(node: sp.Expr, partials) -> dict[sp.Symbol, sp.Expr] | None
         return _selected(values, conditions)
     if isinstance(node, (sp.Max, sp.Min)):
         return _of_extremum(node, partials)
-    if node.is_Pow and node.base.has(sp.Max, sp.Min, sp.Piecewise):
+    if node.is_Pow and holds(node.base, (sp.Max, sp.Min, sp.Piecewise)):
         return _of_power(node, partials)
     return None
 

@@ -17,6 +17,7 @@ from functools import lru_cache
 import sympy as sp
 from sympy.codegen.cfunctions import expm1, log1p
 
+from ..sharing import holds
 from .calculus import RHO, Gradient, power_of_density, times_density
 from .pieces import KINKS, STEPS
 
@@ -67,11 +68,11 @@ def over_density(formula: sp.Expr) -> tuple[sp.Expr, sp.Expr]:
 def _quick_limit(part: sp.Expr) -> sp.Expr | None:
     """0 for c RHO**p, times log(RHO) if p > 0; the limit of what holds no density."""
     exponent, rest = power_of_density(part)
-    if exponent.has(RHO):
+    if holds(exponent, [RHO]):
         return None
-    if not rest.has(RHO):
+    if not holds(rest, [RHO]):
         return part if exponent == 0 else sp.S.Zero
-    others = [f for f in sp.Mul.make_args(rest) if f.has(RHO)]
+    others = [f for f in sp.Mul.make_args(rest) if holds(f, [RHO])]
     plain = all(_is_logarithm(f) for f in others)
     return sp.S.Zero if plain and exponent.is_positive else None
 
@@ -81,12 +82,12 @@ def _is_logarithm(factor: sp.Expr) -> bool:
     if not (isinstance(base, sp.log) and exponent.is_Integer):
         return False
     power, rest = power_of_density(base.args[0])
-    return power != 0 and not rest.has(RHO)
+    return power != 0 and not holds(rest, [RHO])
 
 
 def _vanishes_as_a_power(part: sp.Expr) -> bool:
     exponent, rest = power_of_density(part)
-    return exponent != 0 and (exponent.is_nonnegative is not False or not rest.has(RHO))
+    return exponent != 0 and (exponent.is_nonnegative is not False or not holds(rest, [RHO]))
 
 
 # ---------------------------------------------------------------- limits
@@ -114,7 +115,7 @@ class _Limits:
 
     def of(self, node: sp.Expr) -> sp.Expr:
         """The limit of a formula."""
-        if not node.has(RHO):
+        if not holds(node, [RHO]):
             return node
         if node not in self._seen:
             found = self._of_node(node)
@@ -154,7 +155,7 @@ class _Limits:
         return condition.xreplace({c: c.func(self.of(c.lhs), self.of(c.rhs)) for c in comparisons})
 
     def _of_power(self, node: sp.Pow) -> sp.Expr:
-        if node.exp.has(RHO):
+        if holds(node.exp, [RHO]):
             return self._applied(sp.exp, [self.of(node.exp * sp.log(node.base))])
         base, exponent = self.of(node.base), node.exp
         if base == 0:
@@ -191,7 +192,7 @@ class _Limits:
 
     def order(self, node: sp.Expr) -> tuple[sp.Expr | None, int]:
         """p and q where a formula behaves as RHO**p log(RHO)**q; p is None where not known."""
-        if not node.has(RHO):
+        if not holds(node, [RHO]):
             return sp.S.Zero, 0
         if node == RHO:
             return sp.S.One, 0
@@ -199,7 +200,7 @@ class _Limits:
             orders = [self.order(arg) for arg in node.args]
             known = all(p is not None for p, _ in orders)
             return (sp.Add(*(p for p, _ in orders)) if known else None), sum(q for _, q in orders)
-        if node.is_Pow and not node.exp.has(RHO):
+        if node.is_Pow and not holds(node.exp, [RHO]):
             power, logs = self.order(node.base)
             whole = logs == 0 or node.exp.is_Integer
             return (None if power is None or not whole else power * node.exp), (
@@ -233,7 +234,7 @@ class _Quotient:
 
     def of(self, node: sp.Expr) -> sp.Expr:
         """The quotient of a formula with a finite limit."""
-        if not node.has(RHO):
+        if not holds(node, [RHO]):
             return sp.S.Zero
         if node not in self._seen:
             found = self._by_rule(node)
@@ -247,7 +248,7 @@ class _Quotient:
     def _by_rule(self, node: sp.Expr) -> sp.Expr | None:
         if node == RHO:
             return sp.S.One
-        if node.is_Pow and node.base == RHO and not node.exp.has(RHO):
+        if node.is_Pow and node.base == RHO and not holds(node.exp, [RHO]):
             return RHO ** (node.exp - 1)
         if isinstance(node, sp.Piecewise):
             return self._of_piecewise(node)
@@ -257,7 +258,7 @@ class _Quotient:
             return sp.Add(*map(self.of, node.args))
         if node.is_Mul:
             return self._of_product(node)
-        if node.is_Pow and not node.exp.has(RHO):
+        if node.is_Pow and not holds(node.exp, [RHO]):
             return self._of_power(node.base, node.exp)
         rules: dict[type, Callable] = {sp.log: self._of_log, sp.exp: self._of_exp}
         rules |= {sp.Abs: self._of_abs}

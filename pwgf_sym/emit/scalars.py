@@ -212,16 +212,19 @@ class TilePrinter(StrPrinter):
         if exponent.is_number and exponent < 0:
             return f"{self.number(1.0)}/({self._print(base**-exponent)})"
         if exponent.is_Integer and exponent <= LARGEST_CHAIN:
-            return self._integer_power(self._factor(base), int(exponent))
+            many = exponent > _LARGEST_PRODUCT
+            return self._integer_power(self._factor(base, many), int(exponent))
         if exponent.is_Rational and exponent.q == 2:
             text, whole = self._factor(base), int(exponent - sp.Rational(1, 2))
             root = self.call("sqrt", text.removeprefix("(").removesuffix(")"))
             return f"{text if whole == 1 else self._integer_power(text, whole)}*{root}"
         return self.call("power", self._print(base), self._print(exponent))
 
-    def _factor(self, base: sp.Expr) -> str:
-        """Text of what is multiplied by itself."""
+    def _factor(self, base: sp.Expr, many: bool = False) -> str:
+        """Text of what is multiplied by itself, maybe many times."""
         text = self._print(base)
+        if many and self.new_names is not None and not text.isidentifier():
+            return self.name(text)
         text = text if base.is_Symbol else self.repeated(text)
         return text if base.is_Symbol or text.isidentifier() else f"({text})"
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 import sympy as sp
 
+from ..declare.formula_checks import expanded_terms
 from ..derive.samples import SampleForm
 from ..derive.variation import is_symmetric
 from ..sharing import symbols_of
@@ -25,6 +26,8 @@ MULTIPLIED = 64
 
 # A linear form is worth a matrix when it has more coefficients than this many a row.
 DENSE = 4
+# Products of more terms are not multiplied out.
+_MOST_TERMS = 10**5
 
 
 @dataclass(frozen=True)
@@ -314,6 +317,8 @@ def _loses_digits(parts: list) -> bool:
 
 
 def _monomials(product: sp.Expr, coordinates: set) -> list:
+    if expanded_terms(product, _MOST_TERMS) >= _MOST_TERMS:
+        return [(None, sp.S.One, product)]  # no quadratic form is as long as this
     return [_monomial(p, coordinates) for p in sp.Add.make_args(sp.expand_mul(product))]
 
 

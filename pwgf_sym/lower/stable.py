@@ -56,6 +56,7 @@ class _Scaling:
     def __init__(self):
         self._known: dict[sp.Basic, sp.Basic] = {}
         self._moving: dict[sp.Basic, bool] = {}
+        self._weights: dict[sp.Expr, dict[sp.Expr, sp.Expr]] = {}
 
     def of(self, node: sp.Basic) -> sp.Basic:
         """The stable form of a node."""
@@ -239,6 +240,11 @@ class _Scaling:
 
     def _terms(self, node: sp.Expr) -> dict[sp.Expr, sp.Expr]:
         """Weights by exponents of a sum of exponentials."""
+        if node not in self._weights:
+            self._weights[node] = self._new_terms(node)
+        return self._weights[node]
+
+    def _new_terms(self, node: sp.Expr) -> dict[sp.Expr, sp.Expr]:
         half = sp.Rational(1, 2)
         if isinstance(node, (sp.sinh, sp.cosh)):
             u = self.of(node.args[0])
