@@ -152,6 +152,9 @@ def _read(tree) -> sp.Basic:
     cls, args = entry.kind if entry else _STRUCTURES[head], [_read(arg) for arg in rest]
     if cls in (sp.Piecewise, sp.Max, sp.Min) and not args:
         raise _malformed(tree)
+    # A truth value in a sum: SymPy only warns of it.
+    if cls in (sp.Add, sp.Mul, sp.Pow) and not all(isinstance(arg, sp.Expr) for arg in args):
+        raise _malformed(tree)
     return cls(*args) if cls in _PLAIN else cls(*args, evaluate=False)
 
 
