@@ -13,6 +13,7 @@ from pwgf_sym.compile.cuda.vectors import PlacesMatrix, Vector
 from pwgf_sym.compile.program import compile_program
 from pwgf_sym.solve import vectors
 from pwgf_sym.solve.flow import _Run
+from pwgf_sym.solve.history import Record
 from pwgf_sym.solve.lsmr import lsmr
 from pwgf_sym.solve.options import FlowOptions, LinearOptions
 from pwgf_sym.solve.preconditioner import SamplePreconditioner
@@ -240,7 +241,7 @@ def test_the_host_sees_numbers_only(formulation, method, tmp_path, monkeypatch):
         fresh_samples=5,
         linear=LinearOptions(max_iterations=4, shift=1e-3),
     )
-    run = _Run(program, options, problem.initial.sample(9, 1))
+    run = _Run(program, options, problem.initial.sample(9, 1), Record())
     theta = vectors.like(program.map.initial_parameters(problem.initial), run.samples.weights)
     stage = run.evaluate(0.0, theta)  # zeros are made once
     traffic = Traffic(monkeypatch)
