@@ -19,12 +19,13 @@ from .. import functions
 from ..errors import FormulaError
 from ..functions import LARGEST_CHAIN, STRUCTURES, ScalarFunction
 from ..lower.centers import offset
+from ..lower.scaled import largest
 from ..sharing import parts, symbols_of
 
 __all__ = ["TilePrinter", "assignments", "check_printable", "split_assignments", "written_text"]
 
 # Printed by structure.
-_PRINTED = (*STRUCTURES, sp.Number, sp.NumberSymbol, sp.Symbol, offset)
+_PRINTED = (*STRUCTURES, sp.Number, sp.NumberSymbol, sp.Symbol, offset, largest)
 _LARGEST_PRODUCT = 4  # x**4 is printed as a product; larger integer powers by squaring
 # Texts that are needed several times, and longer parts of others, get names.
 _SHORT, _LONG = 32, 300
@@ -184,6 +185,9 @@ class TilePrinter(StrPrinter):
     def emptyPrinter(self, expr):
         """What no method prints: SymPy has methods of its own for some functions."""
         raise _no_such_function("formula", expr)
+
+    def _print_largest(self, expr):
+        return self._nested("maximum", expr.args)
 
     def _print_offset(self, expr):
         coordinate, center = expr.args

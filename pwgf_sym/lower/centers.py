@@ -8,7 +8,7 @@ wherever their constant then vanishes or shrinks.  x - c itself is exact near c 
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 import sympy as sp
 from sympy.polys.matrices import DomainMatrix
@@ -31,6 +31,11 @@ class offset(sp.Function):
     def _eval_is_real(self):
         return True
 
+    def _written(self, printer):
+        return f"({printer._print(self.args[0])} - ({printer._print(self.args[1])}))"
+
+    _numpycode = _mpmathcode = _pythoncode = _written
+
 
 class Centers:
     """Where formulas measure coordinates from.
@@ -46,7 +51,7 @@ class Centers:
 
     def __init__(self, densities: Iterable[sp.Expr], coordinates: Sequence, carried: Sequence):
         self._coordinates = tuple(coordinates)
-        self._varying = {*coordinates, *carried}
+        self._depends = dict.fromkeys((*coordinates, *carried), True)
         self.found: dict[sp.Symbol, list[sp.Expr]] = {}
         rows = []
         for density in densities:
@@ -73,11 +78,17 @@ class Centers:
             number, factor = term.as_coeff_Mul()
             if factor in self._coordinates:
                 linear[factor] = number
-            elif _depends(term, self._varying):
+            elif self._varies(term):
                 rest.append(term)
             else:
                 constant.append(term)
         return linear, sp.Add(*constant), rest
+
+    def _varies(self, node: sp.Basic) -> bool:
+        """Whether a node differs from sample to sample; remembered, since formulas are long."""
+        if node not in self._depends:
+            self._depends[node] = any(map(self._varies, node.args))
+        return self._depends[node]
 
     def _solve(self, rows) -> None:
         """The point where all sums of several coordinates vanish, if there is one."""
@@ -122,8 +133,8 @@ class Centers:
         return self._written(formula, {}) if self.found else formula
 
     def _written(self, node: sp.Basic, known: dict) -> sp.Basic:
-        if node not in known and not (node.args and _depends(node, self.found)):
-            known[node] = node
+        if not node.args or not self._varies(node):
+            return node
         if node not in known:
             args = [self._written(arg, known) for arg in node.args]
             rebuilt = node.func(*args)
@@ -136,14 +147,8 @@ class Centers:
         return known[node]
 
     def _in_offsets(self, args, linear: dict, centers: dict, left: sp.Expr) -> sp.Expr:
-        fixed = [arg for arg in args if _depends(arg, self._varying)]
-        rest = [arg for arg in fixed if arg.as_coeff_Mul()[1] not in linear]
+        rest = [arg for arg in filter(self._varies, args) if arg.as_coeff_Mul()[1] not in linear]
         return sp.Add(*rest, left, *(a * offset(x, centers[x]) for x, a in linear.items()))
-
-
-def _depends(formula: sp.Basic, symbols: Container[sp.Symbol]) -> bool:
-    """Whether a formula holds one of the symbols; parts that stand twice are visited once."""
-    return any(part in symbols for part in parts(formula))
 
 
 def _size(constant: sp.Expr) -> sp.Expr:

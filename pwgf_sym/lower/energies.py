@@ -317,12 +317,27 @@ def _loses_digits(parts: list) -> bool:
 
 
 def _monomials(product: sp.Expr, coordinates: set) -> list:
+    """The terms of a product that is multiplied out, functions in it left alone."""
     if expanded_terms(product, _MOST_TERMS) >= _MOST_TERMS:
         return [(None, sp.S.One, product)]  # no quadratic form is as long as this
-    return [_monomial(p, coordinates) for p in sp.Add.make_args(sp.expand_mul(product))]
+    marks = {f: sp.Dummy() for f in _outermost_functions(product, set())}
+    known = {mark: f for f, mark in marks.items()}
+    blocked = coordinates | {mark for f, mark in marks.items() if f.free_symbols & coordinates}
+    terms = sp.Add.make_args(sp.expand_mul(product.xreplace(marks)))
+    found = [_monomial(term, coordinates, blocked) for term in terms]
+    return [(own, number, factor.xreplace(known)) for own, number, factor in found]
 
 
-def _monomial(term: sp.Expr, coordinates: set):
+def _outermost_functions(node: sp.Basic, seen: set) -> set:
+    if isinstance(node, sp.Function) and not isinstance(node, offset):
+        return {node}
+    if node in seen:
+        return set()
+    seen.add(node)
+    return {f for arg in node.args for f in _outermost_functions(arg, seen)}
+
+
+def _monomial(term: sp.Expr, coordinates: set, blocked: set):
     """(coordinates in order, number, factor without coordinates), or None in the first place."""
     number, product = term.as_coeff_Mul()
     own, others = [], []
@@ -335,5 +350,5 @@ def _monomial(term: sp.Expr, coordinates: set):
         else:
             others.append(part)
     factor = sp.Mul(*others)
-    known = not factor.free_symbols & coordinates
+    known = not factor.free_symbols & blocked
     return (tuple(sorted(own, key=str)) if known else None), number, factor

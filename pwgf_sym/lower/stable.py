@@ -20,7 +20,7 @@ import sympy as sp
 
 from ..functions import expm1, log1p, sigmoid
 from ..sharing import has_symbols, holds
-from .scaled import ExponentialSum, Product
+from .scaled import ExponentialSum, Product, largest
 
 __all__ = ["smooth", "stable"]
 
@@ -141,8 +141,8 @@ class _Scaling:
             parts = self.parts(sp.Mul(*(f for f in factors if f is not factor)))
             rate = parts.exponent / v
             if rate.is_number and rate.is_negative:
-                parts.exponent += v - sp.Max(0, v)
-                small = sp.Max(sp.exp(-sp.Abs(v)), _SMALL)
+                parts.exponent += v - largest(sp.S.Zero, v)
+                small = largest(sp.exp(-sp.Abs(v)), _SMALL)
                 ratio = log1p(terms[v] * small) / small
                 parts.plain.append(sp.Piecewise((ratio, v < 0), (self.of(factor), True)))
                 return parts
