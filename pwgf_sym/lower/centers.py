@@ -17,8 +17,10 @@ from ..sharing import parts
 
 __all__ = ["Centers", "offset"]
 
-# A constant that shrinks by less is left where it is.
+# A constant that shrinks by less is left where it is, and nearer centers cost a digit at most.
 _SHRINKS = 16
+# So many centers of a coordinate are tried.
+_MOST = 4
 # What rounding leaves of a constant in sums of decimal numbers.
 _ROUNDING = sp.Float(1e-14)
 
@@ -67,9 +69,10 @@ class Centers:
         self._solve(rows)
 
     def _add(self, x: sp.Symbol, center: sp.Expr) -> None:
-        known = self.found.setdefault(x, [])
-        if center not in known:
-            known.append(center)
+        known = self.found.get(x, [])
+        far = not center.is_number or _size(center) >= _SHRINKS
+        if far and len(known) < _MOST and center not in known:
+            self.found[x] = [*known, center]
 
     def _taken_apart(self, node: sp.Add):
         """Numbers by coordinate, the part that is the same for all samples, and all other terms."""

@@ -7,6 +7,7 @@ forms: of V = x'Ax/2 in 30 dimensions the gradient is a matrix times x, not 900 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import sympy as sp
 
@@ -322,10 +323,17 @@ def _monomials(product: sp.Expr, coordinates: set) -> list:
         return [(None, sp.S.One, product)]  # no quadratic form is as long as this
     marks = {f: sp.Dummy() for f in _outermost_functions(product, set())}
     known = {mark: f for f, mark in marks.items()}
-    blocked = coordinates | {mark for f, mark in marks.items() if f.free_symbols & coordinates}
+    blocked = coordinates | {mark for f, mark in marks.items() if _symbols(f) & coordinates}
     terms = sp.Add.make_args(sp.expand_mul(product.xreplace(marks)))
     found = [_monomial(term, coordinates, blocked) for term in terms]
     return [(own, number, factor.xreplace(known)) for own, number, factor in found]
+
+
+@lru_cache(maxsize=100_000)
+def _symbols(node: sp.Basic) -> frozenset:
+    """The free symbols of a node; SymPy looks for them anew in every part that formulas share."""
+    found = frozenset([node]) if node.is_Symbol else frozenset()
+    return found.union(*map(_symbols, node.args))
 
 
 def _outermost_functions(node: sp.Basic, seen: set) -> set:
