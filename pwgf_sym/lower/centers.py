@@ -13,8 +13,6 @@ from collections.abc import Iterable, Sequence
 import sympy as sp
 from sympy.polys.matrices import DomainMatrix
 
-from ..sharing import parts
-
 __all__ = ["Centers", "offset"]
 
 # A constant that shrinks by less is left where it is, and nearer centers cost a digit at most.
