@@ -223,6 +223,8 @@ RHO = Density((x,))
 GAUSSIAN = sp.exp(-((x - 6) ** 2) / 2) / sp.sqrt(2 * sp.pi)
 ENTROPIES = {
     "Kullback-Leibler": RHO * sp.log(RHO / GAUSSIAN),
+    "Jensen-Shannon": RHO * sp.log(2 * RHO / (RHO + GAUSSIAN))
+    + GAUSSIAN * sp.log(2 * GAUSSIAN / (RHO + GAUSSIAN)),
     "logarithm of a mixture": RHO * sp.log(3 * RHO / (RHO + 2 * GAUSSIAN)),
     "quotient": RHO**3 / (RHO + GAUSSIAN) ** 2,
     "Bose": (1 + RHO) * sp.log(1 + RHO) - RHO * sp.log(RHO),

@@ -30,6 +30,7 @@ _EXPONENTIAL = (sp.exp, sp.sinh, sp.cosh, sp.sech, sp.csch, sp.coth, expm1)
 
 # log(1 + u)/u is 1 for so small u in both precisions.
 _SMALL = sp.Float(1e-30)
+_RATES = (1, 2, 3, sp.Rational(1, 2), sp.Rational(3, 2))
 
 
 def smooth(expression: sp.Basic) -> sp.Basic:
@@ -70,6 +71,10 @@ class _Scaling:
                 self._known[node] = self._product(node)
             elif isinstance(node, (sp.log, log1p)):
                 inside = node.args[0] + (1 if isinstance(node, log1p) else 0)
+                flipped = self._flipped(inside)
+                if flipped is not None:
+                    self._known[node] = -self.of(sp.log(flipped))
+                    return self._known[node]
                 logistic = any(isinstance(f, sigmoid) for f in inside.as_powers_dict())
                 moving = logistic or self.moving(inside)
                 found = self._logarithm(inside) if moving else None
@@ -133,20 +138,31 @@ class _Scaling:
             if not isinstance(factor, (sp.log, log1p)):
                 continue
             inside = factor.args[0] + (1 if isinstance(factor, log1p) else 0)
+            flipped = self._flipped(inside)
+            sign, inside = (1, inside) if flipped is None else (-1, flipped)
             terms = self._terms(inside) if inside.is_Add and self.moving(inside) else {}
             weight, others = terms.get(sp.S.Zero), [v for v in terms if v != 0]
             if weight != 1 or len(others) != 1:
                 continue
             (v,) = others
             parts = self.parts(sp.Mul(*(f for f in factors if f is not factor)))
-            rate = parts.exponent / v
-            if rate.is_number and rate.is_negative:
+            if any(sp.expand(parts.exponent + k * v) == 0 for k in _RATES):
                 parts.exponent += v - largest(sp.S.Zero, v)
                 small = largest(sp.exp(-sp.Abs(v)), _SMALL)
                 ratio = log1p(terms[v] * small) / small
-                parts.plain.append(sp.Piecewise((ratio, v < 0), (self.of(factor), True)))
+                parts.plain.append(sp.Piecewise((sign * ratio, v < 0), (self.of(factor), True)))
                 return parts
         return None
+
+    def _flipped(self, inside: sp.Expr) -> sp.Expr | None:
+        """1 + B/A of 1 - B/(A + B) = A/(A + B): the quotient loses what is near 0 beside 1."""
+        if not inside.is_Add or len(inside.args) > 3 or not self.moving(inside):
+            return None
+        above, below = sp.fraction(sp.together(inside))
+        if above.is_Add or not below.has(sp.Add):
+            return None
+        ratio = sp.Add(*(t / above for t in sp.Add.make_args(sp.expand_mul(below))))
+        return ratio if ratio.as_coeff_Add()[0] == 1 and len(ratio.args) == 2 else None
 
     @staticmethod
     def _inverse(parts: Product) -> bool:
@@ -224,6 +240,8 @@ class _Scaling:
             m, r = self.parts(factor.args[0]).scaled()
             parts.exponent += power * m
             parts.plain.append(sp.Abs(r) ** power)
+        elif self._flipped(factor) is not None:
+            self._multiply(parts, self._flipped(factor), -power)
         else:
             parts.multiply(ExponentialSum.of(self._terms(factor)), power, factor)
 
