@@ -36,10 +36,14 @@ ON_TARGETS = [
 ]
 # Cases that are marked slow: the larger of what also has smaller ones.
 SLOW = [
-    *(r"test_parameters_may_be_called_anything\[\w+-9", "test_random_potentials", "test_random_kinks"),
-    *("test_random_jumps", "test_pictures_are_shown_once", "test_targets_of_this_machine"),
+    *(r"test_parameters_may_be_called_anything\[\w+-9", "test_random_potentials"),
+    *("test_random_kinks", "test_random_jumps", "test_pictures_are_shown_once"),
+    "test_targets_of_this_machine",
     *("test_the_command_in_a_process_of_its_own", "test_a_change_would_be_seen"),
-    *("test_work_of_an_emission", r"test_blocks_padding_and_far_clusters\[(?!quartic-2|gaussian-6-)"),
+    *(
+        "test_work_of_an_emission",
+        r"test_blocks_padding_and_far_clusters\[(?!quartic-2|gaussian-6-)",
+    ),
     *(r"test_a_run_needs_no_streams\[.*-variables[24]", "test_compiled_runge_kutta_exact"),
 ]
 # And in the simulator, where kernels are Python.
