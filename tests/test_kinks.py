@@ -27,7 +27,7 @@ Y = Y1[0]
 K = sp.Symbol("k", positive=True)
 R = sp.Symbol("r", positive=True)
 NORMAL = Gaussian([0.0], 1.0)
-PHASES = (Phase.explicit, Phase.reuse, Phase.generate)  # shrinking formulas takes minutes
+PHASES = (Phase.explicit, Phase.generate)  # shrinking formulas takes minutes
 SLOW = [HealthCheck.too_slow]
 H, half, third = sp.Heaviside, sp.Rational(1, 2), sp.Rational(1, 3)
 OUTSIDE = sp.Abs(A) - 2
@@ -196,10 +196,12 @@ def kinked(symbols):
             st.builds(sp.Add, inner, inner),
         )  # fmt: skip
 
-    return st.recursive(atom, more, max_leaves=6)
+    return st.recursive(atom, more, max_leaves=4)
 
 
-@settings(max_examples=40, deadline=None, phases=PHASES, suppress_health_check=SLOW)
+@settings(
+    max_examples=25, deadline=None, derandomize=True, phases=PHASES, suppress_health_check=SLOW
+)
 @given(kinked([B, C, RHO]), st.integers(0, 10**6))
 def test_random_kinks_have_the_slopes_of_their_pieces(formula, seed):
     rng = np.random.default_rng(seed)
@@ -216,7 +218,9 @@ def test_random_kinks_have_the_slopes_of_their_pieces(formula, seed):
                     assert abs(value(found, point) - want) < 1e-9 * (1 + abs(want))
 
 
-@settings(max_examples=20, deadline=None, phases=PHASES, suppress_health_check=SLOW)
+@settings(
+    max_examples=12, deadline=None, derandomize=True, phases=PHASES, suppress_health_check=SLOW
+)
 @given(kinked([A]), kinked([A]), st.sampled_from([-2, sp.Rational(-1, 5), third, 3]))
 def test_random_jumps_are_refused(formula, other, at):
     """A continuous formula times a step, where the formula does not vanish, jumps."""
