@@ -71,7 +71,7 @@ def _restored(kind: type, args: tuple, state: dict) -> PwgfError:
 
 
 class PwgfWarning(UserWarning):
-    """Base of all warnings of the package."""
+    """Base of all warnings of the package; each is said once a call."""
 
 
 class CacheWarning(PwgfWarning):
@@ -157,10 +157,6 @@ class FlowError(PwgfError):
         if term is not None:
             where += f", term {term}"
         super().__init__(where, given, accepted, fix)
-
-
-class PwgfWarning(UserWarning):
-    """Base of all warnings of the package; each is said once a call."""
 
 
 class ToleranceWarning(PwgfWarning):
