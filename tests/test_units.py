@@ -23,7 +23,8 @@ def mixed(m, s):
     y, rho = pw.copy_of(x), pw.Density(x)
     a, b = ([(c - m) / s for c in copy] for copy in (x, y))
     potential = (a[0] ** 2 - 1) ** 2 / 4 + a[0] * a[1] / 3 + a[1] ** 2 / 2
-    attraction = sp.log(1 + (a[0] - b[0]) ** 2 + (a[1] - b[1]) ** 2) / 4
+    square = (a[0] - b[0]) ** 2 + (a[1] - b[1]) ** 2
+    attraction = sp.log(1 + square) / 4 + square**2 / 50  # over pairs, and by moments
     local = potential * rho + sp.Rational(3, 10) * rho * sp.log(rho)
     return s**2 * (pw.integral(local, x) + pw.integral(attraction * rho * rho.at(y), x, y)), rho
 
@@ -91,6 +92,10 @@ def test_a_law_far_away_in_narrow_units_is_refused():
     Units.of(pw.Gaussian([1e4], 1e-8)).check("float64")
     with pytest.raises(OptionError, match="spreads"):
         Units.of(pw.Gaussian([1e9], 1e-8)).check("float64")
+    for spread in (1e-20, 1e20):
+        with pytest.raises(OptionError, match="unit of length"):
+            Units([0.0], spread).check("float32")
+        Units([0.0], spread).check("float64")
 
 
 def test_units_there_and_back():

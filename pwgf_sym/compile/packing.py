@@ -79,8 +79,17 @@ class Units:
         Raises
         ------
         OptionError
-            When round-off of a position is more than a thousandth of the spread.
+            When round-off of a position is more than a thousandth of the spread, or the square of
+            the spread, the unit of the metric, is no number of the precision.
         """
+        limits = np.finfo(dtype)
+        least, most = 1e6 * float(limits.tiny) ** 0.5, 1e-6 * float(limits.max) ** 0.5
+        if not least <= self.spread <= most:
+            given = f"{limits.dtype}, for an initial law of spread {self.spread:.2g}"
+            accepted = f"spreads from {least:.2g} to {most:.2g}, whose squares it holds"
+            raise OptionError(
+                "dtype", given, accepted, "Write the energy in another unit of length."
+            )
         far = float(np.abs(self.origin).max()) / self.spread
         if far * float(np.finfo(dtype).eps) <= _COARSEST:
             return
