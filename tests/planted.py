@@ -12,6 +12,7 @@ import sympy as sp
 
 import pwgf_sym as ps
 from pwgf_sym.compile import folders, machine_code
+from pwgf_sym.compile.key import NAME, seal_of
 
 __all__ = ["STRANGER", "Cache", "Payload", "as_index"]
 
@@ -28,10 +29,11 @@ class Payload:
         return Path.touch, (self.mark,)
 
 
-def as_index(entries: dict[str, str]) -> bytes:
-    """An index of machine code, with its checksum."""
+def as_index(entries: dict[str, str], key: bytes) -> bytes:
+    """An index of machine code, sealed with a key."""
     lines = [machine_code._FIRST, *(f"{one} {other}" for one, other in entries.items())]
-    return "\n".join([*lines, machine_code._checksum(lines), ""]).encode()
+    text = "\n".join(lines)
+    return f"{text}\n{seal_of(key, text.encode())}\n".encode()
 
 
 class Cache:
@@ -77,13 +79,18 @@ class Cache:
     def pickled(self) -> bytes:
         return pickle.dumps(Payload(self.mark))
 
-    def plant_code(self) -> list[Path]:
-        """Payloads in place of all machine code, with an index that knows their checksums."""
-        found = []
+    @property
+    def key(self) -> bytes:
+        """The user's, which no stranger has."""
+        return (self.folder / NAME).read_bytes()
+
+    def plant_code(self, key: bytes | None = None) -> list[Path]:
+        """Payloads in place of all machine code, sealed with the user's key or another."""
+        found, key = [], key or self.key
         for index in self.files(".nbi"):
-            checksum = machine_code._seal(self.pickled)
+            checksum = f"{seal_of(key, self.pickled)}-{len(self.pickled)}"
             entries = dict(line.split() for line in index.read_text().split("\n")[1:-2])
-            index.write_bytes(as_index(dict.fromkeys(entries, checksum)))
+            index.write_bytes(as_index(dict.fromkeys(entries, checksum), key))
             data = index.with_name(f"{index.name[:-4]}.{checksum[:16]}.nbc")
             data.write_bytes(self.pickled)
             found += [index, data]

@@ -21,6 +21,7 @@ OURS = {
     "machine_code/waiting._watch-97.py311.nbi": 7,
     "sobol_2_256_3279477483793325325_scipy1.17.1.npy": 40,
     ".0123456789abcdef.tmp": 3,
+    "machine_code.key": 32,
 }
 OTHERS = [
     "notes.py",
@@ -32,6 +33,7 @@ OTHERS = [
     f"deeper/{ONE}.py",
     ".tmp",
 ]
+KEY = "key of machine code"  # as young as what it is for
 DAYS = {ONE: 3, TWO: 1, "waiting": 10, "sobol": 5, ".0": 20}
 
 
@@ -57,12 +59,13 @@ def test_list(folder, capsys):
     first, _, *lines = capsys.readouterr().out.splitlines()
     assert str(folder) in first
     assert [line.split() for line in lines] == [
+        ["key", "of", "machine", "code", "1", "32", "1"],
         [TWO, "2", "205", "1"],
         [ONE, "5", "1,160", "3"],
         ["points", "1", "40", "5"],
         ["waiting", "1", "7", "10"],
         ["left", "half", "written", "1", "3", "20"],
-        ["in", "all", "10", "1,415"],
+        ["in", "all", "11", "1,447"],
     ]
     assert files(folder) == {*OURS, *OTHERS}
 
@@ -70,7 +73,7 @@ def test_list(folder, capsys):
 def test_clean(folder, capsys):
     assert main(["cache", "clean", "--older", "4.5"]) == 0
     assert "removed 3 files, 50 bytes" in capsys.readouterr().out
-    assert {g.name for g in kept()} == {ONE, TWO}
+    assert {g.name for g in kept()} == {ONE, TWO, KEY}
     assert main(["cache", "clean"]) == 0
     assert files(folder) == set(OTHERS)
     assert clean() == (0, 0)
@@ -78,8 +81,9 @@ def test_clean(folder, capsys):
 
 @pytest.mark.parametrize(
     "size, left",
-    [("1.5k", {ONE, TWO, "points", "waiting", "left half written"}), ("1405", {ONE, TWO, "points"})]
-    + [("1400b", {ONE, TWO}), ("1 KB", {TWO}), ("0", set()), ("204", set()), ("2T", None)],
+    [("1.5k", {KEY, ONE, TWO, "points", "waiting", "left half written"}), ("2T", None)]
+    + [("1437", {KEY, ONE, TWO, "points"}), ("1400b", {KEY, ONE, TWO}), ("1 KB", {KEY, TWO})]
+    + [("0", set()), ("204", {KEY})],
 )
 def test_limit(folder, size, left):
     before = {g.name for g in kept()}

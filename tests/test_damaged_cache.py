@@ -61,7 +61,7 @@ def whole(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PWGF_SYM_CACHE", str(folder))
         numbers()
-    assert len([p for p in folder.rglob("*") if p.is_file()]) == 6
+    assert len([p for p in folder.rglob("*") if p.is_file()]) == 7
     return folder
 
 

@@ -17,6 +17,7 @@ import sympy as sp
 from planted import Cache, Payload
 
 import pwgf_sym as ps
+from pwgf_sym.compile.key import NAME
 from pwgf_sym.compile.store import seal
 from pwgf_sym.declare.laws import UniformBox
 from pwgf_sym.solve.sampling import _content, draw
@@ -31,9 +32,10 @@ posix = pytest.mark.skipif(os.name != "posix", reason="permissions of POSIX")
 def compiled(tmp_path_factory):
     """A cache folder with machine code, from which every test gets a copy."""
     folder = tmp_path_factory.mktemp("compiled") / "cache"
-    cache = Cache(folder, folder.parent / "mark")
-    cache.given = folder
-    *x, energy = cache.run()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PWGF_SYM_CACHE", str(folder))
+        cache = Cache(folder, folder.parent / "mark")
+        *x, energy = cache.run()
     assert abs(energy - np.mean((np.array(x) - 3 / 11) ** 2)) < 1e-12 * energy
     cache.expected = np.array([*x, energy])
     assert cache.files(".nbi") and cache.files(".nbc")
@@ -169,10 +171,51 @@ def test_what_is_no_file(cache, tmp_path, kind):
 
 
 def test_a_payload_would_run(cache):
-    """In the user's own files it does: all that is left is whose they are."""
+    """Sealed with the user's key it does; so what else is tried below reaches what it should."""
     cache.plant_code()
     np.testing.assert_array_equal(cache.run(), cache.expected)  # and is compiled anew
     assert cache.mark.exists()
+
+
+@pytest.mark.parametrize("given", [True, False], ids=["folder", "variable"])
+@pytest.mark.parametrize("key", [b"", bytes(32), b"k" * 32])
+def test_a_payload_without_the_users_key(cache, key, given):
+    """As in an archive or a clone that the user has unpacked: all of it is the user's own."""
+    cache.plant_code(key or os.urandom(32))
+    cache.given = cache.folder if given else None
+    harmless(cache)
+    harmless(cache)
+
+
+@pytest.mark.parametrize(
+    "kind", ["none", "in the folder", *(["of a clone"] * (os.name == "posix"))]
+)
+def test_a_folder_that_comes_with_a_key(cache, tmp_path, monkeypatch, kind):
+    """A key beside a project is not looked at, nor one that others can read."""
+    cache.plant_code(b"k" * 32)
+    planted = cache.folder / NAME
+    planted.unlink()
+    if kind != "none":
+        planted.write_bytes(b"k" * 32)
+        planted.chmod(0o644 if kind == "of a clone" else 0o600)
+    if kind == "in the folder":
+        cache.given = cache.folder
+        monkeypatch.setenv("PWGF_SYM_CACHE", str(tmp_path / "own"))
+    harmless(cache)
+    made = (tmp_path / "own" if cache.given else cache.folder) / NAME
+    assert made.stat().st_mode & 0o777 == 0o600 or os.name != "posix"
+    assert made.read_bytes() != b"k" * 32
+    harmless(cache)
+
+
+def test_a_copied_folder(cache, compiled, tmp_path, monkeypatch):
+    """It is compiled anew where the key is another one, and kept there."""
+    monkeypatch.setenv("PWGF_SYM_CACHE", str(tmp_path / "own"))
+    cache.given = cache.folder
+    harmless(cache)
+    assert cache.program.cache_statistics()["loaded"] == 0
+    harmless(cache)
+    assert cache.program.cache_statistics()["compiled"] == 0
 
 
 def test_pickles_without_a_checksum(cache):

@@ -20,6 +20,7 @@ __all__ += ["own_folder", "read_own", "read_regular", "warn_once"]
 
 VARIABLE = "PWGF_SYM_CACHE"
 _OPEN = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)  # pipes do not wait
+_WRITE = stat.S_IWGRP | stat.S_IWOTH
 _said: set[str] = set()
 
 
@@ -73,7 +74,7 @@ def exposed(folder: Path) -> str:
     if found.st_uid != user or link.st_uid not in (user, 0):
         owner = found.st_uid if found.st_uid != user else link.st_uid
         return f"it belongs to user {owner}. Set {VARIABLE} to a folder of your own"
-    if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+    if found.st_mode & _WRITE:
         return f'others can write to it. Look at what is in it, then "chmod 700 {folder}"'
     return ""
 
@@ -147,7 +148,7 @@ def _remove(folder: Path, process: int) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def read_regular(path: Path, most: int | None = None, *, own: bool = False) -> bytes:
+def read_regular(path: Path, most: int | None = None, *, own: bool = False, others=_WRITE) -> bytes:
     """Contents of a file that is a file: a pipe in its place is not waited for.
 
     Parameters
@@ -157,6 +158,8 @@ def read_regular(path: Path, most: int | None = None, *, own: bool = False) -> b
         Bytes that are read at most.
     own : bool
         Whether the file must be the user's own, no link, and such that nobody else can write it.
+    others : int
+        Permissions that nobody else may have on a file of the user's own.
 
     Raises
     ------
@@ -168,16 +171,15 @@ def read_regular(path: Path, most: int | None = None, *, own: bool = False) -> b
         found = os.fstat(handle)
         if not stat.S_ISREG(found.st_mode):
             raise OSError(f"{path} is no file")
-        if own and hasattr(os, "geteuid"):
-            others = found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
-            if found.st_uid != os.geteuid() or others:
-                raise PermissionError(f"{path} could have been written by somebody else")
+        users = hasattr(os, "geteuid")
+        if own and users and (found.st_uid != os.geteuid() or found.st_mode & others):
+            raise PermissionError(f"{path} is not the user's alone")
         with open(handle, "rb", closefd=False) as file:
             return file.read() if most is None else file.read(most)
     finally:
         os.close(handle)
 
 
-def read_own(path: Path, most: int | None = None) -> bytes:
+def read_own(path: Path, most: int | None = None, *, others: int = _WRITE) -> bytes:
     """Contents of a file that only the user can have written; see :func:`read_regular`."""
-    return read_regular(path, most, own=True)
+    return read_regular(path, most, own=True, others=others)

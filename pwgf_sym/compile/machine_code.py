@@ -2,8 +2,8 @@
 
 Numba unpickles whatever lies in the folder of its cache, and an exception ends the run where a file
 is cut.  Here a function has an index, which is text, and a file for each signature.  A file is
-unpickled when nobody but the user can have written it, and when its checksum is that of the index.
-All else is removed and compiled anew.
+unpickled when it is the user's own, and when it and the index carry seals made with the user's
+key.  All else is compiled anew and written over.
 
 What Numba is asked for is private to it: its class for a cache, of which we replace the files.
 Where that class is not as we know it, nothing is kept, which costs time.
@@ -18,17 +18,20 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
+from hmac import compare_digest
 from pathlib import Path
 from types import ModuleType
+from typing import NamedTuple
 
 from ..errors import TargetError
 from .folders import exposed, make_private, read_own, warn_once
+from .key import passing, seal_of, users_key
 from .swiftly import interrupted
 
 __all__ = ["FOLDER", "keep_function", "keep_machine_code", "require_compiler"]
 
 FOLDER = "machine_code"
-_FIRST = "pwgf_sym machine code, version 1"
+_FIRST = "pwgf_sym machine code, version 2"
 _MOST_INDEX = 1 << 20  # bytes of an index that are read: some thousand signatures
 _SWITCH = "NUMBA_DISABLE_JIT"
 
@@ -54,48 +57,44 @@ class _Files:
 
     Parameters
     ----------
-    folder : path
+    place : Place
     base : str
         What names of files begin with.
     stamp : str
         What else machine code is made of: another stamp is another key.
     """
 
-    def __init__(self, folder: Path, base: str, stamp: str):
-        self.folder, self.base, self._stamp = folder, base, stamp
+    def __init__(self, place: Place, base: str, stamp: str):
+        self.folder, self.base, self._stamp, self._key = place.folder, base, stamp, place.key
         self.dump: Callable[[object], bytes] = pickle.dumps  # Numba's, which takes functions, too
-        self._index = folder / f"{base}.nbi"
+        self._index = place.folder / f"{base}.nbi"
 
     def load(self, key):
-        """What was saved under a key, or None."""
+        """What was saved under a key, or None where the file is not what was written."""
         entry = self._entries().get(self._digest(key))
         if entry is None:
             return None
-        try:
-            data = read_own(self._data(entry), int(entry.partition("-")[2]) + 1)
-        except FileNotFoundError:
-            return None
-        if _seal(data) != entry:
-            raise ValueError("the file is not what was written")
-        return pickle.loads(data)
+        data = read_own(self._data(entry), int(entry.partition("-")[2]) + 1)
+        return pickle.loads(data) if compare_digest(self._seal(data), entry) else None
 
     def save(self, key, data) -> None:
         """Save what Numba gives for a key."""
         from .store import write_atomically
 
         data, entries = self.dump(data), self._entries()
-        digest, entry = self._digest(key), _seal(data)
+        digest, entry = self._digest(key), self._seal(data)
         before = entries.get(digest, entry)
         entries[digest] = entry
         lines = [_FIRST, *(f"{one} {other}" for one, other in entries.items())]
-        index = "\n".join([*lines, _checksum(lines), ""]).encode()
+        text = "\n".join(lines).encode()
+        index = b"%b\n%b\n" % (text, seal_of(self._key, text).encode())
         for path, content in ((self._data(entry), data), (self._index, index)):
             write_atomically(path, lambda file, c=content: file.write(c), follow=False, mode=0o600)
         if before != entry:  # damaged, or of a process that compiled at the same time
             with suppress(OSError):
                 self._data(before).unlink()
 
-    def forget(self) -> None:
+    def flush(self) -> None:
         """Remove the index, and what it tells of."""
         with suppress(OSError):
             for entry in self._entries().values():
@@ -104,8 +103,6 @@ class _Files:
         with suppress(OSError):
             self._index.unlink()
 
-    flush = forget
-
     def _data(self, entry: str) -> Path:
         return self.folder / f"{self.base}.{entry[:16]}.nbc"
 
@@ -113,27 +110,31 @@ class _Files:
         return hashlib.sha256(f"{self.base}\n{self._stamp}\n{key}".encode()).hexdigest()
 
     def _entries(self) -> dict[str, str]:
-        """Seals of files by digests of keys; empty where the index is not whole."""
+        """Seals of files by digests of keys; empty where the index is not what was written."""
         try:
-            text = read_own(self._index, _MOST_INDEX).decode("ascii")
-        except (OSError, ValueError):
+            text, _, seal = read_own(self._index, _MOST_INDEX)[:-1].rpartition(b"\n")
+        except (OSError, ValueError) as error:
+            if passing(error):  # it is whole, perhaps: nothing is written over it
+                raise
             return {}
-        first, *lines = text.split("\n")
-        if first != _FIRST or lines[-2:] != [_checksum([first, *lines[:-2]]), ""]:
+        if not compare_digest(seal_of(self._key, text).encode(), seal):
             return {}
-        return dict(line.split(" ") for line in lines[:-2])
+        first, *lines = text.decode("ascii").split("\n")
+        return dict(line.split(" ") for line in lines) if first == _FIRST else {}
+
+    def _seal(self, data: bytes) -> str:
+        """Seal and length: no more than that is read of a file."""
+        return f"{seal_of(self._key, data)}-{len(data)}"
 
 
-def _seal(data: bytes) -> str:
-    """Checksum and length: no more than that is read of a file."""
-    return f"{hashlib.sha256(data).hexdigest()}-{len(data)}"
+class Place(NamedTuple):
+    """A folder that machine code is kept in, and the key that it is sealed with."""
+
+    folder: Path
+    key: bytes
 
 
-def _checksum(lines: list[str]) -> str:
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
-
-
-class _Place:
+class _Locator:
     """What Numba asks a locator of its cache for."""
 
     def __init__(self, folder: Path, file: str):
@@ -158,7 +159,7 @@ def _guarded(found: type) -> type:
 
         def __init__(self, function, files: _Files):
             self._lineno, self._filename_base = function.__code__.co_firstlineno, files.base
-            self._locator = _Place(files.folder, function.__code__.co_filename)
+            self._locator = _Locator(files.folder, function.__code__.co_filename)
 
     class Kept(found):
         def __init__(self, function, files: _Files):
@@ -169,8 +170,7 @@ def _guarded(found: type) -> type:
         def load_overload(self, signature, context):
             try:
                 return super().load_overload(signature, context)
-            except Exception:  # whatever comes from a file that is damaged
-                self._cache_file.forget()
+            except Exception:  # no handle, no memory, another Numba; what lies there may be whole
                 return None
 
         def save_overload(self, signature, data):
@@ -189,14 +189,14 @@ def _guarded(found: type) -> type:
     return Kept
 
 
-def keep_function(function, folder: Path, module: str, stamp: str, found: type) -> None:
+def keep_function(function, place: Place, module: str, stamp: str, found: type) -> None:
     """Have Numba look for a function's machine code in a folder, and leave it there.
 
     Parameters
     ----------
     function : Numba's dispatcher
-    folder : path
-        A folder that is the user's own.
+    place : Place
+        A folder that is the user's own, and the user's key.
     module, stamp : str
         The function's module, and what its text and its runtime are.
     found : type
@@ -205,10 +205,10 @@ def keep_function(function, folder: Path, module: str, stamp: str, found: type) 
     code, version = function.py_func, f"py{sys.version_info[0]}{sys.version_info[1]}"
     base = f"{module}.{code.__name__}-{code.__code__.co_firstlineno}.{version}"
     with suppress(Exception):  # another Numba: nothing is kept
-        function._cache = _guarded(found)(code, _Files(folder, base, f"{stamp}, {_versions()}"))
+        function._cache = _guarded(found)(code, _Files(place, base, f"{stamp}, {_versions()}"))
 
 
-def safe_folder(folder: Path) -> Path | None:
+def safe_place(folder: Path) -> Place | None:
     """Where machine code of modules in a folder is kept; None, and a warning, if not safe."""
     inside = folder / FOLDER
     try:
@@ -219,7 +219,8 @@ def safe_folder(folder: Path) -> Path | None:
     except OSError as error:
         reason = str(error)
     if not reason:
-        return inside
+        key = users_key(folder)
+        return None if key is None else Place(inside, key)
     text = f"No machine code is kept in {folder}, kernels are compiled in every process: {reason}."
     warn_once(str(folder), text)
     return None
@@ -237,10 +238,10 @@ def keep_machine_code(module: ModuleType, folder: Path, stamp: str) -> None:
     """Keep machine code of all kernels that stand in a module beside its text."""
     own = [f for f in vars(module).values() if _stands_in(f, module.__name__)]
     found = cache_class(own[0]) if own else None
-    inside = safe_folder(folder) if found is not None else None
-    if inside is not None:
+    place = safe_place(folder) if found is not None else None
+    if place is not None:
         for function in own:
-            keep_function(function, inside, stamp, stamp, found)
+            keep_function(function, place, stamp, stamp, found)
 
 
 def _stands_in(function, name: str) -> bool:

@@ -15,7 +15,6 @@ import hashlib
 import os
 import time
 from contextlib import suppress
-from pathlib import Path
 
 import llvmlite.binding as llvm
 import numpy as np
@@ -26,7 +25,8 @@ from numba.extending import intrinsic
 
 from ..errors import CacheError
 from .folders import own_folder
-from .machine_code import cache_class, keep_function, safe_folder
+from .machine_code import cache_class, keep_function, safe_place
+from .store import source
 
 __all__ = ["Board", "Flag"]
 
@@ -95,11 +95,11 @@ def _compiled(signature: str):
 def keep_waiting(function) -> None:
     """Keep machine code of a function of this file in the cache folder, where there is one."""
     kind = cache_class(function)
-    with suppress(OSError, CacheError):  # no folder that can be written, or a package in an archive
-        folder = safe_folder(own_folder()) if kind is not None else None
-        if folder is not None:
-            stamp = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
-            keep_function(function, folder, "waiting", stamp, kind)
+    with suppress(OSError, CacheError):  # no folder that can be written
+        place = safe_place(own_folder()) if kind is not None else None
+        if place is not None:
+            stamp = hashlib.sha256(source("compile/waiting.py")).hexdigest()
+            keep_function(function, place, "waiting", stamp, kind)
 
 
 @_compiled("boolean(int64[::1], int64, int64)")

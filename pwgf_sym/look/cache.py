@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..compile.folders import VARIABLE, cache_folder, exposed
+from ..compile.key import NAME
 from ..compile.machine_code import FOLDER
 from ..errors import CacheError, OptionError
 
@@ -23,10 +24,11 @@ _STEM = r"(?P<stem>\w+_d\d+_float(?:32|64)_[0-9a-f]{16}|waiting)"
 _LEFT = r"\.[0-9a-f]{16}\.tmp"  # of a process that was killed
 # Names by folder; the last is where earlier versions had Python and Numba keep machine code.
 _NAMES = {
-    ".": re.compile(rf"{_STEM}\.py|sobol_\d+_\d+_\d+_scipy[\w.+]+\.npy|{_LEFT}"),
+    ".": re.compile(rf"{_STEM}\.py|sobol_\d+_\d+_\d+_scipy[\w.+]+\.npy|{re.escape(NAME)}|{_LEFT}"),
     FOLDER: re.compile(rf"{_STEM}\.\w+-\d+\.py\d+(?:\.[0-9a-f]{{16}}\.nbc|\.nbi)|{_LEFT}"),
     "__pycache__": re.compile(rf"{_STEM}\.(?:[\w.]+-\d+\.py\w+(?:\.nbi|\.\d+\.nbc)|[\w-]+\.pyc)"),
 }
+_KEY = "key of machine code"
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 _DAY = 86400.0
 
@@ -76,15 +78,23 @@ def kept(folder: Path | None = None) -> list[Kept]:
         if inside != "." and (folder / inside).is_symlink():
             continue
         for entry in own:
-            stem = names.fullmatch(entry.name)["stem"]
-            name = stem or ("points" if entry.name.startswith("sobol") else "left half written")
+            name = names.fullmatch(entry.name)["stem"] or _name(entry.name)
             group = found.setdefault(name, Kept(name, []))
             with suppress(FileNotFoundError):  # another process was first
                 status = entry.stat(follow_symlinks=False)
                 group.files.append(Path(entry.path))
                 group.size += status.st_size
                 group.used = max(group.used, status.st_mtime)
-    return sorted(found.values(), key=lambda group: -group.used)
+    if _KEY in found:  # without it machine code is worth nothing: it goes last
+        found[_KEY].used = max(group.used for group in found.values())
+    return sorted(found.values(), key=lambda group: (-group.used, group.name != _KEY))
+
+
+def _name(file: str) -> str:
+    """What a file is that belongs to no module."""
+    if file == NAME:
+        return _KEY
+    return "points" if file.startswith("sobol") else "left half written"
 
 
 def _is_file(entry: os.DirEntry) -> bool:
