@@ -9,9 +9,11 @@ compiles for GPUs.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import mpmath
 import sympy as sp
 from sympy.codegen import cfunctions
 from sympy.codegen.cfunctions import expm1, log1p
@@ -32,6 +34,7 @@ __all__ = [
     "erfcx",
     "expm1",
     "function_of",
+    "host_function",
     "log1p",
     "logaddexp",
     "names",
@@ -133,7 +136,7 @@ def function_of(node: sp.Basic | str) -> ScalarFunction | None:
 
 def written_out(expression: sp.Basic) -> sp.Basic:
     """The same formula in functions that targets have a name for."""
-    return _written(expression, lambda entry: True, {})
+    return _written(expression, lambda entry, args: entry.written(*args), {})
 
 
 def before_derivatives(expression: sp.Basic) -> sp.Basic:
@@ -141,21 +144,69 @@ def before_derivatives(expression: sp.Basic) -> sp.Basic:
 
     SymPy's sinc has the derivative cos(u)/u - sin(u)/u^2, which cancels near 0, and Mod has none.
     """
-    return _written(expression, lambda entry: entry.early, {})
+    return _written(expression, _early, {})
 
 
-def _written(node, wanted: Callable[[ScalarFunction], bool], known: dict):
-    """The node with what is wanted written out; ``known`` remembers results."""
+def _early(entry: ScalarFunction, args: list) -> sp.Expr | None:
+    return entry.written(*args) if entry.early else None
+
+
+def _exactly(entry: ScalarFunction, args: list) -> sp.Expr | None:
+    """Closed forms in place of the polynomials that :mod:`.special` fits to double precision."""
+    if issubclass(entry.kind, _Ordered):
+        return entry.kind._of_number(args[0], int(args[1]) if len(args) > 1 else 0)
+    return None if entry.kind in (sp.besselj, sp.polygamma) else entry.written(*args)
+
+
+def host_function(symbols: Sequence[sp.Symbol], formula: sp.Expr, library: str) -> Callable:
+    """A Python function of as many arguments that evaluates a formula on the host.
+
+    Parameters
+    ----------
+    symbols : sequence of Symbol
+        Its arguments, in their order.
+    formula : Expr
+        In these symbols and functions of the table.
+    library : {"math", "numpy", "mpmath"}
+        Of numbers, of arrays (with SciPy), or of numbers with as many digits as mpmath is set to.
+    """
+    # Dummies: a parameter may be called sqrt.
+    dummies = [sp.Dummy(**s.assumptions0) for s in symbols]
+    formula = formula.xreplace(dict(zip(symbols, dummies, strict=True)))
+    exact = library == "mpmath"
+    written = _written(formula, _exactly, {}) if exact else written_out(formula)
+    modules = ["scipy", "numpy"] if library == "numpy" else [library]
+    table = {"sigmoid": _SIGMOIDS[library]}
+    return sp.lambdify(dummies, written, [table, *modules], cse=library == "numpy")
+
+
+def _sigmoid_of_array(u):
+    from scipy.special import expit
+
+    return expit(u)
+
+
+_SIGMOIDS = {
+    "math": lambda u: (1 + math.tanh(u / 2)) / 2,
+    "numpy": _sigmoid_of_array,
+    "mpmath": lambda u: 1 / (1 + mpmath.exp(-u)),
+}
+
+
+def _written(node, how: Callable[[ScalarFunction, list], sp.Expr | None], known: dict):
+    """The node with functions as ``how`` writes them, if it does; ``known`` remembers results."""
     if not isinstance(node, sp.Basic) or not node.args:  # a Python number is one, too
         return node
     if node not in known:
-        args = [_written(arg, wanted, known) for arg in node.args]
+        args = [_written(arg, how, known) for arg in node.args]
         entry = function_of(node)
-        if entry is None or entry.written is None or not (wanted(entry) and entry.accepts(node)):
+        able = entry is not None and entry.written is not None and entry.accepts(node)
+        found = how(entry, args) if able else None
+        if found is None:
             same = all(a is b for a, b in zip(args, node.args, strict=True))
             known[node] = node if same else node.func(*args)
         else:
-            known[node] = _written(entry.written(*args), wanted, known)
+            known[node] = _written(found, how, known)
     return known[node]
 
 

@@ -19,6 +19,7 @@ from pwgf_sym.derive import sample_form, velocity
 from pwgf_sym.derive.calculus import RHO
 from pwgf_sym.derive.vacuum import limit_in_vacuum, over_density
 from pwgf_sym.errors import EnergyError
+from pwgf_sym.functions import logaddexp, sigmoid
 
 X1, X2 = coordinates(1), coordinates(2)
 RHO1, RHO2 = Density(X1), Density(X2)
@@ -148,6 +149,65 @@ def test_integrals_over_the_space_in_closed_form():
     assert over_space(narrow, one, 3000.0, 1e-4) == pytest.approx(1.0, rel=1e-9)
 
 
+def test_wells_and_spikes_far_from_the_initial_law():
+    """Near the centre these are Gaussian to all digits; far from it they are not."""
+    a, b = X2
+    wells = sp.exp(-2 * sp.Min((A - 4) ** 2, (A + 1) ** 2))
+    want = integrate.quad(sp.lambdify(A, wells), -8, 12, points=(-1, 1.5, 4))[0]
+    assert over_space(wells, X1, 4.0, 0.3) == pytest.approx(want, rel=1e-4)
+    plane = wells.subs(A, a) * sp.exp(-(b**2) / 3 + a * b / 10)
+    inner = math.sqrt(3 * math.pi)  # of exp(-b^2/3 + a b/10): times exp(3 a^2/400)
+    shifted = sp.lambdify(A, wells * inner * sp.exp(3 * A**2 / 400))
+    want = integrate.quad(shifted, -8, 12, points=(-1, 1.5, 4))[0]
+    assert over_space(plane, X2, 4.0, 0.3) == pytest.approx(want, rel=1e-3)
+    bump = sp.exp(-(A**2) + 3 * sp.exp(-((A - 9) ** 2) / 2) * A**2)
+    found = over_space(bump, X1)
+    want = integrate.quad(sp.lambdify(A, bump), -9, 20, points=(0, 8, 9, 10), limit=400)[0]
+    assert found is None or found == pytest.approx(want, rel=1e-3)
+
+
+@pytest.mark.parametrize("width, dim", [(R(1, 900), 1), (R(1, 400), 2), (R(1, 10**4), 5)])
+def test_a_function_that_every_point_misses_has_no_value(width, dim):
+    x = coordinates(dim)
+    formula = sp.exp(-(sum(((s - 11) / width) ** 2 for s in x) ** 2))
+    assert over_space(formula, x) is None
+
+
+@pytest.mark.parametrize(
+    "formula",
+    [
+        A**2 * L(A**2) * sp.exp(-(A**2)),
+        sp.exp(-(A**2) - A * sp.Abs(A) / 3),
+        sp.exp(-sp.Abs(A) / 2) * (2 + sp.sin(A)),
+        sp.exp(-(A**2)) * sp.Abs(A) ** R(1, 3) * L(A**4 + 1),
+    ],
+    ids=str,
+)
+def test_negative_coordinates_count(formula):
+    function = sp.lambdify(A, formula)
+    want = sum(integrate.quad(function, *ends, limit=400)[0] for ends in ((-80, 0), (0, 80)))
+    assert over_space(formula, X1) == pytest.approx(want, rel=1e-4)
+
+
+def test_the_table_of_functions_is_integrated():
+    cases = [
+        (sp.exp(-(A**2)) * sp.sinc(A), lambda u: np.exp(-u * u) * np.sinc(u / np.pi)),
+        (sigmoid(A) * sp.exp(-sp.Abs(A)), lambda u: np.exp(-abs(u)) / (1 + np.exp(-u))),
+        (1 / (1 + logaddexp(A, -A) ** 4), lambda u: 1 / (1 + np.logaddexp(u, -u) ** 4)),
+    ]
+    for formula, function in cases:
+        want = integrate.quad(function, -60, 60, points=(0,), limit=400)[0]
+        assert over_space(formula, X1) == pytest.approx(want, rel=1e-4)
+    assert over_density((RHO - sp.exp(-(A**2)) * sp.sinc(A)) ** 2)[1] != 0
+
+
+@pytest.mark.parametrize("formula", [sp.sin(L(RHO)), sp.cos(2 / RHO), sp.tanh(sp.cos(L(RHO)))])
+def test_what_oscillates_has_no_limit(formula):
+    assert limit_in_vacuum(formula * sp.exp(-(A**2))) is None
+    energy = integral(formula.subs(RHO, RHO1) * sp.exp(-(A**2)), X1)
+    assert sample_form(energy, RHO1).integrals[0].vacuum == 0
+
+
 def test_integrals_over_the_space_by_quadrature():
     a, b = X2
     cases = [
@@ -248,9 +308,15 @@ def test_a_constant_moves_nothing():
     first, second = (s.push([[0.0], [2.0]]) for s in solutions)
     assert np.allclose(first, second, atol=1e-10)
     assert np.allclose(solutions[0].energy, solutions[1].energy, rtol=1e-10)
-    assert "up to a constant" in repr(solutions[0]) and "constant" not in repr(solutions[1])
+    assert "differences over time are right" in repr(solutions[0]) and "constant" not in repr(
+        solutions[1]
+    )
     want = by_quadrature(sp.expand(well - R(1, 3)), X1, RHO1, R(2, 5), R(7, 10))
     assert solutions[0].energy[0] == pytest.approx(want, abs=2e-3)
+
+
+def inner_of(formula):
+    return integral((RHO1 - formula) ** 2, X1)
 
 
 def test_constants_inside_of_functions():
@@ -262,10 +328,17 @@ def test_constants_inside_of_functions():
     want = math.exp(by_quadrature((RHO1 - PI) ** 2, X1, RHO1, 0, 1))
     assert found == pytest.approx(want, rel=1e-3)
     lost = GradientFlow(integral((RHO1 - 1) ** 2, X1) ** 2, RHO1, law)
-    with pytest.raises(EnergyError, match="inside of a function"):
+    with pytest.raises(EnergyError, match=r"inside of a function.*which is infinite"):
         solve(lost, Affine(1), (0, 0.2), **OPTIONS)
+    spike = sp.exp(-(((A - 11) * 900) ** 4))
+    for energy, words in ((inner_of(spike) ** 2, "was not found to a part of 0.001"),):
+        with pytest.raises(EnergyError, match=words):
+            solve(GradientFlow(energy, RHO1, law), Affine(1), (0, 0.2), **OPTIONS)
     linear = GradientFlow(3 * integral((RHO1 - 1) ** 2, X1) + 1, RHO1, law)
-    assert compile_program(linear, Affine(1)).unknown_constant.startswith("\N{INTEGRAL}")
+    unknown = compile_program(linear, Affine(1)).unknown_constant
+    assert unknown.startswith("\N{INTEGRAL}") and unknown.endswith("(infinite)")
+    missed = compile_program(GradientFlow(inner_of(spike), RHO1, law), Affine(1))
+    assert missed.unknown_constant and "infinite" not in missed.unknown_constant
 
 
 def test_constants_with_parameters():

@@ -15,6 +15,7 @@ import numpy as np
 import sympy as sp
 
 from ..errors import EnergyError
+from ..functions import host_function
 
 __all__ = ["energy_constants", "integral_over_space"]
 
@@ -43,7 +44,8 @@ def energy_constants(form, parameters: dict, law) -> tuple[np.ndarray, str]:
     constants : (K,) array
         0 where there is none, or where it is not known.
     unknown : str
-        The integrals whose constant has no finite value or was not found; empty if there is none.
+        The integrals whose constant was not found, those marked that are known to be infinite;
+        empty if there is none.
 
     Raises
     ------
@@ -61,12 +63,27 @@ def energy_constants(form, parameters: dict, law) -> tuple[np.ndarray, str]:
             found[k] = number
             continue
         if any(integral.symbol in w.free_symbols for w in _weights(form)):
-            given = f"{integral.label} inside of a function, where its value at rho = 0 is {value}"
-            accepted = "there, integrals whose integrand at rho = 0 has a finite integral"
-            fix = "Subtract the integrand at rho = 0: it moves no mass."
-            raise EnergyError("energy", given, accepted, fix)
-        unknown.append(integral.label)
+            raise _needed(integral.label, value, _is_infinite(value, form.coordinates))
+        infinite = " (infinite)" if _is_infinite(value, form.coordinates) else ""
+        unknown.append(integral.label + infinite)
     return found, ", ".join(unknown)
+
+
+def _is_infinite(value: sp.Expr, coordinates) -> bool:
+    """Whether a formula is known to have no finite integral: it is constant along a coordinate."""
+    return not set(coordinates) <= value.free_symbols
+
+
+def _needed(label: str, value: sp.Expr, infinite: bool) -> EnergyError:
+    """The error where the flow depends on the integral of a formula that is not known."""
+    what = "is infinite" if infinite else f"was not found to a part of {_ACCURATE:g}"
+    given = f"{label} inside of a function; at rho = 0 it is that of {value}, which {what}"
+    accepted = "there, integrals whose value at rho = 0 is finite"
+    if not infinite:
+        accepted += " and found by quadrature about the initial law"
+    return EnergyError(
+        "energy", given, accepted, "Subtract the integrand at rho = 0: it moves no mass."
+    )
 
 
 def _weights(form) -> list[sp.Expr]:
@@ -92,7 +109,8 @@ def integral_over_space(formula: sp.Expr, coordinates, center, spread) -> float 
         Where to begin to look for what the formula is about.
     """
     near = dict(zip(coordinates, zip(center, spread, strict=True), strict=True))
-    written_out = sp.expand_mul(sp.expand_log(formula, force=True), deep=False)
+    # Without force, which takes coordinates as positive: log(x^2) is not 2 log(x).
+    written_out = sp.expand_mul(sp.expand_log(formula), deep=False)
     total = 0.0
     for part in sp.Add.make_args(written_out):
         value = _of_product(part, near)
@@ -121,7 +139,7 @@ def _of_product(part: sp.Expr, near: dict) -> float | None:
 def _split(part: sp.Expr) -> tuple[sp.Expr, list[sp.Expr]]:
     """A number and factors, exponentials of sums as products of exponentials."""
     number, factors = sp.S.One, []
-    for factor in sp.Mul.make_args(sp.powdenest(part, force=True)):
+    for factor in sp.Mul.make_args(sp.powdenest(part)):
         exponents = ()
         if isinstance(factor, sp.exp):  # without multiplying squares out, which loses digits
             exponents = sp.Add.make_args(sp.expand_mul(factor.exp, deep=False))
@@ -160,7 +178,7 @@ def _of_group(formula: sp.Expr, symbols: tuple, near: dict) -> float | None:
 
 def _function(formula: sp.Expr, symbols):
     """A formula of points (N, k) as numbers (N,); what is not finite counts as 0."""
-    compiled = sp.lambdify(symbols, formula, modules=["scipy", "numpy"], cse=True)
+    compiled = host_function(symbols, formula, "numpy")
 
     def values(points: np.ndarray) -> np.ndarray:
         found = np.broadcast_to(compiled(*points.T), points.shape[:1])
@@ -175,7 +193,10 @@ def _of_gaussian(formula: sp.Expr, symbols, center, spread) -> float | None:
     if not all(isinstance(f, sp.exp) for f in factors):
         return None
     exponent = sp.Add(*(f.exp for f in factors))
-    compiled = sp.lambdify(symbols, exponent, modules="numpy", cse=True)
+    # Values near the centre cannot tell: a second well or a spike may lie far from it.
+    if _degree(exponent) > 2:
+        return None
+    compiled = host_function(symbols, exponent, "numpy")
     k, step = len(symbols), spread
     for _ in range(3):  # again around the maximum, where it is computed with all digits
         fit = _quadratic(compiled, center, step)
@@ -191,6 +212,21 @@ def _of_gaussian(formula: sp.Expr, symbols, center, spread) -> float | None:
     log_value = value + slope @ move / 2 + k * np.log(2 * np.pi) / 2 - np.log(np.diag(factor)).sum()
     found = float(number) * np.exp(log_value) if log_value < 700 else np.inf
     return float(found) if np.isfinite(found) else None
+
+
+def _degree(node: sp.Expr) -> float:
+    """The degree of a polynomial without regard to what cancels; infinite for other formulas."""
+    if not node.free_symbols:
+        return 0
+    if node.is_Symbol:
+        return 1
+    if node.is_Add:
+        return max(map(_degree, node.args))
+    if node.is_Mul:
+        return sum(map(_degree, node.args))
+    if node.is_Pow and node.exp.is_Integer and node.exp > 0:
+        return int(node.exp) * _degree(node.base)
+    return np.inf
 
 
 def _quadratic(compiled, center, step):
@@ -273,7 +309,8 @@ def _by_trapezoids(values, center, factor) -> float | None:
         edge = max(edge, ends.max(initial=0.0))
     volume = abs(np.prod(np.diag(factor)))
     steady = abs(total - coarse) <= _ACCURATE * size and edge <= 1e-9 * size
-    return float(total * volume) if steady and np.isfinite(total) else None
+    # A size of 0: every point missed the function.
+    return float(total * volume) if steady and 0 < size < np.inf else None
 
 
 def _by_sampling(values, center, factor) -> float | None:
@@ -285,4 +322,5 @@ def _by_sampling(values, center, factor) -> float | None:
         means.append(ratio.mean())
         sizes.append(np.abs(ratio).mean())
     error = np.std(means, ddof=1) / np.sqrt(_REPLICATES)
-    return float(np.mean(means)) if error <= _ACCURATE * np.mean(sizes) else None
+    size = np.mean(sizes)
+    return float(np.mean(means)) if 0 < size < np.inf and error <= _ACCURATE * size else None

@@ -9,14 +9,9 @@ from collections.abc import Callable, Sequence
 import sympy as sp
 
 from ..errors import FormulaError
-from ..functions import written_out
+from ..functions import host_function
 
 __all__ = ["real_function"]
-
-
-def _sigmoid(u: float) -> float:
-    """The one function of the table that Python's ``math`` lacks."""
-    return (1 + math.tanh(u / 2)) / 2
 
 
 def real_function(symbols: Sequence[sp.Symbol], formula: sp.Expr) -> Callable[..., float]:
@@ -39,11 +34,8 @@ def real_function(symbols: Sequence[sp.Symbol], formula: sp.Expr) -> Callable[..
     FormulaError
         If the formula holds a function that Python's ``math`` does not have.
     """
-    # Dummies: a parameter may be called sqrt.
-    dummies = [sp.Dummy(real=True) for _ in symbols]
-    written = written_out(formula.xreplace(dict(zip(symbols, dummies, strict=True))))
     try:
-        call = sp.lambdify(dummies, written, [{"sigmoid": _sigmoid}, "math"], cse=False)
+        call = host_function(symbols, formula, "math")
     except NotImplementedError as error:
         raise _without_value(formula, str(error).splitlines()[0]) from None
     known = {*call.__globals__, *dir(builtins)}

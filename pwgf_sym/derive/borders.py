@@ -18,6 +18,7 @@ import mpmath
 import sympy as sp
 from sympy.core.relational import Relational
 
+from ..functions import host_function
 from ..sharing import has_symbols, holds, parts_of_kind
 from .pieces import KINKS, STEPS
 
@@ -188,7 +189,7 @@ def _stays(wide, near) -> bool:
 
 def _function(symbols, expr: sp.Expr) -> Callable:
     """A formula of a point as a real number, or None where it has no value."""
-    compiled = sp.lambdify(symbols, expr, modules="mpmath")
+    compiled = host_function(symbols, expr, "mpmath")
 
     def value(point):
         try:

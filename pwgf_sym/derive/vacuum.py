@@ -15,8 +15,8 @@ from collections.abc import Callable
 from functools import lru_cache
 
 import sympy as sp
-from sympy.codegen.cfunctions import expm1, log1p
 
+from ..functions import expm1, log1p
 from ..sharing import holds
 from .calculus import RHO, Gradient, power_of_density, times_density
 from .pieces import KINKS, STEPS
@@ -104,7 +104,7 @@ def limit_in_vacuum(formula: sp.Expr) -> sp.Expr | None:
 
 
 def _is_finite(value: sp.Expr) -> bool:
-    return not value.has(sp.oo, -sp.oo, sp.zoo, sp.nan)
+    return not value.has(sp.oo, -sp.oo, sp.zoo, sp.nan, sp.AccumBounds)
 
 
 class _Limits:

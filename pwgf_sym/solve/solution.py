@@ -329,7 +329,9 @@ class Solution:
             "residual": f"at most {np.max(self.residual):.1e}, {solves}",
         }
         if self.unknown_constant:
-            lines["energy"] += f", up to a constant: that of {self.unknown_constant}"
+            lines["energy"] += ", up to a constant: \N{INTEGRAL} f(x, 0) dx "
+            lines["energy"] += f"was not found for f of {self.unknown_constant}; "
+            lines["energy"] += "differences over time are right"
         if self.nfev is not None:
             lines["work"] = f"{self.nsteps} steps, {self.nfev} right-hand sides, {self.nit} "
             lines["work"] += f"iterations of linear solves, {self.wall_time:.3g} s"
