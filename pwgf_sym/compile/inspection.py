@@ -8,6 +8,7 @@ import sympy as sp
 
 from ..arguments import brief, checked_call
 from ..declare.energies import SIGN, integral_sign
+from ..emit.header import equation
 from ..errors import OptionError
 from ..lower import ir
 from .store import seal
@@ -20,12 +21,11 @@ class Inspection:
 
     def code_symbolic(self) -> str:
         """The energy's mathematics, the kernels' tensor IR and the time that each pass took."""
-        from ..derive import first_variation, pde
+        from ..derive import first_variation
 
         energy, density = self.problem.energy, self.problem.density
         lines = [f"energy: {energy}", f"first variation: {first_variation(energy, density)}"]
-        equation = pde(energy, density)
-        lines += [f"equation: {equation.lhs} = {equation.rhs}", ""]
+        lines += [f"equation: {equation(energy, density).replace(SIGN, integral_sign())}", ""]
         for name, formula in self.emission.formulas.items():
             lines.append(f"kernel {name}: {formula.summary}")
             lines += [f"    {sp.sstr(expression)}" for expression in formula.formulas()]

@@ -9,12 +9,14 @@ contractions, and reads about a byte for every ten operations that are left.
 
 from __future__ import annotations
 
+import math
 import os
 import weakref
 from functools import cached_property
 
 import numpy as np
 
+from ..arguments import memory_limit
 from ..errors import OptionError
 from .kernel_matrix import kernel_matrix
 from .kernels import Storage
@@ -39,9 +41,8 @@ def storage_limit() -> int:
         if not given.isdecimal():
             raise OptionError("PWGF_SYM_STORAGE", given, "a number of bytes")
         return int(given)
-    if "SC_PHYS_PAGES" not in getattr(os, "sysconf_names", {}):  # a system that does not tell
-        return _STORAGE
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 4
+    limit = memory_limit()
+    return int(limit) // 4 if math.isfinite(limit) else _STORAGE
 
 
 class Linearization:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection
+from copy import copy
 from functools import cached_property, lru_cache
 from pathlib import Path
 
@@ -134,7 +135,7 @@ def compile_program(
     check_law(emission.form, problem.initial)
     name = f"{mark}{type(flow).__name__.lower()}_d{flow.dim}_{dtype}"
     path = write_module(emission.text, name, folder)
-    program = Program(problem, flow, dtype, emission, path, target, kernels)
+    program = Program(problem, flow, dtype, emission, path, target, kernels, folder)
     program.check_value()
     return program
 
@@ -178,9 +179,17 @@ class Program(Inspection):
     """
 
     def __init__(
-        self, problem, flow, dtype: str, emission: Emission, path: Path, target="cpu", kernels=None
+        self,
+        problem,
+        flow,
+        dtype: str,
+        emission: Emission,
+        path: Path,
+        target="cpu",
+        kernels=None,
+        folder: Path | None = None,
     ):
-        self.target, self._wanted = target, kernels
+        self.target, self._wanted, self._folder = target, kernels, folder
         self.problem, self.map, self.path, self.emission = problem, flow, path, emission
         self.dtype, self.form = np.dtype(dtype), emission.form
         self.dim, self.size = flow.dim, emission.layout.size * flow.steps
@@ -212,15 +221,17 @@ class Program(Inspection):
         return self._again(self.dtype.name, missing) if missing else None
 
     def __reduce__(self):
-        # A copy, or the program in another process, finds its machine code in the cache.
-        moments = self.emission.moments is not None
-        given = (self.problem, self.map, self.target, self.dtype.name, self.path.parent)
-        return compile_program, (*given, moments, self._wanted)
+        # A copy, or the program in another process, finds its machine code in the cache: that of
+        # the process, unless a folder was given.
+        return compile_program, self._call(self.dtype.name, self._wanted)
 
     def _again(self, dtype: str, kernels) -> Program:
+        return compile_program(*self._call(dtype, kernels))
+
+    def _call(self, dtype: str, kernels) -> tuple:
+        """What compiles this problem and map again, as this program was."""
         moments = self.emission.moments is not None
-        folder = self.path.parent
-        return compile_program(self.problem, self.map, self.target, dtype, folder, moments, kernels)
+        return self.problem, self.map, self.target, dtype, self._folder, moments, kernels
 
     # -- samples ------------------------------------------------------------------------------
 
@@ -338,7 +349,7 @@ class Program(Inspection):
             Where the first variation jumps, so that there is no velocity.
         """
         if self.form.rough:
-            raise self.form.rough
+            raise copy(self.form.rough)  # the form is shared, and what is raised takes a traceback
         out = self.kernels.zeros(samples.width)
         if "velocity" in self.emission.formulas:
             self.kernels.fields("velocity", state, samples, self.values(integrals), [out])

@@ -187,7 +187,7 @@ def _roughness(parts: Terms) -> EnergyError | None:
     try:
         check_velocity(parts)
     except EnergyError as error:
-        return error
+        return error.with_traceback(None)
     return None
 
 

@@ -9,7 +9,7 @@ from ..lower.rolling import UNROLLED, readable
 from ..sharing import is_long, parts
 from .writer import Writer, wrapped
 
-__all__ = ["header"]
+__all__ = ["equation", "header"]
 
 # Lines of a formula in the header; one of hundreds of terms is cut there.
 _LONGEST = 16
@@ -40,7 +40,7 @@ def header(energy, density, flow, target: str, formulas) -> str:
     for label, content in (
         ("energy", f"E = {_text(energy, coordinates)}"),
         ("first variation", f"dE/d{density.func.__name__} = {variation}"),
-        ("equation", _equation(energy, density)),
+        ("equation", equation(energy, density)),
         ("map", repr(flow)),
         ("parameters", _layout_line(flow)),
         ("target", target),
@@ -72,14 +72,15 @@ def _plain(text: str) -> str:
     return " ".join(text.translate(str.maketrans('\\"{}', "/'()")).split())
 
 
-def _equation(energy, density) -> str:
+def equation(energy, density) -> str:
+    """The equation of the flow; in words where it is long, or the first variation jumps."""
     if is_long(energy, _WRITTEN_OUT) or len(density.coordinates) > UNROLLED:
         return _equation_in_words(density)
     try:
-        equation = pde(energy, density)
+        found = pde(energy, density)
     except EnergyError:  # the first variation jumps: there is a flow, but no such equation
         return _equation_in_words(density)
-    return f"{unicode_text(equation.lhs)} = {unicode_text(equation.rhs)}"
+    return f"{unicode_text(found.lhs)} = {unicode_text(found.rhs)}"
 
 
 def _equation_in_words(density) -> str:
