@@ -1,7 +1,7 @@
 """A flow that starts elsewhere or is measured in another unit is the same flow, moved and scaled.
 
 With x = m + s x', an energy of V, sigma rho log rho and W has the same flow as that of s^2 V',
-s^2 sigma and s^2 W' in x': both are solved, each from its own formula.
+s^2 sigma and s^2 W' in x': both are solved.
 """
 
 import numpy as np
@@ -17,29 +17,33 @@ COV = np.array([[1.0, 0.3], [0.3, 0.8]])
 RUN = {"samples": 256, "dt": 0.05, "linear_solver": "dense"}
 
 
-def mixed(m, s):
+# Parameters of the formulas, so that all places and units run the same kernels.
+M, S = sp.Symbol("m", real=True), sp.Symbol("s", positive=True)
+
+
+def mixed(x, y, rho):
     """A double well, an entropy and an attraction, about m in units of s."""
-    x = pw.coordinates(2)
-    y, rho = pw.copy_of(x), pw.Density(x)
-    a, b = ([(c - m) / s for c in copy] for copy in (x, y))
+    a, b = ([(c - M) / S for c in copy] for copy in (x, y))
     potential = (a[0] ** 2 - 1) ** 2 / 4 + a[0] * a[1] / 3 + a[1] ** 2 / 2
     square = (a[0] - b[0]) ** 2 + (a[1] - b[1]) ** 2
     attraction = sp.log(1 + square) / 4 + square**2 / 50  # over pairs, and by moments
     local = potential * rho + sp.Rational(3, 10) * rho * sp.log(rho)
-    return s**2 * (pw.integral(local, x) + pw.integral(attraction * rho * rho.at(y), x, y)), rho
+    return S**2 * (pw.integral(local, x) + pw.integral(attraction * rho * rho.at(y), x, y))
 
 
-def porous(m, s):
+def porous(x, y, rho):
     """rho^2: scaled by s, the density is s^-2 times as large."""
-    x = pw.coordinates(2)
-    rho = pw.Density(x)
-    return s**4 * pw.integral(rho**2, x), rho
+    return S**4 * pw.integral((1 + M) * rho**2, x)
 
 
 def solved(energy, flow, m, s, law=None, **options):
-    formula, rho = energy(m, s)
+    x = pw.coordinates(2)
+    y, rho = pw.copy_of(x), pw.Density(x)
     law = law or pw.Gaussian([m, m], COV * float(s) ** 2)
-    return pw.solve(pw.GradientFlow(formula, rho, initial=law), flow, (0, 0.2), **RUN | options)
+    given = {"initial": law, "parameters": {M: m, S: s}}
+    return pw.solve(
+        pw.GradientFlow(energy(x, y, rho), rho, **given), flow, (0, 0.2), **RUN | options
+    )
 
 
 Z = np.random.default_rng(3).normal(size=(40, 2))

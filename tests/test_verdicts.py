@@ -101,7 +101,7 @@ def test_memory_does_not_grow_with_the_steps(compiled):
 
     def count(row):
         gc.collect()
-        alive.append(sum(isinstance(o, LinearSolution) for o in gc.get_objects()))
+        alive.append(sum(type(o) is LinearSolution for o in gc.get_objects()))
 
     run(dt=0.005, save_at=[0.01, 0.5], callback=count)
     assert max(alive) <= 4
