@@ -7,7 +7,8 @@ import math
 import sympy as sp
 
 from ..arguments import brief, checked_call, number
-from ..errors import LawError, ParameterError
+from ..errors import EnergyError, LawError, ParameterError
+from ..sharing import parts_of_kind
 from .energies import check_energy
 from .formula_checks import within_depth
 from .laws import Law
@@ -41,7 +42,7 @@ class GradientFlow:
     Raises
     ------
     EnergyError
-        If the energy cannot be derived.
+        If the energy cannot be derived, or a symbol's name cannot be printed.
     LawError
         If the initial law is none, or has another dimension.
     ParameterError
@@ -53,6 +54,7 @@ class GradientFlow:
     @within_depth
     def __init__(self, energy: sp.Expr, rho: Density, initial, parameters=None):
         check_energy(energy, rho)
+        _check_names(energy, rho)
         self.energy, self.density, self.initial = energy, rho, initial
         self.coordinates: Coordinates = rho.coordinates
         self.dim = len(self.coordinates)
@@ -79,6 +81,16 @@ class GradientFlow:
     def __repr__(self):
         values = "".join(f", {s.name}={v:.6g}" for s, v in self.parameters.items())
         return f"GradientFlow({self.energy}, initial={self.initial!r}{values})"
+
+
+def _check_names(energy: sp.Expr, rho: Density) -> None:
+    """Refuse names that a module's text cannot hold, or a console would act on."""
+    names = {symbol.name for symbol in parts_of_kind(energy, sp.Symbol)}
+    names |= {symbol.name for symbol in rho.coordinates}
+    for name in sorted(names):
+        if not name.isprintable():
+            accepted = "printable characters"
+            raise EnergyError("name of a symbol", brief(name), accepted, "Rename the symbol.")
 
 
 def _parameter_values(energy: sp.Expr, x: Coordinates, given) -> dict[sp.Symbol, float]:

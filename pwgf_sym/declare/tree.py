@@ -184,7 +184,7 @@ def _int(digits: str) -> int:
 
 
 def _read_symbol(name: str, assumptions: dict) -> sp.Symbol:
-    if not isinstance(name, str) or not set(assumptions) <= _ASSUMPTIONS:
+    if not isinstance(name, str) or not name.isprintable() or not set(assumptions) <= _ASSUMPTIONS:
         raise ValueError("malformed symbol")
     if not all(isinstance(value, bool) for value in assumptions.values()):
         raise ValueError("malformed assumption")
