@@ -4,7 +4,7 @@ A border is where u = 0 for the u of sign(u), Heaviside(u), Abs(u), of a conditi
 and so on.  From the leaves up, a border of a step is open until a part of the formula is met that
 is continuous across it: that of x*Heaviside(x) is closed by the product.  Two sides are compared
 with 60 digits at points of the border, found on random lines; a border that no line crosses, such
-as x**2 = 0, cuts nothing.
+as x**2 = 0, cuts nothing.  A spike narrower than the places on these lines can be missed.
 """
 
 from __future__ import annotations
@@ -13,14 +13,16 @@ import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import combinations
 
 import mpmath
 import sympy as sp
+from sympy.codegen.cfunctions import exp2
 from sympy.core.relational import Relational
 
-from ..functions import host_function
-from ..sharing import has_symbols, holds, parts_of_kind
-from .pieces import KINKS, STEPS
+from ..functions import erfcx, expm1, host_function, logaddexp, sigmoid
+from ..sharing import has_symbols, holds, parts, parts_of_kind
+from .pieces import KINKS
 
 __all__ = ["Border", "jump"]
 
@@ -28,8 +30,13 @@ DIGITS = 60
 # Points of a border that are compared, lines that are tried to find them, and places on a line.
 POINTS, LINES = 16, 48
 _PLACES = [s * 10.0 ** (k / 4) for k in range(-8, 37) for s in (-1, 1)]
-# Functions with finite limits, or one-sided ones, at infinite arguments: steps of 1/u.
-_BOUNDED = (sp.exp, sp.tanh, sp.atan, sp.erf, sp.erfc, sp.cos, sp.sin)
+# Functions with finite limits, or one-sided ones, at infinite arguments: steps of 1/u, tan(u).
+_BOUNDED = (sp.exp, sp.tanh, sp.atan, sp.acot, sp.erf, sp.erfc, sp.cos, sp.sin, sp.coth, sp.sech)
+_BOUNDED += (sigmoid, expm1, erfcx, logaddexp, exp2)
+# Functions that are infinite where another is 0, and those that are at negative whole numbers.
+_ZEROS = {sp.tan: sp.cos, sp.sec: sp.cos, sp.cot: sp.sin, sp.csc: sp.sin}
+_ZEROS |= dict.fromkeys((sp.csch, sp.coth, sp.acsch), lambda u: u)
+_OF_GAMMA = (sp.gamma, sp.factorial, sp.polygamma)
 
 
 @dataclass(frozen=True)
@@ -50,12 +57,19 @@ class Border:
         if self.right is None:
             return f"where {left} is an integer"
         right = self.right.xreplace(names or {})
-        symbols = self.zero.free_symbols
-        slope = self.zero.diff(*symbols) if len(symbols) == 1 else sp.S.Zero
-        if slope.is_number and slope != 0:
-            (symbol,) = symbols
-            left, right = symbol.xreplace(names or {}), -self.zero.subs(symbol, 0) / slope
+        for symbol in sorted(self.zero.free_symbols, key=_prominence(names)):
+            slope = self.zero.diff(symbol)
+            if slope.is_number and slope != 0:
+                left = symbol
+                right = -self.zero.subs(symbol, 0) / slope
+                left, right = (side.xreplace(names or {}) for side in (left, right))
+                break
         return f"at {left} = {right}"
+
+
+def _prominence(names: dict | None) -> Callable:
+    """Sorts symbols by what a text is about: the density, coordinates (x0), then parameters."""
+    return lambda s: (s not in (names or {}), not s.name[-1:].isdigit(), s.name)
 
 
 def jump(expr: sp.Expr) -> Border | None:
@@ -73,11 +87,7 @@ def jump(expr: sp.Expr) -> Border | None:
 
 
 def _may_jump(expr: sp.Expr) -> bool:
-    return holds(expr, (*STEPS, *KINKS, sp.Piecewise, sp.atan2)) or _has_inner_pole(expr)
-
-
-def _has_inner_pole(expr: sp.Expr) -> bool:
-    return any(_poles(node) for node in parts_of_kind(expr, *_BOUNDED))
+    return any(True for part in parts(expr) for _ in _made(part))
 
 
 def _open(node: sp.Basic, seen: dict) -> frozenset[Border]:
@@ -100,43 +110,87 @@ def _parts(node: sp.Expr) -> list[sp.Expr]:
 def _jumps_across(node: sp.Expr, border: Border, inner: dict) -> bool:
     if node.is_Add:  # the summands that are continuous there add nothing to the jump
         node = sp.Add(*(arg for arg in node.args if inner[arg]))
-    return _compared(*_with_own_names(node, border))
+    # What only divides by 0 there is infinite, which is no jump, as long as nothing else cuts it.
+    divides = node.is_Mul and border not in set().union(*inner.values())
+    bounded = divides and not holds(node, (*KINKS, sp.Piecewise))
+    return _compared(*_with_own_names(node, border), bounded)
 
 
 def _own(node: sp.Expr) -> Iterator[Border]:
-    """Borders that the outermost operation of a formula may make."""
+    """Borders that the outermost operation of a formula may make.
+
+    A formula like Max(u, 0) vanishes on one side of u = 0 without a change of sign: its own
+    borders are asked about, too.
+    """
+    for border in _made(node):
+        yield border
+        yield from _within(border.left)
+        if border.right is not None:
+            yield from _within(border.right)
+
+
+def _within(formula: sp.Expr) -> Iterator[Border]:
+    """Borders of the kinks and steps in a formula."""
+    for part in parts(formula):
+        yield from _of_kink(part) if isinstance(part, KINKS) else _made(part)
+
+
+def _made(node: sp.Basic) -> Iterator[Border]:
+    """Where the formulas that the outermost operation compares with numbers meet these."""
     if isinstance(node, (sp.sign, sp.Heaviside)):
         yield Border(node.args[0], sp.S.Zero)
     elif isinstance(node, (sp.floor, sp.ceiling)):
         yield Border(node.args[0], None)
     elif isinstance(node, sp.Piecewise):
         for _, condition in node.args:
-            yield from (Border(c.lhs, c.rhs) for c in condition.atoms(Relational))
-    elif isinstance(node, sp.atan2):
-        yield Border(node.args[0], sp.S.Zero)
+            yield from (Border(c.lhs, c.rhs) for c in parts_of_kind(condition, Relational))
+    elif isinstance(node, (sp.atan2, sp.acot)):
+        yield from (Border(arg, sp.S.Zero) for arg in node.args)
     elif isinstance(node, _BOUNDED):
-        yield from (Border(base, sp.S.Zero) for base in _poles(node))
+        for arg in node.args:
+            yield from _poles(arg)
     elif node.is_Mul and any(_is_quotient(arg) for arg in node.args):
-        for kink in parts_of_kind(node, *KINKS):
+        yield from _of_quotient(node)
+    elif node.is_Pow and has_symbols(node.exp):
+        for kink in parts_of_kind(node, *KINKS):  # 0**Max(u, 0) is 1 or 0
             yield from _of_kink(kink)
+        yield from _poles(node.exp)
+
+
+def _of_quotient(node: sp.Mul) -> Iterator[Border]:
+    """Borders at which a quotient may have two finite limits: |u|/u, u/sqrt(u^2 + u^4)."""
+    kinks = parts_of_kind(node, *KINKS)
+    for kink in kinks:
+        yield from _of_kink(kink)
+    roots = [p for p in parts_of_kind(node, sp.Pow) if p.exp.is_Rational and p.exp.q == 2]
+    if kinks or any(not p.base.is_positive or any(_poles(p.base)) for p in roots):
+        yield from _poles(node)
+        above = [f for f in node.args if has_symbols(f) and not (_is_quotient(f) or f.is_positive)]
+        yield from (Border(factor, sp.S.Zero) for factor in above)
 
 
 def _of_kink(node: sp.Expr) -> Iterator[Border]:
     if isinstance(node, sp.Abs):
         yield Border(node.args[0], sp.S.Zero)
     else:
-        first, *others = node.args
-        yield from (Border(first, other) for other in others)
+        yield from (Border(*pair) for pair in combinations(node.args, 2))
 
 
 def _is_quotient(node: sp.Expr) -> bool:
     return node.is_Pow and node.exp.is_negative is True and has_symbols(node.base)
 
 
-def _poles(node: sp.Expr) -> set[sp.Expr]:
-    """What a function's argument is divided by, where that may vanish."""
-    powers = {p for p in parts_of_kind(node.args[0], sp.Pow) if _is_quotient(p)}
-    return {p.base for p in powers if not p.base.is_positive}
+def _poles(formula: sp.Expr) -> Iterator[Border]:
+    """Where a part of a formula may be infinite, with another sign on each side."""
+    for part in parts(formula):
+        if not isinstance(part, sp.Expr) or not has_symbols(part):
+            continue
+        if _is_quotient(part) and not part.base.is_positive:
+            yield Border(part.base, sp.S.Zero)
+        elif type(part) in _ZEROS:
+            yield Border(_ZEROS[type(part)](part.args[0]), sp.S.Zero)
+        elif isinstance(part, _OF_GAMMA):
+            yield Border(part.args[-1], None)
 
 
 # ---------------------------------------------------------------- the two sides in numbers
@@ -154,8 +208,8 @@ def _with_own_names(node: sp.Expr, border: Border) -> tuple[sp.Expr, sp.Expr]:
 
 
 @lru_cache(maxsize=4096)
-def _compared(node: sp.Expr, zero: sp.Expr) -> bool:
-    """Whether a formula has two values on the two sides of zero = 0."""
+def _compared(node: sp.Expr, zero: sp.Expr, bounded: bool = False) -> bool:
+    """Whether a formula has two values, on request bounded ones, on the two sides of zero = 0."""
     if not zero.free_symbols:
         return False
     symbols = sorted(node.free_symbols | zero.free_symbols, key=lambda s: s.name)
@@ -171,7 +225,8 @@ def _compared(node: sp.Expr, zero: sp.Expr) -> bool:
             gaps = [_gap(value, line, place, mpmath.mpf(10) ** -n) for n in (15, 30)]
             if None in gaps:
                 continue
-            if _stays(*gaps):
+            (wide, _), (near, _) = gaps
+            if _stays(*gaps) and not (bounded and near > 1e3 * wide):
                 return True
             points += 1
             if points == POINTS:
