@@ -14,7 +14,7 @@ from typing import Any
 import sympy as sp
 
 from ..arguments import brief, checked_call, choice, dimension, fitting, integer
-from ..errors import MapError, StoredSolutionError
+from ..errors import EnergyError, MapError, StoredSolutionError
 from .formula_checks import check_formula, scalar_expression
 from .tree import from_portable, from_tree, portable, to_tree
 
@@ -100,6 +100,9 @@ def _activation(given) -> sp.Expr:
         formula = given(symbol) if callable(given) else given
         formula = scalar_expression(formula, "activation")
         check_formula(formula, "activation")
+    except EnergyError as error:  # it says what is wrong with the formula
+        given = f"{brief(given)}: {error.given}"
+        raise MapError("activation", given, error.accepted, f"{error.fix} {fix}".strip()) from error
     except Exception as error:  # what was given is anybody's function: a NumPy function, say
         raise MapError("activation", brief(given), accepted, fix) from error
     if formula.free_symbols != {symbol} or formula.has(sp.I, sp.nan, sp.zoo, sp.oo, -sp.oo):
