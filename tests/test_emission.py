@@ -15,8 +15,9 @@ from tile_numpy import interpreted
 from work import calls_of
 
 import pwgf_sym
+from pwgf_sym.compile.machine import this_machine
 from pwgf_sym.compile.packing import State
-from pwgf_sym.compile.program import compile_program, this_machine
+from pwgf_sym.compile.program import compile_program
 from pwgf_sym.compile.store import load_module, write_module
 from pwgf_sym.declare.maps import Affine, NeuralFlow
 from pwgf_sym.declare.symbols import coordinates

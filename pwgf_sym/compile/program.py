@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection
 from copy import copy
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -15,14 +14,13 @@ from ..declare.flow_checks import check_flow, check_precision
 from ..declare.formula_checks import within_depth
 from ..derive.samples import check_law
 from ..emit.cuda.module import cuda_target
-from ..emit.cuda.schedule import BLOCK
 from ..emit.module import Emission, cpu_target, emit_module
 from ..errors import OptionError
-from ..lower.schedule import Machine
 from .constants import energy_constants
 from .inspection import Inspection
 from .kernels import KernelCaller
 from .linearization import Linearization
+from .machine import block_threads, this_machine
 from .machine_code import require_compiler
 from .moments import Moments
 from .packing import Samples, State, Units, pack_samples
@@ -30,48 +28,7 @@ from .slope import Slope, slope
 from .store import load_module, write_module
 from .values import real_function
 
-__all__ = ["Program", "compile_program", "this_machine"]
-
-_BLOCK_SIZES = [2**k for k in range(2, 9)]
-
-
-@lru_cache(maxsize=1)
-def this_machine() -> Machine:
-    """This machine's vector registers and cache.
-
-    ``PWGF_SYM_VECTOR_BITS`` overrides the width that is detected.
-    """
-    near, cache = (_cache_bytes(level) for level in ("1", "2"))
-    return Machine(_vector_bits(), near or Machine.near_bytes, cache or Machine.cache_bytes)
-
-
-def _cache_bytes(level: str) -> int | None:
-    """Size of a data cache, rounded down to a power of two; None where the system hides it."""
-    for index in range(4):
-        folder = Path(f"/sys/devices/system/cpu/cpu0/cache/index{index}")
-        try:
-            found, kind, size = (
-                (folder / name).read_text().strip() for name in ("level", "type", "size")
-            )
-            if found == level and kind != "Instruction" and size.endswith("K"):
-                return 1024 << (int(size[:-1]).bit_length() - 1)
-        except (OSError, ValueError):
-            continue
-    return None
-
-
-def _vector_bits() -> int:
-    given = os.environ.get("PWGF_SYM_VECTOR_BITS")
-    if given:
-        if given not in ("128", "256", "512"):
-            raise OptionError("PWGF_SYM_VECTOR_BITS", given, "128, 256 or 512")
-        return int(given)
-    import llvmlite.binding as llvm
-
-    features = llvm.get_host_cpu_features()
-    if features.get("avx512f"):
-        return 512
-    return 256 if features.get("avx") else 128
+__all__ = ["Program", "compile_program"]
 
 
 @checked_call
@@ -130,7 +87,7 @@ def compile_program(
     if target == "cpu":
         how, mark = cpu_target(dtype, this_machine(), moments), ""
     else:
-        how, mark = cuda_target(dtype, _block_threads(), moments), "cuda_"
+        how, mark = cuda_target(dtype, block_threads(), moments), "cuda_"
     emission = emit_module(problem.energy, problem.density, flow, how, kernels)
     check_law(emission.form, problem.initial)
     name = f"{mark}{type(flow).__name__.lower()}_d{flow.dim}_{dtype}"
@@ -143,15 +100,6 @@ def compile_program(
 def _are_names(kernels) -> bool:
     collection = isinstance(kernels, Collection) and not isinstance(kernels, str | bytes)
     return collection and all(isinstance(name, str) for name in kernels)
-
-
-def _block_threads() -> int:
-    """Threads of a block of a CUDA kernel; ``PWGF_SYM_CUDA_THREADS`` overrides the default."""
-    given = os.environ.get("PWGF_SYM_CUDA_THREADS", str(BLOCK))
-    if given not in map(str, _BLOCK_SIZES):
-        accepted = "a power of two from 4 to 256"
-        raise OptionError("PWGF_SYM_CUDA_THREADS", given, accepted)
-    return int(given)
 
 
 class Program(Inspection):

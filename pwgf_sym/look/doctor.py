@@ -35,7 +35,7 @@ def _processor() -> str:
 
 def _examine_cpu() -> dict:
     from ..compile.folders import cache_folder, exposed
-    from ..compile.program import this_machine
+    from ..compile.machine import this_machine
     from ..compile.threads import thread_count
 
     machine = this_machine()
