@@ -176,7 +176,7 @@ def host_function(symbols: Sequence[sp.Symbol], formula: sp.Expr, library: str) 
     exact = library == "mpmath"
     written = _written(formula, _exactly, {}) if exact else written_out(formula)
     modules = ["scipy", "numpy"] if library == "numpy" else [library]
-    table = {"sigmoid": _SIGMOIDS[library]}
+    table = {"sigmoid": _SIGMOIDS[library]} | ({"exp": _exp_of_digits} if exact else {})
     return sp.lambdify(dummies, written, [table, *modules], cse=library == "numpy")
 
 
@@ -184,6 +184,13 @@ def _sigmoid_of_array(u):
     from scipy.special import expit
 
     return expit(u)
+
+
+def _exp_of_digits(u):
+    """The exponential, 0 or infinite where its exponent would not fit into memory."""
+    if isinstance(u, mpmath.mpf) and abs(u) > 1e40:
+        return mpmath.inf if u > 0 else mpmath.mpf(0)
+    return mpmath.exp(u)
 
 
 _SIGMOIDS = {
