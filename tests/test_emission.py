@@ -214,7 +214,7 @@ HOSTILE = (
         "VELOCITY_0",
     ),
     *("where", "1 2", "", "µ", "maximum", "add_lane_sums", "p", "class", "None", "__name__", "t_0"),
-    *('"""\nraise SystemExit\n"""', "{content}", "\\", "a\nb", "content: 0123456789abcdef"),
+    *('"""; raise SystemExit; """', "{content}", "\\", "a\\nb", "content: 0123456789abcdef"),
 )
 
 
