@@ -89,7 +89,8 @@ def snapshot():
         "processors": os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else None,
         "priority": os.nice(0),
         "threads of libraries": {p["filepath"]: p["num_threads"] for p in pools},
-        "decimal": repr(decimal.getcontext()),
+        # Flags say what has happened; they change no result.
+        "decimal": repr(decimal.getcontext()).partition(", flags")[0],
         "logging": (logging.root.level, logging.root.handlers[:]),
     }
 
