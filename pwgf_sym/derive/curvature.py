@@ -1,0 +1,431 @@
+"""The largest lambda with Hess V >= lambda I everywhere, by rules on the summands of V.
+
+Each summand gives a constant matrix M with Hess >= M, and the least eigenvalue of their sum is a
+lower bound:
+
+* what depends on one coordinate: the least value of its second derivative (Sturm's theorem for
+  polynomials, else interval arithmetic), with all summands of this coordinate together;
+* quadratic forms: themselves;
+* f(a.x + b): the least value of f'' times a a^T;
+* f(q) with q = x^T A x/2 + ... >= q0 and A >= 0: Hess f(q) = f' A + f'' grad q grad q^T, and
+  0 <= grad q grad q^T <= 2 (q - q0) A, so that min(f', f' + 2 (q - q0) f'') A is below it;
+* c |a.x + b| and c max(...) of affine functions are convex;
+* -log sum exp of affine functions with slopes a_k: minus the covariance of the slopes, which
+  is at most D^2/4 with their diameter D (Popoviciu); log sum exp itself is convex.
+
+Where a summand fits no rule the least eigenvalue is searched numerically: "conditional".
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import sympy as sp
+
+from ..declare.formula_checks import expanded_terms
+from ..sharing import holds, symbols_of
+from .intervals import bounds, lower_bound
+from .structure import in_fractions
+
+__all__ = ["additive", "as_composition", "curvature"]
+
+# Terms to which a polynomial of several coordinates is expanded.
+_TERMS = 4000
+
+
+def curvature(potential: sp.Expr, coordinates) -> tuple[float, str, str]:
+    """The least eigenvalue of the Hessian of V over R^d, from below.
+
+    Parameters
+    ----------
+    potential : Expr
+        V, in the coordinates and numbers.
+    coordinates : sequence of d Symbols
+
+    Returns
+    -------
+    value : float
+        NaN where there is none.
+    status : {"proven", "conditional", "none"}
+    reason : str
+    """
+    potential = in_fractions(potential)
+    sorted_ = _Summands(potential, tuple(coordinates))
+    if not sorted_.left:
+        matrix = sorted_.matrix
+        value = float(np.linalg.eigvalsh(matrix)[0]) if len(matrix) else 0.0
+        # Round-off of the eigenvalue; an exact diagonal has none.
+        if np.any(matrix - np.diag(np.diag(matrix))):
+            value -= 16 * len(matrix) * np.finfo(float).eps * np.abs(matrix).max()
+        return value, "proven", sorted_.reason
+    return _search(potential, tuple(coordinates), sorted_.left[0])
+
+
+class _Summands:
+    """The summands of a potential, sorted by rules.
+
+    Attributes
+    ----------
+    matrix : (d, d) array
+        The Hessian is at least this, for all summands but those ``left``.
+    left : list of Expr
+        Summands that fit no rule.
+    reason : str
+        The rules that were used.
+    """
+
+    def __init__(self, potential: sp.Expr, x):
+        self.x, self.places = x, {s: i for i, s in enumerate(x)}
+        self.matrix = np.zeros((len(x), len(x)))
+        self.left: list[sp.Expr] = []
+        self.rules: dict[str, None] = {}
+        self.single: dict[int, list[sp.Expr]] = {}
+        for summand in additive(potential):
+            self.sort(summand)
+        for place, summands in self.single.items():
+            self.add_single(place, summands)
+
+    @property
+    def reason(self) -> str:
+        return ", ".join(self.rules) or "V is zero or linear"
+
+    def sort(self, summand: sp.Expr) -> None:
+        """Put a summand where its rule is."""
+        here = symbols_of(summand) & set(self.x)
+        if not here:
+            return
+        degree = _degree(summand, self.x)
+        if degree is not None and degree <= 1:
+            return
+        if holds(summand, (sp.Piecewise,)):
+            self.left.append(summand)
+            return
+        if _is_convex_kink(summand, self.x):
+            self.rules["largest of affine functions"] = None
+            return
+        if len(here) == 1:
+            self.single.setdefault(self.places[here.pop()], []).append(summand)
+        elif degree == 2:
+            self.matrix += _hessian(summand, self.x)
+            self.rules["eigenvalues of quadratic forms"] = None
+        elif not any(rule(summand) for rule in (self.composed, self.mixture, self.expanded)):
+            self.left.append(summand)
+
+    def add_single(self, place: int, summands) -> None:
+        """All summands of one coordinate: the least second derivative of their sum."""
+        symbol, total = self.x[place], sp.Add(*summands)
+        value = lower_bound(total.diff(symbol, 2), symbol)
+        if np.isfinite(value):
+            self.matrix[place, place] += value
+            exact = total.is_polynomial(symbol)
+            how = "critical points" if exact else "interval arithmetic"
+            self.rules[f"second derivatives of one coordinate by {how}"] = None
+            return
+        for summand in summands:
+            if not (self.composed(summand) or self.mixture(summand)):
+                self.left.append(summand)
+
+    def composed(self, summand: sp.Expr) -> bool:
+        """f(a.x + b) or f(q)."""
+        form = as_composition(summand, self.x)
+        if form is None:
+            return False
+        matrix, u, outer, least, affine = form
+        first, second = outer.diff(u), outer.diff(u, 2)
+        if affine:
+            value = lower_bound(second, u)
+        else:
+            value = lower_bound(first + 2 * (u - least) * second, u, least)
+            if np.linalg.matrix_rank(matrix) > 1:
+                value = min(value, lower_bound(first, u, least))
+        if not np.isfinite(value):
+            return False
+        self.matrix += value * matrix
+        kind = "functions of one direction" if affine else "functions of a squared distance"
+        self.rules[kind] = None
+        return True
+
+    def mixture(self, summand: sp.Expr) -> bool:
+        """c log sum_k w_k exp(q_k) with one quadratic part in all q_k."""
+        factor, rest = summand.as_independent(*self.x, as_Add=False)
+        if not isinstance(rest, sp.log):
+            return False
+        forms = [_exponent(part, self.x) for part in sp.Add.make_args(rest.args[0])]
+        if any(form is None for form in forms):
+            return False
+        common = _hessian(forms[0], self.x)
+        if any(np.any(_hessian(form, self.x) != common) for form in forms[1:]):
+            return False
+        self.matrix += float(factor) * common
+        if factor < 0:
+            slopes = np.array([_slope(form, self.x) for form in forms])
+            self.matrix += float(factor) * _largest_covariance(slopes)
+        self.rules["log-sum-exp of affine functions"] = None
+        return True
+
+    def expanded(self, summand: sp.Expr) -> bool:
+        """A polynomial multiplied out, where that gives summands with a rule."""
+        if _degree(summand, self.x) is None:
+            return False
+        parts = sp.Add.make_args(sp.expand(summand))
+        mixed = [p for p in parts if len(symbols_of(p) & set(self.x)) > 1]
+        if len(parts) == 1 or any(_degree(p, self.x) > 2 for p in mixed):
+            return False
+        for part in parts:
+            self.sort(part)
+        return True
+
+
+def additive(expr: sp.Expr, factor: sp.Expr = sp.S.One):
+    """Summands, with numbers multiplied into sums."""
+    if expr.is_Add:
+        for arg in expr.args:
+            yield from additive(arg, factor)
+        return
+    number, rest = expr.as_coeff_Mul()
+    numbers = [a for a in sp.Mul.make_args(rest) if not a.free_symbols]
+    others = [a for a in sp.Mul.make_args(rest) if a.free_symbols]
+    if len(others) == 1 and others[0].is_Add:
+        yield from additive(others[0], factor * number * sp.Mul(*numbers))
+    else:
+        yield factor * expr
+
+
+def _is_convex_kink(summand: sp.Expr, x) -> bool:
+    """Whether it is c |a.x + b|, or c max(...) of affine functions, with c > 0."""
+    factor, rest = summand.as_independent(*x, as_Add=False)
+    if not (factor.is_positive and isinstance(rest, (sp.Abs, sp.Max))):
+        return False
+    degrees = [_degree(arg, x) for arg in rest.args]
+    return all(degree is not None and degree <= 1 for degree in degrees)
+
+
+def _degree(expr: sp.Expr, x) -> int | None:
+    """Total degree of a polynomial with numbers as coefficients; None for other formulas."""
+    if not expr.is_polynomial(*x):
+        return None
+    if expanded_terms(expr) > _TERMS:
+        return None
+    return sp.Poly(expr, *x).total_degree()
+
+
+def _hessian(quadratic: sp.Expr, x) -> np.ndarray:
+    matrix = np.zeros((len(x), len(x)))
+    here = [i for i, s in enumerate(x) if s in quadratic.free_symbols]
+    for i in here:
+        slope = quadratic.diff(x[i])
+        for j in here:
+            matrix[i, j] = float(slope.diff(x[j]))
+    return matrix
+
+
+def _slope(quadratic: sp.Expr, x) -> np.ndarray:
+    """The gradient at 0."""
+    origin = dict.fromkeys(x, sp.S.Zero)
+    return np.array([float(quadratic.diff(s).xreplace(origin)) for s in x])
+
+
+def _exponent(part: sp.Expr, x) -> sp.Expr | None:
+    """q of a summand w exp(q), w > 0 and q a quadratic function."""
+    factor, rest = part.as_independent(*x, as_Add=False)
+    if not factor.is_positive:
+        return None
+    if rest == 1:
+        return sp.S.Zero
+    if not isinstance(rest, sp.exp):
+        return None
+    degree = _degree(rest.exp, x)
+    return rest.exp if degree is not None and degree <= 2 else None
+
+
+def _largest_covariance(slopes: np.ndarray) -> np.ndarray:
+    """A matrix above the covariance of any weights on the slopes: D^2/4 on their span."""
+    offsets = slopes[1:] - slopes[0]
+    if len(slopes) == 2:
+        return np.outer(offsets[0], offsets[0]) / 4
+    gaps = slopes[:, None] - slopes[None]
+    diameter = (gaps**2).sum(axis=-1).max()
+    _, sizes, rows = np.linalg.svd(offsets, full_matrices=False)
+    rows = rows[sizes > 1e-12 * max(sizes.max(initial=0.0), 1e-300)]
+    return diameter / 4 * rows.T @ rows
+
+
+# Functions of one direction or of one squared distance.
+
+
+def as_composition(expr: sp.Expr, x):
+    """f and u with expr = f(u(x)), u affine or a positive semidefinite square.
+
+    Returns
+    -------
+    (matrix, symbol, f, least, affine) or None
+        a a^T of an affine u, or the Hessian of a square u; f as a formula of the symbol; the least
+        value of u, None where it is affine; whether it is.
+    """
+    for most, affine in ((1, True), (2, False)):
+        inner = _largest(expr, x, most)
+        if inner is None:
+            continue
+        found = _one_argument(expr, inner, x, affine)
+        if found is not None:
+            return found
+    return None
+
+
+def _largest(expr: sp.Expr, x, most: int) -> list[sp.Expr] | None:
+    """The largest parts that are polynomials of degree at most so much; None if x is elsewhere."""
+    if not symbols_of(expr) & set(x):
+        return []
+    degree = _degree(expr, x)
+    if degree is not None and degree <= most:
+        return [expr]
+    if not expr.args:
+        return None
+    found = []
+    for group in _groups(expr, x, most):
+        parts = [group] if _fits(group, x, most) else _largest_of_args(group, x, most)
+        if parts is None:
+            return None
+        found += parts
+    return found
+
+
+def _fits(expr, x, most: int) -> bool:
+    degree = _degree(expr, x)
+    return degree is not None and degree <= most
+
+
+def _largest_of_args(expr, x, most: int):
+    found = []
+    for arg in expr.args:
+        parts = _largest(arg, x, most)
+        if parts is None:
+            return None
+        found += parts
+    return found
+
+
+def _groups(expr, x, most: int):
+    """The arguments; of a sum, those of low degree as one."""
+    if not expr.is_Add:
+        return expr.args
+    low = [arg for arg in expr.args if _fits(arg, x, most)]
+    return [sp.Add(*low), *(arg for arg in expr.args if arg not in low)]
+
+
+def _one_argument(expr: sp.Expr, inner, x, affine: bool):
+    """expr as a function of the first of the inner parts, of which the others are functions."""
+    u = sp.Dummy("u", real=True)
+    inner = [part for part in dict.fromkeys(inner) if symbols_of(part) & set(x)]
+    if not inner:
+        return None
+    first = sp.Poly(inner[0], *x)
+    base = first - first.eval(dict.fromkeys(x, 0)) if affine else first
+    rules = {}
+    for part in inner:
+        poly = sp.Poly(part, *x)
+        ratio = poly.coeff_monomial(base.LM()) / base.LC()
+        rest = (poly - ratio * base).as_expr()
+        if symbols_of(rest) & set(x):
+            return None
+        rules[part] = ratio * u + rest
+    outer = _replaced_sums(expr, rules, x)
+    if symbols_of(outer) & set(x):
+        return None
+    if affine:
+        slope = _slope(base.as_expr(), x)
+        return np.outer(slope, slope), u, outer, None, True
+    return _square(base, u, outer, x)
+
+
+def _replaced_sums(expr: sp.Expr, rules: dict, x):
+    """Replace parts, also those that are several summands of a sum."""
+    if expr in rules:
+        return rules[expr]
+    if not expr.args or not symbols_of(expr) & set(x):
+        return expr
+    if expr.is_Add:
+        for part, by in rules.items():
+            if part.is_Add and set(part.args) <= set(expr.args):
+                others = [arg for arg in expr.args if arg not in part.args]
+                return sp.Add(by, *(_replaced_sums(arg, rules, x) for arg in others))
+    return expr.func(*(_replaced_sums(arg, rules, x) for arg in expr.args))
+
+
+def _square(base: sp.Poly, u, outer, x):
+    """A square as argument: its Hessian is semidefinite, and it has a least value."""
+    if base.total_degree() != 2:
+        return None
+    matrix = _hessian(base.as_expr(), x)
+    sizes = np.linalg.eigvalsh(matrix)
+    if sizes[0] < -1e-12 * sizes[-1] and sizes[-1] > -1e-12 * sizes[0]:
+        return None
+    if sizes[-1] <= 0:
+        return _square(-base, u, outer.xreplace({u: -u}), x)
+    exact = sp.Matrix([[base.as_expr().diff(a, b) for b in x] for a in x])
+    slope = sp.Matrix([base.as_expr().diff(a).xreplace(dict.fromkeys(x, sp.S.Zero)) for a in x])
+    if exact.rank() < len(x):
+        used = [i for i, s in enumerate(x) if s in base.as_expr().free_symbols]
+        exact, slope = exact.extract(used, used), slope.extract(used, [0])
+        if exact.rank() < len(used):
+            return None
+    least = base.eval(dict.fromkeys(x, 0)) - (slope.T * exact.LUsolve(slope))[0] / 2
+    return matrix, u, outer, sp.Rational(least), False
+
+
+# A numerical search.
+
+
+def _search(potential: sp.Expr, x, left: sp.Expr) -> tuple[float, str, str]:
+    """The least eigenvalue found at many points near and far; no proof."""
+    rng = np.random.default_rng(1997)
+    second = [[sp.S.Zero] * len(x) for _ in x]
+    for i, a in enumerate(x):
+        slope = potential.diff(a)
+        for j in range(i + 1):
+            second[i][j] = second[j][i] = slope.diff(x[j])
+
+    def least(points):
+        box = {s: (points[:, i], points[:, i]) for i, s in enumerate(x)}
+        hessian = np.empty((len(points), len(x), len(x)))
+        for i in range(len(x)):
+            for j in range(i + 1):
+                low, high = bounds(second[i][j], box)
+                known = np.isfinite(low) & np.isfinite(high)
+                hessian[:, i, j] = np.where(known, low, np.nan)
+                hessian[:, j, i] = hessian[:, i, j]
+        fine = np.isfinite(hessian).all(axis=(1, 2))
+        values = np.full(len(points), np.nan)
+        values[fine] = np.linalg.eigvalsh(hessian[fine])[:, 0]
+        return values
+
+    text = f"no rule for {sp.Add(left)}" if sp.count_ops(left) < 40 else "no rule for a summand"
+    near = min(_refined(least, rng, len(x), size) for size in (0.3, 1.0, 3.0, 10.0))
+    far = min(_refined(least, rng, len(x), size) for size in (100.0, 1000.0))
+    if not (np.isfinite(near) and np.isfinite(far)):
+        return np.nan, "none", f"{text}, and its second derivatives have no values everywhere"
+    if far < near - 0.5 * (1 + abs(near)):
+        given = f"{far:.3g} far away, {near:.3g} near"
+        return np.nan, "none", f"{text}, and the Hessian seems not bounded below ({given})"
+    value = min(near, far)
+    return value - 1e-3 * (1 + abs(value)), "conditional", f"{text}: a search over points"
+
+
+def _refined(least, rng, dim: int, size: float) -> float:
+    """The least value near points of a size, with the best of them moved."""
+    points = size * rng.standard_normal((2048, dim))
+    values = least(points)
+    if np.isnan(values).any():
+        return np.nan
+    best = np.argsort(values)[:16]
+    points, values, step = points[best], values[best], size / 2
+    for _ in range(40):
+        tries = points[:, None] + step * rng.standard_normal((len(points), 12, dim))
+        found = least(tries.reshape(-1, dim)).reshape(len(points), -1)
+        found = np.where(np.isnan(found), np.inf, found)
+        chosen = found.argmin(axis=1)
+        rows = np.arange(len(points))
+        better = found[rows, chosen] < values
+        points = np.where(better[:, None], tries[rows, chosen], points)
+        values = np.where(better, found[rows, chosen], values)
+        step *= 0.8
+    return float(values.min())
