@@ -8,7 +8,8 @@ lower bound:
 * quadratic forms: themselves;
 * f(a.x + b): the least value of f'' times a a^T;
 * f(q) with q = x^T A x/2 + ... >= q0 and A >= 0: Hess f(q) = f' A + f'' grad q grad q^T, and
-  0 <= grad q grad q^T <= 2 (q - q0) A, so that min(f', f' + 2 (q - q0) f'') A is below it;
+  0 <= grad q grad q^T <= 2 (q - q0) A, so that min(f', f' + 2 (q - q0) f'') A is below it.  The
+  least value of the second is that of both: where f' comes to its own, f'' <= 0 or q = q0;
 * c |a.x + b| and c max(...) of affine functions are convex;
 * -log sum exp of affine functions with slopes a_k: minus the covariance of the slopes, which
   is at most D^2/4 with their diameter D (Popoviciu); log sum exp itself is convex.
@@ -131,12 +132,8 @@ class _Summands:
             return False
         matrix, u, outer, least, affine = form
         first, second = outer.diff(u), outer.diff(u, 2)
-        if affine:
-            value = lower_bound(second, u)
-        else:
-            value = lower_bound(first + 2 * (u - least) * second, u, least)
-            if np.linalg.matrix_rank(matrix) > 1:
-                value = min(value, lower_bound(first, u, least))
+        least_of = second if affine else first + 2 * (u - least) * second
+        value = lower_bound(least_of, u, least)
         if not np.isfinite(value):
             return False
         self.matrix += value * matrix

@@ -192,7 +192,7 @@ def polynomial_lower_bound(poly: sp.Poly, low=None, high=None) -> float:
     Returns
     -------
     float
-        At most the least value, and within 1e-9 of it; -inf where there is none.
+        At most the least value, and within 1e-6 (1 + its size) of it; -inf where there is none.
     """
     value = _least_estimate(poly, low, high)
     if not np.isfinite(value):
@@ -203,11 +203,9 @@ def polynomial_lower_bound(poly: sp.Poly, low=None, high=None) -> float:
         tries = [near] if slack else [near.limit_denominator(1000), near]
         for candidate in tries:
             if _is_nonnegative(poly - candidate, low, high):
-                return (
-                    float(np.nextafter(float(candidate), -np.inf))
-                    if candidate.q != 1
-                    else float(candidate)
-                )
+                found = float(candidate)
+                exact = sp.Rational(found) == candidate
+                return found if exact else float(np.nextafter(found, -np.inf))
     return -np.inf
 
 
