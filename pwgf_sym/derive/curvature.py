@@ -27,7 +27,7 @@ from ..sharing import holds, symbols_of
 from .intervals import bounds, lower_bound
 from .structure import in_fractions
 
-__all__ = ["additive", "as_composition", "curvature"]
+__all__ = ["additive", "as_composition", "curvature", "separated"]
 
 # Terms to which a polynomial of several coordinates is expanded.
 _TERMS = 4000
@@ -244,6 +244,22 @@ def _largest_covariance(slopes: np.ndarray) -> np.ndarray:
     _, sizes, rows = np.linalg.svd(offsets, full_matrices=False)
     rows = rows[sizes > 1e-12 * max(sizes.max(initial=0.0), 1e-300)]
     return diameter / 4 * rows.T @ rows
+
+
+def separated(potential: sp.Expr, x) -> list[sp.Poly] | None:
+    """The polynomials v_i of V = sum_i v_i(x_i); None where V is no such sum."""
+    potential = in_fractions(potential)
+    if _degree(potential, x) is None:
+        return None
+    parts: list[list[sp.Expr]] = [[] for _ in x]
+    for summand in sp.Add.make_args(sp.expand(potential)):
+        here = [i for i, s in enumerate(x) if s in summand.free_symbols]
+        if len(here) > 1:
+            return None
+        if here:
+            parts[here[0]].append(summand)
+    polys = [sp.Add(*part).as_poly(s, domain="QQ") for part, s in zip(parts, x, strict=True)]
+    return None if any(poly is None for poly in polys) else polys
 
 
 # Functions of one direction or of one squared distance.
