@@ -14,13 +14,11 @@ from .gaussians import (
     wasserstein_gaussian,
 )
 from .line import fokker_planck_1d
-from .plane import PlaneFlow, fokker_planck_2d
+from .plane import fokker_planck_2d
 from .radial import aggregation_minimum, aggregation_radial, barenblatt_scaling
-from .rearrangement import Rearrangement, rearrangement_1d
+from .rearrangement import rearrangement_1d
 
 __all__ = [
-    "PlaneFlow",
-    "Rearrangement",
     "aggregation_minimum",
     "aggregation_radial",
     "barenblatt_scaling",
