@@ -135,17 +135,33 @@ def interpreted(problem, flow, folder, dtype="float64", **options):
         Handed to ``compile_program``.
     """
     program = compile_program(problem, flow, dtype=dtype, folder=folder, **options)
+    interpret(program)
+    return program
+
+
+def _where(dtype):
+    """A choice between two numbers has the precision of the module, which a mask does not tell."""
+
+    def where(mask, a, b):
+        found = np.where(mask, a, b)
+        return found.astype(dtype) if isinstance(a, float) and isinstance(b, float) else found
+
+    return where
+
+
+def interpret(owner):
+    """Have Python run the text of what has a ``path``, a ``dtype`` and a ``module``."""
     text = re.sub(
         r"from (numba|pwgf_sym\.compile\.\w+) import",
         "from tile_numpy import",
-        program.path.read_text(),
+        owner.path.read_text(),
     )
-    path = program.path.with_suffix(".interpreted.py")
+    path = owner.path.with_suffix(".interpreted.py")
     path.write_text(text, encoding="utf-8")
-    name = f"interpreted_{program.path.stem}"
+    name = f"interpreted_{owner.path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     spec.loader.exec_module(module)
-    program.__dict__["module"] = module  # in place of the cached property
-    return program
+    module.where = _where(owner.dtype)
+    owner.__dict__["module"] = module  # in place of the cached property

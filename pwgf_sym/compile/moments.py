@@ -97,6 +97,32 @@ class Moments:
         slopes = [slope(*values) * scale for slope in self._slopes]
         self._add(out, state, samples, means, np.array(slopes, self.caller.dtype))
 
+    def velocity_jacobian(
+        self, state: State, samples: Samples, values, rows: np.ndarray, columns: np.ndarray
+    ) -> np.ndarray:
+        """Entries (rows, columns) of the velocity's local Jacobian at every sample, (N, entries).
+
+        The mean over the other samples of (k1 q + k0) I + 2 k1 (x - y)(x - y)^T, q = |x - y|^2: of
+        the mean over all what y = x adds, k0 I, is taken away.
+        """
+        means = np.asarray(self.means(state, samples)[0], float)
+        center, square, first = (
+            means[: self.dim],
+            means[self.dim],
+            means[self.dim + 2 :][: self.dim],
+        )
+        second = means[3 * self.dim + 2 :].reshape(self.dim, self.dim)
+        k1, k0 = (slope(*values) for slope in self._slopes)
+        x = samples.unpack(state.x).astype(float) - center
+        distance = np.sum(x * x, axis=1) + square - 2 * (x @ first)
+        a, b = x[:, rows], x[:, columns]
+        found = 2 * k1 * (a * b - a * first[columns] - first[rows] * b + second[rows, columns])
+        found[:, rows == columns] += (k1 * distance + k0)[:, None]
+        others = max(samples.count - 1, 1)
+        found *= samples.count / others
+        found[:, rows == columns] -= k0 / others
+        return found
+
     def _add(self, out, state: State, samples: Samples, means, slopes: np.ndarray) -> None:
         kernel = self.function("_velocity")
 

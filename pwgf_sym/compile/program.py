@@ -18,6 +18,7 @@ from ..emit.module import Emission, cpu_target, emit_module
 from ..errors import OptionError
 from .constants import energy_constants
 from .inspection import Inspection
+from .jacobian import JacobianMethods
 from .kernels import KernelCaller
 from .linearization import Linearization
 from .machine import block_threads, this_machine
@@ -102,7 +103,7 @@ def _are_names(kernels) -> bool:
     return collection and all(isinstance(name, str) for name in kernels)
 
 
-class Program(Inspection):
+class Program(Inspection, JacobianMethods):
     """Kernels of one problem and one map.
 
     Fields and vectors of parameters go in as NumPy arrays and come out as such; on the target
@@ -120,6 +121,8 @@ class Program(Inspection):
         Dimension d, and number p of parameters ``theta``.
     form : SampleForm
         The energy in samples.
+    folder : pathlib.Path or None
+        Where modules are written, if not into the cache.
     units : Units
         The coordinates that the map sees; states and fields are in the user's.
     target : {"cpu", "cuda"}
@@ -137,7 +140,7 @@ class Program(Inspection):
         kernels=None,
         folder: Path | None = None,
     ):
-        self.target, self._wanted, self._folder = target, kernels, folder
+        self.target, self._wanted, self.folder = target, kernels, folder
         self.problem, self.map, self.path, self.emission = problem, flow, path, emission
         self.dtype, self.form = np.dtype(dtype), emission.form
         self.dim, self.size = flow.dim, emission.layout.size * flow.steps
@@ -179,7 +182,7 @@ class Program(Inspection):
     def _call(self, dtype: str, kernels) -> tuple:
         """What compiles this problem and map again, as this program was."""
         moments = self.emission.moments is not None
-        return self.problem, self.map, self.target, dtype, self._folder, moments, kernels
+        return self.problem, self.map, self.target, dtype, self.folder, moments, kernels
 
     # -- samples ------------------------------------------------------------------------------
 

@@ -113,6 +113,8 @@ class Emission:
         Kernels that the module does not hold.
     timings : dict of str to float
         Seconds each stage took.
+    target : Target or None
+        What it was printed for.
     """
 
     text: str
@@ -126,6 +128,7 @@ class Emission:
     moments: MomentForm | None = None
     left_out: frozenset[str] = frozenset()
     timings: dict[str, float] = field(default_factory=dict)
+    target: Target | None = None
 
 
 @dataclass(frozen=True)
@@ -266,7 +269,7 @@ def emit_module(
     text += body.text().rstrip("\n") + "\n"
     lap("emit")
     found = (target.tiling, layout, kernels, emitters, formulas, printers, parts.moments)
-    return Emission(text, form, *found, frozenset(left_out), timings)
+    return Emission(text, form, *found, frozenset(left_out), timings, target)
 
 
 def _called(form: SampleForm) -> set[str]:

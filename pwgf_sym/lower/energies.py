@@ -20,7 +20,7 @@ from .pairs import PairParts
 from .rolling import Rolled, roll
 from .stable import stable
 
-__all__ = ["FormulaKernel", "LinearForm", "energy_kernels"]
+__all__ = ["FormulaKernel", "LinearForm", "energy_kernels", "lowered"]
 
 # Multiplying out may leave terms so many times larger, for each degree by which they are lower.
 MULTIPLIED = 64
@@ -160,10 +160,10 @@ def energy_kernels(form: SampleForm, parts: PairParts) -> dict[str, FormulaKerne
             radial=parts.radial,
         ),
     ]
-    return {k.name: _lowered(k, centers) for k in candidates if any(e != 0 for e in k.formulas())}
+    return {k.name: lowered(k, centers) for k in candidates if any(e != 0 for e in k.formulas())}
 
 
-def _lowered(kernel: FormulaKernel, centers: Centers) -> FormulaKernel:
+def lowered(kernel: FormulaKernel, centers: Centers) -> FormulaKernel:
     """Stable forms, coordinates from their centers, dense linear forms, and the arrays read."""
     x = kernel.reads["x"]
     kernel.fields = {name: tuple(map(stable, rows)) for name, rows in kernel.fields.items()}

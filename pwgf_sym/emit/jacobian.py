@@ -1,0 +1,42 @@
+"""The module of a velocity's local Jacobian: its kernels alone, made when they are first called."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ..lower.jacobian import JacobianForm
+from .header import jacobian_header
+from .module import Emission
+from .writer import Writer
+
+__all__ = ["emit_jacobian"]
+
+
+def emit_jacobian(problem, jacobian: JacobianForm, emission: Emission) -> Emission:
+    """Print the kernels of a local Jacobian.
+
+    The text does not depend on the map, so that maps share its machine code.
+
+    Parameters
+    ----------
+    problem : GradientFlow
+        The energy.
+    jacobian : JacobianForm
+        With at least one kernel.
+    emission : Emission
+        Of the program that it belongs to: target, tiles, what else a caller of kernels asks for.
+
+    Raises
+    ------
+    FormulaError
+        If an entry holds a function that no target prints.
+    """
+    target, kernels = emission.target, jacobian.kernels
+    printers = {name: target.formula_emitter(kernel) for name, kernel in kernels.items()}
+    body = Writer()
+    for printer in printers.values():
+        printer.emit(body)
+    text = jacobian_header(problem.energy, problem.density, target.line, kernels)
+    text += target.preamble(body.text()) + body.text().rstrip("\n") + "\n"
+    empty = {"kernels": {}, "emitters": {}, "left_out": frozenset()}
+    return replace(emission, text=text, formulas=kernels, printers=printers, **empty)
