@@ -109,6 +109,7 @@ class Calls:
         flat = [[0.1], [0.2]]
         exact, grid = pw.exact, [0.0, 1.0, 2.0]
         profile = (lambda s: s**2, 1.0, lambda s: np.exp(-(s**2) / 2) / math.sqrt(2 * math.pi))
+        plane = lambda a, b: profile[2](a) * profile[2](b)  # noqa: E731
         program = pw.compile(problem, flow)
         self.calls = {
             "coordinates": (pw.coordinates, {"dim": 2, "name": "x"}),
@@ -181,6 +182,35 @@ class Calls:
                 exact.fokker_planck_1d,
                 dict(zip(("potential", "eps", "density0"), profile, strict=True))
                 | {"t": 0.1, "low": -6.0, "high": 6.0, "cells": 64, "tol": 1e-3},
+            ),
+            "mckean_vlasov": (
+                exact.mckean_vlasov,
+                {"A": 1.0, "attraction": 0.5, "eps": 0.5, "mean0": [0.0], "cov0": 1.0, "t": 1.0}
+                | {"b": 0.0},
+            ),
+            "ornstein_uhlenbeck_map": (
+                exact.ornstein_uhlenbeck_map,
+                {"points": flat, "A": 1.0, "eps": 0.5, "mean0": [0.0], "cov0": 1.0, "t": 1.0}
+                | {"b": 0.0, "attraction": 0.5},
+            ),
+            "rearrangement_1d": (
+                exact.rearrangement_1d,
+                dict(zip(("potential", "eps", "density0"), profile, strict=True))
+                | {"t": 0.1, "low": -6.0, "high": 6.0, "cells": 64, "tol": 1e-3},
+            ),
+            "Rearrangement()": (
+                exact.rearrangement_1d(*profile, 0.1, -6.0, 6.0, 64),
+                {"points": flat},
+            ),
+            "fokker_planck_2d": (
+                exact.fokker_planck_2d,
+                {"potential": lambda a, b: a**2 + b**2, "eps": 1.0, "density0": plane, "t": 0.01}
+                | {
+                    "box": ((-6.0, 6.0), (-6.0, 6.0)),
+                    "cells": 32,
+                    "points": [[0.1, 0.2]],
+                    "steps": 8,
+                },
             ),
             "quantiles": (exact.quantiles, {"x": grid, "cdf": [0, 0.5, 1], "levels": [0.2]}),
             "w2_1d": (exact.w2_1d, {"samples": [0.1, 0.4], "x": grid, "cdf": [0, 0.5, 1]}),
