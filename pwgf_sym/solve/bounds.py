@@ -1,0 +1,92 @@
+"""Bounds on the distance of a computed path from the flow, as functions of the measured gap.
+
+With g = u - w, the velocity of the path less that of the flow at it:
+
+* W2 of lambda-convex energies.  Couple both laws optimally; then d/dt W2 <= -lambda W2 + |g| with
+  the root mean square |g| (Ambrosio, Gigli and Savare, "Gradient Flows", 2008, section 11.2):
+  W2(t) <= e^(-lambda t) W2(0) + int e^(-lambda (t-s)) |g| ds.
+* KL of Fokker-Planck equations.  For the laws p of the path and rho of the flow
+  d/dt KL(p|rho) = E_p[(g + w_p - w_rho) . s] with s = grad log(p/rho), where w_p - w_rho is
+  -sigma s and, with interactions, -grad W * (p - rho), at most M |p - rho|_1 <= M sqrt(2 KL)
+  (Pinsker).
+  So KL' <= -sigma I + (|g| + M sqrt(2 KL)) sqrt(I) <= (|g| + M sqrt(2 KL))^2/(4 sigma).
+* TV <= sqrt(KL/2) (Pinsker), TV being half of the L1 distance.
+* W1 of Fokker-Planck equations without interactions: p is the law of dX = (-grad V + g) dt + noise,
+  so that couplings of X with a solution of the flow's equation give bounds with E|g| for |g|: equal
+  noise for a lambda-convex V, reflected noise (:mod:`pwgf_sym.derive.ergodic`) for one that is
+  convex far away.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+__all__ = ["coupled", "contracted", "entropy_growth"]
+
+_SQRT2 = np.sqrt(2.0)
+
+
+def contracted(rate: float, start: float, sizes, ages, steps, elapsed: float) -> float:
+    """e^(-c t) start + int e^(-c (t - s)) size(s) ds.
+
+    Parameters
+    ----------
+    rate : float
+        c.
+    start : float
+    sizes, ages, steps : (K,) arrays
+        Sizes at the nodes, t - s there, weights of the nodes.
+    elapsed : float
+        Time since the start.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        grown = np.exp(-rate * elapsed) * start if start > 0 else 0.0
+        value = grown + float(np.sum(np.exp(-rate * ages) * steps * sizes))
+    return float(value) if np.isfinite(value) else np.inf
+
+
+def coupled(couplings, starts, parts, ages, steps, elapsed: float) -> float:
+    """The sum over coordinates of the least bound that reflection coupling gives.
+
+    Parameters
+    ----------
+    couplings : sequence of d Coupling
+    starts : (d,) array
+    parts : (K, d) array
+        E|g_i| at the nodes.
+    """
+    total = 0.0
+    for i, coupling in enumerate(couplings):
+        choices = (
+            factor * contracted(rate, starts[i], parts[:, i], ages, steps, elapsed)
+            for rate, factor in zip(coupling.rates, coupling.factors, strict=True)
+        )
+        total += min(choices)
+    return total
+
+
+def entropy_growth(start: float, squares, steps, sigma: float, slope: float) -> float:
+    """KL(t) from KL' = (|g| + M sqrt(2 KL))^2/(4 sigma), from above.
+
+    Parameters
+    ----------
+    start : float
+        KL(0).
+    squares, steps : (K,) arrays
+        E|g|^2 at the nodes in their order, and weights.
+    sigma, slope : float
+        The factor of the entropy, and M.
+    """
+    if slope == 0 or not np.isfinite(start):
+        return float(start) + float(np.sum(steps * squares)) / (4 * sigma)
+    value = start
+    for square, step in zip(squares, steps, strict=True):
+        parts = max(1, int(np.ceil(20 * step * slope**2 / (2 * sigma))))
+        h = step / parts
+        # Implicit: the right side grows with KL, so that its value at the end is the largest.
+        a = 1 - h * slope**2 / (2 * sigma)
+        b = h * np.sqrt(square) * slope / (_SQRT2 * sigma)
+        for _ in range(parts):
+            root = (b + np.sqrt(b**2 + 4 * a * (value + h * square / (4 * sigma)))) / (2 * a)
+            value = root**2
+    return float(value)
