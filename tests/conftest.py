@@ -3,13 +3,10 @@
 import os
 import re
 import shutil
-import subprocess
-import sys
 import tempfile
-from contextlib import ExitStack
-from pathlib import Path
 
 import pytest
+from simulated import ON_TARGETS, SIMULATOR
 
 _own_folder = None
 if "PWGF_SYM_CACHE" not in os.environ:  # before anything can be compiled, also in subprocesses
@@ -22,18 +19,6 @@ def pytest_unconfigure(config):
         shutil.rmtree(_own_folder, ignore_errors=True)
 
 
-SIMULATOR = "test_cuda_simulator.py"
-# What else runs in the simulator: their tests that take the fixture ``target``.
-ON_TARGETS = [
-    *(
-        "test_cancellation.py",
-        "test_energy_kernels.py",
-        "test_map_energies.py",
-        "test_map_kernels.py",
-        "test_pair_sums.py",
-    ),
-    *("test_pairs.py", "test_rolled.py", "test_written_maps.py"),
-]
 # Cases that are marked slow: the larger of what also has smaller ones.
 SLOW = [
     *(r"test_parameters_may_be_called_anything\[\w+-9", "test_random_potentials"),
@@ -49,7 +34,14 @@ SLOW = [
     *("test_an_ascii_output_takes_all_texts", "test_opponents_agree_with_ours", "test_pairs_agree"),
     *(r"test_both_formulations_give_one_flow\[(?!chi)", r"test_energies_of_divergences\[(?!chi|H)"),
     *("test_a_constant_moves_nothing", "test_random_sums", r"test_wrong_calls_end_in.*\[[1-9]"),
-    *(r"test_moved_and_scaled\[(Affine.*velocity|Neural.*energy)", "test_single_precision_as_far"),
+    *(r"test_moved_and_scaled\[(Affine.*velocity|Neural)", "test_single_precision_as_far"),
+    *("test_gradient_of_the_energy_compiled", "test_a_relu_moves_samples", "test_slope_by_pieces"),
+    *("test_float32_agrees_to_single", "test_powers_of_the_density_scale", "test_damaged_folders"),
+    *(r"test_interactions_of_the_distance\[30", "test_a_rough_function_of_the_density_runs"),
+    *("test_constants_inside_of_functions", r"test_values_and_derivatives\[exp-float32"),
+    *(r"test_texts_that_come_to_a_module\[.\+", "test_pictures_of_a_folded_map_say_so"),
+    *("test_warm_starts_save_iterations", r"test_other_processes_get.*\[(spawn|forkserver)"),
+    *(r"test_wrong_calls_end_in.*\[0", r"test_a_run_needs_no_streams\[2>&--variables0"),
     *(r"test_all_ways_lead_to_the_same_direction\[cg", r"test_a_residual_may_rise.*\[40"),
     *(r"test_roots_of_moments_have_values\[(?!sqrt)", "test_a_flow_in_mixed_precision_takes"),
     *("test_special_functions_at_difficult", "test_quadratic_in_thirty", "test_partners_react"),
@@ -58,19 +50,17 @@ SLOW = [
 ]
 # And in the simulator, where kernels are Python.
 SLOW_IN_THE_SIMULATOR = [
-    *(r"\[ornstein uhlenbeck", r"test_gallery\[(?!double_well|aggregation-float32)"),
-    *(r"test_a_flow_is_that_of_the_cpu\[energy-(minres|lsmr)", r"test_the_host_sees.*\[energy"),
+    *(r"\[ornstein uhlenbeck", "test_gallery"),
+    *(r"test_a_flow_is_that_of_the_cpu\[(?!velocity-lsmr)", r"test_the_host_sees.*\[energy"),
     *(r"test_generated_text\[cuda-(?!affine|euler-trace-1).*N(64|100)", r"\[cuda-rk4-exact-2-7-3"),
     r"test_generated_text_in_single_precision\[cuda-flow1",
     r"test_gradient_of_the_energy\[cuda-(?!exact-mixed|trace-porous)",
 ]
-# What one process runs: two share the processors better than one, which was the last to end.
-IN_THE_SIMULATOR = {"kernels": ["cuda_sim"], "targets": ON_TARGETS}
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest selects by markers
 def pytest_collection_modifyitems(config, items):
-    items.sort(key=lambda item: item.path.name == SIMULATOR)  # the last: it waits for a process
+    items.sort(key=lambda item: item.path.name != SIMULATOR)  # the first: the longest
     simulated = os.environ.get("NUMBA_ENABLE_CUDASIM") == "1"
     slow = re.compile("|".join(SLOW + SLOW_IN_THE_SIMULATOR if simulated else SLOW))
     for item in items:
@@ -83,37 +73,10 @@ def pytest_collection_modifyitems(config, items):
 
 
 def pytest_generate_tests(metafunc):
-    if "part" in metafunc.fixturenames:
-        metafunc.parametrize("part", IN_THE_SIMULATOR)
-        metafunc.parametrize("chosen", ["not slow", pytest.param("slow", marks=pytest.mark.slow)])
     if "target" in metafunc.fixturenames:
         from on_targets import TARGETS
 
         metafunc.parametrize("target", TARGETS)
-
-
-@pytest.fixture(scope="session", autouse=True)
-def simulators(request):
-    """CUDA's tests in processes with Numba's simulator on, beside all other tests."""
-    chosen = {part: [] for part in IN_THE_SIMULATOR}
-    for item in request.session.items:
-        if item.path.name == SIMULATOR:
-            chosen[item.callspec.params["part"]].append(item.callspec.params["chosen"])
-    variables = os.environ | {"NUMBA_ENABLE_CUDASIM": "1", "PWGF_SYM_CUDA_THREADS": "4"}
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-m"]
-    with ExitStack() as stack:
-        found = {}
-        for part, expressions in chosen.items():
-            if not expressions:
-                continue
-            text = stack.enter_context(tempfile.TemporaryFile("w+"))
-            files = [str(Path(__file__).parent / name) for name in IN_THE_SIMULATOR[part]]
-            line = [*command, " or ".join(expressions), *files]
-            running = subprocess.Popen(line, env=variables, stdout=text, stderr=text)
-            stack.callback(running.wait)
-            stack.callback(running.kill)
-            found[part] = running, text
-        yield found
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,0 +1,14 @@
+"""Which tests run in Numba's simulator of CUDA."""
+
+SIMULATOR = "test_cuda_simulator.py"  # starts the processes in which it is on
+# What else runs in the simulator: their tests that take the fixture ``target``.
+ON_TARGETS = [
+    *(
+        "test_cancellation.py",
+        "test_energy_kernels.py",
+        "test_map_energies.py",
+        "test_map_kernels.py",
+        "test_pair_sums.py",
+    ),
+    *("test_pairs.py", "test_rolled.py", "test_written_maps.py"),
+]
