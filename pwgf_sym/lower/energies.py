@@ -163,17 +163,19 @@ def energy_kernels(form: SampleForm, parts: PairParts) -> dict[str, FormulaKerne
     return {k.name: lowered(k, centers) for k in candidates if any(e != 0 for e in k.formulas())}
 
 
-def lowered(kernel: FormulaKernel, centers: Centers) -> FormulaKernel:
-    """Stable forms, coordinates from their centers, dense linear forms, and the arrays read."""
+def lowered(kernel: FormulaKernel, centers: Centers, linear: bool = True) -> FormulaKernel:
+    """Stable forms, coordinates from their centers, dense linear forms, and the arrays read.
+
+    ``linear`` says whether dense linear forms are looked for: it takes long where there are none.
+    """
     x = kernel.reads["x"]
     kernel.fields = {name: tuple(map(stable, rows)) for name, rows in kernel.fields.items()}
     kernel.means = tuple(map(stable, kernel.means))
     kernel.radial = stable(kernel.radial)
     if not kernel.partners:
-        kernel.fields = {
-            name: _extract_rows(kernel, tuple(map(centers.written, rows)), x)
-            for name, rows in kernel.fields.items()
-        }
+        for name, rows in kernel.fields.items():
+            rows = tuple(map(centers.written, rows))
+            kernel.fields[name] = _extract_rows(kernel, rows, x) if linear else rows
         kernel.means = tuple(
             _extract_quadratic(kernel, centers.written(e), x) for e in kernel.means
         )

@@ -158,7 +158,8 @@ def _kernel(form: SampleForm, name: str, summary: str, entries, places) -> Formu
     single = tuple(i.density for i in form.integrals if not i.pair)
     centers = Centers(single, form.coordinates, (form.log_density, *form.score))
     fields = {"jacobian_out": tuple(entries[p] for p in places)}
-    return lowered(FormulaKernel(name, summary, _carried(form), (), _values(form), fields), centers)
+    kernel = FormulaKernel(name, summary, _carried(form), (), _values(form), fields)
+    return lowered(kernel, centers, linear=False)
 
 
 def _pair_kernel(form: SampleForm, parts: PairParts, entries) -> FormulaKernel:

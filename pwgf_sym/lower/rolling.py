@@ -63,6 +63,8 @@ def roll(kernel) -> Rolled | None:
     families |= {form.name: form.symbols for form in kernel.forms if len(form.symbols) == size}
     if len(families) < sum(len(s) == size for s in kernel.reads.values()) + len(kernel.forms):
         return None  # a linear form of another size
+    if any(len(formulas) not in (1, size) for formulas in kernel.fields.values()):
+        return None
     taken = {s.name for s in (*kernel.values, *kernel.reads["x"])}
     taken |= {s.name for symbols in (*families.values(), *kernel.reads.values()) for s in symbols}
     roller = _Roller(families, size, taken)
@@ -71,10 +73,8 @@ def roll(kernel) -> Rolled | None:
         found = [roller.without_sums(e) for e in formulas]
         if len(found) == size:
             rows[name] = roller.common([roller.template(e, i) for i, e in enumerate(found)])
-        elif len(found) == 1:
-            scalars[name] = found[0]
         else:
-            return None
+            scalars[name] = found[0]
     means = tuple(roller.without_sums(e) for e in kernel.means)
     left = any(roller.places(e) for e in (*scalars.values(), *means))
     if left or any(row is None for row in rows.values()):
