@@ -31,7 +31,7 @@ def test_slope_of_a_power():
 
 
 def test_a_study_runs_solve_and_measures_its_error():
-    options = {"dt": 0.05, "formulation": "velocity"}
+    options = {"dt": 0.05, "integrator": "heun"}
     seen = []
     name = "ornstein_uhlenbeck_2_affine"
     found = study([name], "samples", [4, 64], points=512, show=seen.append, **options)
@@ -63,7 +63,9 @@ def test_runs_that_fail_are_rows_with_a_note(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_width_is_that_of_the_map():
-    (row,) = study(["deep_well"], "width", [2], points=64, dt=0.02, samples=64, seeds=1).rows
+    (row,) = study(
+        ["deep_well"], "width", [2], points=64, dt=0.02, integrator="rk4", samples=64
+    ).rows
     assert row.parameters == 4 * (1 + 1 + 2 + 2 + 2) and row.value == 2
 
 
@@ -91,13 +93,27 @@ def test_wrong_studies_are_refused(call, error, message):
 def test_the_command(tmp_path, capsys):
     picture, file = tmp_path / "study.png", tmp_path / "study.json"
     given = ["--problems", "ornstein_uhlenbeck_2_affine", "--vary", "samples", "--values", "8,64"]
-    given += ["--dt", "0.1", "--points", "256", "--plot", str(picture), "--json", str(file)]
+    given += [
+        "--integrator",
+        "rk4",
+        "--dt",
+        "0.1",
+        "--points",
+        "256",
+        "--plot",
+        str(picture),
+        "--json",
+        str(file),
+    ]
     assert main(["study", *given]) == 0
     text = capsys.readouterr().out
     assert text.count("ornstein_uhlenbeck_2_affine") == 4 and "slope" in text
     assert picture.read_bytes()[:4] == b"\x89PNG"
     data = json.loads(file.read_text())
-    assert [row["value"] for row in data["rows"]] == [8, 64] and data["options"] == {"dt": 0.1}
+    assert [row["value"] for row in data["rows"]] == [8, 64] and data["options"] == {
+        "dt": 0.1,
+        "integrator": "rk4",
+    }
     assert main(["study", "--list"]) == 0
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == [*EXACT_PROBLEMS]
 

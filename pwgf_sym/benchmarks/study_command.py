@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from ..errors import OptionError
 
 __all__ = ["add_study", "run_study"]
@@ -18,6 +20,7 @@ def add_study(commands) -> None:
     parser.add_argument("--points", default="16384", help="points an error is measured on")
     for option in ("--tol", "--samples", "--dt", "--shift"):
         parser.add_argument(option, help="of all runs, as in pwgf_sym.solve")
+    parser.add_argument("--integrator", help="of all runs, as in pwgf_sym.solve")
     parser.add_argument("--json", help="file for all rows")
     parser.add_argument("--plot", help="file for a picture")
     parser.set_defaults(run=run_study)
@@ -44,6 +47,8 @@ def run_study(given) -> None:
         for name, kind in kinds.items()
         if getattr(given, name) is not None
     }
+    if given.integrator is not None:
+        options["integrator"] = given.integrator
     kind = float if given.vary == "tol" else int
     values = given.values and [_number("--values", part, kind) for part in _parts(given.values)]
     found = study(
@@ -82,7 +87,5 @@ def _number(option: str, text: str, kind):
 
 def _check_file(option: str, path: str) -> None:
     """Refuse a file that could not be written after all the work."""
-    import os
-
     if os.path.isdir(path) or not os.path.isdir(os.path.dirname(path) or "."):
         raise OptionError(option, repr(path), "a file in a folder that exists")
