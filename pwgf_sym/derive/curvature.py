@@ -19,6 +19,8 @@ Where a summand fits no rule the least eigenvalue is searched numerically: "cond
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 import sympy as sp
 
@@ -31,8 +33,11 @@ __all__ = ["additive", "as_composition", "curvature", "separated"]
 
 # Terms to which a polynomial of several coordinates is expanded.
 _TERMS = 4000
+# The argument of functions of one direction: equal functions are one formula.
+_ARGUMENT = sp.Dummy("u", real=True)
 
 
+@lru_cache(maxsize=16)
 def curvature(potential: sp.Expr, coordinates) -> tuple[float, str, str]:
     """The least eigenvalue of the Hessian of V over R^d, from below.
 
@@ -40,7 +45,7 @@ def curvature(potential: sp.Expr, coordinates) -> tuple[float, str, str]:
     ----------
     potential : Expr
         V, in the coordinates and numbers.
-    coordinates : sequence of d Symbols
+    coordinates : tuple of d Symbols
 
     Returns
     -------
@@ -50,15 +55,15 @@ def curvature(potential: sp.Expr, coordinates) -> tuple[float, str, str]:
     reason : str
     """
     potential = in_fractions(potential)
-    sorted_ = _Summands(potential, tuple(coordinates))
+    sorted_ = _Summands(potential, coordinates)
     if not sorted_.left:
         matrix = sorted_.matrix
         value = float(np.linalg.eigvalsh(matrix)[0]) if len(matrix) else 0.0
         # Round-off of the eigenvalue; an exact diagonal has none.
         if np.any(matrix - np.diag(np.diag(matrix))):
             value -= 16 * len(matrix) * np.finfo(float).eps * np.abs(matrix).max()
-        return value, "proven", sorted_.reason
-    return _search(potential, tuple(coordinates), sorted_.left[0])
+        return float(value), "proven", sorted_.reason
+    return _search(potential, coordinates, sorted_.left[0])
 
 
 class _Summands:
@@ -108,7 +113,7 @@ class _Summands:
         elif degree == 2:
             self.matrix += _hessian(summand, self.x)
             self.rules["eigenvalues of quadratic forms"] = None
-        elif not any(rule(summand) for rule in (self.composed, self.mixture, self.expanded)):
+        elif not any(rule(summand) for rule in (self.mixture, self.composed, self.expanded)):
             self.left.append(summand)
 
     def add_single(self, place: int, summands) -> None:
@@ -149,8 +154,9 @@ class _Summands:
         forms = [_exponent(part, self.x) for part in sp.Add.make_args(rest.args[0])]
         if any(form is None for form in forms):
             return False
-        common = _hessian(forms[0], self.x)
-        if any(np.any(_hessian(form, self.x) != common) for form in forms[1:]):
+        flat = all(_degree(form, self.x) < 2 for form in forms)
+        common = np.zeros_like(self.matrix) if flat else _hessian(forms[0], self.x)
+        if not flat and any(np.any(_hessian(form, self.x) != common) for form in forms[1:]):
             return False
         self.matrix += float(factor) * common
         if factor < 0:
@@ -198,11 +204,21 @@ def _is_convex_kink(summand: sp.Expr, x) -> bool:
 
 def _degree(expr: sp.Expr, x) -> int | None:
     """Total degree of a polynomial with numbers as coefficients; None for other formulas."""
-    if not expr.is_polynomial(*x):
+    present = symbols_of(expr)
+    here = [s for s in x if s in present]
+    if not here:
+        return 0
+    if _is_linear(expr, present):
+        return 1
+    if not expr.is_polynomial(*here) or expanded_terms(expr) > _TERMS:
         return None
-    if expanded_terms(expr) > _TERMS:
-        return None
-    return sp.Poly(expr, *x).total_degree()
+    return sp.Poly(expr, *here).total_degree()
+
+
+def _is_linear(expr: sp.Expr, present) -> bool:
+    """Whether it is seen to be a sum of numbers times symbols, which most long formulas hold."""
+    products = (arg.as_coeff_Mul()[1] for arg in sp.Add.make_args(expr) if not arg.is_Number)
+    return all(product in present for product in products)
 
 
 def _hessian(quadratic: sp.Expr, x) -> np.ndarray:
@@ -327,15 +343,16 @@ def _groups(expr, x, most: int):
 
 def _one_argument(expr: sp.Expr, inner, x, affine: bool):
     """expr as a function of the first of the inner parts, of which the others are functions."""
-    u = sp.Dummy("u", real=True)
+    u = _ARGUMENT
     inner = [part for part in dict.fromkeys(inner) if symbols_of(part) & set(x)]
     if not inner:
         return None
-    first = sp.Poly(inner[0], *x)
-    base = first - first.eval(dict.fromkeys(x, 0)) if affine else first
+    here = [s for s in x if s in symbols_of(*inner)]
+    first = sp.Poly(inner[0], *here)
+    base = first - first.eval(dict.fromkeys(here, 0)) if affine else first
     rules = {}
     for part in inner:
-        poly = sp.Poly(part, *x)
+        poly = sp.Poly(part, *here)
         ratio = poly.coeff_monomial(base.LM()) / base.LC()
         rest = (poly - ratio * base).as_expr()
         if symbols_of(rest) & set(x):

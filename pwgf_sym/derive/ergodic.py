@@ -93,7 +93,9 @@ def log_sobolev(structure: EnergyStructure) -> Modulus:
         best = Modulus(value / sigma, status, f"Bakry-Emery: Hess V >= {value:.6g} ({reason})")
     wells = separated(structure.potential, structure.coordinates)
     if wells is not None:
-        least = min(_well_constant(poly, sigma) for poly in wells)
+        # Equal wells are one: their coefficients, which do not name the coordinate.
+        different = {tuple(well.all_coeffs()): well for well in wells}.values()
+        least = min(_well_constant(well, sigma) for well in different)
         if least > 0 and not best.value >= least:
             text = f"Holley-Stroock: kappa = {least:.6g} for a convex potential and a bounded one"
             best = Modulus(least, "proven", text)

@@ -8,6 +8,8 @@ the intervals that could still hold it.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 import sympy as sp
 
@@ -53,7 +55,7 @@ def _of(node: sp.Expr, seen: dict, shape):
 
 def _node(node: sp.Expr, seen: dict, shape):
     if node.is_number:
-        value = float(node)
+        value = float(node) if node.is_extended_real else np.nan
         exact = node.is_Integer and abs(value) < 2**53
         width = 0.0 if exact else abs(value) * _ULPS
         return np.full(shape, value - width), np.full(shape, value + width)
@@ -251,6 +253,7 @@ def _is_nonnegative(poly: sp.Poly, low, high) -> bool:
     return False
 
 
+@lru_cache(maxsize=512)
 def lower_bound(expr: sp.Expr, symbol: sp.Symbol, low=None, high=None, gap: float = 1e-4) -> float:
     """A lower bound of a formula of one symbol over a line or a part of it.
 
