@@ -13,11 +13,12 @@ from functools import lru_cache
 import numpy as np
 
 from ..arguments import brief, integer, number
+from ..declare.laws import Gaussian
 from ..derive.convexity import Modulus, convexity, gradient_bound
 from ..derive.ergodic import log_sobolev, reflection_coupling
 from ..derive.structure import EnergyStructure, energy_structure
 from ..errors import OptionError
-from .bounds import contracted, coupled, entropy_growth
+from .bounds import contracted, coupled, entropy_decay, entropy_growth
 from .gaps import Gaps, measure, points_of, velocity_at
 from .sampling import seed_for
 
@@ -70,12 +71,16 @@ class ErrorBound:
 
 @dataclass(frozen=True)
 class Theory:
-    """Constants of an energy; each says how it is known, or why there is none."""
+    """Constants of an energy; each says how it is known, or why there is none.
+
+    ``start`` is the log-Sobolev constant of the initial law; NaN where it is not known.
+    """
 
     structure: EnergyStructure
     modulus: Modulus
     slope: Modulus
     coupling: tuple | str
+    start: float
 
 
 def theory_of(problem) -> Theory:
@@ -89,15 +94,19 @@ def theory_of(problem) -> Theory:
     -------
     Theory
     """
-    return _theory(problem.energy, problem.density, tuple(problem.parameters.items()))
+    law = problem.initial
+    start = 1 / np.linalg.eigvalsh(law.covariance)[-1] if isinstance(law, Gaussian) else np.nan
+    return replace(
+        _theory(problem.energy, problem.density, tuple(problem.parameters.items())),
+        start=float(start),
+    )
 
 
 @lru_cache(maxsize=8)
 def _theory(energy, density, values) -> Theory:
     structure = energy_structure(energy, density).with_values(dict(values))
-    return Theory(
-        structure, convexity(structure), gradient_bound(structure), reflection_coupling(structure)
-    )
+    slope, coupling = gradient_bound(structure), reflection_coupling(structure)
+    return Theory(structure, convexity(structure), slope, coupling, np.nan)
 
 
 def error_bound(path, program, t: float | None = None, distance: str | None = None, **options):
@@ -264,16 +273,23 @@ def _formulas(theory: Theory) -> dict[str, list | str]:
     if isinstance(entropy, str):
         found["TV"] = entropy
     else:
-        ((kl, status, reason),) = entropy
-
-        def variation(*args):
-            return min(float(np.sqrt(max(kl(*args), 0.0) / 2)), 1.0)
-
-        found["TV"] = [(variation, status, f"TV <= sqrt(KL/2), {reason}")]
+        found["TV"] = [
+            (_variation(kl), status, f"TV <= sqrt(KL/2), {reason}")
+            for kl, status, reason in entropy
+        ]
     weak = [*(contraction if not isinstance(contraction, str) else []), *_couplings(theory)]
     why = theory.coupling if isinstance(theory.coupling, str) else ""
     found["W1"] = weak or f"{contraction}; {why}"
     return found
+
+
+def _variation(kl):
+    """The bound on TV that one on KL gives."""
+
+    def formula(*args):
+        return min(float(np.sqrt(max(kl(*args), 0.0) / 2)), 1.0)
+
+    return formula
 
 
 def _contraction(theory: Theory) -> list | str:
@@ -301,8 +317,17 @@ def _entropy(theory: Theory) -> list | str:
         start = float(mean["start_kl"])
         return entropy_growth(start, mean["square"], gaps.steps, sigma, slope.value)
 
+    def decaying(mean, gaps, first, t):
+        start, nodes = float(mean["start_kl"]), (gaps.times - first, gaps.steps, t - first)
+        constants = sigma, theory.start, theory.modulus.value
+        return entropy_decay(start, mean["square"], *nodes, *constants)
+
     text = f"entropy, sigma = {sigma:.6g}" + (f", {slope.reason}" if slope.value else "")
-    return [(formula, slope.status, text)]
+    found = [(formula, slope.status, text)]
+    if theory.modulus.holds and np.isfinite(theory.start) and not structure.interactions:
+        text = f"{text}; log-Sobolev inequality of the flow, {theory.modulus.reason}"
+        found.append((decaying, theory.modulus.status, text))
+    return found
 
 
 def _couplings(theory: Theory) -> list:
