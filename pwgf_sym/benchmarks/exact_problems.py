@@ -244,7 +244,7 @@ def _mixture() -> ExactProblem:
         Gaussian([0, 0], 16.0),
         _fokker_planck(_mixture_potential(sp)),
         4,
-        truths.Plane(_mixture_potential(np), 4.0, box, (440, 440), 160),
+        truths.Plane(_mixture_potential(np), 4.0, box, (520, 520), 180),
         sigma=1.0,
     )
 
