@@ -17,6 +17,7 @@ from pwgf_sym.exact import (
 )
 from pwgf_sym.solve.bounds import contracted, entropy_decay, entropy_growth
 from pwgf_sym.solve.certificate import (
+    _known,
     all_bounds,
     bounds_over_time,
     equilibrium_bound,
@@ -193,10 +194,10 @@ def test_bounds_of_a_double_well(well):
 
 def test_standard_errors_are_those_of_repetition(well):
     path = path_of(well)
-    found = [error_bound(path, well.program, 0.5, "KL", seed=s, evaluations=1) for s in range(24)]
+    found = [error_bound(path, well.program, 0.5, "KL", seed=s, evaluations=1) for s in range(12)]
     values = np.array([float(b) for b in found])
     expected = np.sqrt(np.mean([b.standard_error**2 for b in found]))
-    assert 0.5 * values.std() <= expected <= 2 * values.std()
+    assert 0.4 * values.std() <= expected <= 2.5 * values.std()
 
 
 def test_weighted_points_have_the_laws_means_with_less_noise(well):
@@ -267,6 +268,14 @@ def test_an_energy_without_any_bound():
     run = pw.solve(problem, pw.Affine(1), (0, 0.1), dt=0.05, samples=256)
     with pytest.raises(OptionError, match="no linear function of"):
         error_bound(Polygon(run.t, run.theta), run.program, **CHEAP)
+
+
+def test_what_sympy_cannot_do_is_no_error():
+    def gives_up(_):
+        raise NotImplementedError("no roots")
+
+    found = _known(gives_up, None)
+    assert not found.holds and "no roots" in found.reason
 
 
 # The formulas.

@@ -1,5 +1,7 @@
 """Constants of inequalities that hold for all densities, tried on densities."""
 
+from functools import lru_cache
+
 import numpy as np
 import pytest
 import sympy as sp
@@ -20,6 +22,12 @@ def structure(potential, sigma=1, x=X):
     rho = pw.Density(x)
     energy = pw.integral(potential * rho + sigma * rho * sp.log(rho), x)
     return energy_structure(energy, rho).with_values({})
+
+
+@lru_cache
+def coupling_of(potential, sigma=1):
+    (coupling,) = reflection_coupling(structure(potential, sigma))
+    return coupling
 
 
 def numbers(potential):
@@ -92,7 +100,7 @@ def w1(x, density, other):
 
 @pytest.mark.parametrize(("potential", "sigma"), WELLS[:4], ids=str)
 def test_two_solutions_contract_as_promised(potential, sigma):
-    (coupling,) = reflection_coupling(structure(potential, sigma))
+    coupling = coupling_of(potential, sigma)
     times = np.array([0.05, 0.3, 1.0, 3.0])
     solutions = []
     for mean in (-1.5, 1.0):
@@ -101,7 +109,7 @@ def test_two_solutions_contract_as_promised(potential, sigma):
             return np.exp(-((x - mean) ** 2) / 0.08) / np.sqrt(0.08 * np.pi)
 
         x, density, _ = fokker_planck_1d(
-            numbers(potential), sigma, start, times, -5, 5, 1500, tol=1e-7
+            numbers(potential), sigma, start, times, -5, 5, 800, tol=1e-6
         )
         solutions.append(density)
     for t, a, b in zip(times, *solutions):
@@ -111,7 +119,7 @@ def test_two_solutions_contract_as_promised(potential, sigma):
 
 @pytest.mark.parametrize(("potential", "sigma"), WELLS[:4], ids=str)
 def test_a_constant_force_moves_the_equilibrium_as_promised(potential, sigma):
-    (coupling,) = reflection_coupling(structure(potential, sigma))
+    coupling = coupling_of(potential, sigma)
     x = np.linspace(-5, 5, 20001)
     laws = []
     for force in (0.0, 0.05):
@@ -124,7 +132,7 @@ def test_a_constant_force_moves_the_equilibrium_as_promised(potential, sigma):
 
 def test_the_constants_of_the_double_well():
     """c = 0.321 and C/c = 11.9 by the f of Eberle's theorem; ours solves the equation itself."""
-    (coupling,) = reflection_coupling(structure(WELL))
+    coupling = coupling_of(WELL)
     order = np.argsort(coupling.rates)
     factor = np.interp(0.321, coupling.rates[order], coupling.factors[order])
     assert 0.95 * 11.9 <= factor / 0.321 <= 11.9

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
+import sympy as sp
 
 from ..arguments import brief, integer, number
 from ..declare.laws import Gaussian
@@ -105,8 +106,20 @@ def theory_of(problem) -> Theory:
 @lru_cache(maxsize=8)
 def _theory(energy, density, values) -> Theory:
     structure = energy_structure(energy, density).with_values(dict(values))
-    slope, coupling = gradient_bound(structure), reflection_coupling(structure)
-    return Theory(structure, convexity(structure), slope, coupling, np.nan)
+    modulus, slope = (_known(find, structure) for find in (convexity, gradient_bound))
+    coupling = _known(reflection_coupling, structure)
+    coupling = coupling.reason if isinstance(coupling, Modulus) else coupling
+    return Theory(structure, modulus, slope, coupling, np.nan)
+
+
+def _known(find, structure: EnergyStructure):
+    """What a derivation finds; none where SymPy gives up on a formula."""
+    try:
+        return find(structure)
+    except (NotImplementedError, sp.PolynomialError, ArithmeticError) as error:
+        return Modulus(
+            np.nan, "none", f"SymPy gives up ({type(error).__name__}: {str(error)[:80]})"
+        )
 
 
 def error_bound(path, program, t: float | None = None, distance: str | None = None, **options):
@@ -426,7 +439,7 @@ def equilibrium_bound(
 
 @lru_cache(maxsize=8)
 def _log_sobolev(structure: EnergyStructure) -> Modulus:
-    return log_sobolev(structure)
+    return _known(log_sobolev, structure)
 
 
 def _from_entropy(distance: str, kl: float, kappa: float) -> tuple[float, float]:

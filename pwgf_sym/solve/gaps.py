@@ -150,13 +150,17 @@ def measure(path, program, times, *, seed: int, accuracy: float, evaluations: in
 
 
 def _means(path, program, nodes, steps, count, seed, turn, time_error) -> Gaps:
-    rows, starts = [], []
-    for k in range(_SETS):
-        points = points_of(program, count, seed_for(seed, "bound", turn * _SETS + k))
-        row = [_row(_gap(path, program, points, s), points) for s in nodes]
-        rows.append(np.reshape(row, (len(nodes), program.dim + 2)))
-        starts.append(_start(path, program, points))
-    rows, starts = np.stack(rows), np.stack(starts)
+    seeds = [seed_for(seed, "bound", turn * _SETS + k) for k in range(_SETS)]
+    sets = [points_of(program, count, s) for s in seeds]
+    starts = np.stack([_start(path, program, points) for points in sets])
+    if program.separable:  # a velocity needs its own point only: one call for all sets
+        places = np.concatenate([points.places for points in sets])
+        together = Points(program.samples(places), places, np.zeros(0))
+        gaps = (np.split(_gap(path, program, together, s), _SETS) for s in nodes)
+    else:
+        gaps = ([_gap(path, program, points, s) for points in sets] for s in nodes)
+    rows = [[_row(g, points) for g, points in zip(found, sets, strict=True)] for found in gaps]
+    rows = np.reshape(rows, (len(nodes), _SETS, program.dim + 2)).swapaxes(0, 1)
     return Gaps(
         nodes,
         steps,
