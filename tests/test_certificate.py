@@ -17,13 +17,13 @@ from pwgf_sym.exact import (
 )
 from pwgf_sym.solve.bounds import contracted, entropy_decay, entropy_growth
 from pwgf_sym.solve.certificate import (
-    _known,
     all_bounds,
     bounds_over_time,
     equilibrium_bound,
     error_bound,
 )
 from pwgf_sym.solve.gaps import measure, points_of
+from pwgf_sym.solve.theory import _known
 
 X = pw.coordinates(1)
 RHO = pw.Density(X)

@@ -23,7 +23,8 @@ import sympy as sp
 
 from ..declare.formula_checks import within_depth
 from .calculus import RHO
-from .curvature import additive, as_composition, curvature
+from .compositions import as_composition
+from .curvature import additive, curvature
 from .intervals import bounds, lower_bound
 from .structure import EnergyStructure, in_fractions
 

@@ -24,17 +24,12 @@ from functools import lru_cache
 import numpy as np
 import sympy as sp
 
-from ..declare.formula_checks import expanded_terms
 from ..sharing import holds, symbols_of
+from .compositions import as_composition, degree_of, hessian_of, slope_at_origin
 from .intervals import bounds, lower_bound
 from .structure import in_fractions
 
-__all__ = ["additive", "as_composition", "curvature", "separated"]
-
-# Terms to which a polynomial of several coordinates is expanded.
-_TERMS = 4000
-# The argument of functions of one direction: equal functions are one formula.
-_ARGUMENT = sp.Dummy("u", real=True)
+__all__ = ["additive", "curvature", "separated"]
 
 
 @lru_cache(maxsize=16)
@@ -99,7 +94,7 @@ class _Summands:
         here = symbols_of(summand) & set(self.x)
         if not here:
             return
-        degree = _degree(summand, self.x)
+        degree = degree_of(summand, self.x)
         if degree is not None and degree <= 1:
             return
         if holds(summand, (sp.Piecewise,)):
@@ -111,7 +106,7 @@ class _Summands:
         if len(here) == 1:
             self.single.setdefault(self.places[here.pop()], []).append(summand)
         elif degree == 2:
-            self.matrix += _hessian(summand, self.x)
+            self.matrix += hessian_of(summand, self.x)
             self.rules["eigenvalues of quadratic forms"] = None
         elif not any(rule(summand) for rule in (self.mixture, self.composed, self.expanded)):
             self.left.append(summand)
@@ -154,24 +149,24 @@ class _Summands:
         forms = [_exponent(part, self.x) for part in sp.Add.make_args(rest.args[0])]
         if any(form is None for form in forms):
             return False
-        flat = all(_degree(form, self.x) < 2 for form in forms)
-        common = np.zeros_like(self.matrix) if flat else _hessian(forms[0], self.x)
-        if not flat and any(np.any(_hessian(form, self.x) != common) for form in forms[1:]):
+        flat = all(degree_of(form, self.x) < 2 for form in forms)
+        common = np.zeros_like(self.matrix) if flat else hessian_of(forms[0], self.x)
+        if not flat and any(np.any(hessian_of(form, self.x) != common) for form in forms[1:]):
             return False
         self.matrix += float(factor) * common
         if factor < 0:
-            slopes = np.array([_slope(form, self.x) for form in forms])
+            slopes = np.array([slope_at_origin(form, self.x) for form in forms])
             self.matrix += float(factor) * _largest_covariance(slopes)
         self.rules["log-sum-exp of affine functions"] = None
         return True
 
     def expanded(self, summand: sp.Expr) -> bool:
         """A polynomial multiplied out, where that gives summands with a rule."""
-        if _degree(summand, self.x) is None:
+        if degree_of(summand, self.x) is None:
             return False
         parts = sp.Add.make_args(sp.expand(summand))
         mixed = [p for p in parts if len(symbols_of(p) & set(self.x)) > 1]
-        if len(parts) == 1 or any(_degree(p, self.x) > 2 for p in mixed):
+        if len(parts) == 1 or any(degree_of(p, self.x) > 2 for p in mixed):
             return False
         for part in parts:
             self.sort(part)
@@ -198,43 +193,8 @@ def _is_convex_kink(summand: sp.Expr, x) -> bool:
     factor, rest = summand.as_independent(*x, as_Add=False)
     if not (factor.is_positive and isinstance(rest, (sp.Abs, sp.Max))):
         return False
-    degrees = [_degree(arg, x) for arg in rest.args]
+    degrees = [degree_of(arg, x) for arg in rest.args]
     return all(degree is not None and degree <= 1 for degree in degrees)
-
-
-def _degree(expr: sp.Expr, x) -> int | None:
-    """Total degree of a polynomial with numbers as coefficients; None for other formulas."""
-    present = symbols_of(expr)
-    here = [s for s in x if s in present]
-    if not here:
-        return 0
-    if _is_linear(expr, present):
-        return 1
-    if not expr.is_polynomial(*here) or expanded_terms(expr) > _TERMS:
-        return None
-    return sp.Poly(expr, *here).total_degree()
-
-
-def _is_linear(expr: sp.Expr, present) -> bool:
-    """Whether it is seen to be a sum of numbers times symbols, which most long formulas hold."""
-    products = (arg.as_coeff_Mul()[1] for arg in sp.Add.make_args(expr) if not arg.is_Number)
-    return all(product in present for product in products)
-
-
-def _hessian(quadratic: sp.Expr, x) -> np.ndarray:
-    matrix = np.zeros((len(x), len(x)))
-    here = [i for i, s in enumerate(x) if s in quadratic.free_symbols]
-    for i in here:
-        slope = quadratic.diff(x[i])
-        for j in here:
-            matrix[i, j] = float(slope.diff(x[j]))
-    return matrix
-
-
-def _slope(quadratic: sp.Expr, x) -> np.ndarray:
-    """The gradient at 0."""
-    origin = dict.fromkeys(x, sp.S.Zero)
-    return np.array([float(quadratic.diff(s).xreplace(origin)) for s in x])
 
 
 def _exponent(part: sp.Expr, x) -> sp.Expr | None:
@@ -246,7 +206,7 @@ def _exponent(part: sp.Expr, x) -> sp.Expr | None:
         return sp.S.Zero
     if not isinstance(rest, sp.exp):
         return None
-    degree = _degree(rest.exp, x)
+    degree = degree_of(rest.exp, x)
     return rest.exp if degree is not None and degree <= 2 else None
 
 
@@ -265,7 +225,7 @@ def _largest_covariance(slopes: np.ndarray) -> np.ndarray:
 def separated(potential: sp.Expr, x) -> list[sp.Poly] | None:
     """The polynomials v_i of V = sum_i v_i(x_i); None where V is no such sum."""
     potential = in_fractions(potential)
-    if _degree(potential, x) is None:
+    if degree_of(potential, x) is None:
         return None
     parts: list[list[sp.Expr]] = [[] for _ in x]
     for summand in sp.Add.make_args(sp.expand(potential)):
@@ -276,130 +236,6 @@ def separated(potential: sp.Expr, x) -> list[sp.Poly] | None:
             parts[here[0]].append(summand)
     polys = [sp.Add(*part).as_poly(s, domain="QQ") for part, s in zip(parts, x, strict=True)]
     return None if any(poly is None for poly in polys) else polys
-
-
-# Functions of one direction or of one squared distance.
-
-
-def as_composition(expr: sp.Expr, x):
-    """f and u with expr = f(u(x)), u affine or a positive semidefinite square.
-
-    Returns
-    -------
-    (matrix, symbol, f, least, affine) or None
-        a a^T of an affine u, or the Hessian of a square u; f as a formula of the symbol; the least
-        value of u, None where it is affine; whether it is.
-    """
-    for most, affine in ((1, True), (2, False)):
-        inner = _largest(expr, x, most)
-        if inner is None:
-            continue
-        found = _one_argument(expr, inner, x, affine)
-        if found is not None:
-            return found
-    return None
-
-
-def _largest(expr: sp.Expr, x, most: int) -> list[sp.Expr] | None:
-    """The largest parts that are polynomials of degree at most so much; None if x is elsewhere."""
-    if not symbols_of(expr) & set(x):
-        return []
-    degree = _degree(expr, x)
-    if degree is not None and degree <= most:
-        return [expr]
-    if not expr.args:
-        return None
-    found = []
-    for group in _groups(expr, x, most):
-        parts = [group] if _fits(group, x, most) else _largest_of_args(group, x, most)
-        if parts is None:
-            return None
-        found += parts
-    return found
-
-
-def _fits(expr, x, most: int) -> bool:
-    degree = _degree(expr, x)
-    return degree is not None and degree <= most
-
-
-def _largest_of_args(expr, x, most: int):
-    found = []
-    for arg in expr.args:
-        parts = _largest(arg, x, most)
-        if parts is None:
-            return None
-        found += parts
-    return found
-
-
-def _groups(expr, x, most: int):
-    """The arguments; of a sum, those of low degree as one."""
-    if not expr.is_Add:
-        return expr.args
-    low = [arg for arg in expr.args if _fits(arg, x, most)]
-    return [sp.Add(*low), *(arg for arg in expr.args if arg not in low)]
-
-
-def _one_argument(expr: sp.Expr, inner, x, affine: bool):
-    """expr as a function of the first of the inner parts, of which the others are functions."""
-    u = _ARGUMENT
-    inner = [part for part in dict.fromkeys(inner) if symbols_of(part) & set(x)]
-    if not inner:
-        return None
-    here = [s for s in x if s in symbols_of(*inner)]
-    first = sp.Poly(inner[0], *here)
-    base = first - first.eval(dict.fromkeys(here, 0)) if affine else first
-    rules = {}
-    for part in inner:
-        poly = sp.Poly(part, *here)
-        ratio = poly.coeff_monomial(base.LM()) / base.LC()
-        rest = (poly - ratio * base).as_expr()
-        if symbols_of(rest) & set(x):
-            return None
-        rules[part] = ratio * u + rest
-    outer = _replaced_sums(expr, rules, x)
-    if symbols_of(outer) & set(x):
-        return None
-    if affine:
-        slope = _slope(base.as_expr(), x)
-        return np.outer(slope, slope), u, outer, None, True
-    return _square(base, u, outer, x)
-
-
-def _replaced_sums(expr: sp.Expr, rules: dict, x):
-    """Replace parts, also those that are several summands of a sum."""
-    if expr in rules:
-        return rules[expr]
-    if not expr.args or not symbols_of(expr) & set(x):
-        return expr
-    if expr.is_Add:
-        for part, by in rules.items():
-            if part.is_Add and set(part.args) <= set(expr.args):
-                others = [arg for arg in expr.args if arg not in part.args]
-                return sp.Add(by, *(_replaced_sums(arg, rules, x) for arg in others))
-    return expr.func(*(_replaced_sums(arg, rules, x) for arg in expr.args))
-
-
-def _square(base: sp.Poly, u, outer, x):
-    """A square as argument: its Hessian is semidefinite, and it has a least value."""
-    if base.total_degree() != 2:
-        return None
-    matrix = _hessian(base.as_expr(), x)
-    sizes = np.linalg.eigvalsh(matrix)
-    if sizes[0] < -1e-12 * sizes[-1] and sizes[-1] > -1e-12 * sizes[0]:
-        return None
-    if sizes[-1] <= 0:
-        return _square(-base, u, outer.xreplace({u: -u}), x)
-    exact = sp.Matrix([[base.as_expr().diff(a, b) for b in x] for a in x])
-    slope = sp.Matrix([base.as_expr().diff(a).xreplace(dict.fromkeys(x, sp.S.Zero)) for a in x])
-    if exact.rank() < len(x):
-        used = [i for i, s in enumerate(x) if s in base.as_expr().free_symbols]
-        exact, slope = exact.extract(used, used), slope.extract(used, [0])
-        if exact.rank() < len(used):
-            return None
-    least = base.eval(dict.fromkeys(x, 0)) - (slope.T * exact.LUsolve(slope))[0] / 2
-    return matrix, u, outer, sp.Rational(least), False
 
 
 # A numerical search.

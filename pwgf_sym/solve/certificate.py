@@ -8,23 +8,17 @@ constants that are read off the energy's formula.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import lru_cache
 
 import numpy as np
-import sympy as sp
 
 from ..arguments import brief, integer, number
-from ..declare.laws import Gaussian
-from ..derive.convexity import Modulus, convexity, gradient_bound
-from ..derive.ergodic import log_sobolev, reflection_coupling
-from ..derive.structure import EnergyStructure, energy_structure
 from ..errors import OptionError
-from .bounds import contracted, coupled, entropy_decay, entropy_growth
 from .gaps import Gaps, measure, points_of, velocity_at
 from .sampling import seed_for
+from .theory import Theory, formulas_of, log_sobolev_of, theory_of
 
 __all__ = ["DISTANCES", "ErrorBound", "all_bounds", "bounds_over_time", "equilibrium_bound"]
-__all__ += ["error_bound", "theory_of"]
+__all__ += ["error_bound"]
 
 DISTANCES = ("KL", "TV", "W1", "W2")
 
@@ -68,58 +62,6 @@ class ErrorBound:
     def __str__(self) -> str:
         error = f"standard error {self.standard_error:.1g}"
         return f"{self.distance} <= {self.value:.4g} at t = {self.t:.6g} ({self.status}, {error})"
-
-
-@dataclass(frozen=True)
-class Theory:
-    """Constants of an energy; each says how it is known, or why there is none.
-
-    ``start`` is the log-Sobolev constant of the initial law; NaN where it is not known.
-    """
-
-    structure: EnergyStructure
-    modulus: Modulus
-    slope: Modulus
-    coupling: tuple | str
-    start: float
-
-
-def theory_of(problem) -> Theory:
-    """The constants of a problem's energy with its parameters; the last ones are remembered.
-
-    Parameters
-    ----------
-    problem : GradientFlow
-
-    Returns
-    -------
-    Theory
-    """
-    law = problem.initial
-    start = 1 / np.linalg.eigvalsh(law.covariance)[-1] if isinstance(law, Gaussian) else np.nan
-    return replace(
-        _theory(problem.energy, problem.density, tuple(problem.parameters.items())),
-        start=float(start),
-    )
-
-
-@lru_cache(maxsize=8)
-def _theory(energy, density, values) -> Theory:
-    structure = energy_structure(energy, density).with_values(dict(values))
-    modulus, slope = (_known(find, structure) for find in (convexity, gradient_bound))
-    coupling = _known(reflection_coupling, structure)
-    coupling = coupling.reason if isinstance(coupling, Modulus) else coupling
-    return Theory(structure, modulus, slope, coupling, np.nan)
-
-
-def _known(find, structure: EnergyStructure):
-    """What a derivation finds; none where SymPy gives up on a formula."""
-    try:
-        return find(structure)
-    except (NotImplementedError, sp.PolynomialError, ArithmeticError) as error:
-        return Modulus(
-            np.nan, "none", f"SymPy gives up ({type(error).__name__}: {str(error)[:80]})"
-        )
 
 
 def error_bound(path, program, t: float | None = None, distance: str | None = None, **options):
@@ -236,7 +178,7 @@ def _within(t, first: float, last: float) -> float:
 
 def _at(theory: Theory, gaps: Gaps, first: float, t: float) -> dict[str, ErrorBound | str]:
     """The bounds at one time from the nodes before it."""
-    formulas = _formulas(theory)
+    formulas = formulas_of(theory)
     here = gaps.times < t
     gaps = replace(
         gaps,
@@ -274,97 +216,6 @@ def _evaluated(formula, status, reason, distance, gaps: Gaps, first: float, t: f
 def _mean(gaps: Gaps, sets) -> dict[str, np.ndarray]:
     names = ("square", "size", "parts", "start_square", "start_size", "start_parts", "start_kl")
     return {name: getattr(gaps, name)[sets].mean(axis=0) for name in names}
-
-
-# Which bounds hold.
-
-
-def _formulas(theory: Theory) -> dict[str, list | str]:
-    """(formula, status, reason) of every bound that holds, by distance, or why there is none."""
-    contraction, entropy = _contraction(theory), _entropy(theory)
-    found: dict[str, list | str] = {"W2": contraction, "KL": entropy}
-    if isinstance(entropy, str):
-        found["TV"] = entropy
-    else:
-        found["TV"] = [
-            (_variation(kl), status, f"TV <= sqrt(KL/2), {reason}")
-            for kl, status, reason in entropy
-        ]
-    weak = [*(contraction if not isinstance(contraction, str) else []), *_couplings(theory)]
-    why = theory.coupling if isinstance(theory.coupling, str) else ""
-    found["W1"] = weak or f"{contraction}; {why}"
-    return found
-
-
-def _variation(kl):
-    """The bound on TV that one on KL gives."""
-
-    def formula(*args):
-        return min(float(np.sqrt(max(kl(*args), 0.0) / 2)), 1.0)
-
-    return formula
-
-
-def _contraction(theory: Theory) -> list | str:
-    modulus = theory.modulus
-    if not modulus.holds:
-        return f"the energy is not known to be lambda-convex: {modulus.reason}"
-
-    def formula(mean, gaps, first, t):
-        start, sizes = np.sqrt(mean["start_square"]), np.sqrt(mean["square"])
-        return contracted(modulus.value, start, sizes, t - gaps.times, gaps.steps, t - first)
-
-    return [(formula, modulus.status, f"lambda-convexity, {modulus.reason}")]
-
-
-def _entropy(theory: Theory) -> list | str:
-    structure, slope = theory.structure, theory.slope
-    if not structure.is_fokker_planck or structure.sigma <= 0:
-        what = structure.other or "it has no entropy, or an internal energy beside it"
-        return f"KL bounds need int V rho + sigma int rho log rho: {what}"
-    if not slope.holds:
-        return f"KL bounds need interactions with a bounded slope: {slope.reason}"
-    sigma = float(structure.sigma)
-
-    def formula(mean, gaps, first, t):
-        start = float(mean["start_kl"])
-        return entropy_growth(start, mean["square"], gaps.steps, sigma, slope.value)
-
-    def decaying(mean, gaps, first, t):
-        start, nodes = float(mean["start_kl"]), (gaps.times - first, gaps.steps, t - first)
-        constants = sigma, theory.start, theory.modulus.value
-        return entropy_decay(start, mean["square"], *nodes, *constants)
-
-    text = f"entropy, sigma = {sigma:.6g}" + (f", {slope.reason}" if slope.value else "")
-    found = [(formula, slope.status, text)]
-    if theory.modulus.holds and np.isfinite(theory.start) and not structure.interactions:
-        text = f"{text}; log-Sobolev inequality of the flow, {theory.modulus.reason}"
-        found.append((decaying, theory.modulus.status, text))
-    return found
-
-
-def _couplings(theory: Theory) -> list:
-    """W1 bounds that are no W2 bounds."""
-    structure, modulus, found = theory.structure, theory.modulus, []
-    if not structure.is_fokker_planck or structure.interactions:
-        return found
-    if modulus.holds:
-
-        def equal(mean, gaps, first, t):
-            sizes, start = mean["size"], float(mean["start_size"])
-            return contracted(modulus.value, start, sizes, t - gaps.times, gaps.steps, t - first)
-
-        found.append((equal, modulus.status, f"coupling by equal noise, {modulus.reason}"))
-    if not isinstance(theory.coupling, str):
-
-        def reflected(mean, gaps, first, t):
-            arguments = t - gaps.times, gaps.steps, t - first
-            return coupled(theory.coupling, mean["start_parts"], mean["parts"], *arguments)
-
-        total = max(coupling.total for coupling in theory.coupling)
-        text = f"reflection coupling of every coordinate, total factor at most {total:.4g}"
-        found.append((reflected, "proven", text))
-    return found
 
 
 def _best(found: dict, spread: float) -> ErrorBound | None:
@@ -421,7 +272,7 @@ def equilibrium_bound(
         raise OptionError("distance", brief(distance), ", ".join(f'"{d}"' for d in DISTANCES))
     seed, samples = integer("seed", seed, 0), integer("samples", samples, 16)
     structure = theory_of(program.problem).structure
-    constant = _log_sobolev(structure)
+    constant = log_sobolev_of(structure)
     if not constant.holds:
         accepted = "energies int V rho + sigma int rho log rho with a known log-Sobolev constant"
         raise OptionError("equilibrium_bound", f"an energy where {constant.reason}", accepted)
@@ -435,11 +286,6 @@ def equilibrium_bound(
     value, slope = _from_entropy(distance, mean, constant.value)
     reason = f"logarithmic Sobolev inequality, kappa = {constant.value:.6g}: {constant.reason}"
     return ErrorBound(value, distance, constant.status, slope * error, 0.0, reason, np.nan)
-
-
-@lru_cache(maxsize=8)
-def _log_sobolev(structure: EnergyStructure) -> Modulus:
-    return _known(log_sobolev, structure)
 
 
 def _from_entropy(distance: str, kl: float, kappa: float) -> tuple[float, float]:

@@ -17,8 +17,8 @@ from ..arguments import brief, integer, number
 from ..errors import OptionError
 from ..functions import host_function
 from ..sharing import symbols_of
-from .certificate import theory_of
 from .sampling import draw, seed_for
+from .theory import theory_of
 from .vectors import as_double
 
 __all__ = ["Diagnostics", "diagnostics", "log_weights"]
