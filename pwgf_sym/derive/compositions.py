@@ -36,6 +36,7 @@ def _is_linear(expr: sp.Expr, present) -> bool:
 
 
 def hessian_of(quadratic: sp.Expr, x) -> np.ndarray:
+    """The Hessian of a quadratic polynomial, (d, d)."""
     matrix = np.zeros((len(x), len(x)))
     here = [i for i, s in enumerate(x) if s in quadratic.free_symbols]
     for i in here:

@@ -71,6 +71,7 @@ def _known(find, structure: EnergyStructure):
 
 @lru_cache(maxsize=8)
 def log_sobolev_of(structure: EnergyStructure) -> Modulus:
+    """The log-Sobolev constant of the equilibrium; the last ones are remembered."""
     return _known(log_sobolev, structure)
 
 
