@@ -21,6 +21,8 @@ __all__ = ["Gaps", "Points", "measure", "points_of"]
 
 # Independent sets of points, and points a set to begin with and for choosing time steps.
 _SETS, _FIRST, _COARSE = 8, 256, 256
+# So many pairs of a point cost what the map does at it.
+_PAIRS = 512
 # A step is halved while that changes its integral by more than this part of the mean step's.
 _QUADRATURE, _HALVINGS = 0.02, 6
 _GAUSS = 0.5 - 0.5 / np.sqrt(3.0)
@@ -81,7 +83,11 @@ class Gaps:
     points: int
 
     def standard_error(self) -> float:
-        """Of the integral of the mean square gap, as a part of it."""
+        """Of the integral of the mean square gap, as a part of it.
+
+        What a velocity that is a mean over points errs by is common to all sets and not in it; on
+        average it makes the gap larger.
+        """
         whole = self.square @ self.steps
         mean = whole.mean()
         error = whole.std(ddof=1) / np.sqrt(len(whole))
@@ -129,36 +135,43 @@ def measure(path, program, times, *, seed: int, accuracy: float, evaluations: in
     accuracy : float
         Points are added until the standard error of the integral of E|g|^2 is at most this part.
     evaluations : int
-        Limit of points times nodes; at least one round is made.
+        Limit of points times nodes; at least one round is made.  Sums over pairs count, too.
 
     Returns
     -------
     Gaps
     """
     nodes, steps, time_error = _time_nodes(path, program, times, seed)
-    count, spent, turn = _FIRST, 0, 0
+    # A velocity that is a mean over all points has an error of its own.
+    alone = program.separable or "pair_velocity" in program.emission.formulas
+    count, spent, turn = _FIRST if alone else 8 * _FIRST, 0, 0
     while True:
         found = _means(path, program, nodes, steps, count, seed, turn, time_error)
-        spent += _SETS * count * max(nodes.size, 1)
+        spent += _work(program, count) * nodes.size
         error = found.standard_error()
         growth = min(max((error / accuracy) ** 2, 2.0), 16.0)
         larger = 1 << int(np.ceil(np.log2(count * growth)))
-        room = spent + _SETS * larger * max(nodes.size, 1) <= evaluations
+        room = spent + _work(program, larger) * nodes.size <= evaluations
         if not error > accuracy or not room:
             return found
         count, turn = larger, turn + 1
+
+
+def _work(program, count: int) -> float:
+    """Points of all sets, times what sums over all pairs of them cost beside a map."""
+    points = _SETS * count
+    pairs = "pair_velocity" in program.emission.formulas
+    return points * (1 + points / _PAIRS if pairs else 1)
 
 
 def _means(path, program, nodes, steps, count, seed, turn, time_error) -> Gaps:
     seeds = [seed_for(seed, "bound", turn * _SETS + k) for k in range(_SETS)]
     sets = [points_of(program, count, s) for s in seeds]
     starts = np.stack([_start(path, program, points) for points in sets])
-    if program.separable:  # a velocity needs its own point only: one call for all sets
-        places = np.concatenate([points.places for points in sets])
-        together = Points(program.samples(places), places, np.zeros(0))
-        gaps = (np.split(_gap(path, program, together, s), _SETS) for s in nodes)
-    else:
-        gaps = ([_gap(path, program, points, s) for points in sets] for s in nodes)
+    # One call for all sets: where a velocity needs the other points, it has more of them.
+    places = np.concatenate([points.places for points in sets])
+    together = Points(program.samples(places), places, np.zeros(0))
+    gaps = (np.split(_gap(path, program, together, s), _SETS) for s in nodes)
     rows = [[_row(g, points) for g, points in zip(found, sets, strict=True)] for found in gaps]
     rows = np.reshape(rows, (len(nodes), _SETS, program.dim + 2)).swapaxes(0, 1)
     return Gaps(
