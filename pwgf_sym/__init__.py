@@ -24,8 +24,10 @@ if _TYPE_CHECKING:  # the same names for type checkers, which do not run __getat
     from .errors import PwgfError, PwgfWarning
     from .functions import logaddexp
     from .look.plots import plot
+    from .solve.events import Event, until_equilibrium
     from .solve.flow import solve
-    from .solve.solution import Solution, load_solution
+    from .solve.loading import load_solution
+    from .solve.solution import Solution
 
 __version__ = "0.1.0"
 
@@ -49,7 +51,9 @@ _PUBLIC = {
     "compile": "compile.program",
     "solve": "solve.flow",
     "Solution": "solve.solution",
-    "load_solution": "solve.solution",
+    "load_solution": "solve.loading",
+    "Event": "solve.events",
+    "until_equilibrium": "solve.events",
     "plot": "look.plots",
     "PwgfError": "errors",
     "PwgfWarning": "errors",

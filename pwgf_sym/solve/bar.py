@@ -6,21 +6,34 @@ import sys
 
 __all__ = ["Bar"]
 
+# What tqdm shows of a span of time: no counts of fractions.
+_OF_TIME = "{desc}: {percentage:3.0f}%|{bar}| [{elapsed}<{remaining}{postfix}]"
+
 
 class Bar:
-    """A tqdm bar over the steps, or nothing; tqdm is imported only where it is shown.
+    """A tqdm bar over the steps or the time, or nothing; tqdm is imported only where it is shown.
+
+    Parameters
+    ----------
+    shown : bool
+        Whether there is one.
+    total : float
+        Steps, or the span of time where their number is not known.
+    unit : str
+        "step" or "t".
 
     A stream that takes no text (closed, a full disk, a pipe without a reader) ends the bar and not
     the run.
     """
 
-    def __init__(self, shown: bool, steps: int):
+    def __init__(self, shown: bool, total: float, unit: str):
         self._bar = None
         if shown and sys.stderr is not None:  # None: closed from the start, or no console
             from tqdm.auto import tqdm
 
             try:
-                self._bar = tqdm(total=steps, unit="step", desc="flow")
+                shape = {} if unit == "step" else {"bar_format": _OF_TIME}
+                self._bar = tqdm(total=total, unit=unit, desc="flow", **shape)
             except (OSError, ValueError):
                 return
 
@@ -30,13 +43,13 @@ class Bar:
     def __exit__(self, *_) -> None:
         self._show(lambda bar: bar.close())
 
-    def update(self, t: float, energy: float, residual: float) -> None:
-        """Advance by a step."""
+    def update(self, t: float, energy: float, residual: float, by: float = 1) -> None:
+        """Advance by a step, or so much time."""
 
         def advance(bar):
             fields = {"t": f"{t:.4g}", "energy": f"{energy:.6g}", "residual": f"{residual:.1e}"}
             bar.set_postfix(fields)
-            bar.update()
+            bar.update(by)
 
         self._show(advance)
 

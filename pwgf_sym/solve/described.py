@@ -8,6 +8,7 @@ from dataclasses import fields
 import numpy as np
 import sympy as sp
 
+from ..arguments import brief
 from ..declare.laws import law_from_dict
 from ..declare.maps import map_from_dict, parameter_count
 from ..declare.problem import GradientFlow
@@ -15,13 +16,15 @@ from ..declare.tree import from_tree, to_tree
 from ..errors import StoredSolutionError
 from .history import Counts
 from .options import NAMES, FlowOptions, LinearOptions
+from .steppers import METHODS
 from .stored import refused
 
-__all__ = ["STATUSES", "check_columns", "describe", "restore"]
+__all__ = ["STATUSES", "check_columns", "check_path", "describe", "restore"]
 
-_SCHEMA, _VERSION = "pwgf_sym.solution", 2
-# Version 1 has no history, no counts and no word on folds, and maps of the user's coordinates.
-_READ = (1, 2)
+_SCHEMA, _VERSION = "pwgf_sym.solution", 3
+# Version 1 has no history, no counts and no word on folds, and maps of the user's coordinates;
+# version 2 fixed steps only, and no dense output.
+_READ = (1, 2, 3)
 _LARGEST_EXPONENT = 10**6
 #: How a run can have ended.
 STATUSES = ("completed", "stopped", "interrupted", "failed")
@@ -45,7 +48,32 @@ def describe(solution) -> dict:
         "folded": solution.folded,
         "reads_density": solution.reads_density,
         "unknown_constant": solution.unknown_constant,
+        "t_events": [[float(t) for t in times] for times in solution.t_events],
+        "statistics": solution.statistics,
     }
+
+
+def check_path(path, dense: dict, width: int) -> None:
+    """Check the arrays of a dense output of so many parameters.
+
+    Raises
+    ------
+    StoredSolutionError
+    """
+    for name, array in dense.items():
+        if array is None:
+            raise refused(path, f"a file without the array path_{name}")
+        if array.dtype != np.float64 or not np.all(np.isfinite(array)):
+            raise refused(path, f"array path_{name} of type {array.dtype}, or not finite")
+    count = dense["t"].size
+    shapes = {name: array.shape for name, array in dense.items()}
+    wanted = {"t": (count,), "theta": (count, width)}
+    steps = shapes.pop("coefficients")
+    fits = len(steps) == 3 and (steps[0], steps[2]) == (count - 1, width) and steps[1] <= 8
+    if shapes != wanted or not (fits and count):
+        raise refused(path, "a dense output of arrays that do not fit each other")
+    if not np.all(np.diff(dense["t"]) > 0):
+        raise refused(path, "a dense output whose times do not increase")
 
 
 def check_columns(
@@ -163,9 +191,13 @@ def _options(entries: dict) -> dict:
         if entries[name] not in NAMES[name]:
             raise StoredSolutionError(name, repr(entries[name]), " or ".join(NAMES[name]))
     known = {name: value for name, value in entries.items() if name in flow}
+    known["chosen"] = tuple(entries.get("chosen", ()))
+    # A stepper of the user's own is known by its name alone.
+    if isinstance(entries["integrator"], str) and entries["integrator"] not in METHODS:
+        known["integrator"] = "auto"
     solver = LinearOptions(**{name: value for name, value in entries.items() if name in linear})
     FlowOptions(**known | {"target": "cpu", "linear": solver})
-    if len(known) + len(linear & set(entries)) != len(entries):
+    if len((flow | linear) & set(entries)) != len(entries):
         raise StoredSolutionError("options", "unknown names", "the options of solve")
     return dict(entries)
 
@@ -176,12 +208,12 @@ def _ending(description: dict, version: int) -> dict:
     if status not in STATUSES or not isinstance(message, str):
         raise StoredSolutionError("status", repr(status), " or ".join(STATUSES))
     old = version == 1
-    counts = Counts() if old else Counts(**description["counts"])
+    counts = Counts() if old else Counts(**({"nrejected": 0} | description["counts"]))
     for name, value in counts._asdict().items():
         right = float if name == "wall_time" else int
         if value is not None and not (type(value) is right and value >= 0):
             raise StoredSolutionError(name, repr(value), "a number of at least 0")
-    if len({value is None for value in counts}) > 1:
+    if len({value is None for name, value in counts._asdict().items() if name != "nrejected"}) > 1:
         raise StoredSolutionError("counts", "some of them", "all or none")
     folded = None if old else description["folded"]
     if folded is not None and not (type(folded) is float and 0 <= folded <= 0.5):
@@ -194,4 +226,17 @@ def _ending(description: dict, version: int) -> dict:
     if not isinstance(constant, str):
         raise StoredSolutionError("unknown_constant", repr(constant), "a text")
     ending = {"status": status, "message": message, "folded": folded, "reads_density": reads}
-    return ending | {"unknown_constant": constant} | counts._asdict()
+    return ending | {"unknown_constant": constant} | counts._asdict() | _choices(description)
+
+
+def _choices(description: dict) -> dict:
+    """Times of events, and what the run chose."""
+    times = description.get("t_events", [])
+    if not (isinstance(times, list) and all(isinstance(entry, list) for entry in times)):
+        raise StoredSolutionError("t_events", brief(times), "lists of times")
+    if not all(type(time) is float for entry in times for time in entry):
+        raise StoredSolutionError("t_events", brief(times), "lists of times")
+    statistics = description.get("statistics", {})
+    if not isinstance(statistics, dict):
+        raise StoredSolutionError("statistics", brief(statistics), "a JSON object")
+    return {"t_events": [np.array(entry, float) for entry in times], "statistics": statistics}

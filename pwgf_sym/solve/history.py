@@ -8,7 +8,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .path import Path
+
 __all__ = ["Counts", "History", "Record"]
+
+
+# Columns of whole numbers.
+_WHOLE = ("iterations", "stages", "samples")
 
 
 class History(NamedTuple):
@@ -28,6 +34,15 @@ class History(NamedTuple):
         Worst relative residual of the linear solves of the step.
     iterations : (K + 1,) array of int
         Iterations of the linear solves of the step.
+    error : (K + 1,) array
+        Estimate of the local error of the step, the root mean square distance of samples over
+        their spread; 0 where the method has none.
+    stages : (K + 1,) array of int
+        Right-hand sides of the accepted step.
+    samples : (K + 1,) array of int
+        Number of samples of the step.
+    shift : (K + 1,) array
+        Its Tikhonov shift.
     """
 
     t: np.ndarray
@@ -36,6 +51,10 @@ class History(NamedTuple):
     dissipation: np.ndarray
     residual: np.ndarray
     iterations: np.ndarray
+    error: np.ndarray
+    stages: np.ndarray
+    samples: np.ndarray
+    shift: np.ndarray
 
     @classmethod
     def empty(cls) -> History:
@@ -45,7 +64,7 @@ class History(NamedTuple):
     @classmethod
     def dtypes(cls) -> dict[str, type]:
         """Type of every column."""
-        return dict.fromkeys(cls._fields, np.float64) | {"iterations": np.int64}
+        return dict.fromkeys(cls._fields, np.float64) | dict.fromkeys(_WHOLE, np.int64)
 
 
 class Counts(NamedTuple):
@@ -57,6 +76,8 @@ class Counts(NamedTuple):
         Evaluations of the right-hand side.
     nsteps : int
         Time steps.
+    nrejected : int
+        Steps that were tried and not taken.
     nsolves, nmissed : int
         Linear solves, and those that missed their tolerance.
     nit : int
@@ -67,6 +88,7 @@ class Counts(NamedTuple):
 
     nfev: int | None = None
     nsteps: int | None = None
+    nrejected: int | None = None
     nsolves: int | None = None
     nmissed: int | None = None
     nit: int | None = None
@@ -89,7 +111,8 @@ class _Worst:
 
 
 class Record:
-    """Counts of a running flow.  A step takes 48 bytes, whatever the number of parameters.
+    """Counts of a running flow.  A step takes 80 bytes, whatever the number of parameters, and its
+    polynomial what a few vectors of parameters take where it is kept.
 
     Parameters
     ----------
@@ -102,7 +125,10 @@ class Record:
         kinds = History.dtypes().items()
         self._columns = {n: array("d" if kind is np.float64 else "q") for n, kind in kinds}
         self._of_row, self._of_step = _Worst(), _Worst()
-        self._solves = self._missed = self._iterations = 0
+        self._solves = self._missed = self._iterations = self._rejected = 0
+        self._ends: list[tuple[float, np.ndarray]] = []
+        self._polynomials: list[np.ndarray] = []
+        self.changes: list[dict] = []
 
     def solved(self, linear) -> None:
         """Count a linear solve, hence a right-hand side."""
@@ -112,10 +138,48 @@ class Record:
         self._of_row.add(linear)
         self._of_step.add(linear)
 
-    def stepped(self, t: float, step: float, energy: float, dissipation: float) -> None:
+    @property
+    def steps(self) -> int:
+        """Steps so far."""
+        return max(len(self._columns["shift"]) - 1, 0)
+
+    def rejected(self) -> None:
+        """Count a step that was tried and not taken."""
+        self._rejected += 1
+
+    def changed(self, t: float, what: str, value, why: str) -> None:
+        """Note that a choice of the run changed, and the reason."""
+        self.changes.append({"t": float(t), "choice": what, "value": value, "reason": why})
+
+    def path_begins(self, t: float, theta) -> None:
+        """Keep the parameters at the start."""
+        self._ends.append((float(t), np.array(theta, np.float64)))
+
+    def path_steps(self, t: float, theta, coefficients) -> None:
+        """Keep the polynomial of a step and the parameters at its end."""
+        self._ends.append((float(t), np.array(theta, np.float64)))
+        self._polynomials.append(np.asarray(coefficients))
+
+    def path(self) -> Path | None:
+        """Dense output, where it was kept."""
+        return Path.of_steps(self._ends, self._polynomials)
+
+    def stepped(
+        self,
+        t: float,
+        step: float,
+        energy: float,
+        dissipation: float,
+        *,
+        error: float = 0.0,
+        stages: int = 0,
+        samples: int = 0,
+        shift: float = 0.0,
+    ) -> None:
         """Note the start, or the end of a step."""
         worst = self._of_step
         values = (t, energy, step, dissipation, worst.residual, worst.iterations)
+        values += (error, stages, samples, shift)
         for column, value in zip(self._columns.values(), values, strict=True):
             column.append(value)
         worst.clear()
@@ -137,6 +201,6 @@ class Record:
 
     def counts(self) -> Counts:
         """The work so far."""
-        steps = max(len(self._columns["iterations"]) - 1, 0)
-        seconds = perf_counter() - self._begin
-        return Counts(self._solves, steps, self._solves, self._missed, self._iterations, seconds)
+        solves, seconds = self._solves, perf_counter() - self._begin
+        work = solves, self.steps, self._rejected, solves, self._missed, self._iterations
+        return Counts(*work, seconds)

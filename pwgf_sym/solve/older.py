@@ -1,4 +1,7 @@
-"""Parameters of maps in files of version 1, whose maps acted on the user's coordinates."""
+"""Files of older versions.
+
+Maps of version 1 acted on the user's coordinates; versions 1 and 2 had fixed steps only.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,9 @@ import math
 
 import numpy as np
 
-__all__ = ["in_units"]
+from .history import History
+
+__all__ = ["in_units", "with_columns"]
 
 
 def in_units(theta: np.ndarray, flow, law) -> np.ndarray:
@@ -38,3 +43,22 @@ def in_units(theta: np.ndarray, flow, law) -> np.ndarray:
         p["b"] = (p["b"] + p["A"] @ m - m) / s
     found = [p[name].reshape(*rows.shape[:2], -1) for name in shapes]
     return np.concatenate(found, axis=2).reshape(theta.shape)
+
+
+def with_columns(steps: dict, description: dict) -> dict:
+    """Columns of a history, those that an older file does not have with what they would hold.
+
+    Parameters
+    ----------
+    steps : dict of str to array or None
+        What the file has.
+    description : dict
+        Its description, not checked.
+    """
+    if all(array is None for array in steps.values()):
+        return History.empty()._asdict()
+    if description.get("version") != 2 or steps["t"] is None or steps["t"].ndim != 1:
+        return steps
+    kinds, count = History.dtypes(), steps["t"].size
+    added = dict.fromkeys(("error", "stages", "samples", "shift"), 0)
+    return steps | {n: np.full(count, v, kinds[n]) for n, v in added.items() if steps[n] is None}

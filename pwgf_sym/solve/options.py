@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 
 import numpy as np
 
-from ..arguments import brief, choice, flag, integer, number, real_array, whole_seed
+from ..arguments import choice, flag, integer, number, whole_seed
 from ..errors import OptionError
-from .integrators import tableau
+from .steppers import Stepper, stepper_named
 
-__all__ = ["FlowOptions", "LinearOptions", "check_names", "time_grid"]
+__all__ = ["FlowOptions", "LinearOptions", "check_names"]
 
 #: Accepted names of each option that takes a name; the first is the default.
 NAMES = {
@@ -26,15 +26,16 @@ _TOLERANCE = {"float64": 1e-4, "float32": 1e-3}
 SHIFT, LINEAR_SHIFT = 1e-5, 100.0
 # Tolerance for such a map: its metric does not change, and the samples determine all parameters.
 _LINEAR_TOLERANCE = {"float64": 1e-10, "float32": 1e-5}
-#: Parameters up to which "auto" takes the dense solver.
-MOST_DENSE = 800
+#: Parameters up to which "auto" takes the dense solver: with fixed steps, and with adaptive ones,
+#: which beyond take "minres" with products in float32 and a preconditioner of so many samples.
+MOST_DENSE, MOST_DENSE_ADAPTIVE, _PRECONDITIONER = 800, 1500, 64
+#: Fixed steps: their length for methods without an estimate of the error, and their samples.
+DT, SAMPLES = 0.01, 4096
+#: Adaptive steps: the tolerance; parts of it that the shift and the linear tolerance are.
+TOL, _SHIFT_PART, _SOLVE_PART = 1e-3, 1e-4, 1e-2
+# Samples at the start of an adaptive run, and from which tolerance on twice as many.
+_ADAPTIVE_SAMPLES, _FINE = 1024, 2e-4
 _CUTOFF = {"float64": 1e-10, "float32": 1e-6}
-#: Steps that a run takes at most: the quickest take a third of a millisecond each, an hour in all.
-MOST_STEPS = 10**7
-#: Times that a run stores at most.
-MOST_ROWS = 10**6
-# Fraction of dt below which a step is taken for round-off of the grid and merged.
-_SLIVER = 1e-9
 
 
 @dataclass(frozen=True)
@@ -112,6 +113,19 @@ class LinearOptions:
                 fix = 'Use linear_solver="minres" or "cg".'
                 raise OptionError(name, repr(getattr(self, name)), accepted, fix)
 
+    def following(self, tol: float, dtype, linear: bool) -> LinearOptions:
+        """The same options where steps follow a tolerance, which shift and solves then follow."""
+        eps = float(np.finfo(dtype).eps)
+        shift, tolerance = self.shift, self.tolerance
+        if shift is None and not linear:
+            shift = min(max(_SHIFT_PART * tol, 100 * eps), SHIFT)
+        if tolerance is None:
+            tolerance = min(max(_SOLVE_PART * tol, 1e3 * eps), _TOLERANCE[np.dtype(dtype).name])
+            tolerance = (
+                min(tolerance, _LINEAR_TOLERANCE[np.dtype(dtype).name]) if linear else tolerance
+            )
+        return replace(self, shift=shift, tolerance=tolerance)
+
     def for_dtype(self, dtype, linear: bool = False) -> LinearOptions:
         """The same options with the defaults of a dtype filled in.
 
@@ -131,13 +145,17 @@ class LinearOptions:
 class FlowOptions:
     """Options of :func:`pwgf_sym.solve`, checked; its docstring says what they mean."""
 
-    samples: int = 4096
+    samples: int | None = None
     sampling: str = "sobol"
     seed: int = 0
-    resample: bool = False
+    resample: bool | None = None
     formulation: str = "velocity"
-    integrator: str = "rk4"
-    dt: float = 0.01
+    integrator: str | Stepper = "auto"
+    dt: float | None = None
+    tol: float | None = None
+    max_step: float | None = None
+    max_samples: int = 65536
+    dense_output: bool | None = None
     linear_solver: str = "auto"
     target: str = "cpu"
     dtype: str = "float64"
@@ -145,39 +163,104 @@ class FlowOptions:
     energy_check: bool = True
     fresh_samples: int | None = None
     linear: LinearOptions = field(default_factory=LinearOptions)
+    chosen: tuple[str, ...] = ()
 
     def __post_init__(self):
         check_names(self)
-        tableau(self.integrator)
+        self._check_method()
         self.linear.check_for(self.linear_solver)
-        _keep(self, "samples", integer, least=1)
         _keep(self, "seed", whole_seed)
-        _keep(self, "dt", number, above=0.0)
-        for name in ("resample", "progress", "energy_check"):
+        _keep(self, "max_samples", integer, least=1)
+        for name in ("progress", "energy_check"):
             _keep(self, name, flag)
-        fresh = min(self.samples, 1024) if self.fresh_samples is None else self.fresh_samples
-        object.__setattr__(self, "fresh_samples", integer("fresh_samples", fresh, 1))
+        for name in ("resample", "dense_output"):
+            if getattr(self, name) is not None:
+                _keep(self, name, flag)
+        for name in ("dt", "tol", "max_step"):
+            if getattr(self, name) is not None:
+                _keep(self, name, number, above=0.0)
+        for name in ("samples", "fresh_samples"):
+            if getattr(self, name) is not None:
+                _keep(self, name, integer, least=1)
+
+    def _check_method(self) -> None:
+        """Find out whether steps are fixed or follow a tolerance, and refuse a mixture of both."""
+        stepper = stepper_named(self.integrator)
+        if self.dt is None and stepper.controlled:
+            object.__setattr__(self, "tol", TOL if self.tol is None else self.tol)
+            return
+        for name in ("tol", "max_step"):
+            if getattr(self, name) is not None:
+                how = "dt" if self.dt is not None else f'integrator="{stepper.name}"'
+                given, fix = f"{getattr(self, name)!r} together with {how}", ""
+                fix = 'Leave dt out, and use integrator="auto", "rk23", "rk45" or "rkc".'
+                raise OptionError(name, given, "one of the two: fixed steps have no tolerance", fix)
+        object.__setattr__(self, "dt", DT if self.dt is None else self.dt)
+        if stepper.name == "auto":
+            object.__setattr__(self, "integrator", "rk4")
+
+    @property
+    def adaptive(self) -> bool:
+        """Whether the lengths of steps follow a tolerance."""
+        return self.dt is None
 
     def for_map(self, map, parameters: int) -> FlowOptions:
         """The same options with the defaults for a map of so many parameters filled in."""
         # The compiler's half is imported only here, where a run begins.
-        from ..compile.linearization import storage_limit
         from ..lower.formulas import is_linear
 
-        solver = self.linear_solver
-        if solver == "auto":
-            rows = parameters * self.samples * map.dim * np.dtype(self.dtype).itemsize
-            fits = parameters <= MOST_DENSE and rows <= storage_limit()
-            solver = "dense" if fits and self.target == "cpu" else "lsmr"
+        given = {name: getattr(self, name) for name in ("samples", "resample")}
+        chosen = [name for name, value in given.items() if value is None]
+        chosen += ["shift"] if self.linear.shift is None else []
+        samples, resample, fresh = self.samples, self.resample, self.fresh_samples
+        if samples is None:
+            samples = min(self._samples(), self.max_samples)
+        resample = self.adaptive if resample is None else resample
+        fresh = min(samples, 1024) if fresh is None else fresh
+        found = replace(self, samples=samples, resample=resample, fresh_samples=fresh)
+        found = found._with_solver(map, parameters)
         # The kernel matrix is singular without a shift, whatever the map.
-        linear = self.linear.for_dtype(self.dtype, solver != "kernel" and is_linear(map))
-        return replace(self, linear_solver=solver, linear=linear)
+        linear = found.linear_solver != "kernel" and is_linear(map)
+        if self.adaptive:
+            found = replace(found, linear=found.linear.following(self.tol, self.dtype, linear))
+        options = found.linear.for_dtype(self.dtype, linear)
+        return replace(found, linear=options, chosen=tuple(chosen))
+
+    def for_times(self, named: bool) -> FlowOptions:
+        """The same options where the stored times are named, or every step is stored."""
+        if self.dense_output is None:
+            return replace(self, dense_output=self.adaptive or not named)
+        return self
+
+    def _samples(self) -> int:
+        """Samples at the start of a run that may choose."""
+        if not self.adaptive:
+            return SAMPLES
+        return _ADAPTIVE_SAMPLES if self.tol > _FINE else 2 * _ADAPTIVE_SAMPLES
+
+    def _with_solver(self, map, parameters: int) -> FlowOptions:
+        """The same options with a linear solver for so many parameters."""
+        from ..compile.linearization import storage_limit
+
+        if self.linear_solver != "auto":
+            return self
+        rows = parameters * self.samples * map.dim * np.dtype(self.dtype).itemsize
+        most = MOST_DENSE_ADAPTIVE if self.adaptive else MOST_DENSE
+        if parameters <= most and rows <= storage_limit() and self.target == "cpu":
+            return replace(self, linear_solver="dense")
+        if not self.adaptive or self.target != "cpu":
+            return replace(self, linear_solver="lsmr")
+        mixed = "mixed" if self.dtype == "float64" else "working"
+        linear = replace(self.linear, precision=mixed, preconditioner=_PRECONDITIONER)
+        return replace(self, linear_solver="minres", linear=linear)
 
     def to_dict(self) -> dict:
         """Plain JSON-able form, the linear options among the others."""
-        entries = asdict(self)
-        entries.update(entries.pop("linear"))
-        return entries
+        entries = {f.name: getattr(self, f.name) for f in fields(self)}
+        entries.update(asdict(entries.pop("linear")))
+        if isinstance(self.integrator, Stepper):
+            entries["integrator"] = self.integrator.name
+        return entries | {"chosen": list(self.chosen)}
 
 
 def _keep(options, name: str, check, **bounds) -> None:
@@ -201,91 +284,3 @@ def check_names(options: FlowOptions) -> None:
         from ..compile.cuda.toolkit import require  # only where it is asked for
 
         require()
-
-
-def time_grid(t_span, dt: float, save_at=None) -> tuple[np.ndarray, np.ndarray]:
-    """Lay out the time steps.
-
-    Between one wanted time and the next, steps of ``dt`` are taken and the last is shortened to end
-    there exactly.  Wanted times are the ends of ``t_span``, or ``save_at``: nothing is computed
-    beyond the last of them.
-
-    Parameters
-    ----------
-    t_span : (float, float)
-        Start and end.
-    dt : float
-        Longest step.
-    save_at : sequence of float, optional
-        Increasing times within ``t_span``.
-
-    Returns
-    -------
-    times : (K + 1,) array
-        Ends of the steps.
-    stored : (K + 1,) bool array
-        Whether a time is stored: ``save_at``, or else all.
-
-    Raises
-    ------
-    OptionError
-        If ``t_span`` is no increasing pair, or ``save_at`` is empty, not increasing or outside.
-    """
-    start, end = _span(t_span)
-    dt = number("dt", dt, above=0.0)
-    wanted = np.array([end]) if save_at is None else _saved(save_at, start, end)
-    _check_steps(start, float(wanted[-1]), dt, wanted.size, save_at is None)
-    pieces, a = [np.array([start])], start
-    for b in wanted[wanted > start]:
-        count = max(1, int(np.ceil((b - a) / dt - _SLIVER)))
-        piece = a + dt * np.arange(1, count + 1)
-        piece[-1] = b
-        pieces.append(piece)
-        a = b
-    times = np.concatenate(pieces)
-    stored = np.ones(times.size, bool) if save_at is None else np.isin(times, wanted)
-    return times, stored
-
-
-def _check_steps(start: float, end: float, dt: float, wanted: int, all_stored: bool) -> None:
-    """Refuse steps that are lost in the times' own spacing, and more than can be taken or kept."""
-    spacing = float(np.spacing(max(abs(start), abs(end))))
-    if dt < 8 * spacing and dt < end - start:
-        given = f"{dt:.6g}, where floating-point times near {end:.6g} are {spacing:.3g} apart"
-        accepted = f"at least {8 * spacing:.3g} with this t_span"
-        fix = "Count times from the start, t_span=(0, end - start): the flow does not depend on t."
-        raise OptionError("dt", given, accepted, fix if dt > 8 * np.spacing(end - start) else "")
-    steps = (end - start) / dt
-    stored = steps + 1 if all_stored else wanted
-    if stored > MOST_ROWS:
-        fix = "Name the times to store: save_at=np.linspace(start, end, 101)."
-        fix += " And take a larger dt." if steps > MOST_STEPS else ""
-        raise OptionError("save_at", f"{stored:.0f} times to store", f"at most {MOST_ROWS}", fix)
-    if steps > MOST_STEPS:
-        given = f"{dt:.6g}, which makes {steps:.3g} steps from {start:.6g} to {end:.6g}"
-        accepted = f"at most {MOST_STEPS} steps, a dt of {(end - start) / MOST_STEPS:.3g} or more"
-        raise OptionError("dt", given, accepted, "Take a larger dt, or a shorter t_span.")
-
-
-def _span(t_span) -> tuple[float, float]:
-    accepted = "a pair (start, end) of times with start < end"
-    ends = real_array("t_span", t_span, accepted=accepted)
-    if ends.shape != (2,):
-        raise OptionError("t_span", brief(t_span), accepted, "Write t_span=(0, 1).")
-    start, end = map(float, ends)
-    if not start < end:
-        fix = "Gradient flows run forward only."
-        raise OptionError("t_span", brief(t_span), accepted, fix if end < start else "")
-    return start, end
-
-
-def _saved(save_at, start: float, end: float) -> np.ndarray:
-    accepted = "a non-empty sequence of increasing times"
-    times = real_array("save_at", save_at, accepted=accepted)
-    if times.ndim != 1 or times.size == 0:
-        raise OptionError("save_at", brief(save_at), accepted)
-    if not np.all(np.diff(times) > 0):
-        raise OptionError("save_at", brief(save_at), "increasing times", "Sort them.")
-    if not (times[0] >= start and times[-1] <= end):
-        raise OptionError("save_at", brief(save_at), f"times within t_span = ({start}, {end})")
-    return times

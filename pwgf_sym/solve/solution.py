@@ -9,15 +9,15 @@ import numpy as np
 
 from ..arguments import brief, checked_call, file_path, number, real_array
 from ..declare.problem import GradientFlow
-from ..errors import FoldedMapWarning, InversionWarning, OptionError, StoredSolutionError, warn
-from .described import check_columns, describe, restore
+from ..errors import FoldedMapWarning, InversionWarning, OptionError, warn
+from .described import describe
 from .folds import fold_text, folded_part
 from .history import Counts, History
-from .older import in_units
-from .sampling import draw
-from .stored import read_archive, refused, write_archive
+from .path import Path
+from .sampling import draw, seed_for
+from .stored import write_archive
 
-__all__ = ["Row", "Solution", "build_program", "load_solution"]
+__all__ = ["COLUMNS", "STEPS", "Row", "Solution", "build_program"]
 
 # Two times closer than this part of the distance between stored times, or so many units in the
 # last place, are the same stored time.
@@ -42,12 +42,10 @@ class Row(NamedTuple):
     converged: bool
 
 
-_DTYPES = dict.fromkeys(Row._fields, np.float64) | {"iterations": np.int64, "converged": bool}
-# Columns without negative numbers, and those that may be infinite.
-_POSITIVE = ("defect", "relative_defect", "residual", "iterations", "step")
-_ENDLESS = ("defect", "relative_defect", "residual")
-_UNDEFINED = ("defect", "relative_defect")  # NaN in all rows, or in none
-_STEPS = "history_"  # what names of the history begin with in a file
+#: Type of every column of rows.
+COLUMNS = dict.fromkeys(Row._fields, np.float64) | {"iterations": np.int64, "converged": bool}
+#: What names of the history, and of the dense output, begin with in a file.
+STEPS = "history_"
 
 
 def build_program(problem: GradientFlow, map, target: str, dtype: str):
@@ -98,8 +96,18 @@ class Solution:
     nfev, nsteps, nsolves, nmissed, nit : int
         Right-hand sides, time steps, linear solves, those that missed their tolerance, iterations
         of all of them.  None on a solution of an older file.
+    nrejected : int
+        Steps that were tried and not taken.
     wall_time : float
         Seconds of the run, compilation included.
+    path : Path or None
+        Dense output: the parameters of the map at any time of the run.
+    t_events : list of arrays
+        Times of each event.
+    statistics : dict
+        ``changes``: what the run chose anew on its way, each with time and reason; ``noise`` and
+        ``missed``: how far noise of the samples and limits of the map have moved the samples from
+        the flow, measured where a step's samples meet those of the next.
     problem, map, options
         What was solved: the problem, the map, and a dict of the options.
     """
@@ -115,16 +123,22 @@ class Solution:
         counts: Counts | None = None,
         folded: float | None = None,
         reads_density: bool = True,
+        *,
+        path: Path | None = None,
+        t_events: list[list[float]] | None = None,
+        statistics: dict | None = None,
     ):
         columns = zip(*rows, strict=True)
         for name, column in zip(Row._fields, columns, strict=True):
-            setattr(self, name, np.array(column, dtype=_DTYPES[name]))
+            setattr(self, name, np.array(column, dtype=COLUMNS[name]))
         self.problem, self.map = program.problem, program.map
         self.options, self.status, self.message = options, status, message
         self.history = History.empty() if history is None else history
         self.__dict__.update((counts or Counts())._asdict())
         self.folded, self.reads_density = folded, reads_density
         self.unknown_constant = program.unknown_constant
+        self.path, self.statistics = path, statistics or {}
+        self.t_events = [np.array(times, float) for times in t_events or []]
         self._folds, self._program = {}, program
 
     def __getstate__(self) -> dict:
@@ -165,12 +179,6 @@ class Solution:
             self._program = build_program(self.problem, self.map, target, dtype)
         return self._program
 
-    @property
-    def error_bound(self):
-        """Reserved: the bound on the distance to the exact flow."""
-        fix = "It comes with later work; solution.defect holds its integrand."
-        raise OptionError("error_bound", "a request", "nothing in this version", fix)
-
     @checked_call
     def sample(self, n: int, t: float | None = None, *, seed=0, sampling: str = "random"):
         """Draw samples of rho_t.
@@ -180,7 +188,7 @@ class Solution:
         n : int
             Number of samples.
         t : float, optional
-            A stored time; the last by default.
+            A time of the run; the last by default.
         seed : int, None or numpy.random.Generator
             The same integer gives the same samples; None and a generator give new ones.
         sampling : {"random", "sobol"}
@@ -193,10 +201,10 @@ class Solution:
         Raises
         ------
         OptionError
-            If ``t`` is no stored time, or another argument is not accepted.
+            If ``t`` is no time of the run, or another argument is not accepted.
         """
-        index = self._index(t)
-        return self._push(draw(self.problem.initial, n, sampling=sampling, seed=seed), index)
+        _, theta = self._at(t)
+        return self._push(draw(self.problem.initial, n, sampling=sampling, seed=seed), theta)
 
     @checked_call
     def push(self, z, t: float | None = None) -> np.ndarray:
@@ -207,7 +215,7 @@ class Solution:
         z : (n, d) array
             Points.
         t : float, optional
-            A stored time; the last by default.
+            A time of the run; the last by default.
 
         Returns
         -------
@@ -216,9 +224,9 @@ class Solution:
         Raises
         ------
         OptionError
-            If ``t`` is no stored time or ``z`` has another shape.
+            If ``t`` is no time of the run or ``z`` has another shape.
         """
-        return self._push(self._points("z", z), self._index(t))
+        return self._push(self._points("z", z), self._at(t)[1])
 
     @checked_call
     def log_density(self, points, t: float | None = None) -> np.ndarray:
@@ -231,7 +239,7 @@ class Solution:
         points : (n, d) array
             Points x.
         t : float, optional
-            A stored time; the last by default.
+            A time of the run; the last by default.
 
         Returns
         -------
@@ -241,7 +249,7 @@ class Solution:
         Raises
         ------
         OptionError
-            If ``t`` is no stored time or ``points`` has another shape.
+            If ``t`` is no time of the run or ``points`` has another shape.
 
         Warns
         -----
@@ -251,10 +259,10 @@ class Solution:
         InversionWarning
             If Newton's iteration found no z for some points, though no fold was found.
         """
-        index = self._index(t)
-        values = self._log_density(self._points("points", points), index)
-        lost, folded = int(np.sum(np.isnan(values))), self._folded(index)
-        where = f"log_density at t = {self.t[index]:.6g}: "
+        time, theta = self._at(t)
+        values = self._log_density(self._points("points", points), theta)
+        lost, folded = int(np.sum(np.isnan(values))), self._folded(time, theta)
+        where = f"log_density at t = {time:.6g}: "
         nan = f"it is NaN at {lost} of {len(values)} points, of which no preimage was found"
         if folded:
             fix = "Values are of one preimage each.  Use sample() and an estimate from samples."
@@ -265,17 +273,46 @@ class Solution:
             warn(f"{where}{nan}.  {fix}", InversionWarning)
         return values
 
-    def _log_density(self, points: np.ndarray, index: int) -> np.ndarray:
+    def _log_density(self, points: np.ndarray, theta: np.ndarray) -> np.ndarray:
         """The values, NaN where no preimage was found, and not a word."""
         program = self.program
-        z, logdet = program.invert(self.theta[index].astype(program.dtype), points)
+        z, logdet = program.invert(theta.astype(program.dtype), points)
         return self.problem.initial.log_density(z) - np.asarray(logdet, np.float64)
 
-    def _folded(self, index: int) -> float | None:
-        """Part of the initial law on which the map of a row is folded."""
-        if index not in self._folds:
-            self._folds[index] = folded_part(self.program, self.theta[index])
-        return self._folds[index]
+    def _folded(self, time: float, theta: np.ndarray) -> float | None:
+        """Part of the initial law on which the map is folded at a time."""
+        if time not in self._folds:
+            self._folds[time] = folded_part(self.program, theta)
+        return self._folds[time]
+
+    @checked_call
+    def energy_at(self, t: float | None = None) -> float:
+        """Energy at a time, on samples of the number and seed that the run began with.
+
+        Parameters
+        ----------
+        t : float, optional
+            A time of the run; the last by default.
+
+        Returns
+        -------
+        float
+
+        Raises
+        ------
+        OptionError
+            If ``t`` is no time of the run.
+        """
+        program, options = self.program, self.options
+        points = draw(
+            self.problem.initial,
+            options["samples"],
+            sampling=options["sampling"],
+            seed=seed_for(options["seed"], "samples"),
+        )
+        samples, theta = program.samples(points), self._at(t)[1].astype(program.dtype)
+        state = program.push(theta, samples, order=program.form.energy_order)
+        return program.energy(program.integrals(state, samples))
 
     @checked_call
     def save(self, path) -> None:
@@ -293,7 +330,9 @@ class Solution:
         """
         path = file_path("path", path)
         arrays = {name: getattr(self, name) for name in Row._fields}
-        arrays |= {f"{_STEPS}{name}": array for name, array in self.history._asdict().items()}
+        arrays |= {f"{STEPS}{name}": array for name, array in self.history._asdict().items()}
+        if self.path is not None:
+            arrays |= {f"path_{name}": getattr(self.path, name) for name in Path.__slots__}
         write_archive(path, describe(self), arrays)
 
     @checked_call
@@ -333,14 +372,15 @@ class Solution:
             lines["energy"] += f"was not found for f of {self.unknown_constant}; "
             lines["energy"] += "differences over time are right"
         if self.nfev is not None:
-            lines["work"] = f"{self.nsteps} steps, {self.nfev} right-hand sides, {self.nit} "
-            lines["work"] += f"iterations of linear solves, {self.wall_time:.3g} s"
+            rejected = f" and {self.nrejected} rejected" if self.nrejected else ""
+            lines["work"] = f"{self.nsteps} steps{rejected}, {self.nfev} right-hand sides, "
+            lines["work"] += f"{self.nit} iterations of linear solves, {self.wall_time:.3g} s"
         return "Solution\n" + "\n".join(f"  {name:<9} {text}" for name, text in lines.items())
 
-    def _push(self, z: np.ndarray, index: int) -> np.ndarray:
+    def _push(self, z: np.ndarray, theta: np.ndarray) -> np.ndarray:
         program = self.program
         samples = program.samples(z)
-        state = program.push(self.theta[index].astype(program.dtype), samples, order=0)
+        state = program.push(theta.astype(program.dtype), samples, order=0)
         return np.array(program.unpack(state.x, samples), np.float64)
 
     def _points(self, name: str, points) -> np.ndarray:
@@ -351,61 +391,22 @@ class Solution:
             raise OptionError(name, given, f"shape (n, {dim})", fix)
         return array
 
-    def _index(self, t: float | None) -> int:
-        """Row of a stored time."""
+    def _at(self, t: float | None) -> tuple[float, np.ndarray]:
+        """A time of the run, and the parameters there: those stored, or the dense output's."""
         if t is None:
-            return self.t.size - 1
+            return float(self.t[-1]), self.theta[-1]
         time = number("t", t)
         nearest = int(np.argmin(np.abs(self.t - time)))
         beside = np.diff(self.t[max(nearest - 1, 0) : nearest + 2])
         apart = beside.min() if beside.size else 0.0
         rounding = _ROUNDING * np.spacing(max(abs(self.t[0]), abs(self.t[-1])))
-        if abs(self.t[nearest] - time) > max(rounding, _SAME_TIME * apart):
-            fix = f"The nearest is t={float(self.t[nearest])!r}; store others with save_at=[...]."
-            raise OptionError("t", brief(t), f"one of the {self.t.size} stored times", fix)
-        return nearest
-
-
-@checked_call
-def load_solution(path) -> Solution:
-    """Read a solution that :meth:`Solution.save` wrote.
-
-    Parameters
-    ----------
-    path : str or Path
-        The file.
-
-    Returns
-    -------
-    Solution
-        Equal in all arrays; its program is compiled when it is first needed.
-
-    Raises
-    ------
-    StoredSolutionError
-        If the file is no stored solution, is damaged, or is of a version that this one does not
-        read.  A file that is not there raises FileNotFoundError.
-
-    Notes
-    -----
-    Nothing of the file is run, and what it claims of its sizes is checked before memory is taken.
-    """
-    path = file_path("path", path, error=StoredSolutionError)
-    description, arrays = read_archive(path)
-    columns = {name: arrays.pop(name, None) for name in Row._fields}
-    steps = {name: arrays.pop(f"{_STEPS}{name}", None) for name in History._fields}
-    if all(array is None for array in steps.values()):
-        steps = History.empty()._asdict()  # an older file
-    if arrays:
-        raise refused(path, f"unknown arrays: {', '.join(sorted(arrays))[:80]}")
-    given = {"endless": _ENDLESS, "undefined": _UNDEFINED}
-    check_columns(path, columns, _DTYPES, positive=_POSITIVE, **given)
-    given = {"positive": _POSITIVE, "endless": _ENDLESS, "empty": True}
-    check_columns(path, steps, History.dtypes(), **given)
-    found = restore(path, description, columns["theta"].shape[1])
-    solution = Solution.__new__(Solution)
-    solution.__dict__.update(columns, **found, _program=None, _folds={})
-    solution.history = History(**steps)
-    if description["version"] == 1:
-        solution.theta = in_units(solution.theta, solution.map, solution.problem.initial)
-    return solution
+        if abs(self.t[nearest] - time) <= max(rounding, _SAME_TIME * apart):
+            return float(self.t[nearest]), self.theta[nearest]
+        if self.path is not None and self.path.covers(time):
+            return time, self.path(time)
+        if self.path is not None:
+            accepted = f"a time from {self.path.t[0]:.6g} to {self.path.t[-1]:.6g}"
+            raise OptionError("t", brief(t), accepted, "Run longer: t_span ends there.")
+        fix = f"The nearest is t={float(self.t[nearest])!r}; store others with save_at=[...], or "
+        fix += "every time with dense_output=True."
+        raise OptionError("t", brief(t), f"one of the {self.t.size} stored times", fix)

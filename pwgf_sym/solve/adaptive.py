@@ -1,0 +1,237 @@
+"""Steps that choose their length, their method, their samples and their shift."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+
+from ..errors import FlowError
+from .bar import Bar
+from .events import Watch
+from .march import energy_allowance
+from .path import polynomial, shortened
+from .right_side import RightSide, Stage
+from .samples_control import SamplesControl
+from .solution import Row
+from .steppers import Step, Stepper
+from .vectors import like
+
+__all__ = ["AdaptiveMarch"]
+
+# Part of the tolerance that the local error of a step may reach.  Over three decades of tol and ten
+# problems the error at the end was then at most .9 tol.
+_SHARE = 0.2
+# PI controller: K. Gustafsson, ACM Trans. Math. Softw. 17 (1991) 533-554, in the form of
+# E. Hairer, G. Wanner, Solving Ordinary Differential Equations II, 1996, IV.2.
+_SAFETY, _LEAST, _MOST, _NOW, _BEFORE = 0.9, 0.2, 5.0, 0.7, 0.4
+# A step that cannot be evaluated is cut by this factor.
+_CUT = 0.25
+# The shift is raised tenfold after so many rejections in a row, or when the rest of the run would
+# take more steps than this; up to this shift, and so many times without a step between.
+_REJECTIONS, _ENDLESS, _LARGEST_SHIFT = 6, 2000, 1e-3
+_LOOK = 16
+# Steps shorter than this part of the span, or of the time's own spacing, are none.
+_SHORTEST = 1e-13
+
+
+class AdaptiveMarch:
+    """A run whose steps follow a tolerance.
+
+    Local errors are measured as distances between samples, mean |T_1(z) - T_2(z)|^2, in units of
+    the spread of the density at that time: errors of parameters say little, as many parameters
+    hardly move the map.
+
+    Parameters
+    ----------
+    right : RightSide
+        The right side.
+    stepper : Stepper
+        The method; it estimates its error.
+    times : (K + 1,) array
+        The start, and times that steps end at.
+    every : bool
+        Whether there is a row after every step, not at ``times`` alone.
+    first : bool
+        Whether there is a row at the start.
+    watch : Watch
+        The events.
+    """
+
+    def __init__(self, right: RightSide, stepper: Stepper, times, every, first, watch: Watch):
+        self.right, self.stepper, self.times = right, stepper, [float(t) for t in times]
+        self.every, self.first, self.watch = every, first, watch
+        self.options, self.record, self.scale = right.options, right.record, 0.0
+        self.dense = self.options.dense_output
+        self.progress = self.times[-1] - self.times[0], "t"
+        self.samples = SamplesControl(right, self.options, self.times)
+        self.before, self.rejections = 1.0, 0
+        self.can_regularize = "shift" in self.options.chosen
+
+    def rows(self, theta: np.ndarray, bar: Bar) -> Iterator[Row]:
+        """Step to the last time and yield the rows."""
+        right, record, t = self.right, self.record, self.times[0]
+        right.time = t
+        stage = right(t, like(theta, right.samples.weights))
+        record.stepped(t, 0.0, stage.energy, stage.linear.rate)
+        if self.dense:
+            record.path_begins(t, stage.theta)
+        ended = self.watch.begins(t, stage.theta, right)
+        if self.first or ended:
+            yield right.row(t, stage)
+        if ended:
+            return
+        step = self.first_step(t, stage) if len(self.times) > 1 else 0.0
+        for stop in self.times[1:]:
+            while t < stop:
+                taken, length, error = self.accepted(t, stop, stage, step)
+                after = stop if stop - t <= length else t + length
+                step = self.next_step(length, error, taken, step)
+                start, slope = stage.theta, taken.stage.eta
+                ended = self.watch.passed(t, after, start, taken, slope, right)
+                stage = self.finish(t, after, ended, start, taken, error)
+                before, t = t, after if ended is None else ended
+                bar.update(t, stage.energy, stage.linear.residual, t - before)
+                if self.every or t == stop or ended is not None:
+                    yield right.row(t, stage)
+                if ended is not None:
+                    return
+                self.look_ahead(t, step)
+
+    def first_step(self, t: float, stage: Stage) -> float:
+        """A first step from the speed and its change (Hairer, Norsett, Wanner I, II.4)."""
+        unit = self.allowed_error(stage)
+        span = self.times[-1] - t
+        speed = stage.length(stage.eta)
+        if not speed > 0 or not unit > 0:
+            return self.cut(1e-3 * span)
+        trial = min(0.01 * stage.spread / speed, span)
+        try:
+            other = self.right(t + trial, stage.theta + trial * stage.eta)
+            change = stage.length(other.eta - stage.eta) / trial
+        except FlowError:
+            return self.cut(0.01 * trial)
+        fastest = max(speed, change) / unit
+        return self.cut(min(100 * trial, (0.01 / fastest) ** (1 / (self.stepper.error_order + 1))))
+
+    def cut(self, step: float) -> float:
+        """The step, cut to what is allowed."""
+        return step if self.options.max_step is None else min(step, self.options.max_step)
+
+    def allowed_error(self, stage: Stage) -> float:
+        """The local error that a step may have, as a distance."""
+        return _SHARE * self.options.tol * stage.spread
+
+    def accepted(self, t: float, stop: float, stage: Stage, step: float):
+        """Try until a step is accepted: what it found, its length, its error in units of allowed."""
+        right, self.rejections = self.right, 0
+        self.scale = max(self.scale, abs(stage.energy))
+        while True:
+            length, stage = self.fitted(t, stop, step), self.current(t, stage)
+            right.step, right.time = self.record.steps, t
+            try:
+                length = self.stepper.allowed(right, t, stage, length)
+                taken = self.stepper.step(right, t, stage, length)
+                error = taken.stage.length(taken.error) / max(
+                    self.allowed_error(taken.stage), 1e-300
+                )
+                failure = self.risen(stage.energy, taken.stage.energy)
+            except FlowError as problem:
+                error, failure = math.nan, problem
+            if failure is None and error <= 1:
+                return taken, length, error
+            step = self.shorter(t, length, error if failure is None else math.nan, failure)
+
+    def current(self, t: float, stage: Stage) -> Stage:
+        """The stage where the step begins, with the shift of now."""
+        if stage.shift == self.right.linear.shift:
+            return stage
+        return self.right(t, stage.theta)
+
+    def fitted(self, t: float, stop: float, step: float) -> float:
+        """A step that does not leave a sliver before the next stop."""
+        left = stop - t
+        step = self.cut(step)
+        if step >= left / 1.01:
+            return left
+        return left / 2 if step > left / 2 else step
+
+    def risen(self, before: float, after: float) -> FlowError | None:
+        """The error of a step that raises the energy of its samples, else None."""
+        allowed = energy_allowance(self.scale, self.right.samples.count)
+        if not self.options.energy_check or after <= before + allowed:
+            return None
+        given = f"energy {before:.6g} before the step and {after:.6g} after"
+        fix = "Use more samples or a larger shift, or energy_check=False to go on."
+        where = {"step": self.right.step, "time": self.right.time}
+        return FlowError(given, f"a rise of at most {allowed:.3g}", fix, **where)
+
+    def shorter(self, t: float, length: float, error: float, failure) -> float:
+        """The length after a rejection; raises the shift, or gives up, where that does not help."""
+        self.record.rejected()
+        self.stepper.rejected()
+        self.rejections += 1
+        if self.rejections % _REJECTIONS == 0:
+            self.raise_shift(t, f"{self.rejections} rejections in a row")
+        power = 1 / (self.stepper.error_order + 1)
+        factor = _CUT if not math.isfinite(error) else max(_LEAST, _SAFETY * error**-power)
+        shortest = max(_SHORTEST * (self.times[-1] - self.times[0]), 4 * np.spacing(abs(t)))
+        if factor * length > shortest:
+            return factor * length
+        if failure is not None:
+            raise failure
+        raise FlowError(
+            f"steps of {length:.3g} with an error of {error:.3g} times what is allowed",
+            f"steps longer than {shortest:.2g} at tol={self.options.tol:g}",
+            "Use a larger tol, more samples or a larger shift.",
+            step=self.right.step,
+            time=t,
+        )
+
+    def next_step(self, length: float, error: float, taken: Step, planned: float) -> float:
+        """The next length by the PI controller; a step that was cut does not count against it."""
+        power = 1 / (self.stepper.error_order + 1)
+        error = max(error, 1e-10)
+        factor = _SAFETY * error ** (-_NOW * power) * self.before ** (_BEFORE * power)
+        factor = min(max(factor, _LEAST), _MOST if self.rejections == 0 else 1.0)
+        self.before = max(error, 1e-4)
+        self.stepper.accepted(taken)
+        following = length * factor
+        return max(following, planned) if length < planned and not self.rejections else following
+
+    def finish(self, t, after, ended, start, taken: Step, error: float) -> Stage:
+        """Note an accepted step, of which an event may have taken the rest, and draw new samples."""
+        record, right, end, length = self.record, self.right, taken.stage, after - t
+        coefficients = np.asarray(taken.coefficients(end.eta))
+        if ended is not None:
+            s, after = (ended - t) / length, ended
+            theta = polynomial(coefficients, np.asarray(start), length, s)
+            coefficients = shortened(coefficients, s)
+            end = right(after, like(theta, right.samples.weights))
+        if self.dense:
+            record.path_steps(after, end.theta, coefficients)
+        extra = {"error": error * _SHARE * self.options.tol, "stages": taken.stages}
+        extra |= {"samples": right.samples.count, "shift": right.linear.shift}
+        record.stepped(after, after - t, end.energy, end.linear.rate, **extra)
+        return end if ended is not None else self.samples.renewed(after, length, end)
+
+    def look_ahead(self, t: float, step: float) -> None:
+        """Raise the shift when the rest would take too many steps."""
+        left = self.times[-1] - t
+        if self.record.steps % _LOOK == 0 and left > _ENDLESS * step:
+            self.raise_shift(t, f"steps of {step:.2g} with {left:.2g} to go")
+
+    def raise_shift(self, t: float, why: str) -> None:
+        shift = 10 * self.right.linear.shift
+        if self.can_regularize and 0 < shift <= _LARGEST_SHIFT:
+            self.right.regularize(shift)
+            self.record.changed(t, "shift", shift, why)
+
+    def statistics(self) -> dict:
+        """What the run chose, and why."""
+        changes = self.record.changes
+        for steps, name, why in getattr(self.stepper, "switches", ()):
+            t = float(self.record.history().t[steps])
+            changes = [*changes, {"t": t, "choice": "integrator", "value": name, "reason": why}]
+        return {"changes": sorted(changes, key=lambda change: change["t"]), **self.samples.found()}

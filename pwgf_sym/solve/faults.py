@@ -1,0 +1,79 @@
+"""Which number of a run is not finite: from the parameters, over the energy, to the direction."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..errors import FlowError
+from .vectors import is_finite
+
+__all__ = ["SMALLER", "diagnosis"]
+
+SMALLER = "Use a smaller dt, a larger shift, or fewer parameters or more samples."
+
+
+def diagnosis(program, samples, theta, state, integrals, target: dict, where: dict) -> FlowError:
+    """The error that names the first number that is not finite.
+
+    Parameters
+    ----------
+    program, samples
+        What was evaluated.
+    theta, state, integrals
+        Parameters, state of the samples, values of the integrals.
+    target : dict
+        "field": w, or "right": -grad E, where it is known.
+    where : dict
+        Step and time, as FlowError takes them.
+    """
+    theta = np.asarray(theta)
+    if not np.all(np.isfinite(theta)):
+        return FlowError("parameters not finite", "finite numbers", SMALLER, **where)
+    return (
+        _of_samples(program, samples, state, target, where)
+        or _of_integrals(program, integrals, where)
+        or _of_direction(target, where)
+    )
+
+
+def _of_samples(program, samples, state, target: dict, where: dict) -> FlowError | None:
+    """The first sample with a position, log density, score or velocity that is not finite."""
+    vectors = {
+        "position x": getattr(state, "x", None),
+        "score": getattr(state, "score", None),
+        "target velocity w": target.get("field"),
+    }
+    logs = getattr(state, "log_density", None)
+    found = {name: program.unpack(v, samples) for name, v in vectors.items() if v is not None}
+    if logs is not None:
+        found["log density"] = program.unpack_scalar(logs, samples)[:, None]
+    for name in ("position x", "log density", "score", "target velocity w"):
+        finite = np.isfinite(found.get(name, np.zeros((1, 1)))).all(axis=1)
+        if not finite.all():
+            bad = int(np.argmin(finite))
+            given = f"{name} = {found[name][bad]}"
+            return FlowError(given, "finite numbers", SMALLER, sample=bad, **where)
+    return None
+
+
+def _of_integrals(program, integrals, where: dict) -> FlowError | None:
+    """The first integral that is not finite, or an energy without a value."""
+    for integral, value in zip(program.form.integrals, integrals, strict=True):
+        if not np.isfinite(value):
+            fix = "Check that the term is finite wherever samples can go. " + SMALLER
+            given = f"value {value}"
+            return FlowError(given, "a finite energy", fix, term=integral.label, **where)
+    if np.isfinite(program.energy(integrals)):
+        return None
+    labels = (integral.label for integral in program.form.integrals)
+    found = ", ".join(f"{value:.6g} for {k}" for k, value in zip(labels, integrals))
+    fix = "Check roots, logarithms and powers of integrals: they need positive values."
+    given = f"integrals {found}, of which the energy has no finite real value"
+    return FlowError(given, "an energy with a value", fix, **where)
+
+
+def _of_direction(target: dict, where: dict) -> FlowError:
+    what = "gradient of the energy" if "right" in target else "direction eta"
+    fine = "right" not in target or is_finite(target["right"])
+    what = "direction eta of the linear solve" if fine else what
+    return FlowError(f"{what} not finite", "finite numbers", SMALLER, **where)

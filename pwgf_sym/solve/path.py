@@ -1,0 +1,117 @@
+"""Dense output: the parameters of the map at any time, a polynomial on every step.
+
+On the step from t_k to t_(k+1) = t_k + h, with s = (t - t_k)/h,
+
+    theta(t) = theta_k + h sum_j c_kj s^j,     d theta/dt = sum_j j c_kj s^(j-1).
+
+A method of order up to 3 has the cubic with its slopes at both ends (Hermite); others bring their
+own polynomial (E. Hairer, S. P. Norsett, G. Wanner, Solving Ordinary Differential Equations I,
+1993, II.6).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+__all__ = ["Path", "cubic", "polynomial", "shortened"]
+
+
+def cubic(theta, after, slope, slope_after, step: float) -> np.ndarray:
+    """Coefficients (3, p) of the cubic through two states (p,) with given slopes at them."""
+    slope, slope_after = np.asarray(slope), np.asarray(slope_after)
+    rise = (np.asarray(after) - np.asarray(theta)) / step
+    return np.stack([slope, 3 * rise - 2 * slope - slope_after, slope + slope_after - 2 * rise])
+
+
+def polynomial(coefficients, theta, step: float, s: float) -> np.ndarray:
+    """theta + h sum_j c_j s^j, (p,), for coefficients (m, p)."""
+    value = np.zeros_like(theta)
+    for row in coefficients[::-1]:
+        value = s * (value + row)
+    return theta + step * value
+
+
+def shortened(coefficients, s: float) -> np.ndarray:
+    """Coefficients of the first part, up to the place s, of a step."""
+    # h c_j s^j = (h s) (c_j s^(j-1))
+    return np.asarray(coefficients) * (s ** np.arange(len(coefficients)))[:, None]
+
+
+class Path:
+    """The parameters over time.
+
+    Attributes
+    ----------
+    t : (K + 1,) array
+        Ends of the steps.
+    theta : (K + 1, p) array
+        Parameters there.
+    coefficients : (K, m, p) array
+        Polynomials of the steps.
+    """
+
+    __slots__ = ("coefficients", "t", "theta")
+
+    def __init__(self, t, theta, coefficients):
+        self.t, self.theta = np.asarray(t, float), np.asarray(theta, float)
+        self.coefficients = np.asarray(coefficients, float)
+
+    @classmethod
+    def of_steps(cls, starts: list, steps: list) -> Path | None:
+        """The path of a run: (t, theta) at the ends, coefficients of the steps.
+
+        None where there is no start.  An interruption may come between an end and its step.
+        """
+        if not starts:
+            return None
+        steps = steps[: len(starts) - 1]
+        t, theta = zip(*starts[: len(steps) + 1], strict=True)
+        size = theta[0].size
+        degree = max((len(step) for step in steps), default=1)
+        coefficients = np.zeros((len(steps), degree, size))
+        for row, step in zip(coefficients, steps, strict=True):
+            row[: len(step)] = step
+        return cls(t, np.array(theta), coefficients)
+
+    def covers(self, t: float) -> bool:
+        """Whether a time lies between the first and the last."""
+        return bool(self.t[0] <= t <= self.t[-1])
+
+    def __call__(self, t: float) -> np.ndarray:
+        """Parameters (p,) at a time within the path."""
+        k, s, step = self._place(t)
+        if s == 0 or step == 0:
+            return self.theta[k].copy()
+        if s == 1:
+            return self.theta[k + 1].copy()
+        return polynomial(self.coefficients[k], self.theta[k], step, s)
+
+    def rate(self, t: float) -> np.ndarray:
+        """d theta/dt, (p,), at a time within the path; at an end of two steps that of the first."""
+        k, s, step = self._place(t)
+        value = np.zeros(self.theta.shape[1])
+        if step == 0:
+            return value
+        coefficients = self.coefficients[k]
+        for j in range(len(coefficients), 0, -1):
+            value = s * value + j * coefficients[j - 1]
+        return value
+
+    def _place(self, t: float) -> tuple[int, float, float]:
+        """Step, place in it from 0 to 1, and its length."""
+        last = len(self.t) - 2
+        if last < 0:
+            return 0, 0.0, 0.0
+        k = min(max(int(np.searchsorted(self.t, t)) - 1, 0), last)
+        step = float(self.t[k + 1] - self.t[k])
+        return k, (float(t) - float(self.t[k])) / step, step
+
+    def until(self, t: float) -> Path:
+        """The path up to a time within it."""
+        k, s, step = self._place(t)
+        if step == 0 or t >= self.t[-1]:
+            return self
+        cut = self.coefficients[: k + 1].copy()
+        cut[k] = shortened(cut[k], s)
+        theta = np.concatenate([self.theta[: k + 1], self(t)[None]])
+        return Path(np.append(self.t[: k + 1], t), theta, cut)

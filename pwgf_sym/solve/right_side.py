@@ -1,0 +1,230 @@
+"""The right side of d theta/dt = eta(theta) on samples, and what is measured of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from ..errors import LawError
+from .faults import diagnosis
+from .linear import LinearSolution, solve_metric
+from .options import FlowOptions
+from .sampling import draw, seed_for
+from .solution import Row
+from .vectors import as_double, is_finite, norm
+
+__all__ = ["RightSide", "Stage", "drawn"]
+
+
+def drawn(problem, options: FlowOptions, purpose: str, step: int, count: int) -> np.ndarray:
+    """Points of the initial law, (N, d), checked to be finite."""
+    seed = seed_for(options.seed, purpose, step)
+    points = draw(problem.initial, count, sampling=options.sampling, seed=seed, keep=step == 0)
+    finite = np.isfinite(points).all(axis=1)
+    if not finite.all():
+        given = f"sample {int(np.argmin(finite))} = {points[np.argmin(finite)]}"
+        raise LawError("initial", given, "finite samples", "Check the law's parameters.")
+    return points
+
+
+@dataclass(frozen=True)
+class Stage:
+    """The right side at one (t, theta).
+
+    Attributes
+    ----------
+    theta : (p,) array
+        Parameters.
+    eta : (p,) array
+        The direction.
+    energy : float
+        Energy of the samples.
+    linear : LinearSolution
+        The linear solve.
+    x : (M,) array
+        The pushed samples.
+    field : (M,) array or None
+        The target velocity w, in the velocity form.
+    moved : callable
+        v -> J v at theta and the samples, packed (M,); nothing of it is kept between two calls.
+    samples : Samples
+        The samples.
+    shift : float
+        The shift of the linear solve.
+    """
+
+    theta: np.ndarray
+    eta: np.ndarray
+    energy: float
+    linear: LinearSolution
+    x: np.ndarray
+    field: np.ndarray | None
+    moved: Callable[[np.ndarray], np.ndarray]
+    samples: object
+    shift: float
+
+    def length(self, vector: np.ndarray) -> float:
+        """Root mean square of J v over the samples: how far a step v moves them."""
+        moved = self.moved(vector)
+        return norm(moved, self.samples.weights * moved)
+
+    @cached_property
+    def spread(self) -> float:
+        """Root mean square distance of the pushed samples from their mean."""
+        points = np.asarray(self.samples.unpack(self.x), np.float64)
+        return float(np.sqrt(np.mean(np.sum((points - points.mean(axis=0)) ** 2, axis=1))))
+
+    @cached_property
+    def speed(self) -> float:
+        """Root mean square of the target velocity; of the fitted one in the energy form."""
+        if self.field is None:
+            return self.length(self.eta)
+        w = as_double(self.field)
+        return norm(w, as_double(self.samples.weights) * w)
+
+    @cached_property
+    def misfit(self) -> float:
+        """Root mean square of J eta - w over the stage's own samples; NaN in the energy form."""
+        return self.misfit_of(self.eta)
+
+    def misfit_of(self, eta: np.ndarray) -> float:
+        """The same for another direction: of one that was found on other samples, the defect."""
+        if self.field is None:
+            return float("nan")
+        gap = self.moved(eta) - self.field
+        return norm(gap, self.samples.weights * gap)
+
+
+class RightSide:
+    """eta(t, theta), guarded, on samples that may be drawn anew.
+
+    Attributes
+    ----------
+    program, options
+        Kernels, and the options of the run.
+    samples, fresh : Samples
+        Those of the flow, and those that it does not use.
+    step, time : int, float
+        Where the run is, for its errors.
+    """
+
+    def __init__(self, program, options: FlowOptions, points: np.ndarray, record):
+        self.program, self.options, self.record = program, options, record
+        self.linear = options.linear
+        self.samples, self.count = program.samples(points), len(points)
+        fresh = drawn(program.problem, options, "defect", 0, options.fresh_samples)
+        self.fresh = program.samples(fresh)
+        form, _ = program.form, program.unknown_constant  # found, or refused, before the first step
+        self.full_order = max(form.velocity_order, form.energy_order)
+        self.order = self.full_order if options.formulation == "velocity" else form.energy_order
+        # The kernel that the solver compiles anyway: another one would take a second more.
+        self.order_of_products = 0 if options.formulation == "velocity" else self.order
+        self.step, self.time = 0, 0.0
+        self.direction: np.ndarray | None = None
+
+    def draw(self, step: int) -> None:
+        """Take new samples, those of a step."""
+        points = drawn(self.program.problem, self.options, "samples", step, self.count)
+        self.samples = self.program.samples(points)
+
+    def grow(self, count: int) -> None:
+        """Draw so many samples from now on."""
+        self.count = count
+
+    def regularize(self, shift: float) -> None:
+        """Take another shift from now on."""
+        self.linear = replace(self.linear, shift=shift)
+
+    def energy(self, theta) -> float:
+        """Energy of the samples, whether finite or not."""
+        theta = theta.astype(self.program.dtype)
+        state = self.program.push(theta, self.samples, order=self.program.form.energy_order)
+        return self.program.energy(self.program.integrals(state, self.samples))
+
+    def __call__(self, t: float, theta: np.ndarray) -> Stage:
+        """The stage at (t, theta).
+
+        Raises
+        ------
+        FlowError
+            Where a number is not finite.
+        """
+        program, samples, given = self.program, self.samples, theta
+        theta = theta.astype(program.dtype)
+        velocity = self.options.formulation == "velocity"
+        if velocity:
+            state = program.push(theta, samples, order=self.order)
+            integrals = program.integrals(state, samples)
+        else:
+            slope = program.slope(theta, samples)
+            linearization, integrals = slope.linearization, slope.integrals
+            state = linearization.state
+        energy = program.energy(integrals)
+        where = {"step": self.step, "time": self.time}
+        if not (np.isfinite(energy) and is_finite(theta)):
+            raise diagnosis(program, samples, theta, state, integrals, {}, where)
+        if velocity:
+            target = {"field": program.velocity(state, samples, integrals)}
+            linearization = program.linearize(theta, samples)
+        else:
+            target = {"right": -slope.gradient}
+        with np.errstate(invalid="ignore", over="ignore"):  # what is not finite is said below
+            linear = solve_metric(
+                linearization,
+                **target,
+                method=self.options.linear_solver,
+                options=self.linear,
+                guess=self.direction if self.linear.warm_start else None,
+            )
+        if not is_finite(linear.eta):
+            raise diagnosis(program, samples, theta, state, integrals, target, where)
+        self.record.solved(linear)
+        self.direction = linear.eta
+
+        def moved(vector):
+            linearization = program.linearize(theta, samples, self.order_of_products)
+            return linearization.jvp(vector.astype(program.dtype))
+
+        field = target.get("field")
+        ends = state.x, field, moved, samples, self.linear.shift
+        return Stage(given, linear.eta, energy, linear, *ends)
+
+    def row(self, t, stage: Stage) -> Row:
+        """Record a stored time; the linear statistics are those since the row before."""
+        defect, speed = self.defect(stage.theta, stage.eta)
+        return Row(
+            t=float(t),
+            theta=np.array(stage.theta),
+            energy=stage.energy,
+            dissipation=stage.linear.rate,
+            defect=defect,
+            relative_defect=_ratio(defect, speed),
+            **self.record.row(),
+        )
+
+    def defect(self, theta: np.ndarray, eta: np.ndarray) -> tuple[float, float]:
+        """sqrt(mean |u - w|^2) and sqrt(mean |w|^2) on samples that the flow does not use.
+
+        NaN where the first variation jumps: there is no w.
+        """
+        program, fresh = self.program, self.fresh
+        if program.form.rough:
+            return np.nan, 1.0
+        theta = theta.astype(program.dtype)
+        state = program.push(theta, fresh, order=self.full_order)
+        w = as_double(program.velocity(state, fresh, program.integrals(state, fresh)))
+        products = program.linearize(theta, fresh, self.order_of_products)
+        gap = products.jvp(eta.astype(program.dtype)) - w
+        weights = as_double(fresh.weights)
+        defect, speed = norm(gap, weights * gap), norm(w, weights * w)
+        return defect if np.isfinite(defect) else np.inf, speed
+
+
+def _ratio(defect: float, speed: float) -> float:
+    """The relative defect: infinite where it cannot be measured, NaN where there is none."""
+    if defect == 0 or np.isnan(defect):
+        return defect
+    return defect / speed if speed > 0 and np.isfinite(defect) else np.inf

@@ -1,0 +1,76 @@
+"""The method that chooses: explicit until the flow is stiff, stabilized as long as it is."""
+
+from __future__ import annotations
+
+from .chebyshev import Chebyshev
+from .pairs import RungeKutta
+from .protocol import Step, Stepper
+from .tableaus import TABLEAUS
+
+__all__ = ["Automatic"]
+
+# The pair of order 3(2) is stable on the negative axis up to 2.51.  Steps that come close to it are
+# limited by stability, not by their error; after so many of them the flow is called stiff.
+_LIMIT, _STIFF_STEPS = 1.8, 2
+# Below this product of step and rate the explicit pair is as stable, and more exact; after so many.
+_SOFT, _SOFT_STEPS = 0.8, 8
+
+
+class Automatic(Stepper):
+    """Order 3(2) explicit steps, Chebyshev steps of order 2 where those are limited by stability.
+
+    Attributes
+    ----------
+    switches : list of (int, str, str)
+        Accepted steps before each change, the method from then on, and why.
+    """
+
+    name, order, controlled = "auto", 2, True
+
+    def __init__(self):
+        self.explicit, self.stabilized = RungeKutta(TABLEAUS["rk23"]), Chebyshev()
+        self.method: Stepper = self.explicit
+        self.switches: list[tuple[int, str, str]] = []
+        self._steps, self._signs = 0, 0
+
+    def fresh(self) -> Automatic:
+        return Automatic()
+
+    @property
+    def chosen(self) -> str:
+        return self.method.name
+
+    @property
+    def error_order(self) -> int:
+        """That of the method in use."""
+        return self.method.error_order
+
+    def allowed(self, right, t: float, stage, step: float) -> float:
+        return self.method.allowed(right, t, stage, step)
+
+    def step(self, right, t: float, stage, step: float) -> Step:
+        return self.method.step(right, t, stage, step)
+
+    def accepted(self, step: Step) -> None:
+        self._steps += 1
+        self.method.accepted(step)
+        self._look(step.stiffness)
+
+    def rejected(self) -> None:
+        self.method.rejected()
+        self._signs += self.method is self.explicit
+
+    def _look(self, stiffness: float) -> None:
+        """Change the method when enough steps in a row ask for it."""
+        if self.method is self.explicit:
+            self._signs = self._signs + 1 if stiffness > _LIMIT else max(self._signs - 1, 0)
+            if self._signs >= _STIFF_STEPS and stiffness > _LIMIT:
+                self._change(self.stabilized, f"stiff: step times rate was {stiffness:.2g}")
+        else:
+            self._signs = self._signs + 1 if stiffness < _SOFT else 0
+            if self._signs >= _SOFT_STEPS:
+                self._change(self.explicit, f"no longer stiff: step times rate {stiffness:.2g}")
+
+    def _change(self, method: Stepper, why: str) -> None:
+        self.method, self._signs = method, 0
+        self.switches.append((self._steps, method.name, why))

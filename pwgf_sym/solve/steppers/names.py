@@ -1,0 +1,36 @@
+"""The methods by name: one line makes a new one known everywhere."""
+
+from __future__ import annotations
+
+from ...arguments import brief
+from ...errors import OptionError
+from .automatic import Automatic
+from .chebyshev import Chebyshev
+from .pairs import RungeKutta
+from .protocol import Stepper
+from .tableaus import TABLEAUS
+
+__all__ = ["METHODS", "stepper_named"]
+
+#: Name -> what makes the stepper of a run.
+METHODS = {
+    "auto": Automatic,
+    **{name: (lambda method=method: RungeKutta(method)) for name, method in TABLEAUS.items()},
+    "rkc": Chebyshev,
+}
+
+
+def stepper_named(given) -> Stepper:
+    """A stepper for a run, from a name or a stepper.
+
+    Raises
+    ------
+    OptionError
+        If the name is unknown, or the object no stepper.
+    """
+    if isinstance(given, Stepper):
+        return given.fresh()
+    if not isinstance(given, str) or given not in METHODS:
+        accepted = ", ".join(f'"{name}"' for name in METHODS) + ", or a Stepper"
+        raise OptionError("integrator", brief(given), accepted)
+    return METHODS[given]()

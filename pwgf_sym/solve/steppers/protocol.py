@@ -1,0 +1,108 @@
+"""What a method in time is to a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+__all__ = ["Step", "Stepper"]
+
+
+class Step(NamedTuple):
+    """What a step found.
+
+    Attributes
+    ----------
+    theta : (p,) array
+        Parameters at its end.
+    stage : Stage or None
+        The right side there, where the method has looked at it.
+    error : (p,) array or None
+        Estimate of the local error of the parameters; a run measures how far it moves the samples.
+        None for a method without one.
+    coefficients : callable
+        Slope at the end -> (m, p) array, the polynomial of the step
+        (:mod:`pwgf_sym.solve.path`).
+    stages : int
+        Right-hand sides that it took.
+    stiffness : float or None
+        Estimate of (step length) times (largest rate of change of the right side), if it has one.
+    """
+
+    theta: np.ndarray
+    stage: object
+    error: np.ndarray | None
+    coefficients: Callable[[np.ndarray], np.ndarray]
+    stages: int
+    stiffness: float | None = None
+
+
+class Stepper:
+    """A method for d theta/dt = eta(t, theta); a new one is a subclass with ``step``.
+
+    Attributes
+    ----------
+    name : str
+        As in ``solve(integrator=...)``.
+    order : int
+        Order of convergence.
+    controlled : bool
+        Whether steps have an estimate of their error, so that a run may choose their length.
+    error_order : int
+        The estimate of a step of length h falls as h^(error_order + 1).
+    chosen : str
+        Name of the method that takes the next step: another one where a method chooses.
+    """
+
+    name = ""
+    order = 0
+    controlled = False
+    error_order = 0
+
+    def fresh(self) -> Stepper:
+        """The same method for another run; what a run learns stays with it."""
+        return self
+
+    @property
+    def chosen(self) -> str:
+        """Name of the method of the next step."""
+        return self.name
+
+    def allowed(self, right, t: float, stage, step: float) -> float:
+        """The longest step, at most ``step``, that the method can take from a stage."""
+        return step
+
+    def step(self, right, t: float, stage, step: float) -> Step:
+        """Take a step.
+
+        Parameters
+        ----------
+        right : callable
+            (t, theta) -> Stage.
+        t : float
+            Where the step begins.
+        stage : Stage
+            The right side there.
+        step : float
+            Its length.
+
+        Returns
+        -------
+        Step
+        """
+        raise NotImplementedError
+
+    def accepted(self, step: Step) -> None:
+        """Learn that a step was accepted."""
+
+    def rejected(self) -> None:
+        """Learn that a step was rejected, or could not be evaluated."""
+
+    def to_dict(self) -> dict:
+        """Plain JSON-able form."""
+        return {"integrator": self.name}
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.name!r})"
