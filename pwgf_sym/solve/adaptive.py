@@ -123,8 +123,13 @@ class AdaptiveMarch:
         """The local error that a step may have, as a distance."""
         return _SHARE * self.options.tol * stage.spread
 
+    def error_of(self, taken: Step) -> float:
+        """The estimate of a step's error, in units of what is allowed."""
+        size, allowed = taken.stage.length(taken.error), self.allowed_error(taken.stage)
+        return size / allowed if allowed > 0 else size * math.inf if size > 0 else 0.0
+
     def accepted(self, t: float, stop: float, stage: Stage, step: float):
-        """Try until a step is accepted: what it found, its length, its error in units of allowed."""
+        """Try until a step is accepted: what it found, its length, its error."""
         right, self.rejections = self.right, 0
         self.scale = max(self.scale, abs(stage.energy))
         while True:
@@ -133,9 +138,7 @@ class AdaptiveMarch:
             try:
                 length = self.stepper.allowed(right, t, stage, length)
                 taken = self.stepper.step(right, t, stage, length)
-                error = taken.stage.length(taken.error) / max(
-                    self.allowed_error(taken.stage), 1e-300
-                )
+                error = self.error_of(taken)
                 failure = self.risen(stage.energy, taken.stage.energy)
             except FlowError as problem:
                 error, failure = math.nan, problem
@@ -201,7 +204,7 @@ class AdaptiveMarch:
         return max(following, planned) if length < planned and not self.rejections else following
 
     def finish(self, t, after, ended, start, taken: Step, error: float) -> Stage:
-        """Note an accepted step, of which an event may have taken the rest, and draw new samples."""
+        """Note an accepted step, cut where an event ended the run, and draw new samples."""
         record, right, end, length = self.record, self.right, taken.stage, after - t
         coefficients = np.asarray(taken.coefficients(end.eta))
         if ended is not None:

@@ -120,10 +120,9 @@ class LinearOptions:
         if shift is None and not linear:
             shift = min(max(_SHIFT_PART * tol, 100 * eps), SHIFT)
         if tolerance is None:
-            tolerance = min(max(_SOLVE_PART * tol, 1e3 * eps), _TOLERANCE[np.dtype(dtype).name])
-            tolerance = (
-                min(tolerance, _LINEAR_TOLERANCE[np.dtype(dtype).name]) if linear else tolerance
-            )
+            tolerance = max(_SOLVE_PART * tol, 1e3 * eps)
+            most = (_LINEAR_TOLERANCE if linear else _TOLERANCE)[np.dtype(dtype).name]
+            tolerance = min(tolerance, most)
         return replace(self, shift=shift, tolerance=tolerance)
 
     def for_dtype(self, dtype, linear: bool = False) -> LinearOptions:

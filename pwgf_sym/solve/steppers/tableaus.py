@@ -87,8 +87,8 @@ _RK45 = Tableau(
     ),
     (35 / 384, 0.0, 500 / 1113, 125 / 192, -2187 / 6784, 11 / 84),
     (0.0, 1 / 5, 3 / 10, 4 / 5, 8 / 9, 1.0),
-    "J. R. Dormand, P. J. Prince, J. Comput. Appl. Math. 6 (1980) 19-26; its polynomial of order 4: "
-    "L. F. Shampine, Math. Comp. 46 (1986) 135-150",
+    "J. R. Dormand, P. J. Prince, J. Comput. Appl. Math. 6 (1980) 19-26; its polynomial of order "
+    "4: L. F. Shampine, Math. Comp. 46 (1986) 135-150",
     error=(-71 / 57600, 0.0, 71 / 16695, -71 / 1920, 17253 / 339200, -22 / 525, 1 / 40),
     dense=(
         (
