@@ -27,7 +27,7 @@ from pwgf_sym.errors import (
     NumpyFunctionError,
     OptionError,
 )
-from pwgf_sym.solve.options import time_grid
+from pwgf_sym.solve.grid import time_grid
 
 X = pw.coordinates(2)
 Y = pw.copy_of(X)

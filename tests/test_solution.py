@@ -9,7 +9,7 @@ from fake_program import fake_compiler, moments, run
 
 from pwgf_sym.declare.laws import Gaussian
 from pwgf_sym.errors import OptionError, StoredSolutionError
-from pwgf_sym.solve.solution import load_solution
+from pwgf_sym.solve.loading import load_solution
 
 compiled = pytest.fixture(fake_compiler)
 

@@ -29,7 +29,7 @@ from pwgf_sym.errors import (
 from pwgf_sym.solve.flow import solve
 from pwgf_sym.solve.folds import folded_part
 from pwgf_sym.solve.linear import LinearSolution
-from pwgf_sym.solve.solution import load_solution
+from pwgf_sym.solve.loading import load_solution
 
 compiled = pytest.fixture(fake_compiler)
 ITERATED = {"linear_solver": "lsmr", "tolerance": 1e-9}
