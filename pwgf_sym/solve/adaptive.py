@@ -28,10 +28,10 @@ _SHARE = 0.2
 _SAFETY, _LEAST, _MOST, _NOW, _BEFORE = 0.9, 0.2, 5.0, 0.7, 0.4
 # A step that cannot be evaluated is cut by this factor.
 _CUT = 0.25
-# The shift is raised tenfold after so many rejections in a row, or when the rest of the run would
-# take more steps than this; up to this shift, and so many times without a step between.
-_REJECTIONS, _ENDLESS, _LARGEST_SHIFT = 6, 2000, 1e-3
-_LOOK = 16
+# The shift is raised tenfold, up to the largest, after so many rejections in a row, and when so
+# many steps have come no further than this part of what was left: the run stalls.
+_REJECTIONS, _LARGEST_SHIFT = 6, 1e-3
+_LOOK, _PROGRESS = 200, 0.02
 # Steps shorter than this part of the span, or of the time's own spacing, are none.
 _SHORTEST = 1e-13
 
@@ -66,7 +66,7 @@ class AdaptiveMarch:
         self.dense = self.options.dense_output
         self.progress = self.times[-1] - self.times[0], "t"
         self.samples = SamplesControl(right, self.options, self.times)
-        self.before, self.rejections = 1.0, 0
+        self.before, self.rejections, self.seen = 1.0, 0, self.times[0]
         self.can_regularize = "shift" in self.options.chosen
 
     def rows(self, theta: np.ndarray, bar: Bar) -> Iterator[Row]:
@@ -97,7 +97,7 @@ class AdaptiveMarch:
                     yield right.row(t, stage)
                 if ended is not None:
                     return
-                self.look_ahead(t, step)
+                self.look_back(t)
 
     def first_step(self, t: float, stage: Stage) -> float:
         """A first step from the speed and its change (Hairer, Norsett, Wanner I, II.4)."""
@@ -219,11 +219,13 @@ class AdaptiveMarch:
         record.stepped(after, after - t, end.energy, end.linear.rate, **extra)
         return end if ended is not None else self.samples.renewed(after, length, end)
 
-    def look_ahead(self, t: float, step: float) -> None:
-        """Raise the shift when the rest would take too many steps."""
-        left = self.times[-1] - t
-        if self.record.steps % _LOOK == 0 and left > _ENDLESS * step:
-            self.raise_shift(t, f"steps of {step:.2g} with {left:.2g} to go")
+    def look_back(self, t: float) -> None:
+        """Raise the shift when the last steps have led nowhere."""
+        if self.record.steps % _LOOK:
+            return
+        left, self.seen = self.times[-1] - self.seen, t
+        if self.times[-1] - t > (1 - _PROGRESS) * left:
+            self.raise_shift(t, f"{_LOOK} steps took a part of less than {_PROGRESS:g} of the rest")
 
     def raise_shift(self, t: float, why: str) -> None:
         shift = 10 * self.right.linear.shift

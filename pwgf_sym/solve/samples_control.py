@@ -12,8 +12,9 @@ import math
 
 __all__ = ["SamplesControl"]
 
-# Part of the tolerance that the noise of samples may use up by the end of the run.
-_SHARE = 0.5
+# Times the tolerance that the noise of samples may come to by the end of the run.  It is counted as
+# if the flow kept all of it; on wells, quartics and Gaussians a fourth of it and less was left.
+_SHARE = 4.0
 # Samples are doubled when the noise passes the share, after so many steps with as many samples.
 _PATIENCE = 4
 
