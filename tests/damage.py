@@ -17,6 +17,7 @@ from pwgf_sym.declare.maps import Affine, NeuralFlow
 from pwgf_sym.declare.problem import GradientFlow
 from pwgf_sym.solve.history import Counts, History
 from pwgf_sym.solve.options import FlowOptions
+from pwgf_sym.solve.path import Path
 from pwgf_sym.solve.solution import Row, Solution
 
 
@@ -28,11 +29,18 @@ def solution_of(problem, flow, size, rows=4, status="completed"):
         for k in range(rows)
     ]
     steps = np.arange(2 * rows) / 8.0
-    history = History(steps, -2 * steps, np.full(2 * rows, 0.125), 0 * steps + 2, steps, steps > 0)
-    history = history._replace(iterations=np.arange(2 * rows))
+    whole = np.arange(2 * rows)
+    history = History(
+        *(steps, -2 * steps, np.full(2 * rows, 0.125), 0 * steps + 2, steps, whole),
+        *(0.01 * steps, whole + 3, whole + 1024, 1e-7 + steps),
+    )
+    path = Path(steps, rng.standard_normal((2 * rows, size)), rng.random((2 * rows - 1, 3, size)))
     program = SimpleNamespace(problem=problem, map=flow, unknown_constant="")
-    options, counts = FlowOptions(samples=64).to_dict(), Counts(29, 7, 29, 0, 28, 0.25)
-    return Solution(found, program, options, status, "reached t = 1", history, counts, 0.0)
+    options, counts = FlowOptions(samples=64).to_dict(), Counts(29, 7, 1, 29, 0, 28, 0.25)
+    change = {"t": 0.5, "choice": "shift", "value": 1e-6, "reason": "steps stall"}
+    more = {"path": path, "t_events": [[0.25], []], "statistics": {"changes": [change]}}
+    ending = "reached t = 1", history, counts, 0.0
+    return Solution(found, program, options, status, *ending, **more)
 
 
 def solutions():

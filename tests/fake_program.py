@@ -223,6 +223,6 @@ def run(t_span=(0.0, 0.5), **options):
 
 def moments(solution, t=None):
     """Mean and covariance of the push-forward of the initial law, exact for an affine map."""
-    theta = solution.theta[solution._index(t)]
+    theta = solution._at(t)[1]
     matrix, shift = theta[:4].reshape(2, 2), theta[4:]
     return matrix @ MEAN + shift, matrix @ COV @ matrix.T

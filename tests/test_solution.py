@@ -5,7 +5,17 @@ import os
 
 import numpy as np
 import pytest
-from fake_program import fake_compiler, moments, run
+from fake_program import (
+    CENTER,
+    COV,
+    ENTROPY,
+    MEAN,
+    STIFFNESS,
+    exact_moments,
+    fake_compiler,
+    moments,
+    run,
+)
 
 from pwgf_sym.declare.laws import Gaussian
 from pwgf_sym.errors import OptionError, StoredSolutionError
@@ -34,8 +44,8 @@ def test_push_sample_and_density(compiled):
     assert np.abs(sobol.mean(axis=0) - mean).max() < 2e-3
 
 
-def test_times_must_be_stored_ones(compiled):
-    solution = run(dt=0.1)
+def test_times_must_be_stored_ones_without_dense_output(compiled):
+    solution = run(dt=0.1, dense_output=False)
     assert np.array_equal(solution.push(np.zeros((1, 2)), t=0.2 * (1 + 1e-12)).shape, (1, 2))
     with pytest.raises(OptionError, match=r"nearest is t=0.2\d*; store others with save_at"):
         solution.sample(3, t=0.201)
@@ -45,6 +55,29 @@ def test_times_must_be_stored_ones(compiled):
         assert raised.value.argument == "t"
 
 
+def test_the_solution_is_there_at_any_time(compiled):
+    """Between stored times as exact as the cubic of a step, and at them as stored."""
+    solution, points = run(dt=0.1), np.array([[0.3, -0.2], [1.0, 2.5]])
+    for t in (0.017, 0.25, 0.4321):
+        mean, cov = exact_moments(t, MEAN, COV, STIFFNESS, CENTER, ENTROPY)
+        found = moments(solution, t)
+        np.testing.assert_allclose(found[0], mean, atol=2e-5)
+        np.testing.assert_allclose(found[1], cov, atol=2e-4)
+        x = solution.push(points, t=t)
+        logs = solution.log_density(x, t=t)
+        inverse = np.linalg.inv(cov)
+        offset = x - mean
+        expected = -np.einsum("ni,ij,nj->n", offset, inverse, offset) / 2
+        expected -= np.log(np.linalg.det(2 * np.pi * cov)) / 2
+        np.testing.assert_allclose(logs, expected, atol=2e-3)
+    assert solution.energy_at(0.3) == pytest.approx(solution.energy[3], rel=1e-12)
+    assert solution.energy[3] > solution.energy_at(0.35) > solution.energy[4]
+    with pytest.raises(OptionError, match=r"a time from 0 to 0.5. Run longer"):
+        solution.push(points, t=0.51)
+    named = run(dt=0.1, save_at=[0.25, 0.5], dense_output=True)
+    np.testing.assert_array_equal(named.push(points, t=0.1), solution.push(points, t=0.1))
+
+
 def test_points_must_have_the_right_shape(compiled):
     solution = run(dt=0.1)
     for points in (np.zeros(2), np.zeros((3, 3)), "points", [[1.0, 2.0], [3.0]]):
@@ -52,8 +85,6 @@ def test_points_must_have_the_right_shape(compiled):
             solution.push(points)
         with pytest.raises(OptionError, match=r"shape \(n, 2\)"):
             solution.log_density(points)
-    with pytest.raises(OptionError, match=r"error_bound.*later work"):
-        _ = solution.error_bound
 
 
 def test_repr_is_a_short_table(compiled):

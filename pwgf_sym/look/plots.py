@@ -176,11 +176,11 @@ def _densities(solution, times, grid: np.ndarray, wanted, notes) -> list[np.ndar
     """
     if wanted is False:
         return None
-    rows = [solution._index(t) for t in times]
+    rows = [solution._at(t) for t in times]
     try:
         with np.errstate(all="ignore"):
-            found = [np.exp(solution._log_density(grid, row)) for row in rows]
-        folded = [t for t, row in zip(times, rows, strict=True) if solution._folded(row)]
+            found = [np.exp(solution._log_density(grid, theta)) for _, theta in rows]
+        folded = [t for t, row in zip(times, rows, strict=True) if solution._folded(*row)]
     except (PwgfError, NotImplementedError, ArithmeticError):
         if wanted:
             raise

@@ -62,7 +62,8 @@ class Moment:
 
     @cached_property
     def points(self) -> np.ndarray:
-        return np.array(self._right.samples.unpack(self._state.x), np.float64)
+        points = self._right.program.unpack(self._state.x, self._right.samples)
+        return np.array(points, np.float64)
 
 
 class Event:
@@ -84,7 +85,9 @@ class Event:
         if not callable(function):
             raise OptionError("function", brief(function), "a function of a Moment")
         self.function, self.terminal = function, flag("terminal", terminal)
-        self.direction = integer("direction", direction, -1, 1)
+        self.direction = integer("direction", direction, -1)
+        if self.direction > 1:
+            raise OptionError("direction", brief(direction), "0, 1 or -1")
         self.name = name or getattr(function, "__name__", "event")
 
     #: Whether a run also ends where it starts, if the function is not above 0 there.

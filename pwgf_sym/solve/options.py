@@ -166,7 +166,6 @@ class FlowOptions:
 
     def __post_init__(self):
         check_names(self)
-        self._check_method()
         self.linear.check_for(self.linear_solver)
         _keep(self, "seed", whole_seed)
         _keep(self, "max_samples", integer, least=1)
@@ -178,6 +177,7 @@ class FlowOptions:
         for name in ("dt", "tol", "max_step"):
             if getattr(self, name) is not None:
                 _keep(self, name, number, above=0.0)
+        self._check_method()
         for name in ("samples", "fresh_samples"):
             if getattr(self, name) is not None:
                 _keep(self, name, integer, least=1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -48,10 +47,12 @@ class Stage:
         The pushed samples.
     field : (M,) array or None
         The target velocity w, in the velocity form.
-    moved : callable
-        v -> J v at theta and the samples, packed (M,); nothing of it is kept between two calls.
     samples : Samples
         The samples.
+    program : Program
+        The kernels.
+    order : int
+        What the linearization that the kernels are asked for holds beside x.
     shift : float
         The shift of the linear solve.
     """
@@ -62,9 +63,16 @@ class Stage:
     linear: LinearSolution
     x: np.ndarray
     field: np.ndarray | None
-    moved: Callable[[np.ndarray], np.ndarray]
     samples: object
+    program: object
+    order: int
     shift: float
+
+    def moved(self, vector: np.ndarray) -> np.ndarray:
+        """J v at theta and the samples, packed (M,); nothing of it is kept between two calls."""
+        theta = self.theta.astype(self.program.dtype)
+        linearization = self.program.linearize(theta, self.samples, self.order)
+        return linearization.jvp(vector.astype(self.program.dtype))
 
     def length(self, vector: np.ndarray) -> float:
         """Root mean square of J v over the samples: how far a step v moves them."""
@@ -74,7 +82,7 @@ class Stage:
     @cached_property
     def spread(self) -> float:
         """Root mean square distance of the pushed samples from their mean."""
-        points = np.asarray(self.samples.unpack(self.x), np.float64)
+        points = np.asarray(self.program.unpack(self.x, self.samples), np.float64)
         return float(np.sqrt(np.mean(np.sum((points - points.mean(axis=0)) ** 2, axis=1))))
 
     @cached_property
@@ -183,13 +191,8 @@ class RightSide:
             raise diagnosis(program, samples, theta, state, integrals, target, where)
         self.record.solved(linear)
         self.direction = linear.eta
-
-        def moved(vector):
-            linearization = program.linearize(theta, samples, self.order_of_products)
-            return linearization.jvp(vector.astype(program.dtype))
-
         field = target.get("field")
-        ends = state.x, field, moved, samples, self.linear.shift
+        ends = state.x, field, samples, program, self.order_of_products, self.linear.shift
         return Stage(given, linear.eta, energy, linear, *ends)
 
     def row(self, t, stage: Stage) -> Row:

@@ -47,30 +47,27 @@ class Automatic(Stepper):
         return self.method.error_order
 
     def allowed(self, right, t: float, stage, step: float) -> float:
-        return self.method.allowed(right, t, stage, step)
+        """Look whether the flow is stiff for such a step, and choose."""
+        step = self.stabilized.allowed(right, t, stage, step)
+        product = step * self.stabilized.rate
+        explicit = self.method is self.explicit
+        sign = product > _LIMIT if explicit else product < _SOFT
+        self._signs = self._signs + 1 if sign else 0
+        if explicit and self._signs >= _STIFF_STEPS:
+            self._change(self.stabilized, f"stiff: step times rate is {product:.2g}")
+        elif not explicit and self._signs >= _SOFT_STEPS:
+            self._change(self.explicit, f"no longer stiff: step times rate is {product:.2g}")
+        return step
 
     def step(self, right, t: float, stage, step: float) -> Step:
         return self.method.step(right, t, stage, step)
 
     def accepted(self, step: Step) -> None:
         self._steps += 1
-        self.method.accepted(step)
-        self._look(step.stiffness)
+        self.stabilized.accepted(step)
 
     def rejected(self) -> None:
-        self.method.rejected()
-        self._signs += self.method is self.explicit
-
-    def _look(self, stiffness: float) -> None:
-        """Change the method when enough steps in a row ask for it."""
-        if self.method is self.explicit:
-            self._signs = self._signs + 1 if stiffness > _LIMIT else max(self._signs - 1, 0)
-            if self._signs >= _STIFF_STEPS and stiffness > _LIMIT:
-                self._change(self.stabilized, f"stiff: step times rate was {stiffness:.2g}")
-        else:
-            self._signs = self._signs + 1 if stiffness < _SOFT else 0
-            if self._signs >= _SOFT_STEPS:
-                self._change(self.explicit, f"no longer stiff: step times rate {stiffness:.2g}")
+        self.stabilized.rejected()
 
     def _change(self, method: Stepper, why: str) -> None:
         self.method, self._signs = method, 0

@@ -76,6 +76,11 @@ class Chebyshev(Stepper):
         most = _REACH * (self.most_stages**2 - 1)
         return min(step, most / self._rate) if self._rate > 0 else step
 
+    @property
+    def rate(self) -> float:
+        """Estimate of the largest rate of change of the right side; 0 before there is one."""
+        return self._rate or 0.0
+
     def _estimate(self, right, t: float, stage) -> None:
         """The largest rate of change of eta by a power iteration with difference quotients."""
         v, rounds = self._vector, _ROUNDS
@@ -93,7 +98,7 @@ class Chebyshev(Stepper):
 
     def stages(self, step: float) -> int:
         """Stages that a step needs to be stable."""
-        need = math.ceil(math.sqrt(1 + step * (self._rate or 0.0) / _REACH))
+        need = math.ceil(math.sqrt(1 + step * self.rate / _REACH))
         return min(max(need, 2), self.most_stages)
 
     def step(self, right, t: float, stage, step: float) -> Step:
@@ -116,7 +121,7 @@ class Chebyshev(Stepper):
         def coefficients(last) -> np.ndarray:
             return cubic(theta, y, slope, last, step)
 
-        return Step(y, end, error, coefficients, count, step * (self._rate or 0.0))
+        return Step(y, end, error, coefficients, count)
 
     def accepted(self, step: Step) -> None:
         self._age += 1

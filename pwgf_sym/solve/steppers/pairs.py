@@ -27,16 +27,14 @@ class RungeKutta(Stepper):
 
     def step(self, right, t: float, stage, step: float) -> Step:
         method, theta = self.tableau, stage.theta
-        slopes, inner = [stage.eta], theta
+        slopes = [stage.eta]
         for row, c in zip(method.a[1:], method.c[1:], strict=True):
-            inner = theta + step * _combined(row, slopes)
-            slopes.append(right(t + c * step, inner).eta)
+            slopes.append(right(t + c * step, theta + step * _combined(row, slopes)).eta)
         after = theta + step * _combined(method.b, slopes)
-        end = error = stiffness = None
+        end = error = None
         if method.error:
             end = right(t + step, after)
             error = step * _combined(method.error, [*slopes, end.eta])
-            stiffness = _stiffness(step, end, inner, slopes[-1])
 
         def coefficients(last) -> np.ndarray:
             if not method.dense:
@@ -44,13 +42,7 @@ class RungeKutta(Stepper):
             rows = np.array([np.asarray(slope) for slope in (*slopes, last)])
             return np.array(method.dense).T @ rows
 
-        return Step(after, end, error, coefficients, len(method.b), stiffness)
-
-
-def _stiffness(step: float, end, inner, slope) -> float:
-    """Step times the rate of change of the slope between the last two places it was taken at."""
-    apart = end.length(end.theta - inner)
-    return step * end.length(end.eta - slope) / apart if apart > 0 else 0.0
+        return Step(after, end, error, coefficients, len(method.b))
 
 
 def _combined(weights: tuple[float, ...], slopes: list) -> np.ndarray:

@@ -27,8 +27,6 @@ class Step(NamedTuple):
         (:mod:`pwgf_sym.solve.path`).
     stages : int
         Right-hand sides that it took.
-    stiffness : float or None
-        Estimate of (step length) times (largest rate of change of the right side), if it has one.
     """
 
     theta: np.ndarray
@@ -36,7 +34,6 @@ class Step(NamedTuple):
     error: np.ndarray | None
     coefficients: Callable[[np.ndarray], np.ndarray]
     stages: int
-    stiffness: float | None = None
 
 
 class Stepper:

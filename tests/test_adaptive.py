@@ -1,0 +1,188 @@
+"""Steps that follow a tolerance, on the affine stand-in program whose flow is known."""
+
+import numpy as np
+import pytest
+from fake_program import (
+    CENTER,
+    COV,
+    ENTROPY,
+    MEAN,
+    STIFFNESS,
+    AffineProgram,
+    exact_moments,
+    fake_compiler,
+    moments,
+    quadratic_problem,
+    run,
+)
+
+import pwgf_sym as pw
+from pwgf_sym.declare.laws import Gaussian
+from pwgf_sym.errors import FlowError, OptionError
+from pwgf_sym.solve.flow import solve
+
+compiled = pytest.fixture(fake_compiler)
+
+
+def adaptive(t_span=(0.0, 0.5), **options):
+    return run(t_span, **{"dt": None, "samples": None, "tolerance": None} | options)
+
+
+def map_error(solution, t=None):
+    """W2 distance of the found Gaussian from the exact one, over the spread of the exact one."""
+    t = solution.t[-1] if t is None else t
+    mean, cov = exact_moments(t, MEAN, COV, STIFFNESS, CENTER, ENTROPY)
+    found = moments(solution, t)
+    distance = pw.exact.wasserstein_gaussian(mean, cov, *found)
+    return distance / np.sqrt(np.trace(cov))
+
+
+@pytest.mark.parametrize("integrator", ["auto", "rk23", "rk45", "rkc"])
+def test_the_error_follows_the_tolerance(compiled, integrator):
+    steps = []
+    for tol in (1e-2, 1e-3, 1e-4, 1e-5):
+        solution = adaptive((0.0, 1.0), tol=tol, integrator=integrator)
+        assert map_error(solution) < 2.5 * tol
+        steps.append(solution.nsteps)
+    assert all(a <= b for a, b in zip(steps, steps[1:])) and steps[0] < steps[-1]
+
+
+def test_options_that_nothing_is_said_of(compiled):
+    solution = adaptive()
+    options = solution.options
+    assert options["tol"] == 1e-3 and options["dt"] is None and options["resample"]
+    assert set(options["chosen"]) == {"samples", "resample"}  # the shift was given
+    assert map_error(solution) < 1e-3 and solution.success
+    history = solution.history
+    assert np.all(history.error[1:] <= 0.1e-3) and np.all(history.error[1:] > 0)
+    np.testing.assert_allclose(np.cumsum(history.step), history.t, atol=1e-14)
+    assert solution.nrejected >= 0 and f"{solution.nsteps} steps" in repr(solution)
+    fixed = run(dt=0.05)
+    assert fixed.options["integrator"] == "rk4" and fixed.options["tol"] is None
+
+
+def test_steps_end_at_stored_times_and_are_no_longer_than_allowed(compiled):
+    times = [0.1, 0.1234, 0.5]
+    solution = adaptive(save_at=times, max_step=0.03)
+    assert list(solution.t) == times and solution.history.step.max() <= 0.03 + 1e-15
+    assert set(times) <= set(solution.history.t)
+    free = adaptive(save_at=times)
+    assert free.history.step.max() > 0.03
+    for t in (0.05, 0.1234, 0.3):
+        assert map_error(free, t) < 1e-3
+
+
+def test_the_dense_output_follows_the_tolerance(compiled):
+    for integrator in ("rk23", "rk45", "rkc"):
+        solution = adaptive((0.0, 1.0), tol=1e-4, integrator=integrator)
+        errors = [map_error(solution, t) for t in np.linspace(0.01, 0.99, 23)]
+        assert max(errors) < 1.5e-4
+
+
+def test_equal_calls_are_equal_and_samples_are_new_each_step(compiled):
+    first, second = adaptive(seed=3), adaptive(seed=3)
+    np.testing.assert_array_equal(first.theta, second.theta)
+    np.testing.assert_array_equal(first.path.coefficients, second.path.coefficients)
+    assert not np.array_equal(first.theta, adaptive(seed=4).theta)
+    frozen = adaptive(resample=False)
+    assert frozen.statistics == {"changes": []} and "noise" in first.statistics
+
+
+def test_a_stiff_flow_takes_stabilized_steps(compiled):
+    """Rates 1 and 3000: explicit steps of order 4 would have to be shorter than 1e-3."""
+    stiff = np.diag([1.0, 3000.0])
+    law = Gaussian([1.0, 0.05], np.diag([0.5, 4e-4]))
+    problem_, map_ = quadratic_problem(law, stiff, [0.0, 0.0], 1.0)
+
+    def compile_(problem, map, target, dtype):
+        return AffineProgram(problem, map, stiff, [0.0, 0.0], dtype)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pwgf_sym.solve.flow.build_program", compile_)
+        solution = solve(problem_, map_, (0.0, 2.0))
+    (change, *_) = solution.statistics["changes"]
+    assert change["choice"] == "integrator" and change["value"] == "rkc"
+    assert "stiff" in change["reason"] and change["t"] < 0.1
+    assert solution.nfev < 1500
+    theta = solution.theta[-1]
+    mean = theta[:4].reshape(2, 2) @ law.mean + theta[4:]
+    np.testing.assert_allclose(mean, [np.exp(-2.0), 0.0], atol=1e-3)
+
+
+def test_a_run_that_cannot_go_on_says_so(compiled, monkeypatch):
+    """A velocity that is no number where samples go: steps shorten until there are none."""
+    velocity = AffineProgram.velocity
+
+    def broken(self, state, samples, integrals):
+        field = velocity(self, state, samples, integrals)
+        mean = self.unpack(state.x, samples).mean(axis=0)
+        return field if mean[0] > 0.9 else field * np.nan
+
+    monkeypatch.setattr(AffineProgram, "velocity", broken)
+    with pytest.raises(FlowError, match="finite") as raised:
+        adaptive((0.0, 5.0))
+    rows = raised.value.solution
+    assert rows.status == "failed" and 0 < rows.t[-1] < 0.5 and rows.nrejected > 5
+
+
+# Events.
+
+
+def test_a_run_ends_at_equilibrium(compiled):
+    """The dissipation of the exact flow falls through 0.1 at a time that bisection finds."""
+
+    def dissipation(t):
+        mean, cov = exact_moments(t, MEAN, COV, STIFFNESS, CENTER, ENTROPY)
+        slope = -STIFFNESS + ENTROPY * np.linalg.inv(cov)
+        drift = -STIFFNESS @ (mean - CENTER)
+        return drift @ drift + np.trace(slope @ cov @ slope.T)
+
+    low, high = 0.0, 20.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if dissipation(middle) > 0.1 else (low, middle)
+    event = pw.until_equilibrium(0.1)
+    for options in ({"dt": None, "samples": 4096}, {"dt": 0.05, "samples": 4096}):
+        solution = run((0.0, 50.0), **options, events=[event])
+        assert solution.t[-1] == pytest.approx(low, abs=5e-3)
+        assert solution.status == "stopped" and solution.success
+        assert "until_equilibrium(0.1)" in solution.message
+        np.testing.assert_array_equal(solution.t_events[0], [solution.t[-1]])
+        assert solution.path.t[-1] == solution.t[-1]
+        assert map_error(solution) < 1e-3
+    at_rest = run((0.0, 1.0), dt=None, events=pw.until_equilibrium(1e9))
+    assert list(at_rest.t) == [0.0] and at_rest.status == "stopped"
+
+
+def test_events_are_zeros_of_functions_as_in_scipy(compiled):
+    def crossing(moment):
+        return moment.points[:, 0].mean() - 0.8
+
+    def never(moment):
+        return moment.energy + 1e6
+
+    def rising(moment):
+        return moment.points[:, 0].mean() - 0.8
+
+    rising.direction = 1
+    solution = adaptive((0.0, 1.0), events=[crossing, never, rising], tol=1e-5)
+    assert solution.status == "completed" and [len(t) for t in solution.t_events] == [1, 0, 0]
+    mean, _ = exact_moments(solution.t_events[0][0], MEAN, COV, STIFFNESS, CENTER, ENTROPY)
+    assert mean[0] == pytest.approx(0.8, abs=2e-3)
+    crossing.terminal = True
+    ended = adaptive((0.0, 1.0), events=crossing, tol=1e-5)
+    assert ended.t[-1] == pytest.approx(solution.t_events[0][0], abs=1e-4)
+    with pytest.raises(OptionError, match="a number"):
+        adaptive(events=lambda moment: "zero")
+
+
+def test_what_the_run_chose_travels_with_the_solution(compiled, tmp_path):
+    solution = adaptive((0.0, 1.0), events=[lambda moment: moment.points[:, 0].mean() - 0.8])
+    solution.save(tmp_path / "flow.npz")
+    again = pw.load_solution(tmp_path / "flow.npz")
+    assert again.statistics == solution.statistics and again.options == solution.options
+    np.testing.assert_array_equal(again.t_events[0], solution.t_events[0])
+    for t in (0.1234, 0.77):
+        np.testing.assert_array_equal(again.path(t), solution.path(t))
+    for ours, theirs in zip(solution.history, again.history, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
