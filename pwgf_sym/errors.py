@@ -163,6 +163,10 @@ class ToleranceWarning(PwgfWarning):
     """A linear solve of a run missed its tolerance."""
 
 
+class AccuracyWarning(PwgfWarning):
+    """A run did not reach its ``tol``, by its own estimate of the error."""
+
+
 class FoldedMapWarning(PwgfWarning):
     """The sign of det dT/dz changes: points have several preimages, and the log density of one."""
 

@@ -117,6 +117,9 @@ class AffineProgram:
         score = self.unpack(state.score, samples)
         return self._pack(-offset @ self.stiffness - self.entropy * score)
 
+    def velocity_jacobian(self, state, samples, integrals):
+        return np.broadcast_to(-self.stiffness, (samples.count, self.dim, self.dim))
+
     def linearize(self, theta, samples, order=0):
         return AffineLinearization(self, theta, samples, self.push(theta, samples, order))
 

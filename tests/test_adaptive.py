@@ -18,14 +18,14 @@ from fake_program import (
 
 import pwgf_sym as pw
 from pwgf_sym.declare.laws import Gaussian
-from pwgf_sym.errors import FlowError, OptionError
+from pwgf_sym.errors import AccuracyWarning, FlowError, OptionError
 from pwgf_sym.solve.flow import solve
 
 compiled = pytest.fixture(fake_compiler)
 
 
 def adaptive(t_span=(0.0, 0.5), **options):
-    return run(t_span, **{"dt": None, "samples": None, "tolerance": None} | options)
+    return run(t_span, **{"dt": None, "samples": None, "tolerance": None, "tol": 1e-3} | options)
 
 
 def map_error(solution, t=None):
@@ -42,15 +42,20 @@ def test_the_error_follows_the_tolerance(compiled, integrator):
     steps = []
     for tol in (1e-2, 1e-3, 1e-4, 1e-5):
         solution = adaptive((0.0, 1.0), tol=tol, integrator=integrator)
-        assert map_error(solution) < 2.5 * tol
+        assert map_error(solution) < tol
         steps.append(solution.nsteps)
     assert all(a <= b for a, b in zip(steps, steps[1:])) and steps[0] < steps[-1]
 
 
 def test_options_that_nothing_is_said_of(compiled):
+    assert map_error(adaptive(tol=None)) < 1e-7  # an affine map: short steps cost nothing
     solution = adaptive()
     options = solution.options
-    assert options["tol"] == 1e-3 and options["dt"] is None and options["resample"]
+    assert (
+        options["tol"] == options["step_tol"] == 1e-3
+        and options["dt"] is None
+        and options["resample"]
+    )
     assert set(options["chosen"]) == {"samples", "resample"}  # the shift was given
     assert map_error(solution) < 1e-3 and solution.success
     history = solution.history
@@ -85,7 +90,7 @@ def test_equal_calls_are_equal_and_samples_are_new_each_step(compiled):
     np.testing.assert_array_equal(first.path.coefficients, second.path.coefficients)
     assert not np.array_equal(first.theta, adaptive(seed=4).theta)
     frozen = adaptive(resample=False)
-    assert frozen.statistics == {"changes": []} and "noise" in first.statistics
+    assert "noise" in first.statistics and "noise" not in frozen.statistics
 
 
 def test_a_stiff_flow_takes_stabilized_steps(compiled):
@@ -99,7 +104,7 @@ def test_a_stiff_flow_takes_stabilized_steps(compiled):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("pwgf_sym.solve.flow.build_program", compile_)
-        solution = solve(problem_, map_, (0.0, 2.0))
+        solution = solve(problem_, map_, (0.0, 2.0), tol=1e-3)
     (change, *_) = solution.statistics["changes"]
     assert change["choice"] == "integrator" and change["value"] == "rkc"
     assert "stiff" in change["reason"] and change["t"] < 0.1
@@ -123,6 +128,22 @@ def test_a_run_that_cannot_go_on_says_so(compiled, monkeypatch):
         adaptive((0.0, 5.0))
     rows = raised.value.solution
     assert rows.status == "failed" and 0 < rows.t[-1] < 0.5 and rows.nrejected > 5
+
+
+@pytest.mark.parametrize("shift", [0.03, 0.1, 0.3])
+def test_the_estimated_error_is_that_of_the_map(compiled, shift):
+    """A large shift slows the flow down: the error is known, and far above the tolerance."""
+    with pytest.warns(AccuracyWarning, match="above tol = 0.001") as caught:
+        solution = adaptive((0.0, 1.0), shift=shift)
+    error, found = map_error(solution), solution.error_estimate
+    assert 0.5 * error < found < 2 * error and error > 5e-3
+    assert solution.inaccurate and not solution.success and len(caught) == 1
+    assert "estimated error" in solution.message and f"about {found:.2g}" in repr(solution)
+    if shift == 0.3:  # and what is far away by now is forgotten where the flow contracts
+        with pytest.warns(AccuracyWarning):
+            longer = adaptive((0.0, 3.0), shift=shift)
+        missed = longer.statistics["missed"]
+        assert longer.error_estimate < 3 * map_error(longer) and missed > longer.error_estimate
 
 
 # Events.

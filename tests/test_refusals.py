@@ -442,7 +442,7 @@ def test_calls_of_the_density_and_wrong_indices_say_what_to_write():
     [
         *(
             ("t_eval", "save_at"),
-            ("atol", "tolerance"),
+            ("atol", "tol"),
             ("first_step", "dt"),
             ("scheme", "integrator"),
         ),

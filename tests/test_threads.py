@@ -46,7 +46,7 @@ def test_an_error_in_another_thread_is_raised_here(some_threads):
     caller = threading.current_thread()
 
     def work(chunk, first, last):
-        time.sleep(0.005)  # so that others wake up and take their share
+        time.sleep(0.05)  # so that others wake up and take their share
         if (threading.current_thread() is caller) == (some_threads == 1):
             raise ArithmeticError("in a chunk")
 

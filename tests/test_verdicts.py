@@ -19,6 +19,7 @@ from fake_program import (
 import pwgf_sym as pw
 from pwgf_sym.declare.laws import Gaussian, UniformBox
 from pwgf_sym.errors import (
+    AccuracyWarning,
     FlowError,
     FoldedMapWarning,
     InversionWarning,
@@ -276,7 +277,13 @@ def test_pictures_say_which_samples_are_lost(compiled, monkeypatch, tmp_path):
 
 
 def test_warnings_are_of_one_class():
-    classes = (ToleranceWarning, FoldedMapWarning, InversionWarning, PictureWarning)
+    classes = (
+        AccuracyWarning,
+        ToleranceWarning,
+        FoldedMapWarning,
+        InversionWarning,
+        PictureWarning,
+    )
     assert all(issubclass(kind, PwgfWarning) for kind in classes)
     assert issubclass(PwgfWarning, UserWarning) and pw.PwgfWarning is PwgfWarning
 

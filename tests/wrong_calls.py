@@ -159,6 +159,8 @@ class Calls:
             "solution.save": (solution.save, {"path": os.path.join(folder, "b.npz")}),
             "solution.plot": (solution.plot, {"path": os.path.join(folder, "b.png"), "samples": 9}),
             "plot": (pw.plot, {"solution": solution, "times": [0.1], "samples": 9, "seed": 1}),
+            "until_equilibrium": (pw.until_equilibrium, {"dissipation": 1e-6}),
+            "Event": (pw.Event, {"function": abs, "terminal": True, "direction": 1, "name": "e"}),
             "load_solution": (pw.load_solution, {"path": path}),
             "code_native": (program.code_native, {"kernel": "push"}),
             "ornstein_uhlenbeck": (

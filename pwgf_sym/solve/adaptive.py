@@ -10,6 +10,7 @@ import numpy as np
 from ..errors import FlowError
 from .bar import Bar
 from .events import Watch
+from .forecast import Forecast
 from .march import energy_allowance
 from .path import polynomial, shortened
 from .right_side import RightSide, Stage
@@ -23,6 +24,8 @@ __all__ = ["AdaptiveMarch"]
 # Part of the tolerance that the local error of a step may reach: at .2 an Ornstein-Uhlenbeck flow
 # ended with up to 1.3 tol.
 _SHARE = 0.1
+# When such errors have come to this part of the tolerance, steps are shortened, down to this part.
+_SHARE_OF_STEPS, _LEAST_SHARE = 0.3, 0.005
 # PI controller: K. Gustafsson, ACM Trans. Math. Softw. 17 (1991) 533-554, in the form of
 # E. Hairer, G. Wanner, Solving Ordinary Differential Equations II, 1996, IV.2.
 _SAFETY, _LEAST, _MOST, _NOW, _BEFORE = 0.9, 0.2, 5.0, 0.7, 0.4
@@ -66,6 +69,7 @@ class AdaptiveMarch:
         self.dense = self.options.dense_output
         self.progress = self.times[-1] - self.times[0], "t"
         self.samples = SamplesControl(right, self.options, self.times)
+        self.forecast, self.estimate, self.share = Forecast(right), 0.0, _SHARE
         self.before, self.rejections, self.seen = 1.0, 0, self.times[0]
         self.can_regularize = "shift" in self.options.chosen
 
@@ -85,6 +89,7 @@ class AdaptiveMarch:
         step = self.first_step(t, stage) if len(self.times) > 1 else 0.0
         for stop in self.times[1:]:
             while t < stop:
+                self.forecast.begins(stage)
                 taken, length, error = self.accepted(t, stop, stage, step)
                 after = stop if stop - t <= length else t + length
                 step = self.next_step(length, error, taken, step)
@@ -121,7 +126,15 @@ class AdaptiveMarch:
 
     def allowed_error(self, stage: Stage) -> float:
         """The local error that a step may have, as a distance."""
-        return _SHARE * self.options.tol * stage.spread
+        return self.share * self.options.step_tol * stage.spread
+
+    def next_share(self, spread: float) -> float:
+        """The part of the tolerance for a step: less, when errors of steps have added up."""
+        limit = _SHARE_OF_STEPS * self.options.step_tol * spread
+        found = self.forecast.distance_of_steps
+        if not found > limit:
+            return _SHARE
+        return max(_SHARE * (limit / found) ** 2, _LEAST_SHARE)
 
     def error_of(self, taken: Step) -> float:
         """The estimate of a step's error, in units of what is allowed."""
@@ -186,7 +199,7 @@ class AdaptiveMarch:
             raise failure
         raise FlowError(
             f"steps of {length:.3g} with an error of {error:.3g} times what is allowed",
-            f"steps longer than {shortest:.2g} at tol={self.options.tol:g}",
+            f"steps longer than {shortest:.2g} at tol={self.options.step_tol:g}",
             "Use a larger tol, more samples or a larger shift.",
             step=self.right.step,
             time=t,
@@ -214,10 +227,16 @@ class AdaptiveMarch:
             end = right(after, like(theta, right.samples.weights))
         if self.dense:
             record.path_steps(after, end.theta, coefficients)
-        extra = {"error": error * _SHARE * self.options.tol, "stages": taken.stages}
+        extra = {"error": error * self.share * self.options.step_tol, "stages": taken.stages}
         extra |= {"samples": right.samples.count, "shift": right.linear.shift}
         record.stepped(after, after - t, end.energy, end.linear.rate, **extra)
-        return end if ended is not None else self.samples.renewed(after, length, end)
+        extrapolated = self.stepper.error_order < self.stepper.order
+        self.forecast.step(after - t, end, None if extrapolated else taken.error)
+        self.estimate = self.forecast.distance / end.spread if end.spread > 0 else math.nan
+        self.share = self.next_share(end.spread)
+        if ended is not None:
+            return end
+        return self.samples.renewed(after, length, end, self.estimate)
 
     def look_back(self, t: float) -> None:
         """Raise the shift when the last steps have led nowhere."""
@@ -239,4 +258,6 @@ class AdaptiveMarch:
         for steps, name, why in getattr(self.stepper, "switches", ()):
             t = float(self.record.history().t[steps])
             changes = [*changes, {"t": t, "choice": "integrator", "value": name, "reason": why}]
-        return {"changes": sorted(changes, key=lambda change: change["t"]), **self.samples.found()}
+        found = {"changes": sorted(changes, key=lambda change: change["t"])}
+        found["estimate"] = self.estimate if math.isfinite(self.estimate) else None
+        return found | self.samples.found()

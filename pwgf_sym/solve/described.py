@@ -239,4 +239,7 @@ def _choices(description: dict) -> dict:
     statistics = description.get("statistics", {})
     if not isinstance(statistics, dict):
         raise StoredSolutionError("statistics", brief(statistics), "a JSON object")
+    estimate = statistics.get("estimate")
+    if estimate is not None and not (type(estimate) is float and estimate >= 0):
+        raise StoredSolutionError("estimate", brief(estimate), "a number of at least 0")
     return {"t_events": [np.array(entry, float) for entry in times], "statistics": statistics}

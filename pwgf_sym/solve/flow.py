@@ -88,7 +88,9 @@ def solve(
         Start and end.
     tol : float, optional
         Tolerance: the root mean square error of the map at the end, over the spread of the density
-        there; 1e-3 by default.  Steps, shift, samples and linear solves follow it.
+        there; 1e-3 by default.  Steps, shift, samples and linear solves follow it.  A map that is
+        linear in its parameters, such as :class:`~pwgf_sym.Affine`, needs no shift and takes short
+        steps at little cost: by default they follow 1e-7.
     integrator : {"auto", "rk23", "rk45", "rkc", "euler", "heun", "rk4"} or Stepper
         Method in time.  "auto" takes embedded steps of order 3(2), "rk23", until the flow is
         stiff, and stabilized Chebyshev steps of order 2, "rkc", as long as it is.
@@ -158,6 +160,8 @@ def solve(
     -----
     ToleranceWarning
         When a linear solve missed its tolerance; once, at the end.
+    AccuracyWarning
+        When the estimated error of the map at the end is above ``tol``.
     FoldedMapWarning
         When the map at the end is folded, that is the sign of det dT/dz changes, and the energy
         reads densities; otherwise only ``message`` and ``log_density`` say it.
@@ -212,7 +216,7 @@ def solve(
     points = drawn(problem, options, "samples", 0, options.samples)
     program = build_program(problem, map, target, dtype)
     right = RightSide(program, options, points, Record(begin))
-    stepper = stepper_named(options.integrator)
+    stepper = stepper_named(options.integrator, options.step_tol)
     if options.dt:
         march = FixedMarch(right, stepper, times, stored, watch)
     else:
@@ -243,11 +247,12 @@ def _collect(march, theta, callback) -> Solution:
 
     def solution(status: str, how: str) -> Solution:
         counts, options = record.counts(), right.options.to_dict()
-        message = ended(how, counts, folded)
+        statistics = march.statistics()
+        message = ended(how, counts, folded, statistics.get("estimate"), options["tol"])
         ending = message, record.history(), counts, folded, right.full_order > 0
         more = {"path": record.path(), "t_events": march.watch.times}
         return Solution(
-            rows, right.program, options, status, *ending, **more, statistics=march.statistics()
+            rows, right.program, options, status, *ending, **more, statistics=statistics
         )
 
     try:

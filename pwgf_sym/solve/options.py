@@ -31,8 +31,9 @@ _LINEAR_TOLERANCE = {"float64": 1e-10, "float32": 1e-5}
 MOST_DENSE, MOST_DENSE_ADAPTIVE, _PRECONDITIONER = 800, 1500, 64
 #: Fixed steps: their length for methods without an estimate of the error, and their samples.
 DT, SAMPLES = 0.01, 4096
-#: Adaptive steps: the tolerance; parts of it that the shift and the linear tolerance are.
-TOL, _SHIFT_PART, _SOLVE_PART = 1e-3, 1e-4, 1e-2
+#: Adaptive steps: the tolerance, and that of the steps of a map that is linear in its parameters,
+#: which cost little; parts of it that the shift and the linear tolerance are.
+TOL, LINEAR_STEP_TOL, _SHIFT_PART, _SOLVE_PART = 1e-3, 1e-7, 1e-4, 1e-2
 # Samples at the start of an adaptive run, and from which tolerance on twice as many.
 _ADAPTIVE_SAMPLES, _FINE = 1024, 2e-4
 _CUTOFF = {"float64": 1e-10, "float32": 1e-6}
@@ -152,6 +153,7 @@ class FlowOptions:
     integrator: str | Stepper = "auto"
     dt: float | None = None
     tol: float | None = None
+    step_tol: float | None = None
     max_step: float | None = None
     max_samples: int = 65536
     dense_output: bool | None = None
@@ -174,7 +176,7 @@ class FlowOptions:
         for name in ("resample", "dense_output"):
             if getattr(self, name) is not None:
                 _keep(self, name, flag)
-        for name in ("dt", "tol", "max_step"):
+        for name in ("dt", "tol", "step_tol", "max_step"):
             if getattr(self, name) is not None:
                 _keep(self, name, number, above=0.0)
         self._check_method()
@@ -186,7 +188,6 @@ class FlowOptions:
         """Find out whether steps are fixed or follow a tolerance, and refuse a mixture of both."""
         stepper = stepper_named(self.integrator)
         if self.dt is None and stepper.controlled:
-            object.__setattr__(self, "tol", TOL if self.tol is None else self.tol)
             return
         for name in ("tol", "max_step"):
             if getattr(self, name) is not None:
@@ -216,12 +217,16 @@ class FlowOptions:
             samples = min(self._samples(), self.max_samples)
         resample = self.adaptive if resample is None else resample
         fresh = min(samples, 1024) if fresh is None else fresh
-        found = replace(self, samples=samples, resample=resample, fresh_samples=fresh)
+        tol = step_tol = (TOL if self.tol is None else self.tol) if self.adaptive else None
+        if self.adaptive and self.tol is None and is_linear(map) and self.dtype == "float64":
+            step_tol = LINEAR_STEP_TOL
+        given = {"samples": samples, "resample": resample, "fresh_samples": fresh}
+        found = replace(self, **given, tol=tol, step_tol=step_tol)
         found = found._with_solver(map, parameters)
         # The kernel matrix is singular without a shift, whatever the map.
         linear = found.linear_solver != "kernel" and is_linear(map)
         if self.adaptive:
-            found = replace(found, linear=found.linear.following(self.tol, self.dtype, linear))
+            found = replace(found, linear=found.linear.following(step_tol, self.dtype, linear))
         options = found.linear.for_dtype(self.dtype, linear)
         return replace(found, linear=options, chosen=tuple(chosen))
 
@@ -235,7 +240,8 @@ class FlowOptions:
         """Samples at the start of a run that may choose."""
         if not self.adaptive:
             return SAMPLES
-        return _ADAPTIVE_SAMPLES if self.tol > _FINE else 2 * _ADAPTIVE_SAMPLES
+        fine = self.tol is not None and self.tol <= _FINE
+        return 2 * _ADAPTIVE_SAMPLES if fine else _ADAPTIVE_SAMPLES
 
     def _with_solver(self, map, parameters: int) -> FlowOptions:
         """The same options with a linear solver for so many parameters."""

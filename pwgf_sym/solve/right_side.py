@@ -132,6 +132,7 @@ class RightSide:
         self.order_of_products = 0 if options.formulation == "velocity" else self.order
         self.step, self.time = 0, 0.0
         self.direction: np.ndarray | None = None
+        self._gap: Gap | None = None
 
     def draw(self, step: int) -> None:
         """Take new samples, those of a step."""
@@ -213,17 +214,66 @@ class RightSide:
 
         NaN where the first variation jumps: there is no w.
         """
-        program, fresh = self.program, self.fresh
-        if program.form.rough:
+        if self.program.form.rough:
             return np.nan, 1.0
+        gap = self.gap(theta, eta)
+        return gap.defect, gap.speed
+
+    def moved(self, theta: np.ndarray, vector: np.ndarray) -> np.ndarray:
+        """J v at the samples that the flow does not use, (N, d)."""
+        program, dtype = self.program, self.program.dtype
+        products = program.linearize(theta.astype(dtype), self.fresh, self.order_of_products)
+        found = program.unpack(products.jvp(vector.astype(dtype)), self.fresh)
+        return np.asarray(found, np.float64)
+
+    def gap(self, theta: np.ndarray, eta: np.ndarray) -> Gap:
+        """u - w on samples that the flow does not use; the last one is kept."""
+        if self._gap is not None and self._gap.theta is theta and self._gap.eta is eta:
+            return self._gap
+        program, fresh, given = self.program, self.fresh, theta
         theta = theta.astype(program.dtype)
         state = program.push(theta, fresh, order=self.full_order)
-        w = as_double(program.velocity(state, fresh, program.integrals(state, fresh)))
+        integrals = program.integrals(state, fresh)
+        w = as_double(program.velocity(state, fresh, integrals))
         products = program.linearize(theta, fresh, self.order_of_products)
         gap = products.jvp(eta.astype(program.dtype)) - w
         weights = as_double(fresh.weights)
         defect, speed = norm(gap, weights * gap), norm(w, weights * w)
-        return defect if np.isfinite(defect) else np.inf, speed
+        defect = defect if np.isfinite(defect) else np.inf
+        self._gap = Gap(given, eta, gap, state, integrals, defect, speed, self)
+        return self._gap
+
+
+@dataclass(frozen=True)
+class Gap:
+    """u - w at one (theta, eta), packed, with the state of the fresh samples.
+
+    Attributes
+    ----------
+    theta, eta : (p,) arrays
+        Parameters and their rate.
+    packed : (M,) array
+        u - w.
+    state, integrals
+        The pushed samples, and the integrals of the energy.
+    defect, speed : float
+        Root mean squares of u - w and of w.
+    """
+
+    theta: np.ndarray
+    eta: np.ndarray
+    packed: np.ndarray
+    state: object
+    integrals: np.ndarray
+    defect: float
+    speed: float
+    right: RightSide
+
+    @property
+    def field(self) -> np.ndarray:
+        """u - w as an array (N, d)."""
+        right = self.right
+        return np.asarray(right.program.unpack(self.packed, right.fresh), np.float64)
 
 
 def _ratio(defect: float, speed: float) -> float:

@@ -12,11 +12,9 @@ import math
 
 __all__ = ["SamplesControl"]
 
-# Times the tolerance that the noise of samples may come to by the end of the run.  It is counted as
-# if the flow kept all of it; on wells, quartics and Gaussians a fourth of it and less was left.
-_SHARE = 4.0
-# Samples are doubled when the noise passes the share, after so many steps with as many samples.
-_PATIENCE = 4
+# Samples are doubled when the estimate of the error passes this part of the tolerance, and more of
+# it is noise than the map's own limits; after so many steps with as many samples.
+_SHARE, _PATIENCE = 0.5, 4
 
 
 class SamplesControl:
@@ -35,8 +33,11 @@ class SamplesControl:
         self.noise = self.missed = self.reach = 0.0
         self.step = self.wait = 0
 
-    def renewed(self, t: float, length: float, stage):
-        """The stage at the end of a step, on new samples where the run draws them."""
+    def renewed(self, t: float, length: float, stage, estimate: float):
+        """The stage at the end of a step, on new samples where the run draws them.
+
+        ``estimate`` is that of the map's error, over the spread.
+        """
         self.step += 1
         if not self.options.resample:
             return stage
@@ -45,27 +46,22 @@ class SamplesControl:
         new = right(t, stage.theta)
         own, fresh = stage.misfit, new.misfit_of(stage.eta)
         if math.isfinite(own) and math.isfinite(fresh):
-            self._count(t, length, own, fresh, new.spread)
+            self._count(t, length, own, fresh, estimate)
         return new
 
-    def _count(self, t: float, length: float, own: float, fresh: float, spread: float) -> None:
+    def _count(self, t: float, length: float, own: float, fresh: float, estimate: float) -> None:
         noise = math.sqrt(max(fresh**2 - own**2, 0.0))
         self.missed += length * own
         self.noise = math.hypot(self.noise, length * noise)
-        # What the rest adds if steps go on like this one.
-        ahead = noise * math.sqrt(length * max(self.end - t, 0.0))
-        expected = math.hypot(self.noise, ahead)
-        limits = self.missed + own * max(self.end - t, 0.0)
         self.wait += 1
         count = 2 * self.right.samples.count
-        allowed = max(_SHARE * self.options.tol * spread, limits)
-        if expected <= allowed or self.wait < _PATIENCE or count > self.options.max_samples:
+        if "samples" not in self.options.chosen or count > self.options.max_samples:
             return
-        if "samples" not in self.options.chosen:
-            return
-        self.right.grow(count)
-        self.right.record.changed(t, "samples", count, f"noise of {expected:.2g} expected")
-        self.wait = 0
+        if self.wait >= _PATIENCE and noise > own and estimate > _SHARE * self.options.tol:
+            self.right.grow(count)
+            why = f"estimated error {estimate:.2g}, defect {fresh:.2g} on fresh samples and "
+            self.right.record.changed(t, "samples", count, f"{why}{own:.2g} on its own")
+            self.wait = 0
 
     def found(self) -> dict:
         """Distances that samples' noise and the map's limits have moved the samples by, at most."""

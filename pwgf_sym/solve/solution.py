@@ -105,9 +105,9 @@ class Solution:
     t_events : list of arrays
         Times of each event.
     statistics : dict
-        ``changes``: what the run chose anew on its way, each with time and reason; ``noise`` and
-        ``missed``: how far noise of the samples and limits of the map have moved the samples from
-        the flow, measured where a step's samples meet those of the next.
+        ``changes``: what the run chose anew on its way, each with time and reason; ``estimate``:
+        the error at the end; ``noise`` and ``missed``: how far noise of the samples and limits of
+        the map have moved the samples from the flow, if it forgot nothing.
     problem, map, options
         What was solved: the problem, the map, and a dict of the options.
     """
@@ -149,14 +149,29 @@ class Solution:
     def success(self) -> bool:
         """Whether the run ended as it was asked to, and its numbers can be relied on.
 
-        That is: it reached its end or was stopped by the callback, every linear solve met its
-        tolerance, no defect is infinite, and the map is not folded at the end of a flow that reads
-        densities.
+        That is: it reached its end or was stopped by the callback or an event, the estimated error
+        is within ``tol``, every linear solve met its tolerance, no defect is infinite, and the map
+        is not folded at the end of a flow that reads densities.
         """
         ended = self.status in ("completed", "stopped")
         solved = not self.nmissed and bool(np.all(self.converged))
         sound = not (self.folded and self.reads_density) and not np.any(np.isinf(self.defect))
-        return ended and solved and sound
+        return ended and solved and sound and not self.inaccurate
+
+    @property
+    def error_estimate(self) -> float | None:
+        """Estimate of the root mean square error of the map at the end, over the spread.
+
+        Of a run that follows a tolerance; None of others.  It is followed on samples that the run
+        does not use, to first order (:mod:`pwgf_sym.solve.forecast`): an estimate, no bound.
+        """
+        return self.statistics.get("estimate")
+
+    @property
+    def inaccurate(self) -> bool:
+        """Whether the estimated error is above ``tol``."""
+        estimate = self.error_estimate
+        return estimate is not None and estimate > self.options["tol"]
 
     @property
     def misfit(self) -> np.ndarray:
@@ -371,6 +386,9 @@ class Solution:
             lines["energy"] += ", up to a constant: \N{INTEGRAL} f(x, 0) dx "
             lines["energy"] += f"was not found for f of {self.unknown_constant}; "
             lines["energy"] += "differences over time are right"
+        if self.error_estimate is not None:
+            lines["error"] = f"about {self.error_estimate:.2g} of the spread at the end, "
+            lines["error"] += f"tol = {self.options['tol']:g}"
         if self.nfev is not None:
             rejected = f" and {self.nrejected} rejected" if self.nrejected else ""
             lines["work"] = f"{self.nsteps} steps{rejected}, {self.nfev} right-hand sides, "

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 
-from ..errors import FoldedMapWarning, PwgfWarning, ToleranceWarning, warn
+from ..errors import AccuracyWarning, FoldedMapWarning, PwgfWarning, ToleranceWarning, warn
 from .folds import fold_text
 
 __all__ = ["carried", "ended", "warn_of"]
 
 
-def ended(how: str, counts, folded: float | None) -> str:
+def ended(how: str, counts, folded: float | None, estimate=None, tol=None) -> str:
     """The message of a solution: how the run ended, and what is wrong with it."""
     parts = [how]
+    if estimate is not None and tol is not None and estimate > tol:
+        parts.append(f"the estimated error, {estimate:.2g} of the spread, is above tol = {tol:g}")
     if counts.nmissed:
         parts.append(f"{_missed(counts)} missed the tolerance")
     if folded:
@@ -43,6 +45,15 @@ def warn_of(solution) -> None:
                 'linear_solver="dense" for up to some thousand parameters; raise tolerance if the '
                 "residual is small enough for you.",
                 ToleranceWarning,
+            )
+        if solution.inaccurate:
+            warn(
+                f"At t = {solution.t[-1]:.6g} the estimated error of the map is "
+                f"{solution.error_estimate:.2g} of the spread, above tol = "
+                f"{solution.options['tol']:g}.  Where solution.statistics['missed'] is much larger "
+                "than ['noise'] the map cannot follow the flow: use a wider map; else more samples "
+                "(max_samples), or a larger tol if that error is small enough for you.",
+                AccuracyWarning,
             )
         if solution.folded and solution.reads_density:
             warn(

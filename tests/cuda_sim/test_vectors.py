@@ -12,11 +12,12 @@ from pwgf_sym.compile.cuda.toolkit import cuda
 from pwgf_sym.compile.cuda.vectors import PlacesMatrix, Vector
 from pwgf_sym.compile.program import compile_program
 from pwgf_sym.solve import vectors
-from pwgf_sym.solve.flow import _Run
 from pwgf_sym.solve.history import Record
 from pwgf_sym.solve.lsmr import lsmr
 from pwgf_sym.solve.options import FlowOptions, LinearOptions
 from pwgf_sym.solve.preconditioner import SamplePreconditioner
+from pwgf_sym.solve.right_side import RightSide
+from pwgf_sym.solve.steppers import stepper_named
 
 SIZE, SAMPLES = 7, 13
 
@@ -241,11 +242,12 @@ def test_the_host_sees_numbers_only(formulation, method, tmp_path, monkeypatch):
         fresh_samples=5,
         linear=LinearOptions(max_iterations=4, shift=1e-3),
     )
-    run = _Run(program, options, problem.initial.sample(9, 1), Record())
-    theta = vectors.like(program.map.initial_parameters(problem.initial), run.samples.weights)
-    stage = run.evaluate(0.0, theta)  # zeros are made once
+    right = RightSide(program, options, problem.initial.sample(9, 1), Record())
+    theta = vectors.like(program.map.initial_parameters(problem.initial), right.samples.weights)
+    stage = right(0.0, theta)  # zeros are made once
     traffic = Traffic(monkeypatch)
-    theta, stage = run.advance(0.0, 0.01, theta, stage)
+    theta = stepper_named("heun").step(right, 0.0, stage, 0.01).theta
+    stage = right(0.01, theta)
     assert isinstance(theta, Vector) and isinstance(stage.eta, Vector)
     # Coefficients, means of blocks and parameters of the energy are shorter than any vector.
-    assert max(traffic.sent + traffic.fetched) <= 16 < min(program.size, run.samples.width)
+    assert max(traffic.sent + traffic.fetched) <= 16 < min(program.size, right.samples.width)

@@ -15,10 +15,18 @@ __all__ = ["Automatic"]
 _LIMIT, _STIFF_STEPS = 1.0, 2
 # Below this product of step and rate, for so many steps, the explicit pair comes back.
 _SOFT, _SOFT_STEPS = 0.4, 8
+# Below this tolerance the explicit pair is that of order 5(4).
+_SMALL = 1e-5
 
 
 class Automatic(Stepper):
-    """Order 3(2) explicit steps, Chebyshev steps of order 2 where those are limited by stability.
+    """Order 3(2) explicit steps, or 5(4) for small tolerances, and Chebyshev steps of order 2 where
+    the flow is stiff.
+
+    Parameters
+    ----------
+    tol : float, optional
+        The tolerance of the run.
 
     Attributes
     ----------
@@ -28,14 +36,15 @@ class Automatic(Stepper):
 
     name, order, controlled = "auto", 2, True
 
-    def __init__(self):
-        self.explicit, self.stabilized = RungeKutta(TABLEAUS["rk23"]), Chebyshev()
+    def __init__(self, tol: float | None = None):
+        explicit = "rk45" if tol is not None and tol < _SMALL else "rk23"
+        self.explicit, self.stabilized = RungeKutta(TABLEAUS[explicit]), Chebyshev()
         self.method: Stepper = self.explicit
         self.switches: list[tuple[int, str, str]] = []
         self._steps, self._signs = 0, 0
 
-    def fresh(self) -> Automatic:
-        return Automatic()
+    def fresh(self, tol: float | None = None) -> Automatic:
+        return Automatic(tol)
 
     @property
     def chosen(self) -> str:

@@ -66,7 +66,7 @@ class Chebyshev(Stepper):
         self.most_stages = most_stages
         self._rate, self._vector, self._age = None, None, 0
 
-    def fresh(self) -> Chebyshev:
+    def fresh(self, tol: float | None = None) -> Chebyshev:
         return Chebyshev(self.most_stages)
 
     def allowed(self, right, t: float, stage, step: float) -> float:

@@ -20,8 +20,8 @@ METHODS = {
 }
 
 
-def stepper_named(given) -> Stepper:
-    """A stepper for a run, from a name or a stepper.
+def stepper_named(given, tol: float | None = None) -> Stepper:
+    """A stepper for a run with a tolerance, from a name or a stepper.
 
     Raises
     ------
@@ -29,8 +29,8 @@ def stepper_named(given) -> Stepper:
         If the name is unknown, or the object no stepper.
     """
     if isinstance(given, Stepper):
-        return given.fresh()
+        return given.fresh(tol)
     if not isinstance(given, str) or given not in METHODS:
         accepted = ", ".join(f'"{name}"' for name in METHODS) + ", or a Stepper"
         raise OptionError("integrator", brief(given), accepted)
-    return METHODS[given]()
+    return METHODS[given]().fresh(tol)

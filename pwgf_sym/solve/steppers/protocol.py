@@ -58,8 +58,8 @@ class Stepper:
     controlled = False
     error_order = 0
 
-    def fresh(self) -> Stepper:
-        """The same method for another run; what a run learns stays with it."""
+    def fresh(self, tol: float | None = None) -> Stepper:
+        """The same method for a run with a tolerance; what a run learns stays with it."""
         return self
 
     @property
