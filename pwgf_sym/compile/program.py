@@ -192,7 +192,10 @@ class Program(Inspection, JacobianMethods):
 
     def again(self, samples: Samples, count: int | None = None) -> Samples:
         """The first samples of any program for this map, packed for this one: points only."""
-        points = samples.unpack(samples.z)[:count]
+        return self.packed(samples.unpack(samples.z)[:count])
+
+    def packed(self, points: np.ndarray) -> Samples:
+        """Pack points (N, d) in the map's coordinates, without the law's density at them."""
         return self._packed(points, None, Units.none(self.dim))
 
     def _packed(self, points, law, units: Units) -> Samples:

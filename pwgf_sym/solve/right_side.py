@@ -55,6 +55,8 @@ class Stage:
         What the linearization that the kernels are asked for holds beside x.
     shift : float
         The shift of the linear solve.
+    state, integrals : State, (K,) array
+        What the kernels found of the samples.
     """
 
     theta: np.ndarray
@@ -67,6 +69,8 @@ class Stage:
     program: object
     order: int
     shift: float
+    state: object = None
+    integrals: np.ndarray | None = None
 
     def moved(self, vector: np.ndarray) -> np.ndarray:
         """J v at theta and the samples, packed (M,); nothing of it is kept between two calls."""
@@ -194,7 +198,7 @@ class RightSide:
         self.direction = linear.eta
         field = target.get("field")
         ends = state.x, field, samples, program, self.order_of_products, self.linear.shift
-        return Stage(given, linear.eta, energy, linear, *ends)
+        return Stage(given, linear.eta, energy, linear, *ends, state, integrals)
 
     def row(self, t, stage: Stage) -> Row:
         """Record a stored time; the linear statistics are those since the row before."""

@@ -8,6 +8,7 @@ from .automatic import Automatic
 from .chebyshev import Chebyshev
 from .pairs import RungeKutta
 from .protocol import Stepper
+from .rosenbrock import Rosenbrock
 from .tableaus import TABLEAUS
 
 __all__ = ["METHODS", "stepper_named"]
@@ -17,6 +18,7 @@ METHODS = {
     "auto": Automatic,
     **{name: (lambda method=method: RungeKutta(method)) for name, method in TABLEAUS.items()},
     "rkc": Chebyshev,
+    "rosenbrock": Rosenbrock,
 }
 
 

@@ -67,6 +67,22 @@ class Stepper:
         """Name of the method of the next step."""
         return self.name
 
+    def check(self, options) -> None:
+        """Refuse options of a run that the method cannot work with; before anything is compiled.
+
+        Raises
+        ------
+        OptionError
+        """
+
+    def begins(self, right) -> None:
+        """Refuse a run that the method cannot work with; before its first step.
+
+        Raises
+        ------
+        OptionError
+        """
+
     def allowed(self, right, t: float, stage, step: float) -> float:
         """The longest step, at most ``step``, that the method can take from a stage."""
         return step
