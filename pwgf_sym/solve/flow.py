@@ -91,7 +91,7 @@ def solve(
         there; 1e-3 by default.  Steps, shift, samples and linear solves follow it.  A map that is
         linear in its parameters, such as :class:`~pwgf_sym.Affine`, needs no shift and takes short
         steps at little cost: by default they follow 1e-7.
-    integrator : {"auto", "rk23", "rk45", "rkc", "euler", "heun", "rk4"} or Stepper
+    integrator : {"auto", "rk23", "rk45", "rkc", "rosenbrock", "euler", "heun", "rk4"} or Stepper
         Method in time.  "auto" takes embedded steps of order 3(2), "rk23", until the flow is
         stiff, and stabilized Chebyshev steps of order 2, "rkc", as long as it is.
     dt : float, optional
@@ -217,6 +217,7 @@ def solve(
     program = build_program(problem, map, target, dtype)
     right = RightSide(program, options, points, Record(begin))
     stepper = stepper_named(options.integrator, options.step_tol)
+    stepper.begins(right)
     if options.dt:
         march = FixedMarch(right, stepper, times, stored, watch)
     else:

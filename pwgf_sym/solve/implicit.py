@@ -191,7 +191,7 @@ def _neighbours(program, samples, n: int):
 
 
 def _strain(change: np.ndarray, inverse: np.ndarray, out: np.ndarray) -> None:
-    """Entries of (grad v + grad v^T)/2, those above the diagonal times sqrt(2), from dv (., i, a)."""
+    """Entries of (grad v + grad v^T)/2 from dv (., i, a); those off the diagonal times sqrt(2)."""
     d, place = change.shape[1], 0
     for i in range(d):
         for j in range(i, d):

@@ -193,7 +193,8 @@ class FlowOptions:
             if getattr(self, name) is not None:
                 how = "dt" if self.dt is not None else f'integrator="{stepper.name}"'
                 given, fix = f"{getattr(self, name)!r} together with {how}", ""
-                fix = 'Leave dt out, and use integrator="auto", "rk23", "rk45" or "rkc".'
+                named = ", ".join(f'"{n}"' for n in ("auto", "rk23", "rk45", "rkc"))
+                fix = f'Leave dt out, and use integrator={named} or "rosenbrock".'
                 raise OptionError(name, given, "one of the two: fixed steps have no tolerance", fix)
         object.__setattr__(self, "dt", DT if self.dt is None else self.dt)
         if stepper.name == "auto":
@@ -228,7 +229,9 @@ class FlowOptions:
         if self.adaptive:
             found = replace(found, linear=found.linear.following(step_tol, self.dtype, linear))
         options = found.linear.for_dtype(self.dtype, linear)
-        return replace(found, linear=options, chosen=tuple(chosen))
+        found = replace(found, linear=options, chosen=tuple(chosen))
+        stepper_named(found.integrator).check(found)
+        return found
 
     def for_times(self, named: bool) -> FlowOptions:
         """The same options where the stored times are named, or every step is stored."""

@@ -1,10 +1,13 @@
-"""The method that chooses: explicit until the flow is stiff, stabilized as long as it is."""
+"""The method that chooses: explicit, stabilized, or implicit, as stiff as the flow is."""
 
 from __future__ import annotations
 
+from ...errors import OptionError
+from ..implicit import check_implicit, check_jacobian
 from .chebyshev import Chebyshev
 from .pairs import RungeKutta
 from .protocol import Step, Stepper
+from .rosenbrock import Rosenbrock
 from .tableaus import TABLEAUS
 
 __all__ = ["Automatic"]
@@ -15,13 +18,18 @@ __all__ = ["Automatic"]
 _LIMIT, _STIFF_STEPS = 1.0, 2
 # Below this product of step and rate, for so many steps, the explicit pair comes back.
 _SOFT, _SOFT_STEPS = 0.4, 8
+# A Rosenbrock step costs about as much as so many stages of the stabilized method; after so many
+# steps with more it takes over, and after so many that could do with fewer than _FEW it hands back.
+_MANY, _MANY_STEPS = 10, 3
+_FEW, _FEW_STEPS = 5, 8
 # Below this tolerance the explicit pair is that of order 5(4).
 _SMALL = 1e-5
 
 
 class Automatic(Stepper):
-    """Order 3(2) explicit steps, or 5(4) for small tolerances, and Chebyshev steps of order 2 where
-    the flow is stiff.
+    """Explicit steps of order 3(2), or 5(4) for small tolerances; where the flow is stiff Chebyshev
+    steps of order 2, and Rosenbrock steps where these would take many stages and a run can make
+    their matrix.
 
     Parameters
     ----------
@@ -39,12 +47,21 @@ class Automatic(Stepper):
     def __init__(self, tol: float | None = None):
         explicit = "rk45" if tol is not None and tol < _SMALL else "rk23"
         self.explicit, self.stabilized = RungeKutta(TABLEAUS[explicit]), Chebyshev()
+        self.implicit: Rosenbrock | None = None
         self.method: Stepper = self.explicit
         self.switches: list[tuple[int, str, str]] = []
-        self._steps, self._signs = 0, 0
+        self._steps, self._signs, self._last = 0, 0, None
 
     def fresh(self, tol: float | None = None) -> Automatic:
         return Automatic(tol)
+
+    def begins(self, right) -> None:
+        """Find out whether there may be implicit steps; the Jacobian waits until they are due."""
+        try:
+            check_implicit(right.options)
+        except OptionError:
+            return
+        self.implicit = Rosenbrock()
 
     @property
     def chosen(self) -> str:
@@ -56,17 +73,39 @@ class Automatic(Stepper):
         return self.method.error_order
 
     def allowed(self, right, t: float, stage, step: float) -> float:
-        """Look whether the flow is stiff for such a step, and choose."""
-        step = self.stabilized.allowed(right, t, stage, step)
-        product = step * self.stabilized.rate
-        explicit = self.method is self.explicit
-        sign = product > _LIMIT if explicit else product < _SOFT
-        self._signs = self._signs + 1 if sign else 0
-        if explicit and self._signs >= _STIFF_STEPS:
-            self._change(self.stabilized, f"stiff: step times rate is {product:.2g}")
-        elif not explicit and self._signs >= _SOFT_STEPS:
-            self._change(self.explicit, f"no longer stiff: step times rate is {product:.2g}")
-        return step
+        """Look how stiff the flow is for such a step, and choose."""
+        reach = self.stabilized.allowed(right, t, stage, step)
+        asked, patience, why = self._asked(step)
+        self._signs = self._signs + 1 if asked is self._last else 1
+        self._last = asked
+        if asked is not None and self._signs >= patience and self._can(asked, right):
+            self.method, self._last = asked, None
+            why = f"{why}: step times rate is {step * self.stabilized.rate:.2g}"
+            self.switches.append((self._steps, asked.name, why))
+        return step if self.method is self.implicit else reach
+
+    def _asked(self, step: float) -> tuple[Stepper | None, int, str]:
+        """The method that such a step would be better with, if any, after how many, and why."""
+        product, stages = step * self.stabilized.rate, self.stabilized.needed(step)
+        if self.method is self.explicit and product > _LIMIT:
+            return self.stabilized, _STIFF_STEPS, "stiff"
+        if self.method is self.stabilized and product < _SOFT:
+            return self.explicit, _SOFT_STEPS, "no longer stiff"
+        if self.method is self.stabilized and self.implicit is not None and stages > _MANY:
+            return self.implicit, _MANY_STEPS, "very stiff"
+        if self.method is self.implicit and stages < _FEW:
+            return self.stabilized, _FEW_STEPS, "less stiff"
+        return None, 0, ""
+
+    def _can(self, asked: Stepper, right) -> bool:
+        """Whether a method can be used: the implicit one needs the velocity's Jacobian."""
+        if asked is not self.implicit:
+            return True
+        try:
+            check_jacobian(right.program)
+        except OptionError:
+            self.implicit = None
+        return self.implicit is not None
 
     def step(self, right, t: float, stage, step: float) -> Step:
         return self.method.step(right, t, stage, step)
@@ -77,7 +116,3 @@ class Automatic(Stepper):
 
     def rejected(self) -> None:
         self.stabilized.rejected()
-
-    def _change(self, method: Stepper, why: str) -> None:
-        self.method, self._signs = method, 0
-        self.switches.append((self._steps, method.name, why))

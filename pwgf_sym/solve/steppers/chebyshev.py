@@ -96,10 +96,13 @@ class Chebyshev(Stepper):
             rate = stage.length(v)
         self._rate, self._vector, self._age = _SAFETY * rate, v, 0
 
+    def needed(self, step: float) -> int:
+        """Stages with which a step is stable."""
+        return max(math.ceil(math.sqrt(1 + step * self.rate / _REACH)), 2)
+
     def stages(self, step: float) -> int:
-        """Stages that a step needs to be stable."""
-        need = math.ceil(math.sqrt(1 + step * self.rate / _REACH))
-        return min(max(need, 2), self.most_stages)
+        """Stages that a step takes."""
+        return min(self.needed(step), self.most_stages)
 
     def step(self, right, t: float, stage, step: float) -> Step:
         theta, slope, count = stage.theta, stage.eta, self.stages(step)
