@@ -16,6 +16,7 @@ from pwgf_sym.declare import energies, symbols
 from pwgf_sym.declare.laws import Gaussian
 from pwgf_sym.declare.maps import Affine
 from pwgf_sym.declare.problem import GradientFlow
+from pwgf_sym.errors import EnergyError
 from pwgf_sym.solve.flow import solve
 from pwgf_sym.solve.solution import Row, Solution
 
@@ -57,6 +58,10 @@ class AffineProgram:
             integrals=(SimpleNamespace(label="potential"), SimpleNamespace(label="entropy")),
         )
         self.calls = {"push": 0, "jvp": 0, "metric": 0}
+
+    @property
+    def local_jacobian(self):
+        raise EnergyError("energy", "the stand-in", "a compiled energy")
 
     # Packing.
 
