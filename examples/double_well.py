@@ -27,16 +27,14 @@ if __name__ == "__main__":
         -5,
         5,
     )
-    velocity = pw.solve(
-        problem, flow, t_span=(0, 1), samples=4096, dt=0.01, save_at=save_at, linear_solver="dense"
-    )
+    velocity = pw.solve(problem, flow, t_span=(0, 1), save_at=save_at)
     energy = pw.solve(
         problem, flow, t_span=(0, 1), samples=4096, dt=0.01, save_at=save_at, formulation="energy",
         integrator="euler", linear_solver="minres", shift=2e-4,
     )  # fmt: skip
     print("W2 of the x0-marginal at t = 1 against the exact one, 32,768 fresh samples")
     for name, solution in (
-        ("velocity form, RK4", velocity),
+        ("velocity form, defaults", velocity),
         ("energy form, MINRES, Euler", energy),
     ):
         samples = solution.sample(32768, t=1, seed=1, sampling="sobol")

@@ -30,7 +30,7 @@ if __name__ == "__main__":
     figure, axes = plt.subplots(1, 2, figsize=(9, 3.8), layout="constrained")
     for value, color in ((1.0, "#d94801"), (4.0, "#2171b5")):
         warm = pw.GradientFlow(E, rho, initial=initial, parameters={beta: value})
-        solution = pw.solve(warm, flow, t_span=(0, 1), samples=1024, dt=0.02, linear_solver="dense")
+        solution = pw.solve(warm, flow, t_span=(0, 1))
         samples = solution.sample(32768, seed=1, sampling="sobol")
         _, exact_cov = pw.exact.ornstein_uhlenbeck(A + k * np.eye(2), 1 / value, start, cov, 1.0)
         exact_mean, _ = pw.exact.ornstein_uhlenbeck(A, 1 / value, start, cov, 1.0)

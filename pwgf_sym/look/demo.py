@@ -60,10 +60,7 @@ def run_demo(picture: str | Path, say: Callable[[str], None] = print, progress: 
     ):
         say(f"{label}:\n{sp.pretty(formula, wrap_line=False)}\n")
     say(f"generated code: {program.path}\n")
-    solution = solve(
-        problem, flow, (0, 1), samples=2048, dt=0.01, save_at=_TIMES, linear_solver="dense",
-        progress=progress,
-    )  # fmt: skip
+    solution = solve(problem, flow, (0, 1), save_at=_TIMES, progress=progress)
     grid, density, cdf = exact.fokker_planck_1d(
         lambda q: (q**2 - 1) ** 2, 1.0, _start_density, _TIMES[1:], -5, 5
     )
@@ -72,7 +69,7 @@ def run_demo(picture: str | Path, say: Callable[[str], None] = print, progress: 
     say(
         f"W2 of the x0-marginal at t = 1 against finite volumes: {error:.1e} (32,768 fresh samples)"
     )
-    say(f"defect on fresh samples: {solution.defect[-1]:.3f}")
+    say(f"estimated error of the map: {solution.error_estimate:.1e} of the spread")
     _draw(picture, solution, fresh, grid, density)
     found = solution.program.cache_statistics()
     say(f"picture: {picture}")
