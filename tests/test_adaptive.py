@@ -109,6 +109,7 @@ def test_a_stiff_flow_takes_stabilized_steps(compiled):
     assert change["choice"] == "integrator" and change["value"] == "rkc"
     assert "stiff" in change["reason"] and change["t"] < 0.1
     assert solution.nfev < 1500
+    assert solution.nrejected > 0 and np.all(solution.history.error <= 0.1e-3)
     theta = solution.theta[-1]
     mean = theta[:4].reshape(2, 2) @ law.mean + theta[4:]
     np.testing.assert_allclose(mean, [np.exp(-2.0), 0.0], atol=1e-3)

@@ -13,8 +13,9 @@ import math
 __all__ = ["SamplesControl"]
 
 # Samples are doubled when the estimate of the error passes this part of the tolerance, and more of
-# it is noise than the map's own limits; after so many steps with as many samples.
-_SHARE, _PATIENCE = 0.5, 4
+# it is noise than the map's own limits; after this part of the span with as many samples, in which
+# the estimate can follow.
+_SHARE, _PATIENCE = 0.8, 0.05
 
 
 class SamplesControl:
@@ -29,9 +30,10 @@ class SamplesControl:
     """
 
     def __init__(self, right, options, times):
-        self.right, self.options, self.end = right, options, times[-1]
-        self.noise = self.missed = self.reach = 0.0
-        self.step = self.wait = 0
+        self.right, self.options = right, options
+        self.wait, self.since = _PATIENCE * (times[-1] - times[0]), times[0]
+        self.noise = self.missed = 0.0
+        self.step = 0
 
     def renewed(self, t: float, length: float, stage, estimate: float):
         """The stage at the end of a step, on new samples where the run draws them.
@@ -53,15 +55,15 @@ class SamplesControl:
         noise = math.sqrt(max(fresh**2 - own**2, 0.0))
         self.missed += length * own
         self.noise = math.hypot(self.noise, length * noise)
-        self.wait += 1
         count = 2 * self.right.samples.count
         if "samples" not in self.options.chosen or count > self.options.max_samples:
             return
-        if self.wait >= _PATIENCE and noise > own and estimate > _SHARE * self.options.tol:
+        late = t - self.since >= self.wait
+        if late and noise > own and estimate > _SHARE * self.options.tol:
             self.right.grow(count)
             why = f"estimated error {estimate:.2g}, defect {fresh:.2g} on fresh samples and "
             self.right.record.changed(t, "samples", count, f"{why}{own:.2g} on its own")
-            self.wait = 0
+            self.since = t
 
     def found(self) -> dict:
         """Distances that samples' noise and the map's limits have moved the samples by, at most."""
