@@ -17,8 +17,8 @@ from .gaps import Gaps, measure, points_of, velocity_at
 from .sampling import seed_for
 from .theory import Theory, formulas_of, log_sobolev_of, theory_of
 
-__all__ = ["DISTANCES", "ErrorBound", "all_bounds", "bounds_over_time", "equilibrium_bound"]
-__all__ += ["error_bound"]
+__all__ = ["DISTANCES", "ErrorBound", "all_bounds", "bounds_along", "bounds_over_time"]
+__all__ += ["equilibrium_bound", "error_bound"]
 
 DISTANCES = ("KL", "TV", "W1", "W2")
 
@@ -93,21 +93,50 @@ def error_bound(path, program, t: float | None = None, distance: str | None = No
         If ``t`` is outside the path's times, the distance is unknown, or no bound on it holds for
         this energy; the message says why.
     """
+    times = [float(path.t[-1]) if t is None else t]
+    return bounds_along(path, program, times, distance, **options)[0]
+
+
+def bounds_along(path, program, times, distance: str | None = None, **options) -> list[ErrorBound]:
+    """:func:`error_bound` at several times, all of one distance: by default the last one's.
+
+    Parameters
+    ----------
+    path, program, distance
+        As of :func:`error_bound`.
+    times : sequence of float
+    **options
+        Those of :func:`bounds_over_time`.
+
+    Returns
+    -------
+    list of ErrorBound
+
+    Raises
+    ------
+    OptionError
+        As of :func:`error_bound`.
+    """
     if distance is not None and distance not in DISTANCES:
         raise OptionError("distance", brief(distance), ", ".join(f'"{d}"' for d in DISTANCES))
-    found = all_bounds(path, program, t, **options)
-    if distance is not None:
-        if isinstance(found[distance], ErrorBound):
-            return found[distance]
-        others = [d for d, bound in found.items() if isinstance(bound, ErrorBound)]
+    found = bounds_over_time(path, program, times, **options)
+    if distance is None:
+        distance = _chosen(found[-1], program.problem.initial.spread)
+    elif not isinstance(found[-1][distance], ErrorBound):
+        others = [d for d, bound in found[-1].items() if isinstance(bound, ErrorBound)]
         accepted = f"one of {', '.join(others)}" if others else "no distance for this energy"
-        raise OptionError("distance", f'"{distance}": {found[distance]}', accepted)
-    best = _best(found, program.problem.initial.spread)
+        raise OptionError("distance", f'"{distance}": {found[-1][distance]}', accepted)
+    return [bounds[distance] for bounds in found]
+
+
+def _chosen(found: dict[str, ErrorBound | str], spread: float) -> str:
+    """The distance of the bound that says most."""
+    best = _best(found, spread)
     if best is None:
         reasons = "; ".join(f"{d}: {why}" for d, why in found.items())
         accepted = "energies that are lambda-convex, or int V rho + sigma int rho log rho"
         raise OptionError("error_bound", f"an energy for which none holds ({reasons})", accepted)
-    return best
+    return best.distance
 
 
 def all_bounds(

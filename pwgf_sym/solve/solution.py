@@ -10,12 +10,14 @@ import numpy as np
 from ..arguments import brief, checked_call, file_path, number, real_array
 from ..declare.problem import GradientFlow
 from ..errors import FoldedMapWarning, InversionWarning, OptionError, warn
+from .assured import Assured
 from .described import describe
 from .folds import fold_text, folded_part
 from .history import Counts, History
 from .path import Path
 from .sampling import draw, seed_for
 from .stored import write_archive
+from .summary import summary
 
 __all__ = ["COLUMNS", "STEPS", "Row", "Solution", "build_program"]
 
@@ -55,7 +57,7 @@ def build_program(problem: GradientFlow, map, target: str, dtype: str):
     return compile_program(problem, map, target=target, dtype=dtype)
 
 
-class Solution:
+class Solution(Assured):
     """A flow over time: one row a stored time.
 
     Attributes
@@ -365,35 +367,7 @@ class Solution:
         return plots.plot(self, path, **options)
 
     def __repr__(self) -> str:
-        first, last = self.t[0], self.t[-1]
-        missed = int(np.sum(~self.converged))
-        solves = "all solves converged" if missed == 0 else f"tolerance missed in {missed} rows"
-        misfit = self.misfit
-        defect = f"{self.defect[0]:.3g} to {self.defect[-1]:.3g}; squared, {misfit[0]:.2g} to "
-        defect += f"{misfit[-1]:.2g} of the largest dissipation"
-        if np.all(np.isnan(self.defect)):
-            defect = "none: the first variation jumps"
-        lines = {
-            "status": self.status + (f": {self.message}" if self.message else ""),
-            "success": f"{self.success}",
-            "map": f"{self.map}, {self.theta.shape[1]} parameters",
-            "times": f"{self.t.size} stored, {first:.6g} to {last:.6g}",
-            "energy": f"{self.energy[0]:.6g} to {self.energy[-1]:.6g}",
-            "defect": defect,
-            "residual": f"at most {np.max(self.residual):.1e}, {solves}",
-        }
-        if self.unknown_constant:
-            lines["energy"] += ", up to a constant: \N{INTEGRAL} f(x, 0) dx "
-            lines["energy"] += f"was not found for f of {self.unknown_constant}; "
-            lines["energy"] += "differences over time are right"
-        if self.error_estimate is not None:
-            lines["error"] = f"about {self.error_estimate:.2g} of the spread at the end, "
-            lines["error"] += f"tol = {self.options['tol']:g}"
-        if self.nfev is not None:
-            rejected = f" and {self.nrejected} rejected" if self.nrejected else ""
-            lines["work"] = f"{self.nsteps} steps{rejected}, {self.nfev} right-hand sides, "
-            lines["work"] += f"{self.nit} iterations of linear solves, {self.wall_time:.3g} s"
-        return "Solution\n" + "\n".join(f"  {name:<9} {text}" for name, text in lines.items())
+        return summary(self)
 
     def _push(self, z: np.ndarray, theta: np.ndarray) -> np.ndarray:
         program = self.program

@@ -1,0 +1,111 @@
+"""Bounds of real runs: they lie above true distances that are computed outside of the code."""
+
+import functools
+
+import numpy as np
+import pytest
+import sympy as sp
+from test_certificate import gaussian_kl, moments_of
+
+import pwgf_sym as pw
+from pwgf_sym.benchmarks.exact_problems import exact_problem
+from pwgf_sym.errors import FoldedMapWarning, OptionError
+from pwgf_sym.solve.certificate import DISTANCES
+
+pytestmark = pytest.mark.filterwarnings("error::RuntimeWarning")
+
+
+def gaussian(end=1.0, **options):
+    """An Ornstein-Uhlenbeck flow in the plane."""
+    row = exact_problem("ornstein_uhlenbeck_2")
+    return row, pw.solve(row.problem, row.map, (0, end), **options)
+
+
+@functools.lru_cache
+def affine(**options):
+    row = exact_problem("ornstein_uhlenbeck_2_affine")
+    return pw.solve(row.problem, row.map, (0, 1), samples=512, **options)
+
+
+# What a user asks, and what is refused.
+
+
+def test_a_bound_of_a_solution():
+    run = affine(integrator="euler", dt=0.2)
+    bound = run.error_bound()
+    assert bound.distance == "W2" and bound.status == "proven" and bound.t == 1
+    assert float(bound) == bound.value and "lambda = 0.5" in bound.reason
+    early = run.error_bound(t=0.37, distance="KL", seed=3)
+    assert early.t == 0.37 and 0 < float(early) < float(run.error_bound(distance="KL"))
+    assert float(run.error_bound(0.0)) == 0
+
+
+def test_refusals():
+    run = affine(integrator="euler", dt=0.2)
+    for wrong, text in [
+        ({"t": 1.5}, "time from 0 to 1"),
+        ({"t": "end"}, "t"),
+        ({"distance": "L2"}, '"KL", "TV", "W1", "W2"'),
+        ({"accuracy": -1}, "accuracy"),
+        ({"dist": "W2"}, "Did you mean distance"),
+    ]:
+        with pytest.raises(OptionError, match=text):
+            run.error_bound(**wrong)
+    short = affine(integrator="euler", dt=0.2, dense_output=False)
+    with pytest.raises(OptionError, match="dense_output=True"):
+        short.error_bound()
+
+
+def test_distances_without_a_bound():
+    row = exact_problem("barenblatt_m2_d2_affine")
+    run = pw.solve(row.problem, row.map, row.t_span, samples=512)
+    assert run.error_bound().distance in ("W1", "W2")
+    with pytest.raises(OptionError, match="one of W1, W2"):
+        run.error_bound(distance="KL")
+    with pytest.raises(OptionError, match="no known equilibrium"):
+        run.diagnostics()
+
+
+def test_no_bound_of_a_folded_map():
+    """Where the map is folded the velocity is not that of the law."""
+    x = pw.coordinates(1)
+    rho = pw.Density(x)
+    energy = pw.integral(x[0] ** 2 * rho / 2 + rho * sp.log(rho), x)
+    problem = pw.GradientFlow(energy, rho, pw.Gaussian([0], 1.0))
+    run = pw.solve(problem, pw.NeuralFlow(1, 4, 1), (0, 0.01), samples=128)
+    rng = np.random.default_rng(0)
+    run.path.theta[-1] = run.theta[-1] = -9 * rng.standard_normal(run.theta.shape[1])
+    z = np.linspace(-3, 3, 601)[:, None]
+    assert np.ptp(np.sign(np.diff(run.push(z)[:, 0]))) == 2  # it goes up and down
+    with pytest.raises(OptionError, match="folded"):
+        run.error_bound()
+    assert float(run.error_bound(t=0.0)) == 0
+    with pytest.warns(FoldedMapWarning, match="diagnostics at t = 0.01"):
+        run.diagnostics()
+
+
+@pytest.mark.parametrize("integrator", ["auto", "rkc"])
+def test_a_loaded_solution_has_the_same_bound(tmp_path, integrator):
+    run = affine(integrator=integrator)
+    run.save(tmp_path / "run.npz")
+    loaded = pw.load_solution(tmp_path / "run.npz")
+    for distance in DISTANCES:
+        assert loaded.error_bound(0.6, distance) == run.error_bound(0.6, distance)
+    assert loaded.diagnostics().log_z == run.diagnostics().log_z
+
+
+def test_diagnostics_of_a_solution():
+    """Against the equilibrium, a Gaussian, and moments of the law at the time."""
+    run, row = affine(), exact_problem("ornstein_uhlenbeck_2")
+    target = np.linalg.inv(row.truth.A)
+    for t in (0.3, 1.0):
+        found = run.diagnostics(t, n=1 << 13)
+        kl = gaussian_kl(*moments_of(run.program, run.path(t)), np.zeros(2), target)
+        assert found.kl_to_equilibrium == pytest.approx(kl, abs=5 * found.kl_error + 1e-12)
+        log_z = np.log(2 * np.pi) + np.linalg.slogdet(target)[1] / 2
+        assert found.log_z == pytest.approx(log_z, abs=5 * found.log_z_error)
+        assert (np.abs(found.mean) < 5 * found.standard_errors).all()
+        assert (np.abs(found.covariance - target) < 5 * found.covariance_errors).all()
+        assert 0 < found.effective_sample_size < found.samples == 1 << 13
+    with pytest.raises(OptionError, match="at least 64"):
+        run.diagnostics(n=3)
