@@ -2,6 +2,10 @@
 
 import functools
 
+import matplotlib
+
+matplotlib.use("Agg")
+
 import numpy as np
 import pytest
 import sympy as sp
@@ -109,3 +113,33 @@ def test_diagnostics_of_a_solution():
         assert 0 < found.effective_sample_size < found.samples == 1 << 13
     with pytest.raises(OptionError, match="at least 64"):
         run.diagnostics(n=3)
+
+
+# The picture.
+
+
+@pytest.mark.parametrize("wanted", [True, "KL"])
+def test_the_bound_is_drawn_as_a_band(wanted, tmp_path):
+    run = affine(integrator="euler", dt=0.2)
+    figure = run.plot(tmp_path / "flow.png", bound=wanted)
+    axes = next(a for a in figure.axes if "error bound" in a.get_ylabel())
+    kind, distance = {True: ("$W_2$", "W2"), "KL": ("KL", "KL")}[wanted]
+    assert axes.get_ylabel() == f"error bound, {kind}"
+    texts = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert texts[0] == "bound (proven)" and texts[1].startswith(f"{kind} of the computed law")
+    t, values = axes.lines[0].get_data()
+    assert t[0] == values[0] == 0 and t[-1] == 1
+    expected = run.error_bound(t[12], distance)
+    assert values[12] == pytest.approx(float(expected), abs=4 * expected.standard_error)
+    band = axes.collections[-1].get_paths()[0]
+    assert band.contains_point((0.9, 0.5 * values[-1]))
+    assert not band.contains_point((0.9, 1.1 * values[-1]))
+
+
+def test_no_band_without_being_asked_or_without_a_bound(tmp_path):
+    run = affine(integrator="euler", dt=0.2)
+    labels = [axes.get_ylabel() for axes in run.plot(tmp_path / "flow.png").axes]
+    assert not any("bound" in label for label in labels)
+    for wrong in ("L2", 3, None):
+        with pytest.raises(OptionError, match="bound"):
+            run.plot(tmp_path / "flow.png", bound=wrong)

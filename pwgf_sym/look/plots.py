@@ -7,16 +7,21 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..arguments import brief, checked_call, flag, integer, real_array, whole_seed
+from ..arguments import brief, checked_call, choice, flag, integer, real_array, whole_seed
 from ..errors import OptionError, PictureWarning, PwgfError, warn
+from ..solve.certificate import DISTANCES
 from ..solve.solution import Solution
 
 __all__ = ["plot"]
 
 # Colours that remain distinct under the common colour blindnesses: M. Okabe and K. Ito, "Color
 # Universal Design", 2008.
-_BLUE, _VERMILLION, _GREY = "#0072B2", "#D55E00", "#666666"
+_BLUE, _VERMILLION, _GREEN, _GREY = "#0072B2", "#D55E00", "#009E73", "#666666"
 _PANELS = 4
+# Times of the curve of the bound; it has a logarithmic axis where its end is so many times its
+# median, as of bounds that grow exponentially.
+_BOUNDS, _STEEP = 25, 30
+_DISTANCES = {"KL": "KL", "TV": "TV", "W1": "$W_1$", "W2": "$W_2$"}
 _STYLE = {
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -39,13 +44,16 @@ _LONG = 3.0
 
 
 @checked_call
-def plot(solution, path=None, *, times=None, samples: int = 4000, seed=0, density=None):
+def plot(
+    solution, path=None, *, times=None, samples: int = 4000, seed=0, density=None, bound=False
+):
     """Draw a solution.
 
     In one dimension the densities at a few times share one panel.  In two dimensions each time has
     its panel with the density.  Where the map cannot be inverted or is folded, and in more
     dimensions, the panels show samples in the first two coordinates.  Below are the energy, and the
-    dissipation with the defect.
+    dissipation with the defect; beside them, when it is asked for, the bound on the distance of
+    the computed law from the flow's over time, as a band that holds the true distance.
 
     Parameters
     ----------
@@ -62,6 +70,9 @@ def plot(solution, path=None, *, times=None, samples: int = 4000, seed=0, densit
     density : bool, optional
         Whether to evaluate the density (True) or to draw samples (False); by default the density in
         one and two dimensions where it can be had.
+    bound : bool or {"KL", "TV", "W1", "W2"}
+        Whether to draw the error bound, or the distance whose bound to draw; with True the one that
+        :meth:`Solution.error_bound` takes at the last time.
 
     Returns
     -------
@@ -73,7 +84,7 @@ def plot(solution, path=None, *, times=None, samples: int = 4000, seed=0, densit
     ------
     OptionError
         If a time is not stored, there are none or more than four, ``density=True`` is asked for
-        in more than two dimensions, or ``path`` cannot be written.
+        in more than two dimensions, ``path`` cannot be written, or there is no bound.
 
     Warns
     -----
@@ -93,16 +104,17 @@ def plot(solution, path=None, *, times=None, samples: int = 4000, seed=0, densit
         fix = "Leave density out: samples in the first two coordinates are drawn."
         raise OptionError("density", f"True in dimension {dim}", "at most two dimensions", fix)
     times, seed = _times(solution, times), whole_seed("seed", seed)
+    bounds = _bounds(solution, bound)
     points = [solution.sample(samples, t=t, seed=seed) for t in times]
     notes = _notes_of_samples(points)
     ranges = [_window(points, axis) for axis in range(min(dim, 2))]
     count = 1 if dim == 1 else len(times)
-    width = max(2.8 * count, 7.2)
+    width = max(2.8 * count, 7.2 if bounds is None else 9.6)
     height = 3.0 if dim == 1 else np.clip(width / count * _shape(ranges), 1.8, 4.0)
     # Pyplot may select its backend here: outside of the style, which is put back.
     figure = new_figure(path, figsize=(width, height + 3.1), layout="constrained")
     try:
-        _draw(figure, solution, times, points, ranges, (height, count), density, notes)
+        _draw(figure, solution, times, points, ranges, (height, count), density, bounds, notes)
     except BaseException:
         close(figure)
         raise
@@ -113,8 +125,8 @@ def plot(solution, path=None, *, times=None, samples: int = 4000, seed=0, densit
     return figure
 
 
-def _draw(figure, solution, times, points, ranges, shape, density, notes) -> None:
-    """Panels of the density above; energy, dissipation and defect below."""
+def _draw(figure, solution, times, points, ranges, shape, density, bounds, notes) -> None:
+    """Panels of the density above; energy, dissipation and defect, and the bound below."""
     from matplotlib import rc_context
 
     height, count = shape
@@ -126,9 +138,11 @@ def _draw(figure, solution, times, points, ranges, shape, density, notes) -> Non
             _curves(panels[0], solution, times, points, ranges[0], density, notes)
         else:
             _panels(panels, solution, times, points, ranges, density, notes)
-        left, right = below.subplots(1, 2)
-        _energy(left, solution)
-        _rates(right, solution)
+        axes = below.subplots(1, 2 if bounds is None else 3)
+        _energy(axes[0], solution)
+        _rates(axes[1], solution)
+        if bounds is not None:
+            _band(axes[2], bounds)
         # Constrained layout takes a few passes around axes of fixed aspect.
         for _ in range(4):
             figure.draw_without_rendering()
@@ -278,6 +292,39 @@ def _rates(axes, solution) -> None:
         axes.plot(solution.t, shown, line, color=colour, label=label, **_marks(solution))
     axes.set(xlabel="$t$", ylabel="energy per time", yscale="log" if positive else "linear")
     axes.legend()
+
+
+def _bounds(solution, wanted) -> list | None:
+    """Bounds over time of one distance; None where none are asked for."""
+    name = isinstance(wanted, str)
+    wanted = choice("bound", wanted, DISTANCES) if name else flag("bound", wanted)
+    if wanted is False:
+        return None
+    times = np.linspace(solution.t[0], solution.t[-1], _BOUNDS)
+    return solution._error_bounds(times, wanted if name else None)
+
+
+def _band(axes, bounds: list) -> None:
+    """Where the distance to the flow can be, under the bound; with the errors of the bound."""
+    t, values = np.array([b.t for b in bounds]), np.array([b.value for b in bounds])
+    errors = np.array([b.standard_error + b.time_error for b in bounds])
+    finite, kind = np.isfinite(values), _DISTANCES[bounds[-1].distance]
+    shown = np.where(finite, values, np.nan)
+    positive = shown[finite & (values > 0)]
+    steep = positive.size > 0 and positive.max() > _STEEP * np.median(positive)
+    low = positive.min() / 10 if steep else 0.0
+    shown = np.maximum(shown, low)
+    proven = all(b.status == "proven" for b in bounds)
+    label = f"bound ({'proven' if proven else 'conditional'})"
+    axes.plot(t, shown, color=_GREEN, lw=1.6, label=label)
+    low_error = np.maximum(shown - errors, low)
+    axes.fill_between(t, low_error, shown + errors, color=_GREEN, alpha=0.35, lw=0)
+    label = f"{kind} of the computed law\nfrom the flow is here"
+    axes.fill_between(t, low, shown, color=_GREEN, alpha=0.12, lw=0, label=label)
+    axes.set(xlabel="$t$", ylabel=f"error bound, {kind}", yscale="log" if steep else "linear")
+    if positive.size:
+        axes.set_ylim(low, (positive.max() + errors[finite].max()) * (3 if steep else 1.45))
+    axes.legend(loc="upper left")
 
 
 def _marks(solution) -> dict:
