@@ -9,20 +9,15 @@ matplotlib.use("Agg")
 import numpy as np
 import pytest
 import sympy as sp
+from scipy.stats import multivariate_normal
 from test_certificate import gaussian_kl, moments_of
+from true_distances import true_distances
 
 import pwgf_sym as pw
 from pwgf_sym.benchmarks.exact_problems import exact_problem
 from pwgf_sym.errors import FoldedMapWarning, OptionError
-from pwgf_sym.solve.certificate import DISTANCES
-
-pytestmark = pytest.mark.filterwarnings("error::RuntimeWarning")
-
-
-def gaussian(end=1.0, **options):
-    """An Ornstein-Uhlenbeck flow in the plane."""
-    row = exact_problem("ornstein_uhlenbeck_2")
-    return row, pw.solve(row.problem, row.map, (0, end), **options)
+from pwgf_sym.exact import wasserstein_gaussian
+from pwgf_sym.solve.certificate import DISTANCES, ErrorBound, bounds_over_time
 
 
 @functools.lru_cache
@@ -117,11 +112,13 @@ def test_diagnostics_of_a_solution():
 
 # The picture.
 
+QUICK = {"samples": 100, "density": False}
+
 
 @pytest.mark.parametrize("wanted", [True, "KL"])
 def test_the_bound_is_drawn_as_a_band(wanted, tmp_path):
     run = affine(integrator="euler", dt=0.2)
-    figure = run.plot(tmp_path / "flow.png", bound=wanted)
+    figure = run.plot(tmp_path / "flow.png", bound=wanted, **QUICK)
     axes = next(a for a in figure.axes if "error bound" in a.get_ylabel())
     kind, distance = {True: ("$W_2$", "W2"), "KL": ("KL", "KL")}[wanted]
     assert axes.get_ylabel() == f"error bound, {kind}"
@@ -138,8 +135,84 @@ def test_the_bound_is_drawn_as_a_band(wanted, tmp_path):
 
 def test_no_band_without_being_asked_or_without_a_bound(tmp_path):
     run = affine(integrator="euler", dt=0.2)
-    labels = [axes.get_ylabel() for axes in run.plot(tmp_path / "flow.png").axes]
+    labels = [axes.get_ylabel() for axes in run.plot(tmp_path / "flow.png", **QUICK).axes]
     assert not any("bound" in label for label in labels)
     for wrong in ("L2", 3, None):
         with pytest.raises(OptionError, match="bound"):
             run.plot(tmp_path / "flow.png", bound=wrong)
+
+
+# Bounds lie above true distances.
+
+
+def holds(name, seed, end=None, parts=(1.0,), **options):
+    """All bounds of a run, beside true distances at parts of its time."""
+    row = exact_problem(name)
+    start, last = row.t_span
+    run = pw.solve(row.problem, row.map, (start, end or last), seed=seed, **options)
+    times = [start + part * (run.t[-1] - start) for part in parts]
+    seen = []
+    for t, found in zip(times, bounds_over_time(run.path, run.program, times, seed=seed)):
+        true = true_distances(row, run, t, seed)
+        offered = {d: b for d, b in found.items() if isinstance(b, ErrorBound)}
+        assert offered and set(offered) <= set(true)
+        for distance, bound in offered.items():
+            assert 0 < true[distance] <= float(bound), (name, seed, t, distance)
+        seen.append((true, offered))
+    return seen
+
+
+SHORT = [
+    ("ornstein_uhlenbeck_2", None),
+    ("barenblatt_m2_d2", None),
+    ("quartic", 0.02),
+    ("double_well", 0.02),
+]
+
+
+@pytest.mark.parametrize(("name", "end"), SHORT, ids=[name for name, _ in SHORT])
+def test_bounds_hold(name, end):
+    holds(name, 0, end, (0.2, 1.0))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name, _ in SHORT])
+@pytest.mark.parametrize("seed", range(20))
+def test_bounds_hold_to_the_end(name, seed):
+    holds(name, seed, parts=(0.1, 0.5, 1.0))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(5))
+def test_bounds_hold_in_ten_dimensions(seed):
+    holds("ornstein_uhlenbeck_10", seed, parts=(0.1, 1.0))
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("ornstein_uhlenbeck_2", {"shift": 1e-3}),
+        ("ornstein_uhlenbeck_2_affine", {}),
+    ],
+)
+def test_the_error_of_long_steps_is_seen(name, options):
+    """Forward Euler steps of 0.2: the error is one of time, which no defect at the rows shows."""
+    ((true, bounds),) = holds(name, 0, integrator="euler", dt=0.2, **options)
+    assert true["W2"] > 0.05 and true["KL"] > 1e-3
+    assert float(bounds["W2"]) < 5 * true["map"]
+
+
+def test_true_distances_of_gaussians():
+    """The test's own truth: closed forms for two Gaussians."""
+    row = exact_problem("ornstein_uhlenbeck_2_affine")
+    run = affine(integrator="euler", dt=0.2)
+    own, (mean, cov) = moments_of(run.program, run.theta[-1]), row.truth.moments(1.0)
+    true = true_distances(row, run, 1.0)
+    w2 = wasserstein_gaussian(*own, mean, cov)
+    assert 0.95 * w2 < true["W2"] < 1.01 * w2 and true["map"] > 0.99 * w2
+    assert true["KL"] == pytest.approx(gaussian_kl(*own, mean, cov), rel=0.02)
+    side = np.linspace(-8, 8, 801)
+    grid = np.stack(np.meshgrid(side, side), axis=-1).reshape(-1, 2)
+    densities = [multivariate_normal(*law).pdf(grid) for law in (own, (mean, cov))]
+    tv = np.abs(densities[0] - densities[1]).sum() * (side[1] - side[0]) ** 2 / 2
+    assert true["TV"] == pytest.approx(tv, rel=0.02)
