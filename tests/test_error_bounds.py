@@ -112,7 +112,7 @@ def test_diagnostics_of_a_solution():
 
 # The picture.
 
-QUICK = {"samples": 100, "density": False}
+QUICK = {"times": [1.0], "samples": 100, "density": False}
 
 
 @pytest.mark.parametrize("wanted", [True, "KL"])
