@@ -14,6 +14,21 @@ __all__ = ["Assured"]
 class Assured:
     """Methods of a :class:`~pwgf_sym.solve.solution.Solution`."""
 
+    @property
+    def error_estimate(self) -> float | None:
+        """Estimate of the root mean square error of the map at the end, over the spread.
+
+        Of a run that follows a tolerance; None of others.  It is followed on samples that the run
+        does not use, to first order (:mod:`pwgf_sym.solve.forecast`): an estimate, no bound.
+        """
+        return self.statistics.get("estimate")
+
+    @property
+    def inaccurate(self) -> bool:
+        """Whether the estimated error is above ``tol``."""
+        estimate = self.error_estimate
+        return estimate is not None and estimate > self.options["tol"]
+
     @checked_call
     def error_bound(
         self,

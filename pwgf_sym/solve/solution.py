@@ -161,21 +161,6 @@ class Solution(Assured):
         return ended and solved and sound and not self.inaccurate
 
     @property
-    def error_estimate(self) -> float | None:
-        """Estimate of the root mean square error of the map at the end, over the spread.
-
-        Of a run that follows a tolerance; None of others.  It is followed on samples that the run
-        does not use, to first order (:mod:`pwgf_sym.solve.forecast`): an estimate, no bound.
-        """
-        return self.statistics.get("estimate")
-
-    @property
-    def inaccurate(self) -> bool:
-        """Whether the estimated error is above ``tol``."""
-        estimate = self.error_estimate
-        return estimate is not None and estimate > self.options["tol"]
-
-    @property
     def misfit(self) -> np.ndarray:
         """Squared defect over the largest dissipation of the run, (K,).
 
