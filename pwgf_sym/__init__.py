@@ -24,6 +24,7 @@ if _TYPE_CHECKING:  # the same names for type checkers, which do not run __getat
     from .errors import PwgfError, PwgfWarning
     from .functions import logaddexp
     from .look.plots import plot
+    from .solve.equilibrium import equilibrium
     from .solve.events import Event, until_equilibrium
     from .solve.flow import solve
     from .solve.loading import load_solution
@@ -50,6 +51,7 @@ _PUBLIC = {
     "logaddexp": "functions",
     "compile": "compile.program",
     "solve": "solve.flow",
+    "equilibrium": "solve.equilibrium",
     "Solution": "solve.solution",
     "load_solution": "solve.loading",
     "Event": "solve.events",

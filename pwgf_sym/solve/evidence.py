@@ -144,6 +144,15 @@ def log_weights(program, theta, points: np.ndarray) -> tuple[np.ndarray, np.ndar
     return x, _log_weights(potential_at, sigma, x, log_density)
 
 
+def log_weight_of(program) -> Callable | None:
+    """A function of x (n, d) and log rho(x) (n,): logs of weights; None for other energies."""
+    structure = theory_of(program.problem).structure
+    if not structure.is_fokker_planck or structure.interactions or structure.sigma <= 0:
+        return None
+    potential_at, sigma = _target(program, None, None)
+    return lambda x, log_density: _log_weights(potential_at, sigma, x, log_density)
+
+
 def pushed(program, theta, points: np.ndarray, law) -> tuple[np.ndarray, np.ndarray]:
     """T(z) and log rho(T(z)) at points of a law, (n, d) and (n,)."""
     samples = program.samples(points)
