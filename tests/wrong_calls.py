@@ -159,6 +159,15 @@ class Calls:
             "solution.save": (solution.save, {"path": os.path.join(folder, "b.npz")}),
             "solution.plot": (solution.plot, {"path": os.path.join(folder, "b.png"), "samples": 9}),
             "plot": (pw.plot, {"solution": solution, "times": [0.1], "samples": 9, "seed": 1}),
+            "equilibrium": (
+                pw.equilibrium,
+                {"problem": problem, "map": flow, "tol": 0.5, "max_steps": 3, "samples": 16},
+            ),
+            "solution.error_bound": (
+                solution.error_bound,
+                {"t": 0.1, "distance": "W2", "seed": 1, "evaluations": 1 << 12},
+            ),
+            "solution.diagnostics": (solution.diagnostics, {"t": 0.1, "n": 64, "seed": 1}),
             "until_equilibrium": (pw.until_equilibrium, {"dissipation": 1e-6}),
             "Event": (pw.Event, {"function": abs, "terminal": True, "direction": 1, "name": "e"}),
             "load_solution": (pw.load_solution, {"path": path}),
