@@ -45,7 +45,7 @@ def solve(
     save_at=None,
     events=(),
     samples: int | None = None,
-    max_samples: int = 65536,
+    max_samples: int | None = None,
     sampling: str = "sobol",
     resample: bool | None = None,
     seed: int | np.random.Generator | None = 0,
@@ -112,8 +112,8 @@ def solve(
     samples : int, optional
         Number N of samples of the initial law.  By default 4096 for fixed steps; else 1024, or 2048
         below tol = 2e-4, and doubled when the defect on fresh samples asks for more.
-    max_samples : int
-        Where doubling ends.
+    max_samples : int, optional
+        Where doubling ends; by default at four times as many as in the beginning.
     sampling : {"sobol", "random"}
         Scrambled Sobol points carried to the law, or independent points.
     resample : bool, optional

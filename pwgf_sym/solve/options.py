@@ -36,6 +36,9 @@ DT, SAMPLES = 0.01, 4096
 TOL, LINEAR_STEP_TOL, _SHIFT_PART, _SOLVE_PART = 1e-3, 1e-7, 1e-4, 1e-2
 # Samples at the start of an adaptive run, and from which tolerance on twice as many.
 _ADAPTIVE_SAMPLES, _FINE = 1024, 2e-4
+# Times as many an adaptive run takes at most, unless told otherwise: in stiff directions a large
+# defect does no harm, and ever more samples would be drawn for it.
+_MOST_DOUBLED = 4
 _CUTOFF = {"float64": 1e-10, "float32": 1e-6}
 
 
@@ -155,7 +158,7 @@ class FlowOptions:
     tol: float | None = None
     step_tol: float | None = None
     max_step: float | None = None
-    max_samples: int = 65536
+    max_samples: int | None = None
     dense_output: bool | None = None
     linear_solver: str = "auto"
     target: str = "cpu"
@@ -170,7 +173,6 @@ class FlowOptions:
         check_names(self)
         self.linear.check_for(self.linear_solver)
         _keep(self, "seed", whole_seed)
-        _keep(self, "max_samples", integer, least=1)
         for name in ("progress", "energy_check"):
             _keep(self, name, flag)
         for name in ("resample", "dense_output"):
@@ -180,7 +182,7 @@ class FlowOptions:
             if getattr(self, name) is not None:
                 _keep(self, name, number, above=0.0)
         self._check_method()
-        for name in ("samples", "fresh_samples"):
+        for name in ("samples", "max_samples", "fresh_samples"):
             if getattr(self, name) is not None:
                 _keep(self, name, integer, least=1)
 
@@ -215,13 +217,15 @@ class FlowOptions:
         chosen += ["shift"] if self.linear.shift is None else []
         samples, resample, fresh = self.samples, self.resample, self.fresh_samples
         if samples is None:
-            samples = min(self._samples(), self.max_samples)
+            samples = min(self._samples(), self.max_samples or self._samples())
+        most = _MOST_DOUBLED * samples if self.max_samples is None else self.max_samples
         resample = self.adaptive if resample is None else resample
         fresh = min(samples, 1024) if fresh is None else fresh
         tol = step_tol = (TOL if self.tol is None else self.tol) if self.adaptive else None
         if self.adaptive and self.tol is None and is_linear(map) and self.dtype == "float64":
             step_tol = LINEAR_STEP_TOL
         given = {"samples": samples, "resample": resample, "fresh_samples": fresh}
+        given["max_samples"] = most
         found = replace(self, **given, tol=tol, step_tol=step_tol)
         found = found._with_solver(map, parameters)
         # The kernel matrix is singular without a shift, whatever the map.
