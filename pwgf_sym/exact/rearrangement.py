@@ -39,6 +39,7 @@ class Rearrangement:
         change = (fine - coarse) / 3
         self.error = np.sqrt(change**2 @ masses[0, inside])
 
+    @checked_call
     def __call__(self, points):
         """Where points of any shape are at the times: an array (T, ...), or (...) for one time."""
         points = real_array("points", points)
