@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import tempfile
+from collections import Counter
 
 import pytest
 from simulated import ON_TARGETS, SIMULATOR
@@ -45,9 +46,30 @@ SLOW = [
     *(r"test_all_ways_lead_to_the_same_direction\[cg", r"test_a_residual_may_rise.*\[40"),
     *(r"test_roots_of_moments_have_values\[(?!sqrt)", "test_a_flow_in_mixed_precision_takes"),
     *("test_special_functions_at_difficult", "test_quadratic_in_thirty", "test_partners_react"),
+    *(
+        "test_random_formulas_come_back",
+        "test_first_variation_of_random",
+        "test_a_study_runs_solve",
+    ),
+    *("test_every_public_name", "test_errors_are_those_of_repetition", "test_moved_and_scaled"),
+    *(r"test_random_graphs\[check_forward", "test_flows_of_affine_maps_are_solved"),
+    *("test_texts_that_come_to_a_module", "test_texts_of_stored_solutions", "test_thirty_dim"),
+    *("test_fokker_planck_agrees_with_a_galerkin", "test_names_do_not_depend_on_the_hash"),
+    *(
+        "test_sample_form_of_random",
+        "test_pictures_say_which_samples",
+        "test_the_cpu_never",
+    ),
+    *("test_a_map_without_inverse_falls_back", "test_both_formulations_give_one_flow"),
+    *(r"test_a_loaded_solution_has_the_same_bound\[(?!auto)", r"test_bounds_hold\[(?!ornstein)"),
+    *("test_a_kink_serves_energies_without_entropy", r"follows_the_tolerance\[rkc"),
+    *("test_a_stiff_flow_to_its_exact_answer", "test_no_bound_of_a_folded_map"),
+    *("test_moments_and_pairs_compiled", "test_a_nested_activation", "test_cached_across_proc"),
     # Of the simulator the quick tests keep the CUDA suite; what runs on both targets is slow there.
     r"test_cuda_kernels_in_the_simulator\[targets-not slow",
 ]
+# Of a test with so many cases or more the quick tests take one in so many.
+MANY, TAKEN = 6, 3
 # And in the simulator, where kernels are Python.
 SLOW_IN_THE_SIMULATOR = [
     *(r"\[ornstein uhlenbeck", "test_gallery"),
@@ -63,8 +85,13 @@ def pytest_collection_modifyitems(config, items):
     items.sort(key=lambda item: item.path.name != SIMULATOR)  # the first: the longest
     simulated = os.environ.get("NUMBA_ENABLE_CUDASIM") == "1"
     slow = re.compile("|".join(SLOW + SLOW_IN_THE_SIMULATOR if simulated else SLOW))
+    cases = Counter((item.path, item.originalname) for item in items)
+    seen = Counter()
     for item in items:
-        if slow.search(item.name):
+        test = item.path, item.originalname
+        left_out = cases[test] >= MANY and seen[test] % TAKEN and not simulated
+        seen[test] += 1
+        if left_out or slow.search(item.name):
             item.add_marker("slow")
     if simulated:
         others = [i for i in items if i.path.name in ON_TARGETS and "target" not in i.fixturenames]
