@@ -34,6 +34,9 @@ DT, SAMPLES = 0.01, 4096
 #: Adaptive steps: the tolerance, and that of the steps of a map that is linear in its parameters,
 #: which cost little; parts of it that the shift and the linear tolerance are.
 TOL, LINEAR_STEP_TOL, _SHIFT_PART, _SOLVE_PART = 1e-3, 1e-7, 1e-4, 1e-2
+# The part that the shift is in the energy form, whose right side holds noise of the samples that
+# a small shift would blow up: with 1e-7 an Ornstein-Uhlenbeck flow took a hundred times the steps.
+_ENERGY_SHIFT_PART = 0.1
 # Samples at the start of an adaptive run, and from which tolerance on twice as many.
 _ADAPTIVE_SAMPLES, _FINE = 1024, 2e-4
 # Times as many an adaptive run takes at most, unless told otherwise: in stiff directions a large
@@ -117,12 +120,17 @@ class LinearOptions:
                 fix = 'Use linear_solver="minres" or "cg".'
                 raise OptionError(name, repr(getattr(self, name)), accepted, fix)
 
-    def following(self, tol: float, dtype, linear: bool) -> LinearOptions:
-        """The same options where steps follow a tolerance, which shift and solves then follow."""
+    def following(self, tol: float, dtype, linear: bool, energy: bool) -> LinearOptions:
+        """The same options where steps follow a tolerance, which shift and solves then follow.
+
+        ``linear`` says whether the map is linear in its parameters, ``energy`` whether it is the
+        energy form that is solved.
+        """
         eps = float(np.finfo(dtype).eps)
         shift, tolerance = self.shift, self.tolerance
         if shift is None and not linear:
-            shift = min(max(_SHIFT_PART * tol, 100 * eps), SHIFT)
+            most, part = (1e-3, _ENERGY_SHIFT_PART) if energy else (SHIFT, _SHIFT_PART)
+            shift = min(max(part * tol, 100 * eps), most)
         if tolerance is None:
             tolerance = max(_SOLVE_PART * tol, 1e3 * eps)
             most = (_LINEAR_TOLERANCE if linear else _TOLERANCE)[np.dtype(dtype).name]
@@ -230,8 +238,11 @@ class FlowOptions:
         found = found._with_solver(map, parameters)
         # The kernel matrix is singular without a shift, whatever the map.
         linear = found.linear_solver != "kernel" and is_linear(map)
+        energy = self.formulation == "energy"
         if self.adaptive:
-            found = replace(found, linear=found.linear.following(step_tol, self.dtype, linear))
+            found = replace(
+                found, linear=found.linear.following(step_tol, self.dtype, linear, energy)
+            )
         options = found.linear.for_dtype(self.dtype, linear)
         found = replace(found, linear=options, chosen=tuple(chosen))
         stepper_named(found.integrator).check(found)
