@@ -18,8 +18,10 @@ from fake_program import (
 
 import pwgf_sym as pw
 from pwgf_sym.declare.laws import Gaussian
+from pwgf_sym.declare.maps import NeuralFlow
 from pwgf_sym.errors import AccuracyWarning, FlowError, OptionError
 from pwgf_sym.solve.flow import solve
+from pwgf_sym.solve.options import FlowOptions
 
 compiled = pytest.fixture(fake_compiler)
 
@@ -62,6 +64,9 @@ def test_options_that_nothing_is_said_of(compiled):
     assert np.all(history.error[1:] <= 0.1e-3) and np.all(history.error[1:] > 0)
     np.testing.assert_allclose(np.cumsum(history.step), history.t, atol=1e-14)
     assert solution.nrejected >= 0 and f"{solution.nsteps} steps" in repr(solution)
+    flow = FlowOptions().for_map(NeuralFlow(2, 8, 2), 84)
+    weak = FlowOptions(formulation="energy").for_map(NeuralFlow(2, 8, 2), 84)
+    assert flow.linear.shift == pytest.approx(1e-7) and weak.linear.shift == pytest.approx(1e-4)
     fixed = run(dt=0.05)
     assert fixed.options["integrator"] == "rk4" and fixed.options["tol"] is None
 

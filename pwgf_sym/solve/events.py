@@ -81,6 +81,7 @@ class Event:
         For messages.
     """
 
+    @checked_call
     def __init__(self, function: Callable[[Moment], float], terminal=True, direction=0, name=""):
         if not callable(function):
             raise OptionError("function", brief(function), "a function of a Moment")
