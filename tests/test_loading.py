@@ -165,10 +165,10 @@ def test_an_interruption_while_numba_compiles(tmp_path):
     """At many times; the next call compiles, and finds the right number."""
     before, interrupted = types.BaseFunction.get_call_type, 0
 
-    def stop(*_):
-        raise KeyboardInterrupt
-
-    handler = signal.signal(signal.SIGALRM, stop)
+    # Ctrl-C within llvmlite waits until it has ended: LLVM would free a module twice.
+    handler = signal.signal(signal.SIGALRM, lambda *_: signal.raise_signal(signal.SIGINT))
+    own = signal.default_int_handler  # SIGINT may be ignored: of a process in the background it is
+    ignored = signal.signal(signal.SIGINT, own)
     try:
         for number in range(12):
             text = text_of(100 + number)
@@ -181,12 +181,14 @@ def test_an_interruption_while_numba_compiles(tmp_path):
             except KeyboardInterrupt:
                 interrupted += 1
             assert as_before(before)
+            assert signal.getsignal(signal.SIGINT) is own
             assert name not in sys.modules or hasattr(sys.modules[name], "outer")
             module = load_module(path, text)
             assert module.outer(1.0) == module.outer.py_func(1.0)
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, handler)
+        signal.signal(signal.SIGINT, ignored)
     assert interrupted >= 3
     assert not list(tmp_path.rglob("*.tmp"))
 

@@ -28,6 +28,8 @@ from functools import wraps
 from threading import RLock, get_ident
 from types import ModuleType
 
+from .interrupts import LaterSignals
+
 __all__ = ["compile_swiftly", "interrupted", "swiftly"]
 
 # Entries of the frame: a little over half of 1 MB, so that nearly as much is left beside it.  They
@@ -73,13 +75,14 @@ class _Stay:
     last = None  # what happens at its end, whatever ends it
 
     def __init__(self):
-        self.thread, self.interrupted = get_ident(), False
+        self.thread, self.interrupted = get_ident(), None  # or what raises the interruption
 
 
 class _Aids:
     """What is otherwise while anybody compiles: the collector, and Numba's search for operators.
 
-    Ctrl-C within a function that LLVM calls back would be printed and lost: it is kept, too.
+    Ctrl-C within a function that LLVM calls back would be printed and lost, and within llvmlite
+    it may crash Python: it is kept, too.
 
     Who compiles is known by an object that lives no longer than the call: an interruption at any
     place, even within what follows, ends it.
@@ -88,6 +91,7 @@ class _Aids:
     def __init__(self):
         self._lock, self._stays = RLock(), weakref.WeakSet()
         self._collects, self._family, self._found, self._hook = False, None, None, None
+        self._signals = LaterSignals(self._keep)
         self._known, self._operators = {}, set(map(id, vars(operator).values()))
 
     def begin(self, stay: _Stay) -> None:
@@ -104,6 +108,7 @@ class _Aids:
                     self._hook = sys.unraisablehook
                     sys.unraisablehook = self._unraisable
                 self._replace()
+                self._signals.begin()
 
     def end(self, stay: _Stay) -> None:
         """Somebody has compiled, or was interrupted before or after the beginning."""
@@ -118,6 +123,7 @@ class _Aids:
         with self._lock:
             if self._stays:
                 return
+            self._signals.end()
             if self._family is not None:
                 self._family.get_call_type, self._family = self._found, None
             if self._hook is not None:
@@ -130,16 +136,18 @@ class _Aids:
 
     def interrupted(self) -> bool:
         """Whether this thread keeps an interruption."""
-        return any(s.interrupted and s.thread == get_ident() for s in list(self._stays))
+        return any(s.interrupted is not None and s.thread == get_ident() for s in list(self._stays))
 
     def _unraisable(self, what) -> None:
         """Keep an interruption for the thread that compiles; all else goes its way."""
-        here = [stay for stay in list(self._stays) if stay.thread == get_ident()]
-        if here and issubclass(what.exc_type, KeyboardInterrupt):
-            for stay in here:
-                stay.interrupted = True
-        else:
+        if not (issubclass(what.exc_type, KeyboardInterrupt) and self._keep(_interrupt)):
             (self._hook or sys.__unraisablehook__)(what)
+
+    def _keep(self, interrupt: Callable[[], None]) -> bool:
+        here = [stay for stay in list(self._stays) if stay.thread == get_ident()]
+        for stay in here:
+            stay.interrupted = interrupt
+        return bool(here)
 
     def _replace(self) -> None:
         known_here = _operators_of_numbers() if self._family is None else None
@@ -160,6 +168,10 @@ class _Aids:
 
         self._family, self._found = family, found
         family.get_call_type = get_call_type
+
+
+def _interrupt() -> None:
+    raise KeyboardInterrupt
 
 
 _aids = _Aids()
@@ -184,8 +196,8 @@ def swiftly(function: Callable) -> Callable:
             found = _call(function, arguments, named)
         finally:
             _aids.end(stay)
-        if stay.interrupted:
-            raise KeyboardInterrupt
+        if stay.interrupted is not None:
+            stay.interrupted()
         return found
 
     return call
