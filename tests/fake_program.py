@@ -51,6 +51,7 @@ class AffineProgram:
         self.stiffness, self.center = np.asarray(stiffness), np.asarray(center)
         (self.entropy,) = problem.parameters.values()
         self.unknown_constant = ""
+        self.separable = True
         self.form = SimpleNamespace(
             rough=False,
             velocity_order=2,
@@ -65,12 +66,14 @@ class AffineProgram:
 
     # Packing.
 
-    def samples(self, points):
+    def samples(self, points, shares=None):
         points = np.asarray(points, float)
         law = self.problem.initial
         count = len(points)
-        samples = SimpleNamespace(count=count, points=points)
-        samples.weights = self._pack(np.full(points.shape, 1 / count), 0.0)
+        shares = np.full(count, 1 / count) if shares is None else shares
+        samples = SimpleNamespace(count=count, points=points, weight=shares)
+        samples.unpack_scalar = lambda values: values[:count]
+        samples.weights = self._pack(np.tile(shares, (self.dim, 1)).T, 0.0)
         samples.log_density, samples.score = law.log_density(points), law.score(points)
         return samples
 
@@ -112,7 +115,7 @@ class AffineProgram:
         offset = self.unpack(state.x, samples) - self.center
         potential = np.einsum("ni,ij,nj->n", offset, self.stiffness, offset) / 2
         logs = self.unpack_scalar(state.log_density, samples)
-        return np.array([np.mean(potential), np.mean(logs)], float)
+        return np.array([samples.weight @ potential, samples.weight @ logs], float)
 
     def energy(self, integrals):
         return float(integrals[0] + self.entropy * integrals[1])

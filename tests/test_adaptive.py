@@ -71,6 +71,27 @@ def test_options_that_nothing_is_said_of(compiled):
     assert fixed.options["integrator"] == "rk4" and fixed.options["tol"] is None
 
 
+def test_where_samples_of_the_tails_are_taken(compiled):
+    """Nowhere else than where the docstring says so; in the energy form weights must be equal."""
+    from pwgf_sym.solve import right_side
+
+    taken = []
+
+    class Watched(right_side.RightSide):
+        def __init__(self, *given):
+            super().__init__(*given)
+            shares = self.samples.unpack_scalar(self.samples.weight)
+            assert shares.sum() == pytest.approx(1)
+            taken.append((self.tails, len(set(shares)) > 1))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pwgf_sym.solve.flow.RightSide", Watched)
+        adaptive()
+        for options in ({"tails": False}, {"formulation": "energy"}, {"dt": 0.05, "tol": None}):
+            adaptive(**options)
+    assert taken == [(True, True)] + [(False, False)] * 3
+
+
 def test_steps_end_at_stored_times_and_are_no_longer_than_allowed(compiled):
     times = [0.1, 0.1234, 0.5]
     solution = adaptive(save_at=times, max_step=0.03)

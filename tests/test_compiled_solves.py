@@ -16,16 +16,21 @@ from pwgf_sym.solve.options import LinearOptions
 SHIFT = 1e-3
 
 
-@pytest.fixture(scope="module")
-def system(mixed_program):
+@pytest.fixture(scope="module", params=["equal", "weighted"])
+def system(mixed_program, request):
     """Linearization, packed target, and the solution by NumPy from products with unit vectors."""
     case = Case(mixed_program.map, 50)
-    samples = mixed_program.samples(case.z)
+    shares = np.full(50, 1 / 50)
+    if request.param == "weighted":
+        shares = np.random.default_rng(5).uniform(0.1, 1.3, 50)
+        shares /= shares.sum()
+    samples = mixed_program.samples(case.z, None if request.param == "equal" else shares)
     linearization = mixed_program.linearize(case.theta, samples)
     units = np.eye(case.theta.size)
     rows = np.array([samples.unpack(linearization.jvp(u)).ravel() for u in units])
-    right = rows @ case.field.ravel() / 50
-    expected = np.linalg.solve(rows @ rows.T / 50 + SHIFT * np.eye(len(rows)), right)
+    weighted = rows * np.repeat(shares, 2)
+    right = weighted @ case.field.ravel()
+    expected = np.linalg.solve(weighted @ rows.T + SHIFT * np.eye(len(rows)), right)
     return linearization, samples.pack(case.field), right, expected
 
 

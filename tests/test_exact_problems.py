@@ -188,7 +188,7 @@ def moved_by(row, offset):
 def test_error_of_a_known_offset(name):
     row = exact_problem(name)
     offset = np.arange(1.0, row.dim + 1)
-    wanted = np.linalg.norm(offset) / row.spread()
+    wanted = np.linalg.norm(offset) / (row.spread() * np.sqrt(row.dim))
     assert row.error(moved_by(row, offset), 256) == pytest.approx(wanted, rel=1e-12)
     assert row.error(moved_by(row, 0.0), 256) == 0
 

@@ -31,6 +31,9 @@ class MatrixMap:
         self.samples = SimpleNamespace(
             weights=weights.astype(dtype), count=count, unpack=self.unpack, pack=self.field
         )
+        self.samples.dim = len(jacobian) // count
+        self.samples.weight = np.full(count, 1 / count)
+        self.samples.unpack_scalar = lambda values: values[:count]
         self.size = jacobian.shape[1]
         self.broken = 1.0
         self.applications = {"float64": 0, "float32": 0}

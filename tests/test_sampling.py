@@ -10,7 +10,7 @@ from scipy import stats
 
 from pwgf_sym.declare.laws import Barenblatt, Gaussian, UniformBox
 from pwgf_sym.errors import OptionError
-from pwgf_sym.solve.sampling import _content, draw, seed_for
+from pwgf_sym.solve.sampling import _content, draw, draw_with_tails, seed_for
 
 UNIT = UniformBox([0.0, 0.0, 0.0], 1.0)
 
@@ -51,6 +51,23 @@ def test_the_warnings_of_others_still_come_through():
 
     with pytest.warns(UserWarning, match="heard"):
         draw(Loud([0.0], 1.0), 8, seed=0)
+
+
+@pytest.mark.parametrize("dim", [1, 3, 30])
+@pytest.mark.parametrize("every", [2, 4])
+def test_means_with_points_of_the_tails(dim, every):
+    """Weights take the wider law back: moments of the Gaussian; its tails have more points."""
+    mean, spread = np.linspace(1.0, 2.0, dim), np.linspace(0.5, 1.5, dim)
+    law, n = Gaussian(mean, np.diag(spread**2)), 8192
+    points, weights = draw_with_tails(law, n, every, sampling="sobol", seed=2)
+    z = (points - mean) / spread
+    near = 4 / np.sqrt(n)
+    assert weights.max() <= every / (every - 1) / n and weights.sum() == pytest.approx(1, abs=near)
+    for power, moment in ((1, 0), (2, 1), (4, 3)):
+        np.testing.assert_allclose(weights @ z**power, moment, atol=15 * near)
+        assert np.abs(weights @ z**power - moment).mean() < near
+    far = np.sum(z**2, axis=1) > stats.chi2.ppf(0.999, dim)
+    assert far.mean() > 0.02 and weights[far].sum() == pytest.approx(0.001, rel=0.3)
 
 
 def test_sobol_is_more_accurate_than_random():

@@ -83,11 +83,14 @@ class ExactProblem:
         """Distance of a solution's map from the exact one, over the spread of the law.
 
         sqrt(mean |T_t(z) - exact(z, t)|^2) over n fresh points, |.| the Euclidean norm on R^d, over
-        the root mean variance of a coordinate of the exact law at t, the solution's end by default.
+        the root of the trace of the exact law's covariance at t, the solution's end by default: the
+        error that the option ``tol`` of :func:`pwgf_sym.solve` is about.
         """
         t, z = self._time(t), self.points(n, seed)
         gap = solution.push(z, t) - self.exact(z, t)
-        return float(np.sqrt(np.mean(np.sum(gap**2, axis=1))) / self.spread(t))
+        return float(
+            np.sqrt(np.mean(np.sum(gap**2, axis=1))) / (self.spread(t) * np.sqrt(self.dim))
+        )
 
     def marginal_errors(self, solution, n: int = 32768, seed: int = 0, t=None) -> np.ndarray:
         """W2 of every marginal (d,) of n points of the map from the exact one, in units of space.

@@ -142,7 +142,8 @@ class Samples:
     z, score : (M,) arrays
         Points and scores, M = tiles * dim * lanes.
     log_density, weight : (tiles * lanes,) arrays
-        Log density in the user's coordinates; 1/N at samples and 0 at padding.
+        Log density in the user's coordinates; a sample's part of a mean, 1/N as a rule, and 0 at
+        padding.
     weights : (M,) array
         ``weight`` repeated for every component.
     origin : (M,) array
@@ -192,10 +193,11 @@ class Samples:
         return packed
 
 
-def pack_samples(points, law, units: Units, dtype, lanes: int) -> Samples:
+def pack_samples(points, law, units: Units, dtype, lanes: int, shares=None) -> Samples:
     """Pack points (N, d) of the user's coordinates.
 
-    ``law`` gives log density and score; None leaves them zero.
+    ``law`` gives log density and score; None leaves them zero.  ``shares`` (N,) are the samples'
+    parts of a mean, of sum 1; all are 1/N without.
 
     Raises
     ------
@@ -213,7 +215,7 @@ def pack_samples(points, law, units: Units, dtype, lanes: int) -> Samples:
     tiles = -(-count // lanes)
     total = tiles * lanes
     weight, weights, origin = aligned_arrays([total, total * dim, total * dim], dtype)
-    weight[:count], weight[count:] = 1.0 / count, 0.0
+    weight[:count], weight[count:] = 1.0 / count if shares is None else shares, 0.0
     weights.reshape(tiles, dim, lanes)[:] = weight.reshape(tiles, 1, lanes)
     origin.reshape(tiles, dim, lanes)[:] = units.origin[:, None]
     empty = np.zeros(0, dtype)

@@ -186,21 +186,26 @@ class Program(Inspection, JacobianMethods):
 
     # -- samples ------------------------------------------------------------------------------
 
-    def samples(self, points: np.ndarray) -> Samples:
-        """Pack points (N, d) of the initial law, with its log density and score."""
-        return self._packed(points, self.problem.initial, self.units)
+    def samples(self, points: np.ndarray, shares: np.ndarray | None = None) -> Samples:
+        """Pack points (N, d) of the initial law, with its log density and score.
+
+        ``shares`` (N,) are their parts of a mean, of sum 1, where they are not equal.  Sums over
+        pairs and the energy form's slope want equal ones.
+        """
+        return self._packed(points, self.problem.initial, self.units, shares)
 
     def again(self, samples: Samples, count: int | None = None) -> Samples:
         """The first samples of any program for this map, packed for this one: points only."""
-        return self.packed(samples.unpack(samples.z)[:count])
+        shares = samples.unpack_scalar(samples.weight)[:count].astype(np.float64)
+        return self.packed(samples.unpack(samples.z)[:count], shares / shares.sum())
 
-    def packed(self, points: np.ndarray) -> Samples:
+    def packed(self, points: np.ndarray, shares: np.ndarray | None = None) -> Samples:
         """Pack points (N, d) in the map's coordinates, without the law's density at them."""
-        return self._packed(points, None, Units.none(self.dim))
+        return self._packed(points, None, Units.none(self.dim), shares)
 
-    def _packed(self, points, law, units: Units) -> Samples:
+    def _packed(self, points, law, units: Units, shares=None) -> Samples:
         lanes = self.emission.tiling.samples
-        return self.kernels.resident(pack_samples(points, law, units, self.dtype, lanes))
+        return self.kernels.resident(pack_samples(points, law, units, self.dtype, lanes, shares))
 
     @staticmethod
     def unpack(values: np.ndarray, samples: Samples) -> np.ndarray:

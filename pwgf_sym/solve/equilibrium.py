@@ -63,6 +63,7 @@ def equilibrium(
     samples: int | None = None,
     max_samples: int = 16384,
     sampling: str = "sobol",
+    tails: bool = True,
     seed: int | np.random.Generator | None = 0,
     linear_solver: str = "auto",
     shift: float | None = None,
@@ -98,7 +99,7 @@ def equilibrium(
         Number of samples of a step to begin with.  Where a run comes no nearer they are made four
         times as many, up to ``max_samples``.
     max_samples : int
-    sampling, seed, linear_solver, shift, target, dtype, progress, theta0, callback
+    sampling, tails, seed, linear_solver, shift, target, dtype, progress, theta0, callback
         As of :func:`pwgf_sym.solve`.
 
     Returns
@@ -129,6 +130,7 @@ def equilibrium(
         samples=samples,
         max_samples=max_samples,
         sampling=sampling,
+        tails=tails,
         seed=seed,
         linear_solver=linear_solver,
         target=target,
@@ -287,8 +289,9 @@ class _Distance:
         logs = self.weight(x, program.unpack_scalar(as_double(state.log_density), samples))
         with np.errstate(all="ignore"):
             logs -= logs.max()
-            logs -= np.log(np.mean(np.exp(logs)))
-            kl = np.mean(np.expm1(logs) - logs)
+            shares = samples.unpack_scalar(as_double(samples.weight))
+            logs -= np.log(shares @ np.exp(logs))
+            kl = shares @ (np.expm1(logs) - logs)
         return float(np.sqrt(kl)) if np.isfinite(kl) else np.inf
 
 

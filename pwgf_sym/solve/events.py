@@ -25,16 +25,16 @@ class Moment:
     theta : (p,) array
         Parameters of the map.
     energy : float
-        Energy of the run's samples.
+        Energy of samples that the run does not use; they are the same at all times.
     dissipation : float
         mean |w|^2 over them, w the target velocity.
     points : (N, d) array
-        The pushed samples.
+        Where the map takes them.
     """
 
     def __init__(self, right, t: float, theta):
         self._right, self.t = right, float(t)
-        self._theta = like(theta, right.samples.weights)
+        self._theta = like(theta, right.fresh.weights)
 
     @property
     def theta(self) -> np.ndarray:
@@ -44,11 +44,11 @@ class Moment:
     def _state(self):
         right = self._right
         theta = self._theta.astype(right.program.dtype)
-        return right.program.push(theta, right.samples, order=right.full_order)
+        return right.program.push(theta, right.fresh, order=right.full_order)
 
     @cached_property
     def _integrals(self):
-        return self._right.program.integrals(self._state, self._right.samples)
+        return self._right.program.integrals(self._state, self._right.fresh)
 
     @cached_property
     def energy(self) -> float:
@@ -57,12 +57,12 @@ class Moment:
     @cached_property
     def dissipation(self) -> float:
         right = self._right
-        w = as_double(right.program.velocity(self._state, right.samples, self._integrals))
-        return norm(w, as_double(right.samples.weights) * w) ** 2
+        w = as_double(right.program.velocity(self._state, right.fresh, self._integrals))
+        return norm(w, as_double(right.fresh.weights) * w) ** 2
 
     @cached_property
     def points(self) -> np.ndarray:
-        points = self._right.program.unpack(self._state.x, self._right.samples)
+        points = self._right.program.unpack(self._state.x, self._right.fresh)
         return np.array(points, np.float64)
 
 

@@ -48,6 +48,7 @@ def solve(
     max_samples: int | None = None,
     sampling: str = "sobol",
     resample: bool | None = None,
+    tails: bool = True,
     seed: int | np.random.Generator | None = 0,
     formulation: str = "velocity",
     linear_solver: str = "auto",
@@ -118,6 +119,10 @@ def solve(
         Scrambled Sobol points carried to the law, or independent points.
     resample : bool, optional
         Whether each time step draws new samples; by default steps that follow a tolerance do.
+    tails : bool
+        Whether every fourth sample is drawn from a wider law, and all are weighted, so that the map
+        is fitted where samples are few.  Only steps that follow a tolerance do, of energies
+        without interactions, in the velocity form, from a Gaussian.
     seed : int, None or numpy.random.Generator
         Fixes the samples and the map's start; equal calls give bitwise equal results on a machine
         ("dense" with the same number of BLAS threads).  None draws a seed, and a generator gives
@@ -193,6 +198,7 @@ def solve(
         max_samples=max_samples,
         sampling=sampling,
         resample=resample,
+        tails=tails,
         seed=seed,
         formulation=formulation,
         linear_solver=linear_solver,

@@ -13,8 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..declare.laws import Gaussian
-from .sampling import draw, seed_for
+from .sampling import draw, draw_with_tails, has_tails, seed_for
 from .vectors import as_double
 
 __all__ = ["Gaps", "Points", "measure", "points_of"]
@@ -96,29 +95,12 @@ class Gaps:
 
 def points_of(program, count: int, seed: int, purpose: str = "bound", wide: bool = True) -> Points:
     """So many fresh points of the initial law, half of them from a wider one where that helps."""
-    law = program.problem.initial
-    wider = _wider(law) if wide and program.separable else None
-    if wider is None:
-        places = draw(law, count, seed=seed_for(seed, purpose))
+    law, seed = program.problem.initial, seed_for(seed, purpose)
+    if not (wide and program.separable and has_tails(law)):
+        places = draw(law, count, seed=seed)
         return Points(program.samples(places), places, np.full(count, 1.0 / count))
-    half = max(count // 2, 1)
-    both = [
-        draw(law, half, seed=seed_for(seed, purpose)),
-        draw(wider, half, seed=seed_for(seed, f"{purpose}, wide")),
-    ]
-    places = np.concatenate(both)
-    ratio = wider.log_density(places) - law.log_density(places)
-    weights = 2.0 / (1.0 + np.exp(np.minimum(ratio, 700.0)))
-    return Points(program.samples(places), places, weights / len(places))
-
-
-def _wider(law):
-    """A law with wider tails; None where the law has none."""
-    if not isinstance(law, Gaussian):
-        return None
-    # In many dimensions the radius is concentrated: the wider law must still reach where it is.
-    factor = 1.0 + 1.3 / np.sqrt(law.dim)
-    return Gaussian(law.mean, factor**2 * law.covariance)
+    places, weights = draw_with_tails(law, count, 2, sampling="sobol", seed=seed)
+    return Points(program.samples(places), places, weights)
 
 
 def measure(path, program, times, *, seed: int, accuracy: float, evaluations: int) -> Gaps:

@@ -160,6 +160,7 @@ class FlowOptions:
     sampling: str = "sobol"
     seed: int = 0
     resample: bool | None = None
+    tails: bool = True
     formulation: str = "velocity"
     integrator: str | Stepper = "auto"
     dt: float | None = None
@@ -181,7 +182,7 @@ class FlowOptions:
         check_names(self)
         self.linear.check_for(self.linear_solver)
         _keep(self, "seed", whole_seed)
-        for name in ("progress", "energy_check"):
+        for name in ("progress", "energy_check", "tails"):
             _keep(self, name, flag)
         for name in ("resample", "dense_output"):
             if getattr(self, name) is not None:

@@ -45,23 +45,27 @@ class SamplePreconditioner:
         whole = count == linearization.samples.count
         self.map = linearization if whole else linearization.on_first(count)
         self.samples = self.map.samples
-        self.weight = 1.0 / self.samples.count
+        shares = self.samples.unpack_scalar(as_double(self.samples.weight))
+        roots = np.tile(np.sqrt(shares), self.samples.dim)
         algebra = self.map.algebra
         with algebra.calls():
-            kernel = self.map.kernel_matrix().astype(np.float64) * self.weight
+            self.roots = algebra.array(roots)
+            kernel = self.map.kernel_matrix().astype(np.float64)
+            kernel *= self.roots[:, None] * self.roots
             # Any mu will do where these samples have J = 0 and there is no shift.
-            self.shift = max(shift, least * self.weight * float(kernel.trace())) or 1.0
+            self.shift = max(shift, least * float(kernel.trace()) / count) or 1.0
             kernel[algebra.xp.diag_indices_from(kernel)] += self.shift
             solve = algebra.cholesky(kernel)
             if on_host(self.samples.weights):
                 self.apply = partial(self._by_factor, solve)
             else:
-                self.apply = self._on_device(solve(self.weight * algebra.xp.eye(len(kernel))))
+                inverse = solve(algebra.xp.diag(self.roots))
+                self.apply = self._on_device(self.roots[:, None] * inverse)
 
     def _by_factor(self, solve, field: np.ndarray) -> np.ndarray:
         """(S S^T + mu I)^-1 sqrt(weights) field, again times their roots; packed."""
         values = self.samples.unpack(field).astype(np.float64).T  # component by component
-        inner = solve(values.ravel() * self.weight)
+        inner = self.roots * solve(values.ravel() * self.roots)
         return self.samples.pack(inner.reshape(values.shape).T) * (self.samples.weights > 0)
 
     def _on_device(self, inverse):

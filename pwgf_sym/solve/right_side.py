@@ -11,11 +11,14 @@ from ..errors import LawError
 from .faults import diagnosis
 from .linear import LinearSolution, solve_metric
 from .options import FlowOptions
-from .sampling import draw, seed_for
+from .sampling import draw, draw_with_tails, has_tails, seed_for
 from .solution import Row
 from .vectors import as_double, is_finite, norm
 
 __all__ = ["RightSide", "Stage", "drawn"]
+
+#: One sample in so many is drawn from a wider law, where the law has one.
+TAILS = 4
 
 
 def drawn(problem, options: FlowOptions, purpose: str, step: int, count: int) -> np.ndarray:
@@ -87,7 +90,8 @@ class Stage:
     def spread(self) -> float:
         """Root mean square distance of the pushed samples from their mean."""
         points = np.asarray(self.program.unpack(self.x, self.samples), np.float64)
-        return float(np.sqrt(np.mean(np.sum((points - points.mean(axis=0)) ** 2, axis=1))))
+        shares = self.samples.unpack_scalar(as_double(self.samples.weight))
+        return float(np.sqrt(shares @ np.sum((points - shares @ points) ** 2, axis=1)))
 
     @cached_property
     def speed(self) -> float:
@@ -119,6 +123,8 @@ class RightSide:
         Kernels, and the options of the run.
     samples, fresh : Samples
         Those of the flow, and those that it does not use.
+    tails : bool
+        Whether some of the flow's are drawn from a wider law, and all are weighted.
     step, time : int, float
         Where the run is, for its errors.
     """
@@ -126,7 +132,13 @@ class RightSide:
     def __init__(self, program, options: FlowOptions, points: np.ndarray, record):
         self.program, self.options, self.record = program, options, record
         self.linear = options.linear
-        self.samples, self.count = program.samples(points), len(points)
+        self.count = len(points)
+        tails = options.tails and options.adaptive and options.formulation == "velocity"
+        self.tails = tails and program.separable and has_tails(program.problem.initial)
+        if self.tails:
+            self.draw(0)
+        else:
+            self.samples = program.samples(points)
         fresh = drawn(program.problem, options, "defect", 0, options.fresh_samples)
         self.fresh = program.samples(fresh)
         form, _ = program.form, program.unknown_constant  # found, or refused, before the first step
@@ -140,8 +152,14 @@ class RightSide:
 
     def draw(self, step: int) -> None:
         """Take new samples, those of a step."""
-        points = drawn(self.program.problem, self.options, "samples", step, self.count)
-        self.samples = self.program.samples(points)
+        program, options = self.program, self.options
+        if not self.tails:
+            points = drawn(program.problem, options, "samples", step, self.count)
+            self.samples = program.samples(points)
+            return
+        given = {"sampling": options.sampling, "seed": seed_for(options.seed, "samples", step)}
+        points, weights = draw_with_tails(program.problem.initial, self.count, TAILS, **given)
+        self.samples = program.samples(points, weights / weights.sum())
 
     def grow(self, count: int) -> None:
         """Draw so many samples from now on."""
