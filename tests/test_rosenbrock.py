@@ -140,7 +140,8 @@ def stage():
     problem, A = quadratic([[0.3, 0.1], [0.1, 0.2]])
     map = pw.NeuralFlow(2, 4, 1)
     program = pw.compile(problem, map)
-    samples = program.samples(draw(problem.initial, 200, sampling="sobol", seed=3))
+    shares = np.random.default_rng(9).dirichlet(np.ones(200))
+    samples = program.samples(draw(problem.initial, 200, sampling="sobol", seed=3), shares)
     theta = np.random.default_rng(5).normal(size=program.size) * 0.4
     return program, samples, theta, A
 
@@ -155,7 +156,8 @@ def test_rows_of_the_local_part(stage):
         rows = weighted_rows(map, DecayingPart(given), c)
         for v in rng.normal(size=(3, program.size)):
             moved = samples.unpack(map.jvp(v))
-            expected = np.mean(np.sum(moved @ (np.eye(2) + c * matrix) * moved, axis=1))
+            squares = np.sum(moved @ (np.eye(2) + c * matrix) * moved, axis=1)
+            expected = samples.unpack_scalar(samples.weight) @ squares
             assert np.sum((v @ rows) ** 2) == pytest.approx(expected, rel=1e-10)
 
 
@@ -178,7 +180,8 @@ def test_rows_of_the_entropys_part(stage):
         dx, dv = (np.stack([(p[k] - m[k]) / (2 * h) for p, m in both], axis=2) for k in (0, 1))
         strain = dv @ np.linalg.inv(dx)
         strain = (strain + strain.transpose(0, 2, 1)) / 2
-        expected = np.mean(np.sum(strain**2, axis=(1, 2)))
+        shares = samples.unpack_scalar(samples.weight)[:n]
+        expected = shares @ np.sum(strain**2, axis=(1, 2)) / shares.sum()
         assert np.sum((v @ rows) ** 2) == pytest.approx(expected, rel=1e-4)
 
 

@@ -168,7 +168,9 @@ def strain_rows(program, samples, theta: np.ndarray) -> np.ndarray:
     map = program.linearize(theta, near)
     x = near.unpack(map.state.x).astype(np.float64).reshape(d + 1, n, d)
     # x[1 + a] - x[0] = (dx/dz) e_a times the step, which cancels with that of J's differences.
-    inverse = np.linalg.pinv((x[1:] - x[0]).transpose(1, 2, 0)) / np.sqrt(n)
+    shares = samples.unpack_scalar(samples.weight)[:n].astype(np.float64)
+    roots = np.sqrt(shares / shares.sum())[:, None, None]
+    inverse = np.linalg.pinv((x[1:] - x[0]).transpose(1, 2, 0)) * roots
     inverse = np.ascontiguousarray(inverse.transpose(1, 2, 0)).astype(theta.dtype)  # (a, j, n)
     J = map.jacobian().reshape(p, near.tiles, d, near.lanes)
     found = np.empty((p, d * (d + 1) // 2, n), J.dtype)
