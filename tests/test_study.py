@@ -40,7 +40,7 @@ def test_a_study_runs_solve_and_measures_its_error():
     for run, samples in zip(found.rows, (4, 64), strict=True):
         own = pw.solve(row.problem, row.map, (0, 1), samples=samples, save_at=[0, 1], **options)
         gap = own.push(row.points(512), 1.0) - row.exact(row.points(512), 1.0)
-        error = np.sqrt(np.mean(np.sum(gap**2, axis=1))) / row.spread(1.0)
+        error = np.sqrt(np.mean(np.sum(gap**2, axis=1))) / (np.sqrt(2) * row.spread(1.0))
         assert run.error == pytest.approx(error, rel=1e-6)
         assert (run.samples, run.parameters, run.evaluations) == (samples, 6, own.nfev)
         assert run.seconds > 0 and run.cpu_seconds > 0

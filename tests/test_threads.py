@@ -99,6 +99,29 @@ def test_threads_let_go_of_what_they_worked_on(some_threads):
     assert left() is None
 
 
+def test_threads_that_get_no_time_keep_nothing(some_threads):
+    """Calls that the caller did alone wait in the queue; what they worked on must not."""
+
+    class Held:
+        pass
+
+    pool, busy = threads._pool(max(some_threads - 1, 1)), threading.Event()
+    blocked = [threads._Task(busy.wait, pool.board) for _ in range(some_threads)]
+    pool.give(blocked)
+    left = []
+    try:
+        for _ in range(20):
+            held = Held()
+            left.append(weakref.ref(held))
+            run_chunks(lambda *_, held=held: None, chunk_bounds(8, 1))
+            del held
+        assert [ref() for ref in left] == [None] * 20
+    finally:
+        busy.set()
+        for task in blocked:
+            task.finish()
+
+
 def test_waiting_for_a_flag_ends():
     flag = Flag()
     Board(True).wait(flag)

@@ -19,7 +19,7 @@ from ..solve.flow import solve
 from .exact_problems import exact_problem
 from .exact_row import ExactProblem
 
-__all__ = ["DEFAULTS", "VARIED", "Study", "StudyRow", "study"]
+__all__ = ["DEFAULTS", "VARIED", "Study", "StudyRow", "aligned", "plain", "study", "timed_run"]
 
 #: Options that a study varies: the values by default, and what the axis of a picture says.
 DEFAULTS = {
@@ -114,18 +114,13 @@ class Study:
             line += [f"{row.seconds:.2f}", f"{row.cpu_seconds:.2f}"]
             slope = f"{self.slope(row.problem):.2f}" if last else ""
             lines.append([*line, *map(str, sizes), slope, row.note[:_NOTE]])
-        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-        return "\n".join(
-            "  ".join(_aligned(k, text, width) for k, (text, width) in enumerate(zip(line, widths)))
-            .rstrip()
-            for line in lines
-        )  # fmt: skip
+        return aligned(lines, left=(0, 10))
 
     def save(self, path) -> None:
         """Write all rows as JSON, whole or not at all."""
-        data = asdict(self) | {"slopes": {name: _plain(self.slope(name)) for name in self.names}}
+        data = asdict(self) | {"slopes": {name: plain(self.slope(name)) for name in self.names}}
         for row in data["rows"]:
-            row["error"] = _plain(row["error"])
+            row["error"] = plain(row["error"])
         text = json.dumps(data, indent=1, default=str)
         write_atomically(Path(path), lambda file: file.write(text.encode()))
 
@@ -220,23 +215,31 @@ def _run(row: ExactProblem, vary: str, value, seed: int, points: int, options: d
     """One run, after one of a moment that compiles; a flow that fails is a row with a note."""
     given = {"seed": seed} | options | ({} if vary == "width" else {vary: value})
     row = row.with_width(value) if vary == "width" else row
-    (start, end), size = row.t_span, parameter_count(row.map)
-    clocks, note = (perf_counter(), process_time()), ""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", PwgfWarning)  # the message says it
-        try:
-            solve(row.problem, row.map, (start, start + _WARM * (end - start)), **given)
-            clocks = perf_counter(), process_time()
-            found = solve(row.problem, row.map, row.t_span, **{"save_at": row.t_span} | given)
-        except FlowError as error:
-            found, note = None, str(error)
-    times = perf_counter() - clocks[0], process_time() - clocks[1]
+    size = parameter_count(row.map)
+    found, *times, note = timed_run(row, {"save_at": row.t_span} | given)
     head = (row.name, vary, value, seed)
     if found is None:
         return StudyRow(*head, float("nan"), *times, size, 0, 0, 0, note)
     counts = (found.options.get("samples") or 0, found.nsteps or 0, found.nfev or 0)
-    note = "" if found.success else found.message
     return StudyRow(*head, row.error(found, points), *times, size, *counts, note)
+
+
+def timed_run(row: ExactProblem, options: dict) -> tuple:
+    """A run after one of a moment that compiles: (solution or None, seconds, cpu seconds, note)."""
+    start, end = row.t_span
+    brief_run = {k: v for k, v in options.items() if k != "save_at"}
+    clocks, note = (perf_counter(), process_time()), ""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PwgfWarning)  # the message says it
+        try:
+            solve(row.problem, row.map, (start, start + _WARM * (end - start)), **brief_run)
+            clocks = perf_counter(), process_time()
+            found = solve(row.problem, row.map, row.t_span, **options)
+        except FlowError as error:
+            found, note = None, str(error)
+    if found is not None and not found.success:
+        note = found.message
+    return found, perf_counter() - clocks[0], process_time() - clocks[1], note
 
 
 def _values(vary: str, values) -> list:
@@ -252,11 +255,17 @@ def _values(vary: str, values) -> list:
     return [integer("values", value, 1) for value in values]
 
 
-def _aligned(column: int, text: str, width: int) -> str:
-    """Names and notes to the left, numbers to the right."""
-    return text.ljust(width) if column in (0, 10) else text.rjust(width)
+def aligned(lines: list[list[str]], left: Sequence[int]) -> str:
+    """Columns of a table: numbers to the right, names and notes, in the given columns, to the left.
+
+    The first line is the head.
+    """
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    places = [str.ljust if k in left else str.rjust for k in range(len(widths))]
+    rows = (zip(places, line, widths, strict=True) for line in lines)
+    return "\n".join("  ".join(put(t, w) for put, t, w in row).rstrip() for row in rows)
 
 
-def _plain(value: float) -> float | None:
+def plain(value: float) -> float | None:
     """A number as JSON knows it."""
     return value if np.isfinite(value) else None

@@ -1,4 +1,4 @@
-"""``pwgf-sym study``: errors of a solver's option on problems with exact answers."""
+"""``pwgf-sym study`` and ``compare``: errors on problems with exact answers."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 
 from ..errors import OptionError
 
-__all__ = ["add_study", "run_study"]
+__all__ = ["add_compare", "add_study", "run_compare", "run_study"]
 
 
 def add_study(commands) -> None:
@@ -24,6 +24,37 @@ def add_study(commands) -> None:
     parser.add_argument("--json", help="file for all rows")
     parser.add_argument("--plot", help="file for a picture")
     parser.set_defaults(run=run_study)
+
+
+def add_compare(commands) -> None:
+    """Add the subcommand ``compare``."""
+    parser = commands.add_parser("compare", help="our scheme beside the paper's, same map")
+    parser.add_argument("--problems", default="double_well", help="names, or all")
+    parser.add_argument("--schemes", default="auto,fixed,paper", help="names of schemes")
+    parser.add_argument("--seed", default="0", help="of all runs")
+    parser.add_argument("--json", help="file for all rows")
+    parser.set_defaults(run=run_compare)
+
+
+def run_compare(given) -> None:
+    """Run the comparison that the command line asked for, print the table, write the file."""
+    from .comparison import compare
+    from .exact_problems import EXACT_PROBLEMS
+
+    if given.json:
+        _check_file("--json", given.json)
+    names = list(EXACT_PROBLEMS) if given.problems == "all" else _parts(given.problems)
+
+    def say(row) -> None:
+        print(
+            f"{row.problem}  {row.scheme}  error {row.error:.2e}, {row.seconds:.1f} s", flush=True
+        )
+
+    seed = _number("--seed", given.seed, int)
+    found = compare(names, _parts(given.schemes), seed=seed, show=say)
+    print("", found, sep="\n")
+    if given.json:
+        found.save(given.json)
 
 
 def run_study(given) -> None:

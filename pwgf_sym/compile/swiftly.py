@@ -108,12 +108,14 @@ class _Aids:
                     self._hook = sys.unraisablehook
                     sys.unraisablehook = self._unraisable
                 self._replace()
-                self._signals.begin()
+            self._signals.begin()
 
     def end(self, stay: _Stay) -> None:
         """Somebody has compiled, or was interrupted before or after the beginning."""
         with self._lock:
             self._stays.discard(stay)
+            if not any(other.thread == stay.thread for other in self._stays):
+                self._signals.end()
             self._settle()
             if stay.last is not None:  # all is done: an interruption in there would be lost
                 stay.last.detach()
@@ -123,7 +125,7 @@ class _Aids:
         with self._lock:
             if self._stays:
                 return
-            self._signals.end()
+            self._signals.end()  # again: an interruption may have left it out above
             if self._family is not None:
                 self._family.get_call_type, self._family = self._found, None
             if self._hook is not None:

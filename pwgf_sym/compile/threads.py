@@ -62,7 +62,11 @@ class _Task:
 
     def finish(self) -> BaseException | None:
         """Take the call back if it has not begun; else wait for its end, and return its error."""
-        if not self._taken.acquire(blocking=False):
+        if self._taken.acquire(blocking=False):
+            # The queue keeps the task until a thread looks, which on a busy machine may be long:
+            # without this it would keep the arrays of every call since, gigabytes in a minute.
+            self._call = None
+        else:
             self._board.wait(self.flag)
             self._done.acquire()
         return self._error
