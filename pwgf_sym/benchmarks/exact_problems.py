@@ -315,7 +315,7 @@ EXACT_PROBLEMS: dict[str, Callable[[], ExactProblem]] = {
     "aggregation": _aggregation,
     "gaussian_mixture": _mixture,
     "banana": _banana,
-    "styblinski_tang_10": lambda: _styblinski_tang_row(10, 1, NeuralFlow(10, 16, 2)),
+    "styblinski_tang_10": lambda: _styblinski_tang_row(10, 1, NeuralFlow(10, 64, 2)),
     "styblinski_tang_30": lambda: _styblinski_tang_row(30, 0.5, NeuralFlow(30, 32, 1)),
     **{f"{name}_affine": _affine(build) for name, build in _FLOWS_OF_AFFINE_MAPS.items()},
 }  # fmt: skip

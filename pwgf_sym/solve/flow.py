@@ -131,8 +131,8 @@ def solve(
         Which of the two forms above.
     linear_solver : {"auto", "dense", "lsmr", "cg", "minres", "kernel"}
         See :func:`pwgf_sym.solve.linear.solve_metric`.  "auto" is "dense" on the CPU up to 1500
-        parameters, else "minres" with products in float32 and a preconditioner of 64 samples; with
-        fixed steps "dense" up to 800, else "lsmr".
+        parameters and 6000 over the dimension, else "minres" with products in float32 and a
+        preconditioner of 64 samples; with fixed steps "dense" up to 800, else "lsmr".
     target, dtype : str
         "cpu"; "float64" or "float32" for the kernels.  Parameters are kept in float64.
     progress : bool
