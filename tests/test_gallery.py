@@ -1,6 +1,9 @@
 """The gallery's flows against exact answers, and its generated modules against fresh ones."""
 
+import re
 import runpy
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +12,7 @@ import pytest
 import pwgf_sym as pw
 
 ROOT = Path(__file__).parent.parent
-EXAMPLES = sorted(p for p in (ROOT / "examples").glob("*.py") if p.name != "emit_gallery.py")
+EXAMPLES = sorted(p for p in (ROOT / "examples").rglob("*.py") if p.name != "emit_gallery.py")
 
 
 def example(name):
@@ -20,6 +23,27 @@ def example(name):
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda p: p.stem)
 def test_examples_fit_on_a_screen(path):
     assert len(path.read_text().splitlines()) <= 60
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["fokker_planck", "porous_medium", "aggregation"])
+def test_examples_of_the_paper(tmp_path, name):
+    """With a tenth of its samples and steps; our error is below the paper's, and both are small."""
+    folder = ROOT / "examples" / "paper"
+    code = f"""
+import runpy, sys
+sys.path.insert(0, {str(folder)!r})
+import schemes
+schemes.PAPER |= dict(dt=1e-2, samples=1000)
+runpy.run_path({str(folder / f"{name}.py")!r}, run_name="__main__")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=600
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    paper, ours = (float(e) for e in re.findall(r"error of the map (\S+) ", done.stdout))
+    assert ours < 5e-3 and ours < paper < 0.2
+    assert (tmp_path / f"paper_{name}.png").stat().st_size > 10_000
 
 
 def test_committed_modules_equal_fresh_emissions():
