@@ -17,6 +17,11 @@ With g = u - w, the velocity of the path less that of the flow at it:
   commutation |grad P_t f| <= e^(-lambda t) P_t |grad f|).  A part a of -sigma I is then at most
   -2 a sigma k_t KL, and KL' <= -2 a sigma k_t KL + |g|^2/(4 sigma (1 - a)) for 0 <= a < 1: early
   gaps are forgotten, like (G(s)/G(t))^a with G(t) = 1 + k_0 sigma (e^(2 lambda t) - 1)/lambda.
+* W2 of Fokker-Planck equations in a potential with one-sided moduli m
+  (:mod:`pwgf_sym.derive.one_sided`): p is the law of dX = (-grad V + g) dt + noise, and with equal
+  noise the distance e from a solution of the flow's equation obeys
+  d/dt E|e|^2 <= E sum_i (-2 m_i(X) e_i^2 + 2 |g_i e_i|)
+  <= 2 a E|e|^2 + E sum_i g_i^2/(2 (m_i(X) + a)) for any a > -m, at every time the best one.
 * TV <= sqrt(KL/2) (Pinsker), TV being half of the L1 distance.
 * W1 of Fokker-Planck equations without interactions: p is the law of dX = (-grad V + g) dt + noise,
   so that couplings of X with a solution of the flow's equation give bounds with E|g| for |g|: equal
@@ -28,7 +33,7 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["contracted", "coupled", "entropy_decay", "entropy_growth"]
+__all__ = ["contracted", "coupled", "entropy_decay", "entropy_growth", "locally_contracted"]
 
 _SQRT2 = np.sqrt(2.0)
 # Parts of the dissipation that are tried for the decay of KL.
@@ -52,6 +57,31 @@ def contracted(rate: float, start: float, sizes, ages, steps, elapsed: float) ->
         grown = np.exp(-rate * elapsed) * start if start > 0 else 0.0
         value = grown + float(np.sum(np.exp(-rate * ages) * steps * sizes))
     return float(value) if np.isfinite(value) else np.inf
+
+
+def locally_contracted(start: float, damped, rates, steps) -> float:
+    """sqrt(E|e|^2) from d/dt E|e|^2 <= 2 a E|e|^2 + D_a, at every node with the best of rates a.
+
+    Parameters
+    ----------
+    start : float
+        E|e|^2 at the start.
+    damped : (K, A) array
+        D_a at the nodes in their order.
+    rates : (A,) array
+        a.
+    steps : (K,) array
+        Weights of the nodes.
+    """
+    value = float(start)
+    with np.errstate(over="ignore", invalid="ignore"):
+        for row, step in zip(damped, steps, strict=True):
+            exponents = 2 * rates * step
+            small = np.abs(exponents) < 1e-12
+            growth = np.where(small, 1.0, np.expm1(exponents) / np.where(small, 1.0, exponents))
+            values = value * np.exp(exponents) + step * growth * row
+            value = float(np.nanmin(np.where(np.isfinite(values), values, np.inf)))
+    return float(np.sqrt(value))
 
 
 def coupled(couplings, starts, parts, ages, steps, elapsed: float) -> float:

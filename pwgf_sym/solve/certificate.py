@@ -193,7 +193,8 @@ def bounds_over_time(
         fix = "Write a smooth kink, max(u, 0)**2: there is no velocity to compare with."
         raise OptionError("error_bound", "an energy whose first variation jumps", "others", fix)
     theory = theory_of(program.problem)
-    gaps = measure(path, program, times, seed=seed, accuracy=accuracy, evaluations=evaluations)
+    options = {"seed": seed, "accuracy": accuracy, "evaluations": evaluations}
+    gaps = measure(path, program, times, theory.one_sided, **options)
     return [_at(theory, gaps, first, t) for t in times]
 
 
@@ -216,6 +217,7 @@ def _at(theory: Theory, gaps: Gaps, first: float, t: float) -> dict[str, ErrorBo
         square=gaps.square[:, here],
         size=gaps.size[:, here],
         parts=gaps.parts[:, here],
+        damped=gaps.damped[:, here],
     )
     found = {}
     for distance in DISTANCES:
@@ -236,6 +238,7 @@ def _evaluated(formula, status, reason, distance, gaps: Gaps, first: float, t: f
     if np.isfinite(value):
         others = [formula(_mean(gaps, np.delete(sets, k)), gaps, first, t) for k in sets]
         error = float(np.sqrt((sets.size - 1) * np.var(others)))
+        error = float(np.hypot(error, value * gaps.largest))
     else:
         error = np.inf
     time_error = value * gaps.time_error if np.isfinite(value) else np.inf
@@ -243,7 +246,16 @@ def _evaluated(formula, status, reason, distance, gaps: Gaps, first: float, t: f
 
 
 def _mean(gaps: Gaps, sets) -> dict[str, np.ndarray]:
-    names = ("square", "size", "parts", "start_square", "start_size", "start_parts", "start_kl")
+    names = (
+        "square",
+        "size",
+        "parts",
+        "damped",
+        "start_square",
+        "start_size",
+        "start_parts",
+        "start_kl",
+    )
     return {name: getattr(gaps, name)[sets].mean(axis=0) for name in names}
 
 

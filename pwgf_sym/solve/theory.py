@@ -11,8 +11,9 @@ import sympy as sp
 from ..declare.laws import Gaussian
 from ..derive.convexity import Modulus, convexity, gradient_bound
 from ..derive.ergodic import log_sobolev, reflection_coupling
+from ..derive.one_sided import one_sided
 from ..derive.structure import EnergyStructure, energy_structure
-from .bounds import contracted, coupled, entropy_decay, entropy_growth
+from .bounds import contracted, coupled, entropy_decay, entropy_growth, locally_contracted
 
 __all__ = ["Theory", "formulas_of", "log_sobolev_of", "theory_of"]
 
@@ -28,6 +29,7 @@ class Theory:
     modulus: Modulus
     slope: Modulus
     coupling: tuple | str
+    one_sided: tuple | str
     start: float
 
 
@@ -56,7 +58,9 @@ def _theory(energy, density, values) -> Theory:
     modulus, slope = (_known(find, structure) for find in (convexity, gradient_bound))
     coupling = _known(reflection_coupling, structure)
     coupling = coupling.reason if isinstance(coupling, Modulus) else coupling
-    return Theory(structure, modulus, slope, coupling, np.nan)
+    local = _known(one_sided, structure)
+    local = local.reason if isinstance(local, Modulus) else local
+    return Theory(structure, modulus, slope, coupling, local, np.nan)
 
 
 def _known(find, structure: EnergyStructure):
@@ -102,15 +106,21 @@ def _variation(kl):
 
 
 def _contraction(theory: Theory) -> list | str:
-    modulus = theory.modulus
-    if not modulus.holds:
-        return f"the energy is not known to be lambda-convex: {modulus.reason}"
+    modulus, found = theory.modulus, []
 
     def formula(mean, gaps, first, t):
         start, sizes = np.sqrt(mean["start_square"]), np.sqrt(mean["square"])
         return contracted(modulus.value, start, sizes, t - gaps.times, gaps.steps, t - first)
 
-    return [(formula, modulus.status, f"lambda-convexity, {modulus.reason}")]
+    def local(mean, gaps, first, t):
+        return locally_contracted(mean["start_square"], mean["damped"], gaps.rates, gaps.steps)
+
+    if modulus.holds:
+        found.append((formula, modulus.status, f"lambda-convexity, {modulus.reason}"))
+    if not isinstance(theory.one_sided, str):
+        text = "coupling by equal noise, one-sided moduli of every coordinate"
+        found.append((local, "proven", text))
+    return found or f"the energy is not known to be lambda-convex: {modulus.reason}"
 
 
 def _entropy(theory: Theory) -> list | str:
