@@ -26,9 +26,7 @@ if __name__ == "__main__":
         -7,
         7,
     )
-    solution = pw.solve(
-        problem, flow, t_span=(0, 1), samples=2048, dt=0.05, save_at=[0, 0.5, 1], tolerance=1e-3
-    )
+    solution = pw.solve(problem, flow, t_span=(0, 1), save_at=[0, 0.5, 1], tol=1e-2)
     samples = solution.sample(32768, t=1, seed=1, sampling="sobol")
     errors = [pw.exact.w2_1d(samples[:, k], grid, np.ravel(cdf)) for k in range(dim)]
     print("W2 of the marginals at t = 1 against the exact one, 32,768 fresh samples")

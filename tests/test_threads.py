@@ -116,6 +116,9 @@ def test_threads_that_get_no_time_keep_nothing(some_threads):
             run_chunks(lambda *_, held=held: None, chunk_bounds(8, 1))
             del held
         assert [ref() for ref in left] == [None] * 20
+        for _ in range(200):
+            run_chunks(lambda *_: None, chunk_bounds(8, 1))
+        assert pool._queue.qsize() < 100
     finally:
         busy.set()
         for task in blocked:

@@ -16,6 +16,8 @@ CHUNKS = 8
 # Multiplications of a chunk at least, about 0.2 ms: a chunk costs 5 to 15 microseconds of Python,
 # and more where two threads want the interpreter's lock at a time.
 LEAST_WORK = 1 << 21
+# Tasks that wait at most.  Threads that get no time on a busy machine do not look at the queue.
+_BACKLOG = 64
 
 
 def chunk_count(work: float) -> int:
@@ -101,7 +103,9 @@ class _Pool:
             del task  # and with it what the call was made for
 
     def give(self, tasks: Sequence[_Task]) -> None:
-        """Hand tasks to the threads."""
+        """Hand tasks to the threads, unless they lag behind: the caller takes back what is left."""
+        if self._queue.qsize() > _BACKLOG:
+            return
         for task in tasks:
             self._queue.put(task)
         self.board.post()

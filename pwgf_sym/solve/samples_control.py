@@ -16,6 +16,8 @@ __all__ = ["SamplesControl"]
 # it is noise than the map's own limits; after this part of the span with as many samples, in which
 # the estimate can follow.
 _SHARE, _PATIENCE = 0.8, 0.05
+# Past so many tolerances four times the samples, half the noise, would not bring it back.
+_LOST = 10.0
 
 
 class SamplesControl:
@@ -59,7 +61,8 @@ class SamplesControl:
         if "samples" not in self.options.chosen or count > self.options.max_samples:
             return
         late = t - self.since >= self.wait
-        if late and noise > own and estimate > _SHARE * self.options.tol:
+        lacks = _SHARE * self.options.tol < estimate < _LOST * self.options.tol
+        if late and noise > own and lacks:
             self.right.grow(count)
             why = f"estimated error {estimate:.2g}, defect {fresh:.2g} on fresh samples and "
             self.right.record.changed(t, "samples", count, f"{why}{own:.2g} on its own")
