@@ -15,6 +15,7 @@ from numba import types
 
 import pwgf_sym as ps
 from pwgf_sym.compile import store, swiftly
+from pwgf_sym.compile.interrupts import LaterSignals
 from pwgf_sym.compile.store import load_module, write_module
 from pwgf_sym.errors import TargetError
 
@@ -191,6 +192,24 @@ def test_an_interruption_while_numba_compiles(tmp_path):
         signal.signal(signal.SIGINT, ignored)
     assert interrupted >= 3
     assert not list(tmp_path.rglob("*.tmp"))
+
+
+@pytest.mark.parametrize("waits", [True, False])
+def test_an_interruption_within_llvmlite_waits_or_is_raised(waits):
+    """It is never lost: where nobody of ours compiles, it is raised at once."""
+    kept, names = [], {"__name__": "llvmlite.binding", "sys": sys}
+    exec("def frame(): return sys._getframe()", names)
+    signals = LaterSignals(lambda call: kept.append(call) or waits)
+    if waits:
+        signals._handle(signal.SIGINT, names["frame"]())
+        (call,) = kept
+        with pytest.raises(KeyboardInterrupt):
+            call()
+    else:
+        with pytest.raises(KeyboardInterrupt):
+            signals._handle(signal.SIGINT, names["frame"]())
+    with pytest.raises(KeyboardInterrupt):
+        signals._handle(signal.SIGINT, sys._getframe())
 
 
 def test_an_interruption_that_python_would_lose():

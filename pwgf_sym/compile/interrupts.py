@@ -20,12 +20,12 @@ class LaterSignals:
     Parameters
     ----------
     keep : callable
-        Takes what is to be called when llvmlite has ended.
+        Takes what is to be called when llvmlite has ended, and says whether it will be.
     """
 
     SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
-    def __init__(self, keep: Callable[[Callable[[], None]], None]):
+    def __init__(self, keep: Callable[[Callable[[], None]], bool]):
         self._keep, self._before = keep, {}
 
     def begin(self) -> None:
@@ -49,9 +49,7 @@ class LaterSignals:
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         before = self._before.get(number, signal.default_int_handler)
-        if _in_llvmlite(frame):
-            self._keep(lambda: before(number, None))
-        else:
+        if not (_in_llvmlite(frame) and self._keep(lambda: before(number, None))):
             before(number, frame)
 
 
