@@ -82,13 +82,13 @@ def _writable_streams() -> Iterator[None]:
         yield
 
 
-def _demo(given) -> None:
+def _demo(given: argparse.Namespace) -> None:
     from .look.demo import run_demo
 
     run_demo(given.picture)
 
 
-def _doctor(given) -> None:
+def _doctor(given: argparse.Namespace) -> None:
     import json
 
     from .look.doctor import examine, report

@@ -14,23 +14,26 @@ import math
 import numbers
 import os
 import sys
+from collections.abc import Callable, Collection, Mapping
 from decimal import Decimal
+from typing import TYPE_CHECKING, ParamSpec, SupportsFloat, TypeVar
 
 import numpy as np
 
 from .errors import CallError, OptionError, PwgfError
 
-__all__ = ["brief", "checked_call", "choice", "dimension", "file_path", "fitting", "flag"]
-__all__ += ["integer", "memory_limit", "number", "real_array", "whole_seed"]
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["brief", "checked_call", "choice", "dimension", "file_path", "flag", "integer"]
+__all__ += ["number", "real_array", "whole_seed"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 #: Coordinates of a space.  In 1000 a potential of one term each takes half a minute to compile, and
 #: the time grows faster than the dimension; a covariance is factored in seconds.
 LARGEST_DIMENSION = 2000
-
-_LIMITS_OF_A_CONTAINER = (
-    "/sys/fs/cgroup/memory.max",
-    "/sys/fs/cgroup/memory/memory.limit_in_bytes",
-)
 
 # What other packages call an argument -> what it is called here, and what to know of it.
 _ELSEWHERE = {
@@ -96,7 +99,7 @@ _ELSEWHERE = {
 
 def number(
     name: str,
-    value,
+    value: object,
     *,
     above: float = -math.inf,
     least: float = -math.inf,
@@ -135,7 +138,7 @@ def number(
     return found
 
 
-def integer(name: str, value, least: int, *, error: type[PwgfError] = OptionError) -> int:
+def integer(name: str, value: object, least: int, *, error: type[PwgfError] = OptionError) -> int:
     """An integer of at least ``least`` as an int, from any kind of integer.
 
     Raises
@@ -144,16 +147,18 @@ def integer(name: str, value, least: int, *, error: type[PwgfError] = OptionErro
         Of the given class, if it is none.
     """
     found = _entry(value)
-    whole = isinstance(found, numbers.Rational) and not isinstance(found, bool | np.bool_)
-    if not (whole and found.denominator == 1 and found >= least):
-        real = _real(value)
-        near = math.isfinite(real) and real == round(real) >= least
-        fix = f"Write {round(real)}." if near and abs(real) < 1e15 else ""
-        raise error(name, brief(value), f"an integer of at least {least}", fix)
-    return int(found)
+    truth = isinstance(found, bool | np.bool_)
+    if isinstance(found, numbers.Rational) and not truth and found.denominator == 1:
+        whole = int(found.numerator)
+        if whole >= least:
+            return whole
+    real = _real(value)
+    near = math.isfinite(real) and real == round(real) >= least
+    fix = f"Write {round(real)}." if near and abs(real) < 1e15 else ""
+    raise error(name, brief(value), f"an integer of at least {least}", fix)
 
 
-def dimension(name: str, value, *, error: type[PwgfError] = OptionError) -> int:
+def dimension(name: str, value: object, *, error: type[PwgfError] = OptionError) -> int:
     """A dimension: an integer from 1 to :data:`LARGEST_DIMENSION`.
 
     Raises
@@ -170,12 +175,12 @@ def dimension(name: str, value, *, error: type[PwgfError] = OptionError) -> int:
 
 def real_array(
     name: str,
-    value,
+    value: object,
     *,
     finite: bool = True,
     accepted: str = "a finite real number or a regular array of them",
     error: type[PwgfError] = OptionError,
-) -> np.ndarray:
+) -> NDArray[np.float64]:
     """A real array of float64 from numbers of any kind.
 
     Parameters
@@ -215,7 +220,7 @@ def real_array(
     return array
 
 
-def whole_seed(name: str, seed, *, error: type[PwgfError] = OptionError) -> int:
+def whole_seed(name: str, seed: object, *, error: type[PwgfError] = OptionError) -> int:
     """The integer that fixes all random numbers of a call.
 
     Parameters
@@ -249,78 +254,23 @@ def whole_seed(name: str, seed, *, error: type[PwgfError] = OptionError) -> int:
         raise error(name, brief(seed), accepted, caught.fix) from None
 
 
-def flag(name: str, value, *, error: type[PwgfError] = OptionError) -> bool:
+def flag(name: str, value: object, *, error: type[PwgfError] = OptionError) -> bool:
     """A truth value as a bool, or an error by the name of the argument."""
     if not isinstance(value, bool | np.bool_):
         raise error(name, brief(value), "True or False")
     return bool(value)
 
 
-def choice(name: str, value, names, *, error: type[PwgfError] = OptionError) -> str:
+def choice(
+    name: str, value: object, names: Collection[str], *, error: type[PwgfError] = OptionError
+) -> str:
     """One of several names, or an error with all of them."""
     if not isinstance(value, str) or value not in names:
         raise error(name, brief(value), " or ".join(f'"{known}"' for known in names))
     return str(value)
 
 
-def memory_limit() -> float:
-    """Bytes of memory that this process may use; infinity where the system does not tell."""
-    found = [math.inf]
-    if "SC_PHYS_PAGES" in getattr(os, "sysconf_names", {}):
-        found.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
-    for path in _LIMITS_OF_A_CONTAINER:
-        try:
-            with open(path, encoding="ascii") as file:
-                text = file.read().strip()
-        except OSError:
-            continue
-        found += [int(text)] if text.isdecimal() else []
-    return min(found)
-
-
-def fitting(
-    name: str,
-    count: int,
-    each: int,
-    what: str,
-    fix: str = "",
-    *,
-    error: type[PwgfError] = OptionError,
-) -> int:
-    """A number of things of so many bytes each, or an error where memory cannot hold them.
-
-    Parameters
-    ----------
-    name : str
-        The argument, for the message.
-    count, each : int
-        How many there are, and the bytes of one.
-    what : str
-        What they are, in the plural.
-    fix : str
-        What to do.
-    error : subclass of PwgfError
-        What is raised.
-
-    Returns
-    -------
-    int
-        The number.
-
-    Raises
-    ------
-    PwgfError
-        Of the given class, with the bytes that are needed and those that there are.
-    """
-    limit = memory_limit()
-    if count * each > limit:
-        fix = fix or "Use fewer."
-        given = f"{brief(count)} {what}, which take {Decimal(count * each) / 2**30:.3g} GiB"
-        raise error(name, given, f"what fits into the {limit / 2**30:.3g} GiB of memory", fix)
-    return count
-
-
-def file_path(name: str, value, *, error: type[PwgfError] = OptionError) -> str:
+def file_path(name: str, value: object, *, error: type[PwgfError] = OptionError) -> str:
     """The path of a file as a text, or an error by the name of the argument."""
     path = os.fspath(value) if isinstance(value, str | os.PathLike) else None
     if not isinstance(path, str) or not path or "\0" in path:
@@ -332,26 +282,28 @@ def file_path(name: str, value, *, error: type[PwgfError] = OptionError) -> str:
     return path
 
 
-def _entry(value):
+def _entry(value: object) -> object:
     """The entry of an array of no dimension; anything else as it is."""
     return value[()] if isinstance(value, np.ndarray) and value.ndim == 0 else value
 
 
-def _real(value) -> float:
+def _real(value: object) -> float:
     """A real number as a float; NaN for anything else."""
     value = _entry(value)
     if isinstance(value, bool | np.bool_):
         return math.nan
     try:
         # SymPy says of its own numbers whether they can be compared: real, and with a value.
-        if isinstance(value, numbers.Real | Decimal) or getattr(value, "is_comparable", 0) is True:
+        if isinstance(value, numbers.Real | Decimal) or (
+            getattr(value, "is_comparable", 0) is True and isinstance(value, SupportsFloat)
+        ):
             return float(value)
     except (TypeError, ValueError, ArithmeticError, RecursionError):
         pass
     return math.nan
 
 
-def _real_or_refuse(value) -> float:
+def _real_or_refuse(value: object) -> float:
     found = _real(value)
     infinite = isinstance(value, numbers.Real) and not isinstance(value, bool | np.bool_)
     if math.isnan(found) and not infinite:
@@ -359,7 +311,7 @@ def _real_or_refuse(value) -> float:
     return found
 
 
-def brief(value) -> str:
+def brief(value: object) -> str:
     """Short text of a value for messages: long ones keep their first and last characters."""
     if isinstance(value, np.ndarray):
         if value.size > 60:
@@ -377,7 +329,7 @@ def brief(value) -> str:
     return text if len(text) <= 120 else f"{text[:56]} ... {text[-56:]}"
 
 
-def _is_long_formula(value, nodes: int = 300) -> bool:
+def _is_long_formula(value: object, nodes: int = 300) -> bool:
     """Whether a SymPy object has more nodes than can be printed at once."""
     stack, seen = [value], 0
     while stack and seen <= nodes:
@@ -388,7 +340,7 @@ def _is_long_formula(value, nodes: int = 300) -> bool:
     return bool(stack)
 
 
-def checked_call(function):
+def checked_call(function: Callable[P, R]) -> Callable[P, R]:
     """Decorate a public function or method: a call that does not fit names what does.
 
     An unknown keyword, a missing or a surplus argument raises :class:`CallError` with the nearest
@@ -397,29 +349,34 @@ def checked_call(function):
     signature = functools.cache(lambda: inspect.signature(function))
 
     @functools.wraps(function)
-    def wrapper(*args, **kwargs):
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
             signature().bind(*args, **kwargs)
         except TypeError as error:
-            raise _misfit(function, signature(), args, kwargs, error) from None
+            raise _misfit(function, signature(), kwargs, error) from None
         return function(*args, **kwargs)
 
     return wrapper
 
 
-def _misfit(function, signature, args, kwargs, error: TypeError) -> CallError:
+def _misfit(
+    function: Callable[..., object],
+    signature: inspect.Signature,
+    keywords: Mapping[str, object],
+    error: TypeError,
+) -> CallError:
     """What is wrong with a call: an unknown name, or the number of its arguments."""
     name = _public_name(function)
     names = [n for n in signature.parameters if n not in ("self", "cls")]
     accepted = ", ".join(names) or "no arguments"
-    unknown = [key for key in kwargs if key not in names]
+    unknown = [key for key in keywords if key not in names]
     if unknown:
         given = f"an argument that {name} does not have"
         return CallError(unknown[0], given, accepted, _suggestion(unknown[0], names))
     return CallError(name, f"a wrong call ({error})", f"{name}({accepted})")
 
 
-def _public_name(function) -> str:
+def _public_name(function: Callable[..., object]) -> str:
     owner, _, name = function.__qualname__.rpartition(".")
     name = name.replace("compile_program", "compile")
     return owner if name in ("__init__", "__new__") else f"{owner}.{name}" if owner else name

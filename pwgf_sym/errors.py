@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import sys
 import warnings
+from typing import Any
 
 __all__ = [
     "BenchmarkError",
@@ -52,18 +53,20 @@ class PwgfError(ValueError):
         The nearest fix, as an imperative sentence.
     """
 
-    def __init__(self, argument: str, given: object, accepted: str, fix: str = ""):
+    def __init__(self, argument: str, given: object, accepted: str, fix: str = "") -> None:
         self.argument, self.given, self.accepted, self.fix = argument, given, accepted, fix
         message = f"{argument}: got {given}; accepted: {accepted}."
         super().__init__(f"{message} {fix}".rstrip())
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[object, ...]:
         # The message is made already; what was given may be an object that cannot travel.
         state = self.__dict__ | {"given": str(self.given)}
         return _restored, (type(self), self.args, state)
 
 
-def _restored(kind: type, args: tuple, state: dict) -> PwgfError:
+def _restored(
+    kind: type[PwgfError], args: tuple[object, ...], state: dict[str, object]
+) -> PwgfError:
     """An error as it was, without being formatted again."""
     error = kind.__new__(kind, *args)
     error.__dict__.update(state)
@@ -147,9 +150,20 @@ class FlowError(PwgfError):
         The rows so far; None before the first.
     """
 
-    solution = None
+    #: Any and no Solution: the solver imports this module.
+    solution: Any = None
 
-    def __init__(self, given, accepted, fix, *, step, time, sample=None, term=None):
+    def __init__(
+        self,
+        given: object,
+        accepted: str,
+        fix: str,
+        *,
+        step: int,
+        time: float,
+        sample: int | None = None,
+        term: str | None = None,
+    ) -> None:
         self.step, self.time, self.sample, self.term = step, time, sample, term
         where = f"step {step} (t = {time:.6g})"
         if sample is not None:

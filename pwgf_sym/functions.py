@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import mpmath
 import sympy as sp
@@ -79,17 +80,21 @@ class ScalarFunction:
     """
 
     kind: type
-    cpu: str = ""
-    cuda: str = ""
-    operations: tuple[int, int] = (40, 30)
-    written: Callable[..., sp.Expr] | None = None
-    early: bool = False
-    orders: int = -1
+    cpu: str
+    cuda: str
+    operations: tuple[int, int]
+    written: Callable[..., sp.Expr] | None
+    early: bool
+    orders: int
 
     @property
     def name(self) -> str:
         """The name of the SymPy class."""
         return self.kind.__name__
+
+    def of(self, args: Sequence[sp.Basic]) -> sp.Expr | None:
+        """The function of some arguments in other functions; None where it is not written out."""
+        return None if self.written is None else self.written(*args)
 
     def accepts(self, node: sp.Basic) -> bool:
         """Whether the orders of an application are whole numbers that targets print."""
@@ -102,12 +107,22 @@ class ScalarFunction:
 _TABLE: dict[str, ScalarFunction] = {}
 
 
-def declare(kind: type, **details) -> ScalarFunction:
-    """Declare a scalar function; ``details`` are the attributes of :class:`ScalarFunction`."""
-    if not details.get("written"):
-        cpu = details.setdefault("cpu", kind.__name__)
-        details.setdefault("cuda", f"math.{cpu}({{0}})")
-    entry = _TABLE[kind.__name__] = ScalarFunction(kind, **details)
+def declare(
+    kind: type,
+    *,
+    cpu: str = "",
+    cuda: str = "",
+    operations: tuple[int, int] = (40, 30),
+    written: Callable[..., sp.Expr] | None = None,
+    early: bool = False,
+    orders: int = -1,
+) -> ScalarFunction:
+    """Declare a scalar function; the arguments are the attributes of :class:`ScalarFunction`."""
+    if written is None:
+        cpu = cpu or kind.__name__
+        cuda = cuda or f"math.{cpu}({{0}})"
+    entry = ScalarFunction(kind, cpu, cuda, operations, written, early, orders)
+    _TABLE[kind.__name__] = entry
     return entry
 
 
@@ -136,7 +151,7 @@ def function_of(node: sp.Basic | str) -> ScalarFunction | None:
 
 def written_out(expression: sp.Basic) -> sp.Basic:
     """The same formula in functions that targets have a name for."""
-    return _written(expression, lambda entry, args: entry.written(*args), {})
+    return _written(expression, ScalarFunction.of, {})
 
 
 def before_derivatives(expression: sp.Basic) -> sp.Basic:
@@ -147,18 +162,20 @@ def before_derivatives(expression: sp.Basic) -> sp.Basic:
     return _written(expression, _early, {})
 
 
-def _early(entry: ScalarFunction, args: list) -> sp.Expr | None:
-    return entry.written(*args) if entry.early else None
+def _early(entry: ScalarFunction, args: Sequence[sp.Basic]) -> sp.Expr | None:
+    return entry.of(args) if entry.early else None
 
 
-def _exactly(entry: ScalarFunction, args: list) -> sp.Expr | None:
+def _exactly(entry: ScalarFunction, args: Sequence[sp.Basic]) -> sp.Expr | None:
     """Closed forms in place of the polynomials that :mod:`.special` fits to double precision."""
     if issubclass(entry.kind, _Ordered):
         return entry.kind._of_number(args[0], int(args[1]) if len(args) > 1 else 0)
-    return None if entry.kind in (sp.besselj, sp.polygamma) else entry.written(*args)
+    return None if entry.kind in (sp.besselj, sp.polygamma) else entry.of(args)
 
 
-def host_function(symbols: Sequence[sp.Symbol], formula: sp.Expr, library: str) -> Callable:
+def host_function(
+    symbols: Sequence[sp.Symbol], formula: sp.Expr, library: str
+) -> Callable[..., Any]:
     """A Python function of as many arguments that evaluates a formula on the host.
 
     Parameters
@@ -180,13 +197,13 @@ def host_function(symbols: Sequence[sp.Symbol], formula: sp.Expr, library: str) 
     return sp.lambdify(dummies, written, [table, *modules], cse=library == "numpy")
 
 
-def _sigmoid_of_array(u):
+def _sigmoid_of_array(u: Any) -> Any:
     from scipy.special import expit
 
     return expit(u)
 
 
-def _exp_of_digits(u):
+def _exp_of_digits(u: Any) -> Any:
     """The exponential, 0 or infinite where its exponent would not fit into memory."""
     if isinstance(u, mpmath.mpf) and abs(u) > 1e40:
         return mpmath.inf if u > 0 else mpmath.mpf(0)
@@ -200,15 +217,18 @@ _SIGMOIDS = {
 }
 
 
-def _written(node, how: Callable[[ScalarFunction, list], sp.Expr | None], known: dict):
+def _written(
+    node: sp.Basic,
+    how: Callable[[ScalarFunction, Sequence[sp.Basic]], sp.Expr | None],
+    known: dict[sp.Basic, sp.Basic],
+) -> sp.Basic:
     """The node with functions as ``how`` writes them, if it does; ``known`` remembers results."""
     if not isinstance(node, sp.Basic) or not node.args:  # a Python number is one, too
         return node
     if node not in known:
         args = [_written(arg, how, known) for arg in node.args]
         entry = function_of(node)
-        able = entry is not None and entry.written is not None and entry.accepts(node)
-        found = how(entry, args) if able else None
+        found = how(entry, args) if entry is not None and entry.accepts(node) else None
         if found is None:
             same = all(a is b for a, b in zip(args, node.args, strict=True))
             known[node] = node if same else node.func(*args)
@@ -221,7 +241,7 @@ def _written(node, how: Callable[[ScalarFunction, list], sp.Expr | None], known:
 class _Real(sp.Function):
     """A function that is real where its arguments are."""
 
-    def __new__(cls, *args, **options):
+    def __new__(cls, *args: object, **options: object) -> sp.Expr:
         """Refuse texts, which SymPy would evaluate, and what is no formula of one value."""
         try:
             formulas = [sp.sympify(arg, strict=True) for arg in args]
@@ -234,7 +254,7 @@ class _Real(sp.Function):
             raise FormulaError(cls.__name__, given, accepted)
         return super().__new__(cls, *formulas, **options)
 
-    def _eval_is_real(self):
+    def _eval_is_real(self) -> bool | None:
         return True if all(arg.is_real for arg in self.args) else None
 
 
@@ -244,15 +264,15 @@ class sigmoid(_Real):
     nargs = 1
 
     @classmethod
-    def eval(cls, u):
+    def eval(cls, u: sp.Expr) -> sp.Expr | None:
         """Numbers are worked out at once."""
         return 1 / (1 + sp.exp(-u)) if u.is_number else None
 
-    def fdiff(self, argindex=1):
+    def fdiff(self, argindex: int = 1) -> sp.Expr:
         """s (1 - s)."""
         return self * (1 - self)
 
-    def _eval_is_positive(self):
+    def _eval_is_positive(self) -> bool | None:
         return self.args[0].is_extended_real
 
 
@@ -262,14 +282,14 @@ class logaddexp(_Real):
     nargs = 2
 
     @classmethod
-    def eval(cls, a, b):
+    def eval(cls, a: sp.Expr, b: sp.Expr) -> sp.Expr | None:
         """Numbers are worked out at once."""
         if a.is_number and b.is_number:
             larger, smaller = (a, b) if (a - b).is_nonnegative else (b, a)
             return larger + sp.log(1 + sp.exp(smaller - larger))
         return None
 
-    def fdiff(self, argindex=1):
+    def fdiff(self, argindex: int = 1) -> sp.Expr:
         """The logistic function of the difference."""
         a, b = self.args
         return sigmoid(a - b) if argindex == 1 else sigmoid(b - a)
@@ -281,14 +301,14 @@ class _Ordered(_Real):
     nargs = (1, 2)
 
     @classmethod
-    def eval(cls, u, *order):
+    def eval(cls, u: sp.Expr, *order: sp.Expr) -> sp.Expr | None:
         """Order 0 is not written, and numbers are worked out at once."""
         n = order[0] if order else sp.S.Zero
         if u.is_number and n.is_Integer and n >= 0:
             return cls._of_number(u, int(n))
         return cls(u) if order and n == 0 else None
 
-    def fdiff(self, argindex=1):
+    def fdiff(self, argindex: int = 1) -> sp.Expr:
         """The same function of the next order."""
         return self.func(self.args[0], (self.args[1] if len(self.args) > 1 else 0) + 1)
 
@@ -297,7 +317,7 @@ class erfcx(_Ordered):
     """The scaled complementary error function exp(u^2) erfc(u), and its derivatives."""
 
     @classmethod
-    def _of_number(cls, u, order):
+    def _of_number(cls, u: sp.Expr, order: int) -> sp.Expr:
         # y' = 2 u y - 2/sqrt(pi), and y^(n+1) = 2 u y^(n) + 2 n y^(n-1).
         rows = [sp.exp(u**2) * sp.erfc(u)]
         rows.append(2 * u * rows[0] - 2 / sp.sqrt(sp.pi))
@@ -310,7 +330,7 @@ class sine_quotient(_Ordered):
     """sin(u)/u and its derivatives; what SymPy's sinc becomes."""
 
     @classmethod
-    def _of_number(cls, u, order):
+    def _of_number(cls, u: sp.Expr, order: int) -> sp.Expr:
         if u.is_zero:
             return sp.Integer(0 if order % 2 else (-1) ** (order // 2)) / (order + 1)
         value = sp.sin(u) / u

@@ -66,7 +66,7 @@ def replaced(expression: sp.Basic, by: Mapping[sp.Basic, sp.Basic]) -> sp.Basic:
     """The expression with parts replaced, as ``xreplace`` has it."""
     known = dict(by)
 
-    def of(node):
+    def of(node: sp.Basic) -> sp.Basic:
         if node not in known:
             args = [of(arg) if isinstance(arg, sp.Basic) else arg for arg in node.args]
             same = all(a is b for a, b in zip(args, node.args, strict=True))

@@ -11,7 +11,7 @@ below 0); erfcx 6, its first derivative 10, its third 60 (as parts of the value)
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 
 import mpmath
@@ -24,7 +24,7 @@ _SMALLEST = 2.0**-56  # Chebyshev coefficients below this part of the largest ar
 _MOST = 64
 
 
-def _chebyshev(function: Callable, count: int) -> list:
+def _chebyshev(function: Callable[[mpmath.mpf], mpmath.mpf], count: int) -> list[mpmath.mpf]:
     """Coefficients of the polynomial that meets a function at the ``count`` Chebyshev nodes."""
     turn = mpmath.pi / (2 * count)
     values = [function(mpmath.cos(turn * (2 * k + 1))) for k in range(count)]
@@ -37,7 +37,7 @@ def _chebyshev(function: Callable, count: int) -> list:
     return [found[0] / 2, *found[1:]]
 
 
-def _fitted(function: Callable) -> tuple[sp.Float, ...]:
+def _fitted(function: Callable[[mpmath.mpf], mpmath.mpf]) -> tuple[sp.Float, ...]:
     """Coefficients of 1, t, t^2, ... of a polynomial that is the function on -1 <= t <= 1."""
     with mpmath.workdps(_DIGITS):
         for count in range(8, _MOST, 4):
@@ -48,7 +48,8 @@ def _fitted(function: Callable) -> tuple[sp.Float, ...]:
         while abs(series[-1]) < _SMALLEST * largest / 4:
             series.pop()
         total = [mpmath.mpf(0)] * len(series)
-        before, power = [], [mpmath.mpf(1)]  # T_0 = 1, T_1 = t, T_(j+1) = 2 t T_j - T_(j-1)
+        before: list[mpmath.mpf] = []
+        power = [mpmath.mpf(1)]  # T_0 = 1, T_1 = t, T_(j+1) = 2 t T_j - T_(j-1)
         for j, coefficient in enumerate(series):
             for k, part in enumerate(power):
                 total[k] += coefficient * part
@@ -59,14 +60,14 @@ def _fitted(function: Callable) -> tuple[sp.Float, ...]:
         return tuple(sp.Float(float(number)) for number in total)
 
 
-def _polynomial(coefficients, t: sp.Expr) -> sp.Expr:
+def _polynomial(coefficients: Sequence[sp.Float], t: sp.Expr) -> sp.Expr:
     value = coefficients[-1]
     for coefficient in coefficients[-2::-1]:
         value = coefficient + t * value
     return value
 
 
-def _either(condition, first, second) -> sp.Expr:
+def _either(condition: sp.Basic, first: sp.Expr, second: sp.Expr) -> sp.Expr:
     return sp.Piecewise((first, condition), (second, sp.true), evaluate=False)
 
 
@@ -85,17 +86,17 @@ _BORDER = 8  # from here on amplitude and phase
 
 
 @cache
-def _bessel_even(order: int):
+def _bessel_even(order: int) -> tuple[sp.Float, ...]:
     """J_n(u)/u^n in t = u^2/32 - 1."""
     scale = 2**order * mpmath.factorial(order)
     return _fitted(lambda t: mpmath.hyp0f1(order + 1, -8 * (t + 1)) / scale)
 
 
 @cache
-def _bessel_phase(order: int):
+def _bessel_phase(order: int) -> tuple[tuple[sp.Float, ...], tuple[sp.Float, ...]]:
     """P and Q u/8 of J_n = sqrt(2/(pi u)) (P cos(chi) - Q sin(chi)) in t = 128/u^2 - 1."""
 
-    def parts(t):
+    def parts(t: mpmath.mpf) -> tuple[mpmath.mpf, mpmath.mpf]:
         u = mpmath.sqrt(128 / (t + 1))
         chi = u - (2 * order + 1) * mpmath.pi / 4
         j, y = mpmath.besselj(order, u), mpmath.bessely(order, u)
@@ -126,10 +127,10 @@ def besselj(order: sp.Expr, u: sp.Expr) -> sp.Expr:
 
 # ------------------------------------------------------------------------------------------ sinc
 @cache
-def _sinc_small(order: int, border: int):
+def _sinc_small(order: int, border: int) -> tuple[sp.Float, ...]:
     """The n-th derivative of sin(u)/u, of an odd one divided by u, in t = 2 u^2/border^2 - 1."""
 
-    def value(t):
+    def value(t: mpmath.mpf) -> mpmath.mpf:
         z, first = (t + 1) * border**2 / 2, (order + 1) // 2
         terms = (
             (-1) ** k * z ** (k - first) / mpmath.factorial(2 * k - order) / (2 * k + 1)
@@ -196,10 +197,10 @@ _MIDDLE = 3.0  # t = (u - 3)/(u + 3), as Shepherd and Laframboise (1981) have it
 
 
 @cache
-def _erfcx_scaled(order: int):
+def _erfcx_scaled(order: int) -> tuple[sp.Float, ...]:
     """(-1)^n erfcx^(n)(u) (1 + 2 u)^(n + 1) in t; the derivative is Tricomi's function U."""
 
-    def value(t):
+    def value(t: mpmath.mpf) -> mpmath.mpf:
         u = _MIDDLE * (1 + t) / (1 - t)
         found = mpmath.hyperu((order + 1) / mpmath.mpf(2), mpmath.mpf(1) / 2, u * u)
         return mpmath.factorial(order) / mpmath.sqrt(mpmath.pi) * found * (1 + 2 * u) ** (order + 1)

@@ -73,7 +73,7 @@ def test_stored_values_fit_in_a_container(tmp_path, monkeypatch):
     monkeypatch.delenv("PWGF_SYM_STORAGE", raising=False)
     limit = tmp_path / "memory.max"
     limit.write_text(f"{3 << 26}\n")
-    monkeypatch.setattr("pwgf_sym.arguments._LIMITS_OF_A_CONTAINER", (str(limit),))
+    monkeypatch.setattr("pwgf_sym.memory._LIMITS_OF_A_CONTAINER", (str(limit),))
     assert linearization.storage_limit() == 3 << 24
     limit.write_text("max\n")
     assert linearization.storage_limit() > 3 << 24

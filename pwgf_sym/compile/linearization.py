@@ -16,8 +16,8 @@ from functools import cached_property
 
 import numpy as np
 
-from ..arguments import memory_limit
 from ..errors import OptionError
+from ..memory import memory_limit
 from .kernel_matrix import kernel_matrix
 from .kernels import Storage
 from .packing import Samples, State

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..arguments import brief, checked_call, dimension, fitting, whole_seed
+from ..arguments import brief, checked_call, dimension, whole_seed
 from ..errors import LawError
+from ..memory import fitting
 from .law_checks import (
     checked_covariance,
     common_dim,

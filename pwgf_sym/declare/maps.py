@@ -13,8 +13,9 @@ from typing import Any
 
 import sympy as sp
 
-from ..arguments import brief, checked_call, choice, dimension, fitting, integer
+from ..arguments import brief, checked_call, choice, dimension, integer
 from ..errors import EnergyError, MapError, StoredSolutionError
+from ..memory import fitting
 from .formula_checks import check_formula, scalar_expression
 from .tree import from_portable, from_tree, portable, to_tree
 

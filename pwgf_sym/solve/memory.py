@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ..arguments import fitting
 from ..declare.maps import VECTORS, parameter_count
+from ..memory import fitting
 
 __all__ = ["check_memory"]
 

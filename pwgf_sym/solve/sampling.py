@@ -9,11 +9,12 @@ from contextlib import suppress
 
 import numpy as np
 
-from ..arguments import choice, fitting, integer, whole_seed
+from ..arguments import choice, integer, whole_seed
 from ..compile.folders import own_folder, read_own
 from ..compile.store import write_atomically
 from ..declare.laws import Gaussian
 from ..errors import CacheError, OptionError
+from ..memory import fitting
 
 __all__ = ["draw", "draw_with_tails", "has_tails", "seed_for"]
 
