@@ -21,7 +21,7 @@ def carried(program, count, seed=0, spread=1.0):
     repeat = np.arange(samples.weight.size) % count
     log_density = rng.uniform(-3, 2, count)[repeat].astype(program.dtype)
     score = samples.pack(2 * rng.normal(size=(count, program.dim)))
-    return samples, State(samples.z, log_density, score)
+    return samples, State(samples, samples.z, log_density, score)
 
 
 def check(energy, program, count, relative=RELATIVE, seed=0, spread=1.0):
@@ -38,7 +38,7 @@ def check(energy, program, count, relative=RELATIVE, seed=0, spread=1.0):
         worst = np.max(error / (magnitude + 1e-200))
         assert worst <= relative, f"{name}: {float(worst):.2e}"
 
-    integrals = program.integrals(state, samples)
+    integrals = program.integrals(state)
     assert integrals.dtype == np.float64
     for integral, value in zip(program.form.integrals, integrals, strict=True):
         close(value, "pair" if integral.pair else "local")
@@ -50,7 +50,7 @@ def check(energy, program, count, relative=RELATIVE, seed=0, spread=1.0):
     }
     expected = float(energy.outer.subs(energy.parameters).subs(values))
     assert program.energy(integrals) == pytest.approx(expected, rel=1e-12)
-    velocity = program.velocity(state, samples, integrals)
+    velocity = program.velocity(state, integrals)
     assert velocity.dtype == program.dtype
     # c_k = dF/dI_k also carries the integrals' own round-off.
     relative *= 1 if energy.outer == LOCAL + PAIR else 20
@@ -58,7 +58,7 @@ def check(energy, program, count, relative=RELATIVE, seed=0, spread=1.0):
     if "slopes" in program.emission.formulas:
         field, scalar = (program.kernels.zeros(v.size) for v in (velocity, samples.weight))
         values = program.values(integrals)
-        program.kernels.fields("slopes", state, samples, values, [field, scalar])
+        program.kernels.fields("slopes", state, values, [field, scalar])
         close(program.unpack(field, samples), "slopes")
         close(program.unpack_scalar(scalar, samples)[:, None], "by_log")
 

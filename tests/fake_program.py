@@ -6,6 +6,7 @@ past the weights is found out.
 """
 
 import sys
+from dataclasses import dataclass
 from types import ModuleType, SimpleNamespace
 
 import numpy as np
@@ -41,6 +42,39 @@ def quadratic_problem(initial, stiffness, center, entropy):
     return GradientFlow(energy, rho, initial, parameters={eps: entropy}), Affine(initial.dim)
 
 
+@dataclass
+class AffineSamples:
+    """Points of the initial law with their parts of a mean, and what a program packs them by."""
+
+    points: np.ndarray
+    weight: np.ndarray
+    weights: np.ndarray
+    log_density: np.ndarray
+    score: np.ndarray
+
+    @property
+    def count(self):
+        return len(self.points)
+
+    def unpack(self, field):
+        dim = self.points.shape[1]
+        full = np.asarray(field).reshape(-1, dim, LANES).swapaxes(1, 2)
+        return full.reshape(-1, dim)[: self.count]
+
+    def unpack_scalar(self, values):
+        return np.asarray(values)[: self.count]
+
+
+@dataclass
+class AffineState:
+    """Pushed samples, and what they carry."""
+
+    samples: AffineSamples
+    x: np.ndarray
+    log_density: np.ndarray | None = None
+    score: np.ndarray | None = None
+
+
 class AffineProgram:
     """The Program interface for the affine map; see the module's docstring."""
 
@@ -71,11 +105,8 @@ class AffineProgram:
         law = self.problem.initial
         count = len(points)
         shares = np.full(count, 1 / count) if shares is None else shares
-        samples = SimpleNamespace(count=count, points=points, weight=shares)
-        samples.unpack_scalar = lambda values: values[:count]
-        samples.weights = self._pack(np.tile(shares, (self.dim, 1)).T, 0.0)
-        samples.log_density, samples.score = law.log_density(points), law.score(points)
-        return samples
+        weights = self._pack(np.tile(shares, (self.dim, 1)).T, 0.0)
+        return AffineSamples(points, shares, weights, law.log_density(points), law.score(points))
 
     def _pack(self, field, padding=GARBAGE):
         field = np.asarray(field, float)
@@ -85,11 +116,10 @@ class AffineProgram:
         return full.reshape(tiles, LANES, self.dim).swapaxes(1, 2).ravel().astype(self.dtype)
 
     def unpack(self, field, samples):
-        full = np.asarray(field).reshape(-1, self.dim, LANES).swapaxes(1, 2)
-        return full.reshape(-1, self.dim)[: samples.count]
+        return samples.unpack(field)
 
     def unpack_scalar(self, values, samples):
-        return np.asarray(values)[: samples.count]
+        return samples.unpack_scalar(values)
 
     # Kernels.
 
@@ -101,7 +131,7 @@ class AffineProgram:
     def push(self, theta, samples, order=0):
         self.calls["push"] += 1
         matrix, shift = self._parts(theta)
-        state = SimpleNamespace(x=self._pack(samples.points @ matrix.T + shift))
+        state = AffineState(samples, self._pack(samples.points @ matrix.T + shift))
         if order >= 1:
             values = samples.log_density - np.linalg.slogdet(matrix)[1]
             padded = np.full(len(state.x) // self.dim, GARBAGE)
@@ -111,37 +141,39 @@ class AffineProgram:
             state.score = self._pack(np.linalg.solve(matrix.T, samples.score.T).T)
         return state
 
-    def integrals(self, state, samples):
-        offset = self.unpack(state.x, samples) - self.center
+    def integrals(self, state):
+        samples = state.samples
+        offset = samples.unpack(state.x) - self.center
         potential = np.einsum("ni,ij,nj->n", offset, self.stiffness, offset) / 2
-        logs = self.unpack_scalar(state.log_density, samples)
+        logs = samples.unpack_scalar(state.log_density)
         return np.array([samples.weight @ potential, samples.weight @ logs], float)
 
     def energy(self, integrals):
         return float(integrals[0] + self.entropy * integrals[1])
 
-    def velocity(self, state, samples, integrals):
-        offset = self.unpack(state.x, samples) - self.center
-        score = self.unpack(state.score, samples)
+    def velocity(self, state, integrals=None):
+        offset = state.samples.unpack(state.x) - self.center
+        score = state.samples.unpack(state.score)
         return self._pack(-offset @ self.stiffness - self.entropy * score)
 
-    def velocity_jacobian(self, state, samples, integrals):
-        return np.broadcast_to(-self.stiffness, (samples.count, self.dim, self.dim))
+    def velocity_jacobian(self, state, integrals):
+        return np.broadcast_to(-self.stiffness, (state.samples.count, self.dim, self.dim))
 
     def linearize(self, theta, samples, order=0):
         return AffineLinearization(self, theta, samples, self.push(theta, samples, order))
 
     def gradient(self, linearization, integrals):
-        samples, state = linearization.samples, linearization.state
+        state = linearization.state
+        samples = state.samples
         matrix, _ = self._parts(linearization.theta)
-        force = (self.unpack(state.x, samples) - self.center) @ self.stiffness
+        force = (samples.unpack(state.x) - self.center) @ self.stiffness
         by_matrix = force.T @ samples.points / samples.count
         by_matrix -= self.entropy * np.linalg.inv(matrix).T
         return np.concatenate([by_matrix.ravel(), force.mean(axis=0)]).astype(self.dtype)
 
     def slope(self, theta, samples):
         linearization = self.linearize(theta, samples, 1)
-        integrals = self.integrals(linearization.state, samples)
+        integrals = self.integrals(linearization.state)
         gradient = self.gradient(linearization, integrals)
         return SimpleNamespace(linearization=linearization, integrals=integrals, gradient=gradient)
 
@@ -169,7 +201,7 @@ class AffineLinearization:
         return self.program.jvp(self.theta, self.samples, eta)
 
     def vjp(self, field):
-        field = self.program.unpack(field, self.samples).astype(float)
+        field = self.samples.unpack(field).astype(float)
         parts = [(field.T @ self.samples.points).ravel(), field.sum(axis=0)]
         return np.concatenate(parts).astype(self.program.dtype)
 

@@ -46,7 +46,7 @@ def rate_at(program, theta, points):
     samples = program.samples(points)
     form = program.form
     state = program.push(theta, samples, order=max(form.velocity_order, form.energy_order))
-    w = program.velocity(state, samples, program.integrals(state, samples))
+    w = program.velocity(state, program.integrals(state))
     jacobian = np.array(program.jacobian(theta, samples)) * np.sqrt(samples.weights)
     metric = jacobian @ jacobian.T
     metric[np.diag_indices_from(metric)] += 1e-9 * np.trace(metric) / len(metric)

@@ -66,7 +66,7 @@ class Cache:
         state = program.push(np.array([2.0, 0.5]), samples)
         values = program.unpack(np.asarray(state.x), samples)
         self.program = program
-        return np.append(values.ravel(), program.integrals(state, samples))
+        return np.append(values.ravel(), program.integrals(state))
 
     @property
     def code(self) -> Path:

@@ -39,9 +39,9 @@ def found(potential, x, points, folder, target, parameters=None, dtype="float64"
     problem = GradientFlow(integral(potential * rho, x), rho, law, parameters or {})
     program = program_on(target, problem, Affine(len(x)), folder, dtype)
     samples = program.samples(points)
-    state = State(samples.z, None, None)
-    integrals = program.integrals(state, samples)
-    velocity = program.unpack(program.velocity(state, samples, integrals), samples)
+    state = State(samples, samples.z)
+    integrals = program.integrals(state)
+    velocity = program.unpack(program.velocity(state, integrals), samples)
     return program, integrals[0], velocity
 
 

@@ -240,11 +240,11 @@ def test_hostile_names(start, tmp_path):
     for names in (hostile, [f"harmless{k}" for k in range(6)]):
         program = interpreted(formulas_with(names).problem(), Affine(2), tmp_path)
         samples = program.samples(np.random.default_rng(0).normal(size=(9, 2)))
-        state = State(samples.z, samples.log_density, samples.score)
-        integrals = program.integrals(state, samples)
+        state = State(samples, samples.z, samples.log_density, samples.score)
+        integrals = program.integrals(state)
         theta = np.array([1.0, 0.1, 0.0, 1.2, 0.0, 0.0])
         gradient = program.gradient(program.linearize(theta, samples, order=1), integrals)
-        results.append([integrals, program.velocity(state, samples, integrals), gradient])
+        results.append([integrals, program.velocity(state, integrals), gradient])
         assert np.isfinite(program.energy(integrals))
     for got, expected in zip(*results, strict=True):
         # Sums over sorted names may be added in another order.
@@ -256,9 +256,9 @@ def test_hostile_names_compiled():
     for names in (["exp", "gamma", "t0", "values", "lambda", "x"], list("abcdef")):
         program = compile_program(formulas_with(names).problem(), Affine(2))
         samples = program.samples(np.random.default_rng(0).normal(size=(9, 2)))
-        state = State(samples.z, samples.log_density, samples.score)
-        integrals = program.integrals(state, samples)
-        results.append([integrals, program.velocity(state, samples, integrals)])
+        state = State(samples, samples.z, samples.log_density, samples.score)
+        integrals = program.integrals(state)
+        results.append([integrals, program.velocity(state, integrals)])
     for got, expected in zip(*results, strict=True):
         np.testing.assert_allclose(got, expected, rtol=1e-13, atol=1e-14)
 
@@ -325,9 +325,9 @@ samples = program.samples(problem.initial.sample(700, 3))
 theta = flow.initial_parameters(problem.initial, 0)
 theta = theta + 0.2 * np.random.default_rng(0).standard_normal(theta.size)
 state = program.push(theta, samples, 2)
-integrals = program.integrals(state, samples)
+integrals = program.integrals(state)
 found = [state.x, state.log_density, state.score, integrals]
-found += [program.velocity(state, samples, integrals)]
+found += [program.velocity(state, integrals)]
 linearization = program.linearize(theta, samples, order=1)
 found += [program.gradient(linearization, integrals), linearization.metric(theta)]
 found += [program.jvp(theta, samples, theta), program.vjp(theta, samples, state.score)]

@@ -339,8 +339,8 @@ def test_branches_that_are_not_taken_do_no_harm():
         program = compile_program(problem, Affine(1), dtype=dtype)
         samples = program.samples(points)
         state = program.push(np.array([1.0, 0.0], dtype), samples)
-        integrals = program.integrals(state, samples)
-        found = program.unpack(program.velocity(state, samples, integrals), samples)[:, 0]
+        integrals = program.integrals(state)
+        found = program.unpack(program.velocity(state, integrals), samples)[:, 0]
         with mpmath.workdps(40):
             slopes = [
                 [slope(f, {A: mpmath.mpf(x)}, A)[0] for f in clean] for (x,) in points.tolist()

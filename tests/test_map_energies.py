@@ -57,10 +57,10 @@ def check_energy_gradient(program, count):
     order = program.form.energy_order
 
     def energy(theta):
-        return program.energy(program.integrals(program.push(theta, samples, order), samples))
+        return program.energy(program.integrals(program.push(theta, samples, order)))
 
     linearization = program.linearize(case.theta, samples, order)
-    integrals = program.integrals(linearization.state, samples)
+    integrals = program.integrals(linearization.state)
     gradient = np.asarray(program.gradient(linearization, integrals))
     for keep in (True, False):
         slope = program.slope(case.theta, samples, keep)

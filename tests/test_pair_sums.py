@@ -67,9 +67,9 @@ def steepest_descent(formula, dim, points, step=1e-30):
 def at(program, points):
     """(velocity, integrals) of a program with the samples at these points."""
     samples = program.samples(points)
-    state = State(samples.z)
-    integrals = program.integrals(state, samples)
-    return program.unpack(program.velocity(state, samples, integrals), samples), integrals
+    state = State(samples, samples.z)
+    integrals = program.integrals(state)
+    return program.unpack(program.velocity(state, integrals), samples), integrals
 
 
 def check(program, formula, points, tolerance=1e-11, slope=lambda value: 1.0):

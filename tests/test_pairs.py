@@ -61,9 +61,9 @@ def check(program, points, w, slope, tolerance):
     samples = program.samples(points)
     theta = program.map.initial_parameters(program.problem.initial)
     state = program.push(theta.astype(program.dtype), samples, 0)
-    integrals = program.integrals(state, samples)
+    integrals = program.integrals(state)
     energy, velocity = truth(points, w, slope)
-    found = program.unpack(program.velocity(state, samples, integrals), samples)
+    found = program.unpack(program.velocity(state, integrals), samples)
     scale = np.abs(velocity).max() + 1e-3
     np.testing.assert_allclose(found, velocity, rtol=0, atol=tolerance * scale)
     assert program.energy(integrals) == pytest.approx(energy, rel=tolerance, abs=tolerance)
@@ -109,8 +109,8 @@ def test_not_a_number_stays_visible():
     samples = program.samples(points)
     samples.z[3] = np.nan
     state = program.push(program.map.initial_parameters(program.problem.initial), samples, 0)
-    assert np.isnan(program.integrals(state, samples)).all()
-    velocity = program.unpack(program.velocity(state, samples, np.zeros(1)), samples)
+    assert np.isnan(program.integrals(state)).all()
+    velocity = program.unpack(program.velocity(state, np.zeros(1)), samples)
     assert np.isnan(velocity).all()  # every sample is its partner
 
 
@@ -146,11 +146,11 @@ def test_asymmetric_interactions(tmp_path):
     points = np.random.default_rng(1).standard_normal((11, 2))
     samples = program.samples(points)
     state = program.push(program.map.initial_parameters(given.initial), samples, 0)
-    integrals = program.integrals(state, samples)
+    integrals = program.integrals(state)
     others = 1 - np.eye(11)
     expected = points[:, 0] @ others @ np.sin(points[:, 1]) / 110
     assert program.energy(integrals) == pytest.approx(expected, rel=1e-12)
-    found = program.unpack(program.velocity(state, samples, integrals), samples)
+    found = program.unpack(program.velocity(state, integrals), samples)
     first = -(others @ np.sin(points[:, 1])) / 10
     second = -np.cos(points[:, 1]) * (others @ points[:, 0]) / 10
     np.testing.assert_allclose(found, np.stack([first, second], axis=1), rtol=0, atol=1e-13)

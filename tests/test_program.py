@@ -28,7 +28,7 @@ def rough():
 
 def asked_for_velocity(program):
     with pytest.raises(ps.errors.EnergyError, match="first variation jumps") as caught:
-        program.velocity(None, None, None)
+        program.velocity(None, None)
     return caught.value
 
 
@@ -39,6 +39,26 @@ def test_an_error_is_made_anew_each_time(rough):
     frames = [len(traceback.extract_tb(error.__traceback__)) for error in (first, second)]
     assert frames[0] == frames[1]
     assert rough.form.rough.__traceback__ is None
+
+
+def test_a_state_knows_its_samples():
+    """Those of another run have no place beside it; integrals are found where none are given."""
+    second = ps.integral(X[0] ** 2 * RHO, X)
+    program = ps.compile(ps.GradientFlow(second**2, RHO, initial=LAW), ps.Affine(1))
+    theta = np.array([1.0, 0.0])
+    z = np.array([[1.0], [2.0], [-1.0]])
+    samples, others = program.samples(z), program.samples(z + 1)
+    state = program.push(theta, samples)
+    assert state.samples is samples
+    assert program.integrals(state).item() == pytest.approx(2.0)
+    assert np.array_equal(program.integrals(state, samples), program.integrals(state))
+    with pytest.raises(ps.errors.OptionError, match="other ones than the state's"):
+        program.integrals(state, others)
+    expected = -4 * 2.0 * z  # -d/dx of 2 I x^2, I the integral
+    for velocity in (program.velocity(state), program.velocity(state, np.array([2.0]))):
+        assert np.allclose(samples.unpack(velocity), expected, rtol=1e-14)
+    state = program.linearize(theta, others).state
+    assert state.samples is others and program.integrals(state).item() == pytest.approx(13 / 3)
 
 
 def test_symbolic_code_of_a_flow_without_velocity(rough):

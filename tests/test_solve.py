@@ -9,6 +9,7 @@ from fake_program import (
     MEAN,
     STIFFNESS,
     AffineProgram,
+    AffineState,
     exact_moments,
     fake_compiler,
     moments,
@@ -87,7 +88,7 @@ def test_defect_is_measured_on_samples_that_the_flow_does_not_use(compiled):
     rng = np.random.default_rng(0)
     fresh = program.samples(rng.random((4096, 2)))
     state = program.push(solution.theta[0], fresh, order=2)
-    w = program.unpack(program.velocity(state, fresh, None), fresh)
+    w = program.unpack(program.velocity(state), fresh)
     speed = np.sqrt(np.mean(np.sum(w**2, axis=1)))
     expected = solution.defect[0] / solution.relative_defect[0]
     assert expected == pytest.approx(speed, rel=0.02)
@@ -217,9 +218,10 @@ def test_numbers_that_are_not_finite_stop_the_run(
     kernels = {"count": 0}
     original = getattr(AffineProgram, kernel)
 
-    def spoil(self, theta, samples, *rest, **options):
-        result = original(self, theta, samples, *rest, **options)
-        if samples_of(self, samples, rest).count != 128:
+    def spoil(self, first, *rest, **options):
+        result = original(self, first, *rest, **options)
+        samples = first.samples if isinstance(first, AffineState) else rest[0]
+        if samples.count != 128:
             return result
         kernels["count"] += 1
         if kernels["count"] < kernels["from"]:
@@ -235,9 +237,6 @@ def test_numbers_that_are_not_finite_stop_the_run(
         else:
             result[:] = np.nan
         return result
-
-    def samples_of(program, samples, rest):
-        return samples if hasattr(samples, "count") else rest[0]
 
     # Count the calls up to the second step, then spoil from the third on.
     kernels["from"] = np.inf

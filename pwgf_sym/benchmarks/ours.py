@@ -86,8 +86,8 @@ def _pair_call(program, case: PairCase, kind: str, variant: str) -> Timed:
 
     def both():
         state.moments = None  # kept by the state otherwise
-        integrals = program.integrals(state, samples)
-        return program.energy(integrals), program.velocity(state, samples, integrals)
+        integrals = program.integrals(state)
+        return program.energy(integrals), program.velocity(state, integrals)
 
     # A side of its own: variants of one side are screened against each other.
     side = SIDE if variant == "all pairs" else f"{SIDE} {variant}"

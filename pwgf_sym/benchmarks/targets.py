@@ -83,7 +83,7 @@ def calls_of(case: TargetCase, target: str) -> list[Timed]:
 
     def velocity():
         state().moments = None  # kept by the state otherwise
-        return program.velocity(state(), samples, program.integrals(state(), samples))
+        return program.velocity(state(), program.integrals(state()))
 
     def step(iterations=CG_ITERATIONS):
         slope = program.slope(theta, samples)

@@ -10,7 +10,7 @@ import numpy as np
 from ..emit.jacobian import emit_jacobian
 from ..lower.jacobian import JacobianForm, jacobian_form
 from ..lower.pairs import pair_parts
-from .packing import Samples, State
+from .packing import State
 from .store import load_module, write_module
 from .values import real_function
 
@@ -30,8 +30,8 @@ class JacobianMethods:
         """Where the velocity's local Jacobian may be other than zero, (d, d) bool."""
         return self.local_jacobian.pattern
 
-    def velocity_jacobian(self, state: State, samples: Samples, integrals) -> np.ndarray:
-        """The local Jacobian A = dw/dx of the velocity at every sample, symmetric.
+    def velocity_jacobian(self, state: State, integrals: np.ndarray) -> np.ndarray:
+        """The local Jacobian A = dw/dx of the velocity at every pushed sample, symmetric.
 
         Log density, score, integrals and partners are held fixed: A is -Hess V of a potential V,
         the symmetric part of -grad(d phi/dx + (rho d phi/d rho) s) of any first variation phi(x,
@@ -53,7 +53,7 @@ class JacobianMethods:
         FormulaError
             If a second derivative holds a function that no target prints.
         """
-        return self.local_jacobian(state, samples, integrals)
+        return self.local_jacobian(state, integrals)
 
 
 class LocalJacobian:
@@ -113,10 +113,10 @@ class LocalJacobian:
         kind = type(program.kernels)
         return kind(self.module, self.emission, program.dtype, program.size, lambda: None)
 
-    def __call__(self, state: State, samples: Samples, integrals: np.ndarray) -> np.ndarray:
+    def __call__(self, state: State, integrals: np.ndarray) -> np.ndarray:
         """See :meth:`.program.Program.velocity_jacobian`."""
-        found = self._entries(state, samples, integrals)
-        count, d = samples.count, self.form.dim
+        found = self._entries(state, integrals)
+        count, d = state.samples.count, self.form.dim
         if self.form.diagonal:
             result = np.zeros((count, d), found.dtype)
             result[:, self._rows] = found
@@ -126,14 +126,15 @@ class LocalJacobian:
         result[:, self._columns, self._rows] = found
         return result
 
-    def _entries(self, state: State, samples: Samples, integrals) -> np.ndarray:
+    def _entries(self, state: State, integrals) -> np.ndarray:
         """The entries at the form's places, (N, number of places)."""
+        samples = state.samples
         values = self.program.values(integrals)
         numbers = values.astype(float).tolist()
         found = np.zeros((samples.count, len(self.form.places)), self.dtype)
         for name, places in self.form.fields.items():
             out = self.kernels.zeros(samples.tiles * samples.lanes * len(places))
-            self.kernels.fields(name, state, samples, values, [out])
+            self.kernels.fields(name, state, values, [out])
             grid = np.asarray(out).reshape(samples.tiles, len(places), samples.lanes)
             rows = grid.transpose(0, 2, 1).reshape(-1, len(places))[: samples.count]
             found[:, [self._column[p] for p in places]] += rows
@@ -143,9 +144,8 @@ class LocalJacobian:
                 found[:, self._column[place]] += share * function(*numbers)
         if self.form.moments is not None:
             moments = self.program.moments
-            found += moments.velocity_jacobian(
-                state, samples, numbers, self._rows, self._columns
-            ).astype(found.dtype)
+            places = self._rows, self._columns
+            found += moments.velocity_jacobian(state, numbers, *places).astype(found.dtype)
         return found
 
     @cached_property

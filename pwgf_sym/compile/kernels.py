@@ -224,12 +224,13 @@ class KernelCaller:
         }
         return Storage(arrays, origin, extent)
 
-    def forward(self, name: str, samples: Samples, theta, state: State):
+    def forward(self, name: str, theta, state: State):
         """A function of (stored values, first tile, last tile): the forward pass of these tiles.
 
         It fills the stored values, and the arrays of ``state``.
         """
         emitter, leading, steps = self._prepare(name, theta, None)
+        samples = state.samples
         inputs = {"z": samples.z, "log_density_0": samples.log_density}
         given = self._inputs(emitter, samples, inputs)
         given += [getattr(state, key) for key in emitter.kernel.outputs]
@@ -244,13 +245,14 @@ class KernelCaller:
     def store(self, samples: Samples, theta) -> Storage:
         """The stored values of all samples, computed by one thread."""
         whole = self.storage(0, samples.tiles)
-        state = State(np.empty_like(samples.z))
-        self.forward("linearize", samples, theta, state)(whole, 0, samples.tiles)
+        state = State(samples, np.empty_like(samples.z))
+        self.forward("linearize", theta, state)(whole, 0, samples.tiles)
         return whole
 
     # -- kernels of the energy ----------------------------------------------------------------
 
-    def _formula_arguments(self, name: str, state: State, samples: Samples, values) -> dict:
+    def _formula_arguments(self, name: str, state: State, values) -> dict:
+        samples = state.samples
         found = {"x": state.x, "log_density": state.log_density, "score": state.score}
         found.update(values=values, weight=samples.weight)
         if self.emission.formulas[name].partners:
@@ -274,10 +276,10 @@ class KernelCaller:
             most = chunk_count(_FORMULA * samples.width)
         return chunk_bounds(samples.tiles, 1, most)
 
-    def means(self, name: str, state: State, samples: Samples, values) -> np.ndarray:
+    def means(self, name: str, state: State, values) -> np.ndarray:
         """Run a kernel that averages formulas; (K,) float64."""
-        given = list(self._formula_arguments(name, state, samples, values).values())
-        bounds = self._formula_bounds(name, samples)
+        given = list(self._formula_arguments(name, state, values).values())
+        bounds = self._formula_bounds(name, state.samples)
         sums = np.empty((len(bounds), len(self.emission.formulas[name].means)), self.dtype)
         kernel = self.of_energy(name)
 
@@ -287,13 +289,14 @@ class KernelCaller:
         run_chunks(work, bounds)
         return np.add.reduce(sums.astype(float), axis=0)
 
-    def fields(self, name: str, state: State, samples: Samples, values, out: list) -> None:
+    def fields(self, name: str, state: State, values, out: list) -> None:
         """Run a kernel that writes (or, with pairs, adds to) per-sample arrays."""
+        samples = state.samples
         if "back" not in self.formulas[name]:
-            work = self.formula(name, state, samples, values, out)
+            work = self.formula(name, state, values, out)
             run_chunks(lambda _, *edges: work(*edges), self._formula_bounds(name, samples))
             return
-        given = self._formula_arguments(name, state, samples, values)
+        given = self._formula_arguments(name, state, values)
         share, arguments = given["share"], list(given.values())
         bounds = self._formula_bounds(name, samples)
         back = np.zeros((len(bounds), samples.width), self.dtype)
@@ -307,8 +310,8 @@ class KernelCaller:
         total = np.add.reduce(back, axis=0) * share
         out[0] += samples.pack(total.reshape(samples.dim, -1).T[: samples.count])
 
-    def formula(self, name: str, state: State, samples: Samples, values, out: list):
+    def formula(self, name: str, state: State, values, out: list):
         """A function of (first tile, last tile): a kernel that writes per-sample arrays."""
-        given = list(self._formula_arguments(name, state, samples, values).values())
+        given = list(self._formula_arguments(name, state, values).values())
         kernel = self.of_energy(name)
         return lambda first, last: kernel(*given, *out, first, last)

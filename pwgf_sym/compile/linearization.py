@@ -89,8 +89,8 @@ class Linearization:
         if run and self._stored is not None:
             inputs = {"z": samples.z, "log_density_0": samples.log_density}
             found = call.run(_FORWARD[order], samples, self.theta, inputs, stored=self.pieces)
-            state = State(found["x"], found.get("log_density"))
-            self.state = program.units.bring_out(state, samples)
+            state = State(samples, found["x"], found.get("log_density"))
+            self.state = program.units.bring_out(state)
         elif run:
             self.state = program.push(self.theta, samples, order)
 
@@ -140,12 +140,12 @@ class Linearization:
     @cached_property
     def _again(self):
         """The forward pass of a piece, for its stored values only."""
-        return self.forward(State(np.empty_like(self.samples.z)))
+        return self.forward(State(self.samples, np.empty_like(self.samples.z)))
 
     def forward(self, state: State):
         """A function of (stored values, first tile, last tile): the forward pass into ``state``."""
         order = int(state.log_density is not None)
-        return self._call.forward(_FORWARD[order], self.samples, self.theta, state)
+        return self._call.forward(_FORWARD[order], self.theta, state)
 
     def forward_pieces(self, first: int, last: int, forward):
         """The pieces of a chunk, each just after its ``forward`` pass."""

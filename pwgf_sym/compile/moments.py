@@ -44,17 +44,18 @@ class Moments:
         symbols = (*self._parameters, *self._integrals)
         return [real_function(symbols, slope) for slope in self.form.slopes]
 
-    def means(self, state: State, samples: Samples) -> tuple[np.ndarray, float, float]:
+    def means(self, state: State) -> tuple[np.ndarray, float, float]:
         """(moments, mean |x - y|^2, mean |x - y|^4), the latter two over all pairs.
 
         Moments are a center c near the mean of the samples, so that nothing cancels, and means of
         |y|^2, |y|^4, y (d), |y|^2 y (d), y y^T (d, d), y = x - c.
         """
         if state.moments is None:
-            state.moments = self._means(state, samples)
+            state.moments = self._means(state)
         return state.moments
 
-    def _means(self, state: State, samples: Samples):
+    def _means(self, state: State):
+        samples = state.samples
         bounds, dtype = self._bounds(samples), self.caller.dtype
         sums = np.empty((len(bounds), self.size), dtype)
 
@@ -73,39 +74,38 @@ class Moments:
             return [(0, samples.tiles)]
         return chunk_bounds(samples.tiles, _TILES)
 
-    def add_integrals(
-        self, found: np.ndarray, places: list[int], state: State, samples: Samples, parameters
-    ) -> None:
+    def add_integrals(self, found: np.ndarray, places: list[int], state: State, parameters) -> None:
         """Add the means over pairs of different samples to the double integrals, at their places.
 
         The mean over the others is n/(n - 1) times the mean over all, less W(x, x)/(n - 1).
         """
-        count = samples.count
+        count = state.samples.count
         if count == 1:
             return
-        _, square, fourth = self.means(state, samples)
+        _, square, fourth = self.means(state)
         share = count / (count - 1)
         for number, functions in zip(self.form.integrals, self._coefficients, strict=True):
             a, b, c = (function(*parameters) for function in functions)
             found[places[number]] += share * (a * fourth + b * square) + c
 
-    def add_velocity(self, out: np.ndarray, state: State, samples: Samples, values) -> None:
+    def add_velocity(self, out: np.ndarray, state: State, values) -> None:
         """Add the velocity of the polynomial interactions, packed (M,)."""
-        count = samples.count
-        means, *_ = self.means(state, samples)
+        count = state.samples.count
+        means, *_ = self.means(state)
         scale = count / max(count - 1, 1)
         slopes = [slope(*values) * scale for slope in self._slopes]
-        self._add(out, state, samples, means, np.array(slopes, self.caller.dtype))
+        self._add(out, state, means, np.array(slopes, self.caller.dtype))
 
     def velocity_jacobian(
-        self, state: State, samples: Samples, values, rows: np.ndarray, columns: np.ndarray
+        self, state: State, values, rows: np.ndarray, columns: np.ndarray
     ) -> np.ndarray:
         """Entries (rows, columns) of the velocity's local Jacobian at every sample, (N, entries).
 
         The mean over the other samples of (k1 q + k0) I + 2 k1 (x - y)(x - y)^T, q = |x - y|^2: of
         the mean over all what y = x adds, k0 I, is taken away.
         """
-        means = np.asarray(self.means(state, samples)[0], float)
+        samples = state.samples
+        means = np.asarray(self.means(state)[0], float)
         center, square, first = (
             means[: self.dim],
             means[self.dim],
@@ -123,10 +123,10 @@ class Moments:
         found[:, rows == columns] -= k0 / others
         return found
 
-    def _add(self, out, state: State, samples: Samples, means, slopes: np.ndarray) -> None:
+    def _add(self, out, state: State, means, slopes: np.ndarray) -> None:
         kernel = self.function("_velocity")
 
         def work(chunk: int, first: int, last: int) -> None:
             kernel(state.x, means, slopes, out, first, last)
 
-        run_chunks(work, self._bounds(samples))
+        run_chunks(work, self._bounds(state.samples))

@@ -28,19 +28,6 @@ def aligned_arrays(sizes, dtype) -> list[np.ndarray]:
     return [room[a : a + n] for a, n in zip([0, *ends[:-1]], sizes, strict=True)]
 
 
-@dataclass
-class State:
-    """Packed values at pushed samples; ``moments`` are kept once they are computed.
-
-    On the target "cuda" they are vectors on the device, which ``numpy.asarray`` copies.
-    """
-
-    x: np.ndarray
-    log_density: np.ndarray | None = None
-    score: np.ndarray | None = None
-    moments: tuple[np.ndarray, float, float] | None = None
-
-
 # Round-off of a position, in units of the spread of the initial law.
 _COARSEST = 1e-3
 
@@ -114,19 +101,19 @@ class Units:
         """Points (N, d) of the map's coordinates in the user's."""
         return self.origin + self.spread * points
 
-    def bring_out(self, state: State, samples: Samples) -> State:
+    def bring_out(self, state: State) -> State:
         """A state of the map's coordinates in the user's."""
         if not self.trivial:
-            state.x = state.x * self.spread + samples.origin
+            state.x = state.x * self.spread + state.samples.origin
             state.score = None if state.score is None else state.score * (1.0 / self.spread)
         return state
 
-    def bring_out_piece(self, x: np.ndarray, samples: Samples, first: int, last: int) -> None:
+    def bring_out_piece(self, state: State, first: int, last: int) -> None:
         """The same for the positions of some tiles, in place."""
         if not self.trivial:
-            own = samples.entries(first, last)
-            x[own] *= self.spread
-            x[own] += samples.origin[own]
+            own = state.samples.entries(first, last)
+            state.x[own] *= self.spread
+            state.x[own] += state.samples.origin[own]
 
 
 @dataclass
@@ -191,6 +178,31 @@ class Samples:
         packed = aligned_empty(grid.size, self.z.dtype)
         packed.reshape(grid.shape)[:] = grid
         return packed
+
+
+@dataclass
+class State:
+    """Samples, and packed values of what they carry where a map has taken them.
+
+    On the target "cuda" they are vectors on the device, which ``numpy.asarray`` copies.
+
+    Attributes
+    ----------
+    samples : Samples
+        What was pushed.
+    x, score : (M,) arrays
+        Positions, and scores where they are carried, else None.
+    log_density : (tiles * lanes,) array or None
+        Log densities.
+    moments : tuple or None
+        Moments of x, once they are computed.
+    """
+
+    samples: Samples
+    x: np.ndarray
+    log_density: np.ndarray | None = None
+    score: np.ndarray | None = None
+    moments: tuple[np.ndarray, float, float] | None = None
 
 
 def pack_samples(points, law, units: Units, dtype, lanes: int, shares=None) -> Samples:

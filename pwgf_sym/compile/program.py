@@ -224,18 +224,28 @@ class Program(Inspection, JacobianMethods):
         kernel = ["push", "push_log_density", "push_score"][order]
         inputs = dict(list(starts.items())[: order + 1])
         found = self.kernels.run(kernel, samples, theta, inputs)
-        return self.units.bring_out(State(**{name: found[name] for name in names}), samples)
+        return self.units.bring_out(State(samples, *(found[name] for name in names)))
 
     # -- energy -------------------------------------------------------------------------------
 
-    def integrals(self, state: State, samples: Samples) -> np.ndarray:
-        """Values of the energy's integrals on the samples, (K,) float64."""
+    def integrals(self, state: State, samples: Samples | None = None) -> np.ndarray:
+        """Values of the energy's integrals on the samples, (K,) float64.
+
+        ``samples`` need not be given: they are the state's.
+
+        Raises
+        ------
+        OptionError
+            If other samples are given than the state's.
+        """
+        if samples is not None and samples is not state.samples:
+            raise OptionError("samples", "other ones than the state's", "those that were pushed")
         found = np.zeros(len(self.form.integrals))
         for kernel, places in zip(("integrals", "pair_integrals"), self._places, strict=True):
             if places and kernel in self.emission.formulas:
-                found[places] = self.kernels.means(kernel, state, samples, self.values(None))
+                found[places] = self.kernels.means(kernel, state, self.values(None))
         if self.moments is not None:
-            self.moments.add_integrals(found, self._places[1], state, samples, self._parameters)
+            self.moments.add_integrals(found, self._places[1], state, self._parameters)
         return found + self._constants[0]
 
     @property
@@ -291,16 +301,18 @@ class Program(Inspection, JacobianMethods):
         """What kernels of formulas read as ``values``: parameters, then integrals or zeros."""
         return np.array(self._numbers(integrals), self.dtype)
 
-    def _pair_velocity(self, out, state: State, samples: Samples, integrals) -> None:
+    def _pair_velocity(self, out, state: State, integrals) -> None:
         """Add the velocity of the double integrals."""
         if "pair_velocity" in self.emission.formulas:
             values = self.values(integrals)
-            self.kernels.fields("pair_velocity", state, samples, values, [out])
+            self.kernels.fields("pair_velocity", state, values, [out])
         if self.moments is not None:
-            self.moments.add_velocity(out, state, samples, self._numbers(integrals))
+            self.moments.add_velocity(out, state, self._numbers(integrals))
 
-    def velocity(self, state: State, samples: Samples, integrals: np.ndarray) -> np.ndarray:
-        """w = -grad dE/drho at the samples, packed (M,).
+    def velocity(self, state: State, integrals: np.ndarray | None = None) -> np.ndarray:
+        """w = -grad dE/drho at the pushed samples, packed (M,).
+
+        ``integrals`` are those of :meth:`integrals`, computed where they are not given.
 
         Raises
         ------
@@ -309,21 +321,24 @@ class Program(Inspection, JacobianMethods):
         """
         if self.form.rough:
             raise copy(self.form.rough)  # the form is shared, and what is raised takes a traceback
-        out = self.kernels.zeros(samples.width)
+        if integrals is None and not self.separable:
+            integrals = self.integrals(state)
+        out = self.kernels.zeros(state.samples.width)
         if "velocity" in self.emission.formulas:
-            self.kernels.fields("velocity", state, samples, self.values(integrals), [out])
-        self._pair_velocity(out, state, samples, integrals)
+            self.kernels.fields("velocity", state, self.values(integrals), [out])
+        self._pair_velocity(out, state, integrals)
         return out
 
     def gradient(self, linearization: Linearization, integrals: np.ndarray) -> np.ndarray:
         """grad_theta of the energy of the samples, (p,), where the map was linearized."""
-        samples, state = linearization.samples, linearization.state
+        state = linearization.state
+        samples = state.samples
         zeros, values = self.kernels.zeros, self.values(integrals)
         field_, scalar = zeros(samples.width), zeros(samples.width // self.dim)
-        self._pair_velocity(field_, state, samples, integrals)
+        self._pair_velocity(field_, state, integrals)
         if "slopes" in self.emission.formulas:
             local = zeros(samples.width)
-            self.kernels.fields("slopes", state, samples, values, [local, scalar])
+            self.kernels.fields("slopes", state, values, [local, scalar])
             field_ = local - field_
         else:
             field_ = -field_

@@ -43,7 +43,7 @@ def slope(program, theta, samples: Samples, keep: bool) -> Slope:
     if local and program.kernels.by_pieces:
         return _by_pieces(program, theta, samples, keep)
     linearized = Linearization(program, theta, samples, order, keep)
-    integrals = program.integrals(linearized.state, samples)
+    integrals = program.integrals(linearized.state)
     return Slope(linearized, integrals, program.gradient(linearized, integrals))
 
 
@@ -57,15 +57,15 @@ def _by_pieces(program, theta, samples: Samples, keep: bool) -> Slope:
     if kept not in samples.scratch:  # fresh pages cost time
         samples.scratch[kept] = aligned_arrays(sizes, program.dtype)
     field, scalar = samples.scratch[kept]
-    state = State(*aligned_arrays(sizes[: 1 + order], program.dtype))
+    state = State(samples, *aligned_arrays(sizes[: 1 + order], program.dtype))
     forward = linearized.forward(state)
-    slopes = call.formula("slopes", state, samples, program.values(None), [field, scalar])
+    slopes = call.formula("slopes", state, program.values(None), [field, scalar])
 
     padded, units = samples.count < numbers, program.units
 
     def piece(stored, start: int, end: int) -> None:
         forward(stored, start, end)
-        units.bring_out_piece(state.x, samples, start, end)
+        units.bring_out_piece(state, start, end)
         slopes(start, end)
         if not units.trivial:
             field[samples.entries(start, end)] *= units.spread
@@ -81,7 +81,7 @@ def _by_pieces(program, theta, samples: Samples, keep: bool) -> Slope:
     found = call.gradient(kernel, samples, linearized.theta, inputs, None, pieces)
     found *= samples.weight[0]  # the same for every sample
     linearized.state = state
-    return Slope(linearized, program.integrals(state, samples), found)
+    return Slope(linearized, program.integrals(state), found)
 
 
 def _without_padding(values: np.ndarray, samples: Samples) -> None:

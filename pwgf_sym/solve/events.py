@@ -48,7 +48,7 @@ class Moment:
 
     @cached_property
     def _integrals(self):
-        return self._right.program.integrals(self._state, self._right.fresh)
+        return self._right.program.integrals(self._state)
 
     @cached_property
     def energy(self) -> float:
@@ -57,7 +57,7 @@ class Moment:
     @cached_property
     def dissipation(self) -> float:
         right = self._right
-        w = as_double(right.program.velocity(self._state, right.fresh, self._integrals))
+        w = as_double(right.program.velocity(self._state, self._integrals))
         return norm(w, as_double(right.fresh.weights) * w) ** 2
 
     @cached_property

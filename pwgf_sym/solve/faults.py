@@ -12,13 +12,13 @@ __all__ = ["SMALLER", "diagnosis"]
 SMALLER = "Use a smaller dt, a larger shift, or fewer parameters or more samples."
 
 
-def diagnosis(program, samples, theta, state, integrals, target: dict, where: dict) -> FlowError:
+def diagnosis(program, theta, state, integrals, target: dict, where: dict) -> FlowError:
     """The error that names the first number that is not finite.
 
     Parameters
     ----------
-    program, samples
-        What was evaluated.
+    program
+        The kernels.
     theta, state, integrals
         Parameters, state of the samples, values of the integrals.
     target : dict
@@ -30,20 +30,20 @@ def diagnosis(program, samples, theta, state, integrals, target: dict, where: di
     if not np.all(np.isfinite(theta)):
         return FlowError("parameters not finite", "finite numbers", SMALLER, **where)
     return (
-        _of_samples(program, samples, state, target, where)
+        _of_samples(program, state, target, where)
         or _of_integrals(program, integrals, where)
         or _of_direction(target, where)
     )
 
 
-def _of_samples(program, samples, state, target: dict, where: dict) -> FlowError | None:
+def _of_samples(program, state, target: dict, where: dict) -> FlowError | None:
     """The first sample with a position, log density, score or velocity that is not finite."""
+    samples, logs = state.samples, state.log_density
     vectors = {
-        "position x": getattr(state, "x", None),
-        "score": getattr(state, "score", None),
+        "position x": state.x,
+        "score": state.score,
         "target velocity w": target.get("field"),
     }
-    logs = getattr(state, "log_density", None)
     found = {name: program.unpack(v, samples) for name, v in vectors.items() if v is not None}
     if logs is not None:
         found["log density"] = program.unpack_scalar(logs, samples)[:, None]

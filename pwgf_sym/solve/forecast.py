@@ -80,9 +80,8 @@ class Forecast:
         """The decaying part of dw/dx, where the package can derive it."""
         if not self._jacobian:
             return None
-        program, fresh = self.right.program, self.right.fresh
         try:
-            found = program.velocity_jacobian(gap.state, fresh, gap.integrals)
+            found = self.right.program.velocity_jacobian(gap.state, gap.integrals)
         except (EnergyError, FormulaError):
             self._jacobian = False
             return None

@@ -240,8 +240,7 @@ def _velocity_and_places(program, theta: np.ndarray, points: Points):
     samples, form = points.samples, program.form
     theta = np.asarray(theta, float).astype(program.dtype)
     state = program.push(theta, samples, order=max(form.velocity_order, form.energy_order))
-    integrals = None if program.separable else program.integrals(state, samples)
-    w = program.unpack(as_double(program.velocity(state, samples, integrals)), samples)
+    w = program.unpack(as_double(program.velocity(state)), samples)
     return w, np.asarray(program.unpack(as_double(state.x), samples), float)
 
 

@@ -104,7 +104,7 @@ class StageOperator:
         self._map = program.linearize(stage.theta.astype(program.dtype), samples, stage.order)
         self._shift = stage.shift * self._map.unit**2
         self._algebra = self._map.algebra
-        local = program.velocity_jacobian(stage.state, samples, stage.integrals)
+        local = program.velocity_jacobian(stage.state, stage.integrals)
         with self._algebra.calls(), np.errstate(invalid="ignore", over="ignore"):
             rows = weighted_rows(self._map, DecayingPart(local), factor)
             matrix = self._algebra.gram(rows).astype(np.float64)

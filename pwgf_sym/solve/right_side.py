@@ -46,34 +46,35 @@ class Stage:
         Energy of the samples.
     linear : LinearSolution
         The linear solve.
-    x : (M,) array
+    state : State
         The pushed samples.
     field : (M,) array or None
         The target velocity w, in the velocity form.
-    samples : Samples
-        The samples.
     program : Program
         The kernels.
     order : int
         What the linearization that the kernels are asked for holds beside x.
     shift : float
         The shift of the linear solve.
-    state, integrals : State, (K,) array
-        What the kernels found of the samples.
+    integrals : (K,) array
+        The energy's integrals on the samples.
     """
 
     theta: np.ndarray
     eta: np.ndarray
     energy: float
     linear: LinearSolution
-    x: np.ndarray
+    state: object
     field: np.ndarray | None
-    samples: object
     program: object
     order: int
     shift: float
-    state: object = None
-    integrals: np.ndarray | None = None
+    integrals: np.ndarray
+
+    @property
+    def samples(self):
+        """The samples that were pushed."""
+        return self.state.samples
 
     def moved(self, vector: np.ndarray) -> np.ndarray:
         """J v at theta and the samples, packed (M,); nothing of it is kept between two calls."""
@@ -89,7 +90,7 @@ class Stage:
     @cached_property
     def spread(self) -> float:
         """Root mean square distance of the pushed samples from their mean."""
-        points = np.asarray(self.program.unpack(self.x, self.samples), np.float64)
+        points = np.asarray(self.program.unpack(self.state.x, self.samples), np.float64)
         shares = self.samples.unpack_scalar(as_double(self.samples.weight))
         return float(np.sqrt(shares @ np.sum((points - shares @ points) ** 2, axis=1)))
 
@@ -173,7 +174,7 @@ class RightSide:
         """Energy of the samples, whether finite or not."""
         theta = theta.astype(self.program.dtype)
         state = self.program.push(theta, self.samples, order=self.program.form.energy_order)
-        return self.program.energy(self.program.integrals(state, self.samples))
+        return self.program.energy(self.program.integrals(state))
 
     def __call__(self, t: float, theta: np.ndarray) -> Stage:
         """The stage at (t, theta).
@@ -188,7 +189,7 @@ class RightSide:
         velocity = self.options.formulation == "velocity"
         if velocity:
             state = program.push(theta, samples, order=self.order)
-            integrals = program.integrals(state, samples)
+            integrals = program.integrals(state)
         else:
             slope = program.slope(theta, samples)
             linearization, integrals = slope.linearization, slope.integrals
@@ -196,9 +197,9 @@ class RightSide:
         energy = program.energy(integrals)
         where = {"step": self.step, "time": self.time}
         if not (np.isfinite(energy) and is_finite(theta)):
-            raise diagnosis(program, samples, theta, state, integrals, {}, where)
+            raise diagnosis(program, theta, state, integrals, {}, where)
         if velocity:
-            target = {"field": program.velocity(state, samples, integrals)}
+            target = {"field": program.velocity(state, integrals)}
             linearization = program.linearize(theta, samples)
         else:
             target = {"right": -slope.gradient}
@@ -211,12 +212,12 @@ class RightSide:
                 guess=self.direction if self.linear.warm_start else None,
             )
         if not is_finite(linear.eta):
-            raise diagnosis(program, samples, theta, state, integrals, target, where)
+            raise diagnosis(program, theta, state, integrals, target, where)
         self.record.solved(linear)
         self.direction = linear.eta
         field = target.get("field")
-        ends = state.x, field, samples, program, self.order_of_products, self.linear.shift
-        return Stage(given, linear.eta, energy, linear, *ends, state, integrals)
+        ends = state, field, program, self.order_of_products, self.linear.shift, integrals
+        return Stage(given, linear.eta, energy, linear, *ends)
 
     def row(self, t, stage: Stage) -> Row:
         """Record a stored time; the linear statistics are those since the row before."""
@@ -255,8 +256,8 @@ class RightSide:
         program, fresh, given = self.program, self.fresh, theta
         theta = theta.astype(program.dtype)
         state = program.push(theta, fresh, order=self.full_order)
-        integrals = program.integrals(state, fresh)
-        w = as_double(program.velocity(state, fresh, integrals))
+        integrals = program.integrals(state)
+        w = as_double(program.velocity(state, integrals))
         products = program.linearize(theta, fresh, self.order_of_products)
         gap = products.jvp(eta.astype(program.dtype)) - w
         weights = as_double(fresh.weights)

@@ -314,7 +314,7 @@ class Solution(Assured):
         )
         samples, theta = program.samples(points), self._at(t)[1].astype(program.dtype)
         state = program.push(theta, samples, order=program.form.energy_order)
-        return program.energy(program.integrals(state, samples))
+        return program.energy(program.integrals(state))
 
     @checked_call
     def save(self, path) -> None:

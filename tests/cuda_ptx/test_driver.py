@@ -63,10 +63,10 @@ def test_a_program(driver, energy, dtype, tmp_path, monkeypatch):
     def numbers_of(program):
         samples = program.samples(points)
         state = program.push(theta, samples, 2 if "mixed" in energy else 0)
-        integrals = program.integrals(state, samples)
+        integrals = program.integrals(state)
         linearized = program.linearize(theta, samples)
         yield integrals
-        yield program.unpack(program.velocity(state, samples, integrals), samples)
+        yield program.unpack(program.velocity(state, integrals), samples)
         yield program.slope(theta, samples).gradient
         yield linearized.metric(eta)
         yield linearized.vjp(samples.z)

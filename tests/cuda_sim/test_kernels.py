@@ -87,8 +87,8 @@ def test_energy_and_velocity(pair):
     def compute(program, samples):
         order = max(program.form.energy_order, program.form.velocity_order)
         state = program.push(pair.theta, samples, order)
-        integrals = program.integrals(state, samples)
-        velocity = program.velocity(state, samples, integrals)
+        integrals = program.integrals(state)
+        velocity = program.velocity(state, integrals)
         return integrals, program.unpack(velocity, samples)
 
     pair.compare(compute)

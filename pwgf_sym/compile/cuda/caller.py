@@ -192,15 +192,16 @@ class CudaCaller(KernelCaller):
         }
         return Storage(arrays, origin, extent)
 
-    def forward(self, name: str, samples: Samples, theta, state: State):
+    def forward(self, name: str, theta, state: State):
         """Kernels of this target read the stored values of all samples."""
-        given = f"{samples.count} samples, whose stored values take more"
+        given = f"{state.samples.count} samples, whose stored values take more"
         accepted = "no more than PWGF_SYM_STORAGE bytes of stored values (a quarter of the memory)"
         raise OptionError("samples", given, accepted, "Take fewer samples, or raise the variable.")
 
     # -- kernels of the energy -----------------------------------------------------------------
 
-    def _arguments(self, name: str, state: State, samples: Samples, values) -> list:
+    def _arguments(self, name: str, state: State, values) -> list:
+        samples = state.samples
         found = {"x": state.x, "log_density": state.log_density, "score": state.score}
         self._require_state(name, found)
         kept = {key: self.on_device(a) for key, a in found.items() if a is not None}
@@ -211,17 +212,18 @@ class CudaCaller(KernelCaller):
         kept["number"] = samples.count
         return [kept[key] for key in self.formulas[name] if key in kept]
 
-    def means(self, name: str, state: State, samples: Samples, values) -> np.ndarray:
+    def means(self, name: str, state: State, values) -> np.ndarray:
+        samples = state.samples
         blocks, count = self.blocks(samples), len(self.emission.formulas[name].means)
-        given, sums = self._arguments(name, state, samples, values), self.empty(blocks * count)
+        given, sums = self._arguments(name, state, values), self.empty(blocks * count)
         launch(self.of_energy(name), blocks, self.threads, *given, sums, samples.tiles)
         partial = np.asarray(sums)[: blocks * count].reshape(blocks, count)
         return np.add.reduce(partial.astype(float), axis=0)
 
-    def fields(self, name: str, state: State, samples: Samples, values, out: list) -> None:
-        given = self._arguments(name, state, samples, values)
-        kernel, blocks = self.of_energy(name), self.blocks(samples)
-        launch(kernel, blocks, self.threads, *given, *out, samples.tiles)
+    def fields(self, name: str, state: State, values, out: list) -> None:
+        given = self._arguments(name, state, values)
+        kernel, blocks = self.of_energy(name), self.blocks(state.samples)
+        launch(kernel, blocks, self.threads, *given, *out, state.samples.tiles)
 
 
 def _whole(pieces, samples: Samples) -> Storage | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..moments import Moments
-from ..packing import Samples, State
+from ..packing import State
 from .launch import launch
 
 __all__ = ["CudaMoments"]
@@ -14,8 +14,8 @@ __all__ = ["CudaMoments"]
 class CudaMoments(Moments):
     """Moments that stay on the device; the host reads the two means over pairs."""
 
-    def _means(self, state: State, samples: Samples):
-        caller = self.caller
+    def _means(self, state: State):
+        caller, samples = self.caller, state.samples
         blocks, found, means = caller.blocks(samples), caller.empty(self.size), caller.empty(2)
         sums = caller.empty(blocks * self.size)
         work = caller.workspace(blocks * (2 * self.dim + 3) * caller.threads)
@@ -26,8 +26,8 @@ class CudaMoments(Moments):
         square, fourth = np.asarray(means).astype(float).tolist()
         return found, square, fourth
 
-    def _add(self, out, state: State, samples: Samples, means, slopes: np.ndarray) -> None:
-        caller = self.caller
+    def _add(self, out, state: State, means, slopes: np.ndarray) -> None:
+        caller, samples = self.caller, state.samples
         kernel, blocks = self.function("_velocity"), caller.blocks(samples)
         given = caller.on_device(state.x), means, caller.on_device(slopes), caller.on_device(out)
         launch(kernel, blocks, caller.threads, *given, samples.tiles)
