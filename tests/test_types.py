@@ -17,7 +17,6 @@ SETTINGS = PACKAGE.parent / "pyproject.toml"
 NOT_CHECKED = {
     "pwgf_sym.benchmarks.*",
     "pwgf_sym.compile.*",
-    "pwgf_sym.declare.*",
     "pwgf_sym.derive.*",
     "pwgf_sym.emit.*",
     "pwgf_sym.exact.*",

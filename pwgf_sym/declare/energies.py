@@ -1,40 +1,42 @@
 """Energies: integrals over the density, as SymPy expressions.
 
 An energy is any SymPy expression of :class:`EnergyIntegral` objects and parameters, for example
-``integral(V*rho, x) + sqrt(integral(rho**2, x))``.  :func:`check_energy` says whether the
-package can derive it; :func:`pair_kernel` reads W off ``W(x, y) rho(x) rho(y)``.
+``integral(V*rho, x) + sqrt(integral(rho**2, x))``; :mod:`.energy_checks` says whether the package
+can derive it.
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import sympy as sp
-from sympy.core.function import AppliedUndef
 from sympy.printing.precedence import PRECEDENCE
 from sympy.printing.str import StrPrinter
 
 from ..arguments import checked_call
 from ..errors import EnergyError
-from ..sharing import is_long, parts, parts_of_kind, symbols_of
-from .formula_checks import MOST_PARTS, check_formula, expanded_terms, scalar_expression
-from .symbols import Coordinates, Density, as_copy, copy_of
+from ..sharing import is_long, symbols_of
+from .formula_checks import MOST_PARTS, check_formula, scalar_expression
+from .symbols import Coordinates, Density, as_copy
+
+if TYPE_CHECKING:
+    from sympy.printing.latex import LatexPrinter
+    from sympy.printing.pretty.pretty import PrettyPrinter
+    from sympy.printing.pretty.stringpict import prettyForm
 
 __all__ = [
     "SIGN",
     "EnergyIntegral",
-    "check_energy",
     "integral",
     "integral_sign",
     "ordered_integrals",
-    "pair_kernel",
     "short_text",
     "unicode_text",
 ]
 
 SIGN = "\N{INTEGRAL}"
-# Integrands are multiplied out in the densities, to at most so many terms.
-LARGEST_EXPANDED = 2000
 
 
 class EnergyIntegral(sp.Expr):
@@ -55,7 +57,7 @@ class EnergyIntegral(sp.Expr):
     is_real = True
     precedence = PRECEDENCE["Mul"]
 
-    def __new__(cls, integrand, *copies):
+    def __new__(cls, integrand: sp.Expr, *copies: Iterable[sp.Symbol]) -> sp.Expr:
         integrand = sp.sympify(integrand, strict=True)
         if integrand == 0:
             return sp.S.Zero
@@ -82,17 +84,17 @@ class EnergyIntegral(sp.Expr):
         # Lets E.diff(E1) work: the outer derivative of the chain rule.
         return True
 
-    def over(self, *copies) -> EnergyIntegral:
+    def over(self, *copies: Sequence[sp.Symbol]) -> EnergyIntegral:
         """The same integral with its copies of the space called otherwise."""
         new_symbols = [symbol for copy in copies for symbol in copy]
         names = dict(zip(self.bound_symbols, new_symbols, strict=True))
         return EnergyIntegral(self.integrand.xreplace(names), *copies)
 
-    def _eval_derivative(self, symbol):
+    def _eval_derivative(self, symbol: sp.Symbol) -> sp.Expr:
         # SymPy asks only about free symbols: a bound one has the derivative 0 before this.
         return EnergyIntegral(self.integrand.diff(symbol), *self.copies)
 
-    def _eval_subs(self, old, new):
+    def _eval_subs(self, old: sp.Basic, new: sp.Basic) -> sp.Expr:
         if isinstance(old, Density) and old.args in self.copies:
             return self._with_density(old, new)
         bound = set(self.bound_symbols)
@@ -103,7 +105,7 @@ class EnergyIntegral(sp.Expr):
             return self._renamed_away_from(used)._subs(old, new)
         return EnergyIntegral(self.integrand._subs(old, new), *self.copies)
 
-    def _with_density(self, density, formula):
+    def _with_density(self, density: Density, formula: sp.Expr) -> sp.Expr:
         """Put a formula in the place of the density, at every integrated copy."""
         integrand = self.integrand
         for copy in self.copies:
@@ -118,7 +120,7 @@ class EnergyIntegral(sp.Expr):
         copies = [[sp.Symbol(s.name + suffix, **s.assumptions0) for s in c] for c in self.copies]
         return self.over(*copies)
 
-    def _xreplace(self, rule):
+    def _xreplace(self, rule: Mapping[sp.Basic, sp.Basic]) -> tuple[sp.Basic, bool]:
         if self in rule or not isinstance(rule, dict):
             return super()._xreplace(rule)
         if any(isinstance(old, Density) and old.args in self.copies for old in rule):
@@ -140,15 +142,15 @@ class EnergyIntegral(sp.Expr):
         groups = [[sp.Symbol(c.name)] if c.name and len(c) > 1 else list(c) for c in named]
         return [symbol for group in groups for symbol in group]
 
-    def _sympystr(self, printer):
+    def _sympystr(self, printer: StrPrinter) -> str:
         differentials = " ".join(f"d{symbol.name}" for symbol in self._differentials())
         sign = SIGN if isinstance(printer, _UnicodePrinter) else integral_sign()
         return f"{sign * len(self.copies)}({printer._print(self.integrand)}) {differentials}"
 
-    def _pretty(self, printer):
+    def _pretty(self, printer: PrettyPrinter) -> prettyForm:
         return printer._print(sp.Integral(self.integrand, *self._differentials()))
 
-    def _latex(self, printer):
+    def _latex(self, printer: LatexPrinter) -> str:
         return printer._print(sp.Integral(self.integrand, *self._differentials()))
 
 
@@ -166,13 +168,13 @@ class _UnicodePrinter(StrPrinter):
     """SymPy's printer, for texts that go into files in UTF-8."""
 
 
-def unicode_text(expr) -> str:
+def unicode_text(expr: sp.Basic) -> str:
     """The text of a formula with integral signs, whatever the standard output can print."""
     return _UnicodePrinter().doprint(expr)
 
 
 @checked_call
-def integral(expr, *copies) -> EnergyIntegral:
+def integral(expr: sp.Expr | float, *copies: Sequence[sp.Symbol]) -> EnergyIntegral:
     """The integral of a formula over one copy of the space, or over two.
 
     ``integral(f, x)`` is int f(x, rho(x)) dx and ``integral(f, x, y)`` the double integral,
@@ -215,7 +217,7 @@ def integral(expr, *copies) -> EnergyIntegral:
 def _without_indices(expr: sp.Expr, spaces: list[Coordinates]) -> sp.Expr:
     """Write sums and products over an index out, and x[3] as the symbol x3."""
     expr = _expand_sums(expr)
-    names = {}
+    names: dict[sp.Indexed, sp.Symbol] = {}
     for space in spaces:
         base = space.indexed_base
         names |= {base[i]: symbol for i, symbol in enumerate(space)}
@@ -256,147 +258,7 @@ def ordered_integrals(energy: sp.Expr) -> list[EnergyIntegral]:
     return list(found)
 
 
-def check_energy(energy: sp.Expr, rho: Density) -> None:
-    """Check that an expression is an energy of `rho` that the package can derive.
-
-    Raises
-    ------
-    EnergyError
-        Naming the offending term: coordinates or the density outside an integral, an integral
-        without the density or with another one, the density at an argument that is not
-        integrated over, derivatives of the density, a two-copy integrand that is not bilinear,
-        undefined functions, coordinates that are not integrated over.
-    """
-    if not isinstance(rho, Density):
-        raise EnergyError("rho", short_text(rho), "a Density", "Write rho = Density(x).")
-    if not isinstance(energy, sp.Expr):
-        fix = "Build it with integral(f, x)."
-        raise EnergyError("energy", short_text(energy), "a SymPy expression of integrals", fix)
-    check_formula(energy, "energy")
-    found = ordered_integrals(energy)
-    known = _known_coordinates(found, rho)
-    _check_outside(energy, found, known)
-    for term in found:
-        _check_integrand(term, rho)
-        foreign = term.free_symbols & known
-        if foreign:
-            culprit = sorted(foreign, key=str)[0]
-            given = f"{short_text(term)} with the free coordinate {culprit}"
-            accepted = "integrands in the coordinates that are integrated over"
-            raise EnergyError("energy", given, accepted, "Integrate over it: integral(f, x, y).")
-
-
-def _known_coordinates(found: list[EnergyIntegral], rho: Density) -> set[sp.Symbol]:
-    """Symbols that are certainly coordinates; all other symbols are parameters."""
-    known = set(rho.coordinates) | set(copy_of(rho.coordinates))
-    for term in found:
-        known.update(term.bound_symbols)
-        known.update(s for d in parts_of_kind(term.integrand, Density) for s in d.free_symbols)
-    return known
-
-
-def _check_outside(energy: sp.Expr, found: list[EnergyIntegral], known: set[sp.Symbol]) -> None:
-    marks = {term: sp.Dummy(real=True) for term in found}
-    for term in sp.Add.make_args(energy):
-        outer = term.xreplace(marks)
-        wrong = sorted(outer.atoms(AppliedUndef) | (outer.free_symbols & known), key=str)
-        if wrong:
-            given = f"{short_text(term)} with {wrong[0]} outside an integral"
-            accepted = "integrals, parameters and functions of them"
-            raise EnergyError("energy", given, accepted, "Write integral(f, x) around it.")
-        _check_real(outer, term)
-    if not found:
-        accepted = "an expression with at least one integral of the density"
-        raise EnergyError("energy", short_text(energy), accepted, "Write integral(f*rho, x).")
-
-
-def _check_integrand(term: EnergyIntegral, rho: Density) -> None:
-    for part in sp.Add.make_args(term.integrand):
-        _check_part(part, term, rho)
-    if not any(isinstance(part, Density) for part in parts(term.integrand)):
-        accepted = f"integrals with the density {rho} in them"
-        fix = "A constant needs no integral; write f*rho for a mean."
-        raise EnergyError("energy", short_text(term), accepted, fix)
-    if len(term.copies) == 2:
-        pair_kernel(term, rho)
-
-
-def _check_part(part: sp.Expr, term: EnergyIntegral, rho: Density) -> None:
-    """Check one summand of an integrand for objects that no derivation knows."""
-
-    def refuse(what: str, accepted: str, fix: str = ""):
-        raise EnergyError(
-            "energy", f"{short_text(part)} in {short_text(term)}: {what}", accepted, fix
-        )
-
-    functions = parts_of_kind(part, AppliedUndef, EnergyIntegral, sp.Derivative, sp.Subs)
-    for function in sorted(functions, key=lambda f: (isinstance(f, Density), str(f))):
-        if isinstance(function, EnergyIntegral):
-            refuse("a nested integral", "integral(f, x, y)", "Write one double integral.")
-        if isinstance(function, (sp.Derivative, sp.Subs)):
-            accepted = "formulas in the coordinates and the density itself"
-            fix = "Write derivatives of known formulas out with .doit()."
-            if function.atoms(Density):
-                refuse("gradient energies are not derived yet by this version", accepted)
-            refuse(f"the unevaluated derivative {function}", accepted, fix)
-        if not isinstance(function, Density):
-            refuse(f"the undefined function {function}", "formulas with known functions")
-        if function.func != rho.func or len(function.args) != len(rho.args):
-            refuse(f"the density {function}", f"one density, {rho}")
-        if function.args not in term.copies:
-            refuse(
-                f"the density {function} used as a test function",
-                f"{rho.func.__name__} at a copy of the space that is integrated over",
-                "Write integral(f*rho*rho.at(y), x, y) for an interaction.",
-            )
-    _check_real(part, term)
-
-
-def _check_real(expr: sp.Expr, term: sp.Expr) -> None:
-    kinds = (sp.core.numbers.ImaginaryUnit, *map(type, (sp.zoo, sp.nan, sp.oo, -sp.oo)))
-    wrong = parts_of_kind(expr, *kinds)
-    if wrong:
-        given = f"{short_text(term)} with {min(map(str, wrong))}"
-        raise EnergyError("energy", given, "real, finite formulas")
-
-
-def pair_kernel(term: EnergyIntegral, rho: Density) -> sp.Expr:
-    """W(x, y) of an integral of W(x, y) rho(x) rho(y), in the integral's own copies.
-
-    Raises
-    ------
-    EnergyError
-        Naming the summand that is not bilinear in rho(x) and rho(y).
-    """
-    marks = {rho.func(*copy): sp.Dummy(positive=True) for copy in term.copies}
-    wanted = sp.Mul(*marks.values())
-    found: dict[sp.Expr, list[tuple[sp.Expr, sp.Expr]]] = {wanted: []}
-    for part in sp.Add.make_args(term.integrand):
-        for densities, factor in _in_densities(part, marks):
-            found.setdefault(densities, []).append((factor, part))
-    for densities, summands in found.items():
-        # Other factors than rho(x)*rho(y) may only stand in summands that cancel.
-        if densities != wanted and sp.Add(*(factor for factor, _ in summands)) != 0:
-            product = "*".join(map(str, marks))
-            given = f"{short_text(summands[0][1])} in {short_text(term)}"
-            fix = "Give each summand both factors, or write integral(f, x) for one of one copy."
-            raise EnergyError("energy", given, f"double integrals of W*{product}", fix)
-    return sp.Add(*(factor for factor, _ in found[wanted]))
-
-
-def _in_densities(part: sp.Expr, marks: dict[Density, sp.Dummy]):
-    """Pairs (g, c) with part = sum of c*g, where c holds no density and g nothing else."""
-    both = tuple(marks.values())
-    factor, rest = part.xreplace(marks).as_independent(*both, as_Add=False)
-    if expanded_terms(rest) > LARGEST_EXPANDED:
-        given = f"{short_text(part)}, which has thousands of terms when it is multiplied out"
-        raise EnergyError("energy", given, "double integrals of W*rho(x)*rho(y)")
-    for piece in sp.Add.make_args(rest if rest.is_Symbol else sp.expand(rest)):
-        inner, densities = piece.as_independent(*both, as_Add=False)
-        yield densities, factor * inner
-
-
-def short_text(expr, width: int = 80) -> str:
+def short_text(expr: object, width: int = 80) -> str:
     """A formula as text, cut to `width`; printing a formula of thousands of nodes is slow."""
     if isinstance(expr, EnergyIntegral) and _is_long(expr):
         copies = " ".join(f"d{symbol}" for symbol in expr._differentials())
@@ -405,7 +267,7 @@ def short_text(expr, width: int = 80) -> str:
     return text if len(text) <= width else f"{text[: width - 3]}..."
 
 
-def _is_long(expr, nodes: int = 300) -> bool:
+def _is_long(expr: object, nodes: int = 300) -> bool:
     if not isinstance(expr, sp.Basic):
         return False
     return is_long(expr, nodes)

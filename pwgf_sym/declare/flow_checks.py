@@ -16,7 +16,7 @@ __all__ = ["check_flow", "check_precision", "check_storable"]
 _SMALLEST, _LARGEST = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
 
 
-def check_flow(problem, map, argument: str = "map") -> None:
+def check_flow(problem: object, map: object, argument: str = "map") -> None:
     """Check that a problem and a map were given, of one dimension.
 
     Parameters

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Callable, Sequence
+from typing import NoReturn, ParamSpec, TypeVar
 
 import sympy as sp
 from sympy.core.function import AppliedUndef
@@ -17,6 +19,9 @@ from ..errors import EnergyError
 
 __all__ = ["MOST_PARTS", "check_formula", "expanded_terms", "scalar_expression"]
 __all__ += ["within_depth"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 #: Nested parts of a formula: SymPy calls itself a few times for each, and Python allows 1000 calls.
 DEEPEST = 150
@@ -28,7 +33,7 @@ LONGEST = 10**6
 LARGEST_EXPONENT = 10_000
 
 
-def scalar_expression(value, argument: str) -> sp.Expr:
+def scalar_expression(value: object, argument: str) -> sp.Expr:
     """A formula of one real value, from an expression, a number or a matrix of one entry.
 
     Raises
@@ -54,7 +59,7 @@ def scalar_expression(value, argument: str) -> sp.Expr:
     return expr
 
 
-def _only_entry(matrix, shape, argument: str) -> sp.Basic:
+def _only_entry(matrix: sp.Basic, shape: Sequence[int], argument: str) -> sp.Basic:
     """The entry of a matrix or array of one entry."""
     if all(length == 1 for length in shape):
         try:
@@ -109,14 +114,14 @@ def check_formula(expr: sp.Basic, argument: str) -> None:
         _check_number(expr, argument)
 
 
-def within_depth(function):
+def within_depth(function: Callable[P, R]) -> Callable[P, R]:
     """Decorate what works on formulas: SymPy's RecursionError becomes an EnergyError.
 
     :data:`DEEPEST` leaves room for it, but a caller may be deep in calls already.
     """
 
     @functools.wraps(function)
-    def wrapper(*args, **kwargs):
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return function(*args, **kwargs)
         except RecursionError as error:
@@ -127,13 +132,15 @@ def within_depth(function):
     return wrapper
 
 
-def _too_large(argument: str):
+def _too_large(argument: str) -> NoReturn:
     accepted = f"at most {MOST_PARTS} different parts, and {LONGEST} as it is written"
     fix = "Do not multiply products and powers out: (x + 1)**n as it is."
     raise EnergyError(argument, "a formula of too many parts", accepted, fix)
 
 
-def _check_constants(node: sp.Basic, args, symbolic: set, argument: str) -> None:
+def _check_constants(
+    node: sp.Basic, args: Sequence[sp.Basic], symbolic: set[sp.Basic], argument: str
+) -> None:
     """Check the constants that a part with symbols is made of."""
     if isinstance(node, sp.Pow) and args[1] not in symbolic:
         size = _as_double(abs(args[1]))
@@ -187,7 +194,7 @@ def expanded_terms(expr: sp.Expr, most: int = 10_000) -> int:
     return terms(expr)
 
 
-def _terms(node: sp.Expr, terms, most: int) -> int:
+def _terms(node: sp.Expr, terms: Callable[[sp.Expr], int], most: int) -> int:
     if node.is_Add:
         return sum(map(terms, node.args))
     if node.is_Mul:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import functools
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .. import arguments
 from ..errors import LawError
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
 
 # Relative asymmetry of a covariance that is taken for round-off and removed.
 _ASYMMETRY = 1e-10
@@ -17,12 +21,12 @@ real_array = functools.partial(arguments.real_array, error=LawError)
 integer_from = functools.partial(arguments.integer, error=LawError)
 
 
-def number_above(name: str, value, bound: float) -> float:
+def number_above(name: str, value: object, bound: float) -> float:
     """A finite number larger than a bound, as a float."""
     return arguments.number(name, value, above=bound, error=LawError)
 
 
-def common_dim(arrays: dict[str, np.ndarray], matrices: tuple[str, ...] = ()) -> int:
+def common_dim(arrays: dict[str, NDArray[np.float64]], matrices: tuple[str, ...] = ()) -> int:
     """Dimension that the given vectors (and square matrices) agree on."""
     dims = {}
     for name, array in arrays.items():
@@ -42,7 +46,7 @@ def common_dim(arrays: dict[str, np.ndarray], matrices: tuple[str, ...] = ()) ->
     return arguments.dimension(next(iter(dims)), next(iter(dims.values())), error=LawError)
 
 
-def checked_covariance(cov: np.ndarray) -> np.ndarray:
+def checked_covariance(cov: NDArray[np.float64]) -> NDArray[np.float64]:
     """Symmetric part of a covariance matrix that is symmetric to round-off and positive."""
     skew = np.max(np.abs(cov - cov.T))
     if skew > _ASYMMETRY * np.max(np.abs(cov)):
@@ -61,7 +65,7 @@ def checked_covariance(cov: np.ndarray) -> np.ndarray:
     return measurable("cov", f"variances from {values[0]:.6g} to {values[-1]:.6g}", cov)
 
 
-def measurable(name: str, given: str, covariance: np.ndarray) -> np.ndarray:
+def measurable(name: str, given: str, covariance: NDArray[np.float64]) -> NDArray[np.float64]:
     """A covariance, or a LawError where the law is too wide or too narrow to have one."""
     diagonal = np.diag(covariance)
     if not (np.all(np.isfinite(covariance)) and np.all(diagonal >= np.finfo(float).tiny)):
@@ -70,7 +74,8 @@ def measurable(name: str, given: str, covariance: np.ndarray) -> np.ndarray:
     return covariance
 
 
-def frozen(array: np.ndarray) -> np.ndarray:
+def frozen(array: ArrayLike) -> NDArray[np.float64]:
+    """A read-only copy."""
     array = np.array(array, dtype=np.float64)
     array.setflags(write=False)
     return array

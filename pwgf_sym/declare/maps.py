@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import functools
 import math
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
 import sympy as sp
 
@@ -19,7 +20,44 @@ from ..memory import fitting
 from .formula_checks import check_formula, scalar_expression
 from .tree import from_portable, from_tree, portable, to_tree
 
-__all__ = ["Affine", "Map", "NeuralFlow", "map_from_dict", "parameter_count"]
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from .law import Law, WhitenedLaw
+
+__all__ = ["Affine", "Map", "NeuralFlow", "Operations", "map_from_dict", "parameter_count"]
+
+
+class Value(Protocol):
+    """A tensor of one step of a map, such as a parameter or the sample."""
+
+    def __add__(self, other: Self, /) -> Self: ...
+    def __sub__(self, other: Self, /) -> Self: ...
+    def __neg__(self) -> Self: ...
+    def __mul__(self, factor: sp.Expr | float, /) -> Self: ...
+    def __rmul__(self, factor: sp.Expr | float, /) -> Self: ...
+
+
+V = TypeVar("V", bound=Value)
+
+
+class Operations(Protocol[V]):
+    """What a map's formula is written with, beside + - * of its tensors."""
+
+    def einsum(self, subscripts: str, /, *operands: V) -> V:
+        """The sum of products that NumPy's ``einsum`` means by these subscripts."""
+        ...
+
+    def apply(self, expression: sp.Expr, tensor: V, /) -> V:
+        """A SymPy formula in one symbol, entry by entry."""
+        ...
+
+    def integrate(
+        self, field: Callable[[list[V]], list[V]], states: Sequence[V], scheme: str, steps: int, /
+    ) -> list[V]:
+        """One step of length 1/steps of d states/d tau = field(states)."""
+        ...
 
 
 # Vectors of the length of theta that a run holds at a time at least.
@@ -52,15 +90,15 @@ class Map:
         """Parameters of one step: name -> axes, in their order in ``theta``."""
         raise NotImplementedError
 
-    def step(self, op: Any, p: dict[str, Any], x: Any) -> Any:
+    def step(self, op: Operations[V], p: dict[str, V], x: V) -> V:
         """One step on one sample: ``op.einsum``, ``op.apply`` and + - * on tensors."""
         raise NotImplementedError
 
-    def field(self, op: Any, p: dict[str, Any], x: Any) -> Any:
+    def field(self, op: Operations[V], p: dict[str, V], x: V) -> V | None:
         """The field v of dx/dtau = v(x) whose step this is; ``None`` for a map that is no flow."""
         return None
 
-    def initial_parameters(self, law: Any, seed: int = 0):
+    def initial_parameters(self, law: Law | WhitenedLaw, seed: int = 0) -> NDArray[np.float64]:
         """Parameters ``theta`` (p,) at which the map is the identity.
 
         ``law`` has the attributes ``mean`` and ``covariance``, those of the initial law in the
@@ -68,7 +106,7 @@ class Map:
         """
         raise NotImplementedError
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> dict[str, Any]:
         """The map as JSON-able data; :func:`map_from_dict` inverts it."""
         raise NotImplementedError
 
@@ -89,7 +127,7 @@ def parameter_count(map: Map) -> int:
     return one_step * map.steps
 
 
-def _activation(given) -> sp.Expr:
+def _activation(given: object) -> sp.Expr:
     """The formula of an activation, in one real symbol."""
     symbol = sp.Symbol("a", real=True)
     fix = "Write it as sp.tanh or lambda a: a / (1 + sp.exp(-a))."
@@ -118,21 +156,21 @@ class Affine(Map):
     steps = 1
 
     @checked_call
-    def __init__(self, dim: int):
+    def __init__(self, dim: int) -> None:
         self.dim = dimension("dim", dim, error=MapError)
 
     def parameters(self) -> dict[str, str]:
         return {"A": "ij", "b": "i"}
 
-    def step(self, op, p, x):
+    def step(self, op: Operations[V], p: dict[str, V], x: V) -> V:
         return op.einsum("ij,j->i", p["A"], x) + p["b"]
 
-    def initial_parameters(self, law: Any, seed: int = 0):
+    def initial_parameters(self, law: Law | WhitenedLaw, seed: int = 0) -> NDArray[np.float64]:
         import numpy as np
 
         return np.concatenate([np.eye(self.dim).ravel(), np.zeros(self.dim)])
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> dict[str, Any]:
         return {"map": "Affine", "dim": self.dim}
 
     def __repr__(self) -> str:
@@ -173,8 +211,14 @@ class NeuralFlow(Map):
 
     @checked_call
     def __init__(
-        self, dim, width, steps=4, activation=sp.tanh, substep="euler", log_determinant="exact"
-    ):
+        self,
+        dim: int,
+        width: int,
+        steps: int = 4,
+        activation: Callable[[sp.Symbol], sp.Expr] | sp.Expr = sp.tanh,
+        substep: str = "euler",
+        log_determinant: str = "exact",
+    ) -> None:
         self.dim = dimension("dim", dim, error=MapError)
         self.width = _positive("width", width)
         self.steps = _positive("steps", steps)
@@ -191,15 +235,15 @@ class NeuralFlow(Map):
     def parameters(self) -> dict[str, str]:
         return {"A": "ij", "b": "i", "W1": "kj", "c": "k", "W2": "ik"}
 
-    def field(self, op, p, x):
+    def field(self, op: Operations[V], p: dict[str, V], x: V) -> V:
         hidden = op.apply(self.activation, op.einsum("kj,j->k", p["W1"], x) + p["c"])
         linear = p["b"] + op.einsum("ij,j->i", p["A"], x)
         return linear + op.einsum("ik,k->i", p["W2"], hidden)
 
-    def step(self, op, p, x):
+    def step(self, op: Operations[V], p: dict[str, V], x: V) -> V:
         return op.integrate(lambda y: [self.field(op, p, y[0])], [x], self.substep, self.steps)[0]
 
-    def initial_parameters(self, law: Any, seed: int = 0):
+    def initial_parameters(self, law: Law | WhitenedLaw, seed: int = 0) -> NDArray[np.float64]:
         import numpy as np
 
         rng = np.random.default_rng([seed, 20240419])
@@ -221,13 +265,13 @@ class NeuralFlow(Map):
             theta += [np.zeros(self.dim * self.width)]
         return np.concatenate(theta)
 
-    def __getstate__(self) -> dict:
+    def __getstate__(self) -> dict[str, object]:
         return self.__dict__ | {"activation": portable(self.activation)}
 
-    def __setstate__(self, state: dict) -> None:
+    def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state, activation=from_portable(state["activation"]))
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> dict[str, Any]:
         return {
             "map": "NeuralFlow",
             "dim": self.dim,
@@ -247,7 +291,7 @@ class NeuralFlow(Map):
         return f"NeuralFlow({', '.join(parts)})"
 
 
-def map_from_dict(data: dict) -> Map:
+def map_from_dict(data: dict[str, Any]) -> Map:
     """The map that :meth:`Map.to_dict` described.
 
     Raises

@@ -9,6 +9,9 @@ Powers have an attribute ``exp`` of their own, so ``np.exp(x[0]**2)`` keeps NumP
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from typing import NoReturn
+
 import sympy as sp
 
 from ..arguments import brief
@@ -35,12 +38,12 @@ _WRITTEN = {
 _coordinates: set[sp.Symbol] = set()
 
 
-def remember(symbols) -> None:
+def remember(symbols: Iterable[sp.Symbol]) -> None:
     """Count symbols as coordinates of the package."""
     _coordinates.update(symbols)
 
 
-def refuse_function(name: str, operand) -> None:
+def refuse_function(name: str, operand: object) -> None:
     """Raise the error that says what to write for a function of NumPy, if it is known.
 
     Raises
@@ -60,8 +63,8 @@ def answer_numpy() -> None:
             setattr(sp.Expr, name, _method(name))
 
 
-def _method(name: str):
-    def method(self, *_):
+def _method(name: str) -> Callable[..., NoReturn]:
+    def method(self: sp.Expr, *_: object) -> NoReturn:
         if not _coordinates.isdisjoint(self.atoms(sp.Symbol)):
             refuse_function(name, self)
         kind = type(self).__name__

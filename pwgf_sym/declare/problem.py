@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any, NoReturn
 
 import sympy as sp
 
 from ..arguments import brief, checked_call, number
 from ..errors import EnergyError, LawError, ParameterError
 from ..sharing import parts_of_kind
-from .energies import check_energy
+from .energy_checks import check_energy
 from .formula_checks import within_depth
 from .laws import Law
 from .symbols import Coordinates, Density
@@ -52,7 +54,13 @@ class GradientFlow:
 
     @checked_call
     @within_depth
-    def __init__(self, energy: sp.Expr, rho: Density, initial, parameters=None):
+    def __init__(
+        self,
+        energy: sp.Expr,
+        rho: Density,
+        initial: Law,
+        parameters: dict[sp.Symbol, Any] | None = None,
+    ) -> None:
         check_energy(energy, rho)
         _check_names(energy, rho)
         self.energy, self.density, self.initial = energy, rho, initial
@@ -67,18 +75,18 @@ class GradientFlow:
         given = {} if parameters is None else parameters
         self.parameters = _parameter_values(energy, self.coordinates, given)
 
-    def __getstate__(self) -> dict:
+    def __getstate__(self) -> dict[str, object]:
         # As trees: SymPy would evaluate formulas anew, and an equal one might come out otherwise.
         trees = {"energy": portable(self.energy), "density": portable(self.density)}
         parameters = [(portable(symbol), value) for symbol, value in self.parameters.items()]
         return self.__dict__ | trees | {"parameters": parameters}
 
-    def __setstate__(self, state: dict) -> None:
+    def __setstate__(self, state: dict[str, Any]) -> None:
         energy, density = (from_portable(state[name]) for name in ("energy", "density"))
         parameters = {from_portable(symbol): value for symbol, value in state["parameters"]}
         self.__dict__.update(state, energy=energy, density=density, parameters=parameters)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         values = "".join(f", {s.name}={v:.6g}" for s, v in self.parameters.items())
         return f"GradientFlow({self.energy}, initial={self.initial!r}{values})"
 
@@ -93,7 +101,7 @@ def _check_names(energy: sp.Expr, rho: Density) -> None:
             raise EnergyError("name of a symbol", brief(name), accepted, "Rename the symbol.")
 
 
-def _parameter_values(energy: sp.Expr, x: Coordinates, given) -> dict[sp.Symbol, float]:
+def _parameter_values(energy: sp.Expr, x: Coordinates, given: object) -> dict[sp.Symbol, float]:
     """Check names and values; return them as floats in the order of the names."""
     if not isinstance(given, dict):
         raise ParameterError("parameters", brief(given), "a dict of Symbol to number")
@@ -115,7 +123,7 @@ def _parameter_values(energy: sp.Expr, x: Coordinates, given) -> dict[sp.Symbol,
     return {symbol: _value(symbol, given[symbol]) for symbol in wanted}
 
 
-def _refuse_unused(key, wanted: list[sp.Symbol]):
+def _refuse_unused(key: object, wanted: list[sp.Symbol]) -> NoReturn:
     names = [s.name for s in wanted]
     accepted = f"the symbols of the energy: {', '.join(names) or 'it has none'}"
     fix = f"Remove {key} from parameters."
@@ -127,7 +135,7 @@ def _refuse_unused(key, wanted: list[sp.Symbol]):
 
 
 # Assumptions of a symbol that SymPy may have simplified with, and what they ask of a value.
-_ASSUMED = {
+_ASSUMED: dict[str, Callable[[float], bool]] = {
     "positive": lambda v: v > 0,
     "negative": lambda v: v < 0,
     "nonnegative": lambda v: v >= 0,
@@ -139,7 +147,7 @@ _ASSUMED = {
 }
 
 
-def _value(symbol: sp.Symbol, value) -> float:
+def _value(symbol: sp.Symbol, value: object) -> float:
     result = number(symbol.name, value, error=ParameterError)
     for assumption, holds in _ASSUMED.items():
         if getattr(symbol, f"is_{assumption}") and not holds(result):

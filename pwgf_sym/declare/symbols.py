@@ -9,6 +9,7 @@ from __future__ import annotations
 import operator
 import sys
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, NoReturn, Self, SupportsIndex, overload
 
 import sympy as sp
 from sympy.core.function import AppliedUndef, UndefinedFunction
@@ -17,6 +18,13 @@ from ..arguments import brief, checked_call, dimension
 from ..errors import CoordinateError, EnergyError
 from .formula_checks import scalar_expression
 from .numpy_functions import answer_numpy, refuse_function, remember
+
+if TYPE_CHECKING:
+    import numpy as np
+    from sympy.printing.latex import LatexPrinter
+    from sympy.printing.pretty.pretty import PrettyPrinter
+    from sympy.printing.pretty.stringpict import prettyForm
+    from sympy.printing.str import StrPrinter
 
 __all__ = ["Coordinates", "Density", "as_copy", "coordinates", "copy_of", "short_arguments"]
 
@@ -29,7 +37,7 @@ answer_numpy()
 _OF_REAL = {name for name, holds in sp.Symbol("x", real=True).assumptions0.items() if holds}
 
 
-class Coordinates(tuple):
+class Coordinates(tuple[sp.Symbol, ...]):
     """The coordinates of one copy of the space: a tuple of real symbols with a name.
 
     An integer index gives a symbol, a slice a tuple, and a symbolic index an
@@ -46,13 +54,13 @@ class Coordinates(tuple):
 
     name: str
 
-    def __new__(cls, symbols: Iterable[sp.Symbol], name: str):
+    def __new__(cls, symbols: Iterable[sp.Symbol], name: str) -> Self:
         self = super().__new__(cls, symbols)
         self.name = name
         remember(self)
         return self
 
-    def __getnewargs__(self):
+    def __getnewargs__(self) -> tuple[tuple[sp.Symbol, ...], str]:
         return tuple(self), self.name
 
     @property
@@ -64,7 +72,15 @@ class Coordinates(tuple):
         """The object that stands for the whole copy where an index is symbolic."""
         return sp.IndexedBase(self.name, real=True)
 
-    def __getitem__(self, index):
+    @overload
+    def __getitem__(self, index: SupportsIndex, /) -> sp.Symbol: ...
+
+    @overload
+    def __getitem__(self, index: slice, /) -> tuple[sp.Symbol, ...]: ...
+
+    def __getitem__(
+        self, index: SupportsIndex | slice | sp.Expr, /
+    ) -> sp.Symbol | sp.Indexed | tuple[sp.Symbol, ...]:
         if isinstance(index, slice):
             return tuple(self)[index]
         try:
@@ -78,11 +94,13 @@ class Coordinates(tuple):
                 raise EnergyError("index", brief(index), accepted) from None
             return self.indexed_base[index]
 
-    def __array_ufunc__(self, ufunc, method, *inputs, **options):
+    def __array_ufunc__(
+        self, ufunc: np.ufunc, method: str, *inputs: object, **options: object
+    ) -> NoReturn:
         refuse_function(ufunc.__name__, self)
-        return self._no_arithmetic()
+        self._no_arithmetic()
 
-    def _no_arithmetic(self, *_):
+    def _no_arithmetic(self, *_: object) -> NoReturn:
         name = self.name or "x"
         given, accepted = f"arithmetic with all of {name} at once", "formulas in its coordinates"
         fix = f"Write {name}[0]**2, or sum(s**2 for s in {name}) for the squared length."
@@ -149,7 +167,7 @@ def copy_of(x: Sequence[sp.Symbol]) -> Coordinates:
     return Coordinates((sp.Symbol(f"{s.name}_copy", real=True) for s in symbols), "")
 
 
-def as_copy(symbols, argument: str) -> Coordinates:
+def as_copy(symbols: object, argument: str) -> Coordinates:
     """`symbols` as :class:`Coordinates`, with the name found from the symbols.
 
     Raises
@@ -206,7 +224,7 @@ def short_arguments(arguments: Sequence[sp.Expr]) -> tuple[sp.Expr, ...]:
     return arguments
 
 
-def _density(name: str, arguments: tuple) -> Density:
+def _density(name: str, arguments: tuple[sp.Expr, ...]) -> Density:
     """The density of a name at some arguments."""
     return Density.of_name(name)(*arguments)
 
@@ -229,25 +247,29 @@ class Density(AppliedUndef):
         If `x` is no sequence of distinct real symbols, or `name` no identifier.
     """
 
-    def __new__(cls, *arguments, name: str = "rho", **options):
+    def __new__(
+        cls, *arguments: Sequence[sp.Symbol] | sp.Expr | str, name: str = "rho", **options: object
+    ) -> Density:
         if cls is not Density:  # SymPy rebuilds rho(...) from its arguments.
             return super().__new__(cls, *arguments, **options)
+        called: object = name
         if len(arguments) == 2:
-            arguments, name = arguments[:1], arguments[1]
+            first, called = arguments
+            arguments = (first,)
         if len(arguments) != 1 or options:
             given = ", ".join([*map(brief, arguments), *options]) or "no argument"
             fix = "Write Density(x) for x = coordinates(2)."
             raise EnergyError("Density", given, "Density(x) or Density(x, name)", fix)
-        if not (isinstance(name, str) and name.isidentifier()):
-            raise EnergyError("name", brief(name), "an identifier such as 'rho'")
-        return cls.of_name(name)(*as_copy(arguments[0], "x"))
+        if not (isinstance(called, str) and called.isidentifier()):
+            raise EnergyError("name", brief(called), "an identifier such as 'rho'")
+        return cls.of_name(called)(*as_copy(arguments[0], "x"))
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[object, ...]:
         # SymPy would make a class of the name that is no Density.
         return _density, (self.func.__name__, self.args)
 
     @staticmethod
-    def of_name(name: str):
+    def of_name(name: str) -> type[Density]:
         """The SymPy function class of the densities called `name`."""
         return UndefinedFunction(name, bases=(Density,), positive=True)
 
@@ -257,7 +279,7 @@ class Density(AppliedUndef):
         return as_copy(self.args, "density")
 
     @checked_call
-    def at(self, y) -> Density:
+    def at(self, y: Sequence[sp.Expr] | sp.Expr | float) -> Density:
         """The same density at another copy of the space: ``rho.at(y)`` is rho(y0, y1, ...).
 
         Raises
@@ -279,7 +301,7 @@ class Density(AppliedUndef):
             raise EnergyError("y", brief(y), accepted, fix)
         return self.func(*at)
 
-    def __call__(self, *arguments):
+    def __call__(self, *arguments: sp.Expr) -> sp.Expr:
         """Refuse ``rho(*y)``: the density at another copy is ``rho.at(y)``."""
         # SymPy puts what can be called into a power as a function of the exponent: s**2 with rho
         # for s is rho**2, and no call of ours.
@@ -290,14 +312,14 @@ class Density(AppliedUndef):
         fix = f"Write {name}.at(y) for y = copy_of(x), and {name} itself at x."
         raise EnergyError(name, given, f"{name} as a factor of a formula", fix)
 
-    def _shortened(self):
+    def _shortened(self) -> sp.Expr:
         return sp.Function(self.func.__name__)(*short_arguments(self.args))
 
-    def _sympystr(self, printer):
+    def _sympystr(self, printer: StrPrinter) -> str:
         return printer._print_Function(self._shortened())
 
-    def _pretty(self, printer):
+    def _pretty(self, printer: PrettyPrinter) -> prettyForm:
         return printer._print_Function(self._shortened())
 
-    def _latex(self, printer, exp=None):
+    def _latex(self, printer: LatexPrinter, exp: str | None = None) -> str:
         return printer._print_Function(self._shortened(), exp=exp)

@@ -14,6 +14,8 @@ rebuilt as they were, unevaluated, so the result equals what was stored.
 from __future__ import annotations
 
 import reprlib
+from collections.abc import Callable
+from typing import TypeAlias, Union
 
 import sympy as sp
 from sympy.functions.elementary.piecewise import ExprCondPair
@@ -25,6 +27,9 @@ from .energies import EnergyIntegral
 from .symbols import Density
 
 __all__ = ["from_portable", "from_tree", "portable", "to_tree"]
+
+#: The head, and what belongs to it.
+Tree: TypeAlias = list[Union[str, int, dict[str, bool], "Tree"]]
 
 _CONSTANTS = {
     "pi": sp.pi,
@@ -53,7 +58,7 @@ _MOST_BITS = 10**5
 _NOT_STORED = "numbers, symbols, densities, energy integrals and the functions of formulas"
 
 
-def to_tree(expr: sp.Basic) -> list:
+def to_tree(expr: sp.Basic) -> Tree:
     """An expression as nested lists of strings, integers and booleans.
 
     Parameters
@@ -82,7 +87,7 @@ def to_tree(expr: sp.Basic) -> list:
     return [type(expr).__name__, *(to_tree(arg) for arg in expr.args)]
 
 
-def _leaf(expr: sp.Basic) -> list | None:
+def _leaf(expr: sp.Basic) -> Tree | None:
     if isinstance(expr, sp.Integer):
         return ["Integer", str(expr.p)]
     if isinstance(expr, sp.Rational):
@@ -108,7 +113,7 @@ def _generators(symbol: sp.Symbol) -> dict[str, bool]:
     return dict(sorted(few.items()))
 
 
-def from_tree(tree: list) -> sp.Basic:
+def from_tree(tree: Tree) -> sp.Basic:
     """The expression that :func:`to_tree` stored.
 
     Raises
@@ -124,7 +129,7 @@ def from_tree(tree: list) -> sp.Basic:
         raise _malformed(tree) from error
 
 
-def portable(expr: sp.Basic) -> list | sp.Basic:
+def portable(expr: sp.Basic) -> Tree | sp.Basic:
     """What is pickled in place of an expression: its tree, or itself where it has none."""
     try:
         return to_tree(expr)
@@ -132,12 +137,12 @@ def portable(expr: sp.Basic) -> list | sp.Basic:
         return expr
 
 
-def from_portable(given: list | sp.Basic) -> sp.Basic:
+def from_portable(given: Tree | sp.Basic) -> sp.Basic:
     """The expression of :func:`portable`."""
     return from_tree(given) if isinstance(given, list) else given
 
 
-def _read(tree) -> sp.Basic:
+def _read(tree: object) -> sp.Basic:
     if not (isinstance(tree, (list, tuple)) and tree and isinstance(tree[0], str)):
         raise _malformed(tree)
     head, *rest = tree
@@ -183,7 +188,7 @@ def _int(digits: str) -> int:
     return int(digits)
 
 
-def _read_symbol(name: str, assumptions: dict) -> sp.Symbol:
+def _read_symbol(name: str, assumptions: dict[str, bool]) -> sp.Symbol:
     if not isinstance(name, str) or not name.isprintable() or not set(assumptions) <= _ASSUMPTIONS:
         raise ValueError("malformed symbol")
     if not all(isinstance(value, bool) for value in assumptions.values()):
@@ -191,13 +196,13 @@ def _read_symbol(name: str, assumptions: dict) -> sp.Symbol:
     return sp.Symbol(name, **assumptions)
 
 
-def _read_density(name: str, *arguments) -> Density:
+def _read_density(name: str, *arguments: Tree) -> Density:
     if not (isinstance(name, str) and name.isidentifier()):
         raise ValueError("malformed density")
     return Density.of_name(name)(*(_read(arg) for arg in arguments))
 
 
-_READERS = {
+_READERS: dict[str, Callable[..., sp.Basic]] = {
     "Integer": _read_integer,
     "Rational": _read_rational,
     "Float": _read_float,
@@ -206,7 +211,7 @@ _READERS = {
 }
 
 
-def _malformed(tree) -> StoredSolutionError:
+def _malformed(tree: object) -> StoredSolutionError:
     return StoredSolutionError(
         "stored formula", reprlib.repr(tree)[:80], "a tree written by to_tree"
     )

@@ -18,13 +18,8 @@ from functools import lru_cache
 import sympy as sp
 
 from ..arguments import checked_call
-from ..declare.energies import (
-    EnergyIntegral,
-    check_energy,
-    ordered_integrals,
-    pair_kernel,
-    short_text,
-)
+from ..declare.energies import EnergyIntegral, ordered_integrals, short_text
+from ..declare.energy_checks import check_energy, pair_kernel
 from ..declare.formula_checks import expanded_terms, within_depth
 from ..declare.symbols import Density, copy_of
 from ..errors import EnergyError

@@ -1,0 +1,165 @@
+"""What an energy may hold: :func:`check_energy` says whether the package can derive it.
+
+:func:`pair_kernel` reads W off ``W(x, y) rho(x) rho(y)``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NoReturn
+
+import sympy as sp
+from sympy.core.function import AppliedUndef
+
+from ..errors import EnergyError
+from ..sharing import parts, parts_of_kind
+from .energies import EnergyIntegral, ordered_integrals, short_text
+from .formula_checks import check_formula, expanded_terms
+from .symbols import Density, copy_of
+
+__all__ = ["check_energy", "pair_kernel"]
+
+# Integrands are multiplied out in the densities, to at most so many terms.
+LARGEST_EXPANDED = 2000
+
+
+def check_energy(energy: sp.Expr, rho: Density) -> None:
+    """Check that an expression is an energy of `rho` that the package can derive.
+
+    Raises
+    ------
+    EnergyError
+        Naming the offending term: coordinates or the density outside an integral, an integral
+        without the density or with another one, the density at an argument that is not
+        integrated over, derivatives of the density, a two-copy integrand that is not bilinear,
+        undefined functions, coordinates that are not integrated over.
+    """
+    if not isinstance(rho, Density):
+        raise EnergyError("rho", short_text(rho), "a Density", "Write rho = Density(x).")
+    if not isinstance(energy, sp.Expr):
+        fix = "Build it with integral(f, x)."
+        raise EnergyError("energy", short_text(energy), "a SymPy expression of integrals", fix)
+    check_formula(energy, "energy")
+    found = ordered_integrals(energy)
+    known = _known_coordinates(found, rho)
+    _check_outside(energy, found, known)
+    for term in found:
+        _check_integrand(term, rho)
+        foreign = term.free_symbols & known
+        if foreign:
+            culprit = sorted(foreign, key=str)[0]
+            given = f"{short_text(term)} with the free coordinate {culprit}"
+            accepted = "integrands in the coordinates that are integrated over"
+            raise EnergyError("energy", given, accepted, "Integrate over it: integral(f, x, y).")
+
+
+def _known_coordinates(found: list[EnergyIntegral], rho: Density) -> set[sp.Symbol]:
+    """Symbols that are certainly coordinates; all other symbols are parameters."""
+    known = set(rho.coordinates) | set(copy_of(rho.coordinates))
+    for term in found:
+        known.update(term.bound_symbols)
+        known.update(s for d in parts_of_kind(term.integrand, Density) for s in d.free_symbols)
+    return known
+
+
+def _check_outside(energy: sp.Expr, found: list[EnergyIntegral], known: set[sp.Symbol]) -> None:
+    marks = {term: sp.Dummy(real=True) for term in found}
+    for term in sp.Add.make_args(energy):
+        outer = term.xreplace(marks)
+        wrong = sorted(outer.atoms(AppliedUndef) | (outer.free_symbols & known), key=str)
+        if wrong:
+            given = f"{short_text(term)} with {wrong[0]} outside an integral"
+            accepted = "integrals, parameters and functions of them"
+            raise EnergyError("energy", given, accepted, "Write integral(f, x) around it.")
+        _check_real(outer, term)
+    if not found:
+        accepted = "an expression with at least one integral of the density"
+        raise EnergyError("energy", short_text(energy), accepted, "Write integral(f*rho, x).")
+
+
+def _check_integrand(term: EnergyIntegral, rho: Density) -> None:
+    for part in sp.Add.make_args(term.integrand):
+        _check_part(part, term, rho)
+    if not any(isinstance(part, Density) for part in parts(term.integrand)):
+        accepted = f"integrals with the density {rho} in them"
+        fix = "A constant needs no integral; write f*rho for a mean."
+        raise EnergyError("energy", short_text(term), accepted, fix)
+    if len(term.copies) == 2:
+        pair_kernel(term, rho)
+
+
+def _check_part(part: sp.Expr, term: EnergyIntegral, rho: Density) -> None:
+    """Check one summand of an integrand for objects that no derivation knows."""
+
+    def refuse(what: str, accepted: str, fix: str = "") -> NoReturn:
+        raise EnergyError(
+            "energy", f"{short_text(part)} in {short_text(term)}: {what}", accepted, fix
+        )
+
+    functions = parts_of_kind(part, AppliedUndef, EnergyIntegral, sp.Derivative, sp.Subs)
+    for function in sorted(functions, key=lambda f: (isinstance(f, Density), str(f))):
+        if isinstance(function, EnergyIntegral):
+            refuse("a nested integral", "integral(f, x, y)", "Write one double integral.")
+        if isinstance(function, (sp.Derivative, sp.Subs)):
+            accepted = "formulas in the coordinates and the density itself"
+            fix = "Write derivatives of known formulas out with .doit()."
+            if function.atoms(Density):
+                refuse("gradient energies are not derived yet by this version", accepted)
+            refuse(f"the unevaluated derivative {function}", accepted, fix)
+        if not isinstance(function, Density):
+            refuse(f"the undefined function {function}", "formulas with known functions")
+        if function.func != rho.func or len(function.args) != len(rho.args):
+            refuse(f"the density {function}", f"one density, {rho}")
+        if function.args not in term.copies:
+            refuse(
+                f"the density {function} used as a test function",
+                f"{rho.func.__name__} at a copy of the space that is integrated over",
+                "Write integral(f*rho*rho.at(y), x, y) for an interaction.",
+            )
+    _check_real(part, term)
+
+
+def _check_real(expr: sp.Expr, term: sp.Expr) -> None:
+    kinds = (sp.core.numbers.ImaginaryUnit, *map(type, (sp.zoo, sp.nan, sp.oo, -sp.oo)))
+    wrong = parts_of_kind(expr, *kinds)
+    if wrong:
+        given = f"{short_text(term)} with {min(map(str, wrong))}"
+        raise EnergyError("energy", given, "real, finite formulas")
+
+
+def pair_kernel(term: EnergyIntegral, rho: Density) -> sp.Expr:
+    """W(x, y) of an integral of W(x, y) rho(x) rho(y), in the integral's own copies.
+
+    Raises
+    ------
+    EnergyError
+        Naming the summand that is not bilinear in rho(x) and rho(y).
+    """
+    marks = {rho.func(*copy): sp.Dummy(positive=True) for copy in term.copies}
+    wanted = sp.Mul(*marks.values())
+    found: dict[sp.Expr, list[tuple[sp.Expr, sp.Expr]]] = {wanted: []}
+    for part in sp.Add.make_args(term.integrand):
+        for densities, factor in _in_densities(part, marks):
+            found.setdefault(densities, []).append((factor, part))
+    for densities, summands in found.items():
+        # Other factors than rho(x)*rho(y) may only stand in summands that cancel.
+        if densities != wanted and sp.Add(*(factor for factor, _ in summands)) != 0:
+            product = "*".join(map(str, marks))
+            given = f"{short_text(summands[0][1])} in {short_text(term)}"
+            fix = "Give each summand both factors, or write integral(f, x) for one of one copy."
+            raise EnergyError("energy", given, f"double integrals of W*{product}", fix)
+    return sp.Add(*(factor for factor, _ in found[wanted]))
+
+
+def _in_densities(
+    part: sp.Expr, marks: dict[Density, sp.Dummy]
+) -> Iterator[tuple[sp.Expr, sp.Expr]]:
+    """Pairs (g, c) with part = sum of c*g, where c holds no density and g nothing else."""
+    both = tuple(marks.values())
+    factor, rest = part.xreplace(marks).as_independent(*both, as_Add=False)
+    if expanded_terms(rest) > LARGEST_EXPANDED:
+        given = f"{short_text(part)}, which has thousands of terms when it is multiplied out"
+        raise EnergyError("energy", given, "double integrals of W*rho(x)*rho(y)")
+    for piece in sp.Add.make_args(rest if rest.is_Symbol else sp.expand(rest)):
+        inner, densities = piece.as_independent(*both, as_Add=False)
+        yield densities, factor * inner
