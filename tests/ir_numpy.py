@@ -6,7 +6,18 @@ from flow_reference import erf
 from scipy.special import expit
 
 from pwgf_sym.lower import ir
-from pwgf_sym.lower.ir import placeholder
+from pwgf_sym.lower.ir import (
+    Add,
+    Constant,
+    Delta,
+    Elementwise,
+    Input,
+    Inverse,
+    LogDet,
+    Product,
+    Zero,
+    placeholder,
+)
 
 
 def sigmoid(u):
@@ -23,24 +34,29 @@ def evaluate(outputs, values, count):
 
 
 def _value(tensor, operands, values, count):
-    if tensor.kind == "input":
-        return np.asarray(values[tensor.data[0]])
-    if tensor.kind == "constant":
-        return np.asarray(float(tensor.data[0]))
-    if tensor.kind == "delta":
-        return np.eye(tensor.axes[0].size)
-    if tensor.kind == "add":
-        return sum(_aligned(t, v, tensor) for t, v in zip(tensor.operands, operands, strict=True))
-    if tensor.kind == "elementwise":
-        symbols = [placeholder(k) for k in range(len(operands))]
-        names = [{"erf": erf, "sigmoid": sigmoid}, "scipy", "numpy"]
-        f = sp.lambdify(symbols, tensor.data[0], names)
-        return f(*[_aligned(t, v, tensor) for t, v in zip(tensor.operands, operands, strict=True)])
-    if tensor.kind == "inverse":
-        return np.linalg.inv(operands[0])
-    if tensor.kind == "logdet":
-        return np.log(np.linalg.det(operands[0]))
-    return _product(tensor, operands, count)
+    match tensor:
+        case Input(name):
+            return np.asarray(values[name])
+        case Constant(value):
+            return np.asarray(float(value))
+        case Delta(first):
+            return np.eye(first.size)
+        case Zero(axes):
+            return np.zeros([axis.size for axis in axes])
+        case Add(terms):
+            return sum(_aligned(t, v, tensor) for t, v in zip(terms, operands, strict=True))
+        case Elementwise(expression, inputs):
+            symbols = [placeholder(k) for k in range(len(operands))]
+            names = [{"erf": erf, "sigmoid": sigmoid}, "scipy", "numpy"]
+            f = sp.lambdify(symbols, expression, names)
+            return f(*[_aligned(t, v, tensor) for t, v in zip(inputs, operands, strict=True)])
+        case Inverse():
+            return np.linalg.inv(operands[0])
+        case LogDet():
+            return np.log(np.linalg.det(operands[0]))
+        case Product():
+            return _product(tensor, operands, count)
+    raise TypeError(f"no value of {tensor.word}")
 
 
 def _aligned(operand, value, tensor):
@@ -54,7 +70,7 @@ def _aligned(operand, value, tensor):
 
 
 def _product(tensor, operands, count):
-    coefficient, labels, _ = tensor.data
+    coefficient, labels = tensor.coefficient, tensor.labels
     letters = {}
     for axis in [a for ls in labels for a in ls] + list(tensor.axes):
         letters.setdefault(axis, chr(ord("a") + len(letters)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sympy as sp
 
-from ..lower.ir import Tensor, placeholder
+from ..lower.ir import Add, Constant, Delta, Elementwise, Product, Tensor, placeholder
 from ..lower.schedule import Group
 from ..sharing import is_long
 
@@ -51,26 +51,28 @@ def _entry(tensor: Tensor, labels, names, inside: dict[Tensor, str]) -> str:
     if tensor in inside:
         text = inside[tensor]
         loose = " " in text or text.startswith("-")
-        return f"({text})" if loose and tensor.kind != "product" else text
+        return f"({text})" if loose and not isinstance(tensor, Product) else text
     indices = ",".join(a.name for a in labels)
-    name = number(tensor.data[0]) if tensor.kind == "constant" else names(tensor)
-    name = "delta" if tensor.kind == "delta" else name
+    name = number(tensor.value) if isinstance(tensor, Constant) else names(tensor)
+    name = "delta" if isinstance(tensor, Delta) else name
     return f"{name}[{indices}]" if indices else name
 
 
 def _formula(tensor: Tensor, names, inside: dict[Tensor, str]) -> str:
-    if tensor.kind == "add":
-        return " + ".join(inside.get(t) or _entry(t, t.axes, names, {}) for t in tensor.operands)
-    if tensor.kind == "elementwise":
-        return _elementwise(tensor, names, inside)
-    coefficient, labels, _ = tensor.data
-    factors = [str(coefficient)] if coefficient != 1 else []
-    pairs = zip(tensor.operands, labels, strict=True)
-    return " ".join([*factors, *(_entry(t, ls, names, inside) for t, ls in pairs)])
+    match tensor:
+        case Add(terms):
+            return " + ".join(inside.get(t) or _entry(t, t.axes, names, {}) for t in terms)
+        case Elementwise():
+            return _elementwise(tensor, names, inside)
+        case Product(coefficient):
+            factors = [str(coefficient)] if coefficient != 1 else []
+            factors += [_entry(t, ls, names, inside) for t, ls in tensor.factors]
+            return " ".join(factors)
+    raise TypeError(f"no formula for {tensor.word}")
 
 
-def _elementwise(tensor: Tensor, names, inside: dict[Tensor, str]) -> str:
-    expression = tensor.data[0]
+def _elementwise(tensor: Elementwise, names, inside: dict[Tensor, str]) -> str:
+    expression = tensor.expression
     if is_long(expression, _MANY):
         entries = ", ".join(_entry(t, t.axes, names, {}) for t in tensor.operands)
         return f"a formula of many operations in {entries}"
@@ -87,7 +89,6 @@ def _elementwise(tensor: Tensor, names, inside: dict[Tensor, str]) -> str:
 
 def _as_they_stand(tensor: Tensor) -> set[Tensor]:
     """Operands whose entries are read under the names of their own axes."""
-    if tensor.kind != "product":
+    if not isinstance(tensor, Product):
         return set(tensor.operands)
-    pairs = zip(tensor.operands, tensor.data[1], strict=True)
-    return {t for t, labels in pairs if labels == t.axes}
+    return {t for t, labels in tensor.factors if labels == t.axes}

@@ -8,7 +8,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from ..lower.ir import Axis, Tensor, placeholder
+from ..lower.ir import (
+    Add,
+    Axis,
+    Constant,
+    Delta,
+    Elementwise,
+    Input,
+    Inverse,
+    LogDet,
+    Product,
+    Tensor,
+    placeholder,
+)
 from ..lower.schedule import FACTORISATIONS, Group, array_function
 from .comments import comments, number
 from .scalars import written_text
@@ -117,10 +129,10 @@ def deferred_terms(group: Group, uses: dict, slots: dict) -> set[Tensor]:
     """Contractions that only a sum of this group reads: they accumulate right into it."""
     own, found = set(group.tensors), set()
     for tensor in group.tensors:
-        for term in tensor.operands if tensor.kind == "add" else ():
+        for term in tensor.operands if isinstance(tensor, Add) else ():
             once = uses[term] == 1 and term in own and term not in slots
-            plain = term.kind == "add" or (term.kind == "product" and term.data[0] == 1)
-            if once and plain:
+            scaled = isinstance(term, Product) and term.coefficient != 1
+            if once and isinstance(term, (Add, Product)) and not scaled:
                 found.add(term)
     return found
 
@@ -129,7 +141,7 @@ def flat_terms(tensor: Tensor, deferred: set[Tensor]) -> list[Tensor]:
     """Terms of a sum, and of the sums that accumulate into it."""
     found = []
     for term in tensor.operands:
-        nested = term.kind == "add" and term in deferred
+        nested = isinstance(term, Add) and term in deferred
         found += flat_terms(term, deferred) if nested else [term]
     return found
 
@@ -141,8 +153,8 @@ class Names:
         self._found: dict[Tensor, str] = {}
 
     def __call__(self, tensor: Tensor) -> str:
-        if tensor.kind == "input":
-            return tensor.data[0]
+        if isinstance(tensor, Input):
+            return tensor.name
         return self._found.setdefault(tensor, f"v{len(self._found)}")
 
 
@@ -174,7 +186,7 @@ class GroupEmitter:
     def emit(self, groups: list[Group]) -> None:
         """Emit all groups in order."""
         for group in groups:
-            if group.tensors[0].kind in FACTORISATIONS:
+            if isinstance(group.tensors[0], FACTORISATIONS):
                 self._emit_factorisation(group)
             elif type(self.slots.get(group.tensors[0])) is Slot and array_function(
                 group.tensors[0]
@@ -209,18 +221,18 @@ class GroupEmitter:
 
     def _emit_factorisation(self, group: Group) -> None:
         matrix = group.tensors[0].operands[0]
-        found = {tensor.kind: tensor for tensor in group.tensors}
+        found = {type(tensor): tensor for tensor in group.tensors}
         source = self.slots[matrix]
-        inverse = self.slots.get(found.get("inverse"), Slot("scratch", "0", (), self.lanes))
+        inverse = self.slots.get(found.get(Inverse), Slot("scratch", "0", (), self.lanes))
         at = inverse.base or "0"
         size = matrix.axes[0].size
-        volume = self.slots.get(found.get("logdet"))
+        volume = self.slots.get(found.get(LogDet))
         target = volume or Slot("scratch", str(size * size * self.lanes), (), self.lanes)
         name = self.names(matrix)
         for kind, tensor in found.items():
             self.write(
-                f"# {self.names(tensor)} = {'log|det' if kind == 'logdet' else 'inverse('}"
-                f"{name}{'|' if kind == 'logdet' else ')'}"
+                f"# {self.names(tensor)} = {'log|det' if kind is LogDet else 'inverse('}"
+                f"{name}{'|' if kind is LogDet else ')'}"
             )
         self.write(
             f"invert_{self.lanes}({source.array}, {source.base or '0'}, {inverse.array}, {at}, "
@@ -241,10 +253,17 @@ class _Body:
         for tensor in self.group.tensors:
             if tensor in self.deferred or tensor.axes != self.group.axes:
                 continue
-            text = {"add": self._add, "product": self._product, "elementwise": self._elementwise}[
-                tensor.kind
-            ](tensor)
-            self._keep(tensor, text)
+            self._keep(tensor, self._text(tensor))
+
+    def _text(self, tensor: Tensor) -> str:
+        match tensor:
+            case Add():
+                return self._add(tensor)
+            case Product():
+                return self._product(tensor)
+            case Elementwise():
+                return self._elementwise(tensor)
+        raise TypeError(f"no loops for {tensor.word}")
 
     def _keep(self, tensor: Tensor, text: str) -> None:
         name = self.e.names(tensor)
@@ -265,12 +284,12 @@ class _Body:
 
     def _value(self, tensor: Tensor, labels, extra: dict[Axis, str] | None = None) -> str:
         """Text that reads a tensor's entries under the given labels."""
-        if tensor.kind == "constant":
-            return number(tensor.data[0])
+        if isinstance(tensor, Constant):
+            return number(tensor.value)
         if (tensor, labels) in self.registers:
             return self.registers[tensor, labels]
         at = {**self.at, **(extra or {})}
-        if tensor.kind == "delta":
+        if isinstance(tensor, Delta):
             return self._unit(labels, at)
         if tensor not in self.e.slots:
             return self._arithmetic(tensor, labels, at)
@@ -280,7 +299,7 @@ class _Body:
         self._prefetch(slot, labels, at)
         return f"load({slot.array}, {index}, {stride}, {rows}, {slot.lanes})"
 
-    def _arithmetic(self, tensor: Tensor, labels, at: dict[Axis, str]) -> str:
+    def _arithmetic(self, tensor: Elementwise, labels, at: dict[Axis, str]) -> str:
         """Arithmetic on entries read from memory, where a contraction reads each of them once."""
         renamed = dict(zip(tensor.axes, labels, strict=True))
         names = {}
@@ -288,7 +307,7 @@ class _Body:
             own = tuple(renamed[a] for a in operand.axes)
             name = names[placeholder(k)] = read_name(self.e.names(operand), own)
             self.write(f"{name} = {self._value(operand, own, at)}")
-        return written_text(self.write, tensor.data[0], names, f"{self.e.names(tensor)}_t")
+        return written_text(self.write, tensor.expression, names, f"{self.e.names(tensor)}_t")
 
     def _unit(self, labels, at) -> str:
         first, second = labels
@@ -304,11 +323,9 @@ class _Body:
     def _zeros(self, tensor: Tensor) -> str:
         return f"zeros({self.e.like}, {self.rows}, {self._lanes(tensor)})"
 
-    def _product(self, tensor: Tensor, start: str | None = None) -> str:
+    def _product(self, tensor: Product, start: str | None = None) -> str:
         """Text (or register) of start + product."""
-        coefficient, labels, _ = tensor.data
-        factors = list(zip(tensor.operands, labels, strict=True))
-        sums = list(dict.fromkeys(a for ls in labels for a in ls if a not in tensor.axes))
+        coefficient, factors, sums = tensor.coefficient, tensor.factors, tensor.summed
         scaled = "" if coefficient == 1 else number(coefficient) + "*"
         if not sums:
             text = scaled + "*".join(self._value(t, ls) for t, ls in factors)
@@ -354,12 +371,12 @@ class _Body:
             self.write(f"{chain} = zeros({self.e.like}, {self.rows}, {self.e.lanes})")
         return names
 
-    def _add(self, tensor: Tensor) -> str:
+    def _add(self, tensor: Add) -> str:
         terms = flat_terms(tensor, self.deferred)
         direct = [t for t in terms if t not in self.deferred]
         chained = [t for t in terms if t in self.deferred]
         text = " + ".join(self._value(t, t.axes) for t in direct)
-        if all(t.kind == "constant" for t in direct):  # also when there are none
+        if all(isinstance(t, Constant) for t in direct):  # also when there are none
             text = " + ".join([self._zeros(tensor), *([text] if text else [])])
         elif chained and tensor.per_sample and not any(t.per_sample for t in direct):
             text = f"spread({text}, {self.e.lanes})"
@@ -367,15 +384,15 @@ class _Body:
             text = self._product(term, text)
         return text
 
-    def _elementwise(self, tensor: Tensor) -> str:
+    def _elementwise(self, tensor: Elementwise) -> str:
         names = {}
         for k, operand in enumerate(tensor.operands):
             text = self._value(operand, operand.axes)
-            if not text.isidentifier() and operand.kind != "constant":
+            if not text.isidentifier() and not isinstance(operand, Constant):
                 name = self.e.names(operand).replace("eta.", "eta_")
                 self.write(f"{name} = {text}")
                 self.registers[operand, operand.axes] = text = name
             names[placeholder(k)] = text
-        text = written_text(self.write, tensor.data[0], names, f"{self.e.names(tensor)}_t")
+        text = written_text(self.write, tensor.expression, names, f"{self.e.names(tensor)}_t")
         covered = self.row is None or any(self.row in t.axes for t in tensor.operands)
         return text if covered else f"{self._zeros(tensor)} + {text}"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..lower import ir
-from ..lower.ir import Axis, Tensor
+from ..lower.ir import Axis, Input, Tensor
 from ..lower.kernels import Kernel, Sweep
 from ..lower.reductions import outer_tiles
 from ..lower.schedule import Tiling, fuse, parts_of
@@ -98,8 +98,8 @@ class KernelEmitter:
 
     def invariant_slots(self, tensors) -> dict[Tensor, Slot]:
         names = self._parameter_slots()
-        fixed = [t for t in tensors if t.kind == "input" and not t.per_sample]
-        return {t: names[t.data[0]] for t in fixed if t.data[0] in names}
+        fixed = [t for t in tensors if isinstance(t, Input) and not t.per_sample]
+        return {t: names[t.name] for t in fixed if t.name in names}
 
     def _table_slots(self) -> tuple[dict[Tensor, Slot], int]:
         slots: dict[Tensor, Slot] = {}

@@ -172,4 +172,4 @@ class Reduction:
             own = tuple(renamed[a] for a in operand.axes)
             name = names[placeholder(k)] = self.s.k.names(operand)
             self.write(f"{name} = {self._load(operand, own, at, counts, lanes)}")
-        return written_text(self.write, tensor.data[0], names, f"{self.s.k.names(tensor)}_t")
+        return written_text(self.write, tensor.expression, names, f"{self.s.k.names(tensor)}_t")

@@ -6,9 +6,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from ..lower import ir
-from ..lower.ir import Tensor
+from ..lower.ir import Delta, Input, Tensor
 from ..lower.kernels import Sweep
-from ..lower.schedule import array_function, fuse, is_arithmetic
+from ..lower.schedule import FACTORISATIONS, array_function, fuse, is_arithmetic
 from .groups import GroupEmitter, Slot, loop_headers, plus, row_major
 from .reductions import emit_reductions
 from .writer import Writer
@@ -18,7 +18,7 @@ __all__ = ["SweepEmitter", "scratch_size"]
 
 def scratch_size(tensors) -> int:
     """Numbers a sample that factorisations need beside their results; 0 without any."""
-    sizes = [t.operands[0].axes[0].size for t in tensors if t.kind in ("inverse", "logdet")]
+    sizes = [t.operands[0].axes[0].size for t in tensors if isinstance(t, FACTORISATIONS)]
     return max(sizes) ** 2 + 1 if sizes else 0
 
 
@@ -81,7 +81,7 @@ class SweepEmitter:
         found = {**self.k.table, **self.k.sums}
         nodes = list(ir.topological(self.sweep.outputs()))
         found.update(self.k.invariant_slots(nodes))
-        inputs = {t.data[0]: t for t in nodes if t.kind == "input" and t.per_sample}
+        inputs = {t.name: t for t in nodes if isinstance(t, Input) and t.per_sample}
         for name, tensor in inputs.items():
             found[tensor] = self._input_slot(name, tensor)
         overwritten = self._overwritten()
@@ -96,7 +96,8 @@ class SweepEmitter:
         for tensor in self.calls:
             (argument,) = tensor.operands
             readers = [t for t in self._all() if argument in t.operands]
-            if argument.kind != "input" and argument not in leaving and len(readers) == 1:
+            inside = not isinstance(argument, Input) and argument not in leaving
+            if inside and len(readers) == 1:
                 found[argument] = tensor
         return found
 
@@ -121,14 +122,14 @@ class SweepEmitter:
                 group_of.get(t) == group_of[tensor] or self._sums_arithmetic(t, tensor)
                 for t in readers
             )
-            if tensor in leaving or not inside or tensor.kind in ("inverse", "logdet"):
+            if tensor in leaving or not inside or isinstance(tensor, FACTORISATIONS):
                 found.append(tensor)
         return found
 
     def _sums_arithmetic(self, reader: Tensor, tensor: Tensor) -> bool:
         """Whether a sum over samples reads entries once, and can do their arithmetic itself."""
         tiles = self.k.outer_tiles.get(reader)
-        inputs = all(operand.kind == "input" for operand in tensor.operands)
+        inputs = all(isinstance(operand, Input) for operand in tensor.operands)
         return tiles is not None and tiles.column is None and inputs and is_arithmetic(tensor)
 
     def _all(self) -> list[Tensor]:
@@ -208,7 +209,7 @@ class SweepEmitter:
         lanes = self.k.tiling.samples
         loops = list(tensor.axes)
         at = {a: a.name for a in loops}
-        if tensor.kind == "delta":
+        if isinstance(tensor, Delta):
             value = f"unit(theta, {loops[0].name} - {loops[1].name}, 1)"
         else:
             slot = slots[tensor]

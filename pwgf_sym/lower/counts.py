@@ -16,7 +16,7 @@ from ..functions import LARGEST_CHAIN, function_of, written_out
 from ..sharing import symbols_of
 from . import ir
 from .energies import FormulaKernel
-from .ir import Tensor
+from .ir import Add, Elementwise, Inverse, LogDet, Product, Tensor
 from .kernels import Kernel, Sweep
 
 __all__ = [
@@ -88,19 +88,20 @@ def _size(axes) -> int:
 def tensor_flops(tensor: Tensor, dtype: str) -> int:
     """Operations to compute one tensor from its operands, of one sample if it is per sample."""
     out = _size(tensor.axes)
-    if tensor.kind == "add":
-        return (len(tensor.operands) - 1) * out
-    if tensor.kind == "elementwise":
-        return expression_flops([tensor.data[0]], dtype) * out
-    if tensor.kind == "product":
-        coefficient, labels, sum_samples = tensor.data
-        total = _size({a for ls in labels for a in ls} | set(tensor.axes))
-        products = total * (len(tensor.operands) - 1)
-        sums = total if sum_samples else total - out
-        return products + sums + (out if abs(coefficient) != 1 else 0)
-    if tensor.kind in ("inverse", "logdet"):
-        d = tensor.operands[0].axes[0].size
-        return 2 * d**3 if tensor.kind == "inverse" else 2 * d**3 // 3
+    match tensor:
+        case Add(terms):
+            return (len(terms) - 1) * out
+        case Elementwise(expression):
+            return expression_flops([expression], dtype) * out
+        case Product(coefficient, operands, labels, axes, sum_samples):
+            total = _size({a for ls in labels for a in ls} | set(axes))
+            products = total * (len(operands) - 1)
+            sums = total if sum_samples else total - out
+            return products + sums + (out if abs(coefficient) != 1 else 0)
+        case Inverse(matrix):
+            return 2 * matrix.axes[0].size ** 3
+        case LogDet(matrix):
+            return 2 * matrix.axes[0].size ** 3 // 3
     return 0
 
 
@@ -155,8 +156,7 @@ def _sweep_flops(sweep: Sweep, dtype: str) -> tuple[int, int]:
     shared = single = 0
     for tensor in ir.topological(sweep.outputs()):
         flops = tensor_flops(tensor, dtype)
-        summed = tensor.kind == "product" and tensor.data[2]
-        if tensor.per_sample or summed:
+        if tensor.per_sample or (isinstance(tensor, Product) and tensor.sum_samples):
             single += flops
         else:
             shared += flops

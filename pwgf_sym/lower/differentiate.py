@@ -1,6 +1,7 @@
 """Forward and reverse mode as transformations IR -> IR.
 
 Both work on any graph of :mod:`pwgf_sym.lower.ir`; the only derivatives of scalars are SymPy's.
+Both answer a :class:`~pwgf_sym.lower.ir.Zero` where nothing depends on what moves.
 ``extra`` axes (for instance a basis axis, for a whole Jacobian at once) ride along in front of
 every cotangent and behind every tangent.
 """
@@ -14,20 +15,35 @@ from ..derive.calculus import derivative
 from ..derive.pieces import JumpSlope
 from ..sharing import has_symbols
 from . import ir
-from .ir import Axis, Tensor, placeholder, product
+from .ir import (
+    Add,
+    Axes,
+    Axis,
+    Constant,
+    Delta,
+    Elementwise,
+    Inverse,
+    Labelled,
+    LogDet,
+    Product,
+    Tensor,
+    Zero,
+    placeholder,
+    product,
+)
 from .stable import smooth
 
 __all__ = ["jacobian", "jvp", "replace", "trace_of_jacobian", "vjp"]
 
 
 def jvp(
-    outputs: Sequence[Tensor], tangents: Mapping[Tensor, Tensor], extra: tuple[Axis, ...] = ()
-) -> list[Tensor | None]:
-    """Tangents of ``outputs`` for the given tangents of inputs (``None`` where it vanishes).
+    outputs: Sequence[Tensor], tangents: Mapping[Tensor, Tensor], extra: Axes = ()
+) -> list[Tensor]:
+    """Tangents of ``outputs`` for the given tangents of inputs.
 
     A tangent of a tensor with axes ``a`` has axes ``a + extra``.
     """
-    found: dict[Tensor, Tensor | None] = {}
+    found: dict[Tensor, Tensor] = {}
     for tensor in ir.topological(outputs):
         if tensor in tangents:
             found[tensor] = tangents[tensor]
@@ -35,43 +51,44 @@ def jvp(
         terms = [
             _pushed(tensor, k, found[operand], extra)
             for k, operand in enumerate(tensor.operands)
-            if found[operand] is not None
+            if not isinstance(found[operand], Zero)
         ]
-        found[tensor] = ir.add(*terms) if terms else None
+        found[tensor] = ir.add(*terms) if terms else Zero(tensor.axes + extra)
     return [found[output] for output in outputs]
 
 
-def _pushed(tensor: Tensor, k: int, tangent: Tensor, extra) -> Tensor:
+def _pushed(tensor: Tensor, k: int, tangent: Tensor, extra: Axes) -> Tensor:
     """The part of a tensor's tangent that comes from the tangent of its operand ``k``."""
     out = tensor.axes + extra
-    if tensor.kind == "add":
-        return tangent
-    if tensor.kind == "product":
-        coefficient, labels, sum_samples = tensor.data
-        factors = list(zip(tensor.operands, labels, strict=True))
-        factors[k] = (tangent, labels[k] + extra)
-        return product(coefficient, factors, out, sum_samples)
-    if tensor.kind == "elementwise":
-        partial = _partial(tensor, k)
-        factors = [(partial, partial.axes), (tangent, tensor.operands[k].axes + extra)]
-        return product(1, factors, out)
-    row, column = tensor.operands[0].axes
-    if tensor.kind == "logdet":
-        inverse = ir.inverse(tensor.operands[0])
-        return product(1, [(inverse, (column, row)), (tangent, (row, column, *extra))], out)
-    if tensor.kind == "inverse":
-        left, right = _fresh(column), _fresh(row)
-        factors = [(tensor, (column, right)), (tangent, (right, left, *extra))]
-        return product(-1, [*factors, (tensor, (left, row))], out)
-    raise TypeError(f"no forward rule for {tensor.kind}")
+    match tensor:
+        case Add():
+            return tangent
+        case Product(coefficient, _, labels, _, sum_samples):
+            factors = tensor.factors
+            factors[k] = (tangent, labels[k] + extra)
+            return product(coefficient, factors, out, sum_samples)
+        case Elementwise(_, operands):
+            partial = _partial(tensor, k)
+            factors = [(partial, partial.axes), (tangent, operands[k].axes + extra)]
+            return product(1, factors, out)
+        case LogDet(matrix):
+            row, column = matrix.axes
+            factors = [(Inverse(matrix), (column, row)), (tangent, (row, column, *extra))]
+            return product(1, factors, out)
+        case Inverse(matrix):
+            row, column = matrix.axes
+            left, right = _fresh(column), _fresh(row)
+            factors = [(tensor, (column, right)), (tangent, (right, left, *extra))]
+            return product(-1, [*factors, (tensor, (left, row))], out)
+    raise TypeError(f"no forward rule for {tensor.word}")
 
 
 def _fresh(axis: Axis) -> Axis:
     return Axis(axis.name + "_", axis.size)
 
 
-def _partial(tensor: Tensor, k: int) -> Tensor:
-    formula = tensor.data[0]
+def _partial(tensor: Elementwise, k: int) -> Tensor:
+    formula = tensor.expression
     if jump(formula) is not None:
         return ir.apply(JumpSlope(placeholder(k)), *tensor.operands)
     slope = smooth(derivative(formula, placeholder(k)))
@@ -83,9 +100,9 @@ def _partial(tensor: Tensor, k: int) -> Tensor:
 def vjp(
     outputs: Mapping[Tensor, Tensor],
     wrt: Iterable[Tensor],
-    extra: tuple[Axis, ...] = (),
+    extra: Axes = (),
     lift: bool = False,
-) -> list[Tensor | None]:
+) -> list[Tensor]:
     """Cotangents of ``wrt`` for the given cotangents of ``outputs``.
 
     A cotangent of a tensor with axes ``a`` has axes ``extra + a``.  The cotangent of an invariant
@@ -99,88 +116,83 @@ def vjp(
             continue
         total[tensor] = cotangent = ir.add(*found[tensor])
         for k, operand in enumerate(tensor.operands):
-            term = _pulled(tensor, k, cotangent, extra, lift)
-            if term is not None:
+            if not isinstance(operand, (Constant, Delta, Zero)):
+                term = _pulled(tensor, k, cotangent, extra, lift)
                 found.setdefault(operand, []).append(term)
-    return [total.get(tensor) for tensor in wrt]
+    return [total[tensor] if tensor in total else Zero(extra + tensor.axes) for tensor in wrt]
 
 
-def _pulled(tensor: Tensor, k: int, cotangent: Tensor, extra, lift: bool) -> Tensor | None:
+def _pulled(tensor: Tensor, k: int, cotangent: Tensor, extra: Axes, lift: bool) -> Tensor:
     """What the cotangent of a tensor contributes to the cotangent of its operand ``k``."""
-    operand = tensor.operands[k]
-    if operand.kind == "constant" or operand.kind == "delta":
-        return None
-    source, out = extra + tensor.axes, extra + operand.axes
-    if tensor.kind == "product":
-        return _pulled_product(tensor, k, cotangent, extra, lift)
-    if tensor.kind == "add":
-        factors = [(cotangent, source)]
-    elif tensor.kind == "elementwise":
-        partial = _partial(tensor, k)
-        factors = [(cotangent, source), (partial, partial.axes)]
-    elif tensor.kind == "logdet":
-        inverse = ir.inverse(operand)
-        factors = [(cotangent, extra), (inverse, inverse.axes)]
-    elif tensor.kind == "inverse":
-        row, column = operand.axes
-        left, right = _fresh(row), _fresh(column)
-        factors = [
-            (tensor, (right, row)),
-            (cotangent, (*extra, right, left)),
-            (tensor, (column, left)),
-        ]
-        return product(-1, factors, out, _sums(factors, operand, lift))
-    else:
-        raise TypeError(f"no reverse rule for {tensor.kind}")
-    return product(1, factors, out, _sums(factors, operand, lift))
+    operand, coefficient = tensor.operands[k], 1
+    factors: list[Labelled] = [(cotangent, extra + tensor.axes)]
+    match tensor:
+        case Product():
+            return _pulled_product(tensor, k, cotangent, extra, lift)
+        case Add():
+            pass
+        case Elementwise():
+            partial = _partial(tensor, k)
+            factors.append((partial, partial.axes))
+        case LogDet(matrix):
+            inverse = Inverse(matrix)
+            factors.append((inverse, inverse.axes))
+        case Inverse(matrix):
+            row, column = matrix.axes
+            left, right = _fresh(row), _fresh(column)
+            coefficient, inner = -1, (cotangent, (*extra, right, left))
+            factors = [(tensor, (right, row)), inner, (tensor, (column, left))]
+        case _:
+            raise TypeError(f"no reverse rule for {tensor.word}")
+    return product(coefficient, factors, extra + operand.axes, _sums(factors, operand, lift))
 
 
-def _pulled_product(tensor: Tensor, k: int, cotangent: Tensor, extra, lift: bool) -> Tensor:
-    coefficient, labels, _ = tensor.data
-    operand, own = tensor.operands[k], list(labels[k])
+def _pulled_product(tensor: Product, k: int, cotangent: Tensor, extra: Axes, lift: bool) -> Tensor:
+    labels, operand, own = tensor.labels, tensor.operands[k], list(tensor.labels[k])
     factors = [(cotangent, extra + tensor.axes)]
-    factors += [(other, labels[j]) for j, other in enumerate(tensor.operands) if j != k]
+    factors += [factor for j, factor in enumerate(tensor.factors) if j != k]
     taken = {a for ls in labels for a in ls} | set(extra + tensor.axes)
     for position, axis in enumerate(own):  # a repeated label reads a diagonal
         if axis in own[:position]:
             while own[position] in taken:
                 own[position] = _fresh(own[position])
             taken.add(own[position])
-            factors.append((ir.delta(axis, own[position]), (axis, own[position])))
-    result = product(coefficient, factors, extra + tuple(own), _sums(factors, operand, lift))
+            factors.append((Delta(axis, own[position]), (axis, own[position])))
+    sums = _sums(factors, operand, lift)
+    result = product(tensor.coefficient, factors, extra + tuple(own), sums)
     if tuple(own) == operand.axes:
         return result
     # The product named the operand's axes by its own labels: give them their names back.
     return _rename(result, extra + operand.axes)
 
 
-def _rename(tensor: Tensor, axes: tuple[Axis, ...]) -> Tensor:
+def _rename(tensor: Tensor, axes: Axes) -> Tensor:
     """The same tensor under other axis names."""
     rename = dict(zip(tensor.axes, axes, strict=True))
-    if tensor.kind != "product":
+    if not isinstance(tensor, Product):
         return product(1, [(tensor, axes)], axes)
-    coefficient, labels, sum_samples = tensor.data
-    summed = {a for ls in labels for a in ls} - set(tensor.axes)
-    taken = {*axes, *summed}
-    for axis in sorted(summed, key=lambda a: a.name):  # keep summed labels apart from new names
+    taken = {*axes, *tensor.summed}
+    for axis in sorted(
+        tensor.summed, key=lambda a: a.name
+    ):  # keep summed labels apart from new names
         free = axis
         while axis in axes and free in taken:
             free = _fresh(free)
         taken.add(free)
         rename[axis] = free
-    new = [tuple(rename[a] for a in ls) for ls in labels]
-    return product(coefficient, zip(tensor.operands, new, strict=True), axes, sum_samples)
+    factors = [(operand, tuple(rename[a] for a in own)) for operand, own in tensor.factors]
+    return product(tensor.coefficient, factors, axes, tensor.sum_samples)
 
 
-def _sums(factors, operand: Tensor, lift: bool) -> bool:
+def _sums(factors: Sequence[Labelled], operand: Tensor, lift: bool) -> bool:
     return not lift and not operand.per_sample and any(t.per_sample for t, _ in factors)
 
 
 def jacobian(output: Tensor, state: Tensor, basis: str = "e") -> Tensor:
     """d output / d state with axes ``output.axes + (basis,)``: forward mode with a basis."""
     axis = Axis(basis, state.axes[0].size)
-    (tangent,) = jvp([output], {state: ir.delta(state.axes[0], axis)}, (axis,))
-    if tangent is None:
+    (tangent,) = jvp([output], {state: Delta(state.axes[0], axis)}, (axis,))
+    if isinstance(tangent, Zero):
         raise ValueError("the output does not depend on the state")
     return tangent
 
@@ -196,20 +208,24 @@ def trace_of_jacobian(field: Tensor, state: Tensor) -> Tensor:
 
 
 def _traced(tensor: Tensor, first: Axis, second: Axis) -> list[Tensor]:
-    labels = tuple(first if axis == second else axis for axis in tensor.axes)
-    if tensor.kind == "add":
-        return [term for operand in tensor.operands for term in _traced(operand, first, second)]
-    if tensor.kind == "delta":
-        return [ir.constant(first.size)]
-    if tensor.kind == "product":
-        coefficient, inner, sum_samples = tensor.data
-        if len(tensor.operands) == 1 and tensor.operands[0].kind in ("add", "delta"):
-            back = dict(zip(inner[0], tensor.operands[0].axes, strict=True))
-            terms = _traced(tensor.operands[0], back[first], back[second])
-            return [ir.scale(coefficient, term) for term in terms]
-        renamed = [tuple(first if a == second else a for a in ls) for ls in inner]
-        return [product(coefficient, zip(tensor.operands, renamed, strict=True), (), sum_samples)]
-    return [product(1, [(tensor, labels)], ())]
+    match tensor:
+        case Add(terms):
+            return [term for inner in terms for term in _traced(inner, first, second)]
+        case Delta():
+            return [ir.constant(first.size)]
+        case Product(coefficient, (Add() | Delta() as inner,), (labels,)):
+            back = dict(zip(labels, inner.axes, strict=True))
+            parts = _traced(inner, back[first], back[second])
+            return [ir.scale(coefficient, part) for part in parts]
+        case Product(coefficient, _, _, _, sum_samples):
+            factors = [(t, _with(first, second, labels)) for t, labels in tensor.factors]
+            return [product(coefficient, factors, (), sum_samples)]
+    return [product(1, [(tensor, _with(first, second, tensor.axes))], ())]
+
+
+def _with(first: Axis, second: Axis, labels: Axes) -> Axes:
+    """Labels with the first axis for the second one."""
+    return tuple(first if axis == second else axis for axis in labels)
 
 
 def replace(outputs: Sequence[Tensor], mapping: Mapping[Tensor, Tensor]) -> list[Tensor]:
@@ -231,11 +247,13 @@ def replace(outputs: Sequence[Tensor], mapping: Mapping[Tensor, Tensor]) -> list
 def _rebuilt(tensor: Tensor, operands: Sequence[Tensor]) -> Tensor:
     if tuple(operands) == tensor.operands:
         return tensor
-    if tensor.kind == "product":
-        coefficient, labels, sum_samples = tensor.data
-        return product(coefficient, zip(operands, labels, strict=True), tensor.axes, sum_samples)
-    if tensor.kind == "add":
-        return ir.add(*operands)
-    if tensor.kind == "elementwise":
-        return ir.apply(tensor.data[0], *operands, axes=tensor.axes)
-    return {"inverse": ir.inverse, "logdet": ir.logdet}[tensor.kind](*operands)
+    match tensor:
+        case Product(coefficient, _, labels, axes, sum_samples):
+            return product(coefficient, zip(operands, labels, strict=True), axes, sum_samples)
+        case Add():
+            return ir.add(*operands)
+        case Elementwise(expression, _, axes):
+            return ir.apply(expression, *operands, axes=axes)
+        case Inverse() | LogDet():
+            return type(tensor)(*operands)
+    raise TypeError(f"{tensor.word} has no operands")

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 import sympy as sp
 
-from .ir import Axis, Labelled, Tensor, product
+from .ir import Axis, Input, Labelled, Product, Tensor, product
 
 __all__ = ["RowFactors", "factor_kernel"]
 
@@ -72,8 +72,8 @@ def factor_kernel(jacobian):
 
 def _name(part: Tensor, jacobian, saved: dict[Tensor, str]) -> str:
     """The name under which a factor is stored: that of the forward pass where it is there."""
-    if part.kind == "input" and part.data[0] in jacobian.stored:
-        return part.data[0]
+    if isinstance(part, Input) and part.name in jacobian.stored:
+        return part.name
     return saved.setdefault(part, f"factor_{len(saved)}")
 
 
@@ -88,11 +88,10 @@ def _factor(members: list[Labelled], axes: list[Axis]) -> Tensor:
 
 def _factors(tensor: Tensor, basis: Axis) -> tuple[sp.Expr, list[Tensor]]:
     """Coefficient and factors over disjoint axes of a row tensor; the basis axis may be shared."""
-    if tensor.kind != "product" or any(len(set(ls)) < len(ls) for ls in tensor.data[1]):
+    if not isinstance(tensor, Product) or any(len(set(ls)) < len(ls) for ls in tensor.labels):
         return sp.S.One, [tensor]
-    coefficient, labels, _ = tensor.data
     groups: list[tuple[set[Axis], list[Labelled]]] = []
-    for operand, own in zip(tensor.operands, labels, strict=True):
+    for operand, own in tensor.factors:
         axes, members = set(own) - {basis}, [(operand, own)]
         for group in [g for g in groups if g[0] & axes or not (g[0] and axes)]:
             groups.remove(group)
@@ -109,4 +108,4 @@ def _factors(tensor: Tensor, basis: Axis) -> tuple[sp.Expr, list[Tensor]]:
         found.append(_factor(members, kept))
     if not any(basis in part.axes for part in found):
         return sp.S.One, [tensor]
-    return coefficient, found
+    return tensor.coefficient, found

@@ -3,17 +3,21 @@
 A value is a :class:`Tensor`: an operation on named axes, either *per sample* (one value for every
 sample, the sample axis is implicit) or *sample-invariant* (parameters and what is computed from
 them alone).  Structurally equal tensors are one object, so common subexpressions are shared by
-construction.  The operations are few:
+construction.  Every operation is one class:
 
-``input``        a parameter, a state or a stored value, by name
-``delta``        the identity matrix over two axes
-``constant``     one number
-``product``      an einsum: coefficient times a product of tensors, summed over the axes that the
-                 result does not carry, and over the samples when ``sum_samples`` is set
-``add``          a sum of tensors of equal axes
-``elementwise``  a SymPy scalar expression applied entry by entry
-``inverse``      inverse of a square matrix over its two axes (axes swapped)
-``logdet``       log |det| of a square matrix
+:class:`Input`        a parameter, a state or a stored value, by name
+:class:`Delta`        the identity matrix over two axes
+:class:`Constant`     one number
+:class:`Zero`         zeros over any axes, which sums and products absorb
+:class:`Product`      an einsum: coefficient times a product of tensors, summed over the axes that
+                      the result does not carry, and over the samples if ``sum_samples`` is set
+:class:`Add`          a sum of tensors of equal axes
+:class:`Elementwise`  a SymPy scalar expression applied entry by entry
+:class:`Inverse`      inverse of a square matrix over its two axes (axes swapped)
+:class:`LogDet`       log |det| of a square matrix
+
+The functions :func:`add`, :func:`product`, :func:`einsum`, :func:`scale` and :func:`apply` bring an
+operation to its simplest form; the classes of these operations take it as it stands.
 """
 
 from __future__ import annotations
@@ -21,11 +25,15 @@ from __future__ import annotations
 import weakref
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any, TypeVar, dataclass_transform
 
 import sympy as sp
 
-__all__ = ["Axis", "Tensor", "add", "apply", "delta", "input_tensor", "inverse", "logdet"]
-__all__ += ["constant", "einsum", "placeholder", "product", "topological", "uses"]
+__all__ = ["Add", "Axis", "Constant", "Delta", "Elementwise", "Input", "Inverse", "Labelled"]
+__all__ += ["LogDet", "Product", "Tensor", "Zero", "add", "apply", "constant", "einsum"]
+__all__ += ["input_tensor", "placeholder", "product", "scale", "topological", "uses"]
+
+Node = TypeVar("Node")
 
 
 @dataclass(frozen=True)
@@ -39,16 +47,42 @@ class Axis:
         return f"{self.name}:{self.size}"
 
 
-class Tensor:
-    """One value of the IR; build it with the functions of this module, never directly."""
+Axes = tuple[Axis, ...]
 
-    __slots__ = ("__weakref__", "axes", "data", "kind", "operands", "per_sample")
+_INTERNED: weakref.WeakValueDictionary[tuple[Any, ...], Any] = weakref.WeakValueDictionary()
 
-    kind: str
-    operands: tuple[Tensor, ...]
-    axes: tuple[Axis, ...]
+
+class _Interning(type):
+    """Makes calls of a class with equal arguments return one object."""
+
+    def __call__(cls: type[Node], *args: Any, **named: Any) -> Node:
+        made = super().__call__(*args, **named)  # type: ignore[misc]
+        key = (cls, *[getattr(made, field) for field in cls.__match_args__])  # type: ignore[attr-defined]
+        found: Node = _INTERNED.setdefault(key, made)
+        return found
+
+
+class Tensor(metaclass=_Interning):
+    """One value of the IR.
+
+    Attributes
+    ----------
+    axes : tuple of Axis
+        Axes of the value, without that of the samples.
+    per_sample : bool
+        Whether every sample has a value of its own.
+    operands : tuple of Tensor
+        What it is computed from.
+    """
+
+    axes: Axes
     per_sample: bool
-    data: tuple
+    operands: tuple[Tensor, ...]
+
+    def _derive(self, **attributes: Any) -> None:
+        """Set attributes that follow from the fields; these and the fields never change."""
+        for name, value in attributes.items():
+            object.__setattr__(self, name, value)
 
     def __add__(self, other: Tensor) -> Tensor:
         return add(self, other)
@@ -59,44 +93,151 @@ class Tensor:
     def __neg__(self) -> Tensor:
         return scale(-1, self)
 
-    def __mul__(self, factor) -> Tensor:
+    def __mul__(self, factor: Any) -> Tensor:
         return scale(factor, self)
 
     __rmul__ = __mul__
 
     def __repr__(self) -> str:
         axes = ", ".join(map(str, self.axes))
-        return f"<{self.kind}[{'n; ' if self.per_sample else ''}{axes}] {describe(self)}>"
+        return f"<{self.word}[{'n; ' if self.per_sample else ''}{axes}] {describe(self)}>"
+
+    @property
+    def word(self) -> str:
+        """The operation in one word."""
+        return type(self).__name__.lower()
 
 
-_INTERNED: weakref.WeakValueDictionary = weakref.WeakValueDictionary()
+@dataclass_transform(eq_default=False, frozen_default=True)
+def _node(cls: type[Node]) -> type[Node]:
+    """A class of tensors with these fields."""
+    return dataclass(frozen=True, eq=False, repr=False)(cls)
 
 
-def _intern(kind, operands, axes, per_sample, data) -> Tensor:
-    # Operands are interned and kept alive by the node, so their ids identify them.
-    key = (kind, tuple(map(id, operands)), axes, per_sample, data)
-    found = _INTERNED.get(key)
-    if found is None:
-        found = Tensor.__new__(Tensor)
-        found.kind, found.operands, found.axes = kind, operands, axes
-        found.per_sample, found.data = per_sample, data
-        _INTERNED[key] = found
-    return found
-
-
-def input_tensor(name: str, axes: Iterable[Axis] = (), per_sample: bool = False) -> Tensor:
+@_node
+class Input(Tensor):
     """A named value from outside: a parameter (invariant) or a state (per sample)."""
-    return _intern("input", (), tuple(axes), per_sample, (name,))
+
+    name: str
+    axes: Axes
+    per_sample: bool
+
+    def __post_init__(self) -> None:
+        self._derive(operands=())
 
 
-def delta(first: Axis, second: Axis) -> Tensor:
+@_node
+class Delta(Tensor):
     """Identity matrix: 1 where the two indices are equal."""
-    return _intern("delta", (), (first, second), False, ())
+
+    first: Axis
+    second: Axis
+
+    def __post_init__(self) -> None:
+        self._derive(axes=(self.first, self.second), per_sample=False, operands=())
 
 
-def constant(value) -> Tensor:
+@_node
+class Constant(Tensor):
     """One number."""
-    return _intern("constant", (), (), False, (sp.sympify(value),))
+
+    value: sp.Expr
+
+    def __post_init__(self) -> None:
+        self._derive(axes=(), per_sample=False, operands=())
+
+
+@_node
+class Zero(Tensor):
+    """Zeros: the derivative of what depends on nothing."""
+
+    axes: Axes
+
+    def __post_init__(self) -> None:
+        self._derive(per_sample=False, operands=())
+
+
+@_node
+class Product(Tensor):
+    """Einsum: the coefficient times the product of the operands under these labels of their axes.
+
+    Labels that ``axes`` does not hold are summed, and the samples if ``sum_samples`` is set.
+    """
+
+    coefficient: sp.Expr
+    operands: tuple[Tensor, ...]
+    labels: tuple[Axes, ...]
+    axes: Axes
+    sum_samples: bool
+
+    def __post_init__(self) -> None:
+        any_sample = any(operand.per_sample for operand in self.operands)
+        self._derive(per_sample=any_sample and not self.sum_samples)
+
+    @property
+    def factors(self) -> list[Labelled]:
+        """Operands with the labels of their axes."""
+        return list(zip(self.operands, self.labels, strict=True))
+
+    @property
+    def summed(self) -> list[Axis]:
+        """Labels that are summed over, each once, as they come."""
+        labels = [axis for own in self.labels for axis in own]
+        return list(dict.fromkeys(axis for axis in labels if axis not in self.axes))
+
+
+@_node
+class Add(Tensor):
+    """Sum of tensors of equal axes (invariant terms broadcast over the samples)."""
+
+    operands: tuple[Tensor, ...]
+
+    def __post_init__(self) -> None:
+        any_sample = any(term.per_sample for term in self.operands)
+        self._derive(axes=self.operands[0].axes, per_sample=any_sample)
+
+
+@_node
+class Elementwise(Tensor):
+    """A SymPy scalar expression in ``placeholder(0..)``, entry by entry, with broadcasting."""
+
+    expression: sp.Expr
+    operands: tuple[Tensor, ...]
+    axes: Axes
+
+    def __post_init__(self) -> None:
+        self._derive(per_sample=any(operand.per_sample for operand in self.operands))
+
+
+@_node
+class Inverse(Tensor):
+    """Inverse of a square matrix with axes (i, j); the result has axes (j, i)."""
+
+    matrix: Tensor
+
+    def __post_init__(self) -> None:
+        matrix = self.matrix
+        self._derive(axes=matrix.axes[::-1], per_sample=matrix.per_sample, operands=(matrix,))
+
+
+@_node
+class LogDet(Tensor):
+    """Logarithm of the absolute determinant of a square matrix."""
+
+    matrix: Tensor
+
+    def __post_init__(self) -> None:
+        self._derive(axes=(), per_sample=self.matrix.per_sample, operands=(self.matrix,))
+
+
+def input_tensor(name: str, axes: Iterable[Axis] = (), per_sample: bool = False) -> Input:
+    """An input with any axes: by default an invariant number."""
+    return Input(name, tuple(axes), per_sample)
+
+
+def constant(value: Any) -> Constant:
+    """A number of Python's or SymPy's as a tensor."""
+    return Constant(sp.sympify(value))
 
 
 def placeholder(position: int) -> sp.Symbol:
@@ -109,9 +250,9 @@ def apply(expression: sp.Expr, *operands: Tensor, axes: Iterable[Axis] = ()) -> 
 
     The result's axes are ``axes``, then those of the operands as they come.
     """
-    axes = list(axes)
+    all_axes = list(axes)
     for operand in operands:
-        axes += [axis for axis in operand.axes if axis not in axes]
+        all_axes += [axis for axis in operand.axes if axis not in all_axes]
     used = [k for k in range(len(operands)) if expression.has(placeholder(k))]
     if not used:
         raise ValueError(f"elementwise expression {expression} uses none of its operands")
@@ -119,40 +260,28 @@ def apply(expression: sp.Expr, *operands: Tensor, axes: Iterable[Axis] = ()) -> 
         renamed = {placeholder(k): placeholder(j) for j, k in enumerate(used)}
         expression = expression.xreplace(renamed)
         operands = tuple(operands[k] for k in used)
-    per_sample = any(operand.per_sample for operand in operands)
-    return _intern("elementwise", tuple(operands), tuple(axes), per_sample, (expression,))
+    return Elementwise(expression, tuple(operands), tuple(all_axes))
 
 
 def add(*terms: Tensor) -> Tensor:
     """Sum of tensors of equal axes (invariant terms broadcast over the samples)."""
-    if len(terms) == 1:
-        return terms[0]
     if any(term.axes != terms[0].axes for term in terms):
         raise ValueError(f"sum of different axes: {[term.axes for term in terms]}")
-    return _intern("add", tuple(terms), terms[0].axes, any(t.per_sample for t in terms), ())
+    terms = tuple(term for term in terms if not isinstance(term, Zero)) or terms[:1]
+    return Add(terms) if len(terms) > 1 else terms[0]
 
 
-def scale(factor, tensor: Tensor) -> Tensor:
+def scale(factor: Any, tensor: Tensor) -> Tensor:
     """A number times a tensor."""
     factor = sp.sympify(factor)
     return tensor if factor == 1 else product(factor, [(tensor, tensor.axes)], tensor.axes)
 
 
-def inverse(matrix: Tensor) -> Tensor:
-    """Inverse of a square matrix with axes (i, j); the result has axes (j, i)."""
-    return _intern("inverse", (matrix,), matrix.axes[::-1], matrix.per_sample, ())
-
-
-def logdet(matrix: Tensor) -> Tensor:
-    """Logarithm of the absolute determinant of a square matrix."""
-    return _intern("logdet", (matrix,), (), matrix.per_sample, ())
-
-
-Labelled = tuple[Tensor, tuple[Axis, ...]]
+Labelled = tuple[Tensor, Axes]
 
 
 def product(
-    coefficient, operands: Iterable[Labelled], axes: Iterable[Axis], sum_samples: bool = False
+    coefficient: Any, operands: Iterable[Labelled], axes: Iterable[Axis], sum_samples: bool = False
 ) -> Tensor:
     """Einsum: ``coefficient * prod(operands)``, each operand with its axes relabelled.
 
@@ -163,26 +292,29 @@ def product(
     coefficient, axes = sp.sympify(coefficient), tuple(axes)
     factors: list[Labelled] = []
     for tensor, labels in operands:
-        if tensor.kind == "constant":
-            coefficient *= tensor.data[0]
-        elif tensor.kind == "product" and len(tensor.operands) == 1 and _is_plain(tensor):
-            coefficient *= tensor.data[0]
-            under = dict(zip(tensor.axes, labels, strict=True))
-            factors.append((tensor.operands[0], tuple(under[a] for a in tensor.data[1][0])))
-        else:
-            factors.append((_with_own_axes(tensor), tuple(labels)))
+        match tensor:
+            case Zero():
+                return Zero(axes)
+            case Constant(value):
+                coefficient *= value
+            case Product(own, (inner,), (inside,)) if _is_plain(tensor):
+                coefficient *= own
+                under = dict(zip(tensor.axes, labels, strict=True))
+                factors.append((inner, tuple(under[a] for a in inside)))
+            case _:
+                factors.append((_with_own_axes(tensor), tuple(labels)))
     factors, ones = _eliminate_deltas(factors, axes)
     coefficient *= ones
     if not factors:
         base = constant(coefficient)
-        return base if not axes else _product(sp.Integer(1), [(base, ())], axes, False)
+        return base if not axes else _product(sp.S.One, [(base, ())], axes)
     alone = coefficient == 1 and len(factors) == 1 and not sum_samples
     if alone and factors[0][1] == axes == factors[0][0].axes:
         return factors[0][0]
     return _product(coefficient, _with_own_labels(factors, axes), axes, sum_samples)
 
 
-def _with_own_labels(factors: list[Labelled], axes: tuple[Axis, ...]) -> list[Labelled]:
+def _with_own_labels(factors: list[Labelled], axes: Axes) -> list[Labelled]:
     """Summed labels called after the first axis that each stands at."""
     renamed = {axis: axis for axis in axes}
     for tensor, labels in factors:
@@ -199,35 +331,31 @@ def _with_own_axes(tensor: Tensor) -> Tensor:
 
     A value of a sample keeps the axes along which it is computed together with others.
     """
-    if tensor.kind != "product" or tensor.per_sample or tensor.data[2]:
+    if not isinstance(tensor, Product) or tensor.per_sample or tensor.sum_samples:
         return tensor
-    coefficient, labels, _ = tensor.data
-    factors = list(zip(tensor.operands, labels, strict=True))
+    factors = tensor.factors
     renamed: dict[Axis, Axis] = {}
     for (_, before), (_, after) in zip(factors, _with_own_labels(factors, ()), strict=True):
         renamed |= zip(before, after, strict=True)
     if not set(tensor.axes) <= set(renamed):  # an axis that no factor carries
         return tensor
     own = [(t, tuple(renamed[a] for a in ls)) for t, ls in factors]
-    return _product(coefficient, own, tuple(renamed[a] for a in tensor.axes), False)
+    return _product(tensor.coefficient, own, tuple(renamed[a] for a in tensor.axes))
 
 
-def _product(coefficient, factors, axes, sum_samples) -> Tensor:
-    tensors = tuple(tensor for tensor, _ in factors)
-    per_sample = any(tensor.per_sample for tensor in tensors) and not sum_samples
-    data = (coefficient, tuple(labels for _, labels in factors), sum_samples)
-    return _intern("product", tensors, axes, per_sample, data)
+def _product(
+    coefficient: sp.Expr, factors: list[Labelled], axes: Axes, sum_samples: bool = False
+) -> Product:
+    operands, labels = (tuple(part) for part in zip(*factors, strict=True))
+    return Product(coefficient, operands, labels, axes, sum_samples)
 
 
-def _is_plain(tensor: Tensor) -> bool:
+def _is_plain(tensor: Product) -> bool:
     """A product of one factor that scales it, takes a diagonal or renames axes; nothing summed."""
-    labels = tensor.data[1][0]
-    return set(labels) == set(tensor.axes) and not tensor.data[2]
+    return set(tensor.labels[0]) == set(tensor.axes) and not tensor.sum_samples
 
 
-def _eliminate_deltas(
-    factors: list[Labelled], axes: tuple[Axis, ...]
-) -> tuple[list[Labelled], int]:
+def _eliminate_deltas(factors: list[Labelled], axes: Axes) -> tuple[list[Labelled], int]:
     """Rename one index of every delta into the other where the result does not need both.
 
     The second result is the number of ones on diagonals that were summed.
@@ -236,11 +364,12 @@ def _eliminate_deltas(
     while k < len(factors):
         tensor, labels = factors[k]
         others = {a for j, (_, ls) in enumerate(factors) if j != k for a in ls}
-        if tensor.kind == "delta" and labels[0] == labels[1]:  # its diagonal: all ones
+        is_delta = isinstance(tensor, Delta)
+        if is_delta and labels[0] == labels[1]:  # its diagonal: all ones
             ones *= 1 if labels[0] in others or labels[0] in axes else labels[0].size
             del factors[k]
             continue
-        removable = tensor.kind == "delta" and labels[0] != labels[1]
+        removable = is_delta and labels[0] != labels[1]
         gone = [a for a in labels if a not in axes and a in others] if removable else []
         if not gone:
             k += 1
@@ -259,7 +388,7 @@ def einsum(subscripts: str, *operands: Tensor) -> Tensor:
     inputs, output = subscripts.replace(" ", "").split("->")
     axis_of: dict[str, Axis] = {}
     taken: dict[Axis, str] = {}
-    labelled = []
+    labelled: list[Labelled] = []
     for letters, tensor in zip(inputs.split(","), operands, strict=True):
         labels = []
         for letter, axis in zip(letters, tensor.axes, strict=True):
@@ -302,12 +431,17 @@ def uses(outputs: Iterable[Tensor]) -> dict[Tensor, int]:
 
 def describe(tensor: Tensor) -> str:
     """One line that says how the tensor is computed."""
-    names = ", ".join(t.data[0] if t.kind == "input" else t.kind for t in tensor.operands)
-    if tensor.kind in ("input", "constant", "elementwise"):
-        return f"{tensor.data[0]} of ({names})" if names else str(tensor.data[0])
-    if tensor.kind == "product":
-        coefficient, labels, sum_samples = tensor.data
-        subscripts = ",".join("".join(a.name for a in ls) for ls in labels)
-        out = "".join(a.name for a in tensor.axes)
-        return f"{coefficient} * {subscripts}->{out} of ({names})" + " over n" * sum_samples
+    names = ", ".join(t.name if isinstance(t, Input) else t.word for t in tensor.operands)
+    match tensor:
+        case Input(name):
+            return name
+        case Constant(value):
+            return str(value)
+        case Elementwise(expression):
+            return f"{expression} of ({names})"
+        case Product(coefficient, _, labels, axes, sum_samples):
+            subscripts = ",".join("".join(a.name for a in ls) for ls in labels)
+            out = "".join(a.name for a in axes)
+            found = f"{coefficient} * {subscripts}->{out} of ({names})"
+            return found + " over n" * sum_samples
     return f"({names})"

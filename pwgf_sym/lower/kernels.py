@@ -14,7 +14,7 @@ from . import ir
 from .differentiate import jvp, replace, vjp
 from .factors import RowFactors, factor_kernel
 from .formulas import StepFormulas
-from .ir import Axis, Tensor
+from .ir import Add, Axis, Delta, Elementwise, Input, Product, Tensor
 from .simplify import PASSES, flatten_products, is_function, share_functions
 
 __all__ = ["Carry", "Kernel", "Sweep", "map_kernels"]
@@ -202,7 +202,7 @@ def _jacobian(f: StepFormulas) -> Kernel:
     basis = Axis("o", f.map.dim)
     u = ir.input_tensor("u", (basis, *f.x.axes), per_sample=True)
     found = vjp({after: u}, [f.x, *f.parameters.values()], extra=(basis,), lift=True)
-    unit = ir.delta(basis, f.x.axes[0])
+    unit = Delta(basis, f.x.axes[0])
     seed = Sweep(0, {"u": Carry(u, unit)})
     rows = dict(zip(f.parameters, found[1:], strict=True))
     backward = Sweep(-1, {"u": Carry(u, found[0])}, rows=rows)
@@ -242,21 +242,21 @@ def _store(linearizations: list[Kernel], derivatives: list[Kernel]) -> None:
     a contraction or a function; cheap arithmetic on them is done again.
     """
     known = {t for t in ir.topological(linearizations[0].sweeps[0].outputs()) if t.per_sample}
-    stored: dict[Tensor, Tensor] = {}
+    stored: dict[Tensor, Input] = {}
     for kernel in derivatives:
         for tensor in _frontier([o for s in kernel.sweeps for o in s.outputs()], known):
-            if tensor.kind == "input":  # x, which keeps its name
+            if isinstance(tensor, Input):  # x, which keeps its name
                 stored[tensor] = tensor
             elif tensor not in stored:
-                name = f"hidden_{sum(t.kind != 'input' for t in stored)}"
+                name = f"hidden_{sum(not isinstance(t, Input) for t in stored)}"
                 stored[tensor] = ir.input_tensor(name, tensor.axes, per_sample=True)
     for kernel in linearizations:
-        kernel.sweeps[0].saved = {new.data[0]: old for old, new in stored.items()}
-        kernel.stored = {new.data[0]: new.axes for new in stored.values()}
+        kernel.sweeps[0].saved = {new.name: old for old, new in stored.items()}
+        kernel.stored = {new.name: new.axes for new in stored.values()}
     for kernel in derivatives:
         kernel.sweeps = [s.with_outputs(replace(s.outputs(), stored)) for s in kernel.sweeps]
         reached = set(ir.topological([o for s in kernel.sweeps for o in s.outputs()]))
-        kernel.stored = {t.data[0]: t.axes for t in stored.values() if t in reached}
+        kernel.stored = {t.name: t.axes for t in stored.values() if t in reached}
 
 
 def _frontier(outputs: list[Tensor], known: set[Tensor]) -> list[Tensor]:
@@ -280,16 +280,16 @@ def _frontier(outputs: list[Tensor], known: set[Tensor]) -> list[Tensor]:
 
 
 def _is_worth_storing(tensor: Tensor) -> bool:
-    if tensor.kind == "input":
-        return True
-    if tensor.kind == "elementwise":
-        return is_function(tensor.data[0])
-    if tensor.kind == "product":
-        summed = {a for labels in tensor.data[1] for a in labels} - set(tensor.axes)
-        return bool(summed) or any(map(_is_sum_of_products, tensor.operands))
+    match tensor:
+        case Input():
+            return True
+        case Elementwise(expression):
+            return is_function(expression)
+        case Product() if tensor.summed:
+            return True
     return any(map(_is_sum_of_products, tensor.operands))
 
 
 def _is_sum_of_products(tensor: Tensor) -> bool:
     """Whether per-sample contractions lie between a value and its functions and inputs."""
-    return tensor.per_sample and tensor.kind in ("add", "product") and _is_worth_storing(tensor)
+    return tensor.per_sample and isinstance(tensor, (Add, Product)) and _is_worth_storing(tensor)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .ir import Axis, Labelled, Tensor
+from .ir import Axis, Labelled, Product
 from .schedule import Tiling
 
 __all__ = ["OuterTiles", "outer_tiles", "tile_starts"]
@@ -73,7 +73,7 @@ def tile_starts(axis: Axis, size: int) -> list[tuple[int, int]]:
     return [(k, min(k + size, axis.size)) for k in range(0, axis.size, size)]
 
 
-def outer_tiles(tensors: list[Tensor], tiling: Tiling) -> dict[Tensor, OuterTiles]:
+def outer_tiles(tensors: list[Product], tiling: Tiling) -> dict[Product, OuterTiles]:
     """Tiles of sums over samples; the factors are swapped where that makes cheaper tiles.
 
     A sum that has no columns takes the tiles of an outer product with the same outer axis.
@@ -86,9 +86,8 @@ def outer_tiles(tensors: list[Tensor], tiling: Tiling) -> dict[Tensor, OuterTile
     return found
 
 
-def _outer_tiles(tensor: Tensor, tiling: Tiling) -> OuterTiles:
-    _, labels, _ = tensor.data
-    factors = list(zip(tensor.operands, labels, strict=True))
+def _outer_tiles(tensor: Product, tiling: Tiling) -> OuterTiles:
+    factors = tensor.factors
     own = _own_axes(tensor.axes, factors)
     if len(factors) > 1 and (not own[0] or (own[1] and _swap(own, tiling))):
         factors.reverse()

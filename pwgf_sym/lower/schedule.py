@@ -15,7 +15,19 @@ from dataclasses import dataclass
 import sympy as sp
 
 from . import ir
-from .ir import Axis, Tensor
+from .ir import (
+    Add,
+    Axis,
+    Constant,
+    Delta,
+    Elementwise,
+    Input,
+    Inverse,
+    LogDet,
+    Product,
+    Tensor,
+    Zero,
+)
 from .kernels import Sweep
 from .simplify import is_function
 
@@ -24,7 +36,7 @@ __all__ += ["is_arithmetic", "parts_of"]
 
 
 # Computed together by one call: the inverse and log |det| of a matrix.
-FACTORISATIONS = ("inverse", "logdet")
+FACTORISATIONS = (Inverse, LogDet)
 # Functions that are computed for a whole array in a loop of their own, where it is long enough.
 ARRAY_FUNCTIONS = ("exp", "sigmoid", "tanh")
 _SHORTEST_ARRAY = 8
@@ -181,7 +193,7 @@ class Parts:
 
     table: list[Tensor]
     sample: list[Tensor]
-    reduction: list[Tensor]
+    reduction: list[Product]
     finish: list[Tensor]
 
 
@@ -190,11 +202,11 @@ def parts_of(sweep: Sweep) -> Parts:
     parts = Parts([], [], [], [])
     reduced: set[Tensor] = set()
     for tensor in ir.topological(sweep.outputs()):
-        if tensor.kind in ("input", "delta", "constant"):
+        if isinstance(tensor, (Input, Delta, Constant, Zero)):
             continue
         if tensor.per_sample:
             parts.sample.append(tensor)
-        elif tensor.kind == "product" and tensor.data[2]:
+        elif isinstance(tensor, Product) and tensor.sum_samples:
             reduced.add(tensor)
             parts.reduction.append(tensor)
         elif any(operand in reduced for operand in tensor.operands):
@@ -222,9 +234,9 @@ class Group:
         Then the update of a tile is a rank-1 update, a column of numbers times a row of samples.
         """
         for tensor in self.tensors:
-            if tensor.kind != "product" or len(tensor.operands) != 2:
+            if not isinstance(tensor, Product) or len(tensor.operands) != 2:
                 continue
-            (first, a), (second, b) = zip(tensor.operands, tensor.data[1], strict=True)
+            (first, a), (second, b) = tensor.factors
             for fixed, own, other in ((first, a, b), (second, b, a)):
                 if not fixed.per_sample:
                     for axis in reversed(self.axes):
@@ -235,9 +247,9 @@ class Group:
 
 def array_function(tensor: Tensor) -> str | None:
     """Name of the function, if a tensor is one of ``ARRAY_FUNCTIONS`` of many entries."""
-    if tensor.kind != "elementwise" or not tensor.per_sample or len(tensor.operands) != 1:
+    if not isinstance(tensor, Elementwise) or not tensor.per_sample or len(tensor.operands) != 1:
         return None
-    expression, name = tensor.data[0], type(tensor.data[0]).__name__
+    expression, name = tensor.expression, type(tensor.expression).__name__
     plain = name in ARRAY_FUNCTIONS and expression.args == (ir.placeholder(0),)
     entries = math.prod(axis.size for axis in tensor.axes)
     same = tensor.operands[0].axes == tensor.axes and tensor.operands[0].per_sample
@@ -246,13 +258,11 @@ def array_function(tensor: Tensor) -> str | None:
 
 def aligned_operands(tensor: Tensor) -> set[Tensor]:
     """Operands that are read at the very entry that is being computed."""
-    if tensor.kind in ("add", "elementwise"):
-        return {t for t in tensor.operands if t.axes == tensor.axes}
-    if tensor.kind == "product":
-        pairs = zip(tensor.operands, tensor.data[1], strict=True)
-        labels = {a for ls in tensor.data[1] for a in ls}
-        if labels <= set(tensor.axes):
-            return {t for t, own in pairs if own == tensor.axes == t.axes}
+    match tensor:
+        case Add() | Elementwise():
+            return {t for t in tensor.operands if t.axes == tensor.axes}
+        case Product() if not tensor.summed:
+            return {t for t, own in tensor.factors if own == tensor.axes == t.axes}
     return set()
 
 
@@ -312,9 +322,9 @@ def _sink(tensors, groups: list[Group], where: dict[Tensor, int], calls) -> list
 
 def is_arithmetic(tensor: Tensor) -> bool:
     """Whether a tensor takes a few sums and products entry by entry, cheap enough to repeat."""
-    if tensor.kind != "elementwise":
+    if not isinstance(tensor, Elementwise):
         return False
-    return not any(is_function(part) for part in sp.preorder_traversal(tensor.data[0]))
+    return not any(is_function(part) for part in sp.preorder_traversal(tensor.expression))
 
 
 def _reads_once(reader: Tensor, tensor: Tensor) -> bool:
@@ -322,22 +332,21 @@ def _reads_once(reader: Tensor, tensor: Tensor) -> bool:
 
     The arithmetic then stands in the loop of the contraction, in a group of other axes.
     """
-    if reader.kind != "product" or not tensor.per_sample or not is_arithmetic(tensor):
+    if not isinstance(reader, Product) or not tensor.per_sample or not is_arithmetic(tensor):
         return False
-    labels = [ls for t, ls in zip(reader.operands, reader.data[1], strict=True) if t is tensor]
-    axes = {a for ls in reader.data[1] for a in ls}
-    summed = axes - set(reader.axes)
-    return bool(summed) and len(labels) == 1 and set(labels[0]) == axes
+    labels = [ls for t, ls in reader.factors if t is tensor]
+    axes = {a for ls in reader.labels for a in ls}
+    return bool(reader.summed) and len(labels) == 1 and set(labels[0]) == axes
 
 
 def _is_call(tensor: Tensor, calls) -> bool:
-    return tensor.kind in FACTORISATIONS or tensor in calls
+    return isinstance(tensor, FACTORISATIONS) or tensor in calls
 
 
 def _joins(tensor: Tensor, group: Group, calls) -> bool:
     """Whether a tensor may be computed in a group's loops; a call is a group of its own."""
     first = group.tensors[0]
     if _is_call(tensor, calls) or _is_call(first, calls):
-        both = tensor.kind in FACTORISATIONS and first.kind in FACTORISATIONS
+        both = isinstance(tensor, FACTORISATIONS) and isinstance(first, FACTORISATIONS)
         return both and tensor.operands == first.operands
     return group.axes == tensor.axes

@@ -12,7 +12,7 @@ from ..declare.formula_checks import expanded_terms
 from ..sharing import has_symbols, replaced
 from . import ir
 from .differentiate import replace
-from .ir import Tensor, placeholder, product
+from .ir import Add, Axes, Elementwise, Input, Labelled, Product, Tensor, placeholder, product
 from .stable import stable
 
 __all__ = [
@@ -58,10 +58,10 @@ def stabilize(outputs: Sequence[Tensor]) -> list[Tensor]:
     """Bring scalar expressions to their stable form, once nothing is differentiated any more."""
 
     def rule(tensor: Tensor) -> Tensor:
-        if tensor.kind != "elementwise":
+        if not isinstance(tensor, Elementwise):
             return tensor
-        found = stable(tensor.data[0])
-        same = found == tensor.data[0]
+        found = stable(tensor.expression)
+        same = found == tensor.expression
         return tensor if same else ir.apply(found, *tensor.operands, axes=tensor.axes)
 
     return _rewrite(outputs, rule)
@@ -74,9 +74,9 @@ def share_functions(outputs: Sequence[Tensor]) -> list[Tensor]:
     """
 
     def rule(tensor: Tensor) -> Tensor:
-        if tensor.kind != "elementwise":
+        if not isinstance(tensor, Elementwise):
             return tensor
-        return _shared(tensor.data[0], tensor.operands, tensor.axes)
+        return _shared(tensor.expression, tensor.operands, tensor.axes)
 
     return _rewrite(outputs, rule)
 
@@ -86,23 +86,23 @@ def share_factors(outputs: Sequence[Tensor]) -> list[Tensor]:
 
     tanh'' = -2 tanh tanh' then costs two multiplications beside tanh'.
     """
-    found: dict[Tensor, list[Tensor]] = {}
+    found: dict[Tensor, list[Elementwise]] = {}
     for tensor in ir.topological(outputs):
-        if tensor.kind == "elementwise" and len(tensor.operands) == 1:
-            expression = tensor.data[0]
+        if isinstance(tensor, Elementwise) and len(tensor.operands) == 1:
+            expression = tensor.expression
             short = expanded_terms(expression) <= _LARGEST_POLYNOMIAL
             short = short and expression.is_polynomial()
             if short and sp.degree(expression, placeholder(0)) > 1:
                 found.setdefault(tensor.operands[0], []).append(tensor)
     mapping: dict[Tensor, Tensor] = {}
-    for operand, tensors in found.items():
-        tensors.sort(key=lambda t: sp.degree(t.data[0], placeholder(0)))
-        for k, tensor in enumerate(tensors):
-            for factor in tensors[:k]:
-                quotient, rest = sp.div(tensor.data[0], factor.data[0], placeholder(0))
+    for operand, readers in found.items():
+        readers.sort(key=lambda t: sp.degree(t.expression, placeholder(0)))
+        for k, reader in enumerate(readers):
+            for factor in readers[:k]:
+                quotient, rest = sp.div(reader.expression, factor.expression, placeholder(0))
                 if rest == 0:
                     product_of = quotient * placeholder(1)
-                    mapping[tensor] = ir.apply(product_of, operand, factor, axes=tensor.axes)
+                    mapping[reader] = ir.apply(product_of, operand, factor, axes=reader.axes)
                     break
     return replace(outputs, mapping) if mapping else list(outputs)
 
@@ -116,7 +116,12 @@ def is_function(expression: sp.Expr) -> bool:
     return isinstance(expression, sp.Function)
 
 
-def _shared(expression: sp.Expr, operands: tuple[Tensor, ...], axes=(), known=None) -> Tensor:
+def _shared(
+    expression: sp.Expr,
+    operands: tuple[Tensor, ...],
+    axes: Axes = (),
+    known: dict[sp.Expr, Tensor] | None = None,
+) -> Tensor:
     known = {} if known is None else known
     tensors, inner = list(operands), {}
     top = is_function(expression)
@@ -154,21 +159,21 @@ def gather_coefficients(outputs: Sequence[Tensor]) -> list[Tensor]:
     """
 
     def rule(tensor: Tensor) -> Tensor:
-        if tensor.kind == "add" and tensor.per_sample:
+        if isinstance(tensor, Add) and tensor.per_sample:
             return _common_taken_out(tensor.operands)
         number = _coefficient(tensor)
-        if number == 1:
+        if not isinstance(tensor, Product) or number == 1:
             return tensor
-        factors = zip(tensor.operands, tensor.data[1], strict=True)
-        return ir.scale(number, product(1, factors, tensor.axes))
+        return ir.scale(number, product(1, tensor.factors, tensor.axes))
 
-    return _rewrite(outputs, rule, {tensor for tensor in outputs if tensor.kind == "product"})
+    return _rewrite(outputs, rule, {tensor for tensor in outputs if isinstance(tensor, Product)})
 
 
 def _coefficient(tensor: Tensor) -> sp.Expr:
     """The number that stands before a per-sample product; 1 instead of 0, 1 and -1."""
-    found = tensor.data[0] if tensor.kind == "product" and tensor.per_sample else sp.S.One
-    return sp.S.One if abs(found) in (0, 1, 1.0) else found
+    if not isinstance(tensor, Product) or not tensor.per_sample:
+        return sp.S.One
+    return sp.S.One if abs(tensor.coefficient) in (0, 1, 1.0) else tensor.coefficient
 
 
 def _common_taken_out(terms: Sequence[Tensor]) -> Tensor:
@@ -191,7 +196,7 @@ def _common_taken_out(terms: Sequence[Tensor]) -> Tensor:
 
 def _signed(term: Tensor, positive: bool) -> Tensor:
     """A scaled tensor without its number, or the negative of that."""
-    factors = zip(term.operands, term.data[1], strict=True)
+    factors = term.factors if isinstance(term, Product) else [(term, term.axes)]
     return product(1 if positive else -1, factors, term.axes)
 
 
@@ -203,23 +208,24 @@ def flatten_products(outputs: Sequence[Tensor]) -> list[Tensor]:
     """
     count = ir.uses(outputs)
 
+    def merges(factor: Product) -> bool:
+        read_here = once.get(factor, False) or _is_outer_product(factor)
+        return read_here and not factor.sum_samples
+
     def rule(tensor: Tensor) -> Tensor:
-        if tensor.kind != "product":
+        if not isinstance(tensor, Product):
             return tensor
-        coefficient, labels, sum_samples = tensor.data
-        factors = []
-        for operand, own in zip(tensor.operands, labels, strict=True):
-            merges = operand.kind == "product" and not operand.data[2]
-            if merges and (once.get(operand, False) or _is_outer_product(operand)):
-                coefficient *= operand.data[0]
-                factors += _inlined(operand, own, tensor, factors, labels)
+        coefficient, factors = tensor.coefficient, list[Labelled]()
+        for operand, own in tensor.factors:
+            if isinstance(operand, Product) and merges(operand):
+                coefficient *= operand.coefficient
+                factors += _inlined(operand, own, tensor, factors)
             else:
                 factors.append((operand, own))
         # A sum over an axis along which an inlined factor was a broadcast repeats every term.
-        summed = {a for ls in labels for a in ls} - set(tensor.axes)
-        lost = summed - {a for _, ls in factors for a in ls}
+        lost = set(tensor.summed) - {a for _, ls in factors for a in ls}
         coefficient *= math.prod(axis.size for axis in lost)
-        return product(coefficient, factors, tensor.axes, sum_samples)
+        return product(coefficient, factors, tensor.axes, tensor.sum_samples)
 
     # A tensor's number of uses is that of the tensor it was rebuilt from.
     mapping: dict[Tensor, Tensor] = {}
@@ -232,32 +238,29 @@ def flatten_products(outputs: Sequence[Tensor]) -> list[Tensor]:
     return [mapping[output] for output in outputs]
 
 
-def _is_outer_product(tensor: Tensor) -> bool:
+def _is_outer_product(tensor: Product) -> bool:
     """Whether a per-sample product sums nothing and has more entries than any per-sample factor."""
-    own = {a for labels in tensor.data[1] for a in labels}
-    if not tensor.per_sample or len(tensor.operands) < 2 or own - set(tensor.axes):
+    if not tensor.per_sample or len(tensor.operands) < 2 or tensor.summed:
         return False
-    sizes = [math.prod(a.size for a in t.axes) for t in tensor.operands if t.per_sample]
-    return math.prod(a.size for a in tensor.axes) > max(sizes)
+    return _size(tensor) > max(_size(t) for t in tensor.operands if t.per_sample)
 
 
-def _inlined(inner: Tensor, own, outer: Tensor, factors, labels) -> list[ir.Labelled]:
+def _inlined(
+    inner: Product, own: Axes, outer: Product, factors: Sequence[Labelled]
+) -> list[Labelled]:
     """Factors of an inner product under the outer product's labels, summed labels made unique."""
     rename = dict(zip(inner.axes, own, strict=True))
-    taken = {a for ls in labels for a in ls} | set(outer.axes)
+    taken = {a for ls in outer.labels for a in ls} | set(outer.axes)
     taken |= {a for _, ls in factors for a in ls}
-    for ls in inner.data[1]:
-        for axis in ls:
+    for labels in inner.labels:
+        for axis in labels:
             if axis not in rename:
                 free = axis
                 while free in taken:
                     free = ir.Axis(free.name + "_", free.size)
                 rename[axis] = free
                 taken.add(free)
-    return [
-        (t, tuple(rename[a] for a in ls))
-        for t, ls in zip(inner.operands, inner.data[1], strict=True)
-    ]
+    return [(t, tuple(rename[a] for a in labels)) for t, labels in inner.factors]
 
 
 def contract_products(outputs: Sequence[Tensor]) -> list[Tensor]:
@@ -268,11 +271,10 @@ def contract_products(outputs: Sequence[Tensor]) -> list[Tensor]:
     """
 
     def rule(tensor: Tensor) -> Tensor:
-        if tensor.kind != "product":
+        if not isinstance(tensor, Product):
             return tensor
-        coefficient, labels, sum_samples = tensor.data
-        factors = list(zip(tensor.operands, labels, strict=True))
-        if sum_samples:
+        coefficient, factors = tensor.coefficient, tensor.factors
+        if tensor.sum_samples:
             factors = _reduced_first(factors, tensor.axes)
         elif abs(coefficient) != 1:
             coefficient, factors = _placed(coefficient, factors, tensor.axes)
@@ -281,11 +283,12 @@ def contract_products(outputs: Sequence[Tensor]) -> list[Tensor]:
     return _rewrite(outputs, rule)
 
 
-def _placed(coefficient, factors, axes):
+def _placed(
+    coefficient: sp.Expr, factors: list[Labelled], axes: Axes
+) -> tuple[sp.Expr, list[Labelled]]:
     """Multiply the coefficient where it costs least: into what samples share, or a small factor."""
     sizes = [
-        math.prod(a.size for a in t.axes) if t.per_sample else 0 if t.kind != "input" else math.inf
-        for t, _ in factors
+        _size(t) if t.per_sample else math.inf if isinstance(t, Input) else 0 for t, _ in factors
     ]
     least = min(range(len(factors)), key=sizes.__getitem__)
     if len(factors) < 2 or sizes[least] >= math.prod(a.size for a in axes):
@@ -296,7 +299,11 @@ def _placed(coefficient, factors, axes):
     return sp.Integer(1), [*factors[:least], (scaled, labels), *factors[least + 1 :]]
 
 
-def _reduced_first(factors, axes):
+def _size(tensor: Tensor) -> int:
+    return math.prod(axis.size for axis in tensor.axes)
+
+
+def _reduced_first(factors: list[Labelled], axes: Axes) -> list[Labelled]:
     varying = [f for f in factors if f[0].per_sample]
     fixed = [f for f in factors if not f[0].per_sample]
     needed = set(axes) | {a for _, ls in fixed for a in ls}
@@ -306,13 +313,13 @@ def _reduced_first(factors, axes):
     return [(product(1, varying, kept, sum_samples=True), tuple(kept)), *fixed]
 
 
-def _pairwise(coefficient, factors, axes) -> Tensor:
+def _pairwise(coefficient: sp.Expr, factors: list[Labelled], axes: Axes) -> Tensor:
     while len(factors) > 2:
         factors = _contract_pair(factors, axes)
     return product(coefficient, factors, axes)
 
 
-def _contract_pair(factors, axes):
+def _contract_pair(factors: list[Labelled], axes: Axes) -> list[Labelled]:
     """Contract the pair of factors that the optimal path takes first."""
     symbol: dict[ir.Axis, str] = {}
     for axis in [a for _, ls in factors for a in ls] + list(axes):
@@ -341,13 +348,10 @@ def read_renamed(outputs: Sequence[Tensor]) -> list[Tensor]:
     """Read parameters under other names of their axes as they stand, without a copy."""
 
     def rule(tensor: Tensor) -> Tensor:
-        if tensor.kind != "product" or tensor.per_sample or len(tensor.operands) > 1:
-            return tensor
-        (operand,), (coefficient, (labels,), _) = tensor.operands, tensor.data
-        changed = coefficient != 1 or labels != tensor.axes  # not in the names alone
-        if operand.kind != "input" or operand.per_sample or changed:
-            return tensor
-        return ir.input_tensor(operand.data[0], labels)
+        match tensor:
+            case Product(coefficient, (Input(name, _, False),), (labels,), axes):
+                return Input(name, labels, False) if coefficient == 1 and labels == axes else tensor
+        return tensor
 
     return _rewrite(outputs, rule)
 

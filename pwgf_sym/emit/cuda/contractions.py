@@ -10,11 +10,11 @@ from __future__ import annotations
 import math
 from contextlib import contextmanager
 
-from ...lower.ir import Axis, Tensor
+from ...lower.ir import Add, Axis, Input, Product, Tensor
 from ...lower.schedule import Group
 from ..groups import deferred_terms, flat_terms, inner_name, plus, rows_loop
 from .schedule import lanes_of
-from .texts import ROLLED, call_name, element, summed
+from .texts import ROLLED, call_name, element
 
 __all__ = ["Contractions"]
 
@@ -49,19 +49,19 @@ class Contractions:
 
     def __init__(self, emitter, group: Group, at: dict[Axis, str]):
         self.e, self.group, self.row, self.at = emitter, group, group.row, at
-        self.results: dict[Tensor, list[Tensor]] = {}
+        self.results: dict[Tensor, list[Product]] = {}
         deferred = deferred_terms(group, emitter.uses, emitter.slots)
         for tensor in group.tensors if self.row else ():
             if tensor in deferred or tensor.axes != group.axes or len(self.results) == _MOST:
                 continue
-            terms = [tensor] if tensor.kind == "product" else []
-            if tensor.kind == "add":
+            terms = [tensor]
+            if isinstance(tensor, Add):
                 terms = [term for term in flat_terms(tensor, deferred) if term in deferred]
-            terms = [term for term in terms if term.kind == "product" and self._factors(term)]
+            terms = [term for term in terms if isinstance(term, Product) and self._factors(term)]
             if terms:
                 self.results[tensor] = terms
         self.terms = {term for terms in self.results.values() for term in terms}
-        self.early: set[Tensor] = set()
+        self.early: set[Product] = set()
         self.near: list[Tensor] = []
         self.later: Contractions | None = None
         self.taken = 0
@@ -96,23 +96,22 @@ class Contractions:
         later.early = {term for terms in found.values() for term in terms}
         self.near, self.later = near, later
 
-    def _ready(self, later: Contractions, term: Tensor) -> bool:
+    def _ready(self, later: Contractions, term: Product) -> bool:
         """Whether a later term sums over the rows of this group, of values that are there."""
         (_, labels), (values, own) = later._factors(term)
-        known = values.kind == "input" or values in self.group.tensors
-        return known and summed(term) == [self.row] and self.row in labels and self.row in own
+        known = isinstance(values, Input) or values in self.group.tensors
+        return known and term.summed == [self.row] and self.row in labels and self.row in own
 
     @property
     def several(self) -> bool:
         """Whether the rows take more than one turn."""
         return self.row.size > self.at_once
 
-    def _factors(self, term: Tensor):
+    def _factors(self, term: Product):
         """Weights and a value of each sample, with their labels; None where a term is no such."""
-        factors = list(zip(term.operands, term.data[1], strict=True))
-        weights = [f for f in factors if self._is_weight(*f)]
-        values = [f for f in factors if self._is_value(*f)]
-        if len(factors) == 2 and weights and values and summed(term):
+        weights = [f for f in term.factors if self._is_weight(*f)]
+        values = [f for f in term.factors if self._is_value(*f)]
+        if len(term.operands) == 2 and weights and values and term.summed:
             return weights[0], values[0]
         return None
 
@@ -206,7 +205,7 @@ class Contractions:
         name = call_name(kind, *of.tile)
         self.e.write(f"{name}(T, W, {room}, {', '.join(operands)}, {rows}, {count}, one)")
 
-    def _operands(self, term: Tensor, axis: Axis, at: dict[Axis, str]) -> list[str]:
+    def _operands(self, term: Product, axis: Axis, at: dict[Axis, str]) -> list[str]:
         """Of weights: array, first place, distances of rows and of terms; the same of values."""
         (weights, labels), (values, own) = self._factors(term)
         weight, value = self.e.slots[weights], self.e.slots[values]
@@ -214,11 +213,11 @@ class Contractions:
         found += [weight.stride(labels, a) for a in (self.row, axis)]
         return [*found, value.array, value.index(own, at), value.stride(own, axis)]
 
-    def _emit_call(self, term: Tensor) -> None:
+    def _emit_call(self, term: Product) -> None:
         """A call that sums over the longest axis, for every entry of the others."""
-        axis = max(summed(term), key=lambda a: a.size)
+        axis = max(term.summed, key=lambda a: a.size)
         taken = [*self.at.values(), "first"]
-        others = [a for a in summed(term) if a is not axis]
+        others = [a for a in term.summed if a is not axis]
         extra = {a: inner_name(a, taken) for a in others if a.size > 1}
         at = {**self.at, **dict.fromkeys([*others, axis], "0"), **extra}
         at[self.row] = "first" if self.several else "0"

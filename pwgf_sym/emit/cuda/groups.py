@@ -14,7 +14,18 @@ from itertools import pairwise
 
 import sympy as sp
 
-from ...lower.ir import Axis, Tensor, placeholder
+from ...lower.ir import (
+    Add,
+    Axis,
+    Constant,
+    Delta,
+    Elementwise,
+    Inverse,
+    LogDet,
+    Product,
+    Tensor,
+    placeholder,
+)
 from ...lower.schedule import FACTORISATIONS, Group
 from ..comments import comments
 from ..groups import (
@@ -32,7 +43,7 @@ from ..writer import Writer
 from .contractions import Contractions
 from .places import packed, without_single_uses
 from .schedule import BOUNDARY
-from .texts import ROLLED, call_name, element, summed
+from .texts import ROLLED, call_name, element
 
 __all__ = ["BLOCK_FUNCTIONS", "Entries", "Registers", "ThreadGroupEmitter", "emit_factorisation"]
 
@@ -79,7 +90,7 @@ class ThreadGroupEmitter(GroupEmitter):
         calls = {
             id(group): Contractions(self, group, {a: a.name for a in group.axes if a != group.row})
             for group in groups
-            if group.tensors[0].kind not in FACTORISATIONS
+            if not isinstance(group.tensors[0], FACTORISATIONS)
         }
         for first, second in pairwise(c for c in calls.values() if c.results):
             first.add_early(second)
@@ -117,12 +128,12 @@ class ThreadGroupEmitter(GroupEmitter):
 def emit_factorisation(emitter, group: Group, stride: int) -> None:
     """A call for one matrix a thread (or one of all)."""
     matrix = group.tensors[0].operands[0]
-    found = {tensor.kind: tensor for tensor in group.tensors}
+    found = {type(tensor): tensor for tensor in group.tensors}
     size = matrix.axes[0].size
     source = emitter.slots[matrix]
-    inverse, volume = (emitter.slots.get(found.get(kind)) for kind in FACTORISATIONS)
+    inverse, volume = (emitter.slots.get(found.get(kind)) for kind in (Inverse, LogDet))
     for kind, tensor in found.items():
-        text = "log|det {}|" if kind == "logdet" else "inverse({})"
+        text = "log|det {}|" if kind is LogDet else "inverse({})"
         emitter.write(f"# {emitter.names(tensor)} = {text.format(emitter.names(matrix))}")
     slots = [source, inverse, "work, SCRATCH", volume or f"work, SCRATCH + {size * stride}"]
     places = [f"{s.array}, {s.base or '0'}" if isinstance(s, Slot) else s for s in slots if s]
@@ -141,9 +152,9 @@ class Entries:
         return self.e.printer({}).number(float(value))
 
     def memory(self, tensor: Tensor, labels, at: dict[Axis, str]) -> str:
-        if tensor.kind == "constant":
-            return self.number(tensor.data[0])
-        if tensor.kind == "delta":
+        if isinstance(tensor, Constant):
+            return self.number(tensor.value)
+        if isinstance(tensor, Delta):
             first, second = (at[a] for a in labels)
             equal, one, zero = f"{first} == {second}", self.number(1.0), self.number(0.0)
             return f"({one} if {equal} else {zero})"
@@ -152,7 +163,7 @@ class Entries:
         slot = self.e.slots[tensor]
         return element(slot.array, slot.index(labels, at))
 
-    def _arithmetic(self, tensor: Tensor, labels, at) -> str:
+    def _arithmetic(self, tensor: Elementwise, labels, at) -> str:
         renamed = dict(zip(tensor.axes, labels, strict=True))
         names = {}
         for k, operand in enumerate(tensor.operands):
@@ -164,7 +175,7 @@ class Entries:
         def write(line: str) -> None:
             self._fetch(line, labels)
 
-        return f"({written_text(write, tensor.data[0], names, prefix, self.e.printer)})"
+        return f"({written_text(write, tensor.expression, names, prefix, self.e.printer)})"
 
     def _fetch(self, line: str, labels) -> None:
         """A statement that reads an entry with these labels."""
@@ -194,13 +205,7 @@ class _ThreadBody(Entries):
         for tensor in self.group.tensors:
             if tensor in self.deferred or tensor.axes != self.group.axes:
                 continue
-            if tensor.kind == "product":
-                text = self._product(tensor)
-            elif tensor.kind == "add":
-                text = self._add(tensor)
-            else:
-                text = self._elementwise(tensor)
-            self._finish(tensor, text)
+            self._finish(tensor, self._text(tensor))
         self._flush()
         self.write.append(self.stores)
         if self.row:
@@ -208,6 +213,16 @@ class _ThreadBody(Entries):
                 self._place(name)
         names = [self.e.names(tensor) for tensor in self.group.tensors]
         self.e.write.append(without_single_uses(self.write.lines, names))
+
+    def _text(self, tensor: Tensor) -> str:
+        match tensor:
+            case Product():
+                return self._product(tensor)
+            case Add():
+                return self._add(tensor)
+            case Elementwise():
+                return self._elementwise(tensor)
+        raise TypeError(f"no loops for {tensor.word}")
 
     # -- registers -----------------------------------------------------------------------------
 
@@ -279,11 +294,11 @@ class _ThreadBody(Entries):
             return self.loaded[tensor]
         return self.memory(tensor, labels, {**self.at, **(extra or {})})
 
-    def _elementwise(self, tensor: Tensor) -> str:
-        names = {}
+    def _elementwise(self, tensor: Elementwise) -> str:
+        names, formula = {}, tensor.expression
         for k, operand in enumerate(tensor.operands):
             text = self._entry(operand, operand.axes)
-            again = tensor.data[0].count(placeholder(k)) > 1 or tensor.data[0].has(sp.Pow)
+            again = formula.count(placeholder(k)) > 1 or formula.has(sp.Pow)
             here = operand in self.known or operand in self.loaded
             if again and operand in self.e.slots and not here:
                 own = read_name(self.e.names(operand), operand.axes)
@@ -291,7 +306,7 @@ class _ThreadBody(Entries):
                 self.loaded[operand] = text = own
             names[placeholder(k)] = text
         prefix = f"{self.e.names(tensor)}_t"
-        return written_text(self._later, tensor.data[0], names, prefix, self.e.printer)
+        return written_text(self._later, formula, names, prefix, self.e.printer)
 
     # -- sums ----------------------------------------------------------------------------------
 
@@ -300,7 +315,7 @@ class _ThreadBody(Entries):
         found = self.contractions
         return [found.entry(tensor, self.variable)] if tensor in found.results else []
 
-    def _add(self, tensor: Tensor) -> str:
+    def _add(self, tensor: Add) -> str:
         terms = flat_terms(tensor, self.deferred)
         direct = [self._entry(t, t.axes) for t in terms if t not in self.deferred]
         direct += self._result(tensor)
@@ -313,21 +328,19 @@ class _ThreadBody(Entries):
             self._accumulate(term, tensor, fresh=not direct and number == 0)
         return self._register(tensor)
 
-    def _product(self, tensor: Tensor) -> str:
-        coefficient, labels, _ = tensor.data
-        factors = list(zip(tensor.operands, labels, strict=True))
+    def _product(self, tensor: Product) -> str:
+        coefficient = tensor.coefficient
         scaled = "" if coefficient == 1 else self.number(coefficient) + "*"
         if tensor in self.contractions.terms:
             return scaled + self._result(tensor)[0]
-        if not summed(tensor):
-            return scaled + "*".join(self._entry(t, ls) for t, ls in factors)
+        if not tensor.summed:
+            return scaled + "*".join(self._entry(t, ls) for t, ls in tensor.factors)
         self._accumulate(tensor, tensor, fresh=True)
         return scaled + self._register(tensor)
 
-    def _accumulate(self, term: Tensor, into: Tensor, fresh: bool) -> None:
+    def _accumulate(self, term: Product, into: Tensor, fresh: bool) -> None:
         """into += term, a contraction or a plain product; a fresh register has no value yet."""
-        factors = list(zip(term.operands, term.data[1], strict=True))
-        sums = summed(term)
+        factors, sums = term.factors, term.summed
         if not sums:
             text = "*".join(self._entry(t, ls) for t, ls in factors)
             self._later(f"{self._register(into)} {'' if fresh else '+'}= {text}")

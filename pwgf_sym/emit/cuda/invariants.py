@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from ...lower.ir import Tensor, placeholder
+from ...lower.ir import Add, Elementwise, Product, Tensor, placeholder
 from ...lower.schedule import FACTORISATIONS, Group
 from ..comments import comments
 from ..groups import inner_name, row_major, size_of
@@ -13,7 +13,7 @@ from ..scalars import written_text
 from ..writer import Writer
 from .groups import Entries, emit_factorisation
 from .places import packed, without_single_uses
-from .texts import ROLLED, element, summed
+from .texts import ROLLED, element
 
 __all__ = ["InvariantEmitter", "Loop"]
 
@@ -63,7 +63,7 @@ class InvariantEmitter(Entries):
                 self.write("cuda.syncthreads()")
                 written.clear()
             written.update(group.tensors)
-            if group.tensors[0].kind in FACTORISATIONS:
+            if isinstance(group.tensors[0], FACTORISATIONS):
                 self._flush()
                 with self.write.block("if lane == 0"):
                     emit_factorisation(self, group, 1)
@@ -143,23 +143,27 @@ class InvariantEmitter(Entries):
         return super().memory(tensor, labels, at)
 
     def _value(self, tensor: Tensor, at) -> str:
-        if tensor.kind == "add":
-            return " + ".join(self._read(t, t.axes, at) for t in tensor.operands)
-        if tensor.kind == "elementwise":
-            names = {
-                placeholder(k): self._read(t, t.axes, at) for k, t in enumerate(tensor.operands)
-            }
-            prefix = f"{self.names(tensor)}_t"
-            return written_text(self.write, tensor.data[0], names, prefix, self.printer)
-        coefficient, labels, _ = tensor.data
+        match tensor:
+            case Add(terms):
+                return " + ".join(self._read(t, t.axes, at) for t in terms)
+            case Elementwise(expression, operands):
+                texts = [self._read(t, t.axes, at) for t in operands]
+                names = {placeholder(k): text for k, text in enumerate(texts)}
+                prefix = f"{self.names(tensor)}_t"
+                return written_text(self.write, expression, names, prefix, self.printer)
+            case Product():
+                return self._product(tensor, at)
+        raise TypeError(f"no entries for {tensor.word}")
+
+    def _product(self, tensor: Product, at) -> str:
+        coefficient, sums, own = tensor.coefficient, tensor.summed, self.names(tensor)
         scaled = "" if coefficient == 1 else self.number(coefficient) + "*"
-        sums, own = summed(tensor), self.names(tensor)
         extra = {a: inner_name(a, at.values()) for a in sums}
         inside = {**at, **extra}
-        factors = list(zip(tensor.operands, labels, strict=True))
         if not sums:
-            return scaled + "*".join(self._read(t, ls, inside) for t, ls in factors)
+            return scaled + "*".join(self._read(t, ls, inside) for t, ls in tensor.factors)
         self.write(f"{own} = {self.number(0.0)}")
         with self.write.nest([f"for {extra[a]} in range({a.size}{ROLLED})" for a in sums]):
-            self.write(f"{own} += {'*'.join(self._read(t, ls, inside) for t, ls in factors)}")
+            factors = "*".join(self._read(t, ls, inside) for t, ls in tensor.factors)
+            self.write(f"{own} += {factors}")
         return scaled + own

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from ...lower import ir
-from ...lower.ir import Tensor
+from ...lower.ir import Delta, Tensor
 from ..groups import Slot, loop_headers
 from ..sweeps import SweepEmitter, scratch_size
 from .groups import ThreadGroupEmitter
@@ -66,7 +66,7 @@ class ThreadSweepEmitter(SweepEmitter):
     def _emit_entries(self, target: Slot, tensor: Tensor, slots) -> None:
         loops = list(tensor.axes)
         at = {a: a.name for a in loops}
-        if tensor.kind == "delta":
+        if isinstance(tensor, Delta):
             one, zero = (self.k.printer({}).number(n) for n in (1.0, 0.0))
             value = f"({one} if {loops[0].name} == {loops[1].name} else {zero})"
         else:

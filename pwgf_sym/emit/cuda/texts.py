@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from ...lower.ir import Axis, Tensor
-
-__all__ = ["ROLLED", "call_name", "element", "summed"]
+__all__ = ["ROLLED", "call_name", "element"]
 
 # Stands after the length of a loop that is not to be unrolled.
 ROLLED = "*one"
@@ -21,8 +19,3 @@ def element(array: str, index: str) -> str:
     Numba lets a signed index count from the end, at the cost of a comparison and a register.
     """
     return f"{array}[at({index})]"
-
-
-def summed(tensor: Tensor) -> list[Axis]:
-    """Axes that a product sums over."""
-    return list(dict.fromkeys(a for ls in tensor.data[1] for a in ls if a not in tensor.axes))
