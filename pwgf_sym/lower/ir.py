@@ -25,7 +25,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, TypeVar, dataclass_transform
+from typing import Any, ClassVar, TypeVar, dataclass_transform
 
 import sympy as sp
 
@@ -33,7 +33,7 @@ __all__ = ["Add", "Axis", "Constant", "Delta", "Elementwise", "Input", "Inverse"
 __all__ += ["LogDet", "Product", "Tensor", "Zero", "add", "apply", "constant", "einsum"]
 __all__ += ["input_tensor", "placeholder", "product", "scale", "topological", "uses"]
 
-Node = TypeVar("Node")
+Node = TypeVar("Node", bound="Tensor")
 
 
 @dataclass(frozen=True)
@@ -56,8 +56,8 @@ class _Interning(type):
     """Makes calls of a class with equal arguments return one object."""
 
     def __call__(cls: type[Node], *args: Any, **named: Any) -> Node:
-        made = super().__call__(*args, **named)  # type: ignore[misc]
-        key = (cls, *[getattr(made, field) for field in cls.__match_args__])  # type: ignore[attr-defined]
+        made = type.__call__(cls, *args, **named)
+        key = (cls, *[getattr(made, field) for field in cls.__match_args__])
         found: Node = _INTERNED.setdefault(key, made)
         return found
 
@@ -75,6 +75,7 @@ class Tensor(metaclass=_Interning):
         What it is computed from.
     """
 
+    __match_args__: ClassVar[tuple[str, ...]]
     axes: Axes
     per_sample: bool
     operands: tuple[Tensor, ...]
