@@ -17,7 +17,8 @@ import pwgf_sym
 
 PACKAGE = Path(pwgf_sym.__file__).resolve().parent
 FILES = sorted(PACKAGE.rglob("*.py"))
-ORDER = ["declare", "derive", "lower", "emit", "compile", "solve", "look", "benchmarks"]
+ORDER = ["declare", "derive", "lower", "loops", "printers", "emit", "compile"]
+ORDER += ["solve", "look", "benchmarks"]
 LEAVES = {"errors", "arguments", "memory", "exact", "functions", "special", "sharing"}
 NAMES = [str(f.relative_to(PACKAGE)) for f in FILES]
 

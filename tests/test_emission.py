@@ -21,14 +21,14 @@ from pwgf_sym.compile.program import compile_program
 from pwgf_sym.compile.store import load_module, write_module
 from pwgf_sym.declare.maps import Affine, NeuralFlow
 from pwgf_sym.declare.symbols import coordinates
-from pwgf_sym.emit.formulas import FormulaEmitter
-from pwgf_sym.emit.module import _imports, cpu_target, emit_module
-from pwgf_sym.emit.scalars import check_printable
-from pwgf_sym.emit.writer import Writer
+from pwgf_sym.emit.module import cpu_target, emit_module
 from pwgf_sym.errors import FormulaError, OptionError
 from pwgf_sym.functions import declared
+from pwgf_sym.loops.cpu.formulas import FormulaBuilder
+from pwgf_sym.loops.scalars import check_printable
 from pwgf_sym.lower.energies import FormulaKernel
 from pwgf_sym.lower.schedule import Machine, Tiling
+from pwgf_sym.printers.cpu import CpuPrinter
 
 ROOT = Path(pwgf_sym.__file__).resolve().parents[1]
 x, y = sp.symbols("x0 x1", real=True)
@@ -96,10 +96,9 @@ def many_formulas(dtype):
     kernel = FormulaKernel(
         "formulas", "all of them", {"x": (x, y)}, (), (p,), {"out": tuple(FORMULAS)}
     )
-    body = Writer()
-    FormulaEmitter(kernel, tiling).emit(body)
-    text = '"""Many formulas.\n\ncontent: {content}\n"""\n' + _imports(body.text(), dtype)
-    text += body.text()
+    printer = CpuPrinter()
+    text = '"""Many formulas.\n\ncontent: {content}\n"""\n'
+    text += printer.whole(FormulaBuilder(kernel, tiling, printer).statements(), dtype)
     return load_module(write_module(text, f"formulas_{dtype}"), text), tiling
 
 

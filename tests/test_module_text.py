@@ -9,9 +9,9 @@ from sample_energies import ENERGIES, LOCAL, Energy, R
 from pwgf_sym.compile.program import compile_program
 from pwgf_sym.declare.maps import Affine, NeuralFlow
 from pwgf_sym.declare.symbols import coordinates
-from pwgf_sym.emit.map_kernels import KernelEmitter
-from pwgf_sym.emit.writer import Writer
 from pwgf_sym.errors import FormulaError
+from pwgf_sym.loops.kernels import KernelBuilder
+from pwgf_sym.loops.nodes import Alias, Call, Do, Function
 
 
 def test_equal_functions_are_written_once(tmp_path):
@@ -29,29 +29,29 @@ def test_equal_functions_are_written_once(tmp_path):
 def test_a_kernel_that_cannot_be_printed_lends_no_function():
     """What was written of it is not in the module, so that no other kernel may refer to it."""
 
-    class Emitter(KernelEmitter):
+    class Builder(KernelBuilder):
         table = ()
 
         def __init__(self, name, fails):
             self.kernel = SimpleNamespace(name=name, has_gradient=True)
             self.fails = fails
 
-        def _emit_samples(self, write):
-            write.append([f"def {self.kernel.name}():", "    pass", "", ""])
+        def _samples_function(self):
+            return Function(self.kernel.name, (), "", (Do(Call("one", ())),))
 
-        def _emit_finish(self, write):
+        def _finish_function(self):
             if self.fails:
                 raise FormulaError("activation", "a kink", "none")
-            write.append([f"def {self.kernel.name}_finish():", "    return 1", "", ""])
+            return Function(f"{self.kernel.name}_finish", (), "", (Do(Call("two", ())),))
 
-    printed, part = {}, Writer()
+    Builder.__abstractmethods__ = frozenset()  # nothing else is asked for here
+    printed = {}
     with pytest.raises(FormulaError):
-        Emitter("first", True).emit(part, printed)
-    for name in ("second", "third"):
-        Emitter(name, False).emit(part, printed)
-    written = [line for line in part.lines if line]
-    assert written[:4] == ["def second():", "    pass", "def second_finish():", "    return 1"]
-    assert written[4:] == ["third = second", "third_finish = second_finish"]
+        Builder("first", True).statements(printed)
+    second, third = (Builder(name, False).statements(printed) for name in ("second", "third"))
+    assert [node.name for node in second] == ["second", "second_finish"]
+    assert second[0].body == (Do(Call("one", ())),)
+    assert third == [Alias("third", "second"), Alias("third_finish", "second_finish")]
 
 
 @pytest.mark.parametrize("dim", [3, 9])

@@ -17,8 +17,8 @@ from pwgf_sym.compile.program import compile_program
 from pwgf_sym.compile.store import content_hash, load_module, seal, write_module
 from pwgf_sym.declare.maps import Affine
 from pwgf_sym.emit.cuda.module import NAMES
-from pwgf_sym.emit.module import RUNTIME
 from pwgf_sym.errors import CacheError, CacheWarning, PwgfError
+from pwgf_sym.printers.cpu import RUNTIME
 
 ROOT = Path(store.__file__).resolve().parents[2]
 TEXT = '"""A module with ∫ in it.\n\ncontent: {content}\n"""\n\nVALUE = 7\n'
@@ -240,7 +240,7 @@ sys.path.insert(0, sys.argv[1])
 import numpy as np
 from pwgf_sym.compile.program import compile_program
 from pwgf_sym.declare.maps import Affine
-from pwgf_sym.emit.module import RUNTIME
+from pwgf_sym.printers.cpu import RUNTIME
 from sample_energies import ENERGIES
 program = compile_program(ENERGIES["porous medium 2"].problem(), Affine(2))
 samples = program.samples(np.zeros((3, 2)))

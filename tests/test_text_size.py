@@ -13,12 +13,14 @@ from pwgf_sym.declare.maps import Affine, NeuralFlow
 from pwgf_sym.declare.symbols import Density, coordinates
 from pwgf_sym.derive.calculus import Gradient
 from pwgf_sym.emit.cuda.module import cuda_target
-from pwgf_sym.emit.formulas import FormulaEmitter
 from pwgf_sym.emit.module import cpu_target, emit_module
-from pwgf_sym.emit.scalars import assignments
-from pwgf_sym.emit.writer import Writer
+from pwgf_sym.emit.scalars import assignments as text_assignments
+from pwgf_sym.loops.cpu.formulas import FormulaBuilder
+from pwgf_sym.loops.nodes import Name
+from pwgf_sym.loops.scalars import assignments
 from pwgf_sym.lower.energies import FormulaKernel
 from pwgf_sym.lower.schedule import Machine, Tiling
+from pwgf_sym.printers.cpu import CpuPrinter
 from pwgf_sym.sharing import parts
 
 x = coordinates(1)
@@ -93,10 +95,10 @@ def test_text_grows_with_the_operations(family, kind):
 def run(formulas, points):
     """Formulas in x0 at points, by the text of the CPU in NumPy."""
     kernel = FormulaKernel("nested", "a formula", {"x": x}, (), (), {"out": tuple(formulas)})
-    body, tiling = Writer(), Tiling.for_machine(Machine(256), "float64")
-    FormulaEmitter(kernel, tiling).emit(body)
+    printer, tiling = CpuPrinter(), Tiling.for_machine(Machine(256), "float64")
+    body = printer.module(FormulaBuilder(kernel, tiling, printer).statements())
     names = {name: getattr(tile_numpy, name) for name in dir(tile_numpy)} | {"OPTIONS": {}}
-    exec("\n".join(body.lines), names)
+    exec(body, names)
     out = np.empty(len(formulas) * tiling.samples)
     names["nested"](np.resize(points, tiling.samples), np.zeros(1), out, 0, 1)
     return out.reshape(len(formulas), -1)[:, : len(points)]
@@ -119,10 +121,17 @@ def test_named_parts_have_the_right_values(family):
                 assert abs(got - exact) <= 1e-13 * max(1, abs(exact)), (point, got)
 
 
+def written(formula):
+    """A formula's shared parts by name, and its text, for the CPU."""
+    printer = CpuPrinter()
+    lines, (value,) = assignments([formula], {x[0]: Name("x0")}, "t", printer)
+    return [(line.name, printer.text(line.value)) for line in lines], printer.text(value)
+
+
 @pytest.mark.parametrize("exponent", [5, 8, 11, 31, 64, 65, 100, 1000, -7, -100])
 @pytest.mark.parametrize("base", [x[0], x[0] / 3 + 1, sp.sin(x[0]) + FIFTH], ids=str)
 def test_whole_powers_are_short(base, exponent):
-    lines, (text,) = assignments([base**exponent], {x[0]: "x0"})
+    lines, text = written(base**exponent)
     assert sum(map(len, [text, *(line for _, line in lines)])) < 200
     points = [1.01, 0.7, -0.4]
     (found,) = run([base**exponent], points)
@@ -168,8 +177,8 @@ def test_names_only_where_they_are_needed():
         ((x[0] + 2) ** 2 / 3, "(0.3333333333333333)*((x0 + 2.0)*(x0 + 2.0))"),
         (sp.exp(-x[0]) * x[0] ** 3, "(x0*x0*x0)*exp(-x0)"),
     ):
-        assert assignments([formula], {x[0]: "x0"}) == ([], [text])
-    lines, (text,) = assignments([sp.tanh(x[0]) ** 2], {x[0]: "x0"})
+        assert written(formula) == ([], text)
+    lines, text = written(sp.tanh(x[0]) ** 2)
     assert lines == [("t0", "tanh(x0)")] and text == "(t0*t0)"
 
 
@@ -177,10 +186,7 @@ def test_names_only_where_they_are_needed():
     "formula", [sp.Max(x[0], x[0] ** 2, 1, -x[0], x[0] / 3), sp.Heaviside(x[0])]
 )
 def test_extrema_of_many_do_not_multiply(formula):
-    printer = (
-        TARGETS["cuda"]
-        .formula_emitter(FormulaKernel("k", "k", {"x": x}, (), (), {"out": (formula,)}))
-        .printer
-    )
-    lines, (text,) = assignments([formula], {x[0]: "x0"}, "t", printer)
+    kernel = FormulaKernel("k", "k", {"x": x}, (), (), {"out": (formula,)})
+    printer = TARGETS["cuda"].formula_builder(kernel).printer
+    lines, (text,) = text_assignments([formula], {x[0]: "x0"}, "t", printer)
     assert sum(map(len, [text, *(line for _, line in lines)])) < 500

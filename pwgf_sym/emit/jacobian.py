@@ -7,7 +7,6 @@ from dataclasses import replace
 from ..lower.jacobian import JacobianForm
 from .header import jacobian_header
 from .module import Emission
-from .writer import Writer
 
 __all__ = ["emit_jacobian"]
 
@@ -32,11 +31,9 @@ def emit_jacobian(problem, jacobian: JacobianForm, emission: Emission) -> Emissi
         If an entry holds a function that no target prints.
     """
     target, kernels = emission.target, jacobian.kernels
-    printers = {name: target.formula_emitter(kernel) for name, kernel in kernels.items()}
-    body = Writer()
-    for printer in printers.values():
-        printer.emit(body)
+    printers = {name: target.formula_builder(kernel) for name, kernel in kernels.items()}
+    body = [node for printer in printers.values() for node in printer.statements()]
     text = jacobian_header(problem.energy, problem.density, target.line, kernels)
-    text += target.preamble(body.text()) + body.text().rstrip("\n") + "\n"
+    text += target.text(body)
     empty = {"kernels": {}, "emitters": {}, "left_out": frozenset()}
     return replace(emission, text=text, formulas=kernels, printers=printers, **empty)

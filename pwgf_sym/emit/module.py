@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
@@ -16,73 +15,21 @@ from ..derive.calculus import derivative
 from ..derive.pieces import in_pieces
 from ..derive.samples import SampleForm, sample_form
 from ..errors import FormulaError, OptionError
-from ..functions import runtime_names
+from ..loops.cpu.formulas import FormulaBuilder
+from ..loops.cpu.kernels import TileKernelBuilder
+from ..loops.cpu.moments import moments_functions
+from ..loops.kernels import KernelBuilder, Layout
+from ..loops.nodes import Function, Statement
+from ..loops.scalars import check_printable
 from ..lower.energies import FormulaKernel, energy_kernels
 from ..lower.kernels import Kernel, map_kernels
 from ..lower.pairs import MomentForm, pair_parts
 from ..lower.schedule import Machine, Tiling
+from ..printers.cpu import CpuPrinter
 from ..sharing import parts_of_kind, replaced
-from .formulas import FormulaEmitter
 from .header import header
-from .map_kernels import KernelEmitter, Layout
-from .moments import emit_moments
-from .scalars import check_printable
-from .writer import Writer
 
-__all__ = ["RUNTIME", "Emission", "Target", "cpu_target", "emit_module"]
-
-# Functions that generated code may call, by the runtime's module.
-RUNTIME = {
-    "tile_arrays": ["exp_array", "prefetch", "sigmoid_array", "tanh_array"],
-    "tile_shapes": ["spread", "unit"],
-    "tiles": sorted({
-        "add_lane_sums", "aligned", "fma", "lane_index", "load", "maximum", "minimum", "outer",
-        "power", "row_sum", "sqrt", "store", "where", "zeros", *runtime_names(),
-    }),
-}  # fmt: skip
-
-_INVERT = '''@njit(**OPTIONS)
-def invert_{S}(matrix, m, inverse, k, log_det, v, d):
-    """inverse = matrix^-1 and log|det matrix| of {S} matrices side by side, with row pivoting."""
-    a = aligned(matrix, d*d*{S})
-    for n in range(0, d*d*{S}, {S}):
-        store(a, n, 0, load(matrix, m + n, 0, 1, {S}))
-        store(inverse, k + n, 0, zeros(matrix, 1, {S}))
-    for i in range(d):
-        store(inverse, k + i*(d + 1)*{S}, 0, zeros(matrix, 1, {S}) + 1.0)
-    volume = zeros(matrix, 1, {S})
-    for c in range(d):
-        for i in range(c + 1, d):  # the largest pivot rises, for each sample by itself
-            low, high = load(a, (c*d + c)*{S}, 0, 1, {S}), load(a, (i*d + c)*{S}, 0, 1, {S})
-            swap = absolute(high) > absolute(low)
-            for j in range(d):
-                p, q = (c*d + j)*{S}, (i*d + j)*{S}
-                low, high = load(a, p, 0, 1, {S}), load(a, q, 0, 1, {S})
-                store(a, p, 0, where(swap, high, low))
-                store(a, q, 0, where(swap, low, high))
-                low, high = load(inverse, k + p, 0, 1, {S}), load(inverse, k + q, 0, 1, {S})
-                store(inverse, k + p, 0, where(swap, high, low))
-                store(inverse, k + q, 0, where(swap, low, high))
-        pivot = load(a, (c*d + c)*{S}, 0, 1, {S})
-        volume = volume + log(absolute(pivot))
-        for j in range(d):
-            p = (c*d + j)*{S}
-            store(a, p, 0, load(a, p, 0, 1, {S})/pivot)
-            store(inverse, k + p, 0, load(inverse, k + p, 0, 1, {S})/pivot)
-        for i in range(d):
-            if i != c:
-                factor = -load(a, (i*d + c)*{S}, 0, 1, {S})
-                for j in range(d):
-                    p, q = (c*d + j)*{S}, (i*d + j)*{S}
-                    row = fma(factor, load(a, p, 0, 1, {S}), load(a, q, 0, 1, {S}))
-                    store(a, q, 0, row)
-                    row = load(inverse, k + q, 0, 1, {S})
-                    row = fma(factor, load(inverse, k + p, 0, 1, {S}), row)
-                    store(inverse, k + q, 0, row)
-    store(log_det, v, 0, volume)
-
-
-'''
+__all__ = ["Emission", "Target", "cpu_target", "emit_module"]
 
 
 @dataclass
@@ -101,11 +48,11 @@ class Emission:
         Where parameters stand in ``theta``.
     kernels : dict of str to Kernel
         Kernels of the map.
-    emitters : dict of str to KernelEmitter
+    emitters : dict of str to KernelBuilder
         Sizes of their tables and sums.
     formulas : dict of str to FormulaKernel
         Kernels of the energy.
-    printers : dict of str to FormulaEmitter
+    printers : dict of str to FormulaBuilder
         What prints them: names of their arguments.
     moments : MomentForm or None
         Interactions that are computed from moments of the samples.
@@ -122,9 +69,9 @@ class Emission:
     tiling: Tiling
     layout: Layout
     kernels: dict[str, Kernel]
-    emitters: dict[str, KernelEmitter]
+    emitters: dict[str, KernelBuilder]
     formulas: dict[str, FormulaKernel]
-    printers: dict[str, FormulaEmitter]
+    printers: dict[str, FormulaBuilder]
     moments: MomentForm | None = None
     left_out: frozenset[str] = frozenset()
     timings: dict[str, float] = field(default_factory=dict)
@@ -141,14 +88,14 @@ class Target:
         What the header says of the target.
     tiling : Tiling
         Shapes of tiles and blocks.
-    map_emitter : callable
+    map_builder : callable
         Of a kernel of the map and the layout of its parameters.
-    formula_emitter : callable
+    formula_builder : callable
         Of a kernel of the energy.
-    preamble : callable
-        From the text of the kernels to what stands before them.
+    text : callable
+        From statements to the text of a module, without its header.
     moments : callable or None
-        Prints the kernels of interactions that are polynomials of |x - y|^2 as moments of the
+        Makes the kernels of interactions that are polynomials of |x - y|^2 as moments of the
         samples; without it they are sums over all pairs.
     composed : frozenset of str
         Kernels of the map that its caller puts together of others.
@@ -160,22 +107,22 @@ class Target:
 
     line: str
     tiling: Tiling
-    map_emitter: Callable[[Kernel, Layout], KernelEmitter]
-    formula_emitter: Callable[[FormulaKernel], FormulaEmitter]
-    preamble: Callable[[str], str]
-    moments: Callable[[int, Tiling, Writer], None] | None
+    map_builder: Callable[[Kernel, Layout], KernelBuilder]
+    formula_builder: Callable[[FormulaKernel], FormulaBuilder]
+    text: Callable[[list[Statement]], str]
+    moments: Callable[[int, Tiling], Statement] | None
     composed: frozenset[str] = frozenset()
     forgetting: dict[str, str] = field(default_factory=dict)
     first: frozenset[str] = frozenset()
 
-    def emitters(self, kernels: dict[str, Kernel], layout: Layout) -> dict[str, KernelEmitter]:
-        """Emitters of the map's kernels by name; two names of one kernel have one emitter."""
+    def builders(self, kernels: dict[str, Kernel], layout: Layout) -> dict[str, KernelBuilder]:
+        """Builders of the map's kernels by name; two names of one kernel have one builder."""
         printed = {n: k for n, k in kernels.items() if n not in self.composed}
         for name, other in self.forgetting.items():
             summary = f"{kernels[other].summary} (of extent tiles; with 0 they are not kept)"
             printed[name] = replace(kernels[other], name=name, summary=summary)
         shared = {other: name for name, other in self.forgetting.items()}
-        found = {n: self.map_emitter(k, layout) for n, k in printed.items() if n not in shared}
+        found = {n: self.map_builder(k, layout) for n, k in printed.items() if n not in shared}
         return found | {other: found[name] for other, name in shared.items()}
 
 
@@ -191,15 +138,15 @@ def cpu_target(dtype: str, machine: Machine, moments: bool = True) -> Target:
     moments : bool
         Whether interactions that are polynomials of |x - y|^2 become moments of the samples.
     """
-    tiling = Tiling.for_machine(machine, dtype)
+    tiling, printer = Tiling.for_machine(machine, dtype), CpuPrinter()
     size = f"{tiling.vector_bits}-bit vectors, {tiling.samples} samples a tile"
     return Target(
         f"cpu, {dtype}, {size}",
         tiling,
-        lambda kernel, layout: KernelEmitter(kernel, layout, tiling),
-        lambda kernel: FormulaEmitter(kernel, tiling),
-        lambda body: _imports(body, dtype),
-        emit_moments if moments else None,
+        lambda kernel, layout: TileKernelBuilder(kernel, layout, tiling, printer),
+        lambda kernel: FormulaBuilder(kernel, tiling, printer),
+        lambda statements: printer.whole(statements, dtype),
+        moments_functions if moments else None,
     )
 
 
@@ -255,18 +202,17 @@ def emit_module(
             wanted = target.first & (names - set(kernels) | _called(form))
     lap("lower")
     layout = Layout.of(flow)
-    emitters = target.emitters(kernels, layout)
-    printers = {name: target.formula_emitter(kernel) for name, kernel in formulas.items()}
-    body = Writer()
+    emitters = target.builders(kernels, layout)
+    printers = {name: target.formula_builder(kernel) for name, kernel in formulas.items()}
+    body: list[Statement] = []
     for name, printer in printers.items():
         if name in wanted:
-            printer.emit(body)
+            body += printer.statements()
     if "moments" in wanted:
-        target.moments(flow.dim, target.tiling, body)
+        body.append(target.moments(flow.dim, target.tiling))
     left_out = _without(emitters, wanted) | (names - set(kernels) - set(wanted))
-    _emit_map(flow, form, kernels, emitters, body)
-    text = header(energy, density, flow, target.line, formulas) + target.preamble(body.text())
-    text += body.text().rstrip("\n") + "\n"
+    body += _map_functions(flow, form, kernels, emitters)
+    text = header(energy, density, flow, target.line, formulas) + target.text(body)
     lap("emit")
     found = (target.tiling, layout, kernels, emitters, formulas, printers, parts.moments)
     return Emission(text, form, *found, frozenset(left_out), timings, target)
@@ -281,7 +227,7 @@ def _called(form: SampleForm) -> set[str]:
 
 
 def _without(emitters: dict, wanted) -> set[str]:
-    """Remove emitters that are not wanted, under no name that they have; returns the names."""
+    """Remove builders that are not wanted, under no name that they have; returns the names."""
     kept = [emitters[n] for n in wanted if n in emitters]
     left_out = {n for n, emitter in emitters.items() if emitter not in kept}
     for name in left_out:
@@ -289,29 +235,27 @@ def _without(emitters: dict, wanted) -> set[str]:
     return left_out
 
 
-def _emit_map(flow, form: SampleForm, kernels: dict, emitters: dict, body: Writer) -> None:
-    """Print the map's kernels; leave out what no target prints and this energy never calls.
+def _map_functions(flow, form: SampleForm, kernels: dict, emitters: dict) -> list[Statement]:
+    """The map's kernels; without what no target prints and this energy never calls.
 
     An activation with a kink has no second derivative, so no score and no energy gradient by the
     log density; a potential or an interaction does not ask for them.  A kernel of two names has one
-    emitter, and is printed under the name that the emitter has.
+    builder, and is printed under the name that the builder has.
     """
     called = _called(form)
-    printed: dict[str, str] = {}
-    for name in list(emitters):
-        if name != emitters[name].kernel.name:  # another name of a kernel that is printed
+    printed: dict[Function, str] = {}
+    found: list[Statement] = []
+    for name, emitter in list(emitters.items()):
+        if name != emitter.kernel.name:  # another name of a kernel that is printed
             continue
-        part = Writer()
         try:
-            emitters[name].emit(part, printed)
+            found += emitter.statements(printed)
         except FormulaError as error:
             if name in called:
                 raise _no_derivative(flow, error) from error
-            emitter = emitters[name]
             for same in [n for n, e in emitters.items() if e is emitter]:
                 del kernels[same], emitters[same]
-            continue
-        body.lines += part.lines
+    return found
 
 
 def _no_derivative(flow, error: FormulaError) -> FormulaError:
@@ -326,46 +270,3 @@ def _no_derivative(flow, error: FormulaError) -> FormulaError:
     accepted = "for an energy of the density, an activation with a continuous derivative"
     fix = "Use tanh, a/(1 + exp(-a)), or a power of Max(a, 0) such as its cube."
     return FormulaError("activation", given, accepted, fix)
-
-
-def _imports(body: str, dtype: str) -> str:
-    write = Writer()
-    write()
-    if "np." in body or "DTYPE" in body:
-        write("import numpy as np")
-    write("from numba import njit")
-    write()
-    code = "\n".join(line for line in body.splitlines() if not line.lstrip().startswith("#"))
-    for module, names in RUNTIME.items():
-        used = _used_by_invert(body) if module == "tiles" else []
-        found = sorted({name for name in names if f"{name}(" in code} | set(used))
-        line = f"from pwgf_sym.compile.{module} import {', '.join(found)}"
-        if module != "tiles":
-            write.lines += [line] if found else []
-            continue
-        write(f"from pwgf_sym.compile.{module} import (")
-        for name in found:
-            write(f"    {name},")
-        write(")")
-    write()
-    write(
-        'OPTIONS = {"fastmath": {"contract"}, "error_model": "numpy", "nogil": True, "cache": True}'
-    )
-    if "DTYPE" in body:
-        write(f"DTYPE = np.{dtype}")
-    write()
-    write()
-    inverses = [_INVERT.replace("{S}", str(s)) for s in _inverse_sizes(body)]
-    return write.text() + "".join(inverses)
-
-
-def _inverse_sizes(body: str) -> list[int]:
-    return sorted({int(size) for size in re.findall(r"invert_(\d+)\(", body)})
-
-
-def _used_by_invert(body: str) -> list[str]:
-    return (
-        ["absolute", "aligned", "fma", "load", "log", "store", "where", "zeros"]
-        if ("invert_" in body)
-        else []
-    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from ...loops.nodes import Verbatim
 from ..module import Target
 from ..writer import Writer
 from .formulas import ThreadFormulaEmitter
@@ -51,14 +52,39 @@ def cuda_target(dtype: str, threads: int = BLOCK, moments: bool = True) -> Targe
     return Target(
         f"cuda, {dtype}, {threads} threads a block, a sample each",
         tiling,
-        lambda kernel, layout: CudaKernelEmitter(kernel, layout, tiling, dtype),
-        lambda kernel: ThreadFormulaEmitter(kernel, tiling, dtype),
-        lambda body: _preamble(body, dtype, threads),
-        emit_moments if moments else None,
+        lambda kernel, layout: _Map(kernel, layout, tiling, dtype),
+        lambda kernel: _Formulas(kernel, tiling, dtype),
+        lambda statements: _text(statements, dtype, threads),
+        _moments if moments else None,
         frozenset({"metric"}),
         {"push": "linearize", "push_log_density": "linearize_log_density"},
         _FIRST,
     )
+
+
+class _Map(CudaKernelEmitter):
+    def statements(self, printed):
+        write = Writer()
+        self.emit(write, printed)
+        return [Verbatim(write.text(), ())]
+
+
+class _Formulas(ThreadFormulaEmitter):
+    def statements(self):
+        write = Writer()
+        self.emit(write)
+        return [Verbatim(write.text(), ())]
+
+
+def _moments(dim: int, tiling) -> Verbatim:
+    write = Writer()
+    emit_moments(dim, tiling, write)
+    return Verbatim(write.text(), ())
+
+
+def _text(statements, dtype: str, threads: int) -> str:
+    body = "".join(node.text for node in statements)
+    return _preamble(body, dtype, threads) + body.rstrip("\n") + "\n"
 
 
 def _preamble(body: str, dtype: str, threads: int) -> str:

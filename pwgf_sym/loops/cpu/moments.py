@@ -8,10 +8,11 @@ With centered samples y, t = |y|^2, and means over all samples
 
 from __future__ import annotations
 
-from ..lower.schedule import Tiling
-from .writer import Writer
+from ...lower.schedule import Tiling
+from ..nodes import Verbatim
+from ..templates import template
 
-__all__ = ["emit_moments"]
+__all__ = ["moments_functions"]
 
 # About so many tiles give the center.
 _CENTER_TILES = 8
@@ -108,12 +109,9 @@ def moments_velocity(x, means, slopes, velocity_out, first, last):
 '''
 
 
-def emit_moments(dim: int, tiling: Tiling, write: Writer) -> None:
-    """Write the kernels for dimension d and a number of samples in a tile."""
+def moments_functions(dim: int, tiling: Tiling) -> Verbatim:
+    """The kernels for dimension d and a number of samples in a tile."""
     lanes = tiling.samples
     values = {"d": dim, "S": lanes, "dS": dim * lanes, "second": 2 + 2 * dim}
     values |= {"count": 2 + 2 * dim + dim * dim, "y": dim + 2, "some": _CENTER_TILES}
-    text = _TEXT
-    for name, value in values.items():
-        text = text.replace("{" + name + "}", str(value))
-    write.lines += text.split("\n")[:-1]
+    return template(_TEXT, values)

@@ -1,0 +1,1 @@
+"""Statements between the schedule and the text: nodes, and passes on them."""

@@ -1,0 +1,46 @@
+"""What the builders of all targets ask of a fused group of tensors."""
+
+from __future__ import annotations
+
+from ..lower.ir import Add, Input, Product, Tensor
+from ..lower.schedule import Group
+
+__all__ = ["Names", "deferred_terms", "flat_terms", "read_name"]
+
+
+class Names:
+    """Names of tensors in a kernel: v0, v1, ... in the order in which they are met."""
+
+    def __init__(self) -> None:
+        self._found: dict[Tensor, str] = {}
+
+    def __call__(self, tensor: Tensor) -> str:
+        if isinstance(tensor, Input):
+            return tensor.name
+        return self._found.setdefault(tensor, f"v{len(self._found)}")
+
+
+def read_name(name: str, labels) -> str:
+    """Variable for an entry that is read under these labels."""
+    return f"{name.replace('eta.', 'eta_')}_{''.join(a.name for a in labels)}"
+
+
+def deferred_terms(group: Group, uses: dict, slots: dict) -> set[Tensor]:
+    """Contractions that only a sum of this group reads: they accumulate right into it."""
+    own, found = set(group.tensors), set()
+    for tensor in group.tensors:
+        for term in tensor.operands if isinstance(tensor, Add) else ():
+            once = uses[term] == 1 and term in own and term not in slots
+            scaled = isinstance(term, Product) and term.coefficient != 1
+            if once and isinstance(term, (Add, Product)) and not scaled:
+                found.add(term)
+    return found
+
+
+def flat_terms(tensor: Tensor, deferred: set[Tensor]) -> list[Tensor]:
+    """Terms of a sum, and of the sums that accumulate into it."""
+    found = []
+    for term in tensor.operands:
+        nested = isinstance(term, Add) and term in deferred
+        found += flat_terms(term, deferred) if nested else [term]
+    return found

@@ -1,0 +1,27 @@
+"""Functions that are written as text of a target, for the sizes of a module."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping
+
+from .nodes import Verbatim
+
+__all__ = ["template"]
+
+
+def template(text: str, values: Mapping[str, int | str]) -> Verbatim:
+    """Functions in Python with ``{name}`` for values.
+
+    Parameters
+    ----------
+    text : str
+        One or more functions, with two empty lines after each.
+    values : mapping of str to int or str
+        What stands for the names in braces.
+    """
+    for name, value in values.items():
+        text = text.replace("{" + name + "}", str(value))
+    called = (node.func for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Call))
+    names = {function.id for function in called if isinstance(function, ast.Name)}
+    return Verbatim(text, tuple(sorted(names)))

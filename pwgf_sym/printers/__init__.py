@@ -1,0 +1,1 @@
+"""Text of statements, one printer a target: a node has one rule."""

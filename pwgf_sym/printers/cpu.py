@@ -1,0 +1,138 @@
+"""Text for the CPU: register tiles, by the functions of the tile runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from .. import functions
+from ..loops.cpu.inverse import inverses
+from ..loops.nodes import (
+    Apply,
+    Call,
+    Choice,
+    Entry,
+    Expression,
+    Function,
+    Load,
+    Local,
+    Not,
+    Number,
+    Statement,
+    Store,
+    Table,
+    Verbatim,
+    Zeros,
+    walk,
+)
+from .python import PythonPrinter
+
+__all__ = ["RUNTIME", "CpuPrinter"]
+
+# Functions that generated code may call, by the runtime's module.
+RUNTIME = {
+    "tile_arrays": ["exp_array", "prefetch", "sigmoid_array", "tanh_array"],
+    "tile_shapes": ["spread", "unit"],
+    "tiles": sorted({
+        "add_lane_sums", "aligned", "fma", "lane_index", "load", "maximum", "minimum", "outer",
+        "power", "row_sum", "sqrt", "store", "where", "zeros", *functions.runtime_names(),
+    }),
+}  # fmt: skip
+_OPTIONS = '{"fastmath": {"contract"}, "error_model": "numpy", "nogil": True, "cache": True}'
+_OPERATORS = {"and": "&", "or": "|"}
+
+
+class CpuPrinter(PythonPrinter):
+    """Prints kernels for Numba's CPU target."""
+
+    decorator = "@njit(**OPTIONS)"
+
+    def __init__(self) -> None:
+        self._like = ""  # an array of the kernel's precision: the function's first argument
+
+    def own(self, node: Expression) -> str:
+        match node:
+            case Number(value):
+                return repr(value)
+            case Load(array, index, stride, rows, lanes):
+                return f"load({array}, {self.text(index)}, {self.text(stride)}, {rows}, {lanes})"
+            case Zeros(rows, lanes):
+                return f"zeros({self._like}, {rows}, {lanes})"
+            case Entry(array, index):
+                return f"{array}[{self.text(index)}]"
+            case Apply(function, arguments):
+                return self.called(functions.function_of(function).cpu, arguments)
+            case Choice(condition, first, second):
+                return self.called("where", (condition, first, second))
+            case Not(value):
+                return f"~({self.text(value)})"
+        return super().own(node)
+
+    def operator(self, operator: str) -> str:
+        return _OPERATORS.get(operator, operator)
+
+    def repeated(self, function: str) -> tuple[bool, ...]:
+        """No text of a function holds an argument several times."""
+        return ()
+
+    def leading_minus(self, number: Number) -> bool:
+        """Whether the text of a number begins with a minus."""
+        return repr(number.value).startswith("-")
+
+    def own_lines(self, node: Statement) -> Iterator[str]:
+        match node:
+            case Store(array, index, value, stride):
+                places = f"{array}, {self.text(index)}, {self.text(stride)}"
+                yield f"store({places}, {self.text(value)})"
+            case Local(name, size):
+                yield f"{name} = aligned({self._like}, {self.text(size)})"
+            case _:
+                yield from super().own_lines(node)
+
+    def whole(self, statements: list[Statement], dtype: str) -> str:
+        """A module: imports, options, and the statements with the inverses that they call."""
+        functions = [*inverses(statements), *statements]
+        lines = ["", *self._imports(functions, dtype), "", ""]
+        return "".join(f"{line}\n" for line in lines) + self.module(functions).rstrip("\n") + "\n"
+
+    def _imports(self, statements: list[Statement], dtype: str) -> Iterator[str]:
+        tables = any(isinstance(node, Table) for node in statements)
+        yield from ["import numpy as np"] * tables
+        yield from ("from numba import njit", "")
+        used = self._used(statements)
+        for module, names in RUNTIME.items():
+            found = sorted(used.intersection(names))
+            where = f"from pwgf_sym.compile.{module} import"
+            if module == "tiles":
+                yield from (f"{where} (", *(f"    {name}," for name in found), ")")
+            elif found:
+                yield f"{where} {', '.join(found)}"
+        yield from ("", f"OPTIONS = {_OPTIONS}")
+        yield from [f"DTYPE = np.{dtype}"] * tables
+
+    @staticmethod
+    def _used(statements: Iterable[Statement]) -> set[str]:
+        """Functions of the runtime that statements call."""
+        found: set[str] = set()
+        for node in walk(statements):
+            match node:
+                case Load():
+                    found.add("load")
+                case Store():
+                    found.add("store")
+                case Zeros():
+                    found.add("zeros")
+                case Local():
+                    found.add("aligned")
+                case Choice(uniform=False):
+                    found.add("where")
+                case Call(function):
+                    found.add(function)
+                case Apply(function):
+                    found.add(functions.function_of(function).cpu)
+                case Verbatim(_, calls):
+                    found.update(calls)
+        return found
+
+    def function(self, node: Function) -> Iterator[str]:
+        self._like = node.arguments[0]
+        yield from super().function(node)
