@@ -10,7 +10,8 @@ import pwgf_sym as pw
 from pwgf_sym.derive.calculus import RHO
 from pwgf_sym.derive.convexity import convexity, displacement_convex, gradient_bound
 from pwgf_sym.derive.curvature import curvature
-from pwgf_sym.derive.intervals import bounds, lower_bound
+from pwgf_sym.derive.intervals import bounds
+from pwgf_sym.derive.least_values import lower_bound
 from pwgf_sym.derive.structure import energy_structure
 
 X = pw.coordinates(2)

@@ -10,7 +10,7 @@ as x**2 = 0, cuts nothing.  A spike narrower than the places on these lines can 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import combinations
@@ -31,12 +31,23 @@ DIGITS = 60
 POINTS, LINES = 16, 48
 _PLACES = [s * 10.0 ** (k / 4) for k in range(-8, 37) for s in (-1, 1)]
 # Functions with finite limits, or one-sided ones, at infinite arguments: steps of 1/u, tan(u).
-_BOUNDED = (sp.exp, sp.tanh, sp.atan, sp.acot, sp.erf, sp.erfc, sp.cos, sp.sin, sp.coth, sp.sech)
-_BOUNDED += (sigmoid, expm1, erfcx, logaddexp, exp2)
+_BOUNDED = (
+    *(sp.exp, sp.tanh, sp.atan, sp.acot, sp.erf, sp.erfc, sp.cos, sp.sin, sp.coth, sp.sech),
+    *(sigmoid, expm1, erfcx, logaddexp, exp2),
+)
 # Functions that are infinite where another is 0, and those that are at negative whole numbers.
 _ZEROS = {sp.tan: sp.cos, sp.sec: sp.cos, sp.cot: sp.sin, sp.csc: sp.sin}
 _ZEROS |= dict.fromkeys((sp.csch, sp.coth, sp.acsch), lambda u: u)
 _OF_GAMMA = (sp.gamma, sp.factorial, sp.polygamma)
+
+#: What symbols are called in a text.
+Names = Mapping[sp.Symbol, sp.Expr]
+# A line through the space of the symbols; a formula at a point and along a line, None where it has
+# no value; the difference of two sides, and their size.
+Line = Callable[[mpmath.mpf], list[mpmath.mpf]]
+AtPoint = Callable[[Sequence[mpmath.mpf]], mpmath.mpf | None]
+OnLine = Callable[[mpmath.mpf], mpmath.mpf | None]
+Gap = tuple[mpmath.mpf, mpmath.mpf]
 
 
 @dataclass(frozen=True)
@@ -51,7 +62,7 @@ class Border:
         """A formula that changes its sign on the border."""
         return sp.sin(sp.pi * self.left) if self.right is None else self.left - self.right
 
-    def text(self, names: dict | None = None) -> str:
+    def text(self, names: Names | None = None) -> str:
         """The border as text, with some symbols called otherwise."""
         left = self.left.xreplace(names or {})
         if self.right is None:
@@ -67,7 +78,7 @@ class Border:
         return f"at {left} = {right}"
 
 
-def _prominence(names: dict | None) -> Callable:
+def _prominence(names: Names | None) -> Callable[[sp.Symbol], tuple[bool, bool, str]]:
     """Sorts symbols by what a text is about: the density, coordinates (x0), then parameters."""
     return lambda s: (s not in (names or {}), not s.name[-1:].isdigit(), s.name)
 
@@ -90,7 +101,7 @@ def _may_jump(expr: sp.Expr) -> bool:
     return any(True for part in parts(expr) for _ in _made(part))
 
 
-def _open(node: sp.Basic, seen: dict) -> frozenset[Border]:
+def _open(node: sp.Basic, seen: dict[sp.Basic, frozenset[Border]]) -> frozenset[Border]:
     """Borders across which a part of a formula jumps."""
     if not isinstance(node, sp.Expr) or not node.args or not has_symbols(node):
         return frozenset()
@@ -107,7 +118,7 @@ def _parts(node: sp.Expr) -> list[sp.Expr]:
     return list(node.args)
 
 
-def _jumps_across(node: sp.Expr, border: Border, inner: dict) -> bool:
+def _jumps_across(node: sp.Expr, border: Border, inner: dict[sp.Basic, frozenset[Border]]) -> bool:
     if node.is_Add:  # the summands that are continuous there add nothing to the jump
         node = sp.Add(*(arg for arg in node.args if inner[arg]))
     # What only divides by 0 there is infinite, which is no jump, as long as nothing else cuts it.
@@ -219,14 +230,13 @@ def _compared(node: sp.Expr, zero: sp.Expr, bounded: bool = False) -> bool:
     with mpmath.workdps(DIGITS):
         for _ in range(LINES):
             line = _line(symbols, rng)
-            place = _crossing(lambda t, line=line: side(line(t)))
+            place = _crossing(side, line)
             if place is None:
                 continue
-            gaps = [_gap(value, line, place, mpmath.mpf(10) ** -n) for n in (15, 30)]
-            if None in gaps:
+            wide, near = (_gap(value, line, place, mpmath.mpf(10) ** -n) for n in (15, 30))
+            if wide is None or near is None:
                 continue
-            (wide, _), (near, _) = gaps
-            if _stays(*gaps) and not (bounded and near > 1e3 * wide):
+            if _stays(wide, near) and not (bounded and near[0] > 1e3 * wide[0]):
                 return True
             points += 1
             if points == POINTS:
@@ -234,7 +244,7 @@ def _compared(node: sp.Expr, zero: sp.Expr, bounded: bool = False) -> bool:
     return False
 
 
-def _stays(wide, near) -> bool:
+def _stays(wide: Gap, near: Gap) -> bool:
     """Whether a difference of two sides stays as the points come nearer to the border."""
     (gap_before, size_before), (gap, size) = wide, near
     tiny = mpmath.mpf(10)
@@ -242,11 +252,11 @@ def _stays(wide, near) -> bool:
     return gap > 0.7 * gap_before and gap > size * tiny**-25 and not vanishes
 
 
-def _function(symbols, expr: sp.Expr) -> Callable:
+def _function(symbols: Sequence[sp.Symbol], expr: sp.Expr) -> AtPoint:
     """A formula of a point as a real number, or None where it has no value."""
     compiled = host_function(symbols, expr, "mpmath")
 
-    def value(point):
+    def value(point: Sequence[mpmath.mpf]) -> mpmath.mpf | None:
         try:
             found = mpmath.mpmathify(compiled(*point))
         except (ArithmeticError, ValueError, TypeError):
@@ -258,12 +268,12 @@ def _function(symbols, expr: sp.Expr) -> Callable:
     return value
 
 
-def _line(symbols, rng: random.Random) -> Callable:
+def _line(symbols: Sequence[sp.Symbol], rng: random.Random) -> Line:
     """A random line through the space of the symbols, bent so that signs they have are kept."""
     starts = [rng.choice((-1, 1)) * 10 ** rng.uniform(-2, 1) for _ in symbols]
     slopes = [rng.gauss(0, 1) for _ in symbols]
 
-    def at(t):
+    def at(t: mpmath.mpf) -> list[mpmath.mpf]:
         return [
             _coordinate(symbol, start, slope, t)
             for symbol, start, slope in zip(symbols, starts, slopes, strict=True)
@@ -272,7 +282,7 @@ def _line(symbols, rng: random.Random) -> Callable:
     return at
 
 
-def _coordinate(symbol: sp.Symbol, start: float, slope: float, t):
+def _coordinate(symbol: sp.Symbol, start: float, slope: float, t: mpmath.mpf) -> mpmath.mpf:
     if symbol.is_integer:
         size = 1 + int(abs(start)) % 5
         size = 2 * size if symbol.is_even else 2 * size + 1 if symbol.is_odd else size
@@ -283,12 +293,16 @@ def _coordinate(symbol: sp.Symbol, start: float, slope: float, t):
     return start + slope * mpmath.mpf(t)
 
 
-def _crossing(side: Callable):
+def _crossing(formula: AtPoint, line: Line) -> mpmath.mpf | None:
     """The place on a line nearest to its start where a formula changes its sign, or None."""
-    low, high = _bracket(side)
-    if low is None:
+
+    def side(t: mpmath.mpf) -> mpmath.mpf | None:
+        return formula(line(t))
+
+    bracket = _bracket(side)
+    if bracket is None:
         return None
-    negative = side(low) < 0
+    low, high, negative = bracket
     for _ in range(4 * DIGITS):
         middle = (low + high) / 2
         value = side(middle)
@@ -300,7 +314,8 @@ def _crossing(side: Callable):
     return (low + high) / 2
 
 
-def _bracket(side: Callable):
+def _bracket(side: OnLine) -> tuple[mpmath.mpf, mpmath.mpf, bool] | None:
+    """Two places with a change of sign between them, and whether it is negative at the first."""
     before = {1: (mpmath.mpf(0), side(mpmath.mpf(0)))}
     before[-1] = before[1]
     for place in _PLACES:
@@ -308,13 +323,13 @@ def _bracket(side: Callable):
         value, (last, known) = side(place), before[direction]
         if value is not None and abs(value) < mpmath.mpf(10) ** (20 - DIGITS):
             continue  # rounding, as in 1 + tanh(x) far on the left
-        if None not in (value, known) and value * known < 0:
-            return last, place
+        if value is not None and known is not None and value * known < 0:
+            return last, place, bool(known < 0)
         before[direction] = (place, value)
-    return None, None
+    return None
 
 
-def _gap(value: Callable, line: Callable, place, distance):
+def _gap(value: AtPoint, line: Line, place: mpmath.mpf, distance: mpmath.mpf) -> Gap | None:
     """|right - left| at a distance from a place on a line, and the size of the values."""
     left, right = (value(line(place + s * distance * (1 + abs(place)))) for s in (-1, 1))
     if left is None or right is None or mpmath.isinf(left) or mpmath.isinf(right):

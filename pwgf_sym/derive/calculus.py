@@ -5,7 +5,7 @@ Inside formulas the value of the density is the symbol :data:`RHO`, an independe
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import sympy as sp
 from sympy.core.function import AppliedUndef
@@ -42,13 +42,13 @@ class Gradient:
         found = self._partials(expr)
         return tuple(found.get(symbol, sp.S.Zero) for symbol in self.symbols)
 
-    def _partials(self, node) -> dict[sp.Symbol, sp.Expr]:
+    def _partials(self, node: sp.Expr) -> dict[sp.Symbol, sp.Expr]:
         """The nonzero partial derivatives of a node."""
         if node not in self._seen:
             self._seen[node] = self._of_node(node)
         return self._seen[node]
 
-    def _of_node(self, node) -> dict[sp.Symbol, sp.Expr]:
+    def _of_node(self, node: sp.Expr) -> dict[sp.Symbol, sp.Expr]:
         if node.is_Symbol:
             return {node: sp.S.One} if node in self._wanted else {}
         if not node.args or isinstance(node, AppliedUndef):
@@ -78,7 +78,8 @@ class Gradient:
 
         V stands in V + log(rho) and in V + log(rho) + 1: its derivatives are added up once.
         """
-        free, groups = [], []
+        free: list[sp.Expr] = []
+        groups: list[sp.Expr] = []
         for arg in node.args:
             if self._partials(arg):
                 (groups if holds(arg, [RHO]) else free).append(arg)
@@ -90,7 +91,7 @@ class Gradient:
         outer = node.fdiff(i + 1) if slopes else None
         return {symbol: _times(outer, slope) for symbol, slope in slopes.items()}
 
-    def _of_factor(self, factors, i: int) -> dict[sp.Symbol, sp.Expr]:
+    def _of_factor(self, factors: Sequence[sp.Expr], i: int) -> dict[sp.Symbol, sp.Expr]:
         slopes = self._partials(factors[i])
         rest = sp.Mul(*factors[:i], *factors[i + 1 :]) if slopes else None
         return {symbol: _times(rest, slope) for symbol, slope in slopes.items()}
@@ -108,7 +109,7 @@ def _has_derivative(node: sp.Expr) -> bool:
     return isinstance(node, sp.Function) and type(node).fdiff is not sp.Function.fdiff
 
 
-def _linear(summands) -> dict[sp.Symbol, sp.Expr]:
+def _linear(summands: Iterable[dict[sp.Symbol, sp.Expr]]) -> dict[sp.Symbol, sp.Expr]:
     collected: dict[sp.Symbol, list[sp.Expr]] = {}
     for slopes in summands:
         for symbol, slope in slopes.items():
@@ -165,12 +166,12 @@ def in_log_density(expr: sp.Expr, log_density: sp.Symbol) -> sp.Expr:
 
     local_parts: dict[sp.Basic, bool] = {}
 
-    def is_local(node) -> bool:
+    def is_local(node: sp.Basic) -> bool:
         if node not in local_parts:
             local_parts[node] = node == RHO or any(map(is_local, node.args))
         return local_parts[node]
 
-    def written(node):
+    def written(node: sp.Basic) -> sp.Basic:
         if node not in seen:
             local = is_local(node)
             seen[node] = _node_in_log_density(node, written, log_density) if local else node
@@ -179,7 +180,9 @@ def in_log_density(expr: sp.Expr, log_density: sp.Symbol) -> sp.Expr:
     return written(expr)
 
 
-def _node_in_log_density(node, written, log_density):
+def _node_in_log_density(
+    node: sp.Basic, written: Callable[[sp.Basic], sp.Basic], log_density: sp.Symbol
+) -> sp.Basic:
     product, exponent = node, sp.S.One
     if node.is_Pow:  # RHO is positive, so (c RHO**p)**q = c**q RHO**(p q).
         product, exponent = node.args

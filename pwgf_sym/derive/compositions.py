@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 import numpy as np
 import sympy as sp
 
 from ..declare.formula_checks import expanded_terms
 from ..sharing import symbols_of
 
-__all__ = ["TERMS", "as_composition", "degree_of", "hessian_of", "slope_at_origin"]
+__all__ = ["Composition", "as_composition", "degree_of", "hessian_of", "is_of_degree"]
+__all__ += ["slope_at_origin"]
 
 # Terms to which a polynomial of several coordinates is expanded.
 TERMS = 4000
@@ -16,7 +20,31 @@ TERMS = 4000
 _ARGUMENT = sp.Dummy("u", real=True)
 
 
-def degree_of(expr: sp.Expr, x) -> int | None:
+class Composition(NamedTuple):
+    """f(u(x)), u affine or a positive semidefinite square.
+
+    Attributes
+    ----------
+    matrix : (d, d) array
+        a a^T of an affine u with the slope a, or the Hessian of a square u.
+    symbol : Symbol
+        Stands for u.
+    outer : Expr
+        f as a formula of the symbol.
+    least : Rational or None
+        The least value of u; None where it is affine.
+    affine : bool
+        Whether u is.
+    """
+
+    matrix: np.ndarray
+    symbol: sp.Symbol
+    outer: sp.Expr
+    least: sp.Rational | None
+    affine: bool
+
+
+def degree_of(expr: sp.Expr, x: Sequence[sp.Symbol]) -> int | None:
     """Total degree of a polynomial with numbers as coefficients; None for other formulas."""
     present = symbols_of(expr)
     here = [s for s in x if s in present]
@@ -29,13 +57,19 @@ def degree_of(expr: sp.Expr, x) -> int | None:
     return sp.Poly(expr, *here).total_degree()
 
 
-def _is_linear(expr: sp.Expr, present) -> bool:
+def is_of_degree(expr: sp.Expr, x: Sequence[sp.Symbol], most: int) -> bool:
+    """Whether it is a polynomial of degree at most so much, with numbers as coefficients."""
+    degree = degree_of(expr, x)
+    return degree is not None and degree <= most
+
+
+def _is_linear(expr: sp.Expr, present: set[sp.Symbol]) -> bool:
     """Whether it is seen to be a sum of numbers times symbols, which most long formulas hold."""
     products = (arg.as_coeff_Mul()[1] for arg in sp.Add.make_args(expr) if not arg.is_Number)
     return all(product in present for product in products)
 
 
-def hessian_of(quadratic: sp.Expr, x) -> np.ndarray:
+def hessian_of(quadratic: sp.Expr, x: Sequence[sp.Symbol]) -> np.ndarray:
     """The Hessian of a quadratic polynomial, (d, d)."""
     matrix = np.zeros((len(x), len(x)))
     here = [i for i, s in enumerate(x) if s in quadratic.free_symbols]
@@ -46,21 +80,14 @@ def hessian_of(quadratic: sp.Expr, x) -> np.ndarray:
     return matrix
 
 
-def slope_at_origin(quadratic: sp.Expr, x) -> np.ndarray:
+def slope_at_origin(quadratic: sp.Expr, x: Sequence[sp.Symbol]) -> np.ndarray:
     """The gradient at 0."""
     origin = dict.fromkeys(x, sp.S.Zero)
     return np.array([float(quadratic.diff(s).xreplace(origin)) for s in x])
 
 
-def as_composition(expr: sp.Expr, x):
-    """f and u with expr = f(u(x)), u affine or a positive semidefinite square.
-
-    Returns
-    -------
-    (matrix, symbol, f, least, affine) or None
-        a a^T of an affine u, or the Hessian of a square u; f as a formula of the symbol; the least
-        value of u, None where it is affine; whether it is.
-    """
+def as_composition(expr: sp.Expr, x: Sequence[sp.Symbol]) -> Composition | None:
+    """f and u with expr = f(u(x)), u affine or a positive semidefinite square; None without."""
     for most, affine in ((1, True), (2, False)):
         inner = _largest(expr, x, most)
         if inner is None:
@@ -71,31 +98,25 @@ def as_composition(expr: sp.Expr, x):
     return None
 
 
-def _largest(expr: sp.Expr, x, most: int) -> list[sp.Expr] | None:
+def _largest(expr: sp.Expr, x: Sequence[sp.Symbol], most: int) -> list[sp.Expr] | None:
     """The largest parts that are polynomials of degree at most so much; None if x is elsewhere."""
     if not symbols_of(expr) & set(x):
         return []
-    degree = degree_of(expr, x)
-    if degree is not None and degree <= most:
+    if is_of_degree(expr, x, most):
         return [expr]
     if not expr.args:
         return None
-    found = []
+    found: list[sp.Expr] = []
     for group in _groups(expr, x, most):
-        parts = [group] if _fits(group, x, most) else _largest_of_args(group, x, most)
+        parts = [group] if is_of_degree(group, x, most) else _largest_of_args(group, x, most)
         if parts is None:
             return None
         found += parts
     return found
 
 
-def _fits(expr, x, most: int) -> bool:
-    degree = degree_of(expr, x)
-    return degree is not None and degree <= most
-
-
-def _largest_of_args(expr, x, most: int):
-    found = []
+def _largest_of_args(expr: sp.Expr, x: Sequence[sp.Symbol], most: int) -> list[sp.Expr] | None:
+    found: list[sp.Expr] = []
     for arg in expr.args:
         parts = _largest(arg, x, most)
         if parts is None:
@@ -104,15 +125,17 @@ def _largest_of_args(expr, x, most: int):
     return found
 
 
-def _groups(expr, x, most: int):
+def _groups(expr: sp.Expr, x: Sequence[sp.Symbol], most: int) -> Sequence[sp.Expr]:
     """The arguments; of a sum, those of low degree as one."""
     if not expr.is_Add:
         return expr.args
-    low = [arg for arg in expr.args if _fits(arg, x, most)]
+    low = [arg for arg in expr.args if is_of_degree(arg, x, most)]
     return [sp.Add(*low), *(arg for arg in expr.args if arg not in low)]
 
 
-def _one_argument(expr: sp.Expr, inner, x, affine: bool):
+def _one_argument(
+    expr: sp.Expr, inner: list[sp.Expr], x: Sequence[sp.Symbol], affine: bool
+) -> Composition | None:
     """expr as a function of the first of the inner parts, of which the others are functions."""
     u = _ARGUMENT
     inner = [part for part in dict.fromkeys(inner) if symbols_of(part) & set(x)]
@@ -134,11 +157,11 @@ def _one_argument(expr: sp.Expr, inner, x, affine: bool):
         return None
     if affine:
         slope = slope_at_origin(base.as_expr(), x)
-        return np.outer(slope, slope), u, outer, None, True
+        return Composition(np.outer(slope, slope), u, outer, None, True)
     return _square(base, u, outer, x)
 
 
-def _replaced_sums(expr: sp.Expr, rules: dict, x):
+def _replaced_sums(expr: sp.Expr, rules: dict[sp.Expr, sp.Expr], x: Sequence[sp.Symbol]) -> sp.Expr:
     """Replace parts, also those that are several summands of a sum."""
     if expr in rules:
         return rules[expr]
@@ -152,7 +175,9 @@ def _replaced_sums(expr: sp.Expr, rules: dict, x):
     return expr.func(*(_replaced_sums(arg, rules, x) for arg in expr.args))
 
 
-def _square(base: sp.Poly, u, outer, x):
+def _square(
+    base: sp.Poly, u: sp.Symbol, outer: sp.Expr, x: Sequence[sp.Symbol]
+) -> Composition | None:
     """A square as argument: its Hessian is semidefinite, and it has a least value."""
     if base.total_degree() != 2:
         return None
@@ -170,4 +195,4 @@ def _square(base: sp.Poly, u, outer, x):
         if exact.rank() < len(used):
             return None
     least = base.eval(dict.fromkeys(x, 0)) - (slope.T * exact.LUsolve(slope))[0] / 2
-    return matrix, u, outer, sp.Rational(least), False
+    return Composition(matrix, u, outer, sp.Rational(least), False)

@@ -25,7 +25,8 @@ from ..declare.formula_checks import within_depth
 from .calculus import RHO
 from .compositions import as_composition
 from .curvature import additive, curvature
-from .intervals import bounds, lower_bound
+from .intervals import bounds
+from .least_values import lower_bound
 from .structure import EnergyStructure, in_fractions
 
 __all__ = ["Modulus", "convexity", "displacement_convex", "gradient_bound"]
@@ -166,7 +167,7 @@ def _by_scan(internal: sp.Expr, dim: int) -> Modulus:
     return Modulus(0.0, "conditional", "McCann's condition on U, at 4001 densities")
 
 
-def _values(expr, symbol, places):
+def _values(expr: sp.Expr, symbol: sp.Symbol, places: np.ndarray) -> np.ndarray:
     low, high = bounds(expr, {symbol: (places, places)})
     return low / 2 + high / 2
 

@@ -19,21 +19,23 @@ Where a summand fits no rule the least eigenvalue is searched numerically: "cond
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 
 import numpy as np
 import sympy as sp
 
 from ..sharing import holds, symbols_of
-from .compositions import as_composition, degree_of, hessian_of, slope_at_origin
-from .intervals import bounds, lower_bound
+from .compositions import as_composition, degree_of, hessian_of, is_of_degree, slope_at_origin
+from .intervals import bounds
+from .least_values import lower_bound
 from .structure import in_fractions
 
 __all__ = ["additive", "curvature", "separated"]
 
 
 @lru_cache(maxsize=16)
-def curvature(potential: sp.Expr, coordinates) -> tuple[float, str, str]:
+def curvature(potential: sp.Expr, coordinates: tuple[sp.Symbol, ...]) -> tuple[float, str, str]:
     """The least eigenvalue of the Hessian of V over R^d, from below.
 
     Parameters
@@ -74,7 +76,7 @@ class _Summands:
         The rules that were used.
     """
 
-    def __init__(self, potential: sp.Expr, x):
+    def __init__(self, potential: sp.Expr, x: tuple[sp.Symbol, ...]) -> None:
         self.x, self.places = x, {s: i for i, s in enumerate(x)}
         self.matrix = np.zeros((len(x), len(x)))
         self.left: list[sp.Expr] = []
@@ -111,7 +113,7 @@ class _Summands:
         elif not any(rule(summand) for rule in (self.mixture, self.composed, self.expanded)):
             self.left.append(summand)
 
-    def add_single(self, place: int, summands) -> None:
+    def add_single(self, place: int, summands: list[sp.Expr]) -> None:
         """All summands of one coordinate: the least second derivative of their sum."""
         symbol, total = self.x[place], sp.Add(*summands)
         value = lower_bound(total.diff(symbol, 2), symbol)
@@ -146,10 +148,13 @@ class _Summands:
         factor, rest = summand.as_independent(*self.x, as_Add=False)
         if not isinstance(rest, sp.log):
             return False
-        forms = [_exponent(part, self.x) for part in sp.Add.make_args(rest.args[0])]
-        if any(form is None for form in forms):
-            return False
-        flat = all(degree_of(form, self.x) < 2 for form in forms)
+        forms = []
+        for part in sp.Add.make_args(rest.args[0]):
+            form = _exponent(part, self.x)
+            if form is None:
+                return False
+            forms.append(form)
+        flat = all(is_of_degree(form, self.x, 1) for form in forms)
         common = np.zeros_like(self.matrix) if flat else hessian_of(forms[0], self.x)
         if not flat and any(np.any(hessian_of(form, self.x) != common) for form in forms[1:]):
             return False
@@ -166,14 +171,14 @@ class _Summands:
             return False
         parts = sp.Add.make_args(sp.expand(summand))
         mixed = [p for p in parts if len(symbols_of(p) & set(self.x)) > 1]
-        if len(parts) == 1 or any(degree_of(p, self.x) > 2 for p in mixed):
+        if len(parts) == 1 or not all(is_of_degree(p, self.x, 2) for p in mixed):
             return False
         for part in parts:
             self.sort(part)
         return True
 
 
-def additive(expr: sp.Expr, factor: sp.Expr = sp.S.One):
+def additive(expr: sp.Expr, factor: sp.Expr = sp.S.One) -> Iterator[sp.Expr]:
     """Summands, with numbers multiplied into sums."""
     if expr.is_Add:
         for arg in expr.args:
@@ -188,16 +193,15 @@ def additive(expr: sp.Expr, factor: sp.Expr = sp.S.One):
         yield factor * expr
 
 
-def _is_convex_kink(summand: sp.Expr, x) -> bool:
+def _is_convex_kink(summand: sp.Expr, x: Sequence[sp.Symbol]) -> bool:
     """Whether it is c |a.x + b|, or c max(...) of affine functions, with c > 0."""
     factor, rest = summand.as_independent(*x, as_Add=False)
     if not (factor.is_positive and isinstance(rest, (sp.Abs, sp.Max))):
         return False
-    degrees = [degree_of(arg, x) for arg in rest.args]
-    return all(degree is not None and degree <= 1 for degree in degrees)
+    return all(is_of_degree(arg, x, 1) for arg in rest.args)
 
 
-def _exponent(part: sp.Expr, x) -> sp.Expr | None:
+def _exponent(part: sp.Expr, x: Sequence[sp.Symbol]) -> sp.Expr | None:
     """q of a summand w exp(q), w > 0 and q a quadratic function."""
     factor, rest = part.as_independent(*x, as_Add=False)
     if not factor.is_positive:
@@ -206,8 +210,7 @@ def _exponent(part: sp.Expr, x) -> sp.Expr | None:
         return sp.S.Zero
     if not isinstance(rest, sp.exp):
         return None
-    degree = degree_of(rest.exp, x)
-    return rest.exp if degree is not None and degree <= 2 else None
+    return rest.exp if is_of_degree(rest.exp, x, 2) else None
 
 
 def _largest_covariance(slopes: np.ndarray) -> np.ndarray:
@@ -222,7 +225,7 @@ def _largest_covariance(slopes: np.ndarray) -> np.ndarray:
     return diameter / 4 * rows.T @ rows
 
 
-def separated(potential: sp.Expr, x) -> list[sp.Poly] | None:
+def separated(potential: sp.Expr, x: Sequence[sp.Symbol]) -> list[sp.Poly] | None:
     """The polynomials v_i of V = sum_i v_i(x_i); None where V is no such sum."""
     potential = in_fractions(potential)
     if degree_of(potential, x) is None:
@@ -241,7 +244,7 @@ def separated(potential: sp.Expr, x) -> list[sp.Poly] | None:
 # A numerical search.
 
 
-def _search(potential: sp.Expr, x, left: sp.Expr) -> tuple[float, str, str]:
+def _search(potential: sp.Expr, x: Sequence[sp.Symbol], left: sp.Expr) -> tuple[float, str, str]:
     """The least eigenvalue found at many points near and far; no proof."""
     rng = np.random.default_rng(1997)
     second = [[sp.S.Zero] * len(x) for _ in x]
@@ -250,7 +253,7 @@ def _search(potential: sp.Expr, x, left: sp.Expr) -> tuple[float, str, str]:
         for j in range(i + 1):
             second[i][j] = second[j][i] = slope.diff(x[j])
 
-    def least(points):
+    def least(points: np.ndarray) -> np.ndarray:
         box = {s: (points[:, i], points[:, i]) for i, s in enumerate(x)}
         hessian = np.empty((len(points), len(x), len(x)))
         for i in range(len(x)):
@@ -276,7 +279,9 @@ def _search(potential: sp.Expr, x, left: sp.Expr) -> tuple[float, str, str]:
     return value - 1e-3 * (1 + abs(value)), "conditional", f"{text}: a search over points"
 
 
-def _refined(least, rng, dim: int, size: float) -> float:
+def _refined(
+    least: Callable[[np.ndarray], np.ndarray], rng: np.random.Generator, dim: int, size: float
+) -> float:
     """The least value near points of a size, with the best of them moved."""
     points = size * rng.standard_normal((2048, dim))
     values = least(points)

@@ -37,7 +37,7 @@ import sympy as sp
 from ..declare.formula_checks import within_depth
 from .convexity import Modulus
 from .curvature import curvature, separated
-from .intervals import polynomial_lower_bound
+from .least_values import polynomial_lower_bound
 from .structure import EnergyStructure
 
 __all__ = ["Coupling", "log_sobolev", "reflection_coupling"]
@@ -108,9 +108,10 @@ def _well_constant(well: sp.Poly, sigma: float) -> float:
     convex = max(polynomial_lower_bound(second), 0.0) / sigma
     if well.degree() < 4 or well.degree() % 2 or well.LC() < 0:
         return convex
-    a, b = _best_interval(well, sigma)
-    if a is None:
+    ends = _best_interval(well, sigma)
+    if ends is None:
         return convex
+    a, b = ends
     left, right = sp.Rational(a), sp.Rational(b)
     slope = well.diff()
     m = (slope.eval(right) - slope.eval(left)) / (right - left)
@@ -124,7 +125,7 @@ def _well_constant(well: sp.Poly, sigma: float) -> float:
     return max(convex, modulus / sigma * float(np.exp(-(high - low) / sigma)), 0.0)
 
 
-def _best_interval(well: sp.Poly, sigma: float):
+def _best_interval(well: sp.Poly, sigma: float) -> tuple[float, float] | None:
     """Ends a and b of the parabola with the largest kappa, by a search in double precision."""
     from scipy.optimize import minimize
 
@@ -133,7 +134,7 @@ def _best_interval(well: sp.Poly, sigma: float):
     turns = np.roots(np.polyder(v, 3)).real
     inside = np.linspace(0, 1, 101)
 
-    def loss(ends):
+    def loss(ends: tuple[float, float]) -> float:
         a, b = ends
         if not b > a:
             return np.inf
@@ -152,7 +153,7 @@ def _best_interval(well: sp.Poly, sigma: float):
     starts = [(loss((a, b)), a, b) for a in places for b in places if b > a]
     value, a, b = min(starts)
     if not np.isfinite(value):
-        return None, None
+        return None
     best = minimize(loss, (a, b), method="Nelder-Mead", options={"xatol": 1e-6, "fatol": 1e-9})
     return float(best.x[0]), float(best.x[1])
 
@@ -185,9 +186,10 @@ def reflection_coupling(structure: EnergyStructure) -> tuple[Coupling, ...] | st
         key = tuple(well.all_coeffs())
         if key not in found:
             found[key] = _coupling(well, sigma)
-        if found[key] is None:
+        coupling = found[key]
+        if coupling is None:
             return f"{well.as_expr()} is not convex far away"
-        couplings.append(found[key])
+        couplings.append(coupling)
     return tuple(couplings)
 
 
@@ -228,11 +230,13 @@ def _least_drift(v: np.ndarray, distances: np.ndarray) -> np.ndarray:
     return found
 
 
-def _constants(cells, grid, sigma: float, least: float, slope_far: float) -> Coupling | None:
+def _constants(
+    cells: np.ndarray, grid: np.ndarray, sigma: float, least: float, slope_far: float
+) -> Coupling:
     """Pairs (c, C) from the least admissible rate to the largest."""
     low, high = 0.0, 1.0
 
-    def factor(rate):
+    def factor(rate: float) -> float:
         return _factor(rate, cells, grid, sigma, slope_far)
 
     while np.isfinite(factor(high)) and high < 1e12:
@@ -250,7 +254,9 @@ def _constants(cells, grid, sigma: float, least: float, slope_far: float) -> Cou
     return Coupling(rates, factors)
 
 
-def _factor(rate: float, cells, grid, sigma: float, slope_far: float) -> float:
+def _factor(
+    rate: float, cells: np.ndarray, grid: np.ndarray, sigma: float, slope_far: float
+) -> float:
     """C for a rate c; infinite where no increasing f was found."""
     step = float(grid[1] - grid[0])
     f, slope = 0.0, 1.0
@@ -269,7 +275,9 @@ def _factor(rate: float, cells, grid, sigma: float, slope_far: float) -> float:
     return np.inf
 
 
-def _advance(f: float, slope: float, drift: float, rate: float, sigma: float, step: float):
+def _advance(
+    f: float, slope: float, drift: float, rate: float, sigma: float, step: float
+) -> tuple[float, float]:
     """4 sigma f'' = D f' - c f over a cell with constant D, by the classical Runge-Kutta method."""
 
     a, b = drift / (4 * sigma), rate / (4 * sigma)
@@ -285,7 +293,15 @@ def _advance(f: float, slope: float, drift: float, rate: float, sigma: float, st
     return moved, slope + step / 6 * (k1 + 2 * k2 + 2 * k3 + k4)
 
 
-def _line_fits(j, f, slope, rate, ahead, grid, slope_far) -> bool:
+def _line_fits(
+    j: int,
+    f: float,
+    slope: float,
+    rate: float,
+    ahead: np.ndarray,
+    grid: np.ndarray,
+    slope_far: float,
+) -> bool:
     """Whether the line from place j on fulfils the inequality at all distances beyond."""
     line = f + slope * (grid[j + 1 :] - grid[j])
     if np.any(ahead[j:-1] * slope < rate * line):

@@ -52,7 +52,10 @@ def local_jacobian(form: SampleForm) -> Entries:
 
 
 def rows_jacobian(
-    rows: Sequence[sp.Expr], x: Sequence[sp.Symbol], varying: set, score: Sequence = ()
+    rows: Sequence[sp.Expr],
+    x: Sequence[sp.Symbol],
+    varying: set[sp.Symbol],
+    score: Sequence[sp.Symbol] = (),
 ) -> Entries | None:
     """Entries (i, j), i <= j, of the symmetric part of d rows/dx, where not zero.
 
@@ -87,7 +90,9 @@ def rows_jacobian(
     return found
 
 
-def radial_jacobian(radial: sp.Expr, distance: sp.Symbol, x, y) -> Entries:
+def radial_jacobian(
+    radial: sp.Expr, distance: sp.Symbol, x: Sequence[sp.Symbol], y: Sequence[sp.Symbol]
+) -> Entries:
     """The same for c(q) (x - y), q = |x - y|^2: c I + 2 c' (x - y)(x - y)^T, in q, x and y."""
     (slope,) = Gradient([distance])(radial)
     found = {}

@@ -71,10 +71,9 @@ class OneSided:
 def _least(slopes: np.ndarray, y: float) -> float:
     """min over x of sum_k c_k (x^(k-1) + x^(k-2) y + ... + y^(k-1))."""
     top = slopes.size - 1
-    quotient = [
-        sum(slopes[k] * y ** (k - 1 - j) for k in range(j + 1, top + 1)) for j in range(top)
-    ]
-    quotient = np.array(quotient)
+    quotient = np.array(
+        [sum(slopes[k] * y ** (k - 1 - j) for k in range(j + 1, top + 1)) for j in range(top)]
+    )
     places = np.roots(np.polynomial.polynomial.polyder(quotient)[::-1])
     # A minimum that is degenerate may come with a small imaginary part: its real part is tried.
     return float(np.polynomial.polynomial.polyval(places.real, quotient).min())

@@ -8,7 +8,7 @@ rules here write; where it jumps, they would drop a Dirac measure.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import sympy as sp
 from sympy.functions.elementary.piecewise import ExprCondPair
@@ -23,6 +23,10 @@ __all__ = ["KINKS", "STEPS", "JumpSlope", "in_pieces", "piecewise_slopes"]
 KINKS = (sp.Abs, sp.Max, sp.Min)
 STEPS = (sp.sign, sp.Heaviside, sp.floor, sp.ceiling)
 _REWRITTEN = (sp.Heaviside, sp.Piecewise)
+
+#: Nonzero partial derivatives by symbol, and what gives those of a formula.
+Slopes = dict[sp.Symbol, sp.Expr]
+Partials = Callable[[sp.Expr], Slopes]
 
 
 class JumpSlope(sp.Function):
@@ -41,7 +45,7 @@ def in_pieces(expr: sp.Expr) -> sp.Expr:
     return _rewritten(expr, {}) if holds(expr, _REWRITTEN) else expr
 
 
-def _rewritten(node: sp.Basic, seen: dict) -> sp.Basic:
+def _rewritten(node: sp.Basic, seen: dict[sp.Basic, sp.Basic]) -> sp.Basic:
     if not node.args:
         return node
     if node not in seen:
@@ -98,7 +102,7 @@ def _switched(factors: list[sp.Expr]) -> sp.Expr:
     return sp.Piecewise((sp.Mul(*others), sp.And(*(u > 0 for u in steps))), (sp.S.Zero, True))
 
 
-def piecewise_slopes(node: sp.Expr, partials) -> dict[sp.Symbol, sp.Expr] | None:
+def piecewise_slopes(node: sp.Expr, partials: Partials) -> Slopes | None:
     """Partial derivatives of a kink, a step or a power of one between the borders; else None.
 
     Parameters
@@ -121,16 +125,16 @@ def piecewise_slopes(node: sp.Expr, partials) -> dict[sp.Symbol, sp.Expr] | None
     return None
 
 
-def _selected(values: list[dict], conditions: Iterable) -> dict[sp.Symbol, sp.Expr]:
+def _selected(values: list[Slopes], conditions: Iterable[Boolean]) -> Slopes:
     conditions = list(conditions)
-    found = {}
+    found: Slopes = {}
     for symbol in {symbol: None for slopes in values for symbol in slopes}:
         rows = [slopes.get(symbol, sp.S.Zero) for slopes in values]
         found[symbol] = sp.Piecewise(*zip(rows, conditions, strict=True))
     return {symbol: slope for symbol, slope in found.items() if slope != 0}
 
 
-def _of_extremum(node: sp.Expr, partials) -> dict[sp.Symbol, sp.Expr]:
+def _of_extremum(node: sp.Expr, partials: Partials) -> Slopes:
     """The slope of the argument that is the largest (the smallest)."""
     args = list(node.args)
     values = [partials(arg) for arg in args]
@@ -144,7 +148,7 @@ def _of_extremum(node: sp.Expr, partials) -> dict[sp.Symbol, sp.Expr]:
     return _selected(values, [*conditions, sp.true])
 
 
-def _by_steps(node: sp.Expr, args, values: list[dict]) -> dict[sp.Symbol, sp.Expr]:
+def _by_steps(node: sp.Expr, args: Sequence[sp.Expr], values: list[Slopes]) -> Slopes:
     """The same, with steps in place of conditions."""
     ahead = 1 if isinstance(node, sp.Max) else -1
     found: dict[sp.Symbol, list[sp.Expr]] = {}
@@ -156,7 +160,7 @@ def _by_steps(node: sp.Expr, args, values: list[dict]) -> dict[sp.Symbol, sp.Exp
     return {symbol: sp.Add(*terms) for symbol, terms in found.items()}
 
 
-def _of_power(node: sp.Expr, partials) -> dict[sp.Symbol, sp.Expr] | None:
+def _of_power(node: sp.Expr, partials: Partials) -> Slopes | None:
     """p u^(p-1) u' of a base u with kinks, and 0 where u is 0 if u^(p-1) is infinite there."""
     base, exponent = node.args
     if partials(exponent):
@@ -172,12 +176,12 @@ def _of_power(node: sp.Expr, partials) -> dict[sp.Symbol, sp.Expr] | None:
     return {s: sp.Piecewise((slope, base > 0), (sp.S.Zero, True)) for s, slope in found.items()}
 
 
-def _of_plain_power(base, exponent, slopes: dict) -> dict[sp.Symbol, sp.Expr]:
+def _of_plain_power(base: sp.Expr, exponent: sp.Expr, slopes: Slopes) -> Slopes:
     rest = base ** (exponent - 1) if slopes else None
     return {s: sp.Mul(exponent, slope, rest) for s, slope in slopes.items()}
 
 
-def _without_select(base: sp.Expr, exponent: sp.Expr, partials) -> dict | None:
+def _without_select(base: sp.Expr, exponent: sp.Expr, partials: Partials) -> Slopes | None:
     """Slopes of u for those of max(u, 0)^p, p > 1: where they are numbers, its power is enough."""
     if not isinstance(base, (sp.Max, sp.Min)) or not (exponent - 1).is_positive:
         return None

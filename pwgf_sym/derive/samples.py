@@ -11,12 +11,14 @@ A double integral of W is the mean of W over pairs of samples.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 import sympy as sp
 
 from ..declare.energies import short_text
+from ..declare.law import Law
 from ..declare.symbols import Density
 from ..errors import EnergyError, LawError
 from ..sharing import symbols_of
@@ -123,7 +125,7 @@ def sample_form(energy: sp.Expr, rho: Density) -> SampleForm:
     return _sample_form(energy, energy_terms(energy, rho))
 
 
-def check_law(form: SampleForm, law) -> None:
+def check_law(form: SampleForm, law: Law) -> None:
     """Check that the initial law carries what the energy reads of a sample.
 
     A map carries the density of the initial law along, and a jump with it: no map smooths the edge
@@ -175,7 +177,7 @@ def _sample_form(energy: sp.Expr, parts: Terms) -> SampleForm:
     )
 
 
-def _sample_integral(term: Term, symbol, log_density: sp.Symbol) -> SampleIntegral:
+def _sample_integral(term: Term, symbol: sp.Symbol, log_density: sp.Symbol) -> SampleIntegral:
     label = short_text(term.integral)
     if term.pair:
         return SampleIntegral(symbol, True, term.formula, label)
@@ -191,7 +193,9 @@ def _roughness(parts: Terms) -> EnergyError | None:
     return None
 
 
-def _new_symbols(parts: Terms):
+def _new_symbols(
+    parts: Terms,
+) -> tuple[sp.Symbol, tuple[sp.Symbol, ...], tuple[sp.Symbol, ...]]:
     """l, s0.., I_0..: with underscores appended where the energy uses these names itself."""
     taken = (*parts.coordinates, *parts.partners, *parts.parameters)
     used = {s.name for s in taken}
@@ -202,15 +206,21 @@ def _new_symbols(parts: Terms):
         while any(f"{stem}{i}" in used for i in range(count)):
             stem += "_"
         groups.append(tuple(sp.Symbol(f"{stem}{i}", real=True) for i in range(count)))
-    return log_density, *groups
+    score, integrals = groups
+    return log_density, score, integrals
 
 
-def _single(parts: Terms, weights) -> list[tuple[sp.Expr, Term]]:
+def _single(parts: Terms, weights: Sequence[sp.Expr]) -> list[tuple[sp.Expr, Term]]:
     return [(w, t) for w, t in zip(weights, parts.terms, strict=True) if not t.pair]
 
 
-def _local_velocity(parts: Terms, weights, log_density, score) -> tuple[sp.Expr, ...]:
-    rows = [[] for _ in parts.coordinates]
+def _local_velocity(
+    parts: Terms,
+    weights: Sequence[sp.Expr],
+    log_density: sp.Symbol,
+    score: Sequence[sp.Symbol],
+) -> tuple[sp.Expr, ...]:
+    rows: list[list[sp.Expr]] = [[] for _ in parts.coordinates]
     for weight, term in _single(parts, weights):
         change = in_log_density(-term.change, log_density)
         for row, drift, s in zip(rows, term.drift, score, strict=True):
@@ -219,8 +229,11 @@ def _local_velocity(parts: Terms, weights, log_density, score) -> tuple[sp.Expr,
     return tuple(sp.Add(*row) for row in rows)
 
 
-def _local_gradient(parts: Terms, weights, log_density) -> tuple[tuple[sp.Expr, ...], sp.Expr]:
-    rows, by_log = [[] for _ in parts.coordinates], []
+def _local_gradient(
+    parts: Terms, weights: Sequence[sp.Expr], log_density: sp.Symbol
+) -> tuple[tuple[sp.Expr, ...], sp.Expr]:
+    rows: list[list[sp.Expr]] = [[] for _ in parts.coordinates]
+    by_log: list[sp.Expr] = []
     for weight, term in _single(parts, weights):
         *slopes, change = parts.gradient(over_density(term.formula)[0])
         for row, slope in zip(rows, slopes, strict=True):

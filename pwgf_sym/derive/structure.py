@@ -9,6 +9,7 @@ rho log(rho/pi) is -log pi.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -71,7 +72,7 @@ class EnergyStructure:
     internal: sp.Expr = sp.S.Zero
     other: str = ""
 
-    def with_values(self, values: dict) -> EnergyStructure:
+    def with_values(self, values: Mapping[sp.Symbol, float]) -> EnergyStructure:
         """The structure with numbers for parameters, as the fractions that the doubles are.
 
         Parameters
@@ -80,7 +81,7 @@ class EnergyStructure:
         """
         exact = {symbol: sp.Rational(float(value)) for symbol, value in values.items()}
 
-        def put(expr):
+        def put(expr: sp.Expr) -> sp.Expr:
             return None if expr is None else in_fractions(replaced(expr, exact))
 
         pairs = tuple(Interaction(put(w.kernel), put(w.by_difference)) for w in self.interactions)
@@ -133,7 +134,11 @@ def energy_structure(energy: sp.Expr, rho: Density) -> EnergyStructure:
 
 @lru_cache(maxsize=8)
 def _structure(parts: Terms) -> EnergyStructure:
-    potential, sigma, internal, pairs, other = [], [], [], [], []
+    potential: list[sp.Expr] = []
+    sigma: list[sp.Expr] = []
+    internal: list[sp.Expr] = []
+    pairs: list[Interaction] = []
+    other: list[str] = []
     for term in parts.terms:
         if symbols_of(term.weight) - set(parts.parameters) or term.weight.atoms(Density):
             other.append(f"it is no linear function of {short_text(term.integral)}")
@@ -171,14 +176,17 @@ def _interaction(term: Term, parts: Terms) -> Interaction:
 def _of_single(term: Term, parts: Terms) -> tuple[sp.Expr, sp.Expr, sp.Expr, list[str]]:
     """V, sigma and U of one integral, times its weight, and what is none of them."""
     density = _over_density(term.formula)
-    free, linear, rest = [], [], []
+    free: list[sp.Expr] = []
+    linear: list[sp.Expr] = []
+    rest: list[sp.Expr] = []
     for summand in map(_logs_opened, _summands(density, _LOG)):
         power = _power_of_log(summand)
         if power is None:
             rest.append(summand)
         else:
             (free, linear)[power].append(summand / _LOG**power)
-    sigma, other = sp.Add(*linear), []
+    sigma = sp.Add(*linear)
+    other: list[str] = []
     text = short_text(term.integral)
     if symbols_of(sigma) & set(parts.coordinates):
         other.append(f"the factor of the entropy in {text} depends on x")

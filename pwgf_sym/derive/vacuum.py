@@ -11,10 +11,11 @@ rule, as derivatives are taken, because subtracting values would lose all digits
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 import sympy as sp
+from sympy.logic.boolalg import Boolean
 
 from ..functions import expm1, log1p
 from ..sharing import holds
@@ -110,8 +111,9 @@ def _is_finite(value: sp.Expr) -> bool:
 class _Limits:
     """Limits of the parts of a formula: expressions, oo or -oo, or zoo where not known."""
 
-    def __init__(self, depth: int = 0):
-        self.depth, self._seen = depth, {}
+    def __init__(self, depth: int = 0) -> None:
+        self.depth = depth
+        self._seen: dict[sp.Expr, sp.Expr] = {}
 
     def of(self, node: sp.Expr) -> sp.Expr:
         """The limit of a formula."""
@@ -138,7 +140,7 @@ class _Limits:
         return self._applied(node, args)
 
     @staticmethod
-    def _applied(node: sp.Expr, args) -> sp.Expr:
+    def _applied(node: sp.Expr, args: Sequence[sp.Expr]) -> sp.Expr:
         if sp.zoo in args:
             return _INFINITE
         return node.func(*args)
@@ -149,7 +151,7 @@ class _Limits:
             cases.append((self.of(value), self.of_condition(condition)))
         return sp.Piecewise(*cases)
 
-    def of_condition(self, condition):
+    def of_condition(self, condition: Boolean) -> Boolean:
         """A condition with the limits of both sides of its comparisons."""
         comparisons = condition.atoms(sp.core.relational.Relational)
         return condition.xreplace({c: c.func(self.of(c.lhs), self.of(c.rhs)) for c in comparisons})
@@ -164,7 +166,7 @@ class _Limits:
             return sp.S.Zero if exponent.is_negative else base**exponent
         return base**exponent
 
-    def _of_product(self, node: sp.Mul, args) -> sp.Expr:
+    def _of_product(self, node: sp.Mul, args: Sequence[sp.Expr]) -> sp.Expr:
         if all(_is_finite(a) for a in args):
             return sp.Mul(*args)
         if sp.S.Zero not in args:
@@ -176,7 +178,7 @@ class _Limits:
             return _INFINITE
         return self._of_quotient(node, args)
 
-    def _of_quotient(self, node: sp.Mul, args) -> sp.Expr:
+    def _of_quotient(self, node: sp.Mul, args: Sequence[sp.Expr]) -> sp.Expr:
         """A product of factors that vanish and factors that do not stay finite."""
         if self.depth >= _DEEPEST:
             return _INFINITE
@@ -229,8 +231,9 @@ class _Limits:
 class _Quotient:
     """(u(RHO) - u(0))/RHO of a formula u, by rules such as those for derivatives."""
 
-    def __init__(self):
-        self.limits, self._seen = _Limits(), {}
+    def __init__(self) -> None:
+        self.limits = _Limits()
+        self._seen: dict[sp.Expr, sp.Expr] = {}
 
     def of(self, node: sp.Expr) -> sp.Expr:
         """The quotient of a formula with a finite limit."""
@@ -260,8 +263,11 @@ class _Quotient:
             return self._of_product(node)
         if node.is_Pow and not holds(node.exp, [RHO]):
             return self._of_power(node.base, node.exp)
-        rules: dict[type, Callable] = {sp.log: self._of_log, sp.exp: self._of_exp}
-        rules |= {sp.Abs: self._of_abs}
+        rules: dict[type, Callable[[sp.Expr], sp.Expr | None]] = {
+            sp.log: self._of_log,
+            sp.exp: self._of_exp,
+            sp.Abs: self._of_abs,
+        }
         if type(node) in rules:
             return rules[type(node)](node.args[0])
         return self._by_series(node) if len(node.args) == 1 else None
@@ -273,7 +279,8 @@ class _Quotient:
         fixed, moving = rest.as_independent(RHO, as_Add=False)
         factors = list(sp.Mul.make_args(moving))
         # a b - a0 b0 = (a - a0) b + a0 (b - b0)
-        terms, before = [], []
+        terms: list[sp.Expr] = []
+        before: list[sp.Expr] = []
         for k, factor in enumerate(factors):
             terms.append(sp.Mul(*before, self.of(factor), *factors[k + 1 :]))
             before.append(self.limits.of(factor))
@@ -286,7 +293,7 @@ class _Quotient:
             return inverse if exponent == -1 else self._chained(1 / base, inverse, -exponent)
         return self._chained(base, step, exponent)
 
-    def _chained(self, base, step, exponent: sp.Expr) -> sp.Expr | None:
+    def _chained(self, base: sp.Expr, step: sp.Expr, exponent: sp.Expr) -> sp.Expr | None:
         """Of base**exponent, the quotient of the base being known."""
         start = self.limits.of(base)
         if exponent == 1:

@@ -124,7 +124,13 @@ def _energy_terms(energy: sp.Expr, rho: Density) -> Terms:
     return Terms(x, y, parameters, tuple(terms), gradient)
 
 
-def _term(integral: EnergyIntegral, weight, rho: Density, y, gradient: Gradient) -> Term:
+def _term(
+    integral: EnergyIntegral,
+    weight: sp.Expr,
+    rho: Density,
+    y: Sequence[sp.Symbol],
+    gradient: Gradient,
+) -> Term:
     x = tuple(rho.coordinates)
     pair = len(integral.copies) == 2
     if pair:
@@ -146,7 +152,7 @@ def _term(integral: EnergyIntegral, weight, rho: Density, y, gradient: Gradient)
     return Term(integral, pair, formula, variation, tuple(slopes), drift, change, weight, rough)
 
 
-def _refuse_jump(formula: sp.Expr, what: str, names: dict) -> None:
+def _refuse_jump(formula: sp.Expr, what: str, names: dict[sp.Symbol, sp.Expr]) -> None:
     """Refuse a formula that jumps: its derivative would hold a Dirac measure."""
     border = jump(formula)
     if border:
@@ -273,7 +279,7 @@ def free_name(stem: str, used: set[str]) -> str:
 
 def _along_gradient(parts: Terms, rho: Density, sign: sp.Integer, power: int) -> list[sp.Expr]:
     """sign * rho**power * grad dE/drho, with the derivatives of rho written out."""
-    components = [[] for _ in parts.coordinates]
+    components: list[list[sp.Expr]] = [[] for _ in parts.coordinates]
     for term in parts.terms:
         change = times_density(sign * term.change, power - 1).xreplace({RHO: rho})
         slopes = term.drift if sign == -1 and not term.pair else term.slopes
@@ -299,7 +305,9 @@ def _variation_of(term: Term, parts: Terms, rho: Density) -> sp.Expr:
     return term.variation.xreplace({RHO: rho})
 
 
-def _partners(found, rho: Density, parameters) -> tuple[sp.Symbol, ...]:
+def _partners(
+    found: Sequence[EnergyIntegral], rho: Density, parameters: Sequence[sp.Symbol]
+) -> tuple[sp.Symbol, ...]:
     """The second copy: the one that the energy uses where it is free, else a new one."""
     names = {s.name for s in (*rho.coordinates, *parameters)}
     for term in found:
@@ -317,7 +325,7 @@ def _in_names(expr: sp.Expr, old: Sequence[sp.Symbol], new: Sequence[sp.Symbol])
     return replaced(expr, names) if names else expr
 
 
-def is_symmetric(kernel: sp.Expr, x, y) -> bool:
+def is_symmetric(kernel: sp.Expr, x: Sequence[sp.Symbol], y: Sequence[sp.Symbol]) -> bool:
     """Whether W(x, y) = W(y, x) is seen, without multiplying out a long formula."""
     swapped = _in_names(kernel, (*x, *y), (*y, *x))
     if swapped == kernel or _signs_dropped(swapped) == _signs_dropped(kernel):
@@ -327,7 +335,7 @@ def is_symmetric(kernel: sp.Expr, x, y) -> bool:
     return bool(small and sp.expand(difference) == 0)
 
 
-def _symmetrized(kernel: sp.Expr, x, y) -> sp.Expr:
+def _symmetrized(kernel: sp.Expr, x: Sequence[sp.Symbol], y: Sequence[sp.Symbol]) -> sp.Expr:
     """W(x, y) + W(y, x), as 2 W where W is seen to be symmetric."""
     if is_symmetric(kernel, x, y):
         return 2 * kernel

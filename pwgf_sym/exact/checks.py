@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from ..arguments import brief, real_array
 from ..errors import OptionError
 
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+    Floats = NDArray[np.float64]
+
 __all__ = ["checked_matrix", "checked_times", "checked_vector", "on_grid", "square_root"]
 
 
-def on_grid(name, function, *places):
+def on_grid(name: str, function: object, *places: Floats) -> Floats:
     """Finite values of a function at arrays of coordinates of one shape, checked."""
     many = "arrays of the coordinates" if len(places) > 1 else "an array of positions"
     accepted, shape = f"a vectorized function of {many}", places[0].shape
@@ -20,18 +27,18 @@ def on_grid(name, function, *places):
         values = function(*places)
     except Exception as error:  # what was given is anybody's function
         raise OptionError(name, f"a function that raises {error!r}", accepted) from error
-    values = real_array(name, values, finite=False, accepted=f"{accepted}, real")
-    if values.shape not in ((), shape):
-        raise OptionError(name, f"a function with values of shape {values.shape}", accepted)
-    values = np.broadcast_to(values, shape)
-    if not np.all(np.isfinite(values)):
-        bad = np.argmin(np.isfinite(values).ravel())
+    found = real_array(name, values, finite=False, accepted=f"{accepted}, real")
+    if found.shape not in ((), shape):
+        raise OptionError(name, f"a function with values of shape {found.shape}", accepted)
+    found = np.broadcast_to(found, shape)
+    if not np.all(np.isfinite(found)):
+        bad = np.argmin(np.isfinite(found).ravel())
         where = ", ".join(f"{place.ravel()[bad]:.6g}" for place in places)
         raise OptionError(name, f"a value that is not finite at {where}", "a finite function")
-    return values
+    return found
 
 
-def checked_times(t):
+def checked_times(t: ArrayLike) -> Floats:
     """A time, or strictly ascending times, of at least 0."""
     times = real_array("t", t)
     if (
@@ -46,7 +53,7 @@ def checked_times(t):
     return times
 
 
-def checked_vector(name, value):
+def checked_vector(name: str, value: ArrayLike) -> Floats:
     """A vector of at least one entry."""
     vector = np.atleast_1d(real_array(name, value))
     if vector.ndim != 1 or not vector.size:
@@ -54,7 +61,7 @@ def checked_vector(name, value):
     return vector
 
 
-def checked_matrix(name, value, dim):
+def checked_matrix(name: str, value: ArrayLike, dim: int) -> Floats:
     """A symmetric (dim, dim) matrix from a number, a diagonal or a matrix."""
     matrix = real_array(name, value)
     if matrix.ndim < 2 and matrix.shape in ((), (dim,)):
@@ -66,7 +73,7 @@ def checked_matrix(name, value, dim):
     return (matrix + matrix.T) / 2
 
 
-def square_root(name, cov, dim):
+def square_root(name: str, cov: ArrayLike, dim: int) -> Floats:
     """A square root S with S S' = cov of a non-negative matrix."""
     values, basis = np.linalg.eigh(checked_matrix(name, cov, dim))
     if values[0] < -1e-12 * max(abs(values[-1]), 1e-300):

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from ..arguments import checked_call, real_array
 from ..errors import OptionError
 
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+    Floats = NDArray[np.float64]
+
 __all__ = ["quantiles", "w2_1d"]
 
 
 @checked_call
-def quantiles(x, cdf, levels):
+def quantiles(x: ArrayLike, cdf: ArrayLike, levels: ArrayLike) -> Floats:
     """Quantiles of a distribution given by its cumulative distribution at ascending positions.
 
     Linear interpolation; levels beyond the given range get the first or last position.
@@ -41,7 +48,7 @@ def quantiles(x, cdf, levels):
 
 
 @checked_call
-def w2_1d(samples, x, cdf) -> float:
+def w2_1d(samples: ArrayLike, x: ArrayLike, cdf: ArrayLike) -> float:
     """Wasserstein-2 distance of a sample from a distribution on the line, by quantiles.
 
     W2^2 = int_0^1 (F^-1 - G^-1)^2 (C. Villani, Topics in Optimal Transportation, AMS 2003,

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from ..arguments import brief, checked_call, number, real_array
 from ..errors import OptionError
 from .checks import checked_matrix, checked_times, checked_vector, square_root
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+    Floats = NDArray[np.float64]
 
 __all__ = [
     "mckean_vlasov",
@@ -17,7 +24,14 @@ __all__ = [
 
 
 @checked_call
-def ornstein_uhlenbeck(A, eps, mean0, cov0, t, b=0):
+def ornstein_uhlenbeck(
+    A: ArrayLike,
+    eps: float,
+    mean0: ArrayLike,
+    cov0: ArrayLike,
+    t: ArrayLike,
+    b: ArrayLike = 0,
+) -> tuple[Floats, Floats]:
     """Mean and covariance of a Gaussian under a quadratic potential and entropy.
 
     Exact for E = int (x - b)' A (x - b)/2 rho + eps rho log rho dx, whose flow
@@ -74,7 +88,15 @@ def ornstein_uhlenbeck(A, eps, mean0, cov0, t, b=0):
 
 
 @checked_call
-def mckean_vlasov(A, attraction, eps, mean0, cov0, t, b=0):
+def mckean_vlasov(
+    A: ArrayLike,
+    attraction: ArrayLike,
+    eps: float,
+    mean0: ArrayLike,
+    cov0: ArrayLike,
+    t: ArrayLike,
+    b: ArrayLike = 0,
+) -> tuple[Floats, Floats]:
     """Mean and covariance of a Gaussian under quadratic V and W and entropy.
 
     Exact for E = int (x - b)' A (x - b)/2 rho + 1/2 int int (x - y)' K (x - y)/2 rho rho
@@ -104,13 +126,15 @@ def mckean_vlasov(A, attraction, eps, mean0, cov0, t, b=0):
     return mean, ornstein_uhlenbeck(total, eps, mean0, cov0, t)[1]
 
 
-def _sum(name, A, attraction, dim):
+def _sum(name: str, A: ArrayLike, attraction: ArrayLike, dim: int) -> Floats:
     """The matrix A + K by which fluctuations about the mean decay."""
     return checked_matrix(name, A, dim) + checked_matrix("attraction", attraction, dim)
 
 
 @checked_call
-def wasserstein_gaussian(mean1, cov1, mean2, cov2) -> float:
+def wasserstein_gaussian(
+    mean1: ArrayLike, cov1: ArrayLike, mean2: ArrayLike, cov2: ArrayLike
+) -> float:
     """Wasserstein-2 distance of two Gaussians, the Bures-Wasserstein distance.
 
     W2^2 = |mean1 - mean2|^2 + tr(cov1 + cov2 - 2 (cov1^1/2 cov2 cov1^1/2)^1/2)
@@ -140,7 +164,16 @@ def wasserstein_gaussian(mean1, cov1, mean2, cov2) -> float:
 
 
 @checked_call
-def ornstein_uhlenbeck_map(points, A, eps, mean0, cov0, t, b=0, attraction=0):
+def ornstein_uhlenbeck_map(
+    points: ArrayLike,
+    A: ArrayLike,
+    eps: float,
+    mean0: ArrayLike,
+    cov0: ArrayLike,
+    t: ArrayLike,
+    b: ArrayLike = 0,
+    attraction: ArrayLike = 0,
+) -> Floats:
     """Carry points along the velocity of an Ornstein-Uhlenbeck or linear McKean-Vlasov flow.
 
     The velocity of the flow of :func:`mckean_vlasov` is affine, so that its Lagrangian map is
@@ -182,7 +215,7 @@ def ornstein_uhlenbeck_map(points, A, eps, mean0, cov0, t, b=0, attraction=0):
     return moved + mean[:, None] if times.ndim else moved[0] + mean
 
 
-def _deformations(rates, eps, start, times):
+def _deformations(rates: Floats, eps: float, start: Floats, times: Floats) -> Floats:
     """M(t) in the basis where A + K is diagonal, a (T, d, d) array."""
     from scipy.integrate import solve_ivp
 
@@ -194,7 +227,7 @@ def _deformations(rates, eps, start, times):
         variances = np.stack([np.diag(_variances(rates, eps, start, s)) for s in times])
         return np.sqrt(variances / diagonal)[:, :, None] * np.eye(dim)
 
-    def rate(time, state):
+    def rate(time: float, state: Floats) -> Floats:
         state = state.reshape(dim, dim)
         growth = np.linalg.solve(_variances(rates, eps, start, time), state)
         return (eps * growth - rates[:, None] * state).ravel()
@@ -205,7 +238,7 @@ def _deformations(rates, eps, start, times):
     return run.y.T.reshape(-1, dim, dim)
 
 
-def _variances(rates, eps, start, time):
+def _variances(rates: Floats, eps: float, start: Floats, time: float) -> Floats:
     """Covariance at a time in the basis where A + K is diagonal, a (d, d) array."""
     decay = np.exp(-rates * time)
     safe = np.where(rates == 0, 1.0, rates)

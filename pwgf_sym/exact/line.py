@@ -2,17 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from ..arguments import checked_call, integer, number
 from ..errors import OptionError
 from .checks import checked_times, on_grid
 
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+    Floats = NDArray[np.float64]
+    #: Lower, main and upper diagonal.
+    Diagonals = tuple[Floats, Floats, Floats]
+
 __all__ = ["bernoulli", "fokker_planck_1d"]
 
 
 @checked_call
-def fokker_planck_1d(potential, eps, density0, t, low, high, cells=4000, tol=1e-9):
+def fokker_planck_1d(
+    potential: Callable[[Floats], ArrayLike],
+    eps: float,
+    density0: Callable[[Floats], ArrayLike],
+    t: ArrayLike,
+    low: float,
+    high: float,
+    cells: int = 4000,
+    tol: float = 1e-9,
+) -> tuple[Floats, Floats, Floats]:
     """Solve d rho/dt = (rho V')' + eps rho'' on [low, high] without flux through the ends.
 
     Space: the Scharfetter-Gummel scheme on cell centres, which keeps mass and sign and has the
@@ -58,7 +77,7 @@ def fokker_planck_1d(potential, eps, density0, t, low, high, cells=4000, tol=1e-
     eps, tol = number("eps", eps, above=0.0), number("tol", tol, above=0.0)
     cells, times = integer("cells", cells, 8), checked_times(t)
     width = (high - low) / cells
-    x = low + width * (np.arange(cells) + 0.5)
+    x = low + width * (np.arange(cells, dtype=np.float64) + 0.5)
     density = on_grid("density0", density0, x)
     mass = density.sum() * width
     if density.min() < 0 or abs(mass - 1) > 1e-4:
@@ -66,7 +85,8 @@ def fokker_planck_1d(potential, eps, density0, t, low, high, cells=4000, tol=1e-
         fix = "Normalize it, or widen the interval."
         raise OptionError("density0", given, "a density of mass 1", fix)
     generator = _generator(on_grid("potential", potential, x), eps, width)
-    rows, now, density = [], 0.0, density / mass
+    rows: list[Floats] = []
+    now, density = 0.0, density / mass
     for time in np.atleast_1d(times):
         if time > now:
             density, now = _propagate(generator, density, time - now, width, tol), time
@@ -75,7 +95,7 @@ def fokker_planck_1d(potential, eps, density0, t, low, high, cells=4000, tol=1e-
     return x, density, width * (np.cumsum(density, axis=-1) - density / 2)
 
 
-def _generator(potential, eps, width):
+def _generator(potential: Floats, eps: float, width: float) -> Diagonals:
     """Lower, main and upper diagonal of the Scharfetter-Gummel operator with closed ends."""
     jump = np.diff(potential) / eps
     up, down = (eps / width**2 * bernoulli(z) for z in (jump, -jump))
@@ -85,15 +105,18 @@ def _generator(potential, eps, width):
     return up, main, down
 
 
-def bernoulli(z):
+def bernoulli(z: Floats) -> Floats:
     """z/(exp(z) - 1), 1 at 0."""
     with np.errstate(over="ignore"):
         return np.where(z == 0, 1.0, z / np.where(z == 0, 1.0, np.expm1(z)))
 
 
-def _propagate(generator, density, duration, width, tol):
+def _propagate(
+    generator: Diagonals, density: Floats, duration: float, width: float, tol: float
+) -> Floats:
     """Density after ``duration``: backward Euler, extrapolated until the change is below tol."""
-    rows, change = [], np.inf
+    rows: list[Floats] = []
+    change = np.inf
     for level in range(1, 14):
         row = [_backward_euler(generator, density, duration, 2**level)]
         for order, coarse in enumerate(rows, start=1):
@@ -109,7 +132,7 @@ def _propagate(generator, density, duration, width, tol):
     raise OptionError("tol", tol, f"at least the error reached, {change:.3g}", fix)
 
 
-def _backward_euler(generator, density, duration, steps):
+def _backward_euler(generator: Diagonals, density: Floats, duration: float, steps: int) -> Floats:
     """Backward Euler on times duration (k/steps)^2: short steps first, where modes are fast."""
     from scipy.linalg.lapack import dgtsv
 

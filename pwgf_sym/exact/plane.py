@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -11,6 +12,14 @@ from ..errors import OptionError
 from .checks import checked_times, on_grid
 from .line import bernoulli
 from .splines import CubicSpline2D
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+    from scipy.sparse import csr_array
+
+    Floats = NDArray[np.float64]
+    Field = Callable[[Floats], Floats]
+    Sides = list[tuple[float, float]]
 
 __all__ = ["PlaneFlow", "fokker_planck_2d"]
 
@@ -39,15 +48,24 @@ class PlaneFlow(NamedTuple):
         estimate of their error, above that of ``points``.
     """
 
-    x0: np.ndarray
-    x1: np.ndarray
-    density: np.ndarray
-    points: np.ndarray
-    error: np.ndarray | float
+    x0: Floats
+    x1: Floats
+    density: Floats
+    points: Floats
+    error: Floats | float
 
 
 @checked_call
-def fokker_planck_2d(potential, eps, density0, t, box, cells, points=None, steps=400):
+def fokker_planck_2d(
+    potential: Callable[[Floats, Floats], ArrayLike],
+    eps: float,
+    density0: Callable[[Floats, Floats], ArrayLike],
+    t: ArrayLike,
+    box: ArrayLike,
+    cells: int | tuple[int, int],
+    points: ArrayLike | None = None,
+    steps: int = 400,
+) -> PlaneFlow:
     """Solve d rho/dt = div(rho grad V) + eps Laplace rho in a box without flux through its sides.
 
     Space: Scharfetter-Gummel fluxes between neighbouring cells (:func:`fokker_planck_1d`), which
@@ -89,47 +107,56 @@ def fokker_planck_2d(potential, eps, density0, t, box, cells, points=None, steps
         ``density0`` has not mass 1 there, or a point is not in the box.
     """
     eps, times = number("eps", eps, above=0.0), checked_times(t)
-    sides, cells = _box(box), _cells(cells)
+    sides, both = _box(box), _cells(cells)
     steps = _even("steps", steps, 8)
-    points = _inside(np.zeros((0, 2)) if points is None else points, sides)
+    starts = _inside(np.zeros((0, 2)) if points is None else points, sides)
     runs = []
     for part in (2, 1):
-        grid = _Grid(potential, eps, density0, sides, [n // part for n in cells])
-        runs.append(grid.run(np.atleast_1d(times), steps // part, points))
+        grid = _Grid(potential, eps, density0, sides, [n // part for n in both])
+        runs.append(grid.run(np.atleast_1d(times), steps // part, starts))
     (_, coarse), (density, fine) = runs
     change = (fine - coarse) / 3
-    error = np.sqrt(np.mean(np.sum(change**2, axis=2), axis=1)) if len(points) else 0 * times
-    found = (density, fine + change, np.atleast_1d(error))
-    if not times.ndim:
-        found = (density[0], fine[0] + change[0], float(found[2][0]))
-    return PlaneFlow(*grid.centers, *found)
+    error = np.sqrt(np.mean(np.sum(change**2, axis=2), axis=1)) if len(starts) else 0 * times
+    error, (x0, x1) = np.atleast_1d(error), grid.centers
+    if times.ndim:
+        return PlaneFlow(x0, x1, density, fine + change, error)
+    return PlaneFlow(x0, x1, density[0], fine[0] + change[0], float(error[0]))
 
 
 class _Grid:
     """The equation on one grid: the density, its operator, and the velocity of particles."""
 
-    def __init__(self, potential, eps, density0, sides, cells):
+    def __init__(
+        self,
+        potential: Callable[[Floats, Floats], ArrayLike],
+        eps: float,
+        density0: Callable[[Floats, Floats], ArrayLike],
+        sides: Sides,
+        cells: Sequence[int],
+    ) -> None:
         self.eps, self.sides = eps, sides
         self.widths = [(high - low) / n for (low, high), n in zip(sides, cells, strict=True)]
         self.centers = [
-            low + h * (np.arange(n) + 0.5)
+            low + h * (np.arange(n, dtype=np.float64) + 0.5)
             for (low, _), h, n in zip(sides, self.widths, cells, strict=True)
         ]
         places = np.meshgrid(*self.centers, indexing="ij")
-        potential = on_grid("potential", potential, *places) / eps
+        heights = on_grid("potential", potential, *places) / eps
         density = on_grid("density0", density0, *places)
         mass = density.sum() * np.prod(self.widths)
         if density.min() < 0 or abs(mass - 1) > 1e-4:
             given = f"least value {density.min():.6g}, mass {mass:.6g} in the box {sides}"
             fix = "Normalize it, or widen the box."
             raise OptionError("density0", given, "a density of mass 1", fix)
-        self.density, self.potential = density / mass, _cut(potential, density)
+        self.density, self.potential = density / mass, _cut(heights, density)
         self.operator, self.rate = _operator(self.potential, eps, self.widths)
 
-    def run(self, times, steps: int, points):
+    def run(self, times: Floats, steps: int, points: Floats) -> tuple[Floats, Floats]:
         """Densities (T, n0, n1) and positions (T, N, 2) at the times."""
-        now, density, drift = 0.0, self.density, None
-        densities, positions = [], []
+        now, density = 0.0, self.density
+        drift: Field | None = None
+        densities: list[Floats] = []
+        positions: list[Floats] = []
         graded = times[-1] * (np.arange(steps + 1) / steps) ** 2
         for time in times:
             inner = graded[(graded > now * (1 + 1e-9)) & (graded < time * (1 - 1e-9))]
@@ -145,14 +172,14 @@ class _Grid:
             positions.append(points)
         return np.stack(densities), np.stack(positions)
 
-    def _advance(self, density, duration: float):
+    def _advance(self, density: Floats, duration: float) -> Floats:
         """The density after a time, by as many steps as the number of their stages asks for."""
         count = int(np.ceil(2 * duration * self.rate / (_STAGES**2 + _STAGES - 2)))
         for _ in range(count):
             density = self._step(density.ravel(), duration / count).reshape(density.shape)
         return density
 
-    def _step(self, start, step: float):
+    def _step(self, start: Floats, step: float) -> Floats:
         """A step of the Runge-Kutta-Legendre method of order two."""
         stages = max(3, int(np.ceil((np.sqrt(9 + 8 * step * self.rate) - 1) / 2)) | 1)
         slope = step * (self.operator @ start)
@@ -168,7 +195,7 @@ class _Grid:
         positive = np.maximum(now, 0.0)
         return positive * (start.sum() / positive.sum())
 
-    def _drift(self, density):
+    def _drift(self, density: Floats) -> Field:
         """The velocity -eps grad log(rho exp(V/eps)) as a function of positions (N, 2)."""
         floor = _FLOOR * density.max()
         ratio = np.log(np.maximum(density, floor)) + self.potential
@@ -176,7 +203,7 @@ class _Grid:
         return lambda points: -self.eps * spline.gradient(points)
 
 
-def _runge_kutta(points, step: float, drifts):
+def _runge_kutta(points: Floats, step: float, drifts: tuple[Field, Field, Field]) -> Floats:
     """Positions after a step of the classical method; drifts at its start, middle and end."""
     first, middle, last = drifts
     a = first(points)
@@ -185,18 +212,20 @@ def _runge_kutta(points, step: float, drifts):
     return points + step / 6 * (a + 2 * b + 2 * c + last(points + step * c))
 
 
-def _cut(potential, density):
+def _cut(potential: Floats, density: Floats) -> Floats:
     """V/eps without heights that no mass reaches: there its slope would only cost stages."""
     started = potential[density > _EMPTY * density.max()].max()
     return np.minimum(potential, max(potential.min() + _HEIGHT, started + _HEIGHT / 4))
 
 
-def _operator(potential, eps, widths):
+def _operator(potential: Floats, eps: float, widths: Sequence[float]) -> tuple[csr_array, float]:
     """Sparse Scharfetter-Gummel operator with closed sides, and a bound of its spectral radius."""
     from scipy.sparse import coo_array
 
     number_of = np.arange(potential.size).reshape(potential.shape)
-    rows, columns, entries = [], [], []
+    rows: list[NDArray[np.intp]] = []
+    columns: list[NDArray[np.intp]] = []
+    entries: list[Floats] = []
     for axis, width in enumerate(widths):
         low = np.take(number_of, range(number_of.shape[axis] - 1), axis).ravel()
         high = np.take(number_of, range(1, number_of.shape[axis]), axis).ravel()
@@ -207,20 +236,19 @@ def _operator(potential, eps, widths):
             rows += [end, start]
             columns += [start, start]
             entries += [rate, -rate]
-    entries, size = np.concatenate(entries), potential.size
-    place = np.concatenate(rows), np.concatenate(columns)
-    operator = coo_array((entries, place), shape=(size, size)).tocsr()
+    size, place = potential.size, (np.concatenate(rows), np.concatenate(columns))
+    operator = coo_array((np.concatenate(entries), place), shape=(size, size)).tocsr()
     return operator, 2 * float(-operator.diagonal().min())
 
 
-def _box(box):
+def _box(box: ArrayLike) -> Sides:
     sides = real_array("box", box)
     if sides.shape != (2, 2) or np.any(sides[:, 0] >= sides[:, 1]):
         raise OptionError("box", brief(box), "((low0, high0), (low1, high1)) with low < high")
-    return [tuple(map(float, side)) for side in sides]
+    return [(float(low), float(high)) for low, high in sides]
 
 
-def _even(name, value, least):
+def _even(name: str, value: object, least: int) -> int:
     found = integer(name, value, least)
     if found % 2:
         fix = f"Write {found + 1}."
@@ -228,12 +256,12 @@ def _even(name, value, least):
     return found
 
 
-def _cells(cells):
-    pair = isinstance(cells, tuple | list) and len(cells) == 2
-    return [_even("cells", n, 16) for n in (cells if pair else (cells, cells))]
+def _cells(cells: object) -> list[int]:
+    both = cells if isinstance(cells, tuple | list) and len(cells) == 2 else (cells, cells)
+    return [_even("cells", n, 16) for n in both]
 
 
-def _inside(points, sides):
+def _inside(points: ArrayLike, sides: Sides) -> Floats:
     points = real_array("points", points)
     if points.ndim != 2 or points.shape[1] != 2:
         raise OptionError("points", f"shape {points.shape}", "shape (n, 2)")

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from ..arguments import brief, checked_call, integer, number, real_array
 from ..errors import OptionError
 from .checks import checked_times
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+    Floats = NDArray[np.float64]
 
 # The integrator of the aggregation takes steps in proportion to the time.
 _LATEST = 1e4
@@ -15,7 +22,7 @@ __all__ = ["aggregation_minimum", "aggregation_radial", "barenblatt_scaling"]
 
 
 @checked_call
-def barenblatt_scaling(dim, m, t0, t1) -> float:
+def barenblatt_scaling(dim: int, m: float, t0: float, t1: float) -> float:
     """Factor (t1/t0)^beta, beta = 1/(d (m - 1) + 2), of the exact map x -> factor x.
 
     It carries the Barenblatt solution of d rho/dt = Laplace rho^m from time t0 to time t1
@@ -32,7 +39,7 @@ def barenblatt_scaling(dim, m, t0, t1) -> float:
 
 
 @checked_call
-def aggregation_minimum(dim) -> float:
+def aggregation_minimum(dim: int) -> float:
     """Least value -d/(8 (d + 1)) of E = 1/2 int int W(x, y) rho rho, W = |x-y|^4/4 - |x-y|^2/2.
 
     Reached exactly where |x - mean|^2 = d/(2 (d + 1)) almost surely and the covariance is
@@ -44,7 +51,12 @@ def aggregation_minimum(dim) -> float:
 
 
 @checked_call
-def aggregation_radial(points, t, variance=1.0, quadrature=None):
+def aggregation_radial(
+    points: ArrayLike,
+    t: ArrayLike,
+    variance: float = 1.0,
+    quadrature: tuple[ArrayLike, ArrayLike] | None = None,
+) -> tuple[Floats, Floats | float]:
     """Map points along the aggregation equation from a radially symmetric initial law.
 
     For W = |x-y|^4/4 - |x-y|^2/2 and a law symmetric about the origin the velocity is
@@ -94,25 +106,26 @@ def aggregation_radial(points, t, variance=1.0, quadrature=None):
             raise OptionError("quadrature", given, "two vectors of one length, weights of sum 1")
     growth = _aggregation_growth(dim, square, weights, np.atleast_1d(times))
     squares = np.sum(points**2, axis=1)
-    mapped = np.stack([np.sqrt(_contract(*g, squares))[:, None] * points for g in growth])
-    moment = np.array([weights @ (square * _contract(*g, square)) for g in growth])
+    mapped = np.stack([np.sqrt(_contract(a, b, squares))[:, None] * points for a, b in growth])
+    moment = np.array([weights @ (square * _contract(a, b, square)) for a, b in growth])
     return (mapped, moment) if times.ndim else (mapped[0], float(moment[0]))
 
 
-def _contract(log_a, log_b, square):
+def _contract(log_a: float, log_b: float, square: Floats) -> Floats:
     """A/(1 + r^2 B) from log A and log(1 + B), which stay finite at all times."""
     # The floor keeps 0 * A = 0 at the origin when A overflows; elsewhere it is invisible.
     floor = np.maximum(np.exp(-log_b), np.finfo(float).tiny)
     return np.exp(log_a - log_b) / (floor - square * np.expm1(-log_b))
 
 
-def _aggregation_growth(dim, square, weights, times):
+def _aggregation_growth(dim: int, square: Floats, weights: Floats, times: Floats) -> Floats:
     """(log A, log(1 + B)) at the times, a (T, 2) array."""
     from scipy.integrate import solve_ivp
 
-    def rate(_, state):
-        moment = weights @ (square * _contract(*state, square))
-        return [2 - 2 * (1 + 2 / dim) * moment, 2 * np.exp(state[0] - state[1])]
+    def rate(_: float, state: Floats) -> list[float]:
+        log_a, log_b = state
+        moment = weights @ (square * _contract(log_a, log_b, square))
+        return [2 - 2 * (1 + 2 / dim) * moment, 2 * np.exp(log_a - log_b)]
 
     run = solve_ivp(
         rate,
@@ -130,7 +143,7 @@ def _aggregation_growth(dim, square, weights, times):
     return found
 
 
-def _gaussian_radii(dim, variance):
+def _gaussian_radii(dim: int, variance: float) -> tuple[Floats, Floats]:
     """Nodes of |x|^2 and weights for N(0, variance I): |x|^2 = 2 variance s, s ~ Gamma(d/2).
 
     The trapezoidal rule in log s.  Integrands 1/(1 + s B) are singular at distance pi from the

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from ..arguments import checked_call, integer, real_array
 from ..errors import OptionError
 from .checks import checked_times
 from .line import fokker_planck_1d
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+    from scipy.interpolate import BSpline
+
+    Floats = NDArray[np.float64]
 
 __all__ = ["Rearrangement", "rearrangement_1d"]
 
@@ -29,7 +38,7 @@ class Rearrangement:
         adds to the map of the finer grid: an estimate of its error, above that of the map.
     """
 
-    def __init__(self, times, grids, scalar):
+    def __init__(self, times: Floats, grids: Sequence[_Grid], scalar: bool) -> None:
         self.t, self._grids, self._scalar = times, grids, scalar
         x, masses = grids[1].x, grids[1].masses
         means = masses[1:] @ x
@@ -40,7 +49,7 @@ class Rearrangement:
         self.error = np.sqrt(change**2 @ masses[0, inside])
 
     @checked_call
-    def __call__(self, points):
+    def __call__(self, points: ArrayLike) -> Floats:
         """Where points of any shape are at the times: an array (T, ...), or (...) for one time."""
         points = real_array("points", points)
         coarse, fine = (grid(points) for grid in self._grids)
@@ -49,7 +58,16 @@ class Rearrangement:
 
 
 @checked_call
-def rearrangement_1d(potential, eps, density0, t, low, high, cells=2000, tol=1e-11):
+def rearrangement_1d(
+    potential: Callable[[Floats], ArrayLike],
+    eps: float,
+    density0: Callable[[Floats], ArrayLike],
+    t: ArrayLike,
+    low: float,
+    high: float,
+    cells: int = 2000,
+    tol: float = 1e-11,
+) -> Rearrangement:
     """The exact Lagrangian map of d rho/dt = (rho V')' + eps rho'' on the line.
 
     On the line the velocity -V' - eps (log rho)' keeps the order of points, so that the map from
@@ -97,10 +115,11 @@ def rearrangement_1d(potential, eps, density0, t, low, high, cells=2000, tol=1e-
 class _Grid:
     """The map by one grid: masses of the cells at time 0 and at the times."""
 
-    def __init__(self, x, masses):
+    def __init__(self, x: Floats, masses: Floats) -> None:
         from scipy.interpolate import make_interp_spline
 
-        self.x, self.masses, self._inverses = x, masses, []
+        self.x, self.masses = x, masses
+        self._inverses: list[_Line] = []
         width = x[1] - x[0]
         faces = x[:-1] + width / 2
         for row, mass in enumerate(masses):
@@ -112,12 +131,12 @@ class _Grid:
                 ends = levels[inside]
                 self._inverses.append(_Line(make_interp_spline(ends, at), ends))
 
-    def __call__(self, points):
+    def __call__(self, points: Floats) -> Floats:
         level = self._level(points)
         return np.stack([inverse(level) for inverse in self._inverses])
 
 
-def _normal_quantiles(mass):
+def _normal_quantiles(mass: Floats) -> tuple[Floats, NDArray[np.bool_]]:
     """Standard normal quantiles of the distribution at inner faces, and where they are resolved."""
     from scipy.special import ndtri
 
@@ -134,11 +153,11 @@ def _normal_quantiles(mass):
 class _Line:
     """An interpolating function that goes on linearly beyond the ends of its nodes."""
 
-    def __init__(self, spline, nodes):
+    def __init__(self, spline: BSpline, nodes: Floats) -> None:
         self.spline, self.low, self.high = spline, nodes[0], nodes[-1]
         self.slopes = spline.derivative()([self.low, self.high])
 
-    def __call__(self, x):
+    def __call__(self, x: Floats) -> Floats:
         near = np.clip(x, self.low, self.high)
         far = np.where(x < near, self.slopes[0], self.slopes[1])
         return self.spline(near) + far * (x - near)

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
 
 __all__ = ["CubicSpline2D"]
 
@@ -18,14 +26,14 @@ class CubicSpline2D:
         First node, and distances of nodes, along both axes.
     """
 
-    def __init__(self, values, origin, widths):
+    def __init__(self, values: Floats, origin: Sequence[float], widths: Sequence[float]) -> None:
         from scipy.ndimage import spline_filter
 
         self.coefficients = np.pad(spline_filter(values, order=3, mode="mirror"), 2, "reflect")
         self.origin, self.widths = np.asarray(origin), np.asarray(widths)
         self.last = np.array(values.shape) - 1.0
 
-    def gradient(self, points):
+    def gradient(self, points: Floats) -> Floats:
         """Gradient (N, 2) at points (N, 2); points outside get that of the nearest node."""
         place = np.clip((points - self.origin) / self.widths, 0.0, self.last)
         cell = np.floor(place).astype(int)
@@ -41,7 +49,7 @@ class CubicSpline2D:
         return found / self.widths
 
 
-def _weights(s):
+def _weights(s: Floats) -> tuple[Floats, Floats]:
     """Cubic B-splines of the four nodes around a place s in [0, 1] of a cell, and their slopes."""
     r = 1 - s
     value = [r**3, 4 - 6 * s**2 + 3 * s**3, 4 - 6 * r**2 + 3 * r**3, s**3]
