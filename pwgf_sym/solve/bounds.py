@@ -31,7 +31,13 @@ With g = u - w, the velocity of the path less that of the flow at it:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 import numpy as np
+
+if TYPE_CHECKING:
+    from ..derive.ergodic import Coupling
 
 __all__ = ["contracted", "coupled", "entropy_decay", "entropy_growth", "locally_contracted"]
 
@@ -40,7 +46,14 @@ _SQRT2 = np.sqrt(2.0)
 _PARTS = np.linspace(0.0, 0.95, 20)
 
 
-def contracted(rate: float, start: float, sizes, ages, steps, elapsed: float) -> float:
+def contracted(
+    rate: float,
+    start: float,
+    sizes: np.ndarray,
+    ages: np.ndarray,
+    steps: np.ndarray,
+    elapsed: float,
+) -> float:
     """e^(-c t) start + int e^(-c (t - s)) size(s) ds.
 
     Parameters
@@ -59,7 +72,9 @@ def contracted(rate: float, start: float, sizes, ages, steps, elapsed: float) ->
     return float(value) if np.isfinite(value) else np.inf
 
 
-def locally_contracted(start: float, damped, rates, steps) -> float:
+def locally_contracted(
+    start: float, damped: np.ndarray, rates: np.ndarray, steps: np.ndarray
+) -> float:
     """sqrt(E|e|^2) from d/dt E|e|^2 <= 2 a E|e|^2 + D_a, at every node with the best of rates a.
 
     Parameters
@@ -84,7 +99,14 @@ def locally_contracted(start: float, damped, rates, steps) -> float:
     return float(np.sqrt(value))
 
 
-def coupled(couplings, starts, parts, ages, steps, elapsed: float) -> float:
+def coupled(
+    couplings: Sequence[Coupling],
+    starts: np.ndarray,
+    parts: np.ndarray,
+    ages: np.ndarray,
+    steps: np.ndarray,
+    elapsed: float,
+) -> float:
     """The sum over coordinates of the least bound that reflection coupling gives.
 
     Parameters
@@ -104,7 +126,9 @@ def coupled(couplings, starts, parts, ages, steps, elapsed: float) -> float:
     return total
 
 
-def entropy_growth(start: float, squares, steps, sigma: float, slope: float) -> float:
+def entropy_growth(
+    start: float, squares: np.ndarray, steps: np.ndarray, sigma: float, slope: float
+) -> float:
     """KL(t) from KL' = (|g| + M sqrt(2 KL))^2/(4 sigma), from above.
 
     Parameters
@@ -133,9 +157,9 @@ def entropy_growth(start: float, squares, steps, sigma: float, slope: float) -> 
 
 def entropy_decay(
     start: float,
-    squares,
-    since,
-    steps,
+    squares: np.ndarray,
+    since: np.ndarray,
+    steps: np.ndarray,
     elapsed: float,
     sigma: float,
     constant: float,

@@ -13,7 +13,8 @@ have closed forms; larger ones are given to LAPACK's eigh, once where all sample
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import TypeAlias
 
 import numpy as np
 
@@ -41,7 +42,7 @@ class DecayingPart:
         If ``jacobian`` has another shape.
     """
 
-    def __init__(self, jacobian: np.ndarray):
+    def __init__(self, jacobian: np.ndarray) -> None:
         jacobian = np.asarray(jacobian, float)
         if jacobian.ndim not in (2, 3) or len({*jacobian.shape[1:]}) != 1:
             accepted = "(N, d), diagonals, or (N, d, d), symmetric matrices"
@@ -66,14 +67,16 @@ class DecayingPart:
         """k with (I - factor A_) k = field at every sample, (N, d); factor >= 0."""
         return self.function(lambda values: 1.0 / (1.0 - factor * values), field)
 
-    def function(self, function: Callable, field: np.ndarray) -> np.ndarray:
+    def function(
+        self, function: Callable[[np.ndarray], np.ndarray], field: np.ndarray
+    ) -> np.ndarray:
         """f(A_) field at every sample, (N, d), for a function f of arrays of eigenvalues <= 0."""
         field = np.asarray(field, float)
         if field.shape != (self.count, self.dim):
             accepted = f"shape {(self.count, self.dim)}, a vector for each sample"
             raise OptionError("field", f"shape {field.shape}", accepted)
 
-        def of_block(block, own):
+        def of_block(block: Block, own: Own) -> np.ndarray:
             return block.times(function(np.minimum(block.values, 0.0)), field[:, own])
 
         return self._gathered(of_block)
@@ -83,7 +86,7 @@ class DecayingPart:
         columns = [self.product(np.tile(e, (self.count, 1))) for e in np.eye(self.dim)]
         return np.stack(columns, axis=2)
 
-    def _gathered(self, of_block) -> np.ndarray:
+    def _gathered(self, of_block: Callable[[Block, Own], np.ndarray]) -> np.ndarray:
         """Columns of all blocks, (N, d)."""
         found = np.empty((self.count, self.dim))
         for block, own in self._blocks:
@@ -91,7 +94,7 @@ class DecayingPart:
         return found
 
 
-def _apart(jacobian: np.ndarray):
+def _apart(jacobian: np.ndarray) -> Iterator[tuple[Block, Own]]:
     """Blocks of coordinates that are coupled with each other only, and their coordinates."""
     if jacobian.ndim == 2:
         yield _Diagonal(jacobian), slice(None)
@@ -108,13 +111,14 @@ def _apart(jacobian: np.ndarray):
             matrices = jacobian[:, own[:, None], own]
             if len(matrices) and (matrices == matrices[:1]).all():  # a quadratic potential's
                 matrices = matrices[:1]
-            yield (_Plane if len(own) == 2 else _Full)(matrices), own
+            block: Block = _Plane(matrices) if len(own) == 2 else _Full(matrices)
+            yield block, own
 
 
 class _Diagonal:
     """Eigenvalues (N, k) of diagonal matrices, and products with functions of the matrices."""
 
-    def __init__(self, diagonals: np.ndarray):
+    def __init__(self, diagonals: np.ndarray) -> None:
         self.values = diagonals
 
     def times(self, values: np.ndarray, field: np.ndarray) -> np.ndarray:
@@ -129,7 +133,7 @@ class _Plane:
     m - r, so that f(A) = f(m + r) I + (f(m - r) - f(m + r)) P; where r = 0 any P will do.
     """
 
-    def __init__(self, matrices: np.ndarray):
+    def __init__(self, matrices: np.ndarray) -> None:
         a, b, c = matrices[:, 0, 0], matrices[:, 0, 1], matrices[:, 1, 1]
         middle, t = (a + c) / 2, (a - c) / 2
         r = np.hypot(t, b)
@@ -148,7 +152,7 @@ class _Plane:
 class _Full:
     """The same of any symmetric matrices, by LAPACK."""
 
-    def __init__(self, matrices: np.ndarray):
+    def __init__(self, matrices: np.ndarray) -> None:
         self.values, self._vectors = np.linalg.eigh(matrices)
 
     def times(self, values: np.ndarray, field: np.ndarray) -> np.ndarray:
@@ -157,3 +161,8 @@ class _Full:
             return ((field @ vectors) * values) @ vectors.T
         along = np.matmul(field[:, None, :], self._vectors)[:, 0]
         return np.matmul(self._vectors, (values * along)[:, :, None])[:, :, 0]
+
+
+#: Matrices of some coordinates, and which coordinates these are.
+Block: TypeAlias = _Diagonal | _Plane | _Full
+Own: TypeAlias = slice | np.ndarray

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from ..arguments import brief, number, real_array
 from ..errors import OptionError
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
 
 __all__ = ["MOST_ROWS", "MOST_STEPS", "stops", "time_grid"]
 
@@ -17,7 +22,9 @@ MOST_ROWS = 10**6
 _SLIVER = 1e-9
 
 
-def time_grid(t_span, dt: float, save_at=None) -> tuple[np.ndarray, np.ndarray]:
+def time_grid(
+    t_span: ArrayLike, dt: float, save_at: ArrayLike | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Lay out the time steps.
 
     Between one wanted time and the next, steps of ``dt`` are taken and the last is shortened to end
@@ -81,7 +88,7 @@ def _check_steps(start: float, end: float, dt: float, wanted: int, all_stored: b
         raise OptionError("dt", given, accepted, "Take a larger dt, or a shorter t_span.")
 
 
-def _span(t_span) -> tuple[float, float]:
+def _span(t_span: ArrayLike) -> tuple[float, float]:
     accepted = "a pair (start, end) of times with start < end"
     ends = real_array("t_span", t_span, accepted=accepted)
     if ends.shape != (2,):
@@ -93,7 +100,7 @@ def _span(t_span) -> tuple[float, float]:
     return start, end
 
 
-def _saved(save_at, start: float, end: float) -> np.ndarray:
+def _saved(save_at: ArrayLike, start: float, end: float) -> np.ndarray:
     accepted = "a non-empty sequence of increasing times"
     times = real_array("save_at", save_at, accepted=accepted)
     if times.ndim != 1 or times.size == 0:
@@ -105,7 +112,7 @@ def _saved(save_at, start: float, end: float) -> np.ndarray:
     return times
 
 
-def stops(t_span, save_at=None) -> tuple[np.ndarray, bool]:
+def stops(t_span: ArrayLike, save_at: ArrayLike | None = None) -> tuple[np.ndarray, bool]:
     """Times that adaptive steps end at: the start, and what is wanted.
 
     Parameters

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from array import array
 from time import perf_counter
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
 import numpy as np
 
 from .path import Path
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    from .linear import LinearSolution
 
 __all__ = ["Counts", "History", "Record"]
 
@@ -95,16 +100,24 @@ class Counts(NamedTuple):
     wall_time: float | None = None
 
 
+class Solves(TypedDict):
+    """Worst residual, sum of iterations and conjunction of success of some linear solves."""
+
+    residual: float
+    iterations: int
+    converged: bool
+
+
 class _Worst:
     """Worst residual, sum of iterations and conjunction of success over some linear solves."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.clear()
 
     def clear(self) -> None:
         self.residual, self.iterations, self.converged = 0.0, 0, True
 
-    def add(self, linear) -> None:
+    def add(self, linear: LinearSolution) -> None:
         self.residual = max(self.residual, linear.residual)
         self.iterations += linear.iterations
         self.converged &= linear.converged
@@ -120,17 +133,19 @@ class Record:
         ``time.perf_counter()`` at the beginning of the run; now by default.
     """
 
-    def __init__(self, begin: float | None = None):
+    def __init__(self, begin: float | None = None) -> None:
         self._begin = perf_counter() if begin is None else begin
         kinds = History.dtypes().items()
-        self._columns = {n: array("d" if kind is np.float64 else "q") for n, kind in kinds}
+        self._columns: dict[str, array[Any]] = {  # of floats, or of whole numbers
+            n: array("d" if kind is np.float64 else "q") for n, kind in kinds
+        }
         self._of_row, self._of_step = _Worst(), _Worst()
         self._solves = self._missed = self._iterations = self._rejected = 0
         self._ends: list[tuple[float, np.ndarray]] = []
         self._polynomials: list[np.ndarray] = []
-        self.changes: list[dict] = []
+        self.changes: list[dict[str, object]] = []
 
-    def solved(self, linear) -> None:
+    def solved(self, linear: LinearSolution) -> None:
         """Count a linear solve, hence a right-hand side."""
         self._solves += 1
         self._missed += not linear.converged
@@ -147,15 +162,15 @@ class Record:
         """Count a step that was tried and not taken."""
         self._rejected += 1
 
-    def changed(self, t: float, what: str, value, why: str) -> None:
+    def changed(self, t: float, what: str, value: object, why: str) -> None:
         """Note that a choice of the run changed, and the reason."""
         self.changes.append({"t": float(t), "choice": what, "value": value, "reason": why})
 
-    def path_begins(self, t: float, theta) -> None:
+    def path_begins(self, t: float, theta: ArrayLike) -> None:
         """Keep the parameters at the start."""
         self._ends.append((float(t), np.array(theta, np.float64)))
 
-    def path_steps(self, t: float, theta, coefficients) -> None:
+    def path_steps(self, t: float, theta: ArrayLike, coefficients: ArrayLike) -> None:
         """Keep the polynomial of a step and the parameters at its end."""
         self._ends.append((float(t), np.array(theta, np.float64)))
         self._polynomials.append(np.asarray(coefficients))
@@ -178,17 +193,22 @@ class Record:
     ) -> None:
         """Note the start, or the end of a step."""
         worst = self._of_step
-        values = (t, energy, step, dissipation, worst.residual, worst.iterations)
-        values += (error, stages, samples, shift)
+        values = (
+            *(t, energy, step, dissipation, worst.residual, worst.iterations),
+            *(error, stages, samples, shift),
+        )
         for column, value in zip(self._columns.values(), values, strict=True):
             column.append(value)
         worst.clear()
 
-    def row(self) -> dict:
+    def row(self) -> Solves:
         """Statistics of the linear solves since the row before, by their names in a row."""
         worst = self._of_row
-        found = {"residual": worst.residual, "iterations": worst.iterations}
-        found["converged"] = worst.converged
+        found: Solves = {
+            "residual": worst.residual,
+            "iterations": worst.iterations,
+            "converged": worst.converged,
+        }
         worst.clear()
         return found
 

@@ -11,19 +11,26 @@ own polynomial (E. Hairer, S. P. Norsett, G. Wanner, Solving Ordinary Differenti
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
 
 __all__ = ["Path", "cubic", "polynomial", "shortened"]
 
 
-def cubic(theta, after, slope, slope_after, step: float) -> np.ndarray:
+def cubic(
+    theta: ArrayLike, after: ArrayLike, slope: ArrayLike, slope_after: ArrayLike, step: float
+) -> np.ndarray:
     """Coefficients (3, p) of the cubic through two states (p,) with given slopes at them."""
     slope, slope_after = np.asarray(slope), np.asarray(slope_after)
     rise = (np.asarray(after) - np.asarray(theta)) / step
     return np.stack([slope, 3 * rise - 2 * slope - slope_after, slope + slope_after - 2 * rise])
 
 
-def polynomial(coefficients, theta, step: float, s: float) -> np.ndarray:
+def polynomial(coefficients: np.ndarray, theta: np.ndarray, step: float, s: float) -> np.ndarray:
     """theta + h sum_j c_j s^j, (p,), for coefficients (m, p)."""
     value = np.zeros_like(theta)
     for row in coefficients[::-1]:
@@ -31,7 +38,7 @@ def polynomial(coefficients, theta, step: float, s: float) -> np.ndarray:
     return theta + step * value
 
 
-def shortened(coefficients, s: float) -> np.ndarray:
+def shortened(coefficients: np.ndarray, s: float) -> np.ndarray:
     """Coefficients of the first part, up to the place s, of a step."""
     # h c_j s^j = (h s) (c_j s^(j-1))
     return np.asarray(coefficients) * (s ** np.arange(len(coefficients)))[:, None]
@@ -52,12 +59,14 @@ class Path:
 
     __slots__ = ("coefficients", "t", "theta")
 
-    def __init__(self, t, theta, coefficients):
+    def __init__(self, t: ArrayLike, theta: ArrayLike, coefficients: ArrayLike) -> None:
         self.t, self.theta = np.asarray(t, float), np.asarray(theta, float)
         self.coefficients = np.asarray(coefficients, float)
 
     @classmethod
-    def of_steps(cls, starts: list, steps: list) -> Path | None:
+    def of_steps(
+        cls, starts: list[tuple[float, np.ndarray]], steps: list[np.ndarray]
+    ) -> Path | None:
         """The path of a run: (t, theta) at the ends, coefficients of the steps.
 
         None where there is no start.  An interruption may come between an end and its step.

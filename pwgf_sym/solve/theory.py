@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import sympy as sp
 
 from ..declare.laws import Gaussian
+from ..declare.problem import GradientFlow
+from ..declare.symbols import Density
 from ..derive.convexity import Modulus, convexity, gradient_bound
-from ..derive.ergodic import log_sobolev, reflection_coupling
-from ..derive.one_sided import one_sided
+from ..derive.ergodic import Coupling, log_sobolev, reflection_coupling
+from ..derive.one_sided import OneSided, one_sided
 from ..derive.structure import EnergyStructure, energy_structure
 from .bounds import contracted, coupled, entropy_decay, entropy_growth, locally_contracted
+
+if TYPE_CHECKING:
+    from .gaps import Gaps
+
+    #: Means of the gap over sets of points, by the names of its columns.
+    Means = dict[str, np.ndarray]
+    Formula = Callable[[Means, Gaps, float, float], float]
+    #: A formula in means, gaps, first time and t; "proven" or "conditional"; why it holds.
+    Choice = tuple[Formula, str, str]
+
+T = TypeVar("T")
 
 __all__ = ["Theory", "formulas_of", "log_sobolev_of", "theory_of"]
 
@@ -28,12 +43,12 @@ class Theory:
     structure: EnergyStructure
     modulus: Modulus
     slope: Modulus
-    coupling: tuple | str
-    one_sided: tuple | str
+    coupling: tuple[Coupling, ...] | str
+    one_sided: tuple[OneSided, ...] | str
     start: float
 
 
-def theory_of(problem) -> Theory:
+def theory_of(problem: GradientFlow) -> Theory:
     """The constants of a problem's energy with its parameters; the last ones are remembered.
 
     Parameters
@@ -53,17 +68,23 @@ def theory_of(problem) -> Theory:
 
 
 @lru_cache(maxsize=8)
-def _theory(energy, density, values) -> Theory:
+def _theory(
+    energy: sp.Expr, density: Density, values: tuple[tuple[sp.Symbol, float], ...]
+) -> Theory:
     structure = energy_structure(energy, density).with_values(dict(values))
     modulus, slope = (_known(find, structure) for find in (convexity, gradient_bound))
-    coupling = _known(reflection_coupling, structure)
-    coupling = coupling.reason if isinstance(coupling, Modulus) else coupling
-    local = _known(one_sided, structure)
-    local = local.reason if isinstance(local, Modulus) else local
-    return Theory(structure, modulus, slope, coupling, local, np.nan)
+    coupling, local = _known(reflection_coupling, structure), _known(one_sided, structure)
+    return Theory(
+        structure,
+        modulus,
+        slope,
+        coupling.reason if isinstance(coupling, Modulus) else coupling,
+        local.reason if isinstance(local, Modulus) else local,
+        np.nan,
+    )
 
 
-def _known(find, structure: EnergyStructure):
+def _known(find: Callable[[EnergyStructure], T], structure: EnergyStructure) -> T | Modulus:
     """What a derivation finds; none where SymPy gives up on a formula."""
     try:
         return find(structure)
@@ -79,10 +100,10 @@ def log_sobolev_of(structure: EnergyStructure) -> Modulus:
     return _known(log_sobolev, structure)
 
 
-def formulas_of(theory: Theory) -> dict[str, list | str]:
+def formulas_of(theory: Theory) -> dict[str, list[Choice] | str]:
     """(formula, status, reason) of every bound that holds, by distance, or why there is none."""
     contraction, entropy = _contraction(theory), _entropy(theory)
-    found: dict[str, list | str] = {"W2": contraction, "KL": entropy}
+    found: dict[str, list[Choice] | str] = {"W2": contraction, "KL": entropy}
     if isinstance(entropy, str):
         found["TV"] = entropy
     else:
@@ -96,24 +117,26 @@ def formulas_of(theory: Theory) -> dict[str, list | str]:
     return found
 
 
-def _variation(kl):
+def _variation(kl: Formula) -> Formula:
     """The bound on TV that one on KL gives."""
 
-    def formula(*args):
-        return min(float(np.sqrt(max(kl(*args), 0.0) / 2)), 1.0)
+    def formula(mean: Means, gaps: Gaps, first: float, t: float) -> float:
+        return min(float(np.sqrt(max(kl(mean, gaps, first, t), 0.0) / 2)), 1.0)
 
     return formula
 
 
-def _contraction(theory: Theory) -> list | str:
-    modulus, found = theory.modulus, []
+def _contraction(theory: Theory) -> list[Choice] | str:
+    modulus = theory.modulus
+    found: list[Choice] = []
 
-    def formula(mean, gaps, first, t):
-        start, sizes = np.sqrt(mean["start_square"]), np.sqrt(mean["square"])
+    def formula(mean: Means, gaps: Gaps, first: float, t: float) -> float:
+        start, sizes = float(np.sqrt(mean["start_square"])), np.sqrt(mean["square"])
         return contracted(modulus.value, start, sizes, t - gaps.times, gaps.steps, t - first)
 
-    def local(mean, gaps, first, t):
-        return locally_contracted(mean["start_square"], mean["damped"], gaps.rates, gaps.steps)
+    def local(mean: Means, gaps: Gaps, first: float, t: float) -> float:
+        start = float(mean["start_square"])
+        return locally_contracted(start, mean["damped"], gaps.rates, gaps.steps)
 
     if modulus.holds:
         found.append((formula, modulus.status, f"lambda-convexity, {modulus.reason}"))
@@ -123,7 +146,7 @@ def _contraction(theory: Theory) -> list | str:
     return found or f"the energy is not known to be lambda-convex: {modulus.reason}"
 
 
-def _entropy(theory: Theory) -> list | str:
+def _entropy(theory: Theory) -> list[Choice] | str:
     structure, slope = theory.structure, theory.slope
     if not structure.is_fokker_planck or structure.sigma <= 0:
         what = structure.other or "it has no entropy, or an internal energy beside it"
@@ -132,42 +155,43 @@ def _entropy(theory: Theory) -> list | str:
         return f"KL bounds need interactions with a bounded slope: {slope.reason}"
     sigma = float(structure.sigma)
 
-    def formula(mean, gaps, first, t):
+    def formula(mean: Means, gaps: Gaps, first: float, t: float) -> float:
         start = float(mean["start_kl"])
         return entropy_growth(start, mean["square"], gaps.steps, sigma, slope.value)
 
-    def decaying(mean, gaps, first, t):
+    def decaying(mean: Means, gaps: Gaps, first: float, t: float) -> float:
         start, nodes = float(mean["start_kl"]), (gaps.times - first, gaps.steps, t - first)
         constants = sigma, theory.start, theory.modulus.value
         return entropy_decay(start, mean["square"], *nodes, *constants)
 
     text = f"entropy, sigma = {sigma:.6g}" + (f", {slope.reason}" if slope.value else "")
-    found = [(formula, slope.status, text)]
+    found: list[Choice] = [(formula, slope.status, text)]
     if theory.modulus.holds and np.isfinite(theory.start) and not structure.interactions:
         text = f"{text}; log-Sobolev inequality of the flow, {theory.modulus.reason}"
         found.append((decaying, theory.modulus.status, text))
     return found
 
 
-def _couplings(theory: Theory) -> list:
+def _couplings(theory: Theory) -> list[Choice]:
     """W1 bounds that are no W2 bounds."""
-    structure, modulus, found = theory.structure, theory.modulus, []
+    structure, modulus, couplings = theory.structure, theory.modulus, theory.coupling
+    found: list[Choice] = []
     if not structure.is_fokker_planck or structure.interactions:
         return found
     if modulus.holds:
 
-        def equal(mean, gaps, first, t):
+        def equal(mean: Means, gaps: Gaps, first: float, t: float) -> float:
             sizes, start = mean["size"], float(mean["start_size"])
             return contracted(modulus.value, start, sizes, t - gaps.times, gaps.steps, t - first)
 
         found.append((equal, modulus.status, f"coupling by equal noise, {modulus.reason}"))
-    if not isinstance(theory.coupling, str):
+    if not isinstance(couplings, str):
 
-        def reflected(mean, gaps, first, t):
+        def reflected(mean: Means, gaps: Gaps, first: float, t: float) -> float:
             arguments = t - gaps.times, gaps.steps, t - first
-            return coupled(theory.coupling, mean["start_parts"], mean["parts"], *arguments)
+            return coupled(couplings, mean["start_parts"], mean["parts"], *arguments)
 
-        total = max(coupling.total for coupling in theory.coupling)
+        total = max(coupling.total for coupling in couplings)
         text = f"reflection coupling of every coordinate, total factor at most {total:.4g}"
         found.append((reflected, "proven", text))
     return found

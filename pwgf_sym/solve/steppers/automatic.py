@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from ...errors import OptionError
 from ..implicit import check_implicit, check_jacobian
 from .chebyshev import Chebyshev
@@ -9,6 +11,10 @@ from .pairs import RungeKutta
 from .protocol import Step, Stepper
 from .rosenbrock import Rosenbrock
 from .tableaus import TABLEAUS
+
+if TYPE_CHECKING:
+    from ..right_side import RightSide, Stage
+    from .protocol import Right
 
 __all__ = ["Automatic"]
 
@@ -45,18 +51,19 @@ class Automatic(Stepper):
 
     name, order, controlled = "auto", 2, True
 
-    def __init__(self, tol: float | None = None):
+    def __init__(self, tol: float | None = None) -> None:
         explicit = "rk45" if tol is not None and tol < _SMALL else "rk23"
         self.explicit, self.stabilized = RungeKutta(TABLEAUS[explicit]), Chebyshev()
         self.implicit: Rosenbrock | None = None
-        self.method: Stepper = self.explicit
+        self._use(self.explicit)
         self.switches: list[tuple[int, str, str]] = []
-        self._steps, self._signs, self._last = 0, 0, None
+        self._steps, self._signs = 0, 0
+        self._last: Stepper | None = None
 
     def fresh(self, tol: float | None = None) -> Automatic:
         return Automatic(tol)
 
-    def begins(self, right) -> None:
+    def begins(self, right: RightSide) -> None:
         """Find out whether there may be implicit steps; the Jacobian waits until they are due."""
         try:
             check_implicit(right.options)
@@ -68,19 +75,18 @@ class Automatic(Stepper):
     def chosen(self) -> str:
         return self.method.name
 
-    @property
-    def error_order(self) -> int:
-        """That of the method in use."""
-        return self.method.error_order
+    def _use(self, method: Stepper) -> None:
+        self.method, self.error_order = method, method.error_order
 
-    def allowed(self, right, t: float, stage, step: float) -> float:
+    def allowed(self, right: RightSide, t: float, stage: Stage, step: float) -> float:
         """Look how stiff the flow is for such a step, and choose."""
         reach = self.stabilized.allowed(right, t, stage, step)
         asked, patience, why = self._asked(step)
         self._signs = self._signs + 1 if asked is self._last else 1
         self._last = asked
         if asked is not None and self._signs >= patience and self._can(asked, right):
-            self.method, self._last = asked, None
+            self._use(asked)
+            self._last = None
             why = f"{why}: step times rate is {step * self.stabilized.rate:.2g}"
             self.switches.append((self._steps, asked.name, why))
         return step if self.method is self.implicit else reach
@@ -98,7 +104,7 @@ class Automatic(Stepper):
             return self.stabilized, _FEW_STEPS, "less stiff"
         return None, 0, ""
 
-    def _can(self, asked: Stepper, right) -> bool:
+    def _can(self, asked: Stepper, right: RightSide) -> bool:
         """Whether a method can be used: the implicit one needs the velocity's Jacobian."""
         if asked is not self.implicit:
             return True
@@ -108,7 +114,7 @@ class Automatic(Stepper):
             self.implicit = None
         return self.implicit is not None
 
-    def step(self, right, t: float, stage, step: float) -> Step:
+    def step(self, right: Right, t: float, stage: Stage, step: float) -> Step:
         return self.method.step(right, t, stage, step)
 
     def accepted(self, step: Step) -> None:

@@ -10,12 +10,17 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..path import cubic
 from ..vectors import dot, like
 from .protocol import Step, Stepper
+
+if TYPE_CHECKING:
+    from ..right_side import RightSide, Stage
+    from .protocol import Right
 
 __all__ = ["Chebyshev"]
 
@@ -30,7 +35,9 @@ _MOVE = 1e-4
 
 
 @lru_cache(maxsize=256)
-def _scheme(stages: int) -> tuple[np.ndarray, ...]:
+def _scheme(
+    stages: int,
+) -> tuple[float, list[tuple[float, float, float, float]], list[float]]:
     """Coefficients mu~_1 and, for j = 2 ... s, (mu, nu, mu~, gamma~) and c_j of s stages."""
     w0 = 1 + _DAMPING / stages**2
     value, first, second = [1.0, w0], [0.0, 1.0], [0.0, 0.0]
@@ -62,26 +69,28 @@ class Chebyshev(Stepper):
 
     name, order, controlled, error_order = "rkc", 2, True, 2
 
-    def __init__(self, most_stages: int = 100):
+    def __init__(self, most_stages: int = 100) -> None:
         self.most_stages = most_stages
-        self._rate, self._vector, self._age = None, None, 0
+        self._rate: float | None = None
+        self._vector: np.ndarray | None = None
+        self._age = 0
 
     def fresh(self, tol: float | None = None) -> Chebyshev:
         return Chebyshev(self.most_stages)
 
-    def allowed(self, right, t: float, stage, step: float) -> float:
+    def allowed(self, right: RightSide, t: float, stage: Stage, step: float) -> float:
         """Estimate the rate where that is due, and cut the step to the reach of most stages."""
         if self._rate is None or self._age >= _AGE:
             self._estimate(right, t, stage)
         most = _REACH * (self.most_stages**2 - 1)
-        return min(step, most / self._rate) if self._rate > 0 else step
+        return min(step, most / self.rate) if self.rate > 0 else step
 
     @property
     def rate(self) -> float:
         """Estimate of the largest rate of change of the right side; 0 before there is one."""
         return self._rate or 0.0
 
-    def _estimate(self, right, t: float, stage) -> None:
+    def _estimate(self, right: Right, t: float, stage: Stage) -> None:
         """The largest rate of change of eta by a power iteration with difference quotients."""
         v, rounds = self._vector, _ROUNDS
         if v is None:
@@ -104,7 +113,7 @@ class Chebyshev(Stepper):
         """Stages that a step takes."""
         return min(self.needed(step), self.most_stages)
 
-    def step(self, right, t: float, stage, step: float) -> Step:
+    def step(self, right: Right, t: float, stage: Stage, step: float) -> Step:
         theta, slope, count = stage.theta, stage.eta, self.stages(step)
         start, rows, c = _scheme(count)
         before, y = theta, theta + (start * step) * slope
@@ -121,7 +130,7 @@ class Chebyshev(Stepper):
         end = right(t + step, y)
         error = 0.8 * (theta - y) + (0.4 * step) * (slope + end.eta)
 
-        def coefficients(last) -> np.ndarray:
+        def coefficients(last: np.ndarray) -> np.ndarray:
             return cubic(theta, y, slope, last, step)
 
         return Step(y, end, error, coefficients, count)
@@ -133,7 +142,7 @@ class Chebyshev(Stepper):
         self._age = _AGE
 
 
-def _start(eta):
+def _start(eta: np.ndarray) -> np.ndarray:
     """The direction and a little of everything else: the fastest change may lie elsewhere."""
     size = math.sqrt(dot(eta, eta) / eta.size)
     noise = np.random.default_rng(0).standard_normal(eta.size)

@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from ..options import FlowOptions
+    from ..right_side import RightSide, Stage
+
+    #: (t, theta) -> the right side there.
+    Right = Callable[[float, np.ndarray], Stage]
 
 __all__ = ["Step", "Stepper"]
 
@@ -30,7 +37,7 @@ class Step(NamedTuple):
     """
 
     theta: np.ndarray
-    stage: object
+    stage: Stage | None
     error: np.ndarray | None
     coefficients: Callable[[np.ndarray], np.ndarray]
     stages: int
@@ -53,10 +60,10 @@ class Stepper:
         Name of the method that takes the next step: another one where a method chooses.
     """
 
-    name = ""
-    order = 0
-    controlled = False
-    error_order = 0
+    name: str = ""
+    order: int = 0
+    controlled: bool = False
+    error_order: int = 0
 
     def fresh(self, tol: float | None = None) -> Stepper:
         """The same method for a run with a tolerance; what a run learns stays with it."""
@@ -67,7 +74,7 @@ class Stepper:
         """Name of the method of the next step."""
         return self.name
 
-    def check(self, options) -> None:
+    def check(self, options: FlowOptions) -> None:
         """Refuse options of a run that the method cannot work with; before anything is compiled.
 
         Raises
@@ -75,7 +82,7 @@ class Stepper:
         OptionError
         """
 
-    def begins(self, right) -> None:
+    def begins(self, right: RightSide) -> None:
         """Refuse a run that the method cannot work with; before its first step.
 
         Raises
@@ -83,11 +90,11 @@ class Stepper:
         OptionError
         """
 
-    def allowed(self, right, t: float, stage, step: float) -> float:
+    def allowed(self, right: RightSide, t: float, stage: Stage, step: float) -> float:
         """The longest step, at most ``step``, that the method can take from a stage."""
         return step
 
-    def step(self, right, t: float, stage, step: float) -> Step:
+    def step(self, right: Right, t: float, stage: Stage, step: float) -> Step:
         """Take a step.
 
         Parameters
@@ -113,7 +120,7 @@ class Stepper:
     def rejected(self) -> None:
         """Learn that a step was rejected, or could not be evaluated."""
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> dict[str, str]:
         """Plain JSON-able form."""
         return {"integrator": self.name}
 

@@ -12,12 +12,20 @@ Sci. Comput. 20 (1999) 1456-1480; the idea: T. Steihaug, A. Wolfbrandt, Math. Co
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..implicit import StageOperator, check_implicit, check_jacobian, entropy_factor
 from ..path import cubic
 from .protocol import Step, Stepper
+
+if TYPE_CHECKING:
+    from ..options import FlowOptions
+    from ..right_side import RightSide, Stage
+    from .protocol import Right
+
+    Linear = Callable[[np.ndarray], np.ndarray]
 
 __all__ = ["Rosenbrock"]
 
@@ -40,21 +48,22 @@ class Rosenbrock(Stepper):
 
     name, order, controlled, error_order = "rosenbrock", 2, True, 2
 
-    def __init__(self, operator: Callable | None = None):
-        self._operator, self._sigma = operator, None
+    def __init__(self, operator: Callable[[Stage, float], Linear] | None = None) -> None:
+        self._operator = operator
+        self._sigma: float | None = None
 
     def fresh(self, tol: float | None = None) -> Rosenbrock:
         return Rosenbrock(self._operator)
 
-    def check(self, options) -> None:
+    def check(self, options: FlowOptions) -> None:
         if self._operator is None:
             check_implicit(options)
 
-    def begins(self, right) -> None:
+    def begins(self, right: RightSide) -> None:
         if self._operator is None:
             check_jacobian(right.program)
 
-    def operator(self, stage, factor: float) -> Callable:
+    def operator(self, stage: Stage, factor: float) -> Linear:
         """v -> (I - factor B)^-1 v."""
         if self._operator is not None:
             return self._operator(stage, factor)
@@ -62,7 +71,7 @@ class Rosenbrock(Stepper):
             self._sigma = entropy_factor(stage.program.problem)
         return StageOperator(stage, factor, self._sigma)
 
-    def step(self, right, t: float, stage, step: float) -> Step:
+    def step(self, right: Right, t: float, stage: Stage, step: float) -> Step:
         theta, slope = stage.theta, stage.eta
         damped = self.operator(stage, _GAMMA * step)
         first = damped(slope)
@@ -74,12 +83,12 @@ class Rosenbrock(Stepper):
         # the step errs by: once damped it is as large as what it stems from, twice damped less.
         error = damped(damped(0.8 * (theta - after) + (0.4 * step) * (slope + end.eta)))
 
-        def gentle(slope) -> np.ndarray:
+        def gentle(slope: np.ndarray) -> np.ndarray:
             """The slope less what is stiff: 1 - (1 - P)^2 changes others by O(h^2) only."""
             once = damped(slope)
             return 2 * once - damped(once)
 
-        def coefficients(last) -> np.ndarray:
+        def coefficients(last: np.ndarray) -> np.ndarray:
             return cubic(theta, after, gentle(slope), gentle(last), step)
 
         return Step(after, end, error, coefficients, 2)
