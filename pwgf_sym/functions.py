@@ -3,8 +3,8 @@
 An entry says how each target spells the function and how many operations it takes, or writes it
 out in other functions.  Printing, storing and counting ask this table; the derivative is that of
 the SymPy class (``fdiff``).  A new function is one entry: written out in others, or named after a
-function of the tile runtime (``compile/vector_math.py``) and of Python's ``math``, which Numba
-compiles for GPUs.
+function of the tile runtime (``compile/vector_math.py``), of Python's ``math``, which Numba
+compiles for GPUs, and of NumPy.
 """
 
 from __future__ import annotations
@@ -68,6 +68,8 @@ class ScalarFunction:
     cuda : str
         Its text for one thread of a GPU, with ``{0}``, ``{1}`` for the arguments and ``{one}``,
         ``{zero}``, ``{minus}`` for numbers of the thread's precision.
+    numpy : str or callable
+        Its name in NumPy or in ``scipy.special``, or a function of arrays.
     operations : (int, int)
         Operations in float64 and float32: the instructions of its code, a fused multiply-add as
         two.
@@ -82,6 +84,7 @@ class ScalarFunction:
     kind: type
     cpu: str
     cuda: str
+    numpy: str | Callable[..., Any]
     operations: tuple[int, int]
     written: Callable[..., sp.Expr] | None
     early: bool
@@ -95,6 +98,18 @@ class ScalarFunction:
     def of(self, args: Sequence[sp.Basic]) -> sp.Expr | None:
         """The function of some arguments in other functions; None where it is not written out."""
         return None if self.written is None else self.written(*args)
+
+    def of_arrays(self) -> Callable[..., Any]:
+        """The function of arrays, entry by entry: NumPy's, or SciPy's."""
+        import numpy as np
+
+        if callable(self.numpy):
+            return self.numpy
+        if hasattr(np, self.numpy):
+            return getattr(np, self.numpy)
+        import scipy.special  # only where it is needed
+
+        return getattr(scipy.special, self.numpy)
 
     def accepts(self, node: sp.Basic) -> bool:
         """Whether the orders of an application are whole numbers that targets print."""
@@ -112,6 +127,7 @@ def declare(
     *,
     cpu: str = "",
     cuda: str = "",
+    numpy: str | Callable[..., Any] = "",
     operations: tuple[int, int] = (40, 30),
     written: Callable[..., sp.Expr] | None = None,
     early: bool = False,
@@ -120,8 +136,8 @@ def declare(
     """Declare a scalar function; the arguments are the attributes of :class:`ScalarFunction`."""
     if written is None:
         cpu = cpu or kind.__name__
-        cuda = cuda or f"math.{cpu}({{0}})"
-    entry = ScalarFunction(kind, cpu, cuda, operations, written, early, orders)
+        cuda, numpy = cuda or f"math.{cpu}({{0}})", numpy or cpu
+    entry = ScalarFunction(kind, cpu, cuda, numpy, operations, written, early, orders)
     _TABLE[kind.__name__] = entry
     return entry
 
@@ -198,9 +214,11 @@ def host_function(
 
 
 def _sigmoid_of_array(u: Any) -> Any:
+    """The logistic function, also of complex numbers, which SciPy's does not take."""
+    import numpy as np
     from scipy.special import expit
 
-    return expit(u)
+    return 1 / (1 + np.exp(-u)) if np.iscomplexobj(u) else expit(u)
 
 
 def _exp_of_digits(u: Any) -> Any:
@@ -347,19 +365,20 @@ declare(sp.tanh, operations=(34, 24))
 declare(sp.sin, operations=(32, 22))
 declare(sp.cos, operations=(32, 22))
 for _kind in (sp.tan, sp.asin, sp.acos, sp.atan, sp.sinh, sp.cosh, sp.asinh, sp.acosh, sp.atanh):
-    declare(_kind)
-declare(sigmoid, cuda="({one}/({one} + math.exp(-({0}))))")
+    _name = _kind.__name__
+    declare(_kind, numpy=f"arc{_name[1:]}" if _name.startswith("a") else _name)
+declare(sigmoid, cuda="({one}/({one} + math.exp(-({0}))))", numpy=_sigmoid_of_array)
 declare(expm1)
 declare(log1p)
 declare(sp.erf, operations=(60, 36))
 declare(sp.erfc)
 declare(sp.gamma)
-declare(sp.loggamma, cuda="math.lgamma({0})")
+declare(sp.loggamma, cuda="math.lgamma({0})", numpy="gammaln")
 declare(sp.floor, cuda="DTYPE(math.floor({0}))")
 declare(sp.ceiling, cpu="ceil", cuda="DTYPE(math.ceil({0}))")
 declare(sp.sign, cuda=_SIGN)
 declare(sp.Abs, cpu="absolute", cuda="math.fabs({0})")
-declare(sp.atan2, cuda="math.atan2({0}, {1})")
+declare(sp.atan2, cuda="math.atan2({0}, {1})", numpy="arctan2")
 # Written out in those above.
 declare(logaddexp, written=lambda a, b: sp.Max(a, b) + log1p(sp.exp(-sp.Abs(a - b))))
 declare(sine_quotient, written=special.sinc, orders=1)

@@ -26,6 +26,7 @@ from pwgf_sym.errors import FormulaError, OptionError
 from pwgf_sym.functions import declared
 from pwgf_sym.loops.cpu.formulas import FormulaBuilder
 from pwgf_sym.loops.scalars import check_printable
+from pwgf_sym.lower.array_formulas import ArrayFormulas
 from pwgf_sym.lower.energies import FormulaKernel
 from pwgf_sym.lower.schedule import Machine, Tiling
 from pwgf_sym.printers.cpu import CpuPrinter
@@ -102,14 +103,28 @@ def many_formulas(dtype):
     return load_module(write_module(text, f"formulas_{dtype}"), text), tiling
 
 
-def test_every_function_and_power():
+def compiled_values(points):
+    """All formulas at as many points as a tile has samples, by a compiled kernel."""
     module, tiling = many_formulas("float64")
-    lanes = tiling.samples
-    assert len(POINTS) == lanes
-    out = np.empty(len(FORMULAS) * lanes)
-    packed, values = POINTS.T.ravel().copy(), np.array([1.7])
-    module.formulas(packed, values, out, 0, 1)
-    got = out.reshape(len(FORMULAS), lanes)
+    assert len(points) == tiling.samples
+    out = np.empty(len(FORMULAS) * tiling.samples)
+    module.formulas(points.T.ravel().copy(), np.array([1.7]), out, 0, 1)
+    return out.reshape(len(FORMULAS), -1)
+
+
+def numpy_values(points):
+    """The same by NumPy."""
+    with np.errstate(all="ignore"):
+        found = ArrayFormulas(FORMULAS, (x, y, p))(*points.T, np.float64(1.7))
+    return [np.broadcast_to(values, len(points)) for values in found]
+
+
+BOTH = pytest.mark.parametrize("values", [compiled_values, numpy_values])
+
+
+@BOTH
+def test_every_function_and_power(values):
+    got = values(POINTS)
     with mpmath.workdps(40):
         for formula, row in zip(FORMULAS, got, strict=True):
             truth = Running(formula, [x, y, p])
@@ -118,13 +133,10 @@ def test_every_function_and_power():
                 assert abs(value - expected) <= 1e-15 * 8 * (magnitude + 1e-290), (formula, point)
 
 
-def test_functions_of_not_a_number():
+@BOTH
+def test_functions_of_not_a_number(values):
     """NaN in, NaN out, for all but comparisons, whose other branch is a number."""
-    module, tiling = many_formulas("float64")
-    packed = np.full(2 * tiling.samples, np.nan)
-    out = np.empty(len(FORMULAS) * tiling.samples)
-    module.formulas(packed, np.array([1.7]), out, 0, 1)
-    for formula, row in zip(FORMULAS, out.reshape(len(FORMULAS), -1), strict=True):
+    for formula, row in zip(FORMULAS, values(np.full_like(POINTS, np.nan)), strict=True):
         if not formula.has(sp.Piecewise):
             assert np.isnan(row).all(), formula
 
@@ -136,6 +148,8 @@ UNPRINTABLE = [sp.zeta(x), sp.besseli(0, x), sp.Function("f")(x), sp.DiracDelta(
 def test_unprintable_functions_are_named(formula):
     with pytest.raises(FormulaError, match=type(formula).__name__):
         check_printable(1 + x * formula, "a formula")
+    with pytest.raises(FormulaError, match=type(formula).__name__):
+        ArrayFormulas([1 + x * formula], [x])
 
 
 @pytest.mark.parametrize("formula", [sp.zoo * x, sp.I * x, x + sp.oo, sp.log(-2) * x], ids=str)

@@ -18,6 +18,7 @@ from pwgf_sym.errors import FormulaError
 from pwgf_sym.loops.cpu.formulas import FormulaBuilder
 from pwgf_sym.loops.nodes import Name
 from pwgf_sym.loops.scalars import assignments, check_printable
+from pwgf_sym.lower.array_formulas import ArrayFormulas
 from pwgf_sym.lower.counts import expression_flops
 from pwgf_sym.lower.energies import FormulaKernel
 from pwgf_sym.lower.schedule import Machine, Tiling
@@ -52,17 +53,26 @@ def computed(kernel, columns):
     return out.swapaxes(0, 1).reshape(rows, -1)
 
 
+def by_numpy(kernel, columns):
+    """The same without a compiler."""
+    with np.errstate(all="ignore"):  # of branches that are not taken
+        found = ArrayFormulas(kernel.formulas(), kernel.reads["x"], columns.dtype)(*columns)
+    assert {np.asarray(values).dtype for values in found} == {columns.dtype}
+    return np.array([np.broadcast_to(values, columns.shape[1]) for values in found])
+
+
 @cache
-def everything(dtype):
+def everything(how, dtype):
     arguments = cases.points(32, dtype)
-    return arguments, computed(cases.kernel(), arguments)
+    return arguments, how(cases.kernel(), arguments)
 
 
+@pytest.mark.parametrize("how", [computed, by_numpy])
 @BOTH
 @EACH
-def test_values_and_derivatives(entry, dtype):
+def test_values_and_derivatives(entry, dtype, how):
     """Within 24 units of the precision, of the larger of 1 and the value."""
-    cases.check(entry, *everything(dtype), dtype)
+    cases.check(entry, *everything(how, dtype), dtype)
 
 
 @EACH
@@ -110,6 +120,7 @@ def test_a_new_function_is_one_entry(monkeypatch):
     assert printer_of("float32")({a: "u"}).doprint(hyperbola(a)).count("DTYPE(1.0)") == 2
     slope = functions.written_out(hyperbola(a).diff(a))
     assert abs(float(slope.subs(a, 2)) + 4 / 25) < 1e-15
+    np.testing.assert_allclose(ArrayFormulas([formula], [a])(np.arange(3.0))[0], [4, 2.5, 1.6])
 
 
 @pytest.mark.parametrize(

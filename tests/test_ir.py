@@ -5,12 +5,12 @@ import pytest
 import sympy as sp
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from ir_numpy import evaluate
 
 from pwgf_sym.declare.maps import NeuralFlow
 from pwgf_sym.lower import ir
 from pwgf_sym.lower.differentiate import jacobian, jvp, trace_of_jacobian, vjp
 from pwgf_sym.lower.formulas import StepFormulas
+from pwgf_sym.lower.interpreter import evaluate
 from pwgf_sym.lower.ir import Add, Axis, Delta, Elementwise, Product, Zero, placeholder
 from pwgf_sym.lower.kernels import map_kernels
 from pwgf_sym.lower.simplify import PASSES, gather_coefficients, read_renamed, simplify
@@ -217,6 +217,18 @@ def test_inverse_and_log_determinant():
     (got,) = evaluate([pulled], values, COUNT)
     both = np.einsum("nij,nij->n", values["u"], expected[0]) + values["r"] * expected[1]
     np.testing.assert_allclose(np.einsum("nij,nij->n", got, values["dg"]), both, rtol=1e-12)
+
+
+def test_a_singular_matrix_spoils_its_own_sample_only():
+    matrix, values = INPUTS["g"], random_values(3)
+    values["g"] = values["g"] + 2 * np.eye(3)
+    (expected,) = evaluate([ir.Inverse(matrix)], values, COUNT)
+    values["g"][2] = np.ones((3, 3))
+    with np.errstate(divide="ignore"):
+        found, volume = evaluate([ir.Inverse(matrix), ir.LogDet(matrix)], values, COUNT)
+    others = [0, 1, 3, 4]
+    np.testing.assert_array_equal(found[others], expected[others])
+    assert not np.isfinite(found[2]).any() and not np.isfinite(volume[2])
 
 
 def test_repeated_axes_are_diagonals_and_deltas_disappear():

@@ -23,7 +23,7 @@ operation to its simplest form; the classes of these operations take it as it st
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar, dataclass_transform
 
@@ -404,8 +404,11 @@ def einsum(subscripts: str, *operands: Tensor) -> Tensor:
     return product(1, labelled, [axis_of[letter] for letter in output])
 
 
-def topological(outputs: Iterable[Tensor]) -> Iterator[Tensor]:
-    """Every tensor that the outputs depend on, operands first, in a fixed order."""
+def topological(outputs: Iterable[Tensor], known: Container[Tensor] = ()) -> Iterator[Tensor]:
+    """Every tensor that the outputs depend on, operands first, in a fixed order.
+
+    What only ``known`` tensors depend on is left out.
+    """
     seen: set[Tensor] = set()
     stack = [(tensor, False) for tensor in reversed(list(outputs))]
     while stack:
@@ -415,7 +418,8 @@ def topological(outputs: Iterable[Tensor]) -> Iterator[Tensor]:
         elif tensor not in seen:
             seen.add(tensor)
             stack.append((tensor, True))
-            stack += [(operand, False) for operand in reversed(tensor.operands)]
+            if tensor not in known:
+                stack += [(operand, False) for operand in reversed(tensor.operands)]
 
 
 def uses(outputs: Iterable[Tensor]) -> dict[Tensor, int]:
