@@ -9,12 +9,13 @@ from pwgf_sym.compile.program import compile_program
 __all__ = ["TARGETS", "fewer", "program_on"]
 
 
-# In the simulator's process CUDA alone; elsewhere the CPU, and a GPU with ``pytest -m gpu``.
+# In the simulator's process CUDA alone; elsewhere the CPU and NumPy, and a GPU by ``-m gpu``.
 TARGETS = (
     ["cuda"]
     if simulated()
     else [
         "cpu",
+        "numpy",
         pytest.param(
             "cuda", marks=[pytest.mark.gpu, pytest.mark.skipif(not available(), reason="no GPU")]
         ),
@@ -28,7 +29,7 @@ def fewer(few, many):
 
 
 def program_on(target, problem, flow, folder, dtype="float64", **options):
-    """The text for the CPU, run by Python, or the program for a GPU."""
+    """The text for the CPU, run by Python, or the program for another target."""
     if target == "cpu":
         return interpreted(problem, flow, folder, dtype, **options)
     return compile_program(problem, flow, target, dtype, folder, **options)

@@ -8,7 +8,7 @@ from on_targets import program_on
 from sample_energies import ENERGIES, LOCAL, Energy
 from tile_numpy import interpreted
 
-from pwgf_sym.compile import linearization
+from pwgf_sym.compile import kernels
 
 
 @pytest.mark.parametrize("name", ["mixed", "root", "porous medium 3", "square", "newtonian"])
@@ -28,7 +28,7 @@ def test_gradient_of_the_energy_compiled(mixed_program):
 
 def test_slope_by_pieces_of_the_samples(tmp_path, monkeypatch):
     """Several pieces a chunk, the last one shorter."""
-    monkeypatch.setattr(linearization, "_PIECES", (3,))
+    monkeypatch.setattr(kernels, "_PIECES", (3,))
     energy = ENERGIES["porous medium 3"]
     program = interpreted(energy.problem(), neural(energy.dim, 3, 1, TANH), tmp_path)
     assert program.separable

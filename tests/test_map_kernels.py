@@ -4,8 +4,6 @@ Most configurations run the generated text as plain Python (tile_numpy); some ru
 truth is flow_reference: complex steps, accurate to round-off.
 """
 
-import sys
-
 import numpy as np
 import pytest
 import sympy as sp
@@ -18,7 +16,7 @@ from sample_energies import ENERGIES, Energy, R
 from test_ir import activations
 from tile_numpy import interpreted
 
-from pwgf_sym.compile import linearization
+from pwgf_sym.compile import kernels, machine
 from pwgf_sym.compile.program import compile_program
 from pwgf_sym.compile.threads import chunk_bounds
 from pwgf_sym.declare.laws import Gaussian
@@ -93,8 +91,7 @@ def test_generated_text(flow, count, target, tmp_path):
 @pytest.mark.parametrize("bits", [128, 512])
 def test_other_vector_widths(bits, tmp_path, monkeypatch):
     """Other machines get other tiles: their kernels hold the same numbers."""
-    module = sys.modules[compile_program.__module__]  # "compile" itself names the function
-    monkeypatch.setattr(module, "this_machine", lambda: Machine(bits))
+    monkeypatch.setattr(machine, "this_machine", lambda: Machine(bits))
     for flow in (neural(5, 7, 2, SWISH), neural(3, 5, 1, TANH, "rk4", "trace")):
         case = Case(flow, 40)
         program = interpreted(case.problem, flow, tmp_path)
@@ -351,7 +348,7 @@ def test_not_a_number_stays_with_its_sample(mixed_program):
 
 def test_products_without_storage_have_the_same_bits(mixed_program, monkeypatch):
     """Where the forward pass does not fit in memory it is computed again, piece by piece."""
-    monkeypatch.setattr(linearization, "_PIECES", (16,))  # a block; chunks have more
+    monkeypatch.setattr(kernels, "_PIECES", (16,))  # a block; chunks have more
     case = Case(mixed_program.map, 200 * mixed_program.emission.tiling.samples)
     samples = mixed_program.samples(case.z)
     assert max(b - a for a, b in chunk_bounds(samples.tiles, 1)) > 16

@@ -11,7 +11,6 @@ from ..emit.jacobian import emit_jacobian
 from ..lower.jacobian import JacobianForm, jacobian_form
 from ..lower.pairs import pair_parts
 from .packing import State
-from .store import load_module, write_module
 from .values import real_function
 
 __all__ = ["JacobianMethods", "LocalJacobian"]
@@ -72,7 +71,7 @@ class LocalJacobian:
     emission : Emission or None
         The module's text; None where no entry differs from sample to sample by a formula.
     path : pathlib.Path or None
-        The generated module.
+        The generated module, if there is one.
 
     Raises
     ------
@@ -97,14 +96,13 @@ class LocalJacobian:
         self.emission = self.path = None
         if self.form.kernels:
             self.emission = emit_jacobian(program.problem, self.form, emission)
-            name = f"{'cuda_' if program.target == 'cuda' else ''}jacobian_d{program.dim}"
-            name += f"_{program.dtype.name}"
-            self.path = write_module(self.emission.text, name, program.folder)
+            name = f"jacobian_d{program.dim}_{program.dtype.name}"
+            self.path = program.host.write(self.emission.text, name, program.folder)
 
     @cached_property
     def module(self):
         """The generated module, imported."""
-        return load_module(self.path, self.emission.text)
+        return self.program.host.load(self.path, self.emission.text)
 
     @cached_property
     def kernels(self):

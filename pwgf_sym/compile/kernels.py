@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -15,10 +16,22 @@ from .algebra import HostAlgebra
 from .packing import Samples, State, aligned_empty
 from .threads import CHUNKS, chunk_bounds, chunk_count, run_chunks
 
-__all__ = ["KernelCaller", "Storage", "length_of"]
+__all__ = [
+    "KernelCaller",
+    "Storage",
+    "checked_vector",
+    "length_of",
+    "missing_kernel",
+    "require_state",
+    "reused_rows",
+]
 
 # Multiplications that an energy's formula takes for a coordinate of a sample, roughly.
 _FORMULA = 16
+# Tiles of a piece, whose stored values stay in a core's own cache from the forward pass to the
+# product: longer pieces take fewer calls, but where two threads wrote pieces of twice the size at a
+# time, both became five times slower for seconds on end (a level 2 cache of 1 MB).
+_PIECE_BYTES, _PIECES = 5 << 18, (64, 32, 16)
 
 
 @dataclass
@@ -43,6 +56,36 @@ class Storage:
 def length_of(samples: Samples, axes) -> int:
     """Length of a packed array with these axes."""
     return samples.tiles * samples.lanes * math.prod(a.size for a in axes)
+
+
+def checked_vector(argument: str, values, size: int, dtype: np.dtype) -> np.ndarray:
+    """A contiguous vector; kernels do not check bounds, so its length is checked here."""
+    found = np.ascontiguousarray(values, dtype=dtype)
+    if found.shape != (size,):
+        raise OptionError(argument, f"shape {found.shape}", f"shape ({size},)")
+    return found
+
+
+def missing_kernel(name: str) -> FormulaError:
+    """The error of a kernel that was left out when it was printed."""
+    accepted = "an activation with derivatives that can be printed"
+    return FormulaError("activation", f"one without the kernel {name}", accepted)
+
+
+def require_state(name: str, reads: Collection[str], found: dict) -> None:
+    """Refuse a state that lacks what a kernel reads."""
+    missing = [key for key in reads if key in found and found[key] is None]
+    if missing:
+        fix = f"Push with order {2 if 'score' in missing else 1}."
+        raise OptionError("state", f"no {' and no '.join(missing)}", f"what {name} reads", fix)
+
+
+def reused_rows(samples: Samples, shape: tuple[int, int], dtype: np.dtype) -> np.ndarray:
+    """Room for the rows of a sample Jacobian, which the next call overwrites."""
+    rows = samples.scratch.get("rows")
+    if rows is None or rows.shape != shape or rows.dtype != dtype:
+        rows = samples.scratch["rows"] = np.empty(shape, dtype)
+    return rows
 
 
 class KernelCaller:
@@ -73,11 +116,8 @@ class KernelCaller:
     # -- kernels of the map -------------------------------------------------------------------
 
     def vector(self, argument: str, values, size: int) -> np.ndarray:
-        """A contiguous vector; kernels do not check bounds, so its length is checked here."""
-        found = np.ascontiguousarray(values, dtype=self.dtype)
-        if found.shape != (size,):
-            raise OptionError(argument, f"shape {found.shape}", f"shape ({size},)")
-        return found
+        """A contiguous vector of the kernels' precision."""
+        return checked_vector(argument, values, size, self.dtype)
 
     def zeros(self, size: int):
         """A vector of zeros where kernels run."""
@@ -96,8 +136,7 @@ class KernelCaller:
             return self.emission.emitters[name], self.module
         other = self._rest()
         if other is None or name not in other.emission.emitters:  # left out when it was printed
-            accepted = "an activation with derivatives that can be printed"
-            raise FormulaError("activation", f"one without the kernel {name}", accepted)
+            raise missing_kernel(name)
         return other.emission.emitters[name], other.module
 
     def _function(self, name: str, part: str = ""):
@@ -198,10 +237,7 @@ class KernelCaller:
     def rows(self, name: str, samples: Samples, theta, inputs: dict, stored) -> np.ndarray:
         """Run a kernel that writes the rows (p, M) of the sample Jacobian, into a reused array."""
         emitter, leading, steps = self._prepare(name, theta, None)
-        shape = (leading[0].size, samples.width)
-        rows = samples.scratch.get("rows")
-        if rows is None or rows.shape != shape or rows.dtype != self.dtype:
-            rows = samples.scratch["rows"] = np.empty(shape, self.dtype)
+        rows = reused_rows(samples, (leading[0].size, samples.width), self.dtype)
         work = self._work(name, emitter, leading, steps, stored)
         given = [*self._inputs(emitter, samples, inputs), rows.reshape(-1), samples.width]
         run_chunks(lambda _, *edges: work(given, *edges), self._bounds(samples))
@@ -213,6 +249,11 @@ class KernelCaller:
     def tile_bytes(self) -> int:
         """Bytes of a tile's stored values."""
         return sum(array.nbytes for array in self.storage(0, 1).arrays.values())
+
+    @cached_property
+    def piece_tiles(self) -> int:
+        """Tiles of a piece, where the stored values of all samples are not kept."""
+        return next((n for n in _PIECES if n * self.tile_bytes <= _PIECE_BYTES), _PIECES[-1])
 
     def storage(self, origin: int, extent: int, kernel: str = "linearize") -> Storage:
         """Arrays for the stored values of ``extent`` tiles, not initialized."""
@@ -259,15 +300,8 @@ class KernelCaller:
             found["partners"] = samples.rows(state.x).reshape(-1)
             found["share"] = np.array([1.0 / max(samples.count - 1, 1)], self.dtype)
             found["number"] = samples.count
-        self._require_state(name, found)
+        require_state(name, self.formulas[name], found)
         return {key: found[key] for key in self.formulas[name] if key in found}
-
-    def _require_state(self, name: str, found: dict) -> None:
-        """Refuse a state that lacks what a kernel reads."""
-        missing = [key for key in self.formulas[name] if key in found and found[key] is None]
-        if missing:
-            fix = f"Push with order {2 if 'score' in missing else 1}."
-            raise OptionError("state", f"no {' and no '.join(missing)}", f"what {name} reads", fix)
 
     def _formula_bounds(self, name: str, samples: Samples):
         """Chunks of the samples for a kernel of the energy."""

@@ -24,10 +24,6 @@ from .packing import Samples, State
 
 __all__ = ["Linearization", "storage_limit"]
 
-# Tiles of a piece, whose stored values stay in a core's own cache from the forward pass to the
-# product: longer pieces take fewer calls, but where two threads wrote pieces of twice the size at a
-# time, both became five times slower for seconds on end (a level 2 cache of 1 MB).
-_PIECE_BYTES, _PIECES = 5 << 18, (64, 32, 16)
 # Kernels of the forward pass by order.
 _FORWARD = ("linearize", "linearize_log_density")
 # Bytes of stored values where the size of the memory is not known.
@@ -102,7 +98,7 @@ class Linearization:
     def _free(self, extent: int) -> list[Storage]:
         """Arrays for so many tiles that nobody uses now: fresh pages cost time."""
         # By program: another one may use the same samples, with stored values of other sizes.
-        return self.samples.scratch.setdefault(("stored", self.program.path, extent), [])
+        return self.samples.scratch.setdefault(("stored", self._call, extent), [])
 
     def _borrow(self, extent: int) -> Storage:
         """Arrays that are free, or new ones."""
@@ -132,12 +128,6 @@ class Linearization:
         yield from self.forward_pieces(first, last, self._again)
 
     @cached_property
-    def _piece_tiles(self) -> int:
-        """Tiles of a piece."""
-        size = self._call.tile_bytes
-        return next((n for n in _PIECES if n * size <= _PIECE_BYTES), _PIECES[-1])
-
-    @cached_property
     def _again(self):
         """The forward pass of a piece, for its stored values only."""
         return self.forward(State(self.samples, np.empty_like(self.samples.z)))
@@ -149,7 +139,7 @@ class Linearization:
 
     def forward_pieces(self, first: int, last: int, forward):
         """The pieces of a chunk, each just after its ``forward`` pass."""
-        tiles, kept = self._piece_tiles, self._stored is not None
+        tiles, kept = self._call.piece_tiles, self._stored is not None
         stored = self._stored if kept else self._borrow(tiles)
         for start in range(first, last, tiles):
             end = min(start + tiles, last)

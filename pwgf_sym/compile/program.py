@@ -13,20 +13,17 @@ from ..arguments import brief, checked_call, choice, file_path, flag
 from ..declare.flow_checks import check_flow, check_precision
 from ..declare.formula_checks import within_depth
 from ..derive.samples import check_law
-from ..emit.cuda.module import cuda_target
-from ..emit.module import Emission, cpu_target, emit_module
+from ..emit.module import Emission, emit_module
 from ..errors import OptionError
 from .constants import energy_constants
 from .inspection import Inspection
 from .jacobian import JacobianMethods
 from .kernels import KernelCaller
 from .linearization import Linearization
-from .machine import block_threads, this_machine
-from .machine_code import require_compiler
 from .moments import Moments
 from .packing import Samples, State, Units, pack_samples
 from .slope import Slope, slope
-from .store import load_module, write_module
+from .targets import TARGETS
 from .values import real_function
 
 __all__ = ["Program", "compile_program"]
@@ -53,9 +50,10 @@ def compile_program(
         Energy, initial law, parameters.
     flow : Map
         The map T_theta.
-    target : {"cpu", "cuda"}
+    target : {"cpu", "cuda", "numpy"}
         Where kernels run.  Modules for "cuda" are generated without a GPU, too; kernels run where
-        there is one, or in Numba's simulator.
+        there is one, or in Numba's simulator.  "numpy" generates and compiles nothing: NumPy
+        interprets the kernels' formulas, slower, but at once.
     dtype : {"float64", "float32"}
         Precision of all numbers.
     folder : path, optional
@@ -74,25 +72,23 @@ def compile_program(
         When an option is not accepted, the module cannot be generated or written, or Numba's
         compiler is switched off.
     """
-    choice("target", target, ("cpu", "cuda"))
+    choice("target", target, tuple(TARGETS))
     choice("dtype", dtype, ("float64", "float32"))
     moments = flag("moments", moments)
     if kernels is not None and not _are_names(kernels):
         raise OptionError("kernels", brief(kernels), "a collection of names of kernels")
     folder = None if folder is None else Path(file_path("folder", folder))
-    require_compiler()
+    host = TARGETS[target]
+    host.require_compiler()
     check_flow(problem, flow, "flow")
     if dtype == "float32":
         check_precision(problem, flow)
     Units.of(problem.initial).check(dtype)
-    if target == "cpu":
-        how, mark = cpu_target(dtype, this_machine(), moments), ""
-    else:
-        how, mark = cuda_target(dtype, block_threads(), moments), "cuda_"
+    how = host.printed(dtype, moments)
     emission = emit_module(problem.energy, problem.density, flow, how, kernels)
     check_law(emission.form, problem.initial)
-    name = f"{mark}{type(flow).__name__.lower()}_d{flow.dim}_{dtype}"
-    path = write_module(emission.text, name, folder)
+    name = f"{type(flow).__name__.lower()}_d{flow.dim}_{dtype}"
+    path = host.write(emission.text, name, folder)
     program = Program(problem, flow, dtype, emission, path, target, kernels, folder)
     program.check_value()
     return program
@@ -115,8 +111,8 @@ class Program(Inspection, JacobianMethods):
         What was compiled.
     dtype : numpy.dtype
         Precision.
-    path : pathlib.Path
-        The generated module.
+    path : pathlib.Path or None
+        The generated module; None where nothing is generated.
     dim, size : int
         Dimension d, and number p of parameters ``theta``.
     form : SampleForm
@@ -125,8 +121,10 @@ class Program(Inspection, JacobianMethods):
         Where modules are written, if not into the cache.
     units : Units
         The coordinates that the map sees; states and fields are in the user's.
-    target : {"cpu", "cuda"}
+    target : {"cpu", "cuda", "numpy"}
         Where kernels run.
+    host : TargetHost
+        The host's side of the target.
     """
 
     def __init__(
@@ -135,12 +133,13 @@ class Program(Inspection, JacobianMethods):
         flow,
         dtype: str,
         emission: Emission,
-        path: Path,
+        path: Path | None,
         target="cpu",
         kernels=None,
         folder: Path | None = None,
     ):
         self.target, self._wanted, self.folder = target, kernels, folder
+        self.host = TARGETS[target]
         self.problem, self.map, self.path, self.emission = problem, flow, path, emission
         self.dtype, self.form = np.dtype(dtype), emission.form
         self.dim, self.size = flow.dim, emission.layout.size * flow.steps
@@ -150,14 +149,12 @@ class Program(Inspection, JacobianMethods):
     @cached_property
     def module(self):
         """The generated module, imported."""
-        return load_module(self.path, self.emission.text)
+        return self.host.load(self.path, self.emission.text)
 
     @cached_property
     def kernels(self) -> KernelCaller:
         """Calls of the generated kernels by name."""
-        caller = KernelCaller
-        if self.target == "cuda":
-            from .cuda.caller import CudaCaller as caller
+        caller = self.host.caller()
         return caller(self.module, self.emission, self.dtype, self.size, lambda: self.rest)
 
     @cached_property
@@ -285,9 +282,7 @@ class Program(Inspection, JacobianMethods):
         if self.emission.moments is None:
             return None
         integrals = [i.symbol for i in self.form.integrals]
-        kind = Moments
-        if self.target == "cuda":
-            from .cuda.moments import CudaMoments as kind
+        kind = self.host.moments()
         form, parameters = self.emission.moments, self.form.parameters
         return kind(self.kernels, form, parameters, integrals, self.dim)
 

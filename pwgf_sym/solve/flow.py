@@ -134,7 +134,8 @@ def solve(
         parameters and 6000 over the dimension, else "minres" with products in float32 and a
         preconditioner of 64 samples; with fixed steps "dense" up to 800, else "lsmr".
     target, dtype : str
-        "cpu"; "float64" or "float32" for the kernels.  Parameters are kept in float64.
+        "cpu", "cuda", or "numpy", which compiles nothing: slower, but at once; "float64" or
+        "float32" for the kernels.  Parameters are kept in float64.
     progress : bool
         Whether to show a bar with time, energy and residual.
     tolerance, max_iterations, shift, cutoff, precision, preconditioner, warm_start

@@ -47,7 +47,8 @@ def check_implicit(options) -> None:
     OptionError
         With the option in the way, and the method that does without.
     """
-    accepted = {"formulation": "velocity", "target": "cpu", "linear_solver": "dense"}
+    accepted = {"formulation": "velocity", "linear_solver": "dense"}
+    accepted |= {} if options.on_host else {"target": "cpu"}
     for name, value in accepted.items():
         given = getattr(options, name)
         if given != value:

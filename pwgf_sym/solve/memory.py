@@ -34,7 +34,7 @@ def check_memory(map, options, rows: int) -> None:
     fitting("map", size, 8 * VECTORS, "parameters", f"{fewer}.")
     fitting("samples", options.samples, number * _FIELDS * map.dim, "samples", "Use fewer samples.")
     fitting("save_at", rows, 8 * size, f"stored times of {size} parameters", "Store fewer times.")
-    if options.target == "cpu":
+    if options.on_host:
         _check_matrices(options, size, field, number, fewer)
 
 

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 import numpy as np
 
 from ..arguments import choice, flag, integer, number, whole_seed
+from ..compile.targets import TARGETS
 from ..errors import OptionError
 from .steppers import Stepper, stepper_named
 
@@ -17,7 +18,7 @@ NAMES = {
     "formulation": ("velocity", "energy"),
     "linear_solver": ("auto", "dense", "lsmr", "cg", "minres", "kernel"),
     "sampling": ("sobol", "random"),
-    "target": ("cpu", "cuda"),
+    "target": tuple(TARGETS),
     "dtype": ("float64", "float32"),
 }
 
@@ -216,6 +217,11 @@ class FlowOptions:
             object.__setattr__(self, "integrator", "rk4")
 
     @property
+    def on_host(self) -> bool:
+        """Whether the target's vectors and matrices are NumPy's."""
+        return TARGETS[self.target].on_host
+
+    @property
     def adaptive(self) -> bool:
         """Whether the lengths of steps follow a tolerance."""
         return self.dt is None
@@ -276,9 +282,9 @@ class FlowOptions:
         most = MOST_DENSE_ADAPTIVE if self.adaptive else MOST_DENSE
         few = parameters * map.dim <= _MOST_DENSE_ROWS or not self.adaptive or linear
         few = few or stepper_named(self.integrator).name == "rosenbrock"
-        if few and parameters <= most and rows <= storage_limit() and self.target == "cpu":
+        if few and parameters <= most and rows <= storage_limit() and self.on_host:
             return replace(self, linear_solver="dense")
-        if not self.adaptive or self.target != "cpu":
+        if not self.adaptive or not self.on_host:
             return replace(self, linear_solver="lsmr")
         mixed = "mixed" if self.dtype == "float64" else "working"
         options = replace(self.linear, precision=mixed, preconditioner=_PRECONDITIONER)
@@ -306,11 +312,8 @@ def check_names(options: FlowOptions) -> None:
     OptionError
         With the accepted names.
     TargetError
-        With what is missing for ``target="cuda"``, and the command that mends it.
+        With what is missing for the target, and the command that mends it.
     """
     for option, names in NAMES.items():
         choice(option, getattr(options, option), names)
-    if options.target == "cuda":
-        from ..compile.cuda.toolkit import require  # only where it is asked for
-
-        require()
+    TARGETS[options.target].require_device()

@@ -13,7 +13,7 @@ import numpy as np
 
 from ...emit.cuda.schedule import TEAM
 from ...errors import OptionError
-from ..kernels import KernelCaller, Storage, length_of
+from ..kernels import KernelCaller, Storage, length_of, require_state
 from ..packing import Samples, State
 from .launch import launch
 from .toolkit import require
@@ -203,7 +203,7 @@ class CudaCaller(KernelCaller):
     def _arguments(self, name: str, state: State, values) -> list:
         samples = state.samples
         found = {"x": state.x, "log_density": state.log_density, "score": state.score}
-        self._require_state(name, found)
+        require_state(name, self.formulas[name], found)
         kept = {key: self.on_device(a) for key, a in found.items() if a is not None}
         kept["weight"] = self.on_device(samples.weight)
         kept["values"] = self.on_device(values if len(values) else np.zeros(1))
