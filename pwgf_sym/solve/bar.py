@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 __all__ = ["Bar"]
 
@@ -26,8 +31,8 @@ class Bar:
     the run.
     """
 
-    def __init__(self, shown: bool, total: float, unit: str):
-        self._bar = None
+    def __init__(self, shown: bool, total: float, unit: str) -> None:
+        self._bar: tqdm | None = None
         if shown and sys.stderr is not None:  # None: closed from the start, or no console
             from tqdm.auto import tqdm
 
@@ -40,20 +45,20 @@ class Bar:
     def __enter__(self) -> Bar:
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         self._show(lambda bar: bar.close())
 
     def update(self, t: float, energy: float, residual: float, by: float = 1) -> None:
         """Advance by a step, or so much time."""
 
-        def advance(bar):
+        def advance(bar: tqdm) -> None:
             fields = {"t": f"{t:.4g}", "energy": f"{energy:.6g}", "residual": f"{residual:.1e}"}
             bar.set_postfix(fields)
             bar.update(by)
 
         self._show(advance)
 
-    def _show(self, act) -> None:
+    def _show(self, act: Callable[[tqdm], None]) -> None:
         if self._bar is None:
             return
         try:

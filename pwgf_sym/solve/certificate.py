@@ -7,7 +7,9 @@ constants that are read off the energy's formula.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, TypedDict, Unpack
 
 import numpy as np
 
@@ -17,6 +19,11 @@ from .gaps import Gaps, measure, points_of, velocity_at
 from .sampling import seed_for
 from .theory import Theory, formulas_of, log_sobolev_of, theory_of
 
+if TYPE_CHECKING:
+    from ..compile.program import Program
+    from .path import Curve
+    from .theory import Choice
+
 __all__ = ["DISTANCES", "ErrorBound", "all_bounds", "bounds_along", "bounds_over_time"]
 __all__ += ["equilibrium_bound", "error_bound"]
 
@@ -24,6 +31,14 @@ DISTANCES = ("KL", "TV", "W1", "W2")
 
 # A W1 bound says more than one on W2 where it is less than this part of it.
 _MUCH_SMALLER = 0.5
+
+
+class Effort(TypedDict, total=False):
+    """Options of a measurement; :func:`all_bounds` says what they are."""
+
+    seed: int
+    accuracy: float
+    evaluations: int
 
 
 @dataclass(frozen=True)
@@ -64,14 +79,19 @@ class ErrorBound:
         return f"{self.distance} <= {self.value:.4g} at t = {self.t:.6g} ({self.status}, {error})"
 
 
-def error_bound(path, program, t: float | None = None, distance: str | None = None, **options):
+def error_bound(
+    path: Curve,
+    program: Program,
+    t: float | None = None,
+    distance: str | None = None,
+    **options: Unpack[Effort],
+) -> ErrorBound:
     """A bound on the distance between the computed law and the flow's at a time.
 
     Parameters
     ----------
-    path
-        The computed parameters: breakpoints ``path.t`` (K + 1,), ``path(t)`` -> theta (p,) and
-        ``path.rate(t)`` -> d theta/dt (p,).
+    path : Curve
+        The computed parameters.
     program : Program
     t : float, optional
         Within the path's times; its end.
@@ -97,7 +117,13 @@ def error_bound(path, program, t: float | None = None, distance: str | None = No
     return bounds_along(path, program, times, distance, **options)[0]
 
 
-def bounds_along(path, program, times, distance: str | None = None, **options) -> list[ErrorBound]:
+def bounds_along(
+    path: Curve,
+    program: Program,
+    times: Sequence[float],
+    distance: str | None = None,
+    **options: Unpack[Effort],
+) -> list[ErrorBound]:
     """:func:`error_bound` at several times, all of one distance: by default the last one's.
 
     Parameters
@@ -122,11 +148,17 @@ def bounds_along(path, program, times, distance: str | None = None, **options) -
     found = bounds_over_time(path, program, times, **options)
     if distance is None:
         distance = _chosen(found[-1], program.problem.initial.spread)
-    elif not isinstance(found[-1][distance], ErrorBound):
-        others = [d for d, bound in found[-1].items() if isinstance(bound, ErrorBound)]
-        accepted = f"one of {', '.join(others)}" if others else "no distance for this energy"
-        raise OptionError("distance", f'"{distance}": {found[-1][distance]}', accepted)
-    return [bounds[distance] for bounds in found]
+    return [_of_distance(bounds, distance) for bounds in found]
+
+
+def _of_distance(found: dict[str, ErrorBound | str], distance: str) -> ErrorBound:
+    """The bound on a distance, or an error that says why there is none."""
+    bound = found[distance]
+    if isinstance(bound, ErrorBound):
+        return bound
+    others = [d for d, other in found.items() if isinstance(other, ErrorBound)]
+    accepted = f"one of {', '.join(others)}" if others else "no distance for this energy"
+    raise OptionError("distance", f'"{distance}": {bound}', accepted)
 
 
 def _chosen(found: dict[str, ErrorBound | str], spread: float) -> str:
@@ -140,8 +172,8 @@ def _chosen(found: dict[str, ErrorBound | str], spread: float) -> str:
 
 
 def all_bounds(
-    path,
-    program,
+    path: Curve,
+    program: Program,
     t: float | None = None,
     *,
     seed: int = 0,
@@ -167,12 +199,18 @@ def all_bounds(
     dict of str to ErrorBound or str
     """
     times = [float(path.t[-1]) if t is None else t]
-    options = {"seed": seed, "accuracy": accuracy, "evaluations": evaluations}
+    options: Effort = {"seed": seed, "accuracy": accuracy, "evaluations": evaluations}
     return bounds_over_time(path, program, times, **options)[0]
 
 
 def bounds_over_time(
-    path, program, times, *, seed: int = 0, accuracy: float = 0.1, evaluations: int = 1 << 21
+    path: Curve,
+    program: Program,
+    times: Sequence[float],
+    *,
+    seed: int = 0,
+    accuracy: float = 0.1,
+    evaluations: int = 1 << 21,
 ) -> list[dict[str, ErrorBound | str]]:
     """:func:`all_bounds` at several times, with one measurement of the gap.
 
@@ -193,12 +231,16 @@ def bounds_over_time(
         fix = "Write a smooth kink, max(u, 0)**2: there is no velocity to compare with."
         raise OptionError("error_bound", "an energy whose first variation jumps", "others", fix)
     theory = theory_of(program.problem)
-    options = {"seed": seed, "accuracy": accuracy, "evaluations": evaluations}
-    gaps = measure(path, program, times, theory.one_sided, **options)
+    gaps = measure(
+        *(path, program, times, theory.one_sided),
+        seed=seed,
+        accuracy=accuracy,
+        evaluations=evaluations,
+    )
     return [_at(theory, gaps, first, t) for t in times]
 
 
-def _within(t, first: float, last: float) -> float:
+def _within(t: float, first: float, last: float) -> float:
     """A time of the path; those beyond its ends by rounding are the ends."""
     found, slack = number("t", t), 1e-9 * (last - first)
     if not first - slack <= found <= last + slack:
@@ -219,20 +261,21 @@ def _at(theory: Theory, gaps: Gaps, first: float, t: float) -> dict[str, ErrorBo
         parts=gaps.parts[:, here],
         damped=gaps.damped[:, here],
     )
-    found = {}
+    found: dict[str, ErrorBound | str] = {}
     for distance in DISTANCES:
         choices = formulas[distance]
         if isinstance(choices, str):
             found[distance] = choices
             continue
-        bounds = [_evaluated(*choice, distance, gaps, first, t) for choice in choices]
+        bounds = [_evaluated(choice, distance, gaps, first, t) for choice in choices]
         proven = [b for b in bounds if b.status == "proven"] or bounds
         found[distance] = min(proven, key=float)
     return found
 
 
-def _evaluated(formula, status, reason, distance, gaps: Gaps, first: float, t: float) -> ErrorBound:
+def _evaluated(choice: Choice, distance: str, gaps: Gaps, first: float, t: float) -> ErrorBound:
     """A formula at the mean of all sets of points, and its error by leaving out one at a time."""
+    formula, status, reason = choice
     sets = np.arange(len(gaps.square))
     value = float(formula(_mean(gaps, sets), gaps, first, t))
     if np.isfinite(value):
@@ -245,7 +288,7 @@ def _evaluated(formula, status, reason, distance, gaps: Gaps, first: float, t: f
     return ErrorBound(value, distance, status, error, time_error, reason, t)
 
 
-def _mean(gaps: Gaps, sets) -> dict[str, np.ndarray]:
+def _mean(gaps: Gaps, sets: np.ndarray) -> dict[str, np.ndarray]:
     names = (
         "square",
         "size",
@@ -259,7 +302,7 @@ def _mean(gaps: Gaps, sets) -> dict[str, np.ndarray]:
     return {name: getattr(gaps, name)[sets].mean(axis=0) for name in names}
 
 
-def _best(found: dict, spread: float) -> ErrorBound | None:
+def _best(found: dict[str, ErrorBound | str], spread: float) -> ErrorBound | None:
     """The bound that says most; the rule stands in :func:`error_bound`."""
     bounds = {d: b for d, b in found.items() if isinstance(b, ErrorBound)}
     proven = {d: b for d, b in bounds.items() if b.status == "proven"}
@@ -282,7 +325,12 @@ def _best(found: dict, spread: float) -> ErrorBound | None:
 
 
 def equilibrium_bound(
-    program, theta, distance: str = "KL", *, seed: int = 0, samples: int = 1 << 15
+    program: Program,
+    theta: np.ndarray,
+    distance: str = "KL",
+    *,
+    seed: int = 0,
+    samples: int = 1 << 15,
 ) -> ErrorBound:
     """A bound on the distance of the law of a map from equilibrium, pi = exp(-V/sigma)/Z.
 
@@ -317,7 +365,8 @@ def equilibrium_bound(
     if not constant.holds:
         accepted = "energies int V rho + sigma int rho log rho with a known log-Sobolev constant"
         raise OptionError("equilibrium_bound", f"an energy where {constant.reason}", accepted)
-    sigma, squares = float(structure.sigma), []
+    sigma = float(structure.sigma)
+    squares: list[float] = []
     for k in range(8):
         points = points_of(program, samples // 8, seed_for(seed, "equilibrium", k))
         w = velocity_at(program, theta, points)

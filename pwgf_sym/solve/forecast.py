@@ -13,10 +13,15 @@ estimate, and no bound: see :mod:`.certificate` for these.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from ..errors import EnergyError, FormulaError
 from .decay import DecayingPart
+
+if TYPE_CHECKING:
+    from .right_side import Gap, RightSide, Stage
 
 __all__ = ["Forecast"]
 
@@ -39,26 +44,27 @@ class Forecast:
         target velocity.
     """
 
-    def __init__(self, right):
+    def __init__(self, right: RightSide) -> None:
         self.right = right
         rough = bool(right.program.form.rough)
-        self.error = None if rough else np.zeros((right.fresh.count, right.program.dim))
+        shape = right.fresh.count, right.program.dim
+        self.error: np.ndarray | None = None if rough else np.zeros(shape)
         self.of_steps = self.error
         self._jacobian = right.program.dim <= _MOST_DIM and not rough
         self._before: np.ndarray | None = None
 
-    def begins(self, stage) -> None:
+    def begins(self, stage: Stage) -> None:
         """Take the slope at the start of a step."""
         if self.error is not None:
             self._before = self.right.gap(stage.theta, stage.eta).field
 
-    def step(self, length: float, end, local: np.ndarray | None = None) -> None:
+    def step(self, length: float, end: Stage, local: np.ndarray | None = None) -> None:
         """Follow a step of a length to its end.
 
         ``local`` is the estimate of the local error of the parameters, of a method that does not go
         on with the better one of its two results.
         """
-        if self.error is None:
+        if self.error is None or self.of_steps is None:
             return
         gap = self.right.gap(end.theta, end.eta)
         missed = (self._before + gap.field) / 2
@@ -76,7 +82,7 @@ class Forecast:
             moved = self.right.moved(end.theta, local)
             self.error, self.of_steps = self.error + moved, self.of_steps + moved
 
-    def _rates(self, gap) -> DecayingPart | None:
+    def _rates(self, gap: Gap) -> DecayingPart | None:
         """The decaying part of dw/dx, where the package can derive it."""
         if not self._jacobian:
             return None

@@ -12,10 +12,10 @@ __all__ = ["lsmr"]
 
 
 def lsmr(
-    forward: Callable,
-    adjoint: Callable,
+    forward: Callable[[np.ndarray], np.ndarray],
+    adjoint: Callable[[np.ndarray], np.ndarray],
     target: np.ndarray,
-    weights,
+    weights: np.ndarray | float,
     *,
     damp: float,
     tolerance: float,

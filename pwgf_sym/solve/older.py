@@ -6,15 +6,18 @@ Maps of version 1 acted on the user's coordinates; versions 1 and 2 had fixed st
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
+from ..declare.law import Law
+from ..declare.maps import Map
 from .history import History
 
 __all__ = ["in_units", "with_columns"]
 
 
-def in_units(theta: np.ndarray, flow, law) -> np.ndarray:
+def in_units(theta: np.ndarray, flow: Map, law: Law) -> np.ndarray:
     """The same maps in the coordinates u = (z - m)/s, with mean m and spread s of the law.
 
     Parameters
@@ -45,7 +48,9 @@ def in_units(theta: np.ndarray, flow, law) -> np.ndarray:
     return np.concatenate(found, axis=2).reshape(theta.shape)
 
 
-def with_columns(steps: dict, description: dict) -> dict:
+def with_columns(
+    steps: dict[str, np.ndarray | None], description: dict[str, Any]
+) -> dict[str, np.ndarray | None]:
     """Columns of a history, those that an older file does not have with what they would hold.
 
     Parameters

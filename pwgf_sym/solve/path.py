@@ -11,14 +11,14 @@ own polynomial (E. Hairer, S. P. Norsett, G. Wanner, Solving Ordinary Differenti
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-__all__ = ["Path", "cubic", "polynomial", "shortened"]
+__all__ = ["Curve", "Path", "cubic", "polynomial", "shortened"]
 
 
 def cubic(
@@ -42,6 +42,26 @@ def shortened(coefficients: np.ndarray, s: float) -> np.ndarray:
     """Coefficients of the first part, up to the place s, of a step."""
     # h c_j s^j = (h s) (c_j s^(j-1))
     return np.asarray(coefficients) * (s ** np.arange(len(coefficients)))[:, None]
+
+
+class Curve(Protocol):
+    """Parameters over time, as bounds ask for them: a :class:`Path`, or what else has these.
+
+    Attributes
+    ----------
+    t : (K + 1,) array
+        Times between which it is smooth.
+    """
+
+    t: np.ndarray
+
+    def __call__(self, t: float, /) -> np.ndarray:
+        """Parameters theta (p,) at a time."""
+        ...
+
+    def rate(self, t: float, /) -> np.ndarray:
+        """d theta/dt, (p,), at a time."""
+        ...
 
 
 class Path:

@@ -6,13 +6,14 @@ import hashlib
 import io
 import warnings
 from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 
 from ..arguments import choice, integer, whole_seed
 from ..compile.folders import own_folder, read_own
 from ..compile.store import write_atomically
-from ..declare.laws import Gaussian
+from ..declare.laws import Gaussian, Law
 from ..errors import CacheError, OptionError
 from ..memory import fitting
 
@@ -25,7 +26,14 @@ _KEPT_NUMBERS, _KEPT_FILES = 1 << 19, 32
 _SAMPLINGS = ("sobol", "random")
 
 
-def draw(law, n: int, *, sampling: str = "sobol", seed: int, keep: bool = False) -> np.ndarray:
+def draw(
+    law: Law,
+    n: int,
+    *,
+    sampling: str = "sobol",
+    seed: int | np.random.Generator | None,
+    keep: bool = False,
+) -> np.ndarray:
     """Draw ``n`` points of a law.
 
     Parameters
@@ -61,13 +69,13 @@ def draw(law, n: int, *, sampling: str = "sobol", seed: int, keep: bool = False)
     return law.transform(_kept_sobol(n, law.dim, seed) if keep else _sobol(n, law.dim, seed))
 
 
-def has_tails(law) -> bool:
+def has_tails(law: Law) -> bool:
     """Whether :func:`draw_with_tails` knows a wider law."""
     return isinstance(law, Gaussian)
 
 
 def draw_with_tails(
-    law, n: int, every: int, *, sampling: str, seed: int
+    law: Law, n: int, every: int, *, sampling: str, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Draw points of a mixture of a Gaussian with a wider one, and the weights that take this back.
 
@@ -167,7 +175,7 @@ def _content(name: str, points: np.ndarray) -> bytes:
     return buffer.getvalue() + hashlib.sha256(name.encode() + buffer.getvalue()).digest()
 
 
-def _read_points(path, shape: tuple[int, int]) -> np.ndarray | None:
+def _read_points(path: Path, shape: tuple[int, int]) -> np.ndarray | None:
     """Points from a file; None where it is not what was written under this name."""
     header = 1024  # more than NumPy's header and the checksum take
     data = read_own(path, 8 * shape[0] * shape[1] + header)
@@ -178,7 +186,7 @@ def _read_points(path, shape: tuple[int, int]) -> np.ndarray | None:
     return points if points.shape == shape and points.dtype == np.float64 else None
 
 
-def _age(path) -> float:
+def _age(path: Path) -> float:
     try:
         return path.stat().st_mtime
     except OSError:  # another process was first

@@ -6,6 +6,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FrameType
 
 __all__ = ["Terminated", "termination_interrupts"]
 
@@ -27,7 +28,7 @@ def termination_interrupts() -> Iterator[None]:
         yield
         return
 
-    def handler(number, frame):
+    def handler(number: int, frame: FrameType | None) -> None:
         if callable(previous):
             previous(number, frame)
         raise Terminated("asked to end by SIGTERM")

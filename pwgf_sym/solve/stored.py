@@ -16,6 +16,7 @@ import struct
 import zipfile
 import zlib
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -35,7 +36,9 @@ _MAGIC, _LENGTH = b"\x93NUMPY\x01\x00", 10
 _FIX = "Save the solution again, with Solution.save."
 
 
-def write_archive(path, description: dict, arrays: dict[str, np.ndarray]) -> None:
+def write_archive(
+    path: str | Path, description: dict[str, Any], arrays: dict[str, np.ndarray]
+) -> None:
     """Write a file whole or not at all.
 
     Raises
@@ -52,10 +55,11 @@ def write_archive(path, description: dict, arrays: dict[str, np.ndarray]) -> Non
             "Do not multiply it out.",
         )
         raise StoredSolutionError("energy", given, f"at most {_LONGEST_TEXT} characters", fix)
-    write_atomically(Path(path), lambda file: np.savez(file, description=text, **arrays))
+    everything: dict[str, Any] = {_DESCRIPTION: text} | arrays  # savez has options of its own, too
+    write_atomically(Path(path), lambda file: np.savez(file, **everything))
 
 
-def read_archive(path) -> tuple[dict, dict[str, np.ndarray]]:
+def read_archive(path: str | Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Description and arrays of a file.
 
     Raises
@@ -81,7 +85,7 @@ def read_archive(path) -> tuple[dict, dict[str, np.ndarray]]:
     return _description(path, arrays.pop(_DESCRIPTION, None)), arrays
 
 
-def refused(path, given: str, fix: str = _FIX) -> StoredSolutionError:
+def refused(path: str | Path, given: str, fix: str = _FIX) -> StoredSolutionError:
     """The error for a file that is none of ours."""
     return StoredSolutionError(f"path {str(path)!r}", given, "a file of Solution.save", fix)
 
@@ -98,7 +102,7 @@ def _without_waiting(name: str, flags: int) -> int:
     return os.open(name, flags | getattr(os, "O_NONBLOCK", 0))
 
 
-def _members(file, size: int) -> dict[str, np.ndarray]:
+def _members(file: BinaryIO, size: int) -> dict[str, np.ndarray]:
     """All arrays of an archive of so many bytes."""
     with zipfile.ZipFile(file) as archive:
         members = archive.infolist()
@@ -130,19 +134,19 @@ def _array(name: str, data: bytes) -> np.ndarray:
     length = int(width) * (4 if kind == "U" else 1)
     if math.prod(shape) * length != len(data) - start:
         raise ValueError(f"{name[:40]!r} has another size than its shape")
-    kind = np.dtype(f"{order}{kind}{width}")
-    if not kind.itemsize:
+    dtype = np.dtype(f"{order}{kind}{width}")
+    if not dtype.itemsize:
         raise ValueError(f"{name[:40]!r} is empty")
-    values = np.frombuffer(data, np.uint8 if kind.kind == "b" else kind, offset=start)
-    if kind.kind == "b":
+    values = np.frombuffer(data, np.uint8 if dtype.kind == "b" else dtype, offset=start)
+    if dtype.kind == "b":
         if np.any(values > 1):
             raise ValueError(f"{name[:40]!r} is not made of truth values")
         values = values.view(bool)
     array = values.reshape(shape, order="F" if fortran == "True" else "C")
-    return array.astype(kind.newbyteorder("="))  # a copy, which can be written to
+    return array.astype(dtype.newbyteorder("="))  # a copy, which can be written to
 
 
-def _description(path, array: np.ndarray | None) -> dict:
+def _description(path: str | Path, array: np.ndarray | None) -> dict[str, Any]:
     """The JSON text."""
     if array is None or array.dtype.kind != "U" or array.shape:
         raise refused(path, "a file without a description of a solution")
