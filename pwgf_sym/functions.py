@@ -32,6 +32,7 @@ __all__ = [
     "before_derivatives",
     "declare",
     "declared",
+    "entry_of",
     "erfcx",
     "expm1",
     "function_of",
@@ -155,6 +156,11 @@ def names() -> list[str]:
 def runtime_names() -> list[str]:
     """Names of the tile runtime that stand for scalar functions."""
     return [entry.cpu for entry in _TABLE.values() if entry.cpu]
+
+
+def entry_of(name: str) -> ScalarFunction:
+    """The entry of a name that has one."""
+    return _TABLE[name]
 
 
 def function_of(node: sp.Basic | str) -> ScalarFunction | None:

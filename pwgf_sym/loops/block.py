@@ -4,10 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from typing import NamedTuple
 
 from .nodes import Comment, Each, Expression, For, If, Integer, Let, Name, Statement
 
-__all__ = ["Block"]
+__all__ = ["Block", "Header"]
+
+
+class Header(NamedTuple):
+    """What a loop runs over."""
+
+    variable: str
+    stop: Expression | int
+    start: Expression | int = 0
+    step: int = 1
 
 
 class Block:
@@ -52,7 +62,7 @@ class Block:
         self(For(variable, ends[0], tuple(body), ends[1], step, rolled))
 
     @contextmanager
-    def loops(self, headers: Iterable[tuple], rolled: bool = False) -> Iterator[None]:
+    def loops(self, headers: Iterable[Header], rolled: bool = False) -> Iterator[None]:
         """Loops inside each other; headers are what :meth:`loop` takes."""
         with ExitStack() as stack:
             for header in headers:
@@ -60,7 +70,9 @@ class Block:
             yield
 
     @contextmanager
-    def each(self, names: tuple[str, ...], items: Iterable[tuple]) -> Iterator[None]:
+    def each(
+        self, names: tuple[str, ...], items: Iterable[tuple[Expression, ...]]
+    ) -> Iterator[None]:
         """A loop over a few tuples of values."""
         with self._inside() as body:
             yield

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Container, Iterable, Mapping
+from typing import SupportsFloat
+
 import sympy as sp
 
-from ..lower.ir import Add, Constant, Delta, Elementwise, Product, Tensor, placeholder
+from ..lower.ir import Add, Axis, Constant, Delta, Elementwise, Product, Tensor, placeholder
 from ..lower.schedule import Group
 from ..sharing import is_long
+from .groups import Names
 
 __all__ = ["comments", "number"]
 
@@ -16,20 +20,22 @@ _SHORT = 60
 _MANY = 150
 
 
-def number(value) -> str:
+def number(value: SupportsFloat) -> str:
     """A number as a float literal."""
     return repr(float(value))
 
 
-def comments(group: Group, uses: dict, slots: dict, names) -> list[str]:
+def comments(
+    group: Group, uses: Mapping[Tensor, int], slots: Container[Tensor], names: Names
+) -> list[str]:
     """Formulas of a group; what only one of its formulas reads is written out there.
 
     Parameters
     ----------
     group : Group
-    uses : dict of Tensor to int
+    uses : mapping of Tensor to int
         Number of uses of each tensor in its sweep.
-    slots : dict of Tensor to Slot
+    slots : container of Tensor
         Tensors that live in memory, which keep a formula of their own.
     names : Names
     """
@@ -46,7 +52,9 @@ def comments(group: Group, uses: dict, slots: dict, names) -> list[str]:
     return lines
 
 
-def _entry(tensor: Tensor, labels, names, inside: dict[Tensor, str]) -> str:
+def _entry(
+    tensor: Tensor, labels: Iterable[Axis], names: Names, inside: Mapping[Tensor, str]
+) -> str:
     """A tensor's entry in index notation, or its formula."""
     if tensor in inside:
         text = inside[tensor]
@@ -58,7 +66,7 @@ def _entry(tensor: Tensor, labels, names, inside: dict[Tensor, str]) -> str:
     return f"{name}[{indices}]" if indices else name
 
 
-def _formula(tensor: Tensor, names, inside: dict[Tensor, str]) -> str:
+def _formula(tensor: Tensor, names: Names, inside: Mapping[Tensor, str]) -> str:
     match tensor:
         case Add(terms):
             return " + ".join(inside.get(t) or _entry(t, t.axes, names, {}) for t in terms)
@@ -71,7 +79,7 @@ def _formula(tensor: Tensor, names, inside: dict[Tensor, str]) -> str:
     raise TypeError(f"no formula for {tensor.word}")
 
 
-def _elementwise(tensor: Elementwise, names, inside: dict[Tensor, str]) -> str:
+def _elementwise(tensor: Elementwise, names: Names, inside: Mapping[Tensor, str]) -> str:
     expression = tensor.expression
     if is_long(expression, _MANY):
         entries = ", ".join(_entry(t, t.axes, names, {}) for t in tensor.operands)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from ..lower.ir import Add, Input, Product, Tensor
+from collections.abc import Container, Iterable, Mapping
+
+from ..lower.ir import Add, Axis, Input, Product, Tensor
 from ..lower.schedule import Group
 
 __all__ = ["Names", "deferred_terms", "flat_terms", "read_name"]
@@ -20,14 +22,17 @@ class Names:
         return self._found.setdefault(tensor, f"v{len(self._found)}")
 
 
-def read_name(name: str, labels) -> str:
+def read_name(name: str, labels: Iterable[Axis]) -> str:
     """Variable for an entry that is read under these labels."""
     return f"{name.replace('eta.', 'eta_')}_{''.join(a.name for a in labels)}"
 
 
-def deferred_terms(group: Group, uses: dict, slots: dict) -> set[Tensor]:
+def deferred_terms(
+    group: Group, uses: Mapping[Tensor, int], slots: Container[Tensor]
+) -> set[Tensor]:
     """Contractions that only a sum of this group reads: they accumulate right into it."""
-    own, found = set(group.tensors), set()
+    own = set(group.tensors)
+    found: set[Tensor] = set()
     for tensor in group.tensors:
         for term in tensor.operands if isinstance(tensor, Add) else ():
             once = uses[term] == 1 and term in own and term not in slots
@@ -37,10 +42,12 @@ def deferred_terms(group: Group, uses: dict, slots: dict) -> set[Tensor]:
     return found
 
 
-def flat_terms(tensor: Tensor, deferred: set[Tensor]) -> list[Tensor]:
+def flat_terms(tensor: Add, deferred: Container[Tensor]) -> list[Tensor]:
     """Terms of a sum, and of the sums that accumulate into it."""
-    found = []
+    found: list[Tensor] = []
     for term in tensor.operands:
-        nested = isinstance(term, Add) and term in deferred
-        found += flat_terms(term, deferred) if nested else [term]
+        if isinstance(term, Add) and term in deferred:
+            found += flat_terms(term, deferred)
+        else:
+            found.append(term)
     return found

@@ -10,9 +10,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
+from ..declare.maps import Map
 from ..lower import ir
-from ..lower.ir import Axis, Input, Tensor
+from ..lower.ir import Axes, Axis, Input, Tensor
 from ..lower.kernels import Kernel, Sweep
 from ..lower.reductions import outer_tiles
 from ..lower.schedule import Tiling, parts_of
@@ -44,7 +46,7 @@ class Layout:
     size: int
 
     @classmethod
-    def of(cls, flow) -> Layout:
+    def of(cls, flow: Map) -> Layout:
         """The layout of a map's parameters, one after the other."""
         axis = {name: Axis(name, size) for name, size in flow.axes().items()}
         offsets, axes, at = {}, {}, 0
@@ -122,11 +124,11 @@ class KernelBuilder(ABC):
                     at += size_of(tensor.axes)
         return slots, at
 
-    def sums_order(self) -> np.ndarray:
+    def sums_order(self) -> NDArray[np.int64]:
         """Row-major index of each place in a step's sums, which stand tile by tile."""
         found, start = np.empty(self.sums_size, int), 0
-        for tensor in self.sums:
-            positions = self.outer_tiles[tensor].positions()
+        for tiles in self.outer_tiles.values():
+            positions = tiles.positions()
             found[start : start + positions.size] = start + positions
             start += positions.size
         return found
@@ -192,19 +194,19 @@ class KernelBuilder(ABC):
     # -- places of per-sample values ----------------------------------------------------------
 
     @abstractmethod
-    def copy(self, write: Block, target: Slot, source: Slot | None, axes) -> None:
+    def copy(self, write: Block, target: Slot, source: Slot | None, axes: Axes) -> None:
         """Copy a per-sample value (``None`` stands for zero)."""
 
     @abstractmethod
-    def global_slot(self, name: str, axes) -> Slot:
+    def global_slot(self, name: str, axes: Axes) -> Slot:
         """A kernel argument with one entry a sample."""
 
     @abstractmethod
-    def stored_slot(self, name: str, axes) -> Slot:
+    def stored_slot(self, name: str, axes: Axes) -> Slot:
         """A value of the forward pass at the current step."""
 
     @abstractmethod
-    def local_slot(self, name: str, axes, block: bool) -> Slot:
+    def local_slot(self, name: str, axes: Axes, block: bool) -> Slot:
         """A buffer, of one tile or of every tile of the block."""
 
     @abstractmethod

@@ -11,8 +11,8 @@ one number.  :class:`Load` and :class:`Store` say how a tile stands in memory.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, fields
-from functools import cache
+from dataclasses import dataclass
+from typing import ClassVar, overload
 
 __all__ = [
     *("Accumulate", "Alias", "Apply", "Assign", "Barrier", "Binary", "Blank", "Call", "Choice"),
@@ -23,9 +23,11 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
 class Node:
     """Base of all nodes."""
+
+    __slots__ = ()
+    __match_args__: ClassVar[tuple[str, ...]]  # the names of its fields
 
 
 class Expression(Node):
@@ -303,12 +305,7 @@ class Verbatim(Statement):
 # -- looking at nodes and making new ones ----------------------------------------------------------
 
 
-@cache
-def _fields(kind: type[Node]) -> tuple[str, ...]:
-    return tuple(field.name for field in fields(kind))
-
-
-def _parts(value) -> Iterator[Node]:
+def _parts(value: object) -> Iterator[Node]:
     if isinstance(value, Node):
         yield value
     elif isinstance(value, tuple):
@@ -318,7 +315,7 @@ def _parts(value) -> Iterator[Node]:
 
 def children(node: Node) -> Iterator[Node]:
     """The nodes that a node holds, in the order of its fields."""
-    for name in _fields(type(node)):
+    for name in node.__match_args__:
         yield from _parts(getattr(node, name))
 
 
@@ -347,10 +344,20 @@ def names_in(node: Node | Iterable[Node]) -> set[str]:
     return found
 
 
-def rebuilt(node, change: Callable[[Node], Node | None]):
+Change = Callable[[Node], Node | None]
+
+
+@overload
+def rebuilt(node: Expression, change: Change) -> Expression: ...
+@overload
+def rebuilt(node: Statement, change: Change) -> Statement: ...
+@overload
+def rebuilt(node: Body, change: Change) -> Body: ...
+def rebuilt(node: object, change: Change) -> object:
     """A node, or a tuple of nodes, with every part for which ``change`` gives another one.
 
-    ``change`` is asked from the outside in; what it gives is not looked into again.
+    ``change`` is asked from the outside in; what it gives is not looked into again, and of the same
+    kind: an expression for an expression, a statement for a statement.
     """
     if isinstance(node, tuple):
         found = tuple(rebuilt(part, change) for part in node)
@@ -360,10 +367,11 @@ def rebuilt(node, change: Callable[[Node], Node | None]):
     changed = change(node)
     if changed is not None:
         return changed
-    old = [getattr(node, name) for name in _fields(type(node))]
+    old = [getattr(node, name) for name in node.__match_args__]
     new = [rebuilt(value, change) for value in old]
     same = all(a is b for a, b in zip(old, new, strict=True))
-    return node if same else type(node)(*new)
+    kind: Callable[..., Node] = type(node)
+    return node if same else kind(*new)
 
 
 def call(function: str, *arguments: Expression | int | str) -> Call:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from ..lower.ir import Axis
-from .block import Block
+from .block import Block, Header
 from .nodes import Binary, Expression, Integer, Let, Name, sum_of
 
 __all__ = [
@@ -81,9 +81,9 @@ def times(value: Expression | str, factor: Expression | int) -> Expression:
     return value if factor == Integer(1) else Binary("*", value, factor)
 
 
-def headers(axes: Iterable[Axis]) -> list[tuple[str, int]]:
+def headers(axes: Iterable[Axis]) -> list[Header]:
     """Plain loops over axes."""
-    return [(axis.name, axis.size) for axis in axes]
+    return [Header(axis.name, axis.size) for axis in axes]
 
 
 def rows_loop(

@@ -2,16 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
+from typing import Protocol
 
 import sympy as sp
 
+from ..lower.energies import FormulaKernel
+from ..lower.rolling import Rolled
 from .block import Block
-from .nodes import Binary, Let, Name
-from .scalars import split_assignments
+from .nodes import Binary, Expression, Let, Name, Statement
+from .scalars import Spelling, split_assignments
 
-__all__ = ["RolledBody"]
+__all__ = ["ComponentBuilder", "RolledBody"]
+
+
+class ComponentBuilder(Protocol):
+    """What a loop over the coordinates asks of the builder of its kernel."""
+
+    kernel: FormulaKernel
+    names: dict[sp.Symbol, Name]
+    used: set[sp.Symbol]
+    spelling: Spelling
+
+    @property
+    def zero(self) -> Expression:
+        """A sum before its first term."""
+
+    def prefix(self, number: int) -> str:
+        """What names of common subexpressions begin with, in one of several places."""
+
+    def write_loads(
+        self,
+        write: Block,
+        array: str,
+        symbols: Collection[sp.Symbol],
+        used: Collection[sp.Symbol],
+    ) -> None:
+        """Load the components of an array that are used."""
+
+    def write_component(self, write: Block, name: str, variable: str) -> None:
+        """Write component i of an array, or of a linear form, into a variable."""
+
+    def stored(
+        self, array: str, count: int, i: int | Name, formula: sp.Expr, value: Expression
+    ) -> Statement:
+        """A statement that stores component i of a field of ``count`` components."""
+
+    def write_means(self, write: Block, values: list[Expression]) -> None:
+        """Add the values of formulas to the means."""
 
 
 class RolledBody:
@@ -19,14 +58,16 @@ class RolledBody:
 
     Parameters
     ----------
-    builder : FormulaBuilder
-        Of a kernel with ``rolled``.
+    builder : ComponentBuilder
+        Of the kernel.
     write : Block
         Where statements go.
+    rolled : Rolled
+        The kernel's formulas in component i.
     """
 
-    def __init__(self, builder, write: Block):
-        self.e, self.write, self.rolled = builder, write, builder.kernel.rolled
+    def __init__(self, builder: ComponentBuilder, write: Block, rolled: Rolled):
+        self.e, self.write, self.rolled = builder, write, rolled
         self.size = len(builder.kernel.reads["x"])
 
     def emit(self) -> None:
@@ -51,7 +92,7 @@ class RolledBody:
             self.write(self.e.stored(array, 1, 0, formula, values.pop(0)))
         self.e.write_means(self.write, values)
 
-    def _emit_sums(self, level, number: int) -> None:
+    def _emit_sums(self, level: list[tuple[sp.Symbol, sp.Expr]], number: int) -> None:
         names = [self.e.names[symbol] for symbol, _ in level]
         formulas = [formula for _, formula in level]
         for name in names:
@@ -73,7 +114,9 @@ class RolledBody:
                     self.e.write_component(self.write, name, self.e.names[symbol].name)
             yield
 
-    def _shared(self, formulas: list[sp.Expr], number: int):
+    def _shared(
+        self, formulas: list[sp.Expr], number: int
+    ) -> tuple[list[Let], list[Let], list[Expression]]:
         """Common subexpressions outside and inside the loop, and the formulas."""
         own = set(self.rolled.components.values())
         how = self.e.prefix(number), self.e.spelling

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import count, islice
-from typing import Protocol
+from typing import NoReturn, Protocol
 
 import sympy as sp
 from sympy.printing.precedence import precedence
@@ -175,7 +175,7 @@ class _Builder(Printer):
 
     # -- one method a node of SymPy's trees ----------------------------------------------------
 
-    def _print(self, expr, **kwargs) -> Expression:
+    def _print(self, expr: sp.Basic | int, **kwargs: object) -> Expression:
         if isinstance(expr, sp.Expr) and expr.is_number and not expr.is_Atom:
             return self._print_Number(expr)  # 1/sqrt(pi): rounded once, here
         self._depth += 1
@@ -187,12 +187,12 @@ class _Builder(Printer):
         inner = self._depth > 0 and self.new_names is not None and isinstance(expr, sp.Expr)
         return self.name(found) if inner and self.spelling.length(found) > _LONG else found
 
-    def _print_Symbol(self, expr) -> Expression:
+    def _print_Symbol(self, expr: sp.Symbol) -> Expression:
         return self.names[expr]
 
     _print_Dummy = _print_Symbol
 
-    def _print_Number(self, expr) -> Expression:
+    def _print_Number(self, expr: sp.Expr) -> Expression:
         value = float(expr)
         if not math.isfinite(value):
             raise FormulaError(
@@ -202,17 +202,17 @@ class _Builder(Printer):
 
     _print_NumberSymbol = _print_Number
 
-    def _print_int(self, expr) -> Expression:
+    def _print_int(self, expr: int) -> Expression:
         return Integer(expr)
 
-    def _print_Function(self, expr) -> Expression:
+    def _print_Function(self, expr: sp.Expr) -> Expression:
         # Also a derivative of what check_printable saw: DiracDelta of Max, for instance.
         entry = _entry(expr, "derivative of a formula")
         if entry.written is not None:
             return Group(self._print(functions.written_out(expr)))
         return self.apply(entry, *(self._print(arg) for arg in expr.args))
 
-    def emptyPrinter(self, expr):
+    def emptyPrinter(self, expr: sp.Basic) -> NoReturn:
         """What no method prints: SymPy has methods of its own for some functions."""
         raise _no_such_function("formula", expr)
 
@@ -222,20 +222,22 @@ class _Builder(Printer):
         weak = precedence(item) < level or (not strict and precedence(item) <= level)
         return Group(found) if weak and not isinstance(found, Name) else found
 
-    def _print_Add(self, expr) -> Expression:
-        level, total = precedence(expr), None
-        for term in expr.as_ordered_terms(order="lex"):
-            value, sign = self._print(term), "+"
-            positive = None if term.is_Add else self._without_minus(value)
-            if positive is not None:
-                value, sign = positive, "-"
-            if precedence(term) < level or term.is_Add:
-                value = Group(value)
-            if total is None:
-                total = value if sign == "+" else Negative(value)
-            else:
-                total = Binary(sign, total, value)
+    def _print_Add(self, expr: sp.Add) -> Expression:
+        level = precedence(expr)
+        terms = [self._signed(term, level) for term in expr.as_ordered_terms(order="lex")]
+        (sign, total), *rest = terms
+        total = total if sign == "+" else Negative(total)
+        for sign, value in rest:
+            total = Binary(sign, total, value)
         return total
+
+    def _signed(self, term: sp.Expr, level: int) -> tuple[str, Expression]:
+        """The sign of a sum's term, and the term without it."""
+        value, sign = self._print(term), "+"
+        positive = None if term.is_Add else self._without_minus(value)
+        if positive is not None:
+            value, sign = positive, "-"
+        return sign, Group(value) if precedence(term) < level or term.is_Add else value
 
     def _without_minus(self, value: Expression) -> Expression | None:
         """The same without the minus that it begins with; None where there is none."""
@@ -249,8 +251,9 @@ class _Builder(Printer):
                 return None if found is None else Binary(operator, found, right)
         return None
 
-    def _print_Mul(self, expr) -> Expression:
-        numerator, denominator = [], []
+    def _print_Mul(self, expr: sp.Mul) -> Expression:
+        numerator: list[sp.Expr] = []
+        denominator: list[sp.Expr] = []
         for factor in expr.args:
             power = isinstance(factor, sp.Pow) and factor.exp.is_number and factor.exp < 0
             (denominator if power else numerator).append(1 / factor if power else factor)
@@ -265,7 +268,7 @@ class _Builder(Printer):
             total = Binary("/", total, value if bare else Group(value))
         return Negative(total) if minus else total
 
-    def _print_Pow(self, expr, rational=False) -> Expression:
+    def _print_Pow(self, expr: sp.Pow, rational: bool = False) -> Expression:
         base, exponent = expr.args
         if exponent == sp.Rational(1, 2):
             return self.call("sqrt", self._print(base))
@@ -296,36 +299,36 @@ class _Builder(Printer):
         half = self.name(half) if self.spelling.length(half) > _SHORT else half
         return Group(product_of([half, half, *([factor] if exponent % 2 else [])]))
 
-    def _print_Max(self, expr) -> Expression:
+    def _print_Max(self, expr: sp.Max) -> Expression:
         return self._nested("maximum", expr.args)
 
-    def _print_Min(self, expr) -> Expression:
+    def _print_Min(self, expr: sp.Min) -> Expression:
         return self._nested("minimum", expr.args)
 
-    def _print_largest(self, expr) -> Expression:
+    def _print_largest(self, expr: largest) -> Expression:
         return self._nested("maximum", expr.args)
 
-    def _nested(self, function: str, arguments) -> Expression:
+    def _nested(self, function: str, arguments: tuple[sp.Expr, ...]) -> Expression:
         found = self._print(arguments[0])
         for argument in arguments[1:]:
             found = self.call(function, found, self._print(argument))
         return found
 
-    def _print_offset(self, expr) -> Expression:
+    def _print_offset(self, expr: offset) -> Expression:
         coordinate, center = expr.args
         return Group(Binary("-", self._print(coordinate), self._within(center, 1000)))
 
-    def _print_Heaviside(self, expr) -> Expression:
+    def _print_Heaviside(self, expr: sp.Heaviside) -> Expression:
         argument, at_zero = expr.args
         value = self.repeated(self._print(argument))
-        sign = self.apply(functions.function_of("sign"), value)
+        sign = self.apply(functions.entry_of("sign"), value)
         half = Number(0.5)
         step = Group(Binary("+", half, Binary("*", half, sign)))  # NaN stays NaN
         if at_zero == sp.Rational(1, 2):
             return step
         return Choice(Binary("==", value, Number(0.0)), self._print(at_zero), step)
 
-    def _print_Piecewise(self, expr) -> Expression:
+    def _print_Piecewise(self, expr: sp.Piecewise) -> Expression:
         *cases, last = expr.args
         if last.cond != sp.true:
             raise FormulaError("Piecewise", str(expr), "a last branch with the condition True")
@@ -334,32 +337,32 @@ class _Builder(Printer):
             found = Choice(self._print(case.cond), self._print(case.expr), found)
         return found
 
-    def _print_JumpSlope(self, expr):
+    def _print_JumpSlope(self, expr: sp.Expr) -> NoReturn:
         accepted = "formulas whose derivatives that are needed do not jump"
         raise FormulaError("derivative of a formula", "one that jumps", accepted)
 
-    def _print_Relational(self, expr) -> Expression:
+    def _print_Relational(self, expr: sp.Basic) -> Expression:
         return Group(Binary(expr.rel_op, self._print(expr.lhs), self._print(expr.rhs)))
 
-    def _print_And(self, expr) -> Expression:
+    def _print_And(self, expr: sp.And) -> Expression:
         return self._joined("and", expr)
 
-    def _print_Or(self, expr) -> Expression:
+    def _print_Or(self, expr: sp.Or) -> Expression:
         return self._joined("or", expr)
 
-    def _joined(self, operator: str, expr) -> Expression:
+    def _joined(self, operator: str, expr: sp.Basic) -> Expression:
         first, *rest = (self._print(a) for a in sorted(expr.args, key=str))
         for value in rest:
             first = Binary(operator, first, value)
         return Group(first)
 
-    def _print_Not(self, expr) -> Expression:
+    def _print_Not(self, expr: sp.Not) -> Expression:
         return Not(self._print(expr.args[0]))
 
-    def _print_BooleanTrue(self, expr) -> Expression:
+    def _print_BooleanTrue(self, expr: sp.Basic) -> Expression:
         return Name("True")
 
-    def _print_BooleanFalse(self, expr) -> Expression:
+    def _print_BooleanFalse(self, expr: sp.Basic) -> Expression:
         return Name("False")
 
 
@@ -380,7 +383,11 @@ def assignments(
 
 
 def split_assignments(
-    expressions: list[sp.Expr], names: Names, varying: set, prefix: str, spelling: Spelling
+    expressions: list[sp.Expr],
+    names: Names,
+    varying: set[sp.Symbol],
+    prefix: str,
+    spelling: Spelling,
 ) -> tuple[list[Let], list[Let], list[Expression]]:
     """Assignments of shared parts without and with varying symbols, and the expressions."""
     shared, reduced, builder = _shared(expressions, names, prefix, spelling)
@@ -426,7 +433,10 @@ def _is_small(expression: sp.Expr) -> bool:
     return len(found) <= _SHORT and not any(entry and entry.written for entry in entries)
 
 
-def _shared(expressions: Iterable[sp.Expr], names: Names, prefix: str, spelling: Spelling):
+def _shared(
+    expressions: Iterable[sp.Expr], names: Names, prefix: str, spelling: Spelling
+) -> tuple[list[tuple[sp.Symbol, sp.Expr]], list[sp.Expr], _Builder]:
+    """Shared parts by symbol, the expressions in them, and what makes expressions of both."""
     symbols = sp.numbered_symbols(prefix, real=True)
     expressions = [functions.written_out(e) for e in expressions]
     shared, reduced = sp.cse(expressions, symbols=symbols, order="none")

@@ -83,14 +83,13 @@ class SweepBuilder(ABC):
                     self.emit_reductions()
 
     def _emit_starts(self) -> None:
-        starts = {n: c for n, c in self.sweep.carries.items() if c.start is not None}
-        starts = {n: c for n, c in starts.items() if self.sweep.direction}
+        carries = self.sweep.carries.items() if self.sweep.direction else ()
+        starts = {n: (c.start, c.before.axes) for n, c in carries if c.start is not None}
         if not starts:
             return
         with self.tile_loop():
-            for name, carry in starts.items():
-                axes = carry.before.axes
-                source = None if carry.start == "0" else self.k.global_slot(carry.start, axes)
+            for name, (start, axes) in starts.items():
+                source = None if start == "0" else self.k.global_slot(start, axes)
                 target = self.k.carry_slot(self.sweep, name, Integer(0))
                 self.k.copy(self.write, target, source, axes)
 
@@ -100,8 +99,8 @@ class SweepBuilder(ABC):
         nodes = list(ir.topological(self.sweep.outputs()))
         found.update(self.k.invariant_slots(nodes))
         inputs = {t.name: t for t in nodes if isinstance(t, Input) and t.per_sample}
-        for name, tensor in inputs.items():
-            found[tensor] = self._input_slot(name, tensor)
+        for name, value in inputs.items():
+            found[value] = self._input_slot(name, value)
         overwritten = self._overwritten()
         for tensor in reversed(self._stored()):  # a function stands before its argument
             by = overwritten.get(tensor)

@@ -60,7 +60,7 @@ class CpuPrinter(PythonPrinter):
             case Entry(array, index):
                 return f"{array}[{self.text(index)}]"
             case Apply(function, arguments):
-                return self.called(functions.function_of(function).cpu, arguments)
+                return self.called(functions.entry_of(function).cpu, arguments)
             case Choice(condition, first, second):
                 return self.called("where", (condition, first, second))
             case Not(value):
@@ -128,7 +128,7 @@ class CpuPrinter(PythonPrinter):
                 case Call(function):
                     found.add(function)
                 case Apply(function):
-                    found.add(functions.function_of(function).cpu)
+                    found.add(functions.entry_of(function).cpu)
                 case Verbatim(_, calls):
                     found.update(calls)
         return found

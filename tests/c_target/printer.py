@@ -86,7 +86,7 @@ class CPrinter:
             case Zeros(1, 1):
                 return "0.0"
             case Apply(function, arguments):
-                entry = functions.function_of(function)
+                entry = functions.entry_of(function)
                 spelled = _ALL.get(function, f"{entry.cpu}({', '.join(['{}'] * len(arguments))})")
                 return spelled.format(*map(self.text, arguments))
             case Call(function, arguments):

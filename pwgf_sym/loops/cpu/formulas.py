@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
+
 import sympy as sp
 
-from ...lower.energies import FormulaKernel
+from ...lower.energies import FormulaKernel, LinearForm
 from ...lower.ir import Axis
 from ...lower.schedule import Tiling
 from ...sharing import symbols_of
@@ -99,7 +101,7 @@ class FormulaBuilder:
         k = self.kernel
         self.write_forms(write)
         if k.rolled:
-            RolledBody(self, write).emit()
+            RolledBody(self, write, k.rolled).emit()
             return
         for array, symbols in k.reads.items():
             self.write_loads(write, array, symbols, self.used)
@@ -126,9 +128,11 @@ class FormulaBuilder:
         """Component i of an array with so many components."""
         return Load(array, self.at(count, i), lanes=self.lanes)
 
-    def stored(self, array: str, count: int, i: int | Name, expression, value) -> Statement:
+    def stored(
+        self, array: str, count: int, i: int | Name, formula: sp.Expr, value: Expression
+    ) -> Statement:
         """A statement that stores component i of a field."""
-        return Store(array, self.at(count, i), self._spread(expression, value))
+        return Store(array, self.at(count, i), self._spread(formula, value))
 
     def write_component(self, write: Block, name: str, variable: str) -> None:
         """Write component i of an array, or of a linear form, into a variable."""
@@ -143,7 +147,13 @@ class FormulaBuilder:
         """A sum before its first term."""
         return Zeros(1, self.lanes)
 
-    def write_loads(self, write: Block, array: str, symbols, used: set) -> None:
+    def write_loads(
+        self,
+        write: Block,
+        array: str,
+        symbols: Collection[sp.Symbol],
+        used: Collection[sp.Symbol],
+    ) -> None:
         """Load the components of a tile that are used."""
         for i, symbol in enumerate(symbols):
             if symbol in used:
@@ -180,7 +190,7 @@ class FormulaBuilder:
                 factors = dict(zip(means, passes.factors, strict=True))
                 self._write_pair_means(write, body, factors)
 
-    def _summands(self):
+    def _summands(self) -> tuple[dict[str, sp.Expr], dict[str, sp.Expr], list[sp.Expr]]:
         """Formulas of the body by register, means in passes by register, and [c] in passes."""
         k, dim = self.kernel, len(self.kernel.partners)
         rows = [e for row in k.fields.values() for e in row]
@@ -195,7 +205,9 @@ class FormulaBuilder:
         means = means if k.means else {}
         return {n: e for n, e in sums.items() if n not in means}, means, radial
 
-    def _write_field(self, write: Block, array: str, body: dict, factors: list) -> None:
+    def _write_field(
+        self, write: Block, array: str, body: Iterable[str], factors: list[sp.Expr]
+    ) -> None:
         """Add the sums over partners to a field."""
         size, lanes = len(self.kernel.fields[array]), self.lanes
         for i in range(size):
@@ -212,7 +224,10 @@ class FormulaBuilder:
                 scaled = Binary("*", Group(value), Name("scale"))
                 write(Store(array, place, call("fma", scaled, total, before)))
 
-    def _write_pair_means(self, write: Block, body: dict, factors: dict) -> None:
+    def _write_pair_means(
+        self, write: Block, body: Iterable[str], factors: dict[str, sp.Expr]
+    ) -> None:
+        """Add the sums over partners to the means."""
         weight = Load("weight", self.at(1, 0), lanes=self.lanes)
         write.let("w", Binary("*", Name("scale"), weight))
         for name in body:
@@ -247,7 +262,7 @@ class FormulaBuilder:
         for form in self.kernel.forms:
             self._write_form(write, form)
 
-    def _write_form(self, write: Block, form) -> None:
+    def _write_form(self, write: Block, form: LinearForm) -> None:
         """Rows of a matrix times the coordinates, into a buffer, then into registers."""
         size, lanes = len(form.symbols), self.lanes
         columns = len(form.matrix[0])

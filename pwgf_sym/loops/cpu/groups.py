@@ -10,18 +10,20 @@ from dataclasses import replace
 
 from ...lower.ir import (
     Add,
+    Axes,
     Axis,
     Constant,
     Delta,
     Elementwise,
     Inverse,
+    Labelled,
     LogDet,
     Product,
     Tensor,
     placeholder,
 )
 from ...lower.schedule import FACTORISATIONS, Group, Tiling, array_function
-from ..block import Block
+from ..block import Block, Header
 from ..comments import comments
 from ..groups import Names, deferred_terms, flat_terms, read_name
 from ..nodes import (
@@ -119,14 +121,13 @@ class GroupBuilder:
 
     def _emit_factorisation(self, group: Group) -> None:
         matrix = group.tensors[0].operands[0]
-        found = {type(tensor): tensor for tensor in group.tensors}
         source, size = self.slots[matrix], matrix.axes[0].size
         scratch = Slot("scratch", Integer(0), (), self.lanes)
-        inverse = self.slots.get(found.get(Inverse), scratch)
-        after = replace(scratch, base=Integer(size * size * self.lanes))
-        volume = self.slots.get(found.get(LogDet), after)
-        for kind, tensor in found.items():
-            text = "log|det{}|" if kind is LogDet else "inverse({})"
+        kept = {type(t): self.slots[t] for t in group.tensors if t in self.slots}
+        inverse = kept.get(Inverse, scratch)
+        volume = kept.get(LogDet, replace(scratch, base=Integer(size * size * self.lanes)))
+        for tensor in group.tensors:
+            text = "log|det{}|" if isinstance(tensor, LogDet) else "inverse({})"
             self.write.comment(f"{self.names(tensor)} = {text.format(self.names(matrix))}")
         places = [part for s in (source, inverse, volume) for part in (s.array, s.base)]
         self.write(Do(call(f"invert_{self.lanes}", *places, size)))
@@ -135,7 +136,7 @@ class GroupBuilder:
 class _Body:
     """The innermost statements of a group for one tile of rows."""
 
-    def __init__(self, builder: GroupBuilder, group: Group, row, rows: int, at: At):
+    def __init__(self, builder: GroupBuilder, group: Group, row: Axis | None, rows: int, at: At):
         self.e, self.group, self.row, self.rows, self.at = builder, group, row, rows, at
         self.write = builder.write
         self.registers: dict[tuple[Tensor, tuple[Axis, ...]], Name] = {}
@@ -167,13 +168,13 @@ class _Body:
             self.write(Store(slot.array, index, name, stride))
             self._prefetch(slot, tensor.axes, self.at)
 
-    def _prefetch(self, slot: Slot, labels, at: At) -> None:
+    def _prefetch(self, slot: Slot, labels: Axes, at: At) -> None:
         """Ask for the rows of a later tile: spread over the arithmetic, the memory keeps up."""
         if slot.ahead is not None and self.rows > 1 and labels and labels[-1] == self.row:
             index = replace(slot, base=slot.ahead).index(labels, at)
             self.write(Do(call("prefetch", slot.array, index, self.rows * slot.lanes)))
 
-    def _value(self, tensor: Tensor, labels, extra: At | None = None) -> Expression:
+    def _value(self, tensor: Tensor, labels: Axes, extra: At | None = None) -> Expression:
         """A tensor's entries under the given labels."""
         if isinstance(tensor, Constant):
             return Number(float(tensor.value))
@@ -182,16 +183,17 @@ class _Body:
         at = {**self.at, **(extra or {})}
         if isinstance(tensor, Delta):
             return self._unit(labels, at)
-        if tensor not in self.e.slots:
+        slot = self.e.slots.get(tensor)
+        if slot is None:
             return self._arithmetic(tensor, labels, at)
-        slot = self.e.slots[tensor]
         rows = self.rows if self.row in labels else 1
         index, stride = slot.index(labels, at), slot.stride(labels, self.row)
         self._prefetch(slot, labels, at)
         return Load(slot.array, index, stride, rows, slot.lanes)
 
-    def _arithmetic(self, tensor: Elementwise, labels, at: At) -> Expression:
+    def _arithmetic(self, tensor: Tensor, labels: Axes, at: At) -> Expression:
         """Arithmetic on entries read from memory, where a contraction reads each of them once."""
+        assert isinstance(tensor, Elementwise)
         renamed = dict(zip(tensor.axes, labels, strict=True))
         names = {}
         for k, operand in enumerate(tensor.operands):
@@ -202,7 +204,7 @@ class _Body:
         prefix = f"{self.e.names(tensor)}_t"
         return written(self.write, tensor.expression, names, prefix, self.e.spelling)
 
-    def _unit(self, labels, at: At) -> Expression:
+    def _unit(self, labels: Axes, at: At) -> Expression:
         first, second = labels
         if self.row == first:
             return call("unit", "theta", Binary("-", at[second], at[first]), self.rows)
@@ -227,15 +229,16 @@ class _Body:
         self._accumulate(name.name, factors, sums)
         return sum_of([*before, product_of([*scaled, name])]) if scaled else name
 
-    def _accumulate(self, name: str, factors, sums: list[Axis]) -> None:
+    def _accumulate(self, name: str, factors: list[Labelled], sums: list[Axis]) -> None:
         """Add the products over all summed axes to a register tile."""
         used = taken(self.at)
-        extra: At = {a: Name(inner_name(a, used)) if a.size > 1 else Integer(0) for a in sums}
         long = [axis for axis in sums if axis.size > 1]
+        loops = [Header(inner_name(axis, used), axis.size) for axis in long]
+        extra: At = {axis: Integer(0) for axis in sums}
+        extra |= {axis: Name(loop.variable) for axis, loop in zip(long, loops, strict=True)}
         names = self._chains(name, long[-1].size if long else 1)
-        loops = [(extra[a].name, a.size, 0, 1) for a in long]
         if len(names) > 1:
-            loops[-1] = (*loops[-1][:3], len(names))
+            loops[-1] = loops[-1]._replace(step=len(names))
         with self.write.loops(loops):
             for k, chain in enumerate(names):
                 at = dict(extra)
@@ -262,7 +265,7 @@ class _Body:
     def _add(self, tensor: Add) -> Expression:
         terms = flat_terms(tensor, self.deferred)
         direct = [t for t in terms if t not in self.deferred]
-        chained = [t for t in terms if t in self.deferred]
+        chained = [t for t in terms if isinstance(t, Product) and t in self.deferred]
         values = [self._value(t, t.axes) for t in direct]
         if all(isinstance(t, Constant) for t in direct):  # also when there are none
             total = sum_of([self._zeros(tensor), *values])

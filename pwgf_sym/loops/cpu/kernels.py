@@ -6,10 +6,10 @@ all tiles of the block; what a step computes stands in buffers of the block.
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 
 from ...lower import ir
-from ...lower.ir import Tensor
+from ...lower.ir import Axes, Tensor
 from ...lower.kernels import Kernel, Sweep
 from ...lower.schedule import Tiling, fuse
 from ..block import Block
@@ -54,7 +54,9 @@ class TileKernelBuilder(KernelBuilder):
 
     # -- functions ---------------------------------------------------------------------------
 
-    def _invariant_builder(self, write: Block, slots, outputs) -> GroupBuilder:
+    def _invariant_builder(
+        self, write: Block, slots: dict[Tensor, Slot], outputs: list[Tensor]
+    ) -> GroupBuilder:
         uses = ir.uses(outputs)
         return GroupBuilder(write, slots, uses, self.tiling, 1, self.names, self.spelling)
 
@@ -133,11 +135,11 @@ class TileKernelBuilder(KernelBuilder):
                 source = self.carry_slot(final, name, Name("steps"))
                 self.copy(write, self.global_slot(f"{name}_out", axes), source, axes)
 
-    def tile_loop(self, write: Block):
+    def tile_loop(self, write: Block) -> AbstractContextManager[None]:
         """The loop over the tiles of a block, if there are several."""
         return nullcontext() if self.tiles == 1 else write.loop("tile", Name("count"))
 
-    def copy(self, write: Block, target: Slot, source: Slot | None, axes) -> None:
+    def copy(self, write: Block, target: Slot, source: Slot | None, axes: Axes) -> None:
         width = self.tiling.samples
         count = size_of(axes) * width
 
@@ -163,11 +165,11 @@ class TileKernelBuilder(KernelBuilder):
         tile = Name("tile")
         return Group(Binary("+", Name("block"), tile)) if self.tiles > 1 else tile
 
-    def global_slot(self, name: str, axes) -> Slot:
+    def global_slot(self, name: str, axes: Axes) -> Slot:
         lanes = self.tiling.samples
         return Slot(name, _times(self.tile, size_of(axes) * lanes), row_major(axes, lanes), lanes)
 
-    def stored_slot(self, name: str, axes) -> Slot:
+    def stored_slot(self, name: str, axes: Axes) -> Slot:
         """A value of the forward pass at the current step, in an array of tiles from origin on."""
         lanes = self.tiling.samples
         size = self.tiling.padded(size_of(axes)) * lanes
@@ -179,10 +181,10 @@ class TileKernelBuilder(KernelBuilder):
         now, ahead = place(tile), place(Binary("+", tile, Integer(_AHEAD)))
         return Slot(f"{name}_path", now, row_major(axes, lanes), lanes, ahead)
 
-    def local_slot(self, name: str, axes, block: bool) -> Slot:
+    def local_slot(self, name: str, axes: Axes, block: bool) -> Slot:
         return self._buffer(name, axes, block, None)
 
-    def _buffer(self, name: str, axes, block: bool, half: Expression | None) -> Slot:
+    def _buffer(self, name: str, axes: Axes, block: bool, half: Expression | None) -> Slot:
         """A buffer; one of two halves, if ``half`` says which."""
         name = name.upper()  # arrays in capitals, registers in small letters
         lanes, tiles = self.tiling.samples, self.tiles if block else 1

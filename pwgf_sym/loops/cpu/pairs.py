@@ -8,9 +8,11 @@ numbers are alive in a pass that they stay in registers, and its iterations over
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import sympy as sp
 
+from ...lower.energies import FormulaKernel
 from ...lower.ir import Axis
 from ...lower.simplify import is_function
 from ...sharing import parts, symbols_of
@@ -34,6 +36,9 @@ from ..nodes import (
     sum_of,
 )
 from ..places import plus, rows_loop
+
+if TYPE_CHECKING:
+    from .formulas import FormulaBuilder
 
 __all__ = ["DistancePasses", "PairBody", "emit_own", "in_passes", "reacts"]
 
@@ -71,7 +76,7 @@ def in_passes(formula: sp.Expr, dim: int) -> bool:
     return dim > _UNROLLED or _has_functions(formula)
 
 
-def reacts(kernel) -> bool:
+def reacts(kernel: FormulaKernel) -> bool:
     """Whether every pair is computed once, and its partner takes the opposite velocity.
 
     That is so for c(|x - y|^2) (x - y); it is worth the sums over lanes where c is expensive.
@@ -105,7 +110,9 @@ class PairBody:
         Whether W(x, y) = W(y, x): every pair is then computed once and doubled.
     """
 
-    def __init__(self, builder, write: Block, formulas: dict[str, sp.Expr], halves: bool):
+    def __init__(
+        self, builder: FormulaBuilder, write: Block, formulas: dict[str, sp.Expr], halves: bool
+    ):
         self.f, self.write, self.lanes = builder, write, builder.lanes
         self.formulas, self.halves = formulas, halves
         self.used = symbols_of(*formulas.values())
@@ -123,18 +130,17 @@ class PairBody:
             write.let(name, Zeros(rows, self.lanes))
         rest = Binary("//", Group(_minus(NUMBER, HIGH)), Integer(rows))
         write.let("whole", Binary("+", HIGH, _times(rest, rows)))
-        pieces = [] if self.halves else [(Integer(0), LOW)]
+        apart: list[tuple[Expression, ...]] = [(HIGH, Name("whole"))]
+        if not self.halves:
+            apart.insert(0, (Integer(0), LOW))
         ends, end = ("begin", "end"), Name("end")
-        with (
-            write.each(ends, [*pieces, (HIGH, Name("whole"))]),
-            write.loop("j", end, BEGIN, rows),
-        ):
+        with write.each(ends, apart), write.loop("j", end, BEGIN, rows):
             self._emit_partners(rows, masked=False)
         for name in self.formulas:
             total = call("row_sum", name)
             write.let(name, Binary("*", Number(2.0), total) if self.halves else total)
-        pieces = [(LOW, HIGH), (Name("whole"), NUMBER)]
-        with write.each(ends, pieces), write.loop("j", end, BEGIN):
+        near = [(LOW, HIGH), (Name("whole"), NUMBER)]
+        with write.each(ends, near), write.loop("j", end, BEGIN):
             if self.halves:
                 inside = Binary("<", J, HIGH)
                 write.let("times", Choice(inside, Number(1.0), Number(2.0), uniform=True))
@@ -180,7 +186,9 @@ class DistancePasses:
         Whether every pair is computed once and doubled.
     """
 
-    def __init__(self, builder, write: Block, formulas: list[sp.Expr], halves: bool):
+    def __init__(
+        self, builder: FormulaBuilder, write: Block, formulas: list[sp.Expr], halves: bool
+    ):
         self.f, self.write, self.lanes, self.halves = builder, write, builder.lanes, halves
         self.dim, q = len(builder.kernel.partners), builder.kernel.distance
         self.back = reacts(builder.kernel)
@@ -212,7 +220,7 @@ class DistancePasses:
             self._emit_masks()
             sums()
 
-    def _place(self, variable: str | Name) -> Expression:
+    def _place(self, variable: Expression | str) -> Expression:
         """Place of coordinate i of the tile's samples."""
         tile = _times("tile", self.dim * self.lanes)
         return Binary("+", tile, _times(variable, self.lanes))

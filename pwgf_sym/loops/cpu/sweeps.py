@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from typing import TYPE_CHECKING
 
-from ...lower.ir import Delta, Input, Tensor
+from ...lower.ir import Delta, Input, Product, Tensor
 from ...lower.schedule import array_function, is_arithmetic
 from ..kernels import scratch_size
 from ..nodes import Binary, Expression, Integer, Let, Load, Name, Store, call
@@ -14,22 +15,27 @@ from ..sweeps import SweepBuilder
 from .groups import GroupBuilder
 from .reductions import emit_reductions
 
+if TYPE_CHECKING:
+    from .kernels import TileKernelBuilder
+
 __all__ = ["TileSweepBuilder"]
 
 
 class TileSweepBuilder(SweepBuilder):
     """Statements of one sweep for register tiles."""
 
+    k: TileKernelBuilder
+
     def array_functions(self) -> set[Tensor]:
         return {t for t in self.parts.sample if array_function(t) is not None}
 
     def sums_arithmetic(self, reader: Tensor, tensor: Tensor) -> bool:
         """Whether a sum over samples reads entries once, and can do their arithmetic itself."""
-        tiles = self.k.outer_tiles.get(reader)
+        tiles = self.k.outer_tiles.get(reader) if isinstance(reader, Product) else None
         inputs = all(isinstance(operand, Input) for operand in tensor.operands)
         return tiles is not None and tiles.column is None and inputs and is_arithmetic(tensor)
 
-    def tile_loop(self):
+    def tile_loop(self) -> AbstractContextManager[None]:
         return self.k.tile_loop(self.write)
 
     @contextmanager
