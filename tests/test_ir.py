@@ -6,14 +6,14 @@ import sympy as sp
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from pwgf_sym import tensors as ir
 from pwgf_sym.declare.maps import NeuralFlow
-from pwgf_sym.lower import ir
-from pwgf_sym.lower.differentiate import jacobian, jvp, trace_of_jacobian, vjp
 from pwgf_sym.lower.formulas import StepFormulas
 from pwgf_sym.lower.interpreter import evaluate
-from pwgf_sym.lower.ir import Add, Axis, Delta, Elementwise, Product, Zero, placeholder
 from pwgf_sym.lower.kernels import map_kernels
-from pwgf_sym.lower.simplify import PASSES, gather_coefficients, read_renamed, simplify
+from pwgf_sym.tensors import Add, Axis, Delta, Elementwise, Product, Zero, placeholder
+from pwgf_sym.tensors.differentiate import jacobian, jvp, trace_of_jacobian, vjp
+from pwgf_sym.tensors.passes import PASSES, GatherCoefficients, ReadRenamed, simplify
 
 COUNT = 5
 STEP = 1e-30
@@ -136,7 +136,7 @@ def check_passes(graph, seed):
     values = random_values(seed)
     expected = evaluate([graph], values, COUNT)[0]
     scale = np.abs(expected).max() + 1e-9
-    for rewrite in (*PASSES.values(), simplify):
+    for rewrite in (*(step.run for step in PASSES), simplify):
         (rewritten,) = rewrite([graph])
         assert (rewritten.axes, rewritten.per_sample) == (graph.axes, graph.per_sample)
         got = evaluate([rewritten], values, COUNT)[0]
@@ -313,7 +313,7 @@ def test_numbers_are_gathered():
     product = 2 * ir.einsum(",k->k", r, h)
     reader = ir.einsum("k,k->", product, c)
     before = [mixed, negative, product, ir.apply(A, reader)]
-    after = gather_coefficients(before)
+    after = GatherCoefficients().run(before)
     (_, gathered) = after[0].operands
     assert gathered.coefficient == 3 and isinstance(gathered.operands[0], Add)
     assert after[1].coefficient == -3 and isinstance(after[1].operands[0], Add)
@@ -321,10 +321,10 @@ def test_numbers_are_gathered():
     # An output is not computed again for a sum that it is in.
     pushed = ir.einsum("jk,j->k", INPUTS["U"], x)
     output = ir.product(3, [(r, ()), (h, h.axes)], h.axes)
-    shared = gather_coefficients([output, ir.add(output, 3 * pushed)])
+    shared = GatherCoefficients().run([output, ir.add(output, 3 * pushed)])
     assert shared[1].operands[0] is shared[0]
     # Of SymPy's floating-point numbers nothing is left either.
-    (halves,) = gather_coefficients([ir.add(h, sp.Float(0.5) * h, sp.Float(0.5) * pushed)])
+    (halves,) = GatherCoefficients().run([ir.add(h, sp.Float(0.5) * h, sp.Float(0.5) * pushed)])
     assert halves.operands[1].operands[0].operands == (h, pushed)
     values = random_values(3)
     for old, new in zip(evaluate(before, values, COUNT), evaluate(after, values, COUNT)):
@@ -339,7 +339,7 @@ def test_parameters_are_read_under_other_names():
     halved = ir.product(sp.Rational(1, 2), [(matrix, (i, e))], (i, e))
     diagonal = ir.product(1, [(matrix, (i, i))], (i,))
     before = [renamed, transposed, halved, diagonal, ir.product(1, [(INPUTS["x"], (i,))], (), True)]
-    after = read_renamed(before)
+    after = ReadRenamed().run(before)
     assert after[0] == ir.input_tensor("A", (i, e)) and square != (i, e)
     assert after[1:] == before[1:]
     values = random_values(1)

@@ -15,15 +15,16 @@ from hypothesis import strategies as st
 from scipy import special
 
 from pwgf_sym import integral
+from pwgf_sym import tensors as ir
 from pwgf_sym.declare.symbols import Density
 from pwgf_sym.derive.calculus import Gradient
 from pwgf_sym.derive.samples import sample_form
 from pwgf_sym.functions import expm1, log1p, sigmoid
-from pwgf_sym.lower import ir
-from pwgf_sym.lower.differentiate import vjp
 from pwgf_sym.lower.formulas import Formulas
-from pwgf_sym.lower.simplify import is_function, share_functions
-from pwgf_sym.lower.stable import smooth, stable
+from pwgf_sym.tensors.differentiate import vjp
+from pwgf_sym.tensors.passes import ShareFunctions
+from pwgf_sym.tensors.scalars.applications import is_function
+from pwgf_sym.tensors.scalars.stable import smooth, stable
 
 x, y = sp.symbols("x y", real=True)
 LOGISTIC = 1 / (1 + sp.exp(-x))
@@ -93,7 +94,7 @@ def test_derivatives_read_the_stored_sigmoid():
     value = Formulas.apply(x / (1 + sp.exp(-x)), a)
     (slope,) = vjp({value: ct}, [a])
     (curvature,) = vjp({slope: ct}, [a])
-    outputs = share_functions([value, slope, curvature])
+    outputs = ShareFunctions().run([value, slope, curvature])
     formulas = [t.expression for t in ir.topological(outputs) if isinstance(t, ir.Elementwise)]
     assert [type(formula) for formula in formulas if is_function(formula)] == [sigmoid]
 

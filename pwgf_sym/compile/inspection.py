@@ -10,7 +10,7 @@ from ..arguments import brief, checked_call
 from ..declare.energies import SIGN, integral_sign
 from ..emit.header import equation
 from ..errors import OptionError
-from ..lower import ir
+from ..tensors import topological
 from .store import seal
 
 __all__ = ["Inspection"]
@@ -34,7 +34,7 @@ class Inspection:
             for sweep in kernel.sweeps:
                 kind = {1: "forward", -1: "backward", 0: "once"}[sweep.direction]
                 lines.append(f"  sweep {kind}: carries {', '.join(sweep.carries)}")
-                lines += [f"    {tensor}" for tensor in ir.topological(sweep.outputs())]
+                lines += [f"    {tensor}" for tensor in topological(sweep.outputs())]
         return "\n".join([*lines, "", *self._times()])
 
     def _times(self) -> list[str]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sympy as sp
 
-from ..lower.ir import Add, Constant, Delta, Elementwise, Product, Tensor, placeholder
 from ..lower.schedule import Group
 from ..sharing import is_long
+from ..tensors import Add, Constant, Delta, Elementwise, Product, Tensor, placeholder
 
 __all__ = ["comments", "number"]
 

@@ -6,9 +6,9 @@ import sympy as sp
 
 from ..functions import runtime_names
 from ..lower.energies import FormulaKernel
-from ..lower.ir import Axis
 from ..lower.schedule import Tiling
 from ..sharing import symbols_of
+from ..tensors import Axis
 from .groups import number, rows_loop
 from .pairs import DistancePasses, PairBody, emit_own, in_passes, reacts
 from .rolled import RolledBody

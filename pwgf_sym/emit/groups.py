@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from ..lower.ir import (
+from ..lower.schedule import FACTORISATIONS, Group, array_function
+from ..tensors import (
     Add,
     Axis,
     Constant,
@@ -21,7 +22,6 @@ from ..lower.ir import (
     Tensor,
     placeholder,
 )
-from ..lower.schedule import FACTORISATIONS, Group, array_function
 from .comments import comments, number
 from .scalars import written_text
 from .writer import Writer

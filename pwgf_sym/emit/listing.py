@@ -10,9 +10,11 @@ from ..loops.comments import comments
 from ..loops.groups import Names
 from ..loops.nodes import Comment, Function, Statement
 from ..loops.scalars import check_printable
-from ..lower import ir
 from ..lower.energies import FormulaKernel
-from ..lower.ir import (
+from ..lower.kernels import Kernel, Sweep
+from ..lower.schedule import Group
+from ..sharing import is_long
+from ..tensors import (
     Constant,
     Delta,
     Elementwise,
@@ -22,10 +24,8 @@ from ..lower.ir import (
     Product,
     Tensor,
     Zero,
+    topological,
 )
-from ..lower.kernels import Kernel, Sweep
-from ..lower.schedule import Group
-from ..sharing import is_long
 from .module import Target
 
 __all__ = ["numpy_target"]
@@ -98,7 +98,7 @@ class KernelListing:
 
 def _lines(sweep: Sweep, names: Names) -> list[str]:
     lines = []
-    for tensor in ir.topological(sweep.outputs()):
+    for tensor in topological(sweep.outputs()):
         if isinstance(tensor, Elementwise):
             check_printable(tensor.expression, "derivative of a formula")
         if not isinstance(tensor, Input | Constant | Delta | Zero):

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..lower import ir
-from ..lower.ir import Axis, Input, Tensor
 from ..lower.kernels import Kernel, Sweep
 from ..lower.reductions import outer_tiles
 from ..lower.schedule import Tiling, fuse, parts_of
+from ..tensors import Axis, Input, Tensor, count_uses, topological
 from .groups import GroupEmitter, Names, Slot, plus, row_major, size_of
 from .sweeps import SweepEmitter, scratch_size
 from .writer import Writer
@@ -170,13 +169,13 @@ class KernelEmitter:
         return ["table"] if self.table else []
 
     def _invariant_emitter(self, write: Writer, slots, outputs) -> GroupEmitter:
-        return GroupEmitter(write, slots, ir.uses(outputs), "theta", self.tiling, 1, self.names)
+        return GroupEmitter(write, slots, count_uses(outputs), "theta", self.tiling, 1, self.names)
 
     def _emit_table(self, write: Writer) -> None:
         summary = "What every sample shares, once a step."
         arguments = [*self._theta(), "table", "steps"]
         outputs = list(self.table)
-        slots = {**self.table, **self.invariant_slots(ir.topological(outputs))}
+        slots = {**self.table, **self.invariant_slots(topological(outputs))}
         with self._function(write, f"{self.kernel.name}_table", arguments, summary):
             scratch = scratch_size(outputs)
             if scratch:
@@ -191,7 +190,7 @@ class KernelEmitter:
         arguments = [*self._theta(), *self._table(), "sums", "gradient", "steps"]
         summary = "From sums over the samples to the gradient by theta."
         outputs = list(sweep.gradients.values())
-        slots = {**self.table, **self.sums, **self.invariant_slots(ir.topological(outputs))}
+        slots = {**self.table, **self.sums, **self.invariant_slots(topological(outputs))}
         targets = {
             name: Slot("gradient", plus("p", self.layout.offsets[name]), row_major(t.axes, 1), 1)
             for name, t in sweep.gradients.items()

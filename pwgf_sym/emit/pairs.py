@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import sympy as sp
 
-from ..lower.ir import Axis
-from ..lower.simplify import is_function
 from ..sharing import parts, symbols_of
+from ..tensors import Axis
+from ..tensors.scalars.applications import is_function
 from .groups import rows_loop
 
 __all__ = ["DistancePasses", "PairBody", "emit_own", "in_passes", "reacts"]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ..lower.ir import Axis, placeholder
 from ..lower.reductions import OuterTiles
+from ..tensors import Axis, placeholder
 from .groups import loop_headers, rows_loop
 from .scalars import written_text
 

@@ -19,8 +19,8 @@ from .. import functions
 from ..errors import FormulaError
 from ..functions import LARGEST_CHAIN, STRUCTURES, ScalarFunction
 from ..lower.centers import offset
-from ..lower.scaled import largest
 from ..sharing import parts, symbols_of
+from ..tensors.scalars.scaled import largest
 
 __all__ = ["TilePrinter", "assignments", "check_printable", "split_assignments", "written_text"]
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from ..lower import ir
-from ..lower.ir import Delta, Input, Tensor
 from ..lower.kernels import Sweep
 from ..lower.schedule import FACTORISATIONS, array_function, fuse, is_arithmetic
+from ..tensors import Delta, Input, Tensor, count_uses, topological
 from .groups import GroupEmitter, Slot, loop_headers, plus, row_major
 from .reductions import emit_reductions
 from .writer import Writer
@@ -79,7 +78,7 @@ class SweepEmitter:
     def slots(self) -> dict[Tensor, Slot]:
         """Where every stored tensor of this sweep lives."""
         found = {**self.k.table, **self.k.sums}
-        nodes = list(ir.topological(self.sweep.outputs()))
+        nodes = list(topological(self.sweep.outputs()))
         found.update(self.k.invariant_slots(nodes))
         inputs = {t.name: t for t in nodes if isinstance(t, Input) and t.per_sample}
         for name, tensor in inputs.items():
@@ -168,7 +167,7 @@ class SweepEmitter:
     def _emit_body(self) -> None:
         slots = self.slots()
         outputs = [*self.sweep.outputs(), *self.parts.reduction]
-        uses = ir.uses(outputs)
+        uses = count_uses(outputs)
         k, tiling = self.k, self.k.tiling
         scratch = scratch_size(self.parts.sample)
         if scratch:

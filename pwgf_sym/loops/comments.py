@@ -7,9 +7,9 @@ from typing import SupportsFloat
 
 import sympy as sp
 
-from ..lower.ir import Add, Axis, Constant, Delta, Elementwise, Product, Tensor, placeholder
 from ..lower.schedule import Group
 from ..sharing import is_long
+from ..tensors import Add, Axis, Constant, Delta, Elementwise, Product, Tensor, placeholder
 from .groups import Names
 
 __all__ = ["comments", "number"]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterable, Mapping
 
-from ..lower.ir import Add, Axis, Input, Product, Tensor
 from ..lower.schedule import Group
+from ..tensors import Add, Axis, Input, Product, Tensor
 
 __all__ = ["Names", "deferred_terms", "flat_terms", "read_name"]
 

@@ -13,11 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..declare.maps import Map
-from ..lower import ir
-from ..lower.ir import Axes, Axis, Input, Tensor
 from ..lower.kernels import Kernel, Sweep
 from ..lower.reductions import outer_tiles
 from ..lower.schedule import Tiling, parts_of
+from ..tensors import Axes, Axis, Input, Inverse, LogDet, Tensor
 from .block import Block
 from .groups import Names
 from .nodes import Alias, Expression, Function, Name, Statement
@@ -58,7 +57,7 @@ class Layout:
 
 def scratch_size(tensors: Iterable[Tensor]) -> int:
     """Numbers a sample that factorisations need beside their results; 0 without any."""
-    kinds = (ir.Inverse, ir.LogDet)
+    kinds = (Inverse, LogDet)
     sizes = [t.operands[0].axes[0].size for t in tensors if isinstance(t, kinds)]
     return max(sizes) ** 2 + 1 if sizes else 0
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from ..lower.ir import Axis
+from ..tensors import Axis
 from .block import Block, Header
 from .nodes import Binary, Expression, Integer, Let, Name, sum_of
 

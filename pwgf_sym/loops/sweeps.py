@@ -6,10 +6,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
 
-from ..lower import ir
-from ..lower.ir import Input, Tensor
 from ..lower.kernels import Sweep
 from ..lower.schedule import FACTORISATIONS, Parts, fuse
+from ..tensors import Input, Tensor, count_uses, topological
 from .block import Block
 from .kernels import KernelBuilder
 from .nodes import Binary, Expression, Integer, Name
@@ -96,7 +95,7 @@ class SweepBuilder(ABC):
     def slots(self) -> dict[Tensor, Slot]:
         """Where every stored tensor of this sweep lives."""
         found = {**self.k.table, **self.k.sums}
-        nodes = list(ir.topological(self.sweep.outputs()))
+        nodes = list(topological(self.sweep.outputs()))
         found.update(self.k.invariant_slots(nodes))
         inputs = {t.name: t for t in nodes if isinstance(t, Input) and t.per_sample}
         for name, value in inputs.items():
@@ -171,7 +170,7 @@ class SweepBuilder(ABC):
 
     def uses(self) -> dict[Tensor, int]:
         """How often each tensor of the sweep is read."""
-        return ir.uses([*self.sweep.outputs(), *self.parts.reduction])
+        return count_uses([*self.sweep.outputs(), *self.parts.reduction])
 
     def emit_copies(self, slots: dict[Tensor, Slot]) -> None:
         """Outputs computed elsewhere (an input, an invariant) are copied to their place."""

@@ -16,8 +16,8 @@ import sympy as sp
 
 from ..errors import FormulaError
 from ..functions import LARGEST_CHAIN, function_of, names
+from ..tensors.scalars.scaled import largest
 from .centers import offset
-from .scaled import largest
 
 __all__ = ["ArrayFormulas"]
 

@@ -10,25 +10,18 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import sympy as sp
-
-from ..functions import LARGEST_CHAIN, function_of, written_out
 from ..sharing import symbols_of
-from . import ir
+from ..tensors import Axes, Product, topological
+from ..tensors.scalars.flops import expression_flops
 from .energies import FormulaKernel
-from .ir import Add, Elementwise, Inverse, LogDet, Product, Tensor
 from .kernels import Kernel, Sweep
 
 __all__ = [
     "Count",
-    "expression_flops",
     "formula_count",
     "kernel_count",
     "pair_count",
-    "tensor_flops",
 ]
-
-_POWER = (70, 50)  # operations of a real power in float64 and float32
 
 
 @dataclass(frozen=True)
@@ -45,64 +38,8 @@ class Count:
         return Count(self.flops * times, self.bytes * times)
 
 
-def expression_flops(expressions, dtype: str) -> int:
-    """Operations of SymPy scalars, common subexpressions computed once.
-
-    Parameters
-    ----------
-    expressions : sequence of sympy.Expr
-        Scalars that are computed together.
-    dtype : {"float64", "float32"}
-        Precision, on which the length of the functions depends.
-    """
-    shared, reduced = sp.cse([written_out(e) for e in expressions], order="none")
-    found = [e for _, e in shared] + list(reduced)
-    return sum(_own_flops(part, dtype) for e in found for part in sp.preorder_traversal(e))
-
-
-def _own_flops(part: sp.Basic, dtype: str) -> int:
-    """Operations of the outermost operation of an expression."""
-    if isinstance(part, sp.Add):
-        return len(part.args) - 1
-    if isinstance(part, sp.Mul):
-        return len(part.args) - 1 - (part.args[0] == -1)
-    single = dtype == "float32"
-    if isinstance(part, sp.Pow):
-        exponent = part.exp
-        if exponent.is_Integer and exponent <= LARGEST_CHAIN:  # by squaring, and one division
-            n = abs(int(exponent))
-            return n.bit_length() - 1 + bin(n).count("1") - 1 + bool(exponent < 0)
-        if exponent.is_Rational and exponent.q == 2:
-            return 1 + abs(exponent.p) // 2
-        return _POWER[single]
-    if isinstance(part, sp.Function):
-        entry = function_of(part)
-        return entry.operations[single] if entry else 0
-    return 0
-
-
-def _size(axes) -> int:
+def _numbers(axes: Axes) -> int:
     return math.prod(axis.size for axis in axes)
-
-
-def tensor_flops(tensor: Tensor, dtype: str) -> int:
-    """Operations to compute one tensor from its operands, of one sample if it is per sample."""
-    out = _size(tensor.axes)
-    match tensor:
-        case Add(terms):
-            return (len(terms) - 1) * out
-        case Elementwise(expression):
-            return expression_flops([expression], dtype) * out
-        case Product(coefficient, operands, labels, axes, sum_samples):
-            total = _size({a for ls in labels for a in ls} | set(axes))
-            products = total * (len(operands) - 1)
-            sums = total if sum_samples else total - out
-            return products + sums + (out if abs(coefficient) != 1 else 0)
-        case Inverse(matrix):
-            return 2 * matrix.axes[0].size ** 3
-        case LogDet(matrix):
-            return 2 * matrix.axes[0].size ** 3 // 3
-    return 0
 
 
 def kernel_count(kernel: Kernel, steps: int, samples: int, dtype: str) -> Count:
@@ -119,9 +56,9 @@ def kernel_count(kernel: Kernel, steps: int, samples: int, dtype: str) -> Count:
         flops += (steps if sweep.direction else 1) * (shared + samples * single)
     numbers = 0
     for axes in (*kernel.inputs.values(), *kernel.outputs.values()):
-        numbers += samples * _size(axes)
+        numbers += samples * _numbers(axes)
     for axes in kernel.stored.values():
-        numbers += samples * steps * _size(axes)
+        numbers += samples * steps * _numbers(axes)
     return Count(flops, numbers * (8 if dtype == "float64" else 4))
 
 
@@ -154,8 +91,8 @@ def pair_count(kernel: FormulaKernel, samples: int, dtype: str) -> Count:
 def _sweep_flops(sweep: Sweep, dtype: str) -> tuple[int, int]:
     """Operations of a sweep's body: what samples share, and what each sample costs."""
     shared = single = 0
-    for tensor in ir.topological(sweep.outputs()):
-        flops = tensor_flops(tensor, dtype)
+    for tensor in topological(sweep.outputs()):
+        flops = tensor.flops(dtype)
         if tensor.per_sample or (isinstance(tensor, Product) and tensor.sum_samples):
             single += flops
         else:

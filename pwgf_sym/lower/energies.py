@@ -15,10 +15,10 @@ from ..declare.formula_checks import expanded_terms
 from ..derive.samples import SampleForm
 from ..derive.variation import is_symmetric
 from ..sharing import symbols_of
+from ..tensors.scalars.stable import stable
 from .centers import Centers, offset
 from .pairs import PairParts
 from .rolling import Rolled, roll
-from .stable import stable
 
 __all__ = ["FormulaKernel", "LinearForm", "energy_kernels", "lowered"]
 

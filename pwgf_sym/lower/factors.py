@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 import sympy as sp
 
-from .ir import Axis, Input, Labelled, Product, Tensor, product
+from ..tensors import Axis, Input, Labelled, Product, Tensor, product
 
 __all__ = ["RowFactors", "factor_kernel"]
 

@@ -17,10 +17,23 @@ import sympy as sp
 from ..derive.borders import jump
 from ..derive.pieces import in_pieces
 from ..errors import FormulaError, MapError
-from . import ir
-from .differentiate import jacobian, jvp, trace_of_jacobian, vjp
-from .ir import Axis, Inverse, LogDet, Tensor
-from .stable import smooth
+from ..tensors import (
+    Axis,
+    Inverse,
+    LogDet,
+    Tensor,
+    add,
+    apply,
+    constant,
+    einsum,
+    input_tensor,
+    placeholder,
+    product,
+    scale,
+    topological,
+)
+from ..tensors.differentiate import jacobian, jvp, trace_of_jacobian, vjp
+from ..tensors.scalars.stable import smooth
 
 __all__ = ["Formulas", "StepFormulas", "is_linear"]
 
@@ -28,7 +41,7 @@ __all__ = ["Formulas", "StepFormulas", "is_linear"]
 class Formulas:
     """What a map's formula is written with: ``einsum``, ``apply``, ``integrate``."""
 
-    einsum = staticmethod(ir.einsum)
+    einsum = staticmethod(einsum)
 
     @staticmethod
     def apply(expression: sp.Expr, tensor: Tensor) -> Tensor:
@@ -40,7 +53,7 @@ class Formulas:
             given, accepted = f"{expression}, which jumps {border.text()}", "a continuous function"
             fix = "A map moves samples continuously: use tanh, or Max(a, 0) without a log density."
             raise FormulaError("activation", given, accepted, fix)
-        return ir.apply(smooth(expression.xreplace({symbol: ir.placeholder(0)})), tensor)
+        return apply(smooth(expression.xreplace({symbol: placeholder(0)})), tensor)
 
     @staticmethod
     def integrate(
@@ -55,7 +68,7 @@ class Formulas:
 
         def moved(weights_and_slopes):
             return [
-                ir.add(y, ir.scale(h, _combined([(w, k[n]) for w, k in weights_and_slopes])))
+                add(y, scale(h, _combined([(w, k[n]) for w, k in weights_and_slopes])))
                 for n, y in enumerate(states)
             ]
 
@@ -71,7 +84,7 @@ class Formulas:
 
 
 def _combined(terms: list[tuple[sp.Expr, Tensor]]) -> Tensor:
-    return ir.add(*[ir.scale(weight, tensor) for weight, tensor in terms])
+    return add(*[scale(weight, tensor) for weight, tensor in terms])
 
 
 # Names that kernels use themselves: as axes of a basis, loop variables, offsets, arrays.
@@ -112,15 +125,15 @@ class StepFormulas:
         self.map = flow
         self.axis = {name: Axis(name, size) for name, size in flow.axes().items()}
         feature = self.axis["i"]
-        self.x = ir.input_tensor("x", (feature,), per_sample=True)
-        self.log_density = ir.input_tensor("log_density", (), per_sample=True)
-        self.score = ir.input_tensor("score", (feature,), per_sample=True)
+        self.x = input_tensor("x", (feature,), per_sample=True)
+        self.log_density = input_tensor("log_density", (), per_sample=True)
+        self.score = input_tensor("score", (feature,), per_sample=True)
         self.parameters = self.parameter_tensors("")
 
     def parameter_tensors(self, prefix: str) -> dict[str, Tensor]:
         """Invariant inputs shaped like the step's parameters."""
         return {
-            name: ir.input_tensor(prefix + name, [self.axis[a] for a in axes])
+            name: input_tensor(prefix + name, [self.axis[a] for a in axes])
             for name, axes in self.map.parameters().items()
         }
 
@@ -134,17 +147,17 @@ class StepFormulas:
             return [after]
         matrix = jacobian(after, self.x)
         volume = LogDet(matrix)
-        result = [after, ir.add(self.log_density, ir.scale(-1, volume))]
+        result = [after, add(self.log_density, scale(-1, volume))]
         if order == 2:
             result.append(self._moved_score(matrix, volume))
         return result
 
     def _moved_score(self, matrix: Tensor, volume: Tensor) -> Tensor:
-        (gradient,) = vjp({volume: ir.constant(1)}, [self.x])
+        (gradient,) = vjp({volume: constant(1)}, [self.x])
         score = self.score - gradient
         feature, basis = matrix.axes
         inverse = Inverse(matrix)
-        return ir.product(1, [(inverse, inverse.axes), (score, (basis,))], (feature,))
+        return product(1, [(inverse, inverse.axes), (score, (basis,))], (feature,))
 
     def _joint_field(self, states: list[Tensor]) -> list[Tensor]:
         x = states[0]
@@ -152,11 +165,11 @@ class StepFormulas:
         result = [velocity]
         if len(states) > 1:
             divergence = trace_of_jacobian(velocity, x)
-            result.append(ir.scale(-1, divergence))
+            result.append(scale(-1, divergence))
         if len(states) > 2:
             # (grad v)^T s + grad div v: one reverse sweep, so that what they share is added early.
-            (gradient,) = vjp({velocity: states[2], divergence: ir.constant(1)}, [x])
-            result.append(ir.scale(-1, gradient))
+            (gradient,) = vjp({velocity: states[2], divergence: constant(1)}, [x])
+            result.append(scale(-1, gradient))
         return result
 
     def newton(self) -> tuple[Tensor, Tensor, Tensor]:
@@ -164,11 +177,11 @@ class StepFormulas:
         after = self.map.step(Formulas, self.parameters, self.x)
         matrix = jacobian(after, self.x)
         feature, basis = matrix.axes
-        miss = after - ir.input_tensor("target", self.x.axes, per_sample=True)
+        miss = after - input_tensor("target", self.x.axes, per_sample=True)
         inverse = Inverse(matrix)
-        update = ir.product(-1, [(inverse, (basis, feature)), (miss, (feature,))], (basis,))
-        moved = ir.product(1, [(update, (feature,))], (feature,))
-        return ir.add(self.x, moved), miss, LogDet(matrix)
+        update = product(-1, [(inverse, (basis, feature)), (miss, (feature,))], (basis,))
+        moved = product(1, [(update, (feature,))], (feature,))
+        return add(self.x, moved), miss, LogDet(matrix)
 
 
 def is_linear(flow) -> bool:
@@ -180,4 +193,4 @@ def is_linear(flow) -> bool:
     changes = step.parameter_tensors("change_of_")
     tangents = {value: changes[name] for name, value in step.parameters.items()}
     (change,) = jvp([after], tangents)
-    return not set(step.parameters.values()) & set(ir.topological([change]))
+    return not set(step.parameters.values()) & set(topological([change]))

@@ -13,9 +13,7 @@ from functools import partial
 import numpy as np
 import opt_einsum
 
-from . import ir
-from .array_formulas import ArrayFormulas
-from .ir import (
+from ..tensors import (
     Add,
     Axis,
     Constant,
@@ -28,7 +26,9 @@ from .ir import (
     Tensor,
     Zero,
     placeholder,
+    topological,
 )
+from .array_formulas import ArrayFormulas
 
 __all__ = ["Graph", "evaluate"]
 
@@ -56,7 +56,7 @@ class Graph:
 
     def __init__(self, outputs: Iterable[Tensor], dtype=np.float64, known: Container[Tensor] = ()):
         self._outputs = list(dict.fromkeys(outputs))
-        order = [t for t in ir.topological(self._outputs, known) if t not in known]
+        order = [t for t in topological(self._outputs, known) if t not in known]
         self._steps = [(t, _operation(t, np.dtype(dtype))) for t in order]
         self._gone = _last_uses(order, self._outputs)
         self.numbers = sum(math.prod(a.size for a in t.axes) for t in order if t.per_sample)

@@ -10,12 +10,23 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 
-from . import ir
-from .differentiate import jvp, replace, vjp
+from ..tensors import (
+    Add,
+    Axis,
+    Delta,
+    Elementwise,
+    Input,
+    Product,
+    Tensor,
+    input_tensor,
+    product,
+    topological,
+)
+from ..tensors.differentiate import jvp, replace, vjp
+from ..tensors.passes import PASSES, FlattenProducts, ShareFunctions
+from ..tensors.scalars.applications import is_function
 from .factors import RowFactors, factor_kernel
 from .formulas import StepFormulas
-from .ir import Add, Axis, Delta, Elementwise, Input, Product, Tensor
-from .simplify import PASSES, flatten_products, is_function, share_functions
 
 __all__ = ["Carry", "Kernel", "Sweep", "map_kernels"]
 
@@ -112,14 +123,14 @@ def map_kernels(flow) -> dict[str, Kernel]:
     linearizations = [_linearize(formulas, order) for order in (0, 1)]
     derivatives = [make(formulas) for make in (_jvp, _vjp, _metric, _jacobian, _gradient)]
     kernels += [*linearizations, *derivatives, _newton(formulas)]
-    for name, run in PASSES.items():
+    for step in PASSES:
         for kernel in kernels:
             start = time.perf_counter()
-            kernel.sweeps = [s.with_outputs(run(s.outputs())) for s in kernel.sweeps]
-            kernel.timings[name] = time.perf_counter() - start
-        if run is share_functions:
+            kernel.sweeps = [s.with_outputs(step.run(s.outputs())) for s in kernel.sweeps]
+            kernel.timings[step.name] = time.perf_counter() - start
+        if isinstance(step, ShareFunctions):
             _store(linearizations, derivatives)
-        if run is flatten_products:
+        if isinstance(step, FlattenProducts):
             (jacobian,) = (kernel for kernel in kernels if kernel.has_rows)
             kernels.append(factor_kernel(jacobian))
     return {kernel.name: kernel for kernel in kernels}
@@ -152,7 +163,7 @@ def _linearize(f: StepFormulas, order: int) -> Kernel:
 
 
 def _tangent(f: StepFormulas) -> Sweep:
-    before = ir.input_tensor("dx", f.x.axes, per_sample=True)
+    before = input_tensor("dx", f.x.axes, per_sample=True)
     directions = f.parameter_tensors("eta.")
     tangents = {p: directions[name] for name, p in f.parameters.items()}
     (after,) = jvp(f.carried(0), {**tangents, f.x: before})
@@ -165,7 +176,7 @@ def _jvp(f: StepFormulas) -> Kernel:
 
 
 def _cotangent(f: StepFormulas) -> Tensor:
-    return ir.input_tensor("u", f.x.axes, per_sample=True)
+    return input_tensor("u", f.x.axes, per_sample=True)
 
 
 def _backward(f: StepFormulas, start: str | None) -> Sweep:
@@ -183,9 +194,9 @@ def _vjp(f: StepFormulas) -> Kernel:
 
 def _metric(f: StepFormulas) -> Kernel:
     forward = _tangent(f)
-    weight = ir.input_tensor("weight", (), per_sample=True)
+    weight = input_tensor("weight", (), per_sample=True)
     dx = forward.carries["dx"].before
-    weighted = ir.product(1, [(weight, ()), (dx, f.x.axes)], f.x.axes)
+    weighted = product(1, [(weight, ()), (dx, f.x.axes)], f.x.axes)
     seed = Sweep(0, {"u": Carry(_cotangent(f), weighted)})
     return Kernel(
         "metric",
@@ -200,7 +211,7 @@ def _metric(f: StepFormulas) -> Kernel:
 def _jacobian(f: StepFormulas) -> Kernel:
     (after,) = f.carried(0)
     basis = Axis("o", f.map.dim)
-    u = ir.input_tensor("u", (basis, *f.x.axes), per_sample=True)
+    u = input_tensor("u", (basis, *f.x.axes), per_sample=True)
     found = vjp({after: u}, [f.x, *f.parameters.values()], extra=(basis,), lift=True)
     unit = Delta(basis, f.x.axes[0])
     seed = Sweep(0, {"u": Carry(u, unit)})
@@ -212,7 +223,7 @@ def _jacobian(f: StepFormulas) -> Kernel:
 def _gradient(f: StepFormulas) -> Kernel:
     after = f.carried(1)
     u = _cotangent(f)
-    ul = ir.input_tensor("u_log_density", (), per_sample=True)
+    ul = input_tensor("u_log_density", (), per_sample=True)
     wrt = [f.x, f.log_density, *f.parameters.values()]
     found = vjp(dict(zip(after, (u, ul), strict=True)), wrt)
     carries = {"u": Carry(u, found[0], "field"), "u_log_density": Carry(ul, found[1], "scalar")}
@@ -226,8 +237,8 @@ def _newton(f: StepFormulas) -> Kernel:
     moved, miss, volume = f.newton()
     carries = {
         "x": Carry(f.x, moved, "z"),
-        "miss": Carry(ir.input_tensor("miss", f.x.axes, True), miss, "0"),
-        "log_det": Carry(ir.input_tensor("log_det", (), True), volume, "0"),
+        "miss": Carry(input_tensor("miss", f.x.axes, True), miss, "0"),
+        "log_det": Carry(input_tensor("log_det", (), True), volume, "0"),
     }
     inputs = {"z": f.x.axes, "target": f.x.axes}
     outputs = {"x": f.x.axes, "miss": f.x.axes, "log_det": ()}
@@ -241,7 +252,7 @@ def _store(linearizations: list[Kernel], derivatives: list[Kernel]) -> None:
     Stored are x and, of all values that a derivative shares with the forward pass, those that take
     a contraction or a function; cheap arithmetic on them is done again.
     """
-    known = {t for t in ir.topological(linearizations[0].sweeps[0].outputs()) if t.per_sample}
+    known = {t for t in topological(linearizations[0].sweeps[0].outputs()) if t.per_sample}
     stored: dict[Tensor, Input] = {}
     for kernel in derivatives:
         for tensor in _frontier([o for s in kernel.sweeps for o in s.outputs()], known):
@@ -249,13 +260,13 @@ def _store(linearizations: list[Kernel], derivatives: list[Kernel]) -> None:
                 stored[tensor] = tensor
             elif tensor not in stored:
                 name = f"hidden_{sum(not isinstance(t, Input) for t in stored)}"
-                stored[tensor] = ir.input_tensor(name, tensor.axes, per_sample=True)
+                stored[tensor] = input_tensor(name, tensor.axes, per_sample=True)
     for kernel in linearizations:
         kernel.sweeps[0].saved = {new.name: old for old, new in stored.items()}
         kernel.stored = {new.name: new.axes for new in stored.values()}
     for kernel in derivatives:
         kernel.sweeps = [s.with_outputs(replace(s.outputs(), stored)) for s in kernel.sweeps]
-        reached = set(ir.topological([o for s in kernel.sweeps for o in s.outputs()]))
+        reached = set(topological([o for s in kernel.sweeps for o in s.outputs()]))
         kernel.stored = {t.name: t.axes for t in stored.values() if t in reached}
 
 

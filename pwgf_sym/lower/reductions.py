@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .ir import Axis, Labelled, Product
+from ..tensors import Axis, Labelled, Product
 from .schedule import Tiling
 
 __all__ = ["OuterTiles", "outer_tiles", "tile_starts"]

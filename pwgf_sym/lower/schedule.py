@@ -14,8 +14,7 @@ from dataclasses import dataclass
 
 import sympy as sp
 
-from . import ir
-from .ir import (
+from ..tensors import (
     Add,
     Axis,
     Constant,
@@ -27,9 +26,11 @@ from .ir import (
     Product,
     Tensor,
     Zero,
+    placeholder,
+    topological,
 )
+from ..tensors.scalars.applications import is_function
 from .kernels import Sweep
-from .simplify import is_function
 
 __all__ = ["FACTORISATIONS", "Group", "Machine", "Parts", "Tiling", "array_function", "fuse"]
 __all__ += ["is_arithmetic", "parts_of"]
@@ -201,7 +202,7 @@ def parts_of(sweep: Sweep) -> Parts:
     """Assign every tensor of a sweep to its part."""
     parts = Parts([], [], [], [])
     reduced: set[Tensor] = set()
-    for tensor in ir.topological(sweep.outputs()):
+    for tensor in topological(sweep.outputs()):
         if isinstance(tensor, (Input, Delta, Constant, Zero)):
             continue
         if tensor.per_sample:
@@ -250,7 +251,7 @@ def array_function(tensor: Tensor) -> str | None:
     if not isinstance(tensor, Elementwise) or not tensor.per_sample or len(tensor.operands) != 1:
         return None
     expression, name = tensor.expression, type(tensor.expression).__name__
-    plain = name in ARRAY_FUNCTIONS and expression.args == (ir.placeholder(0),)
+    plain = name in ARRAY_FUNCTIONS and expression.args == (placeholder(0),)
     entries = math.prod(axis.size for axis in tensor.axes)
     same = tensor.operands[0].axes == tensor.axes and tensor.operands[0].per_sample
     return name if plain and same and entries >= _SHORTEST_ARRAY else None

@@ -10,8 +10,8 @@ from functools import cached_property
 import numpy as np
 
 from ...emit.module import Emission
-from ...lower.ir import Axis
 from ...lower.kernels import Kernel
+from ...tensors import Axis
 from ..algebra import HostAlgebra
 from ..kernels import (
     Storage,

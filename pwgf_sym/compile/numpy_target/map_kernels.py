@@ -8,9 +8,9 @@ import numpy as np
 
 from ...loops.kernels import Layout
 from ...lower.interpreter import Graph
-from ...lower.ir import Tensor
 from ...lower.kernels import Kernel, Sweep
 from ...lower.schedule import parts_of
+from ...tensors import Tensor
 
 __all__ = ["MapKernel", "Parameters", "add_sums"]
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 import math
 from contextlib import contextmanager
 
-from ...lower.ir import Add, Axis, Input, Product, Tensor
 from ...lower.schedule import Group
+from ...tensors import Add, Axis, Input, Product, Tensor
 from ..groups import deferred_terms, flat_terms, inner_name, plus, rows_loop
 from .schedule import lanes_of
 from .texts import ROLLED, call_name, element

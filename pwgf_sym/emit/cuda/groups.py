@@ -14,7 +14,8 @@ from itertools import pairwise
 
 import sympy as sp
 
-from ...lower.ir import (
+from ...lower.schedule import FACTORISATIONS, Group
+from ...tensors import (
     Add,
     Axis,
     Constant,
@@ -26,7 +27,6 @@ from ...lower.ir import (
     Tensor,
     placeholder,
 )
-from ...lower.schedule import FACTORISATIONS, Group
 from ..comments import comments
 from ..groups import (
     GroupEmitter,

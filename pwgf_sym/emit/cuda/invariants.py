@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from ...lower.ir import Add, Elementwise, Product, Tensor, placeholder
 from ...lower.schedule import FACTORISATIONS, Group
+from ...tensors import Add, Elementwise, Product, Tensor, placeholder
 from ..comments import comments
 from ..groups import inner_name, row_major, size_of
 from ..scalars import written_text

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 
-from ...lower import ir
 from ...lower.kernels import Sweep
 from ...lower.schedule import fuse
+from ...tensors import count_uses, topological
 from ..groups import Slot, plus, row_major, size_of
 from ..map_kernels import KernelEmitter, Layout
 from ..sweeps import scratch_size
@@ -65,13 +65,13 @@ class CudaKernelEmitter(KernelEmitter):
         write()
 
     def _invariant_emitter(self, write: Writer, slots, outputs) -> InvariantEmitter:
-        uses = ir.uses(outputs)
+        uses = count_uses(outputs)
         return InvariantEmitter(write, slots, uses, self.tiling, self.names, self.printer)
 
     def _emit_table(self, write: Writer) -> None:
         arguments = [*self._theta(), "table", "work"]
         outputs = list(self.table)
-        slots = {**self.table, **self.invariant_slots(ir.topological(outputs))}
+        slots = {**self.table, **self.invariant_slots(topological(outputs))}
         summary = "What every sample shares, a step a block."
         with self._function(write, f"{self.kernel.name}_table", arguments, summary):
             size = scratch_size(outputs)
@@ -95,7 +95,7 @@ class CudaKernelEmitter(KernelEmitter):
         finish = self.parts[self.kernel.sweeps.index(sweep)].finish
         arguments = [*self._theta(), *self._table(), "sums", "gradient", "work"]
         outputs = list(sweep.gradients.values())
-        slots = {**self.table, **self.sums, **self.invariant_slots(ir.topological(outputs))}
+        slots = {**self.table, **self.sums, **self.invariant_slots(topological(outputs))}
         targets = self._gradient_slots(sweep)
         size = self._finish_slots(slots, sweep, finish, targets)
         self.work_size = max(self.work_size, size)

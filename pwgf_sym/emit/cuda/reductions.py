@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ...lower.ir import Axis, Tensor
 from ...lower.reductions import OuterTiles
+from ...tensors import Axis, Tensor
 from ..groups import loop_headers
 from .texts import ROLLED, call_name
 

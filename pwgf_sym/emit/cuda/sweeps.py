@@ -5,8 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from dataclasses import replace
 
-from ...lower import ir
-from ...lower.ir import Delta, Tensor
+from ...tensors import Delta, Tensor, count_uses
 from ..groups import Slot, loop_headers
 from ..sweeps import SweepEmitter, scratch_size
 from .groups import ThreadGroupEmitter
@@ -40,7 +39,7 @@ class ThreadSweepEmitter(SweepEmitter):
 
     def _emit_body(self) -> None:
         slots, k = self.slots(), self.k
-        uses = ir.uses([*self.sweep.outputs(), *self.parts.reduction])
+        uses = count_uses([*self.sweep.outputs(), *self.parts.reduction])
         scratch = scratch_size(self.parts.sample)
         if scratch:
             k.buffers["SCRATCH"] = scratch * k.tiling.samples

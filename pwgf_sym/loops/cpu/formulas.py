@@ -7,9 +7,9 @@ from collections.abc import Collection, Iterable
 import sympy as sp
 
 from ...lower.energies import FormulaKernel, LinearForm
-from ...lower.ir import Axis
 from ...lower.schedule import Tiling
 from ...sharing import symbols_of
+from ...tensors import Axis
 from ..block import Block
 from ..kernel_names import formula_names, prefix
 from ..nodes import (

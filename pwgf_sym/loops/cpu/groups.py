@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ...lower.ir import (
+from ...lower.schedule import FACTORISATIONS, Group, Tiling, array_function
+from ...tensors import (
     Add,
     Axes,
     Axis,
@@ -22,7 +23,6 @@ from ...lower.ir import (
     Tensor,
     placeholder,
 )
-from ...lower.schedule import FACTORISATIONS, Group, Tiling, array_function
 from ..block import Block, Header
 from ..comments import comments
 from ..groups import Names, deferred_terms, flat_terms, read_name

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
 
-from ...lower import ir
-from ...lower.ir import Axes, Tensor
 from ...lower.kernels import Kernel, Sweep
 from ...lower.schedule import Tiling, fuse
+from ...tensors import Axes, Tensor, count_uses, topological
 from ..block import Block
 from ..kernels import KernelBuilder, Layout, scratch_size
 from ..nodes import (
@@ -57,7 +56,7 @@ class TileKernelBuilder(KernelBuilder):
     def _invariant_builder(
         self, write: Block, slots: dict[Tensor, Slot], outputs: list[Tensor]
     ) -> GroupBuilder:
-        uses = ir.uses(outputs)
+        uses = count_uses(outputs)
         return GroupBuilder(write, slots, uses, self.tiling, 1, self.names, self.spelling)
 
     def _function(self, part: str, arguments: list[str], summary: str, write: Block) -> Function:
@@ -66,7 +65,7 @@ class TileKernelBuilder(KernelBuilder):
     def _table_function(self) -> Function:
         write = Block()
         outputs = list(self.table)
-        slots = {**self.table, **self.invariant_slots(ir.topological(outputs))}
+        slots = {**self.table, **self.invariant_slots(topological(outputs))}
         scratch = scratch_size(outputs)
         if scratch:
             write(Local("scratch", Integer(scratch)))
@@ -81,7 +80,7 @@ class TileKernelBuilder(KernelBuilder):
         (sweep,) = [s for s in self.kernel.sweeps if s.gradients]
         finish, write = self.parts[self.kernel.sweeps.index(sweep)].finish, Block()
         outputs = list(sweep.gradients.values())
-        slots = {**self.table, **self.sums, **self.invariant_slots(ir.topological(outputs))}
+        slots = {**self.table, **self.sums, **self.invariant_slots(topological(outputs))}
         targets = self.gradient_slots(sweep)
         for tensor in finish:
             name = next((n for n, t in sweep.gradients.items() if t is tensor), None)

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 import sympy as sp
 
 from ...lower.energies import FormulaKernel
-from ...lower.ir import Axis
-from ...lower.simplify import is_function
 from ...sharing import parts, symbols_of
+from ...tensors import Axis
+from ...tensors.scalars.applications import is_function
 from ..block import Block
 from ..nodes import (
     Binary,

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING
 
-from ...lower.ir import Delta, Input, Product, Tensor
 from ...lower.schedule import array_function, is_arithmetic
+from ...tensors import Delta, Input, Product, Tensor
 from ..kernels import scratch_size
 from ..nodes import Binary, Expression, Integer, Let, Load, Name, Store, call
 from ..places import At, Slot, headers

@@ -6,10 +6,10 @@ another exp; that of sigmoid(u) is s (1 - s) with the value s that is there alre
 
 :func:`smooth` names these three functions; its results can be differentiated.  :func:`stable`
 brings logarithms, quotients and products of any sums of exponentials to the form exp(m) r of
-:mod:`pwgf_sym.lower.scaled` besides.  It is the last step: m is a maximum, which cancels in exact
-arithmetic but has a kink of its own.  Rewriting after differentiation serves quotients that users
-write as well as those that derivatives leave; logarithms that are rewritten before it, as
-log-sum-exp L with the derivative sum_k v_k' exp(v_k - L), serve the latter only, and lose
+:mod:`~pwgf_sym.tensors.scalars.scaled` besides.  It is the last step: m is a maximum, which cancels
+in exact arithmetic but has a kink of its own.  Rewriting after differentiation serves quotients
+that users write as well as those that derivatives leave; logarithms that are rewritten before it,
+as log-sum-exp L with the derivative sum_k v_k' exp(v_k - L), serve the latter only, and lose
 the digits of L in the exponents: at L = 1e4 the weights of a softmax are wrong by 1e-12 in double
 and by 1e-3 in single precision, where exp(v_k - m) of the largest exponent is exactly 1.
 """
@@ -18,8 +18,8 @@ from __future__ import annotations
 
 import sympy as sp
 
-from ..functions import expm1, log1p, sigmoid
-from ..sharing import has_symbols, holds
+from ...functions import expm1, log1p, sigmoid
+from ...sharing import has_symbols, holds
 from .gates import gated
 from .scaled import ExponentialSum, Product, largest
 
@@ -55,7 +55,7 @@ def stable(expression: sp.Basic) -> sp.Basic:
 class _Scaling:
     """Brings logarithms, quotients and products of exponentials to exp(m) r; remembers results."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._known: dict[sp.Basic, sp.Basic] = {}
         self._moving: dict[sp.Basic, bool] = {}
         self._weights: dict[sp.Expr, dict[sp.Expr, sp.Expr]] = {}
@@ -228,8 +228,8 @@ class _Scaling:
         elif isinstance(factor, sp.erfc):
             u = self.of(factor.args[0])
             parts.tails[u] = parts.tails.get(u, sp.S.Zero) + power
-        elif _tail(factor) is not None:
-            number, u = _tail(factor)
+        elif (tail := _tail(factor)) is not None:
+            number, u = tail
             parts.plain.append(number**power)
             parts.tails[self.of(u)] = parts.tails.get(self.of(u), sp.S.Zero) + power
         elif factor.is_Mul:
@@ -282,8 +282,8 @@ class _Scaling:
             pairs = zip(inner.exponents, inner.weights, strict=True)
             plain = sp.Mul(*parts.plain)
             return {parts.exponent + v: plain * c for v, c in pairs}
-        found = _logistic(parts) if parts.needs_scale else None
-        m, r = parts.scaled() if found is None else (sp.S.Zero, found)
+        logistic = _logistic(parts) if parts.needs_scale else None
+        m, r = parts.scaled() if logistic is None else (sp.S.Zero, logistic)
         return {m: r}
 
 
@@ -301,7 +301,7 @@ def _logistic(parts: Product) -> sp.Expr | None:
     return sp.Mul(*parts.plain, factor, sigmoid(u) ** k, sigmoid(-u) ** (-power - k))
 
 
-def _tail(node: sp.Expr):
+def _tail(node: sp.Expr) -> tuple[sp.Expr, sp.Expr] | None:
     """(c, u) of c + c erf(-u) = c erfc(u), and of 2 c - c erfc(-u), which SymPy makes of it."""
     number, rest = node.as_coeff_Add()
     factor, function = rest.as_coeff_Mul()
@@ -318,7 +318,7 @@ def _mixed(node: sp.Expr) -> bool:
     return len(exponents) > 1 and not all(v.is_nonpositive for v in exponents)
 
 
-def _smooth(expression: sp.Basic, known: dict) -> sp.Basic:
+def _smooth(expression: sp.Basic, known: dict[sp.Basic, sp.Basic]) -> sp.Basic:
     """Subexpressions first; ``known`` remembers results, since large formulas repeat themselves."""
     if not expression.args:
         return expression
@@ -331,18 +331,19 @@ def _smooth(expression: sp.Basic, known: dict) -> sp.Basic:
     return known[expression]
 
 
-def _exponential_term(term: sp.Expr):
-    """(c, v) of a term c exp(v) with a number c, else (None, None)."""
+def _exponential_term(term: sp.Expr) -> tuple[sp.Expr, sp.Expr] | None:
+    """(c, v) of a term c exp(v) with a number c, else None."""
     number, factor = term.as_coeff_Mul()
-    return (number, factor.args[0]) if isinstance(factor, sp.exp) else (None, None)
+    return (number, factor.args[0]) if isinstance(factor, sp.exp) else None
 
 
 def _power(power: sp.Pow) -> sp.Expr:
     base, exponent = power.args
     number, rest = base.as_coeff_Add()
-    factor, v = _exponential_term(rest)
-    if factor is None or not (exponent.is_number and exponent.is_negative and number.is_positive):
+    term = _exponential_term(rest)
+    if term is None or not (exponent.is_number and exponent.is_negative and number.is_positive):
         return power
+    factor, v = term
     return number**exponent * sigmoid(-v) ** -exponent if (factor - number).is_zero else power
 
 
@@ -368,9 +369,9 @@ def _sum(total: sp.Add) -> sp.Expr:
     if number == 0:
         return total
     for term in total.args:
-        factor, v = _exponential_term(term)
-        if factor is not None and (factor + number).is_zero:
-            return total - term - number + factor * expm1(v)
+        match _exponential_term(term):
+            case (factor, v) if (factor + number).is_zero:
+                return total - term - number + factor * expm1(v)
     return total
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sympy as sp
 
-from ..functions import expm1
-from ..sharing import has_symbols, holds
+from ...functions import expm1
+from ...sharing import has_symbols, holds
 
 __all__ = ["gated"]
 
@@ -26,7 +26,7 @@ def gated(product: sp.Mul) -> sp.Expr | None:
     return None
 
 
-def _pieces(factor: sp.Expr):
+def _pieces(factor: sp.Expr) -> list[tuple[sp.Expr, sp.Basic | bool]] | None:
     """(value, condition) of the pieces of a factor that is zero in one of them, else None."""
     base, power = factor.as_base_exp()
     if not (power.is_number and power.is_positive):

@@ -1,0 +1,52 @@
+"""Sums of tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from .leaves import Zero
+from .product import pulled_through
+from .tensor import Axes, Axis, Tensor, node
+
+__all__ = ["Add", "add"]
+
+
+@node
+class Add(Tensor):
+    """A sum of tensors of equal axes (invariant terms broadcast over the samples)."""
+
+    splits_trace: ClassVar[bool] = True
+    operands: tuple[Tensor, ...]
+
+    def __post_init__(self) -> None:
+        any_sample = any(term.per_sample for term in self.operands)
+        self._derive(axes=self.operands[0].axes, per_sample=any_sample)
+
+    def pushed(self, k: int, tangent: Tensor, extra: Axes) -> Tensor:
+        """The tangent of a term is a term of the tangent."""
+        return tangent
+
+    def pulled(self, k: int, cotangent: Tensor, extra: Axes, lift: bool) -> Tensor:
+        """Every term gets the cotangent."""
+        return pulled_through(self.operands[k], 1, [(cotangent, extra + self.axes)], extra, lift)
+
+    def traced(self, first: Axis, second: Axis) -> list[Tensor]:
+        """The traces of the terms."""
+        return [part for term in self.operands for part in term.traced(first, second)]
+
+    def rebuilt(self, operands: Sequence[Tensor]) -> Tensor:
+        """The sum of other terms."""
+        return add(*operands)
+
+    def flops(self, dtype: str) -> int:
+        """An addition an entry and term, but for the first."""
+        return (len(self.operands) - 1) * self.size
+
+
+def add(*terms: Tensor) -> Tensor:
+    """The sum of tensors of equal axes; of one term that is the term."""
+    if any(term.axes != terms[0].axes for term in terms):
+        raise ValueError(f"sum of different axes: {[term.axes for term in terms]}")
+    terms = tuple(term for term in terms if not isinstance(term, Zero)) or terms[:1]
+    return Add(terms) if len(terms) > 1 else terms[0]

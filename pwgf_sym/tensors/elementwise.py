@@ -1,0 +1,85 @@
+"""Scalar functions of tensors, entry by entry."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import sympy as sp
+
+from ..derive.borders import jump
+from ..derive.calculus import derivative
+from ..derive.pieces import JumpSlope
+from ..sharing import has_symbols
+from .leaves import constant
+from .product import product, pulled_through
+from .scalars.flops import expression_flops
+from .scalars.stable import smooth
+from .tensor import Axes, Axis, Tensor, node
+
+__all__ = ["Elementwise", "apply", "placeholder"]
+
+
+@node
+class Elementwise(Tensor):
+    """A SymPy scalar expression in ``placeholder(0..)``, entry by entry, with broadcasting."""
+
+    expression: sp.Expr
+    operands: tuple[Tensor, ...]
+    axes: Axes
+
+    def __post_init__(self) -> None:
+        self._derive(per_sample=any(operand.per_sample for operand in self.operands))
+
+    def pushed(self, k: int, tangent: Tensor, extra: Axes) -> Tensor:
+        """The partial derivative times the tangent."""
+        partial = self._partial(k)
+        factors = [(partial, partial.axes), (tangent, self.operands[k].axes + extra)]
+        return product(1, factors, self.axes + extra)
+
+    def pulled(self, k: int, cotangent: Tensor, extra: Axes, lift: bool) -> Tensor:
+        """The cotangent times the partial derivative."""
+        partial = self._partial(k)
+        factors = [(cotangent, extra + self.axes), (partial, partial.axes)]
+        return pulled_through(self.operands[k], 1, factors, extra, lift)
+
+    def _partial(self, k: int) -> Tensor:
+        """The derivative by operand ``k``: SymPy's, in smooth functions."""
+        if jump(self.expression) is not None:
+            return apply(JumpSlope(placeholder(k)), *self.operands)
+        slope = smooth(derivative(self.expression, placeholder(k)))
+        return apply(slope, *self.operands) if has_symbols(slope) else constant(slope)
+
+    def rebuilt(self, operands: Sequence[Tensor]) -> Tensor:
+        """The same function of other values."""
+        return apply(self.expression, *operands, axes=self.axes)
+
+    def flops(self, dtype: str) -> int:
+        """Those of the expression, for every entry."""
+        return expression_flops([self.expression], dtype) * self.size
+
+    def text(self) -> str:
+        """The expression, and what it is of."""
+        return f"{self.expression} of ({self.operand_names})"
+
+
+def placeholder(position: int) -> sp.Symbol:
+    """The symbol that stands for operand ``position`` in an elementwise expression."""
+    return sp.Symbol(f"_{position}", real=True)
+
+
+def apply(expression: sp.Expr, *operands: Tensor, axes: Iterable[Axis] = ()) -> Tensor:
+    """Apply a SymPy scalar expression in ``placeholder(0..)`` entry by entry, with broadcasting.
+
+    The result's axes are ``axes``, then those of the operands as they come.
+    """
+    all_axes = list(axes)
+    for operand in operands:
+        all_axes += [axis for axis in operand.axes if axis not in all_axes]
+    used = [k for k in range(len(operands)) if expression.has(placeholder(k))]
+    if not used:
+        raise ValueError(f"elementwise expression {expression} uses none of its operands")
+    if len(used) < len(operands):
+        renamed = {placeholder(k): placeholder(j) for j, k in enumerate(used)}
+        expression = expression.xreplace(renamed)
+        operands = tuple(operands[k] for k in used)
+    return Elementwise(expression, tuple(operands), tuple(all_axes))

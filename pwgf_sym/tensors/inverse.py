@@ -1,0 +1,44 @@
+"""The inverse of a matrix."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from .product import product, pulled_through
+from .tensor import Axes, Tensor, node
+
+__all__ = ["Inverse"]
+
+
+@node
+class Inverse(Tensor):
+    """The inverse of a square matrix with axes (i, j); the result has axes (j, i)."""
+
+    matrix: Tensor
+
+    def __post_init__(self) -> None:
+        matrix = self.matrix
+        self._derive(axes=matrix.axes[::-1], per_sample=matrix.per_sample, operands=(matrix,))
+
+    def pushed(self, k: int, tangent: Tensor, extra: Axes) -> Tensor:
+        """d(J^-1) = -J^-1 dJ J^-1."""
+        row, column = self.matrix.axes
+        left, right = column.fresh, row.fresh
+        factors = [(self, (column, right)), (tangent, (right, left, *extra)), (self, (left, row))]
+        return product(-1, factors, self.axes + extra)
+
+    def pulled(self, k: int, cotangent: Tensor, extra: Axes, lift: bool) -> Tensor:
+        """-J^-T u J^-T."""
+        row, column = self.matrix.axes
+        left, right = row.fresh, column.fresh
+        inner = (cotangent, (*extra, right, left))
+        factors = [(self, (right, row)), inner, (self, (column, left))]
+        return pulled_through(self.matrix, -1, factors, extra, lift)
+
+    def rebuilt(self, operands: Sequence[Tensor]) -> Tensor:
+        """The inverse of another matrix."""
+        return Inverse(*operands)
+
+    def flops(self, dtype: str) -> int:
+        """Gauss and Jordan."""
+        return 2 * self.matrix.axes[0].size ** 3

@@ -1,0 +1,207 @@
+"""What all operations on tensors have in common.
+
+A value is a :class:`Tensor`: an operation on named axes, either *per sample* (one value for every
+sample, the sample axis is implicit) or *sample-invariant* (parameters and what is computed from
+them alone).  Structurally equal tensors are one object, so common subexpressions are shared by
+construction.
+
+An operation is a class in a file of its own.  The class names its fields, and its methods are all
+that is known of the operation: its derivatives, its operations, its value in NumPy, its text.
+"""
+
+from __future__ import annotations
+
+import math
+import weakref
+from collections.abc import Container, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, TypeVar, dataclass_transform
+
+__all__ = ["Axes", "Axis", "Labelled", "Tensor", "node", "topological", "count_uses"]
+
+Node = TypeVar("Node", bound="Tensor")
+
+
+@dataclass(frozen=True)
+class Axis:
+    """A named axis with its length."""
+
+    name: str
+    size: int
+
+    def __repr__(self) -> str:
+        return f"{self.name}:{self.size}"
+
+    @property
+    def fresh(self) -> Axis:
+        """An axis of the same length with another name."""
+        return Axis(self.name + "_", self.size)
+
+
+Axes = tuple[Axis, ...]
+
+_INTERNED: weakref.WeakValueDictionary[tuple[Any, ...], Any] = weakref.WeakValueDictionary()
+
+
+class _Interning(type):
+    """Makes calls of a class with equal arguments return one object."""
+
+    __match_args__: tuple[str, ...]
+
+    def __call__(cls, *args: Any, **named: Any) -> Any:
+        made = super().__call__(*args, **named)
+        key = (cls, *[getattr(made, field) for field in cls.__match_args__])
+        return _INTERNED.setdefault(key, made)
+
+
+class Tensor(metaclass=_Interning):
+    """One value.
+
+    Attributes
+    ----------
+    axes : tuple of Axis
+        Axes of the value, without that of the samples.
+    per_sample : bool
+        Whether every sample has a value of its own.
+    operands : tuple of Tensor
+        What it is computed from.
+    """
+
+    #: Whether derivatives by the value are of use: there are none by numbers.
+    varies: ClassVar[bool] = True
+    #: Whether its trace is more than a product with two equal labels.
+    splits_trace: ClassVar[bool] = False
+
+    axes: Axes
+    per_sample: bool
+    operands: tuple[Tensor, ...]
+
+    def _derive(self, **attributes: Any) -> None:
+        """Set attributes that follow from the fields; these and the fields never change."""
+        for name, value in attributes.items():
+            object.__setattr__(self, name, value)
+
+    # -- what an operation says of itself ------------------------------------------------------
+
+    def pushed(self, k: int, tangent: Tensor, extra: Axes) -> Tensor:
+        """The part of the tangent that comes from the tangent of operand ``k``.
+
+        A tangent of a tensor with axes ``a`` has axes ``a + extra``.
+        """
+        raise TypeError(f"no forward rule for {self.word}")
+
+    def pulled(self, k: int, cotangent: Tensor, extra: Axes, lift: bool) -> Tensor:
+        """What the cotangent contributes to the cotangent of operand ``k``.
+
+        A cotangent of a tensor with axes ``a`` has axes ``extra + a``.  That of an invariant
+        operand is summed over the samples, except when ``lift`` is set.
+        """
+        raise TypeError(f"no reverse rule for {self.word}")
+
+    def traced(self, first: Axis, second: Axis) -> list[Tensor]:
+        """Terms whose sum is the trace over two of the axes."""
+        from .product import product
+
+        labels = tuple(first if axis == second else axis for axis in self.axes)
+        return [product(1, [(self, labels)], ())]
+
+    def rebuilt(self, operands: Sequence[Tensor]) -> Tensor:
+        """The same operation on other operands."""
+        raise TypeError(f"{self.word} has no operands")
+
+    def with_operands(self, operands: tuple[Tensor, ...]) -> Tensor:
+        """The same operation on operands that may be the same."""
+        return self if operands == self.operands else self.rebuilt(operands)
+
+    def flops(self, dtype: str) -> int:
+        """Operations to compute it from its operands, of one sample if it is per sample."""
+        return 0
+
+    def text(self) -> str:
+        """One line that says how it is computed."""
+        return f"({self.operand_names})"
+
+    # -- arithmetic, as maps write it ----------------------------------------------------------
+
+    def __add__(self, other: Tensor) -> Tensor:
+        from .add import add
+
+        return add(self, other)
+
+    def __sub__(self, other: Tensor) -> Tensor:
+        return self + -other
+
+    def __neg__(self) -> Tensor:
+        return self * -1
+
+    def __mul__(self, factor: Any) -> Tensor:
+        from .product import scale
+
+        return scale(factor, self)
+
+    __rmul__ = __mul__
+
+    # -- names and sizes -----------------------------------------------------------------------
+
+    def __repr__(self) -> str:
+        axes = ", ".join(map(str, self.axes))
+        return f"<{self.word}[{'n; ' if self.per_sample else ''}{axes}] {self.text()}>"
+
+    @property
+    def word(self) -> str:
+        """The operation in one word."""
+        return type(self).__name__.lower()
+
+    @property
+    def short_name(self) -> str:
+        """What it is called in the text of what is computed from it."""
+        return self.word
+
+    @property
+    def operand_names(self) -> str:
+        """Short names of the operands."""
+        return ", ".join(operand.short_name for operand in self.operands)
+
+    @property
+    def size(self) -> int:
+        """Number of entries, of one sample if it is per sample."""
+        return math.prod(axis.size for axis in self.axes)
+
+
+Labelled = tuple[Tensor, Axes]
+
+
+@dataclass_transform(eq_default=False, frozen_default=True)
+def node(cls: type[Node]) -> type[Node]:
+    """A class of tensors with these fields; equality is identity, since equal tensors are one."""
+    return dataclass(frozen=True, eq=False, repr=False)(cls)
+
+
+def topological(outputs: Iterable[Tensor], known: Container[Tensor] = ()) -> Iterator[Tensor]:
+    """Every tensor that the outputs depend on, operands first, in a fixed order.
+
+    What only ``known`` tensors depend on is left out.
+    """
+    seen: set[Tensor] = set()
+    stack = [(tensor, False) for tensor in reversed(list(outputs))]
+    while stack:
+        tensor, expanded = stack.pop()
+        if expanded:
+            yield tensor
+        elif tensor not in seen:
+            seen.add(tensor)
+            stack.append((tensor, True))
+            if tensor not in known:
+                stack += [(operand, False) for operand in reversed(tensor.operands)]
+
+
+def count_uses(outputs: Iterable[Tensor]) -> dict[Tensor, int]:
+    """How often each tensor is an operand or an output."""
+    outputs = list(outputs)
+    count = dict.fromkeys(topological(outputs), 0)
+    for tensor in list(count):
+        for operand in tensor.operands:
+            count[operand] += 1
+    for tensor in outputs:
+        count[tensor] += 1
+    return count
