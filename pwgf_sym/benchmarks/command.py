@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import asdict
 
+from ..compile.targets import TARGETS
 from ..errors import OptionError
 from .options import PROBLEM_NAMES, SIDES, SUITES, BenchmarkOptions
 from .pinning import pin
@@ -31,7 +32,7 @@ def add_benchmark(commands) -> None:
     parser.add_argument("--suite", help=f"{', '.join(SUITES)} ({suite})")
     parser.add_argument("--against", default=",".join(SIDES), help="opponents, or none")
     _add_common(parser, "2/32,10/64,30/128", "float64,float32")
-    parser.add_argument("--targets", help="cpu, cuda: side by side, in suite targets")
+    parser.add_argument("--targets", help=f"{', '.join(TARGETS)}: side by side, in suite targets")
     parser.add_argument("--problem", help=f"of suite targets: {', '.join(PROBLEM_NAMES)}")
     parser.add_argument("--variants", action="store_true", help="list every variant")
     parser.add_argument("--json", help="file for all raw times")

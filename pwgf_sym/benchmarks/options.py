@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from ..compile.targets import TARGETS
 from ..errors import OptionError
 from .pinning import usable_cores
 
@@ -13,7 +14,6 @@ __all__ = ["PROBLEM_NAMES", "SIDES", "SUITES", "BenchmarkOptions", "parse_sizes"
 SUITES = ("kernels", "step", "pairs", "accuracy", "latency", "threads", "targets")
 SIDES = ("numpy", "jax", "torch")
 _DTYPES = ("float64", "float32")
-_TARGETS = ("cpu", "cuda")
 # Of suite "targets"; .problems has them as formulas, and SymPy with them.
 PROBLEM_NAMES = ("double_well", "ornstein_uhlenbeck", "porous_medium", "aggregation", "repulsion")
 _CLOCKS = ("cpu", "wall")
@@ -82,7 +82,7 @@ class BenchmarkOptions:
             counts=counts,
             dtypes=_names("--dtype", given.dtype, _DTYPES),
             against=_names("--against", given.against, SIDES, none=True),
-            targets=_names("--targets", given.targets, _TARGETS),
+            targets=_names("--targets", given.targets, TARGETS),
             problems=_names("--problem", given.problem, PROBLEM_NAMES),
             rounds=_number("--rounds", given.rounds, int, 1),
             seconds=_number("--seconds", given.seconds, float, 0.0),

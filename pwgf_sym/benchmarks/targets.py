@@ -1,4 +1,4 @@
-"""CPU and CUDA side by side: every kernel and a full step, the same calls on both targets.
+"""Targets side by side: every kernel and a full step, the same calls on all of them.
 
 Arrays stay where they are computed, as they do in a solve; a call ends when its kernels have.
 Times are by the wall clock.  The problem that JAX has been written for is stepped by JAX as well,
@@ -15,6 +15,7 @@ from functools import cache, cached_property
 
 import numpy as np
 
+from ..compile.targets import TARGETS
 from ..errors import TargetError
 from ..lower.counts import Count, formula_count, kernel_count, pair_count
 from .cases import CG_ITERATIONS, SHIFT, TRIAL_ITERATIONS, Case
@@ -92,7 +93,7 @@ def calls_of(case: TargetCase, target: str) -> list[Timed]:
         def apply(u):
             return slope.linearization.metric(u) + shift * u
 
-        if target == "cpu":
+        if program.host.on_host:
             return conjugate_gradients(apply, -slope.gradient, iterations)
         from ..compile.cuda.krylov import cg
 
@@ -252,7 +253,7 @@ def _row(timed: Timed, base: Timed, count: Count, peak: float | None, samples: i
 
 def peak_call(target: str, dtype: str, threads: int):
     """What measures the peak of a target, and its operations: (call or None, flops)."""
-    if target == "cpu":
+    if TARGETS[target].on_host:
         from .machine import gemm_call
 
         return gemm_call(dtype, threads=threads)

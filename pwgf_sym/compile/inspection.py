@@ -49,6 +49,8 @@ class Inspection:
     def code_python(self) -> str:
         """The generated module (on CUDA the kernels of a flow; ``rest.code_python()``: others).
 
+        On the target "numpy", for which nothing is generated, the kernels' formulas.
+
         Where the standard output cannot print the integral sign of its docstring, a word stands
         in its place.
         """
@@ -72,7 +74,7 @@ class Inspection:
         from .cuda.ptx import compile_ptx, kernel_functions
 
         if self.target != "cuda":
-            raise OptionError("target", f'"{self.target}"', '"cuda"', "Use code_native(kernel).")
+            raise OptionError("target", f'"{self.target}"', '"cuda"', self._fix)
         if not isinstance(kernel, str):
             raise OptionError("kernel", brief(kernel), "the name of a kernel")
         functions = kernel_functions(self.module)
@@ -82,13 +84,18 @@ class Inspection:
             raise OptionError("kernel", brief(kernel), ", ".join(functions))
         return compile_ptx(functions[kernel], self.dtype.name, capability)
 
+    @property
+    def _fix(self) -> str:
+        """What shows machine code of this target, or formulas where there is none."""
+        return f"Use {self.host.shown_by}."
+
     def kernel_names(self) -> list[str]:
         """Functions of the generated module."""
         return [n for n, f in vars(self.module).items() if hasattr(f, "py_func")]
 
     def _compiled(self, kernel: str):
         if self.target != "cpu":
-            raise OptionError("target", f'"{self.target}"', '"cpu"', "Use code_ptx(kernel).")
+            raise OptionError("target", f'"{self.target}"', '"cpu"', self._fix)
         names = [n for n in self.kernel_names() if self._is_generated(n)]
         if not isinstance(kernel, str) or kernel not in names:
             raise OptionError("kernel", brief(kernel), ", ".join(names))

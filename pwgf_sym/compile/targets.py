@@ -41,6 +41,8 @@ class TargetHost:
         Whether modules are written, and Numba compiles them.
     on_host : bool
         Whether vectors and matrices are NumPy's, in the memory of the host.
+    shown_by : str
+        The method of a program that shows what is run.
     prefix : str
         What the names of its modules begin with.
     """
@@ -51,6 +53,7 @@ class TargetHost:
     moments: Callable[[], type]
     compiles: bool = True
     on_host: bool = True
+    shown_by: str = "code_native(kernel)"
     prefix: str = ""
 
     def require_compiler(self) -> None:
@@ -127,6 +130,7 @@ TARGETS = {
             _part("cuda.caller", "CudaCaller"),
             _part("cuda.moments", "CudaMoments"),
             on_host=False,
+            shown_by="code_ptx(kernel)",
             prefix="cuda_",
         ),
         TargetHost(
@@ -135,6 +139,7 @@ TARGETS = {
             _part("numpy_target.caller", "NumpyCaller"),
             _part("numpy_target.moments", "NumpyMoments"),
             compiles=False,
+            shown_by="code_python()",
         ),
     )
 }

@@ -1,4 +1,4 @@
-"""What this machine has for both targets, what is missing, and the command that mends it."""
+"""What this machine has for every target, what is missing, and the command that mends it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 
+from ..compile.targets import TARGETS
 from ..errors import CacheError
 
 __all__ = ["examine", "report"]
@@ -97,20 +98,31 @@ def _examine_cuda() -> dict:
     return found
 
 
+def _examine_numpy() -> dict:
+    """What computes products of matrices; nothing else is needed."""
+    import scipy.linalg.blas  # noqa: F401  (a library must be loaded to be found)
+    from threadpoolctl import threadpool_info
+
+    found = [i for i in threadpool_info() if i["user_api"] == "blas"]
+    names = [f"{info['internal_api']} {info['version'] or ''}".strip() for info in found]
+    return {"blas": list(dict.fromkeys(names))}
+
+
 def examine() -> dict:
     """What was found, as numbers and texts.
 
     Returns
     -------
     dict
-        "python", "packages" (name to version, None where missing), "cpu", "cuda", and "advice", a
-        list of what is missing with the command that mends it.
+        "python", "packages" (name to version, None where missing), "cpu", "cuda", "numpy", and
+        "advice", a list of what is missing with the command that mends it.
     """
     found = {
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in _PACKAGES},
         "cpu": _examine_cpu(),
         "cuda": _examine_cuda(),
+        "numpy": _examine_numpy(),
     }
     return found | {"advice": _advice(found)}
 
@@ -144,7 +156,7 @@ def report(found: dict) -> str:
     """The findings as text, an aligned line each."""
     lines = [f"Python {found['python']}"]
     lines += [f"  {name:<16}{version or 'missing'}" for name, version in found["packages"].items()]
-    for target in ("cpu", "cuda"):
+    for target in TARGETS:
         lines.append(f'target="{target}"')
         for key, value in found[target].items():
             text = ", ".join(map(str, value)) if isinstance(value, list) else value

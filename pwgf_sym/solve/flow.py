@@ -96,7 +96,7 @@ def solve(
         Method in time.  "auto" takes embedded steps of order 3(2), "rk23", until the flow is
         stiff, and stabilized Chebyshev steps of order 2, "rkc", as long as it is.  Where those
         would take more than six stages it takes linearly implicit steps of order 2, "rosenbrock",
-        if solves are dense, on the CPU, in the velocity form, and the velocity has a Jacobian.
+        if solves are dense, not on a GPU, in the velocity form, and the velocity has a Jacobian.
     dt : float, optional
         Fixed steps of this length, without a tolerance; "auto" is "rk4" then.  "euler", "heun" and
         "rk4" have no estimate of their error and take 0.01 where none is given.  Steps are

@@ -142,11 +142,12 @@ class NumpyCaller:
         if not kernel.stored:
             return {}
         place = slice(own.start - stored.origin, own.stop - stored.origin)
-        shape = self.size // self.emission.layout.size, stored.extent
-        return {
-            name: stored.arrays[name].reshape(*shape, *_shape(axes))[:, place]
-            for name, axes in kernel.stored.items()
-        }
+        found = {}
+        for name, axes in kernel.stored.items():
+            shape = self.size // self.emission.layout.size, stored.extent, *_shape(axes)
+            # An array that a longer piece has had may be longer.
+            found[name] = stored.arrays[name][: math.prod(shape)].reshape(shape)[:, place]
+        return found
 
     @staticmethod
     def _pieces(samples: Samples, stored):
