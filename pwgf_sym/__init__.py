@@ -28,6 +28,7 @@ if _TYPE_CHECKING:  # the same names for type checkers, which do not run __getat
     from .solve.events import Event, until_equilibrium
     from .solve.flow import solve
     from .solve.loading import load_solution
+    from .solve.option_objects import LinearSolve, Samples, Steps
     from .solve.solution import Solution
 
 __version__ = "0.1.0"
@@ -51,6 +52,9 @@ _PUBLIC = {
     "logaddexp": "functions",
     "compile": "compile.program",
     "solve": "solve.flow",
+    "Steps": "solve.option_objects",
+    "LinearSolve": "solve.option_objects",
+    "Samples": "solve.option_objects",
     "equilibrium": "solve.equilibrium",
     "Solution": "solve.solution",
     "load_solution": "solve.loading",

@@ -1,4 +1,4 @@
-"""Arguments of public functions: numbers of any kind, arrays, flags, and calls that do not fit.
+"""Arguments of public functions: numbers of any kind, arrays, flags; `calls.py` has whole calls.
 
 A number is anything real: Python's, ``Fraction``, ``Decimal``, SymPy's, NumPy's, arrays of no
 dimension.  Truth values, texts, complex numbers and NaN are none.  Each check returns the plain
@@ -7,20 +7,18 @@ value, or raises an error of the package that names the argument.
 
 from __future__ import annotations
 
-import difflib
-import functools
-import inspect
 import math
 import numbers
 import os
 import sys
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection
 from decimal import Decimal
-from typing import TYPE_CHECKING, ParamSpec, SupportsFloat, TypeVar
+from typing import TYPE_CHECKING, SupportsFloat
 
 import numpy as np
 
-from .errors import CallError, OptionError, PwgfError
+from .calls import checked_call
+from .errors import OptionError, PwgfError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -28,73 +26,9 @@ if TYPE_CHECKING:
 __all__ = ["brief", "checked_call", "choice", "dimension", "file_path", "flag", "integer"]
 __all__ += ["number", "real_array", "whole_seed"]
 
-P = ParamSpec("P")
-R = TypeVar("R")
-
 #: Coordinates of a space.  In 1000 a potential of one term each takes half a minute to compile, and
 #: the time grows faster than the dimension; a covariance is factored in seconds.
 LARGEST_DIMENSION = 2000
-
-# What other packages call an argument -> what it is called here, and what to know of it.
-_ELSEWHERE = {
-    "t_eval": ("save_at", "the times to store"),
-    "saveat": ("save_at", "the times to store"),
-    "times": ("save_at", "the times to store"),
-    "rtol": ("tol", "the error of the map at the end, over the spread of the density"),
-    "atol": ("tol", "the error of the map at the end, over the spread of the density"),
-    "eps": ("tolerance", "the residual of linear solves"),
-    "method": ("integrator", "the method in time; linear solves have linear_solver"),
-    "scheme": ("integrator", "the method in time"),
-    "solver": ("linear_solver", "the linear solves; the method in time is integrator"),
-    "first_step": ("dt", "the length of fixed steps; without it they follow tol"),
-    "step_size": ("dt", "the length of fixed steps; without it they follow tol"),
-    "h": ("dt", "the length of fixed steps; without it they follow tol"),
-    "lr": ("dt", "the flow is no training loop: it has a time step"),
-    "learning_rate": ("dt", "the flow is no training loop: it has a time step"),
-    "epochs": ("t_span", "the flow is no training loop: it runs from start to end"),
-    "n_steps": ("dt", "the number of steps is the length of t_span over dt"),
-    "T": ("t_span", "the pair (start, end)"),
-    "n_samples": ("samples", "the number of samples"),
-    "num_samples": ("samples", "the number of samples"),
-    "n_points": ("samples", "the number of samples"),
-    "batch_size": ("samples", "the number of samples"),
-    "N": ("samples", "the number of samples"),
-    "maxiter": ("max_iterations", "the limit of a linear solve"),
-    "max_iter": ("max_iterations", "the limit of a linear solve"),
-    "random_state": ("seed", "an integer, None or a numpy.random.Generator"),
-    "rng": ("seed", "an integer, None or a numpy.random.Generator"),
-    "regularization": ("shift", "added to the metric"),
-    "ridge": ("shift", "added to the metric"),
-    "damping": ("shift", "added to the metric"),
-    "x0": ("theta0", "the parameters at the start"),
-    "y0": ("theta0", "the parameters at the start; the law at the start is the problem's"),
-    "theta": ("theta0", "the parameters at the start"),
-    "device": ("target", '"cpu", "cuda" or "numpy"'),
-    "backend": ("target", '"cpu", "cuda" or "numpy"'),
-    "verbose": ("progress", "True or False"),
-    "filename": ("path", "the file"),
-    "file": ("path", "the file"),
-    "mu": ("mean", "the mean"),
-    "loc": ("mean", "the mean"),
-    "sigma": ("cov", "a variance or covariance, not a standard deviation"),
-    "std": ("cov", "a variance or covariance, not a standard deviation"),
-    "scale": ("cov", "a variance or covariance, not a standard deviation"),
-    "variance": ("cov", "a variance or covariance"),
-    "covariance": ("cov", "a variance or covariance"),
-    "n": ("dim", "the dimension"),
-    "d": ("dim", "the dimension"),
-    "ndim": ("dim", "the dimension"),
-    "dimension": ("dim", "the dimension"),
-    "hidden": ("width", "the number of hidden units"),
-    "units": ("width", "the number of hidden units"),
-    "hidden_size": ("width", "the number of hidden units"),
-    "layers": ("steps", "the number of steps, each with a field of its own"),
-    "depth": ("steps", "the number of steps, each with a field of its own"),
-    "n_layers": ("steps", "the number of steps, each with a field of its own"),
-    "nonlinearity": ("activation", "a SymPy function of one argument"),
-    "law": ("initial", "the law at the start"),
-    "params": ("parameters", "a dict of Symbol to number"),
-}
 
 
 def number(
@@ -338,54 +272,3 @@ def _is_long_formula(value: object, nodes: int = 300) -> bool:
         stack += args if isinstance(args, tuple) else ()
         seen += 1
     return bool(stack)
-
-
-def checked_call(function: Callable[P, R]) -> Callable[P, R]:
-    """Decorate a public function or method: a call that does not fit names what does.
-
-    An unknown keyword, a missing or a surplus argument raises :class:`CallError` with the nearest
-    name that is accepted; the signature stays as it is.
-    """
-    signature = functools.cache(lambda: inspect.signature(function))
-
-    @functools.wraps(function)
-    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
-        try:
-            signature().bind(*args, **kwargs)
-        except TypeError as error:
-            raise _misfit(function, signature(), kwargs, error) from None
-        return function(*args, **kwargs)
-
-    return wrapper
-
-
-def _misfit(
-    function: Callable[..., object],
-    signature: inspect.Signature,
-    keywords: Mapping[str, object],
-    error: TypeError,
-) -> CallError:
-    """What is wrong with a call: an unknown name, or the number of its arguments."""
-    name = _public_name(function)
-    names = [n for n in signature.parameters if n not in ("self", "cls")]
-    accepted = ", ".join(names) or "no arguments"
-    unknown = [key for key in keywords if key not in names]
-    if unknown:
-        given = f"an argument that {name} does not have"
-        return CallError(unknown[0], given, accepted, _suggestion(unknown[0], names))
-    return CallError(name, f"a wrong call ({error})", f"{name}({accepted})")
-
-
-def _public_name(function: Callable[..., object]) -> str:
-    owner, _, name = function.__qualname__.rpartition(".")
-    name = name.replace("compile_program", "compile")
-    return owner if name in ("__init__", "__new__") else f"{owner}.{name}" if owner else name
-
-
-def _suggestion(key: str, names: list[str]) -> str:
-    here, note = _ELSEWHERE.get(key, ("", ""))
-    if here in names:
-        return f"Use {here}: {note}."
-    lower = {n.lower(): n for n in names}
-    near = difflib.get_close_matches(key.lower(), lower, n=1, cutoff=0.5)
-    return f"Did you mean {lower[near[0]]}?" if near else ""

@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import tempfile
+import time
 from collections import Counter
 
 import pytest
@@ -128,3 +129,21 @@ def mixed_program():
     from pwgf_sym.declare.maps import NeuralFlow
 
     return compile_program(ENERGIES["mixed"].problem(), NeuralFlow(2, 10, steps=3))
+
+
+@pytest.fixture
+def soon():
+    """The test takes less than two seconds of the processor."""
+    start = time.process_time()
+    yield
+    assert time.process_time() - start < 2
+
+
+@pytest.fixture
+def nothing_compiles(monkeypatch):
+    """A refusal comes before a program is built."""
+
+    def build(*_):
+        raise AssertionError("a program was built")
+
+    monkeypatch.setattr("pwgf_sym.solve.flow.build_program", build)

@@ -29,6 +29,7 @@ import numpy as np
 import sympy as sp
 
 import pwgf_sym as pw
+from pwgf_sym.solve.option_objects import FIELDS
 
 # Seconds of the processor that a call may take, and one for which something is compiled.
 SOON, COMPILED = 2.0, 10.0
@@ -76,6 +77,7 @@ def values(rng):
         *(lambda a: 1, lambda a: a * sp.I, lambda a, b: a, lambda a: "tanh(a)", lambda a: 1 / 0),
         *(x, x[0], rho, rho.args, energy, problem, pw.Affine(1), pw.Affine(2), pw.errors, pw),
         *(pw.NeuralFlow(1, 2, 1), pw.Gaussian([0.0], 1.0), pw.Gaussian([0.0, 1.0], 1.0)),
+        *(pw.Steps("rk4"), pw.Samples(9, max=7), pw.LinearSolve("minres", precision="mixed")),
         *(pw.coordinates(2), pw.Density(pw.coordinates(2)), pw.copy_of(x), rho**2, sp.log(rho)),
         *(rng.random(), rng.randint(-5, 5), rng.random() * 10 ** rng.randint(-320, 300)),
     ]
@@ -168,6 +170,9 @@ class Calls:
                 {"t": 0.1, "distance": "W2", "seed": 1, "evaluations": 1 << 12},
             ),
             "solution.diagnostics": (solution.diagnostics, {"t": 0.1, "n": 64, "seed": 1}),
+            "Steps": (pw.Steps, {"method": "rk4", "dt": 0.1}),
+            "LinearSolve": (pw.LinearSolve, {"method": "cg", "shift": 0.1}),
+            "Samples": (pw.Samples, {"number": 16, "sampling": "random"}),
             "until_equilibrium": (pw.until_equilibrium, {"dissipation": 1e-6}),
             "Event": (pw.Event, {"function": abs, "terminal": True, "direction": 1, "name": "e"}),
             "load_solution": (pw.load_solution, {"path": path}),
@@ -228,8 +233,9 @@ class Calls:
         }
 
     def options_of(self, name: str) -> list[str]:
-        """Names of all parameters of a function."""
-        return [n for n in inspect.signature(self.calls[name][0]).parameters if n != "self"]
+        """Names of all arguments of a function."""
+        names = [n for n in inspect.signature(self.calls[name][0]).parameters if n != "self"]
+        return [*names[:-1], *FIELDS] if names[-1:] == ["fields"] else names
 
 
 def wrong_call(calls: Calls, rng: random.Random):

@@ -101,22 +101,21 @@ def solver_call(case: Case, options: dict, guess=None):
     ----------
     case : Case
     options : dict
-        "method", and fields of :class:`pwgf_sym.solve.options.LinearOptions`.
+        Fields of :class:`pwgf_sym.LinearSolve`.
     guess : (p,) array, optional
         Where the solve starts: the direction of the step before.
     """
     from ..solve.linear import solve_metric
-    from ..solve.options import LinearOptions
+    from ..solve.option_objects import LinearSolve
 
     program = program_of(case)
     samples = program.samples(case.z)
     theta = case.theta
-    rest = {k: v for k, v in options.items() if k != "method"}
-    linear = LinearOptions(shift=SHIFT, **rest)
+    linear = LinearSolve(**options, shift=SHIFT)
 
     def call():
         slope = program.slope(theta, samples)
-        how = {"right": -slope.gradient, "method": options["method"], "options": linear}
-        return solve_metric(slope.linearization, **how, guess=guess).eta
+        right = -slope.gradient
+        return solve_metric(slope.linearization, right=right, options=linear, guess=guess).eta
 
     return call

@@ -122,7 +122,8 @@ class AdaptiveMarch:
 
     def cut(self, step: float) -> float:
         """The step, cut to what is allowed."""
-        return step if self.options.max_step is None else min(step, self.options.max_step)
+        most = self.options.steps.max_step
+        return step if most is None else min(step, most)
 
     def allowed_error(self, stage: Stage) -> float:
         """The local error that a step may have, as a distance."""
@@ -176,7 +177,7 @@ class AdaptiveMarch:
     def risen(self, before: float, after: float) -> FlowError | None:
         """The error of a step that raises the energy of its samples, else None."""
         allowed = energy_allowance(self.scale, self.right.samples.count)
-        if not self.options.energy_check or after <= before + allowed:
+        if not self.options.steps.energy_check or after <= before + allowed:
             return None
         given = f"energy {before:.6g} before the step and {after:.6g} after"
         fix = "Use more samples or a larger shift, or energy_check=False to go on."

@@ -107,7 +107,7 @@ def solve_kernel(system) -> np.ndarray:
     for the target u, the regularized least-squares solution of least norm, with one step of
     refinement in sample space.
 
-    The shift is above 0 (:meth:`pwgf_sym.solve.options.LinearOptions.check_for`).
+    The shift is above 0 (:meth:`pwgf_sym.LinearSolve.check_method`).
     """
     with system.algebra.calls():
         inverse = SamplePreconditioner(system.map, system.samples.count, system.shift)

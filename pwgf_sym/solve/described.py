@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import fields
 
 import numpy as np
 import sympy as sp
@@ -15,7 +14,7 @@ from ..declare.problem import GradientFlow
 from ..declare.tree import from_tree, to_tree
 from ..errors import StoredSolutionError
 from .history import Counts
-from .options import NAMES, FlowOptions, LinearOptions
+from .options import NAMES, FlowOptions
 from .steppers import METHODS
 from .stored import refused
 
@@ -186,19 +185,14 @@ def _check_powers(energy: sp.Expr) -> None:
 
 def _options(entries: dict) -> dict:
     """The options, checked as those of a run; the target need not be here."""
-    linear, flow = ({f.name for f in fields(kind)} for kind in (LinearOptions, FlowOptions))
     for name in ("target", "dtype"):
         if entries[name] not in NAMES[name]:
             raise StoredSolutionError(name, repr(entries[name]), " or ".join(NAMES[name]))
-    known = {name: value for name, value in entries.items() if name in flow}
-    known["chosen"] = tuple(entries.get("chosen", ()))
+    known = dict(entries)
     # A stepper of the user's own is known by its name alone.
     if isinstance(entries["integrator"], str) and entries["integrator"] not in METHODS:
         known["integrator"] = "auto"
-    solver = LinearOptions(**{name: value for name, value in entries.items() if name in linear})
-    FlowOptions(**known | {"target": "cpu", "linear": solver})
-    if len((flow | linear) & set(entries)) != len(entries):
-        raise StoredSolutionError("options", "unknown names", "the options of solve")
+    FlowOptions.from_dict(known | {"target": "cpu"})
     return dict(entries)
 
 

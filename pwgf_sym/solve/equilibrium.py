@@ -34,8 +34,9 @@ from .evidence import log_weight_of
 from .flow import _collect, _start
 from .history import Record
 from .memory import check_memory
-from .options import FlowOptions, LinearOptions
-from .right_side import RightSide, drawn
+from .option_objects import FIELDS, RENAMED, LinearSolve, Samples, Steps
+from .options import FlowOptions
+from .right_side import RightSide, Stage, drawn
 from .solution import Row, Solution, build_program
 from .steppers import Stepper, stepper_named
 from .theory import log_sobolev_of, theory_of
@@ -50,28 +51,27 @@ _LOOSE = 30.0
 # No progress: the least distance of so many steps is above this part of the least one before.
 _WINDOW, _PROGRESS = 8, 0.8
 _GROWTH = 4
+# What an equilibrium takes where nothing else is given.
+_DEFAULTS = {"integrator": "rkc", "max_samples": 16384}
 
 
-@checked_call
+@checked_call(also=FIELDS, renamed=RENAMED)
 def equilibrium(
     problem: GradientFlow,
     map: Map,
     *,
     tol: float = 1e-3,
     max_steps: int = 1000,
-    integrator: str | Stepper = "rkc",
-    samples: int | None = None,
-    max_samples: int = 16384,
-    sampling: str = "sobol",
-    tails: bool = True,
-    seed: int | np.random.Generator | None = 0,
-    linear_solver: str = "auto",
-    shift: float | None = None,
+    steps: str | Stepper | Steps | None = None,
+    linear: str | LinearSolve | None = None,
+    samples: int | Samples | None = None,
     target: str = "cpu",
     dtype: str = "float64",
+    seed: int | np.random.Generator | None = 0,
     progress: bool = False,
     theta0: np.ndarray | None = None,
     callback: Callable[[Row], object] | None = None,
+    **fields: object,
 ) -> Solution:
     """The equilibrium of a gradient flow: a solution whose last row is within a distance of it.
 
@@ -93,13 +93,12 @@ def equilibrium(
         sqrt(E|w|^2) over its largest value in the run.
     max_steps : int
         Limit of the number of steps.
-    integrator : {"rkc", "rk23", "rk45", "auto"} or Stepper
-        Method in time.
-    samples : int, optional
-        Number of samples of a step to begin with.  Where a run comes no nearer they are made four
-        times as many, up to ``max_samples``.
-    max_samples : int
-    sampling, tails, seed, linear_solver, shift, target, dtype, progress, theta0, callback
+    steps : str, Stepper or Steps, optional
+        Method in time, one that estimates its error: by default "rkc".
+    samples : int or Samples, optional
+        Those of a step to begin with, new ones each step.  Where a run comes no nearer and may
+        choose it takes four times as many, up to ``Samples(max=...)``, by default 16384.
+    linear, target, dtype, seed, progress, theta0, callback, **fields
         As of :func:`pwgf_sym.solve`.
 
     Returns
@@ -124,24 +123,24 @@ def equilibrium(
         As of :func:`pwgf_sym.solve`.
     """
     begin = perf_counter()
-    options = FlowOptions(
+    options = FlowOptions.of(
+        fields,
+        _DEFAULTS,
         tol=tol,
-        integrator=integrator,
+        steps=steps,
+        linear=linear,
         samples=samples,
-        max_samples=max_samples,
-        sampling=sampling,
-        tails=tails,
-        seed=seed,
-        linear_solver=linear_solver,
         target=target,
         dtype=dtype,
+        seed=seed,
         progress=progress,
-        linear=LinearOptions(shift=shift),
     )
     max_steps = integer("max_steps", max_steps, 1)
     if not options.adaptive:
-        fix = 'Use "rkc": steps become as long as the flow allows.'
-        raise OptionError("integrator", brief(integrator), "a method that estimates its error", fix)
+        given, fix = options.steps.method, 'Use "rkc": steps become as long as the flow allows.'
+        raise OptionError("integrator", brief(given), "a method that estimates its error", fix)
+    if options.samples.resample is False:
+        raise OptionError("resample", "False", "True: each step to equilibrium has new samples")
     check_flow(problem, map)
     check_storable(problem, map)
     options = options.for_map(map, parameter_count(map)).for_times(False)
@@ -150,10 +149,10 @@ def equilibrium(
     if callback is not None and not callable(callback):
         raise OptionError("callback", brief(callback), "a function of one row")
     check_velocity(energy_terms(problem.energy, problem.density))
-    points = drawn(problem, options, "samples", 0, options.samples)
-    program = build_program(problem, map, target, dtype)
+    points = drawn(problem, options, "samples", 0, options.number)
+    program = build_program(problem, map, options.target, options.dtype)
     right = RightSide(program, options, points, Record(begin))
-    march = EquilibriumMarch(right, stepper_named(options.integrator), max_steps)
+    march = EquilibriumMarch(right, stepper_named(options.steps.method), max_steps)
     found = _collect(march, theta, callback)
     _judge(found)
     return found
@@ -196,15 +195,15 @@ class EquilibriumMarch(AdaptiveMarch):
             ended = self.has_arrived(t, stage) or t >= self.times[-1]
             yield right.row(t, stage)
 
-    def horizon(self, stage) -> float:
+    def horizon(self, stage: Stage) -> float:
         """A time that no run reaches."""
         return _HORIZON * (stage.spread / stage.speed if stage.speed > 0 else 1.0)
 
-    def allowed_error(self, stage) -> float:
+    def allowed_error(self, stage: Stage) -> float:
         """The local error that a step may have, as a distance."""
         return _LOOSE * super().allowed_error(stage)
 
-    def has_arrived(self, t: float, stage) -> bool:
+    def has_arrived(self, t: float, stage: Stage) -> bool:
         """Measure the distance; whether the run ends here."""
         self.last = self.distance(stage)
         text = f"{self.distance.kind} of {self.last:.2g}"
@@ -233,7 +232,7 @@ class EquilibriumMarch(AdaptiveMarch):
 
     def grows(self, t: float) -> bool:
         """Take more samples, if there may be more."""
-        count = min(_GROWTH * self.right.samples.count, self.options.max_samples)
+        count = min(_GROWTH * self.right.samples.count, self.options.samples.max)
         if count <= self.right.samples.count or "samples" not in self.options.chosen:
             return False
         self.right.grow(count)

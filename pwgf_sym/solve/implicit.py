@@ -47,10 +47,11 @@ def check_implicit(options) -> None:
     OptionError
         With the option in the way, and the method that does without.
     """
-    accepted = {"formulation": "velocity", "linear_solver": "dense"}
-    accepted |= {} if options.on_host else {"target": "cpu"}
-    for name, value in accepted.items():
-        given = getattr(options, name)
+    for name, given, value in (
+        ("formulation", options.formulation, "velocity"),
+        ("linear_solver", options.linear.method, "dense"),
+        ("target", "cpu" if options.on_host else options.target, "cpu"),
+    ):
         if given != value:
             given = f'"{given}" together with integrator="rosenbrock"'
             raise OptionError(name, given, f'"{value}"', _STABILIZED)

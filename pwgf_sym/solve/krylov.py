@@ -10,7 +10,7 @@ from contextlib import suppress
 
 import numpy as np
 
-from .options import LinearOptions
+from .option_objects import LinearSolve
 from .preconditioner import SamplePreconditioner
 from .vectors import norm, on_host
 
@@ -32,7 +32,7 @@ _PROGRESS = 0.5
 _DAMPING = 1e-2
 
 
-def refined(system, options: LinearOptions, method: str) -> tuple[np.ndarray, int, np.ndarray]:
+def refined(system, options: LinearSolve, method: str) -> tuple[np.ndarray, int, np.ndarray]:
     """Solve with an iterative method again and again for the gap that is left, until it is small.
 
     The Krylov method reduces the gap by products in the inner system's precision; the gap itself is
@@ -44,7 +44,7 @@ def refined(system, options: LinearOptions, method: str) -> tuple[np.ndarray, in
     ----------
     system : System
         (G + mu I) eta = b.
-    options : LinearOptions
+    options : LinearSolve
         Tolerance, iteration limit, precision, preconditioner.
     method : {"cg", "minres"}
         The method of the rounds.
@@ -71,7 +71,7 @@ def refined(system, options: LinearOptions, method: str) -> tuple[np.ndarray, in
     return watch.best, watch.count, watch.gap
 
 
-def _preconditioner(system, options: LinearOptions):
+def _preconditioner(system, options: LinearSolve):
     """The method's M for the options, or None."""
     if not options.preconditioner:
         return None
@@ -127,7 +127,7 @@ class _Watch:
     or when the gap has stopped falling for ``patience`` looks.
     """
 
-    def __init__(self, system, inner, options: LinearOptions, patience: int):
+    def __init__(self, system, inner, options: LinearSolve, patience: int):
         self.system, self.inner, self.patience = system, inner, patience
         self.aim = options.tolerance * system.right_norm
         self.limit, self.count = options.max_iterations, 0

@@ -14,7 +14,7 @@ and the stopping rules of iterative methods can both be too optimistic (SciPy's 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -23,7 +23,7 @@ from ..errors import OptionError
 from .dense import solve_dense, solve_kernel
 from .krylov import refined
 from .lsmr import lsmr
-from .options import LinearOptions
+from .option_objects import LinearSolve
 from .vectors import as_double, dot, is_finite, norm, on_host, zeros_like
 
 __all__ = ["LinearSolution", "solve_metric"]
@@ -68,8 +68,8 @@ def solve_metric(
     *,
     field: np.ndarray | None = None,
     right: np.ndarray | None = None,
-    method: str = "lsmr",
-    options: LinearOptions | None = None,
+    method: str | None = None,
+    options: LinearSolve | None = None,
     guess: np.ndarray | None = None,
 ) -> LinearSolution:
     """Solve for the direction eta in the velocity form (``field``) or the energy form (``right``).
@@ -82,7 +82,8 @@ def solve_metric(
         Target velocity w on the samples, packed: the velocity form.
     right : (p,) array, optional
         Right side b = -grad_theta E: the energy form.  Exactly one of the two is given.
-    method : {"lsmr", "cg", "minres", "dense", "kernel"}
+    method : {"lsmr", "cg", "minres", "dense", "kernel"}, optional
+        By default that of the options; "auto" is "lsmr" here.
         "lsmr": in the velocity form on J itself, which is never squared nor formed.  In the energy
         form on the symmetric operator G + mu I: the least-squares solution of least norm, hence
         G^+ b also where b is not in the range of G, at the price of squaring the condition number.
@@ -92,7 +93,7 @@ def solve_metric(
         eigenvalues below ``cutoff`` times the largest are dropped.
         "kernel": the same through the kernel matrix J J^T of the samples, N d by N d, formed from
         the layers' Kronecker structure; for fewer samples than parameters.  Needs a shift.
-    options : LinearOptions, optional
+    options : LinearSolve, optional
         Tolerance, iteration limit, shift, cutoff, precision, preconditioner.
     guess : (p,) array, optional
         Where "cg" and "minres" start, for instance the last step's direction; 0 by default.
@@ -109,10 +110,13 @@ def solve_metric(
     """
     if (field is None) == (right is None):
         raise OptionError("field, right", "both or none", "exactly one of the two")
+    options = options or LinearSolve()
+    method = options.method if method is None else method
+    method = "lsmr" if method == "auto" else method
     if method not in _METHODS:
         raise OptionError("linear_solver", repr(method), ", ".join(f'"{m}"' for m in _METHODS))
-    options = options or LinearOptions()
-    options.check_for(method)
+    options = options if method == options.method else replace(options, method=method)
+    options.check_method()
     options = options.for_dtype(linearization.theta.dtype)
     shift = options.shift * linearization.unit**2
     system = System(linearization, field, right, shift, guess)
@@ -194,7 +198,7 @@ class System:
         return LinearOperator(shape, matvec=normal, rmatvec=normal, dtype=np.float64)
 
 
-def _solve_lsmr(system: System, options: LinearOptions) -> LinearSolution:
+def _solve_lsmr(system: System, options: LinearSolve) -> LinearSolution:
     tolerance = _MARGIN * options.tolerance
     if system.field is None and on_host(system.right):
         from scipy.sparse.linalg import lsmr as scipy_lsmr
@@ -226,19 +230,19 @@ def _lsmr_for(right):
     return device_lsmr
 
 
-def _solve_refined(method: str, system: System, options: LinearOptions) -> LinearSolution:
+def _solve_refined(method: str, system: System, options: LinearSolve) -> LinearSolution:
     eta, iterations, gap = refined(system, options, method)
     return system.solution(eta, iterations, options, gap=gap)
 
 
-def _solve_dense(system: System, options: LinearOptions) -> LinearSolution:
+def _solve_dense(system: System, options: LinearSolve) -> LinearSolution:
     eta, kept, floor, rank = solve_dense(system, options)
     if not is_finite(eta):
         return _not_a_number(system)
     return system.solution(eta, 1, options, floor, kept, rank)
 
 
-def _solve_kernel(system: System, options: LinearOptions) -> LinearSolution:
+def _solve_kernel(system: System, options: LinearSolve) -> LinearSolution:
     return system.solution(solve_kernel(system), 1, options)
 
 

@@ -85,7 +85,7 @@ class FixedMarch:
         right, before = self.right, stage.energy
         self.scale = max(self.scale, abs(before))
         taken = self.stepper.step(right, t, stage, t_next - t)
-        if self.options.resample:
+        if self.options.samples.resample:
             # The energy is compared on equal samples, where the sampling noise cancels.
             after = right.energy(taken.theta)
             right.draw(right.step + 1)
@@ -114,7 +114,7 @@ class FixedMarch:
     def check_energy(self, before: float, after: float) -> None:
         """Stop when a step has raised the energy of its samples."""
         allowed = energy_allowance(self.scale, self.right.samples.count)
-        if not self.options.energy_check or after <= before + allowed:
+        if not self.options.steps.energy_check or after <= before + allowed:
             return
         raise FlowError(
             f"energy {before:.6g} before the step and {after:.6g} after",

@@ -24,7 +24,9 @@ TAILS = 4
 def drawn(problem, options: FlowOptions, purpose: str, step: int, count: int) -> np.ndarray:
     """Points of the initial law, (N, d), checked to be finite."""
     seed = seed_for(options.seed, purpose, step)
-    points = draw(problem.initial, count, sampling=options.sampling, seed=seed, keep=step == 0)
+    points = draw(
+        problem.initial, count, sampling=options.samples.sampling, seed=seed, keep=step == 0
+    )
     finite = np.isfinite(points).all(axis=1)
     if not finite.all():
         given = f"sample {int(np.argmin(finite))} = {points[np.argmin(finite)]}"
@@ -134,13 +136,13 @@ class RightSide:
         self.program, self.options, self.record = program, options, record
         self.linear = options.linear
         self.count = len(points)
-        tails = options.tails and options.adaptive and options.formulation == "velocity"
+        tails = options.samples.tails and options.adaptive and options.formulation == "velocity"
         self.tails = tails and program.separable and has_tails(program.problem.initial)
         if self.tails:
             self.draw(0)
         else:
             self.samples = program.samples(points)
-        fresh = drawn(program.problem, options, "defect", 0, options.fresh_samples)
+        fresh = drawn(program.problem, options, "defect", 0, options.samples.fresh)
         self.fresh = program.samples(fresh)
         form, _ = program.form, program.unknown_constant  # found, or refused, before the first step
         self.full_order = max(form.velocity_order, form.energy_order)
@@ -158,7 +160,10 @@ class RightSide:
             points = drawn(program.problem, options, "samples", step, self.count)
             self.samples = program.samples(points)
             return
-        given = {"sampling": options.sampling, "seed": seed_for(options.seed, "samples", step)}
+        given = {
+            "sampling": options.samples.sampling,
+            "seed": seed_for(options.seed, "samples", step),
+        }
         points, weights = draw_with_tails(program.problem.initial, self.count, TAILS, **given)
         self.samples = program.samples(points, weights / weights.sum())
 
@@ -207,7 +212,6 @@ class RightSide:
             linear = solve_metric(
                 linearization,
                 **target,
-                method=self.options.linear_solver,
                 options=self.linear,
                 guess=self.direction if self.linear.warm_start else None,
             )

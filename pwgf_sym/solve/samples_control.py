@@ -43,7 +43,7 @@ class SamplesControl:
         ``estimate`` is that of the map's error, over the spread.
         """
         self.step += 1
-        if not self.options.resample:
+        if not self.options.samples.resample:
             return stage
         right = self.right
         right.draw(self.step)
@@ -58,7 +58,7 @@ class SamplesControl:
         self.missed += length * own
         self.noise = math.hypot(self.noise, length * noise)
         count = 2 * self.right.samples.count
-        if "samples" not in self.options.chosen or count > self.options.max_samples:
+        if "samples" not in self.options.chosen or count > self.options.samples.max:
             return
         late = t - self.since >= self.wait
         lacks = _SHARE * self.options.tol < estimate < _LOST * self.options.tol
@@ -70,6 +70,6 @@ class SamplesControl:
 
     def found(self) -> dict:
         """Distances that samples' noise and the map's limits have moved the samples by, at most."""
-        if not self.options.resample:
+        if not self.options.samples.resample:
             return {}
         return {"noise": self.noise, "missed": self.missed}

@@ -14,7 +14,8 @@ from pwgf_sym.compile.program import compile_program
 from pwgf_sym.solve import vectors
 from pwgf_sym.solve.history import Record
 from pwgf_sym.solve.lsmr import lsmr
-from pwgf_sym.solve.options import FlowOptions, LinearOptions
+from pwgf_sym.solve.option_objects import LinearSolve, Samples
+from pwgf_sym.solve.options import FlowOptions
 from pwgf_sym.solve.preconditioner import SamplePreconditioner
 from pwgf_sym.solve.right_side import RightSide
 from pwgf_sym.solve.steppers import stepper_named
@@ -234,13 +235,11 @@ def test_the_host_sees_numbers_only(formulation, method, tmp_path, monkeypatch):
     problem = _double_well()
     program = compile_program(problem, ps.NeuralFlow(2, 5, steps=1), target="cuda", folder=tmp_path)
     options = FlowOptions(
-        samples=9,
+        steps="heun",
+        linear=LinearSolve(method, max_iterations=4, shift=1e-3),
+        samples=Samples(9, fresh=5),
         formulation=formulation,
-        integrator="heun",
-        linear_solver=method,
         target="cuda",
-        fresh_samples=5,
-        linear=LinearOptions(max_iterations=4, shift=1e-3),
     )
     right = RightSide(program, options, problem.initial.sample(9, 1), Record())
     theta = vectors.like(program.map.initial_parameters(problem.initial), right.samples.weights)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 from ...arguments import brief
 from ...errors import OptionError
 from .automatic import Automatic
@@ -14,16 +17,18 @@ from .tableaus import TABLEAUS
 __all__ = ["METHODS", "stepper_named"]
 
 #: Name -> what makes the stepper of a run.
-METHODS = {
+METHODS: dict[str, Callable[[], Stepper]] = {
     "auto": Automatic,
-    **{name: (lambda method=method: RungeKutta(method)) for name, method in TABLEAUS.items()},
+    **{name: partial(RungeKutta, method) for name, method in TABLEAUS.items()},
     "rkc": Chebyshev,
     "rosenbrock": Rosenbrock,
 }
 
 
-def stepper_named(given, tol: float | None = None) -> Stepper:
+def stepper_named(given: object, tol: float | None = None, argument: str = "integrator") -> Stepper:
     """A stepper for a run with a tolerance, from a name or a stepper.
+
+    ``argument`` is what the name was given as, for the message.
 
     Raises
     ------
@@ -34,5 +39,5 @@ def stepper_named(given, tol: float | None = None) -> Stepper:
         return given.fresh(tol)
     if not isinstance(given, str) or given not in METHODS:
         accepted = ", ".join(f'"{name}"' for name in METHODS) + ", or a Stepper"
-        raise OptionError("integrator", brief(given), accepted)
+        raise OptionError(argument, brief(given), accepted)
     return METHODS[given]().fresh(tol)
