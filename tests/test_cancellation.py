@@ -13,7 +13,8 @@ from pwgf_sym.compile.packing import State
 from pwgf_sym.declare.laws import Gaussian
 from pwgf_sym.declare.maps import Affine
 from pwgf_sym.declare.symbols import Density, coordinates
-from pwgf_sym.lower.centers import Centers, offset
+from pwgf_sym.lower.centers import Centers
+from pwgf_sym.tensors.scalars.offset import offset
 
 K, M = sp.symbols("k m", positive=True)
 RELATIVE = 1e-11

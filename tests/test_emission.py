@@ -26,10 +26,10 @@ from pwgf_sym.errors import FormulaError, OptionError
 from pwgf_sym.functions import declared
 from pwgf_sym.loops.cpu.formulas import FormulaBuilder
 from pwgf_sym.loops.scalars import check_printable
-from pwgf_sym.lower.array_formulas import ArrayFormulas
 from pwgf_sym.lower.energies import FormulaKernel
 from pwgf_sym.lower.schedule import Machine, Tiling
 from pwgf_sym.printers.cpu import CpuPrinter
+from pwgf_sym.tensors.scalars.array_formulas import ArrayFormulas
 
 ROOT = Path(pwgf_sym.__file__).resolve().parents[1]
 x, y = sp.symbols("x0 x1", real=True)

@@ -18,10 +18,10 @@ from pwgf_sym.errors import FormulaError
 from pwgf_sym.loops.cpu.formulas import FormulaBuilder
 from pwgf_sym.loops.nodes import Name
 from pwgf_sym.loops.scalars import assignments, check_printable
-from pwgf_sym.lower.array_formulas import ArrayFormulas
 from pwgf_sym.lower.energies import FormulaKernel
 from pwgf_sym.lower.schedule import Machine, Tiling
 from pwgf_sym.printers.cpu import RUNTIME, CpuPrinter
+from pwgf_sym.tensors.scalars.array_formulas import ArrayFormulas
 from pwgf_sym.tensors.scalars.flops import expression_flops
 
 BOTH = pytest.mark.parametrize("dtype", ["float64", "float32"])

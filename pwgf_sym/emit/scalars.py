@@ -18,8 +18,8 @@ from sympy.printing.str import StrPrinter
 from .. import functions
 from ..errors import FormulaError
 from ..functions import LARGEST_CHAIN, STRUCTURES, ScalarFunction
-from ..lower.centers import offset
 from ..sharing import parts, symbols_of
+from ..tensors.scalars.offset import offset
 from ..tensors.scalars.scaled import largest
 
 __all__ = ["TilePrinter", "assignments", "check_printable", "split_assignments", "written_text"]

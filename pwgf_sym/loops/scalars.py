@@ -18,8 +18,8 @@ from sympy.printing.printer import Printer
 from .. import functions
 from ..errors import FormulaError
 from ..functions import LARGEST_CHAIN, STRUCTURES, ScalarFunction
-from ..lower.centers import offset
 from ..sharing import parts, symbols_of
+from ..tensors.scalars.offset import offset
 from ..tensors.scalars.scaled import largest
 from .nodes import (
     Apply,

@@ -13,7 +13,9 @@ from collections.abc import Iterable, Sequence
 import sympy as sp
 from sympy.polys.matrices import DomainMatrix
 
-__all__ = ["Centers", "offset"]
+from ..tensors.scalars.offset import offset
+
+__all__ = ["Centers"]
 
 # A constant that shrinks by less is left where it is, and nearer centers cost a digit at most.
 _SHRINKS = 16
@@ -21,20 +23,6 @@ _SHRINKS = 16
 _MOST = 4
 # What rounding leaves of a constant in sums of decimal numbers.
 _ROUNDING = sp.Float(1e-14)
-
-
-class offset(sp.Function):
-    """x - c of a coordinate x, which no sum and no product takes apart."""
-
-    nargs = 2
-
-    def _eval_is_real(self):
-        return True
-
-    def _written(self, printer):
-        return f"({printer._print(self.args[0])} - ({printer._print(self.args[1])}))"
-
-    _numpycode = _mpmathcode = _pythoncode = _written
 
 
 class Centers:

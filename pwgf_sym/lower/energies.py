@@ -15,8 +15,9 @@ from ..declare.formula_checks import expanded_terms
 from ..derive.samples import SampleForm
 from ..derive.variation import is_symmetric
 from ..sharing import symbols_of
+from ..tensors.scalars.offset import offset
 from ..tensors.scalars.stable import stable
-from .centers import Centers, offset
+from .centers import Centers
 from .pairs import PairParts
 from .rolling import Rolled, roll
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from functools import partial
+from typing import Any, ClassVar
 
+import numpy as np
+
+from .arrays import alignments
 from .leaves import Zero
 from .product import pulled_through
-from .tensor import Axes, Axis, Tensor, node
+from .tensor import Array, Axes, Axis, Rule, Tensor, node
 
 __all__ = ["Add", "add"]
 
@@ -39,9 +43,20 @@ class Add(Tensor):
         """The sum of other terms."""
         return add(*operands)
 
+    def of_arrays(self, dtype: np.dtype[Any]) -> Rule:
+        """The terms one after the other."""
+        return partial(_sum, alignments(self))
+
     def flops(self, dtype: str) -> int:
         """An addition an entry and term, but for the first."""
         return (len(self.operands) - 1) * self.size
+
+
+def _sum(aligned: Sequence[Rule], *values: Array) -> Array:
+    first, *others = (align(value) for align, value in zip(aligned, values, strict=True))
+    for value in others:
+        first = first + value
+    return first
 
 
 def add(*terms: Tensor) -> Tensor:

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import partial
+from typing import Any
 
+import numpy as np
 import sympy as sp
 
 from ..derive.borders import jump
 from ..derive.calculus import derivative
 from ..derive.pieces import JumpSlope
 from ..sharing import has_symbols
+from .arrays import alignments
 from .leaves import constant
 from .product import product, pulled_through
+from .scalars.array_formulas import ArrayFormulas
 from .scalars.flops import expression_flops
 from .scalars.stable import smooth
-from .tensor import Axes, Axis, Tensor, node
+from .tensor import Array, Axes, Axis, Rule, Tensor, node
 
 __all__ = ["Elementwise", "apply", "placeholder"]
 
@@ -53,6 +58,12 @@ class Elementwise(Tensor):
         """The same function of other values."""
         return apply(self.expression, *operands, axes=self.axes)
 
+    def of_arrays(self, dtype: np.dtype[Any]) -> Rule:
+        """The expression of whole arrays."""
+        symbols = [placeholder(k) for k in range(len(self.operands))]
+        formula = ArrayFormulas([self.expression], symbols, dtype)
+        return partial(_entry_by_entry, formula, alignments(self))
+
     def flops(self, dtype: str) -> int:
         """Those of the expression, for every entry."""
         return expression_flops([self.expression], dtype) * self.size
@@ -60,6 +71,11 @@ class Elementwise(Tensor):
     def text(self) -> str:
         """The expression, and what it is of."""
         return f"{self.expression} of ({self.operand_names})"
+
+
+def _entry_by_entry(formula: ArrayFormulas, aligned: Sequence[Rule], *values: Array) -> Array:
+    (found,) = formula(*(align(value) for align, value in zip(aligned, values, strict=True)))
+    return found
 
 
 def placeholder(position: int) -> sp.Symbol:

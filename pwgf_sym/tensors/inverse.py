@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
 
 from .product import product, pulled_through
-from .tensor import Axes, Tensor, node
+from .tensor import Array, Axes, Rule, Tensor, node
 
 __all__ = ["Inverse"]
 
@@ -39,6 +42,20 @@ class Inverse(Tensor):
         """The inverse of another matrix."""
         return Inverse(*operands)
 
+    def of_arrays(self, dtype: np.dtype[Any]) -> Rule:
+        """The inverse of every matrix; of a singular one it is not a number."""
+        return _inverse
+
     def flops(self, dtype: str) -> int:
         """Gauss and Jordan."""
         return 2 * self.matrix.axes[0].size ** 3
+
+
+def _inverse(matrix: Array) -> Array:
+    try:
+        return np.linalg.inv(matrix)
+    except np.linalg.LinAlgError:  # of one sample, perhaps: the others have theirs
+        singular = np.linalg.det(matrix)[..., None, None] == 0
+        identity = np.eye(matrix.shape[-1], dtype=matrix.dtype)
+        found = np.linalg.inv(np.where(singular, identity, matrix))
+        return np.where(singular, matrix.dtype.type(np.nan), found)

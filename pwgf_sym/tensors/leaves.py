@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Any, ClassVar
 
+import numpy as np
 import sympy as sp
 
-from .tensor import Axes, Axis, Tensor, node
+from .arrays import same
+from .tensor import Axes, Axis, Rule, Tensor, node
 
 __all__ = ["Constant", "Delta", "Input", "Zero", "constant", "input_tensor"]
 
@@ -49,6 +52,10 @@ class Delta(Tensor):
         """Its number of rows."""
         return [constant(first.size)]
 
+    def of_arrays(self, dtype: np.dtype[Any]) -> Rule:
+        """The identity matrix."""
+        return partial(same, np.eye(self.first.size, dtype=dtype))
+
 
 @node
 class Constant(Tensor):
@@ -59,6 +66,10 @@ class Constant(Tensor):
 
     def __post_init__(self) -> None:
         self._derive(axes=(), per_sample=False, operands=())
+
+    def of_arrays(self, dtype: np.dtype[Any]) -> Rule:
+        """The number, rounded once."""
+        return partial(same, dtype.type(float(self.value)))
 
     def text(self) -> str:
         """The number."""
@@ -74,6 +85,10 @@ class Zero(Tensor):
 
     def __post_init__(self) -> None:
         self._derive(per_sample=False, operands=())
+
+    def of_arrays(self, dtype: np.dtype[Any]) -> Rule:
+        """Zeros."""
+        return partial(same, np.zeros([axis.size for axis in self.axes], dtype))
 
 
 def input_tensor(name: str, axes: Iterable[Axis] = (), per_sample: bool = False) -> Input:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
 
 from .inverse import Inverse
 from .product import product, pulled_through
-from .tensor import Axes, Tensor, node
+from .tensor import Array, Axes, Rule, Tensor, node
 
 __all__ = ["LogDet"]
 
@@ -36,6 +39,16 @@ class LogDet(Tensor):
         """That of another matrix."""
         return LogDet(*operands)
 
+    def of_arrays(self, dtype: np.dtype[Any]) -> Rule:
+        """That of every matrix."""
+        return _log_determinant
+
     def flops(self, dtype: str) -> int:
         """An LU factorization."""
         return 2 * self.matrix.axes[0].size ** 3 // 3
+
+
+def _log_determinant(matrix: Array) -> Array:
+    if np.iscomplexobj(matrix):  # a complex step: the derivative is in the imaginary part
+        return np.log(np.linalg.det(matrix))
+    return np.linalg.slogdet(matrix)[1]

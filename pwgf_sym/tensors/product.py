@@ -6,12 +6,17 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import numpy as np
+import opt_einsum
 import sympy as sp
 
 from .leaves import Constant, Delta, Zero, constant
-from .tensor import Axes, Axis, Labelled, Tensor, node
+from .tensor import Array, Axes, Axis, Labelled, Rule, Tensor, node
 
 __all__ = ["Product", "einsum", "product", "pulled_through", "scale"]
+
+# The letter of the sample axis in subscripts, and the length by which contractions are planned.
+_SAMPLES, _LENGTH = "Z", 1024
 
 
 @node
@@ -82,6 +87,33 @@ class Product(Tensor):
         """The same product of other factors."""
         factors = zip(operands, self.labels, strict=True)
         return product(self.coefficient, factors, self.axes, self.sum_samples)
+
+    def of_arrays(self, dtype: np.dtype[Any]) -> Rule:
+        """An einsum, its order of contractions planned once; then axes that no operand carries."""
+        letters: dict[Axis, str] = {}
+        for axis in (*(a for own in self.labels for a in own), *self.axes):
+            letters.setdefault(axis, chr(ord("a") + len(letters)))
+        carried = {axis for own in self.labels for axis in own}
+        terms, shapes = [], []
+        for operand, own in self.factors:
+            terms.append(_SAMPLES * operand.per_sample + "".join(letters[a] for a in own))
+            shapes.append((_LENGTH,) * operand.per_sample + tuple(a.size for a in own))
+        kept = "".join(letters[axis] for axis in self.axes if axis in carried)
+        subscripts = f"{','.join(terms)}->{_SAMPLES * self.per_sample + kept}"
+        contract = opt_einsum.contract_expression(subscripts, *shapes)
+        factor = dtype.type(float(self.coefficient))
+        inner = tuple(axis.size if axis in carried else 1 for axis in self.axes)
+        whole = tuple(axis.size for axis in self.axes)
+
+        def rule(*values: Array) -> Array:
+            found = contract(*values)
+            found = found if factor == 1 else found * factor
+            if inner == whole:
+                return found
+            samples = found.shape[: int(self.per_sample)]
+            return np.broadcast_to(found.reshape(samples + inner), samples + whole)
+
+        return rule
 
     def flops(self, dtype: str) -> int:
         """Multiplications and additions of all terms, and of the coefficient."""

@@ -13,11 +13,15 @@ from __future__ import annotations
 
 import math
 import weakref
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar, dataclass_transform
 
-__all__ = ["Axes", "Axis", "Labelled", "Tensor", "node", "topological", "count_uses"]
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Array", "Axes", "Axis", "Labelled", "Rule", "Tensor", "count_uses", "node"]
+__all__ += ["topological"]
 
 Node = TypeVar("Node", bound="Tensor")
 
@@ -39,6 +43,9 @@ class Axis:
 
 
 Axes = tuple[Axis, ...]
+Array = NDArray[Any]
+#: A tensor's value, of those of its operands.
+Rule = Callable[..., Array]
 
 _INTERNED: weakref.WeakValueDictionary[tuple[Any, ...], Any] = weakref.WeakValueDictionary()
 
@@ -116,6 +123,14 @@ class Tensor(metaclass=_Interning):
     def flops(self, dtype: str) -> int:
         """Operations to compute it from its operands, of one sample if it is per sample."""
         return 0
+
+    def of_arrays(self, dtype: np.dtype[Any]) -> Rule:
+        """Its value in NumPy as a function of the operands' values.
+
+        Values of samples have the sample axis first.  Numbers that stand in formulas have the
+        given precision.
+        """
+        raise TypeError(f"no value of {self.word}")
 
     def text(self) -> str:
         """One line that says how it is computed."""

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 import sympy as sp
 
-from ...lower.array_formulas import ArrayFormulas
 from ...lower.energies import FormulaKernel
 from ...sharing import symbols_of
+from ...tensors.scalars.array_formulas import ArrayFormulas
 
 __all__ = ["energy_kernel"]
 

@@ -7,10 +7,10 @@ import math
 import numpy as np
 
 from ...loops.kernels import Layout
-from ...lower.interpreter import Graph
 from ...lower.kernels import Kernel, Sweep
 from ...lower.schedule import parts_of
 from ...tensors import Tensor
+from ...tensors.evaluate import Graph
 
 __all__ = ["MapKernel", "Parameters", "add_sums"]
 

@@ -10,14 +10,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 import sympy as sp
+from numpy.typing import DTypeLike
 
-from ..errors import FormulaError
-from ..functions import LARGEST_CHAIN, function_of, names
-from ..tensors.scalars.scaled import largest
-from .centers import offset
+from ...errors import FormulaError
+from ...functions import LARGEST_CHAIN, function_of, names
+from .offset import offset
+from .scaled import largest
 
 __all__ = ["ArrayFormulas"]
 
@@ -59,19 +61,24 @@ class ArrayFormulas:
         If a formula holds a function that no target has, or a number that is not finite.
     """
 
-    def __init__(self, formulas: Sequence[sp.Expr], symbols: Sequence[sp.Symbol], dtype=np.float64):
-        self._dtype = np.dtype(dtype)
+    def __init__(
+        self,
+        formulas: Sequence[sp.Expr],
+        symbols: Sequence[sp.Symbol],
+        dtype: DTypeLike = np.float64,
+    ) -> None:
+        self._dtype: np.dtype[Any] = np.dtype(dtype)
         # Places of an evaluation's values: symbols, then numbers and what steps compute.
         self._place: dict[sp.Basic, int] = {symbol: k for k, symbol in enumerate(symbols)}
         self._given, self._count = len(self._place), len(symbols)
-        self._numbers: dict[int, np.generic] = {}
-        self._steps: list[tuple[Callable, tuple[int, ...], int]] = []
+        self._numbers: dict[int, Any] = {}
+        self._steps: list[tuple[Callable[..., Any], tuple[int, ...], int]] = []
         self._results = [self._of(formula) for formula in formulas]
         self._gone = self._last_uses()
 
-    def __call__(self, *arrays) -> list[np.ndarray]:
+    def __call__(self, *arrays: Any) -> list[Any]:
         """Values of the formulas; a formula without symbols gives a number."""
-        values: list = [*arrays, *([None] * (self._count - len(arrays)))]
+        values: list[Any] = [*arrays, *([None] * (self._count - len(arrays)))]
         for place, number in self._numbers.items():
             values[place] = number
         for (function, arguments, place), gone in zip(self._steps, self._gone, strict=True):
@@ -94,7 +101,7 @@ class ArrayFormulas:
         self._count += 1
         return self._count - 1
 
-    def _step(self, function: Callable, *arguments: int) -> int:
+    def _step(self, function: Callable[..., Any], *arguments: int) -> int:
         place = self._new()
         self._steps.append((function, arguments, place))
         return place
@@ -183,7 +190,7 @@ class ArrayFormulas:
         return place
 
 
-def _whole_power(base, exponent: int):
+def _whole_power(base: Any, exponent: int) -> Any:
     """A power by squaring: a product as it is printed."""
     if exponent == 1:
         return base
