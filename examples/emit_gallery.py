@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pwgf_sym.compile.store import seal
 from pwgf_sym.emit.module import cpu_target, emit_module
-from pwgf_sym.lower.schedule import Machine
+from pwgf_sym.schedule.cpu import Machine
 
 EXAMPLES = Path(__file__).parent
 

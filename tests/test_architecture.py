@@ -17,8 +17,8 @@ import pwgf_sym
 
 PACKAGE = Path(pwgf_sym.__file__).resolve().parent
 FILES = sorted(PACKAGE.rglob("*.py"))
-ORDER = ["declare", "derive", "tensors", "lower", "loops", "printers", "emit", "compile"]
-ORDER += ["solve", "look", "benchmarks"]
+ORDER = ["declare", "derive", "tensors", "lower", "schedule", "loops", "printers", "emit"]
+ORDER += ["compile", "solve", "look", "benchmarks"]
 LEAVES = {"errors", "calls", "arguments", "memory", "exact", "functions", "special", "sharing"}
 NAMES = [str(f.relative_to(PACKAGE)) for f in FILES]
 

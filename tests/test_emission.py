@@ -24,11 +24,11 @@ from pwgf_sym.declare.symbols import coordinates
 from pwgf_sym.emit.module import cpu_target, emit_module
 from pwgf_sym.errors import FormulaError, OptionError
 from pwgf_sym.functions import declared
-from pwgf_sym.loops.cpu.formulas import FormulaBuilder
+from pwgf_sym.loops.cpu.formulas import TileFormulaBuilder
 from pwgf_sym.loops.scalars import check_printable
 from pwgf_sym.lower.energies import FormulaKernel
-from pwgf_sym.lower.schedule import Machine, Tiling
 from pwgf_sym.printers.cpu import CpuPrinter
+from pwgf_sym.schedule.cpu import CpuTiling, Machine
 from pwgf_sym.tensors.scalars.array_formulas import ArrayFormulas
 
 ROOT = Path(pwgf_sym.__file__).resolve().parents[1]
@@ -93,13 +93,13 @@ POINTS = np.array(
 
 def many_formulas(dtype):
     """A module with one kernel that evaluates all formulas at every sample."""
-    tiling = Tiling.for_machine(Machine(256), dtype)
+    tiling = CpuTiling.for_machine(Machine(256), dtype)
     kernel = FormulaKernel(
         "formulas", "all of them", {"x": (x, y)}, (), (p,), {"out": tuple(FORMULAS)}
     )
     printer = CpuPrinter()
     text = '"""Many formulas.\n\ncontent: {content}\n"""\n'
-    text += printer.whole(FormulaBuilder(kernel, tiling, printer).statements(), dtype)
+    text += printer.whole(TileFormulaBuilder(kernel, tiling, printer).statements(), dtype)
     return load_module(write_module(text, f"formulas_{dtype}"), text), tiling
 
 
@@ -284,7 +284,7 @@ from sample_energies import ENERGIES
 from pwgf_sym.compile.store import content_hash
 from pwgf_sym.declare.maps import Affine, NeuralFlow
 from pwgf_sym.emit.module import cpu_target, emit_module
-from pwgf_sym.lower.schedule import Machine
+from pwgf_sym.schedule.cpu import Machine
 for name in ("root", "styblinski tang"):
     problem = ENERGIES[name].problem()
     flow = NeuralFlow(2, 6) if problem.dim == 2 else Affine(problem.dim)

@@ -13,14 +13,14 @@ from pwgf_sym import functions
 from pwgf_sym.compile import tiles
 from pwgf_sym.compile.store import load_module, write_module
 from pwgf_sym.declare.tree import from_tree, to_tree
-from pwgf_sym.emit.cuda.scalars import printer_of
 from pwgf_sym.errors import FormulaError
-from pwgf_sym.loops.cpu.formulas import FormulaBuilder
+from pwgf_sym.loops.cpu.formulas import TileFormulaBuilder
 from pwgf_sym.loops.nodes import Name
 from pwgf_sym.loops.scalars import assignments, check_printable
 from pwgf_sym.lower.energies import FormulaKernel
-from pwgf_sym.lower.schedule import Machine, Tiling
 from pwgf_sym.printers.cpu import RUNTIME, CpuPrinter
+from pwgf_sym.printers.cuda import CudaPrinter
+from pwgf_sym.schedule.cpu import CpuTiling, Machine
 from pwgf_sym.tensors.scalars.array_formulas import ArrayFormulas
 from pwgf_sym.tensors.scalars.flops import expression_flops
 
@@ -29,9 +29,8 @@ EACH = pytest.mark.parametrize("entry", cases.ENTRIES, ids=lambda e: e.name)
 a, b = sp.symbols("a b", real=True)
 
 
-def on_cpu(formula):
-    """The text of a formula in a and b for the CPU."""
-    printer = CpuPrinter()
+def printed(formula, printer):
+    """The text of a formula in a and b."""
     lines, (value,) = assignments([formula], {a: Name("a"), b: Name("b")}, "t", printer)
     return " ".join(
         [*(line for node in lines for line in printer.lines(node)), printer.text(value)]
@@ -41,10 +40,10 @@ def on_cpu(formula):
 def computed(kernel, columns):
     """The fields of a kernel at samples, on the CPU."""
     dtype = columns.dtype.name
-    tiling = Tiling.for_machine(Machine(256), dtype)
+    tiling = CpuTiling.for_machine(Machine(256), dtype)
     printer = CpuPrinter()
     text = '"""Functions.\n\ncontent: {content}\n"""\n'
-    text += printer.whole(FormulaBuilder(kernel, tiling, printer).statements(), dtype)
+    text += printer.whole(TileFormulaBuilder(kernel, tiling, printer).statements(), dtype)
     module, lanes = load_module(write_module(text, f"functions_{dtype}"), text), tiling.samples
     rows = sum(map(len, kernel.fields.values()))
     tiles_of = columns.reshape(len(columns), -1, lanes).swapaxes(0, 1).copy()
@@ -84,9 +83,8 @@ def test_what_is_printed_is_stored_and_counted(entry):
     for dtype, width in (("float64", 0), ("float32", 1)):
         found = expression_flops([formula], dtype)
         assert found == entry.operations[width] if entry.cpu else found >= 1
-    assert on_cpu(formula)
-    for printer in (printer_of("float64"), printer_of("float32")):
-        assert printer({a: "a", b: "b"}).doprint(formula)
+    for printer in (CpuPrinter(), CudaPrinter("float64", 128), CudaPrinter("float32", 128)):
+        assert printed(formula, printer)
 
 
 @EACH
@@ -116,8 +114,8 @@ def test_a_new_function_is_one_entry(monkeypatch):
     check_printable(formula, "a formula")
     assert from_tree(to_tree(formula)) == formula
     assert expression_flops([hyperbola(a)], "float64") == 3
-    assert on_cpu(hyperbola(a)) == "1.0/((a*a) + 1.0)"
-    assert printer_of("float32")({a: "u"}).doprint(hyperbola(a)).count("DTYPE(1.0)") == 2
+    assert printed(hyperbola(a), CpuPrinter()) == "1.0/((a*a) + 1.0)"
+    assert printed(hyperbola(a), CudaPrinter("float32", 128)).count("DTYPE(1.0)") == 2
     slope = functions.written_out(hyperbola(a).diff(a))
     assert abs(float(slope.subs(a, 2)) + 4 / 25) < 1e-15
     np.testing.assert_allclose(ArrayFormulas([formula], [a])(np.arange(3.0))[0], [4, 2.5, 1.6])

@@ -21,7 +21,7 @@ from pwgf_sym.compile.program import compile_program
 from pwgf_sym.compile.threads import chunk_bounds
 from pwgf_sym.declare.laws import Gaussian
 from pwgf_sym.declare.maps import Affine, NeuralFlow
-from pwgf_sym.lower.schedule import Machine
+from pwgf_sym.schedule.cpu import Machine
 
 CASES = [
     (neural(1, 5, 1), 7),

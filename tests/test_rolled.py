@@ -13,7 +13,7 @@ from pwgf_sym.compile.program import compile_program
 from pwgf_sym.declare.maps import Affine
 from pwgf_sym.declare.symbols import coordinates, copy_of
 from pwgf_sym.emit.module import cpu_target, emit_module
-from pwgf_sym.lower.schedule import Machine
+from pwgf_sym.schedule.cpu import Machine
 
 BETA = sp.Symbol("beta", positive=True)
 # Names that the loops would take, too.

@@ -16,8 +16,8 @@ from pwgf_sym.compile.folders import cache_folder
 from pwgf_sym.compile.program import compile_program
 from pwgf_sym.compile.store import content_hash, load_module, seal, write_module
 from pwgf_sym.declare.maps import Affine
-from pwgf_sym.emit.cuda.module import NAMES
 from pwgf_sym.errors import CacheError, CacheWarning, PwgfError
+from pwgf_sym.printers import cuda as cuda_printer
 from pwgf_sym.printers.cpu import RUNTIME
 
 ROOT = Path(store.__file__).resolve().parents[2]
@@ -43,7 +43,7 @@ def test_same_text_same_path(tmp_path):
     "cuda, called, beside",
     [
         (False, [f"{name}.py" for name in RUNTIME], set()),
-        (True, [f"cuda/{name}.py" for name in NAMES], {"../emit/cuda/schedule.py"}),
+        (True, [f"cuda/{name}.py" for name in cuda_printer.RUNTIME], {"../schedule/cuda.py"}),
     ],
 )
 def test_the_runtime_is_part_of_the_name(cuda, called, beside, monkeypatch):

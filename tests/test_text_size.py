@@ -12,15 +12,15 @@ from pwgf_sym.declare.energies import integral
 from pwgf_sym.declare.maps import Affine, NeuralFlow
 from pwgf_sym.declare.symbols import Density, coordinates
 from pwgf_sym.derive.calculus import Gradient
-from pwgf_sym.emit.cuda.module import cuda_target
+from pwgf_sym.emit.cuda import cuda_target
 from pwgf_sym.emit.module import cpu_target, emit_module
-from pwgf_sym.emit.scalars import assignments as text_assignments
-from pwgf_sym.loops.cpu.formulas import FormulaBuilder
+from pwgf_sym.loops.cpu.formulas import TileFormulaBuilder
 from pwgf_sym.loops.nodes import Name
 from pwgf_sym.loops.scalars import assignments
 from pwgf_sym.lower.energies import FormulaKernel
-from pwgf_sym.lower.schedule import Machine, Tiling
 from pwgf_sym.printers.cpu import CpuPrinter
+from pwgf_sym.printers.cuda import CudaPrinter
+from pwgf_sym.schedule.cpu import CpuTiling, Machine
 from pwgf_sym.sharing import parts
 
 x = coordinates(1)
@@ -95,8 +95,8 @@ def test_text_grows_with_the_operations(family, kind):
 def run(formulas, points):
     """Formulas in x0 at points, by the text of the CPU in NumPy."""
     kernel = FormulaKernel("nested", "a formula", {"x": x}, (), (), {"out": tuple(formulas)})
-    printer, tiling = CpuPrinter(), Tiling.for_machine(Machine(256), "float64")
-    body = printer.module(FormulaBuilder(kernel, tiling, printer).statements())
+    printer, tiling = CpuPrinter(), CpuTiling.for_machine(Machine(256), "float64")
+    body = printer.module(TileFormulaBuilder(kernel, tiling, printer).statements())
     names = {name: getattr(tile_numpy, name) for name in dir(tile_numpy)} | {"OPTIONS": {}}
     exec(body, names)
     out = np.empty(len(formulas) * tiling.samples)
@@ -121,9 +121,9 @@ def test_named_parts_have_the_right_values(family):
                 assert abs(got - exact) <= 1e-13 * max(1, abs(exact)), (point, got)
 
 
-def written(formula):
-    """A formula's shared parts by name, and its text, for the CPU."""
-    printer = CpuPrinter()
+def written(formula, printer=None):
+    """A formula's shared parts by name, and its text, for the CPU if nothing else is given."""
+    printer = printer or CpuPrinter()
     lines, (value,) = assignments([formula], {x[0]: Name("x0")}, "t", printer)
     return [(line.name, printer.text(line.value)) for line in lines], printer.text(value)
 
@@ -186,7 +186,5 @@ def test_names_only_where_they_are_needed():
     "formula", [sp.Max(x[0], x[0] ** 2, 1, -x[0], x[0] / 3), sp.Heaviside(x[0])]
 )
 def test_extrema_of_many_do_not_multiply(formula):
-    kernel = FormulaKernel("k", "k", {"x": x}, (), (), {"out": (formula,)})
-    printer = TARGETS["cuda"].formula_builder(kernel).printer
-    lines, (text,) = text_assignments([formula], {x[0]: "x0"}, "t", printer)
+    lines, text = written(formula, CudaPrinter("float32", 128))
     assert sum(map(len, [text, *(line for _, line in lines)])) < 500

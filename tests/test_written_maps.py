@@ -7,7 +7,7 @@ from map_cases import entropy_problem
 from on_targets import program_on
 
 from pwgf_sym.declare.maps import Map
-from pwgf_sym.emit.cuda import schedule
+from pwgf_sym.schedule import cuda as schedule
 
 a = sp.Symbol("a", real=True)
 

@@ -9,9 +9,9 @@ from functools import cached_property
 
 import numpy as np
 
-from ..emit.groups import size_of
 from ..emit.module import Emission
 from ..errors import FormulaError, OptionError
+from ..loops.places import size_of
 from .algebra import HostAlgebra
 from .packing import Samples, State, aligned_empty
 from .threads import CHUNKS, chunk_bounds, chunk_count, run_chunks

@@ -6,9 +6,9 @@ import os
 from functools import lru_cache
 from pathlib import Path
 
-from ..emit.cuda.schedule import BLOCK
 from ..errors import OptionError
-from ..lower.schedule import Machine
+from ..schedule.cpu import Machine
+from ..schedule.cuda import BLOCK
 
 __all__ = ["block_threads", "this_machine"]
 

@@ -39,7 +39,7 @@ _RUNTIME_FILES = {
     True: (
         *("cuda/blocks.py", "cuda/contractions.py", "cuda/staging.py", "cuda/sums.py"),
         *("cuda/toolkit.py", "cuda/wide.py"),
-        "../emit/cuda/schedule.py",  # distances in shared memory
+        "../schedule/cuda.py",  # distances in shared memory
     ),
 }
 

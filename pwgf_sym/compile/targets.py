@@ -107,7 +107,7 @@ def _for_cpu(dtype: str, moments: bool) -> Target:
 
 
 def _for_cuda(dtype: str, moments: bool) -> Target:
-    from ..emit.cuda.module import cuda_target
+    from ..emit.cuda import cuda_target
     from .machine import block_threads
 
     return cuda_target(dtype, block_threads(), moments)

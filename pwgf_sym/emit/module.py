@@ -15,17 +15,19 @@ from ..derive.calculus import derivative
 from ..derive.pieces import in_pieces
 from ..derive.samples import SampleForm, sample_form
 from ..errors import FormulaError, OptionError
-from ..loops.cpu.formulas import FormulaBuilder
+from ..loops.cpu.formulas import TileFormulaBuilder
 from ..loops.cpu.kernels import TileKernelBuilder
 from ..loops.cpu.moments import moments_functions
+from ..loops.formulas import FormulaBuilder
 from ..loops.kernels import KernelBuilder, Layout
 from ..loops.nodes import Function, Statement
 from ..loops.scalars import check_printable
 from ..lower.energies import FormulaKernel, energy_kernels
 from ..lower.kernels import Kernel, map_kernels
 from ..lower.pairs import MomentForm, pair_parts
-from ..lower.schedule import Machine, Tiling
+from ..lower.schedule import Tiling
 from ..printers.cpu import CpuPrinter
+from ..schedule.cpu import CpuTiling, Machine
 from ..sharing import parts_of_kind, replaced
 from .header import header
 
@@ -138,13 +140,13 @@ def cpu_target(dtype: str, machine: Machine, moments: bool = True) -> Target:
     moments : bool
         Whether interactions that are polynomials of |x - y|^2 become moments of the samples.
     """
-    tiling, printer = Tiling.for_machine(machine, dtype), CpuPrinter()
+    tiling, printer = CpuTiling.for_machine(machine, dtype), CpuPrinter()
     size = f"{tiling.vector_bits}-bit vectors, {tiling.samples} samples a tile"
     return Target(
         f"cpu, {dtype}, {size}",
         tiling,
         lambda kernel, layout: TileKernelBuilder(kernel, layout, tiling, printer),
-        lambda kernel: FormulaBuilder(kernel, tiling, printer),
+        lambda kernel: TileFormulaBuilder(kernel, tiling, printer),
         lambda statements: printer.whole(statements, dtype),
         moments_functions if moments else None,
     )

@@ -40,7 +40,8 @@ class Block:
         self(Comment(text))
 
     @contextmanager
-    def _inside(self) -> Iterator[list[Statement]]:
+    def inside(self) -> Iterator[list[Statement]]:
+        """Statements that do not go into the block, but into a list."""
         body: list[Statement] = []
         self._open.append(body)
         yield body
@@ -53,20 +54,20 @@ class Block:
         stop: Expression | int,
         start: Expression | int = 0,
         step: int = 1,
-        rolled: bool = False,
+        kind: str = "serial",
     ) -> Iterator[None]:
         """A loop over ``range(start, stop, step)``."""
         ends = [Integer(n) if isinstance(n, int) else n for n in (stop, start)]
-        with self._inside() as body:
+        with self.inside() as body:
             yield
-        self(For(variable, ends[0], tuple(body), ends[1], step, rolled))
+        self(For(variable, ends[0], tuple(body), ends[1], step, kind))
 
     @contextmanager
-    def loops(self, headers: Iterable[Header], rolled: bool = False) -> Iterator[None]:
+    def loops(self, headers: Iterable[Header], kind: str = "serial") -> Iterator[None]:
         """Loops inside each other; headers are what :meth:`loop` takes."""
         with ExitStack() as stack:
             for header in headers:
-                stack.enter_context(self.loop(*header, rolled=rolled))
+                stack.enter_context(self.loop(*header, kind=kind))
             yield
 
     @contextmanager
@@ -74,14 +75,14 @@ class Block:
         self, names: tuple[str, ...], items: Iterable[tuple[Expression, ...]]
     ) -> Iterator[None]:
         """A loop over a few tuples of values."""
-        with self._inside() as body:
+        with self.inside() as body:
             yield
         self(Each(names, tuple(items), tuple(body)))
 
     @contextmanager
     def when(self, condition: Expression) -> Iterator[None]:
         """Statements where a condition holds."""
-        with self._inside() as body:
+        with self.inside() as body:
             yield
         self(If(condition, tuple(body)))
 

@@ -16,10 +16,10 @@ from typing import ClassVar, overload
 
 __all__ = [
     *("Accumulate", "Alias", "Apply", "Assign", "Barrier", "Binary", "Blank", "Call", "Choice"),
-    *("Comment", "Do", "Each", "Entry", "Expression", "For", "Function", "Group", "If", "Integer"),
-    *("Let", "Lets", "Load", "Local", "Name", "Negative", "Node", "Not", "Number", "Statement"),
-    *("Store", "Table", "Verbatim", "Zeros", "call", "children", "names_in", "product_of"),
-    *("rebuilt", "sum_of", "walk"),
+    *("Comment", "Declare", "Do", "Each", "Entry", "Expression", "For", "Function", "Group", "If"),
+    *("Integer", "Let", "Lets", "Load", "Local", "Name", "Negative", "Node", "Not", "Number"),
+    *("Statement", "Store", "Table", "Verbatim", "Zeros", "call", "children", "names_in"),
+    *("product_of", "rebuilt", "sum_of", "walk"),
 ]
 
 
@@ -98,10 +98,21 @@ class Group(Expression):
 
 @dataclass(frozen=True, slots=True)
 class Call(Expression):
-    """A function of the runtime, or of Python."""
+    """A function of the runtime, or of Python.
+
+    ``sizes``: those that a function of the runtime is made for; None where it is there as it is.
+    """
 
     function: str
     arguments: tuple[Expression, ...]
+    sizes: tuple[int, ...] | None = None
+
+    @property
+    def name(self) -> str:
+        """The function's name in a module."""
+        if self.sizes is None:
+            return self.function
+        return f"{self.function}_{'_'.join(map(str, self.sizes))}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,10 +138,14 @@ class Choice(Expression):
 
 @dataclass(frozen=True, slots=True)
 class Entry(Expression):
-    """One number of an array."""
+    """One number of an array.
+
+    ``plain``: the index needs no sign that it is not negative, as in a local array.
+    """
 
     array: str
     index: Expression
+    plain: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,10 +223,18 @@ class Do(Statement):
 
 
 @dataclass(frozen=True, slots=True)
+class Declare(Statement):
+    """Variables and arrays that do not depend on each other, at the top of a block."""
+
+    items: tuple[Let | Local, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class For(Statement):
     """A loop over ``range(start, stop, step)``.
 
-    ``rolled``: not to be unrolled.
+    ``kind``: ``"serial"``; ``"rolled"``, not to be unrolled; ``"threads"``, shared by the threads
+    of a block; ``"blocks"``, shared by the blocks.
     """
 
     variable: str
@@ -219,7 +242,7 @@ class For(Statement):
     body: Body
     start: Expression = Integer(0)
     step: int = 1
-    rolled: bool = False
+    kind: str = "serial"
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,11 +264,15 @@ class If(Statement):
 
 @dataclass(frozen=True, slots=True)
 class Local(Statement):
-    """An array of the function's own: ``size`` numbers in registers, local or shared memory."""
+    """An array of the function's own: ``size`` numbers in local or shared memory.
+
+    ``boundary``: bytes of which its place is a multiple; 0 where that does not matter.
+    """
 
     name: str
     size: Expression
     space: str = "local"
+    boundary: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,7 +326,7 @@ class Verbatim(Statement):
     """Functions of the module that are written as text of the target, and what they call."""
 
     text: str
-    calls: tuple[str, ...]
+    calls: tuple[Call, ...]
 
 
 # -- looking at nodes and making new ones ----------------------------------------------------------
@@ -374,9 +401,11 @@ def rebuilt(node: object, change: Change) -> object:
     return node if same else kind(*new)
 
 
-def call(function: str, *arguments: Expression | int | str) -> Call:
+def call(
+    function: str, *arguments: Expression | int | str, sizes: tuple[int, ...] | None = None
+) -> Call:
     """A call; whole numbers and names of variables may be given as they are."""
-    return Call(function, tuple(map(_expression, arguments)))
+    return Call(function, tuple(map(_expression, arguments)), sizes)
 
 
 def _expression(value: Expression | int | str) -> Expression:

@@ -91,7 +91,7 @@ def rows_loop(
     axis: Axis | None,
     rows: int,
     body: Callable[[Expression, int], None],
-    rolled: bool = False,
+    kind: str = "serial",
 ) -> None:
     """Loop over tiles of rows of an axis: ``body(variable, rows)``, remainder separately."""
     if axis is None:
@@ -101,7 +101,7 @@ def rows_loop(
     if axis.size <= rows:
         body(Integer(0), axis.size)
         return
-    with write.loop(axis.name, full, 0, rows, rolled):
+    with write.loop(axis.name, full, 0, rows, kind):
         body(Name(axis.name), rows)
     if axis.size > full:
         write(Let(axis.name, Integer(full)))

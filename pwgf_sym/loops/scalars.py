@@ -60,6 +60,9 @@ class Spelling(Protocol):
     def repeated(self, function: str) -> tuple[bool, ...]:
         """Which arguments of a function its text holds several times; none if it is empty."""
 
+    def is_call(self, function: str) -> bool:
+        """Whether the text of a function is a call, so that it needs no parentheses anywhere."""
+
     def leading_minus(self, number: Number) -> bool:
         """Whether the text of a number begins with a minus."""
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
-from .nodes import Verbatim
+from .nodes import Call, Verbatim
 
 __all__ = ["template"]
 
 
-def template(text: str, values: Mapping[str, int | str]) -> Verbatim:
+def template(text: str, values: Mapping[str, int | str], made: Iterable[Call] = ()) -> Verbatim:
     """Functions in Python with ``{name}`` for values.
 
     Parameters
@@ -19,9 +19,11 @@ def template(text: str, values: Mapping[str, int | str]) -> Verbatim:
         One or more functions, with two empty lines after each.
     values : mapping of str to int or str
         What stands for the names in braces.
+    made : iterable of Call
+        Functions for some sizes that it calls.
     """
     for name, value in values.items():
         text = text.replace("{" + name + "}", str(value))
     called = (node.func for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Call))
     names = {function.id for function in called if isinstance(function, ast.Name)}
-    return Verbatim(text, tuple(sorted(names)))
+    return Verbatim(text, (*made, *(Call(name, ()) for name in sorted(names))))

@@ -20,7 +20,6 @@ from ..loops.nodes import (
     Statement,
     Store,
     Table,
-    Verbatim,
     Zeros,
     walk,
 )
@@ -74,6 +73,10 @@ class CpuPrinter(PythonPrinter):
         """No text of a function holds an argument several times."""
         return ()
 
+    def is_call(self, function: str) -> bool:
+        """All functions are."""
+        return True
+
     def leading_minus(self, number: Number) -> bool:
         """Whether the text of a number begins with a minus."""
         return repr(number.value).startswith("-")
@@ -83,10 +86,11 @@ class CpuPrinter(PythonPrinter):
             case Store(array, index, value, stride):
                 places = f"{array}, {self.text(index)}, {self.text(stride)}"
                 yield f"store({places}, {self.text(value)})"
-            case Local(name, size):
-                yield f"{name} = aligned({self._like}, {self.text(size)})"
             case _:
                 yield from super().own_lines(node)
+
+    def array(self, node: Local) -> str:
+        return f"aligned({self._like}, {self.text(node.size)})"
 
     def whole(self, statements: list[Statement], dtype: str) -> str:
         """A module: imports, options, and the statements with the inverses that they call."""
@@ -129,8 +133,6 @@ class CpuPrinter(PythonPrinter):
                     found.add(function)
                 case Apply(function):
                     found.add(functions.entry_of(function).cpu)
-                case Verbatim(_, calls):
-                    found.update(calls)
         return found
 
     def function(self, node: Function) -> Iterator[str]:

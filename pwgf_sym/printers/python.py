@@ -13,6 +13,7 @@ from ..loops.nodes import (
     Call,
     Choice,
     Comment,
+    Declare,
     Do,
     Each,
     Expression,
@@ -23,6 +24,7 @@ from ..loops.nodes import (
     Integer,
     Let,
     Lets,
+    Local,
     Name,
     Negative,
     Statement,
@@ -34,6 +36,9 @@ __all__ = ["PythonPrinter"]
 
 _TIGHT = ("*", "/", "//")
 _INDENT = "    "
+# Characters of a line, and variables that a line declares at most.  Python hands three values on
+# as they are; of four it makes a tuple, which costs Numba time.
+_WIDTH, _AT_ONCE = 88, 3
 
 
 class PythonPrinter:
@@ -64,8 +69,8 @@ class PythonPrinter:
                 return "-" + self.text(value)
             case Group(value):
                 return f"({self.text(value)})"
-            case Call(function, arguments):
-                return self.called(function, arguments)
+            case Call(_, arguments):
+                return self.called(node.name, arguments)
             case Choice(condition, first, second, True):
                 return f"{self.text(first)} if {self.text(condition)} else {self.text(second)}"
         return self.own(node)
@@ -109,6 +114,8 @@ class PythonPrinter:
                 yield f"{self.text(target)} += {self.text(value)}"
             case Do(call, remark):
                 yield self.text(call) + (f"  # {remark}" if remark else "")
+            case Declare(items):
+                yield from self.packed(map(self.declared, items))
             case Comment(text):
                 yield f"# {text}"
             case For():
@@ -129,12 +136,37 @@ class PythonPrinter:
                 yield from [""] * count
             case Verbatim(text):
                 yield from text.splitlines()
+            case Local(name):
+                yield f"{name} = {self.array(node)}"
             case _:
                 yield from self.own_lines(node)
 
     def own_lines(self, node: Statement) -> Iterator[str]:
         """Lines of a statement that each target spells in its own way."""
         raise NotImplementedError(type(node).__name__)
+
+    def declared(self, node: Let | Local) -> tuple[str, str]:
+        """A name and what it gets."""
+        match node:
+            case Let(name, value):
+                return name, self.text(value)
+        return node.name, self.array(node)
+
+    def array(self, node: Local) -> str:
+        """Text of an array of the function's own."""
+        raise NotImplementedError(type(node).__name__)
+
+    @staticmethod
+    def packed(variables: Iterable[tuple[str, str]]) -> list[str]:
+        """Assignments of (name, text) pairs, a few a line."""
+        lines: list[list[tuple[str, str]]] = []
+        for pair in variables:
+            line = [*lines[-1], pair] if lines else [pair]
+            if lines and len(line) <= _AT_ONCE and len(_assignment(line)) <= _WIDTH:
+                lines[-1] = line
+            else:
+                lines.append([pair])
+        return [_assignment(line) for line in lines]
 
     def range(self, loop: For) -> str:
         """What a loop runs over."""
@@ -178,6 +210,11 @@ class PythonPrinter:
     def module(self, statements: Iterable[Statement]) -> str:
         """Text of statements of a module."""
         return "".join(f"{line}\n" for node in statements for line in self.lines(node))
+
+
+def _assignment(pairs: list[tuple[str, str]]) -> str:
+    names, texts = zip(*pairs, strict=True)
+    return f"{', '.join(names)} = {', '.join(texts)}"
 
 
 def _ends_in_a_name(text: str) -> bool:

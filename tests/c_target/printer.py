@@ -120,6 +120,10 @@ class CPrinter:
         """Arguments that a function's text holds several times."""
         return (True,) if function == "sign" else ()
 
+    def is_call(self, function: str) -> bool:
+        """Whether a function's text is a call."""
+        return function not in _ALL
+
     def leading_minus(self, number: Number) -> bool:
         """Whether the text of a number begins with a minus."""
         return number.value < 0

@@ -8,17 +8,17 @@ import numpy as np
 from c_target.printer import CPrinter
 
 from pwgf_sym.emit.module import Target, emit_module
-from pwgf_sym.loops.cpu.formulas import FormulaBuilder
+from pwgf_sym.loops.cpu.formulas import TileFormulaBuilder
 from pwgf_sym.loops.cpu.kernels import TileKernelBuilder
 from pwgf_sym.loops.nodes import Verbatim
-from pwgf_sym.lower.schedule import Tiling
+from pwgf_sym.schedule.cpu import CpuTiling
 
 __all__ = ["COMPILER", "CKernels", "c_target"]
 
 COMPILER = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
 
 
-class Scalar(Tiling):
+class Scalar(CpuTiling):
     """One number at a time."""
 
     def rows(self, size):
@@ -44,7 +44,7 @@ def c_target() -> Target:
         "C99, float64",
         tiling,
         lambda kernel, layout: TileKernelBuilder(kernel, layout, tiling, printer),
-        lambda kernel: FormulaBuilder(kernel, tiling, printer),
+        lambda kernel: TileFormulaBuilder(kernel, tiling, printer),
         lambda nodes: printer.module(n for n in nodes if not isinstance(n, Verbatim)),
         None,
     )

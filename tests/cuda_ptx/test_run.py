@@ -35,7 +35,7 @@ from pwgf_sym.compile.cuda import caller, krylov
 from pwgf_sym.compile.cuda.vectors import PlacesMatrix, Vector
 from pwgf_sym.compile.program import compile_program
 from pwgf_sym.declare.maps import Affine, NeuralFlow
-from pwgf_sym.emit.cuda import schedule
+from pwgf_sym.schedule import cuda as schedule
 from pwgf_sym.solve.lsmr import lsmr
 
 pytestmark = pytest.mark.usefixtures("machine")

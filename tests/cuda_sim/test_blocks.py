@@ -7,8 +7,8 @@ import pytest
 
 from pwgf_sym.compile.cuda import blocks, contractions, sums
 from pwgf_sym.compile.cuda.toolkit import cuda, simulated
-from pwgf_sym.emit.cuda import schedule
-from pwgf_sym.emit.cuda.schedule import BOUNDARY, CudaTiling, lanes_of
+from pwgf_sym.schedule import cuda as schedule
+from pwgf_sym.schedule.cuda import BOUNDARY, CudaTiling, lanes_of
 
 BOUND = {"float64": 1e-13, "float32": 1e-5}
 # Threads of a block, and sizes of an outer product: few and many tiles, remainders of both.
@@ -42,7 +42,7 @@ def close(found, expected, dtype):
 def test_sums_of_outer_products(threads, m, n, room, dtype, rng, monkeypatch):
     """Added to what is there, with any distances; also where few samples fit at a time."""
     monkeypatch.setattr(schedule, "_CHUNKS", room)
-    tiling, number = CudaTiling.of(dtype, threads), np.dtype(dtype).type
+    tiling, number = CudaTiling(dtype, threads), np.dtype(dtype).type
     shape, size = tiling.outer_sums(m, n)
     chunk, down, across = shape
     add = sums.outer_sums(number, threads, *tiling.outer(m, n))
@@ -69,7 +69,7 @@ def test_sums_of_outer_products(threads, m, n, room, dtype, rng, monkeypatch):
 def test_sums_of_rows_and_products(threads, m, n, dtype, rng):
     number = np.dtype(dtype).type
     rows, products = (make(number, threads) for make in (sums.row_sums, sums.product_sums))
-    size = CudaTiling.of(dtype, threads).row_sums(n)  # not for all m at a time
+    size = CudaTiling(dtype, threads).row_sums(n)  # not for all m at a time
 
     @cuda.jit
     def kernel(a, b, out):
@@ -119,7 +119,7 @@ class Contraction:
         made = (contractions.begin, kind, contractions.end)
         self.begin, self.contract, self.end = (m(self.number, self.threads, *tile) for m in made)
         self.row, self.term = (1, rows) if transposed else (count, 1)
-        self.tiling, self.size = CudaTiling.of(dtype, self.threads), tile[0] * tile[1]
+        self.tiling, self.size = CudaTiling(dtype, self.threads), tile[0] * tile[1]
         self.pitch = self.tiling.pitch
 
     def check(self, kernel, times: int, rng) -> None:
@@ -224,7 +224,7 @@ def test_results_where_factors_were(dtype, rng):
 @pytest.mark.parametrize("size", [1, 2, 10, 30, 33, 64, 100, 128, 300])
 def test_shapes_of_contractions(size, results, dtype):
     """Results and weights fit into shared memory; few rows are computed that do not exist."""
-    tiling = CudaTiling.of(dtype)
+    tiling = CudaTiling(dtype)
     rows, samples = tile = tiling.contraction(size, results)
     before = results * rows * samples * tiling.pitch
     assert before < tiling.with_weights(before, tile, 1000) <= tiling.room
@@ -235,7 +235,7 @@ def test_shapes_of_contractions(size, results, dtype):
 @pytest.mark.parametrize("threads", [4, 8, 32, 64, 128, 256])
 def test_shared_memory_of_all_shapes(threads, dtype):
     """No kernel asks for more shared memory than every GPU gives without being asked for more."""
-    tiling = CudaTiling.of(dtype, threads)
+    tiling = CudaTiling(dtype, threads)
     sizes, most = (1, 2, 3, 5, 10, 30, 33, 64, 128, 300, 6000), 48 * 1024 // tiling.bytes
     for first, second in product(sizes, sizes):
         (chunk, down, across), numbers = tiling.outer_sums(first, second)
@@ -254,7 +254,7 @@ def test_shared_memory_of_all_shapes(threads, dtype):
 def test_factorisations(d, dtype, rng):
     """A matrix a thread; without exchanges of rows some of them could not be eliminated."""
     threads, number = 4, np.dtype(dtype).type
-    panel = CudaTiling.of(dtype, threads).panel(d)
+    panel = CudaTiling(dtype, threads).panel(d)
     assert panel in ((d, 0), (4, d % 4)) or d % panel[0] == panel[1] == 0
     invert, log_determinant = (
         make(number, *panel) for make in (blocks.invert, blocks.log_determinant)

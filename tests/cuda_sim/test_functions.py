@@ -7,20 +7,18 @@ import numpy as np
 import pytest
 
 from pwgf_sym.compile.store import load_module, write_module
-from pwgf_sym.emit.cuda.formulas import ThreadFormulaEmitter
-from pwgf_sym.emit.cuda.module import _preamble
-from pwgf_sym.emit.cuda.schedule import CudaTiling
-from pwgf_sym.emit.writer import Writer
+from pwgf_sym.loops.cuda.formulas import ThreadFormulaBuilder
+from pwgf_sym.printers.cuda import CudaPrinter
+from pwgf_sym.schedule.cuda import CudaTiling
 
 THREADS = 4
 
 
 @cache
 def everything(dtype):
-    body, tiling = Writer(), CudaTiling.of(dtype, THREADS)
-    ThreadFormulaEmitter(cases.kernel(), tiling, dtype).emit(body)
-    text = '"""Functions.\n\ncontent: {content}\n"""\n' + _preamble(body.text(), dtype, THREADS)
-    text += body.text()
+    printer = CudaPrinter(dtype, THREADS)
+    builder = ThreadFormulaBuilder(cases.kernel(), CudaTiling(dtype, THREADS), printer)
+    text = '"""Functions.\n\ncontent: {content}\n"""\n' + printer.whole(builder.statements())
     module = load_module(write_module(text, f"cuda_functions_{dtype}"), text)
     columns = cases.points(8, dtype)
     tiles = columns.reshape(len(columns), -1, THREADS).swapaxes(0, 1).copy()

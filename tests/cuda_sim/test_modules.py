@@ -11,7 +11,6 @@ import pwgf_sym as pw
 from pwgf_sym.benchmarks.problems import problem_named
 from pwgf_sym.compile.cuda import caller
 from pwgf_sym.compile.program import compile_program
-from pwgf_sym.emit.cuda.invariants import Loop
 from pwgf_sym.errors import OptionError
 
 
@@ -128,20 +127,3 @@ def test_loops_over_entries_that_follow_each_other_are_one(tmp_path):
     text = compile_program(problem, flow, target="cuda", folder=tmp_path).code_python()
     loops = re.findall(r"for entry in range\(lane, (\d+),", text[text.index("def vjp_finish") :])
     assert loops == [str(flow.initial_parameters(problem.initial).size // 2)]
-
-
-@pytest.mark.parametrize(
-    "line, joined",
-    [
-        ("a[at(p + 12 + entry)] = b[at(5 + entry)]", False),  # b begins elsewhere
-        ("a[at(p + 12 + entry)] = 2*b[at(6 + entry)]", False),
-        ("a[at(p + 13 + entry)] = b[at(6 + entry)]", False),  # one is left out
-        ("a[at(p + 12 + entry)] = b[at(6 + entry//3)]", False),
-        ("c[at(p + 12 + entry)] = b[at(6 + entry)]", False),
-        ("a[at(p + 12 + entry)] = b[at(6 + entry)]", True),
-    ],
-)
-def test_which_loops_follow_each_other(line, joined):
-    first = Loop(6, ["a[at(p + 6 + entry)] = b[at(entry)]"], [])
-    assert first.goes_on(Loop(4, [line], [])) == joined
-    assert not Loop(1, first.lines, []).goes_on(Loop(4, [line], []))

@@ -16,7 +16,7 @@ from functools import cache
 
 import numpy as np
 
-from ...emit.cuda.schedule import TEAM
+from ...schedule.cuda import TEAM
 from .toolkit import cuda, device
 from .wide import put
 

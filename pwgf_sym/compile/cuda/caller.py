@@ -11,8 +11,8 @@ from functools import cached_property
 
 import numpy as np
 
-from ...emit.cuda.schedule import TEAM
 from ...errors import OptionError
+from ...schedule.cuda import TEAM
 from ..kernels import KernelCaller, Storage, length_of, require_state
 from ..packing import Samples, State
 from .launch import launch

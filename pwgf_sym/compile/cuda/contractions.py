@@ -15,8 +15,8 @@ from functools import cache
 
 import numpy as np
 
-from ...emit.cuda.schedule import STAGES, TEAM, lanes_of, pitch
-from ...emit.cuda.schedule import spread as spread_on_host
+from ...schedule.cuda import STAGES, TEAM, lanes_of, pitch
+from ...schedule.cuda import spread as spread_on_host
 from .staging import (
     arrived,
     fetch_piece,
@@ -59,7 +59,7 @@ def begin(dtype, threads: int, rows: int, samples: int):
 def end(dtype, threads: int, rows: int, samples: int):
     """``end(total, W, c)``: the sums of row r and sample n stand in W[c + r*pitch + n].
 
-    ``pitch`` is that of :func:`...emit.cuda.schedule.pitch`.  A thread may read those of its warp's
+    ``pitch`` is that of :func:`...schedule.cuda.pitch`.  A thread may read those of its warp's
     samples.
     """
     lines, columns = _places(dtype, threads, rows, samples)

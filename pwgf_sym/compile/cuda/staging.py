@@ -6,7 +6,7 @@ from functools import cache
 
 import numpy as np
 
-from ...emit.cuda.schedule import BOUNDARY, lanes_of
+from ...schedule.cuda import BOUNDARY, lanes_of
 from .toolkit import asynchronous, cuda, device, part, simulated
 from .wide import written_out
 

@@ -10,8 +10,8 @@ from functools import cache
 
 import numpy as np
 
-from ...emit.cuda.schedule import TEAM, lanes_of
-from ...emit.cuda.schedule import spread as spread_on_host
+from ...schedule.cuda import TEAM, lanes_of
+from ...schedule.cuda import spread as spread_on_host
 from .staging import arrived, stage, thread_number
 from .toolkit import cuda, device
 from .wide import add_products, clear, put, take

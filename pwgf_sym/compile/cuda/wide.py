@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ...emit.cuda.schedule import lanes_of
+from ...schedule.cuda import lanes_of
 from .toolkit import device, part, simulated
 
 __all__ = ["add_products", "clear", "put", "take", "turn", "written_out"]

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 
 import sympy as sp
 
 from ...lower.energies import FormulaKernel, LinearForm
-from ...lower.schedule import Tiling
+from ...schedule.cpu import CpuTiling
 from ...sharing import symbols_of
 from ...tensors import Axis
 from ..block import Block
-from ..kernel_names import formula_names, prefix
+from ..formulas import FormulaBuilder
 from ..nodes import (
     Assign,
     Binary,
@@ -35,26 +35,20 @@ from ..nodes import (
     call,
 )
 from ..places import plus, rows_loop, times
-from ..rolled import RolledBody
-from ..scalars import Spelling, assignments, check_printable
+from ..scalars import Spelling
 from .pairs import DistancePasses, PairBody, emit_own, in_passes, reacts
 
-__all__ = ["FormulaBuilder"]
+__all__ = ["TileFormulaBuilder"]
 
 
-class FormulaBuilder:
-    """Statements of one formula kernel."""
+class TileFormulaBuilder(FormulaBuilder):
+    """Statements of one formula kernel for register tiles."""
 
-    def __init__(self, kernel: FormulaKernel, tiling: Tiling, spelling: Spelling):
-        self.kernel, self.tiling, self.lanes = kernel, tiling, tiling.samples
-        self.spelling = spelling
-        for expression in kernel.formulas():
-            check_printable(expression, kernel.name)
-        self.names = formula_names(kernel, self.arguments())
-        self.used = symbols_of(*kernel.formulas())
+    def __init__(self, kernel: FormulaKernel, tiling: CpuTiling, spelling: Spelling):
+        super().__init__(kernel, tiling.samples, spelling)
+        self.tiling = tiling
 
     def arguments(self) -> list[str]:
-        """Names of the function's arguments."""
         k = self.kernel
         found = [*k.reads, *(["partners", "share", "number"] if k.partners else [])]
         found += ["values"] + (["weight"] if k.means else []) + list(k.fields)
@@ -96,46 +90,22 @@ class FormulaBuilder:
             write(Do(call("add_lane_sums", "sums", j, f"mean{j}")))
         return Function(k.name, tuple(self.arguments()), k.summary, write.statements)
 
-    def write_tile(self, write: Block) -> None:
-        """Write the formulas for a tile of samples."""
-        k = self.kernel
-        self.write_forms(write)
-        if k.rolled:
-            RolledBody(self, write, k.rolled).emit()
-            return
-        for array, symbols in k.reads.items():
-            self.write_loads(write, array, symbols, self.used)
-        found = self.write_shared(write, k.formulas())
-        for array, rows in k.fields.items():
-            for i, expression in enumerate(rows):
-                write(self.stored(array, len(rows), i, expression, found.pop(0)))
-        self.write_means(write, found)
-
     def write_means(self, write: Block, values: list[Expression]) -> None:
-        """Add the formulas' values to the means."""
         if self.kernel.means:
             write.let("w", self.loaded("weight", 1, 0))
         for j, value in enumerate(values):
             added = Binary("*", Name("w"), Group(value))
             write(Let(f"mean{j}", Binary("+", Name(f"mean{j}"), added)))
 
-    def at(self, count: int, i: int | Name) -> Expression:
-        """Place of component i of the tile's samples; i may be a variable."""
-        offset = times(i, self.lanes) if isinstance(i, Name) else i * self.lanes
-        return plus(times("tile", Integer(count * self.lanes)), offset)
-
     def loaded(self, array: str, count: int, i: int | Name) -> Load:
-        """Component i of an array with so many components."""
         return Load(array, self.at(count, i), lanes=self.lanes)
 
     def stored(
         self, array: str, count: int, i: int | Name, formula: sp.Expr, value: Expression
     ) -> Statement:
-        """A statement that stores component i of a field."""
         return Store(array, self.at(count, i), self._spread(formula, value))
 
     def write_component(self, write: Block, name: str, variable: str) -> None:
-        """Write component i of an array, or of a linear form, into a variable."""
         if name in self.kernel.reads:
             write.let(variable, self.loaded(name, len(self.kernel.reads[name]), Name("i")))
         else:
@@ -144,20 +114,7 @@ class FormulaBuilder:
 
     @property
     def zero(self) -> Expression:
-        """A sum before its first term."""
         return Zeros(1, self.lanes)
-
-    def write_loads(
-        self,
-        write: Block,
-        array: str,
-        symbols: Collection[sp.Symbol],
-        used: Collection[sp.Symbol],
-    ) -> None:
-        """Load the components of a tile that are used."""
-        for i, symbol in enumerate(symbols):
-            if symbol in used:
-                write.let(self.names[symbol].name, self.loaded(array, len(symbols), i))
 
     def _write_pairs(self, write: Block) -> None:
         """Sums over partners: bodies of formulas, and passes over distances."""
@@ -241,28 +198,13 @@ class FormulaBuilder:
             added = Binary("*", Binary("*", Name("w"), Group(value)), Name(name))
             write.let(mean, Binary("+", Name(mean), added))
 
-    def write_shared(self, write: Block, formulas: list[sp.Expr]) -> list[Expression]:
-        """Write the common subexpressions; the formulas."""
-        shared, found = assignments(formulas, self.names, self.prefix(), self.spelling)
-        write(*shared)
-        return found
-
-    def prefix(self, number: int = 0) -> str:
-        """What names of common subexpressions begin with, in one of several places."""
-        return prefix(self.names, number)
-
     def _spread(self, expression: sp.Expr, value: Expression) -> Expression:
         """A formula that does not depend on the sample still fills a row of samples."""
         if symbols_of(expression) - set(self.kernel.values):
             return value
         return Binary("+", self.zero, value)
 
-    def write_forms(self, write: Block) -> None:
-        """Write the linear forms of a tile, into buffers and registers."""
-        for form in self.kernel.forms:
-            self._write_form(write, form)
-
-    def _write_form(self, write: Block, form: LinearForm) -> None:
+    def write_form(self, write: Block, form: LinearForm) -> None:
         """Rows of a matrix times the coordinates, into a buffer, then into registers."""
         size, lanes = len(form.symbols), self.lanes
         columns = len(form.matrix[0])

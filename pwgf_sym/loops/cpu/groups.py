@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ...lower.schedule import FACTORISATIONS, Group, Tiling, array_function
+from ...lower.schedule import FACTORISATIONS, Group, array_function
+from ...schedule.cpu import CpuTiling
 from ...tensors import (
     Add,
     Axes,
@@ -59,7 +60,7 @@ class GroupBuilder:
         Tensors that live in memory: read from there, and stored there when computed.
     uses : dict of Tensor to int
         Number of uses of each tensor in its sweep.
-    tiling : Tiling
+    tiling : CpuTiling
         Shapes of register tiles.
     lanes : int
         Numbers side by side: the tiling's samples, or 1 for what samples share.
@@ -74,7 +75,7 @@ class GroupBuilder:
         write: Block,
         slots: dict[Tensor, Slot],
         uses: dict[Tensor, int],
-        tiling: Tiling,
+        tiling: CpuTiling,
         lanes: int,
         names: Names,
         spelling: Spelling,

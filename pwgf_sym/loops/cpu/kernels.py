@@ -9,7 +9,8 @@ from __future__ import annotations
 from contextlib import AbstractContextManager, nullcontext
 
 from ...lower.kernels import Kernel, Sweep
-from ...lower.schedule import Tiling, fuse
+from ...lower.schedule import fuse
+from ...schedule.cpu import CpuTiling
 from ...tensors import Axes, Tensor, count_uses, topological
 from ..block import Block
 from ..kernels import KernelBuilder, Layout, scratch_size
@@ -47,7 +48,9 @@ def _times(a: Expression, b: int) -> Expression:
 class TileKernelBuilder(KernelBuilder):
     """Statements of one kernel for register tiles."""
 
-    def __init__(self, kernel: Kernel, layout: Layout, tiling: Tiling, spelling: Spelling):
+    tiling: CpuTiling
+
+    def __init__(self, kernel: Kernel, layout: Layout, tiling: CpuTiling, spelling: Spelling):
         super().__init__(kernel, layout, tiling, spelling)
         self.buffers: dict[str, Expression] = {}
 

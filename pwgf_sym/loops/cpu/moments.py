@@ -8,7 +8,7 @@ With centered samples y, t = |y|^2, and means over all samples
 
 from __future__ import annotations
 
-from ...lower.schedule import Tiling
+from ...schedule.cpu import CpuTiling
 from ..nodes import Verbatim
 from ..templates import template
 
@@ -109,7 +109,7 @@ def moments_velocity(x, means, slopes, velocity_out, first, last):
 '''
 
 
-def moments_functions(dim: int, tiling: Tiling) -> Verbatim:
+def moments_functions(dim: int, tiling: CpuTiling) -> Verbatim:
     """The kernels for dimension d and a number of samples in a tile."""
     lanes = tiling.samples
     values = {"d": dim, "S": lanes, "dS": dim * lanes, "second": 2 + 2 * dim}

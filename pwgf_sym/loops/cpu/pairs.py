@@ -38,7 +38,7 @@ from ..nodes import (
 from ..places import plus, rows_loop
 
 if TYPE_CHECKING:
-    from .formulas import FormulaBuilder
+    from .formulas import TileFormulaBuilder
 
 __all__ = ["DistancePasses", "PairBody", "emit_own", "in_passes", "reacts"]
 
@@ -111,7 +111,7 @@ class PairBody:
     """
 
     def __init__(
-        self, builder: FormulaBuilder, write: Block, formulas: dict[str, sp.Expr], halves: bool
+        self, builder: TileFormulaBuilder, write: Block, formulas: dict[str, sp.Expr], halves: bool
     ):
         self.f, self.write, self.lanes = builder, write, builder.lanes
         self.formulas, self.halves = formulas, halves
@@ -187,7 +187,7 @@ class DistancePasses:
     """
 
     def __init__(
-        self, builder: FormulaBuilder, write: Block, formulas: list[sp.Expr], halves: bool
+        self, builder: TileFormulaBuilder, write: Block, formulas: list[sp.Expr], halves: bool
     ):
         self.f, self.write, self.lanes, self.halves = builder, write, builder.lanes, halves
         self.dim, q = len(builder.kernel.partners), builder.kernel.distance

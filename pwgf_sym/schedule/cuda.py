@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from ...lower.schedule import Tiling
+from .costs import outer_cycles
 
 __all__ = ["BLOCK", "BOUNDARY", "STAGES", "TEAM", "CudaTiling", "lanes_of", "pitch", "spread"]
 
@@ -37,7 +37,7 @@ def lanes_of(dtype: str) -> int:
     return BOUNDARY // (4 if dtype == "float32" else 8)
 
 
-def spread(numbers, lanes):
+def spread(numbers: int, lanes: int) -> int:
     """A distance that so many numbers fit into: an odd multiple of sixteen bytes.
 
     Columns that far apart begin in different banks of shared memory.
@@ -45,24 +45,27 @@ def spread(numbers, lanes):
     return (numbers + lanes - 1) // lanes // 2 * 2 * lanes + lanes
 
 
-def pitch(samples, lanes):
+def pitch(samples: int, lanes: int) -> int:
     """The distance of rows of samples in shared memory: sixteen bytes more than they take."""
     return samples + lanes
 
 
 @dataclass(frozen=True)
-class CudaTiling(Tiling):
+class CudaTiling:
     """A tile is a block of threads with a sample each; a thread takes a few rows of it at a time.
 
     In contractions, and in sums over samples, a thread works for its neighbours' samples, too.
+
+    Attributes
+    ----------
+    dtype : {"float64", "float32"}
+        Precision of all numbers.
+    samples : int
+        Threads of a block, a power of two.
     """
 
     dtype: str = "float64"
-
-    @classmethod
-    def of(cls, dtype: str, threads: int = BLOCK) -> CudaTiling:
-        """The tiling of blocks with so many threads."""
-        return cls(0, threads, threads, 1, 1, dtype)
+    samples: int = BLOCK
 
     def rows(self, size: int) -> int:
         """Rows of a register tile: enough to wait for the memory once for several.
@@ -126,7 +129,7 @@ class CudaTiling(Tiling):
             for rows in _TILE_ROWS
             if rows * samples <= most and samples <= self.samples
         ]
-        return min(shapes, key=lambda shape: (self._cycles(*shape, size), -shape[0]))
+        return min(shapes, key=lambda shape: (self._cycles(shape[0], shape[1], size), -shape[0]))
 
     def _cycles(self, rows: int, samples: int, size: int) -> int:
         """Of a multiprocessor, for one term of a contraction and all of its rows.
@@ -199,8 +202,14 @@ class CudaTiling(Tiling):
             rows //= 2
         return min(rows, first), min(columns, second)
 
+    def outer_cost(self, first: int, second: int) -> float:
+        """Cost of an outer product with rows along the first axis: which factor gives the rows."""
+        return outer_cycles(*self.outer(first, second), first, second)
+
     def padded(self, numbers: int) -> int:
+        """Rows of samples that a tile takes: none is left out."""
         return numbers
 
     def block(self, numbers: int, near: int) -> int:
+        """Tiles of a block of threads at a time."""
         return 1

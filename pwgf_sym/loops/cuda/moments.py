@@ -1,16 +1,16 @@
 """Kernels of interactions that are polynomials of the distance, for a GPU.
 
-The formulas are those of :mod:`pwgf_sym.emit.moments`.  A block adds up the samples of its tiles;
-one block adds up the blocks, in their order.
+The formulas are those of :mod:`pwgf_sym.loops.cpu.moments`.  A block adds up the samples of its
+tiles; one block adds up the blocks, in their order.
 """
 
 from __future__ import annotations
 
-from ..writer import Writer
-from .schedule import BOUNDARY, CudaTiling
-from .texts import call_name
+from ...schedule.cuda import BOUNDARY, CudaTiling
+from ..nodes import Verbatim, call
+from ..templates import template
 
-__all__ = ["emit_moments"]
+__all__ = ["moments_functions"]
 
 # About so many tiles give the center.
 _CENTER_TILES = 8
@@ -44,11 +44,11 @@ def moments(x, weight, sums, work, tiles):
         work[at(T)], work[at(T + {S})], work[at(T + {2S})] = w*t, w*t*t, t
         cuda.syncthreads()
         # w |y|^2 and w |y|^4; w y; w |y|^2 y; w y y^T
-        {rows}(more, sums, g + {d}, 1, W, work, T, {S}, 2, one)
-        {rows}(more, sums, g + {first}, 1, W, work, WY, {S}, {d}, one)
-        {product}(more, sums, g + {third}, 1, W, work, WY, {S}, work, T + {2S}, 0, {d}, one)
+        row_sums_(more, sums, g + {d}, 1, W, work, T, {S}, 2, one)
+        row_sums_(more, sums, g + {first}, 1, W, work, WY, {S}, {d}, one)
+        product_sums_(more, sums, g + {third}, 1, W, work, WY, {S}, work, T + {2S}, 0, {d}, one)
         factors = W, work, WY, {S}, {d}, work, Y, {S}, {d}
-        {outer}(more, sums, g + {second}, {d}, 1, *factors, {shape}, one)
+        outer_sums_{tile}(more, sums, g + {second}, {d}, 1, *factors, {shape}, one)
         cuda.syncthreads()
 
 
@@ -105,21 +105,22 @@ def moments_velocity(x, found, slopes, velocity_out, tiles):
 '''
 
 
-def emit_moments(dim: int, tiling: CudaTiling, write: Writer) -> None:
-    """Write the kernels for dimension d and a block of S threads."""
+def moments_functions(dim: int, tiling: CudaTiling) -> Verbatim:
+    """The kernels for dimension d and a block of S threads."""
     lanes, (shape, outer_room) = tiling.samples, tiling.outer_sums(dim, dim)
-    values = {"d": dim, "S": lanes, "2S": 2 * lanes, "dS": dim * lanes, "2dS": 2 * dim * lanes}
-    values |= {"dd": dim * dim, "first": dim + 2, "third": 2 * dim + 2, "second": 3 * dim + 2}
-    values |= {"size": 2 + 3 * dim + dim * dim}
-    values |= {"work": (2 * dim + 3) * lanes, "some": _CENTER_TILES}
-    values |= {
-        "rows": call_name("row_sums"),
-        "outer": call_name("outer_sums", *tiling.outer(dim, dim)),
+    tile = tiling.outer(dim, dim)
+    values: dict[str, int | str] = {
+        "d": dim,
+        "S": lanes,
+        "2S": 2 * lanes,
+        "dS": dim * lanes,
+        "2dS": 2 * dim * lanes,
     }
-    values |= {"shape": ", ".join(map(str, shape))}
-    room = max(outer_room, tiling.row_sums(max(dim, 2)), lanes)
-    values |= {"product": call_name("product_sums"), "room": room, "boundary": BOUNDARY}
-    text = _TEXT
-    for name, value in values.items():
-        text = text.replace("{" + name + "}", str(value))
-    write.lines += text.split("\n")[:-1]
+    values |= {"dd": dim * dim, "first": dim + 2, "third": 2 * dim + 2, "second": 3 * dim + 2}
+    values |= {"size": 2 + 3 * dim + dim * dim, "boundary": BOUNDARY}
+    values |= {"work": (2 * dim + 3) * lanes, "some": _CENTER_TILES}
+    values |= {"room": max(outer_room, tiling.row_sums(max(dim, 2)), lanes)}
+    values |= {"shape": ", ".join(map(str, shape)), "tile": "_".join(map(str, tile))}
+    sizes = {"outer_sums": tile, "product_sums": (), "row_sums": ()}
+    made = [call(name, sizes=found) for name, found in sizes.items()]
+    return template(_TEXT, values, made)

@@ -1,0 +1,47 @@
+"""The target for GPUs: its schedule, its builders and its printer put together."""
+
+from __future__ import annotations
+
+from ..loops.cuda.formulas import ThreadFormulaBuilder
+from ..loops.cuda.kernels import ThreadKernelBuilder
+from ..loops.cuda.moments import moments_functions
+from ..printers.cuda import CudaPrinter
+from ..schedule.cuda import BLOCK, CudaTiling
+from .module import Target
+
+__all__ = ["cuda_target"]
+
+# What a flow in the velocity form calls, with a Krylov solver: the first module stays short, and
+# the others come in one of their own where they are called.
+_FIRST = frozenset(
+    {
+        *("integrals", "velocity", "slopes", "pair_integrals", "pair_velocity", "moments"),
+        *("push", "push_log_density", "push_score", "jvp", "vjp"),
+    }
+)
+
+
+def cuda_target(dtype: str, threads: int = BLOCK, moments: bool = True) -> Target:
+    """A GPU.
+
+    Parameters
+    ----------
+    dtype : {"float64", "float32"}
+        Precision of all numbers.
+    threads : int
+        Threads of a block, a power of two.
+    moments : bool
+        Whether interactions that are polynomials of |x - y|^2 become moments of the samples.
+    """
+    tiling, printer = CudaTiling(dtype, threads), CudaPrinter(dtype, threads)
+    return Target(
+        f"cuda, {dtype}, {threads} threads a block, a sample each",
+        tiling,
+        lambda kernel, layout: ThreadKernelBuilder(kernel, layout, tiling, printer),
+        lambda kernel: ThreadFormulaBuilder(kernel, tiling, printer),
+        printer.whole,
+        moments_functions if moments else None,
+        frozenset({"metric"}),
+        {"push": "linearize", "push_log_density": "linearize_log_density"},
+        _FIRST,
+    )

@@ -1,0 +1,1 @@
+"""Shapes of blocks and register tiles, one description a target."""
