@@ -67,6 +67,13 @@ def test_a_parameter_has_an_axis_once():
         StepFormulas(flow)
 
 
+def test_a_trace_needs_a_field():
+    flow = Squashed()
+    flow.log_determinant, flow.substep = "trace", "euler"
+    with pytest.raises(MapError, match="without a field"):
+        StepFormulas(flow).carried(1)
+
+
 @pytest.mark.parametrize("axis", ["e", "o", "p", "n", "kk", "K"])
 def test_axes_that_kernels_use_are_refused(axis):
     flow = Squashed()

@@ -81,6 +81,7 @@ class Map:
     dim: int
     steps: int
     log_determinant: str = "exact"
+    substep: str  # "euler" or "rk4", of a map whose log determinant is "trace"
 
     def axes(self) -> dict[str, int]:
         """Axis names and lengths that the parameters use (``i`` and ``j`` are features)."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from ..declare.problem import GradientFlow
 from ..lower.jacobian import JacobianForm
 from .header import jacobian_header
 from .module import Emission
@@ -11,7 +12,7 @@ from .module import Emission
 __all__ = ["emit_jacobian"]
 
 
-def emit_jacobian(problem, jacobian: JacobianForm, emission: Emission) -> Emission:
+def emit_jacobian(problem: GradientFlow, jacobian: JacobianForm, emission: Emission) -> Emission:
     """Print the kernels of a local Jacobian.
 
     The text does not depend on the map, so that maps share its machine code.
@@ -35,5 +36,5 @@ def emit_jacobian(problem, jacobian: JacobianForm, emission: Emission) -> Emissi
     body = [node for printer in printers.values() for node in printer.statements()]
     text = jacobian_header(problem.energy, problem.density, target.line, kernels)
     text += target.text(body)
-    empty = {"kernels": {}, "emitters": {}, "left_out": frozenset()}
-    return replace(emission, text=text, formulas=kernels, printers=printers, **empty)
+    emission = replace(emission, kernels={}, emitters={}, left_out=frozenset())
+    return replace(emission, text=text, formulas=kernels, printers=printers)

@@ -68,7 +68,7 @@ def numpy_target(dtype: str, moments: bool = True) -> Target:
     )
 
 
-def _list_moments(dim: int, tiling: _Rows) -> Statement:
+def _list_moments(dim: int) -> Statement:
     return Comment("\nmoments: a center c, and means of |y|^2, |y|^4, y, |y|^2 y, y y^T, y = x - c")
 
 

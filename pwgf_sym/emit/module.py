@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 import sympy as sp
 
 from ..declare.energies import ordered_integrals, short_text
+from ..declare.maps import Map
 from ..declare.symbols import Density
 from ..derive.borders import jump
 from ..derive.calculus import derivative
@@ -62,7 +63,7 @@ class Emission:
         Kernels that the module does not hold.
     timings : dict of str to float
         Seconds each stage took.
-    target : Target or None
+    target : Target
         What it was printed for.
     """
 
@@ -74,10 +75,10 @@ class Emission:
     emitters: dict[str, KernelBuilder]
     formulas: dict[str, FormulaKernel]
     printers: dict[str, FormulaBuilder]
-    moments: MomentForm | None = None
-    left_out: frozenset[str] = frozenset()
-    timings: dict[str, float] = field(default_factory=dict)
-    target: Target | None = None
+    moments: MomentForm | None
+    left_out: frozenset[str]
+    timings: dict[str, float]
+    target: Target
 
 
 @dataclass(frozen=True)
@@ -97,8 +98,8 @@ class Target:
     text : callable
         From statements to the text of a module, without its header.
     moments : callable or None
-        Makes the kernels of interactions that are polynomials of |x - y|^2 as moments of the
-        samples; without it they are sums over all pairs.
+        Of a dimension: the kernels of interactions that are polynomials of |x - y|^2, as moments of
+        the samples; without it they are sums over all pairs.
     composed : frozenset of str
         Kernels of the map that its caller puts together of others.
     forgetting : dict of str to str
@@ -112,7 +113,7 @@ class Target:
     map_builder: Callable[[Kernel, Layout], KernelBuilder]
     formula_builder: Callable[[FormulaKernel], FormulaBuilder]
     text: Callable[[list[Statement]], str]
-    moments: Callable[[int, Tiling], Statement] | None
+    moments: Callable[[int], Statement] | None
     composed: frozenset[str] = frozenset()
     forgetting: dict[str, str] = field(default_factory=dict)
     first: frozenset[str] = frozenset()
@@ -148,12 +149,16 @@ def cpu_target(dtype: str, machine: Machine, moments: bool = True) -> Target:
         lambda kernel, layout: TileKernelBuilder(kernel, layout, tiling, printer),
         lambda kernel: TileFormulaBuilder(kernel, tiling, printer),
         lambda statements: printer.whole(statements, dtype),
-        moments_functions if moments else None,
+        (lambda dim: moments_functions(dim, tiling)) if moments else None,
     )
 
 
 def emit_module(
-    energy, density, flow, target: Target, wanted: Collection[str] | None = None
+    energy: sp.Expr,
+    density: Density,
+    flow: Map,
+    target: Target,
+    wanted: Collection[str] | None = None,
 ) -> Emission:
     """Derive, lower and print kernels of an energy and a map.
 
@@ -195,9 +200,9 @@ def emit_module(
     parts = pair_parts(form, target.moments is not None)
     kernels, formulas = map_kernels(flow), energy_kernels(form, parts)
     names = {*kernels, *formulas, *({"moments"} if parts.moments else ())}
-    if not names >= set(wanted or ()):
-        unknown = min(set(wanted) - names)
-        raise OptionError("kernels", repr(unknown), ", ".join([*kernels, *formulas]))
+    unknown = set(wanted or ()) - names
+    if unknown:
+        raise OptionError("kernels", repr(min(unknown)), ", ".join([*kernels, *formulas]))
     if wanted is None:
         wanted = names
         if target.first:
@@ -210,8 +215,8 @@ def emit_module(
     for name, printer in printers.items():
         if name in wanted:
             body += printer.statements()
-    if "moments" in wanted:
-        body.append(target.moments(flow.dim, target.tiling))
+    if target.moments is not None and "moments" in wanted:
+        body.append(target.moments(flow.dim))
     left_out = _without(emitters, wanted) | (names - set(kernels) - set(wanted))
     body += _map_functions(flow, form, kernels, emitters)
     text = header(energy, density, flow, target.line, formulas) + target.text(body)
@@ -228,7 +233,7 @@ def _called(form: SampleForm) -> set[str]:
     return called | ({"push_log_density", "push_score"} if form.velocity_order else set())
 
 
-def _without(emitters: dict, wanted) -> set[str]:
+def _without(emitters: dict[str, KernelBuilder], wanted: Collection[str]) -> set[str]:
     """Remove builders that are not wanted, under no name that they have; returns the names."""
     kept = [emitters[n] for n in wanted if n in emitters]
     left_out = {n for n, emitter in emitters.items() if emitter not in kept}
@@ -237,7 +242,12 @@ def _without(emitters: dict, wanted) -> set[str]:
     return left_out
 
 
-def _map_functions(flow, form: SampleForm, kernels: dict, emitters: dict) -> list[Statement]:
+def _map_functions(
+    flow: Map,
+    form: SampleForm,
+    kernels: dict[str, Kernel],
+    emitters: dict[str, KernelBuilder],
+) -> list[Statement]:
     """The map's kernels; without what no target prints and this energy never calls.
 
     An activation with a kink has no second derivative, so no score and no energy gradient by the
@@ -260,7 +270,7 @@ def _map_functions(flow, form: SampleForm, kernels: dict, emitters: dict) -> lis
     return found
 
 
-def _no_derivative(flow, error: FormulaError) -> FormulaError:
+def _no_derivative(flow: Map, error: FormulaError) -> FormulaError:
     """What an activation lacks where the log density or the score is carried."""
     formula = getattr(flow, "activation", None)
     symbols = formula.free_symbols if formula is not None else ()

@@ -24,6 +24,9 @@ _MOST = 4
 # What rounding leaves of a constant in sums of decimal numbers.
 _ROUNDING = sp.Float(1e-14)
 
+# By coordinate: its number in a sum, or its center.
+ByCoordinate = dict[sp.Symbol, sp.Expr]
+
 
 class Centers:
     """Where formulas measure coordinates from.
@@ -37,11 +40,16 @@ class Centers:
         What else differs from sample to sample.
     """
 
-    def __init__(self, densities: Iterable[sp.Expr], coordinates: Sequence, carried: Sequence):
+    def __init__(
+        self,
+        densities: Iterable[sp.Expr],
+        coordinates: Sequence[sp.Symbol],
+        carried: Sequence[sp.Symbol],
+    ):
         self._coordinates = tuple(coordinates)
         self._depends = dict.fromkeys((*coordinates, *carried), True)
         self.found: dict[sp.Symbol, list[sp.Expr]] = {}
-        rows = []
+        rows: list[tuple[ByCoordinate, sp.Expr]] = []
         for density in densities:
             for node in sorted(density.atoms(sp.Add), key=sp.default_sort_key):
                 linear, constant, rest = self._taken_apart(node)
@@ -60,9 +68,11 @@ class Centers:
         if far and len(known) < _MOST and center not in known:
             self.found[x] = [*known, center]
 
-    def _taken_apart(self, node: sp.Add):
+    def _taken_apart(self, node: sp.Add) -> tuple[ByCoordinate, sp.Expr, list[sp.Expr]]:
         """Numbers by coordinate, the part that is the same for all samples, and all other terms."""
-        linear, constant, rest = {}, [], []
+        linear: ByCoordinate = {}
+        constant: list[sp.Expr] = []
+        rest: list[sp.Expr] = []
         for term in node.args:
             number, factor = term.as_coeff_Mul()
             if factor in self._coordinates:
@@ -79,7 +89,7 @@ class Centers:
             self._depends[node] = any(map(self._varies, node.args))
         return self._depends[node]
 
-    def _solve(self, rows) -> None:
+    def _solve(self, rows: list[tuple[ByCoordinate, sp.Expr]]) -> None:
         """The point where all sums of several coordinates vanish, if there is one."""
         rows = [row for row in rows if self._moved(*row) is None]
         unknown = sorted({x for linear, _ in rows for x in linear}, key=str)
@@ -95,7 +105,9 @@ class Centers:
         for row, pivot in enumerate(pivots):
             self._add(unknown[pivot], reduced.to_Matrix()[row, len(unknown)])
 
-    def _moved(self, linear: dict, constant: sp.Expr):
+    def _moved(
+        self, linear: ByCoordinate, constant: sp.Expr
+    ) -> tuple[ByCoordinate, sp.Expr] | None:
         """(center by coordinate, constant that is left), or None where no center helps."""
         chosen = {x: self.found[x][0] for x in linear if self.found.get(x)}
         if len(chosen) < len(linear):
@@ -111,7 +123,7 @@ class Centers:
         return (chosen, left) if _size(left) * _SHRINKS <= _size(constant) else None
 
     @staticmethod
-    def _left(linear: dict, constant: sp.Expr, centers: dict) -> sp.Expr:
+    def _left(linear: ByCoordinate, constant: sp.Expr, centers: ByCoordinate) -> sp.Expr:
         moved = [factor * centers[x] for x, factor in linear.items()]
         left = sp.expand(sp.Add(constant, *moved))
         largest = max(map(_size, moved))
@@ -121,7 +133,7 @@ class Centers:
         """The formula in offsets."""
         return self._written(formula, {}) if self.found else formula
 
-    def _written(self, node: sp.Basic, known: dict) -> sp.Basic:
+    def _written(self, node: sp.Basic, known: dict[sp.Basic, sp.Basic]) -> sp.Basic:
         if not node.args or not self._varies(node):
             return node
         if node not in known:
@@ -135,7 +147,9 @@ class Centers:
             known[node] = rebuilt
         return known[node]
 
-    def _in_offsets(self, args, linear: dict, centers: dict, left: sp.Expr) -> sp.Expr:
+    def _in_offsets(
+        self, args: list[sp.Expr], linear: ByCoordinate, centers: ByCoordinate, left: sp.Expr
+    ) -> sp.Expr:
         rest = [arg for arg in filter(self._varies, args) if arg.as_coeff_Mul()[1] not in linear]
         return sp.Add(*rest, left, *(a * offset(x, centers[x]) for x, a in linear.items()))
 

@@ -6,8 +6,10 @@ forms: of V = x'Ax/2 in 30 dimensions the gradient is a matrix times x, not 900 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import TypeVar
 
 import sympy as sp
 
@@ -30,6 +32,12 @@ MULTIPLIED = 64
 DENSE = 4
 # Products of more terms are not multiplied out.
 _MOST_TERMS = 10**5
+
+# The coordinates or offsets of a term, its number, and its other factors; None where not known.
+Own = tuple[sp.Expr, ...]
+Monomial = tuple[Own | None, sp.Expr, sp.Expr]
+# What stands beside the coordinates of a term: its number, and maybe its row.
+Term = TypeVar("Term", tuple[Own, sp.Expr], tuple[Own, int, sp.Expr])
 
 
 @dataclass(frozen=True)
@@ -192,12 +200,14 @@ def lowered(kernel: FormulaKernel, centers: Centers, linear: bool = True) -> For
     return kernel
 
 
-def _place(measured: sp.Expr):
+def _place(measured: sp.Expr) -> tuple[sp.Symbol, sp.Expr]:
     """(coordinate, center) of a coordinate or an offset."""
     return measured.args if isinstance(measured, offset) else (measured, sp.S.Zero)
 
 
-def _new_form(kernel: FormulaKernel, rows: list[dict[sp.Expr, sp.Expr]], x) -> LinearForm:
+def _new_form(
+    kernel: FormulaKernel, rows: list[dict[sp.Expr, sp.Expr]], x: tuple[sp.Symbol, ...]
+) -> LinearForm:
     number = len(kernel.forms)
     symbols = tuple(sp.Symbol(f"form{number}_{i}", real=True) for i in range(len(rows)))
     by_coordinate = [{_place(m)[0]: n for m, n in row.items()} for row in rows]
@@ -211,46 +221,54 @@ def _new_form(kernel: FormulaKernel, rows: list[dict[sp.Expr, sp.Expr]], x) -> L
     return form
 
 
-def _groups(terms: list) -> list[list]:
-    """Terms, coordinates or offsets in the first place, together where they share a center."""
-    groups: list[tuple[dict, list]] = []
+def _groups(terms: list[Term]) -> list[list[Term]]:
+    """Terms together where they share a center."""
+    groups: list[tuple[dict[sp.Symbol, sp.Expr], list[Term]]] = []
     for term in terms:
         own = dict(map(_place, term[0]))
         fitting = (g for g in groups if all(g[0].get(s, c) == c for s, c in own.items()))
-        centers, members = next(fitting, (None, None))
-        if centers is None:
-            centers, members = {}, []
-            groups.append((centers, members))
+        group = next(fitting, None)
+        if group is None:
+            group = {}, []
+            groups.append(group)
+        centers, members = group
         centers.update(own)
         members.append(term)
     return [members for _, members in groups]
 
 
-def _extract_rows(kernel: FormulaKernel, rows, x) -> tuple[sp.Expr, ...]:
+def _extract_rows(
+    kernel: FormulaKernel, rows: tuple[sp.Expr, ...], x: tuple[sp.Symbol, ...]
+) -> tuple[sp.Expr, ...]:
+    """Rows of a matrix times the coordinates, each with what is left of it."""
     if len(rows) < DENSE:
-        return tuple(rows)
-    results, found = [], {}
+        return rows
+    results: list[list[sp.Expr]] = []
+    found: dict[sp.Expr, list[tuple[Own, int, sp.Expr]]] = {}
     for i, row in enumerate(rows):
         terms, rest = _split(row, set(x), 1)
         results.append([rest])
         for factor, numbers in terms.items():
             found.setdefault(factor, []).extend((own, i, n) for own, n in numbers.items())
     dense = False
-    for factor, terms in found.items():
-        for group in _groups(terms):
-            matrix: list[dict] = [{} for _ in rows]
+    for factor, entries in found.items():
+        for group in _groups(entries):
+            matrix: list[dict[sp.Expr, sp.Expr]] = [{} for _ in rows]
             for (measured,), i, n in group:
                 matrix[i][measured] = n
+            values: Sequence[sp.Expr]
             if len(group) > DENSE * len(rows):
                 dense, values = True, _new_form(kernel, matrix, x).symbols
             else:
                 values = [sp.Add(*(n * c for c, n in row.items())) for row in matrix]
             for result, value in zip(results, values, strict=True):
                 result.append(factor * value)
-    return tuple(sp.Add(*result) for result in results) if dense else tuple(rows)
+    return tuple(sp.Add(*result) for result in results) if dense else rows
 
 
-def _extract_quadratic(kernel: FormulaKernel, density: sp.Expr, x) -> sp.Expr:
+def _extract_quadratic(
+    kernel: FormulaKernel, density: sp.Expr, x: tuple[sp.Symbol, ...]
+) -> sp.Expr:
     """u'Hu/2, u = x - c, with H from the numbers in the quadratic terms, as sum_i u_i (Hu)_i/2."""
     if len(x) < DENSE:
         return density
@@ -262,7 +280,7 @@ def _extract_quadratic(kernel: FormulaKernel, density: sp.Expr, x) -> sp.Expr:
                 result += [n * factor * c * d for (c, d), n in group]
                 continue
             measured = {_place(m)[0]: m for own, _ in group for m in own}
-            rows: dict[sp.Symbol, dict] = {s: {} for s in x}
+            rows: dict[sp.Symbol, dict[sp.Expr, sp.Expr]] = {s: {} for s in x}
             for (c, d), n in group:
                 for a, b in ((c, d), (d, c)):
                     row = rows[_place(a)[0]]
@@ -273,25 +291,29 @@ def _extract_quadratic(kernel: FormulaKernel, density: sp.Expr, x) -> sp.Expr:
     return sp.Add(*result) if dense else density
 
 
-def _split(formula: sp.Expr, coordinates: set, degree: int):
+def _split(
+    formula: sp.Expr, coordinates: set[sp.Symbol], degree: int
+) -> tuple[dict[sp.Expr, dict[Own, sp.Expr]], sp.Expr]:
     """Terms number*factor*(product of ``degree`` coordinates), and the sum of all others.
 
     The terms come as factor -> sorted coordinates -> number; a coordinate may be an offset.  A term
     is multiplied out only where that leaves nothing of a higher degree and loses no digits.
     """
-    found: dict[sp.Expr, dict[tuple, sp.Expr]] = {}
-    rest = []
-    terms = []
+    found: dict[sp.Expr, dict[Own, sp.Expr]] = {}
+    rest: list[sp.Expr] = []
+    terms: list[sp.Expr] = []
     for product in sp.Add.make_args(formula):
-        lost = _loses_digits(_monomials(product, coordinates))
-        (rest.append if lost else terms.extend)(product if lost else _distributed(product))
+        if _loses_digits(_monomials(product, coordinates)):
+            rest.append(product)
+        else:
+            terms += _distributed(product)
     for term in terms:
         parts = _monomials(term, coordinates)
-        known = all(own is not None and len(own) <= degree for own, *_ in parts)
-        if not known or _loses_digits(parts):
+        known = [(own, n, f) for own, n, f in parts if own is not None and len(own) <= degree]
+        if len(known) < len(parts) or _loses_digits(parts):
             rest.append(term)
             continue
-        for own, number, factor in parts:
+        for own, number, factor in known:
             if len(own) == degree:
                 numbers = found.setdefault(factor, {})
                 numbers[own] = numbers.get(own, 0) + number
@@ -310,7 +332,7 @@ def _distributed(product: sp.Expr) -> list[sp.Expr]:
     return [t for part in sums[0].args for t in _distributed(rest * part)]
 
 
-def _loses_digits(parts: list) -> bool:
+def _loses_digits(parts: list[Monomial]) -> bool:
     """Whether terms of lower degree are so large that they cancel against those of the highest."""
     largest: dict[int, float] = {}
     for own, number, _ in parts:
@@ -320,7 +342,7 @@ def _loses_digits(parts: list) -> bool:
     return any(size > largest[top] * MULTIPLIED ** (top - n) for n, size in largest.items())
 
 
-def _monomials(product: sp.Expr, coordinates: set) -> list:
+def _monomials(product: sp.Expr, coordinates: set[sp.Symbol]) -> list[Monomial]:
     """The terms of a product that is multiplied out, functions in it left alone."""
     if expanded_terms(product, _MOST_TERMS) >= _MOST_TERMS:
         return [(None, sp.S.One, product)]  # no quadratic form is as long as this
@@ -333,13 +355,13 @@ def _monomials(product: sp.Expr, coordinates: set) -> list:
 
 
 @lru_cache(maxsize=100_000)
-def _symbols(node: sp.Basic) -> frozenset:
+def _symbols(node: sp.Basic) -> frozenset[sp.Symbol]:
     """The free symbols of a node; SymPy looks for them anew in every part that formulas share."""
-    found = frozenset([node]) if node.is_Symbol else frozenset()
+    found: frozenset[sp.Symbol] = frozenset([node]) if node.is_Symbol else frozenset()
     return found.union(*map(_symbols, node.args))
 
 
-def _outermost_functions(node: sp.Basic, seen: set) -> set:
+def _outermost_functions(node: sp.Basic, seen: set[sp.Basic]) -> set[sp.Basic]:
     if isinstance(node, sp.Function) and not isinstance(node, offset):
         return {node}
     if node in seen:
@@ -348,7 +370,7 @@ def _outermost_functions(node: sp.Basic, seen: set) -> set:
     return {f for arg in node.args for f in _outermost_functions(arg, seen)}
 
 
-def _monomial(term: sp.Expr, coordinates: set, blocked: set):
+def _monomial(term: sp.Expr, coordinates: set[sp.Symbol], blocked: set[sp.Symbol]) -> Monomial:
     """(coordinates in order, number, factor without coordinates), or None in the first place."""
     number, product = term.as_coeff_Mul()
     own, others = [], []

@@ -12,10 +12,14 @@ Rows that are no such product are one factor: right, but not cheaper than J itse
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import sympy as sp
 
 from ..tensors import Axis, Input, Labelled, Product, Tensor, product
+
+if TYPE_CHECKING:
+    from .kernels import Kernel
 
 __all__ = ["RowFactors", "factor_kernel"]
 
@@ -36,7 +40,7 @@ class RowFactors:
     names: tuple[str, ...]
 
 
-def factor_kernel(jacobian):
+def factor_kernel(jacobian: Kernel) -> Kernel:
     """The kernel that stores the factors of every step.
 
     Parameters
@@ -70,7 +74,7 @@ def factor_kernel(jacobian):
     )
 
 
-def _name(part: Tensor, jacobian, saved: dict[Tensor, str]) -> str:
+def _name(part: Tensor, jacobian: Kernel, saved: dict[Tensor, str]) -> str:
     """The name under which a factor is stored: that of the forward pass where it is there."""
     if isinstance(part, Input) and part.name in jacobian.stored:
         return part.name

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 
 import sympy as sp
 
+from ..declare.maps import Map
 from ..derive.borders import jump
 from ..derive.pieces import in_pieces
 from ..errors import FormulaError, MapError
@@ -66,7 +67,7 @@ class Formulas:
         h = sp.Rational(1, steps)
         states = list(states)
 
-        def moved(weights_and_slopes):
+        def moved(weights_and_slopes: Sequence[tuple[sp.Expr, list[Tensor]]]) -> list[Tensor]:
             return [
                 add(y, scale(h, _combined([(w, k[n]) for w, k in weights_and_slopes])))
                 for n, y in enumerate(states)
@@ -94,7 +95,7 @@ _PARAMETERS |= {"rows", "score", "scratch", "step", "steps", "sums", "table", "t
 _PARAMETERS |= {"tile", "turn", "u", "u_log_density", "weight", "width", "x", *_AXES}
 
 
-def _check_names(flow) -> None:
+def _check_names(flow: Map) -> None:
     """Refuse names of a map's axes and parameters that the generated kernels use themselves."""
     for name in flow.axes():
         if len(name) != 1 or not name.isascii() or not name.islower() or name in _AXES:
@@ -120,7 +121,7 @@ class StepFormulas:
         Parameters of the step.
     """
 
-    def __init__(self, flow):
+    def __init__(self, flow: Map) -> None:
         _check_names(flow)
         self.map = flow
         self.axis = {name: Axis(name, size) for name, size in flow.axes().items()}
@@ -162,6 +163,9 @@ class StepFormulas:
     def _joint_field(self, states: list[Tensor]) -> list[Tensor]:
         x = states[0]
         velocity = self.map.field(Formulas, self.parameters, x)
+        if velocity is None:
+            given, fix = "'trace' of a map without a field", "Write the field, or take 'exact'."
+            raise MapError("log_determinant", given, "'trace' of a flow, or 'exact'", fix)
         result = [velocity]
         if len(states) > 1:
             divergence = trace_of_jacobian(velocity, x)
@@ -184,7 +188,7 @@ class StepFormulas:
         return add(self.x, moved), miss, LogDet(matrix)
 
 
-def is_linear(flow) -> bool:
+def is_linear(flow: Map) -> bool:
     """Whether T(z) is linear in the map's parameters, so that the metric G is always the same."""
     if flow.steps > 1:
         return False

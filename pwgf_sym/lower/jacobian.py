@@ -6,6 +6,7 @@ kernel's; interactions that are polynomials of |x - y|^2 need moments of the sam
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import sympy as sp
@@ -20,6 +21,9 @@ from .pairs import PairParts
 __all__ = ["JacobianForm", "jacobian_form"]
 
 Place = tuple[int, int]
+Entries = dict[Place, sp.Expr]
+# A kernel, and the places of its field's components.
+Placed = tuple[FormulaKernel, tuple[Place, ...]]
 
 _SUMMARY = "A = dw/dx at fixed log density and score"
 
@@ -103,13 +107,13 @@ def jacobian_form(form: SampleForm, parts: PairParts) -> JacobianForm:
     )
 
 
-def _apart(entries: dict[Place, sp.Expr], varying: set):
+def _apart(entries: Entries, varying: set[sp.Symbol]) -> tuple[Entries, Entries]:
     """Entries without and with symbols that vary."""
     moving = {p: e for p, e in entries.items() if not varying.isdisjoint(symbols_of(e))}
     return {p: e for p, e in entries.items() if p not in moving}, moving
 
 
-def _of_moments(slopes, form: SampleForm) -> set[Place]:
+def _of_moments(slopes: tuple[sp.Expr, sp.Expr] | None, form: SampleForm) -> set[Place]:
     """Places of the interactions that are computed from moments."""
     d = len(form.coordinates)
     if slopes is None:
@@ -117,10 +121,10 @@ def _of_moments(slopes, form: SampleForm) -> set[Place]:
     return {(i, j) for i in range(d) for j in range(i, d) if i == j or slopes[0] != 0}
 
 
-def _pair_entries(form: SampleForm, parts: PairParts) -> dict[Place, sp.Expr] | None:
+def _pair_entries(form: SampleForm, parts: PairParts) -> Entries | None:
     """Entries of what is summed over pairs; None where there are too many."""
     x, y, d = form.coordinates, form.partners, len(form.coordinates)
-    found: dict[Place, sp.Expr] = {}
+    found: Entries = {}
     if any(row != 0 for row in parts.rows):
         rows = rows_jacobian(parts.rows, x, {*x, *y})
         if rows is None:
@@ -134,8 +138,8 @@ def _pair_entries(form: SampleForm, parts: PairParts) -> dict[Place, sp.Expr] | 
     return found
 
 
-def _local_kernels(form: SampleForm, moving: dict[Place, sp.Expr]) -> dict:
-    """Kernels and places: one kernel, or two where the diagonal is a loop over the coordinates."""
+def _local_kernels(form: SampleForm, moving: Entries) -> dict[str, Placed]:
+    """By name one kernel, or two where the diagonal is a loop over the coordinates."""
     if not moving:
         return {}
     d, name = len(form.coordinates), "velocity_jacobian"
@@ -154,7 +158,9 @@ def _local_kernels(form: SampleForm, moving: dict[Place, sp.Expr]) -> dict:
     return {name: (_kernel(form, name, f"{_SUMMARY}: entries {where}", moving, places), places)}
 
 
-def _kernel(form: SampleForm, name: str, summary: str, entries, places) -> FormulaKernel:
+def _kernel(
+    form: SampleForm, name: str, summary: str, entries: Entries, places: Iterable[Place]
+) -> FormulaKernel:
     single = tuple(i.density for i in form.integrals if not i.pair)
     centers = Centers(single, form.coordinates, (form.log_density, *form.score))
     fields = {"jacobian_out": tuple(entries[p] for p in places)}
@@ -162,7 +168,7 @@ def _kernel(form: SampleForm, name: str, summary: str, entries, places) -> Formu
     return lowered(kernel, centers, linear=False)
 
 
-def _pair_kernel(form: SampleForm, parts: PairParts, entries) -> FormulaKernel:
+def _pair_kernel(form: SampleForm, parts: PairParts, entries: Entries) -> FormulaKernel:
     where = ", ".join(f"{i},{j}" for i, j in entries)
     kernel = FormulaKernel(
         "pair_velocity_jacobian",
@@ -176,7 +182,7 @@ def _pair_kernel(form: SampleForm, parts: PairParts, entries) -> FormulaKernel:
     return lowered(kernel, Centers((), form.coordinates, ()))
 
 
-def _carried(form: SampleForm) -> dict:
+def _carried(form: SampleForm) -> dict[str, tuple[sp.Symbol, ...]]:
     return {"x": form.coordinates, "log_density": (form.log_density,), "score": form.score}
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 
+from ..declare.maps import Map
 from ..tensors import (
     Add,
     Axis,
@@ -116,7 +117,7 @@ class Kernel:
         return any(sweep.rows for sweep in self.sweeps)
 
 
-def map_kernels(flow) -> dict[str, Kernel]:
+def map_kernels(flow: Map) -> dict[str, Kernel]:
     """All kernels of a map by name, simplified and ready to be scheduled."""
     formulas = StepFormulas(flow)
     kernels = [_push(formulas, order) for order in (0, 1, 2)]
@@ -148,7 +149,7 @@ def _push(f: StepFormulas, order: int) -> Kernel:
     return Kernel(
         ["push", "push_log_density", "push_score"][order],
         _SUMMARIES[order],
-        {c.start: c.before.axes for c in carries.values()},
+        {s: c.before.axes for s, c in zip(_STARTS, carries.values())},
         {n: c.before.axes for n, c in carries.items()},
         [Sweep(+1, carries)],
     )

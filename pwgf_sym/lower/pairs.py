@@ -20,6 +20,10 @@ __all__ = ["MomentForm", "PairParts", "pair_parts"]
 # Sums with more operations than this are not multiplied out, nor powers of |x - y|^2 above this.
 _LARGEST, _HIGHEST = 1000, 3
 
+# The coordinates of a sample, and (a, b, c) of a q^2 + b q + c.
+Point = tuple[sp.Symbol, ...]
+Coefficients = tuple[sp.Expr, sp.Expr, sp.Expr]
+
 
 @dataclass(frozen=True)
 class MomentForm:
@@ -34,7 +38,7 @@ class MomentForm:
         k1, k0 of the velocity's part: the mean over partners of (k1 q + k0) (x - y).
     """
 
-    integrals: dict[int, tuple[sp.Expr, sp.Expr, sp.Expr]]
+    integrals: dict[int, Coefficients]
     slopes: tuple[sp.Expr, sp.Expr]
 
 
@@ -99,14 +103,14 @@ def _distance_symbol(form: SampleForm) -> sp.Symbol:
     return sp.Symbol(name, positive=True)
 
 
-def _profile(formula: sp.Expr, x, y, distance: sp.Symbol) -> sp.Expr | None:
+def _profile(formula: sp.Expr, x: Point, y: Point, distance: sp.Symbol) -> sp.Expr | None:
     """f with formula = f(|x - y|^2), or None where that is not proved."""
     profile = _in_distance(formula, x, y, distance)
     proved = not profile.free_symbols & {*x, *y}
     return profile if proved and profile.has(distance) else None
 
 
-def _in_distance(node: sp.Expr, x, y, q: sp.Symbol) -> sp.Expr:
+def _in_distance(node: sp.Expr, x: Point, y: Point, q: sp.Symbol) -> sp.Expr:
     """The formula with what depends on |x - y|^2 written in q, from the leaves up.
 
     Exact: values at some points could not tell functions that are tiny there from zero.
@@ -121,7 +125,7 @@ def _in_distance(node: sp.Expr, x, y, q: sp.Symbol) -> sp.Expr:
     return node if found is None else done + found
 
 
-def _polynomial_in_distance(node: sp.Expr, x, y, q: sp.Symbol) -> sp.Expr | None:
+def _polynomial_in_distance(node: sp.Expr, x: Point, y: Point, q: sp.Symbol) -> sp.Expr | None:
     """A polynomial of x and y as one of |x - y|^2, if it is one; q may be in its coefficients."""
     if expanded_terms(node) > _LARGEST:  # the cheapest of the three
         return None
@@ -137,7 +141,7 @@ def _polynomial_in_distance(node: sp.Expr, x, y, q: sp.Symbol) -> sp.Expr | None
     return found.xreplace({mark: q}) if gap == 0 else None
 
 
-def _split(profile: sp.Expr, distance: sp.Symbol):
+def _split(profile: sp.Expr, distance: sp.Symbol) -> tuple[Coefficients | None, sp.Expr]:
     """Coefficients of q^2, q and 1 in the polynomial terms of a profile, and all other terms."""
     if expanded_terms(profile) > _LARGEST:
         return None, profile

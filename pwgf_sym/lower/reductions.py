@@ -7,8 +7,9 @@ import itertools
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
-from ..tensors import Axis, Labelled, Product
+from ..tensors import Axes, Axis, Labelled, Product
 from .schedule import Tiling
 
 __all__ = ["OuterTiles", "outer_tiles", "tile_starts"]
@@ -48,10 +49,11 @@ class OuterTiles:
 
         The longer one is outside: its tile stays in the nearest cache while the other passes by.
         """
-        pairs = [(self.row, self.rows), (self.column, self.columns)]
-        return sorted((p for p in pairs if p[0] is not None), key=lambda pair: -pair[0].size)
+        tiled = [(self.row, self.rows), (self.column, self.columns)]
+        pairs = [(axis, size) for axis, size in tiled if axis is not None]
+        return sorted(pairs, key=lambda pair: -pair[0].size)
 
-    def positions(self) -> np.ndarray:
+    def positions(self) -> NDArray[np.int64]:
         """Row-major index of the entry at each place of the sums, which stand tile by tile."""
         index = np.arange(np.prod([a.size for a in self.axes], dtype=int))
         index = index.reshape([a.size for a in self.axes])
@@ -95,12 +97,12 @@ def _outer_tiles(tensor: Product, tiling: Tiling) -> OuterTiles:
     row = own[0][-1] if own[0] else (tensor.axes[-1] if tensor.axes else None)
     column = own[1][-1] if own[1] and own[0] else None
     rows, columns = (1, 1) if row is None else (tiling.rows(row.size), 1)
-    if column is not None:
+    if row is not None and column is not None:
         rows, columns = tiling.outer(row.size, column.size)
     return OuterTiles(tensor.axes, tuple(factors), row, column, rows, columns)
 
 
-def _own_axes(axes, factors) -> list[list[Axis]]:
+def _own_axes(axes: Axes, factors: list[Labelled]) -> list[list[Axis]]:
     """Axes of the sum that only the first factor carries, and that only the second one does."""
     first, *rest = (labels for _, labels in factors)
     second = rest[0] if rest else ()

@@ -8,11 +8,15 @@ dimension.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import sympy as sp
 from sympy.core.function import AppliedUndef
 
 from ..declare.energies import EnergyIntegral
+
+if TYPE_CHECKING:
+    from .energies import FormulaKernel
 
 __all__ = ["UNROLLED", "Rolled", "readable", "roll"]
 
@@ -54,7 +58,7 @@ class Rolled:
         return found
 
 
-def roll(kernel) -> Rolled | None:
+def roll(kernel: FormulaKernel) -> Rolled | None:
     """The loops of a formula kernel, or None where its formulas do not have that shape."""
     size = len(kernel.reads["x"])
     if kernel.partners or size <= UNROLLED:
@@ -107,7 +111,8 @@ class _Roller:
     """Finds formulas that differ in the component only."""
 
     def __init__(self, families: dict[str, tuple[sp.Symbol, ...]], size: int, taken: set[str]):
-        self.size, self.sums, self._taken = size, {}, taken
+        self.size, self._taken = size, taken
+        self.sums: dict[sp.Expr, sp.Symbol] = {}
         self.components = {
             name: self._symbol(symbols[0].name.rstrip("0123456789") + "_i")
             for name, symbols in families.items()

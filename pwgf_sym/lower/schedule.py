@@ -183,7 +183,12 @@ def fuse(tensors: list[Tensor], calls: Container[Tensor] = ()) -> list[Group]:
     return _sink(tensors, groups, where, calls)
 
 
-def _sink(tensors, groups: list[Group], where: dict[Tensor, int], calls) -> list[Group]:
+def _sink(
+    tensors: list[Tensor],
+    groups: list[Group],
+    where: dict[Tensor, int],
+    calls: Container[Tensor],
+) -> list[Group]:
     """Move tensors to the only group that reads them, where it can read them from registers."""
     readers: dict[Tensor, list[Tensor]] = {tensor: [] for tensor in tensors}
     for tensor in tensors:
@@ -224,11 +229,11 @@ def _reads_once(reader: Tensor, tensor: Tensor) -> bool:
     return bool(reader.summed) and len(labels) == 1 and set(labels[0]) == axes
 
 
-def _is_call(tensor: Tensor, calls) -> bool:
+def _is_call(tensor: Tensor, calls: Container[Tensor]) -> bool:
     return isinstance(tensor, FACTORISATIONS) or tensor in calls
 
 
-def _joins(tensor: Tensor, group: Group, calls) -> bool:
+def _joins(tensor: Tensor, group: Group, calls: Container[Tensor]) -> bool:
     """Whether a tensor may be computed in a group's loops; a call is a group of its own."""
     first = group.tensors[0]
     if _is_call(tensor, calls) or _is_call(first, calls):
