@@ -25,7 +25,7 @@ from pwgf_sym.emit.module import cpu_target, emit_module
 from pwgf_sym.errors import FormulaError, OptionError
 from pwgf_sym.functions import declared
 from pwgf_sym.loops.cpu.formulas import TileFormulaBuilder
-from pwgf_sym.loops.scalars import check_printable
+from pwgf_sym.loops.printable import check_printable
 from pwgf_sym.lower.energies import FormulaKernel
 from pwgf_sym.printers.cpu import CpuPrinter
 from pwgf_sym.schedule.cpu import CpuTiling, Machine

@@ -16,7 +16,8 @@ from pwgf_sym.declare.tree import from_tree, to_tree
 from pwgf_sym.errors import FormulaError
 from pwgf_sym.loops.cpu.formulas import TileFormulaBuilder
 from pwgf_sym.loops.nodes import Name
-from pwgf_sym.loops.scalars import assignments, check_printable
+from pwgf_sym.loops.printable import check_printable
+from pwgf_sym.loops.scalars import assignments
 from pwgf_sym.lower.energies import FormulaKernel
 from pwgf_sym.printers.cpu import RUNTIME, CpuPrinter
 from pwgf_sym.printers.cuda import CudaPrinter

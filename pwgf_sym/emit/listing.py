@@ -9,7 +9,7 @@ import sympy as sp
 from ..loops.comments import comments
 from ..loops.groups import Names
 from ..loops.nodes import Comment, Function, Statement
-from ..loops.scalars import check_printable
+from ..loops.printable import check_printable
 from ..lower.energies import FormulaKernel
 from ..lower.kernels import Kernel, Sweep
 from ..lower.schedule import Group

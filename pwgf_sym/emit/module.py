@@ -22,7 +22,7 @@ from ..loops.cpu.moments import moments_functions
 from ..loops.formulas import FormulaBuilder
 from ..loops.kernels import KernelBuilder, Layout
 from ..loops.nodes import Function, Statement
-from ..loops.scalars import check_printable
+from ..loops.printable import check_printable
 from ..lower.energies import FormulaKernel, energy_kernels
 from ..lower.kernels import Kernel, map_kernels
 from ..lower.pairs import MomentForm, pair_parts

@@ -16,8 +16,9 @@ from .block import Block
 from .kernel_names import formula_names, prefix
 from .nodes import Expression, Integer, Name, Statement
 from .places import plus, times
+from .printable import check_printable
 from .rolled import RolledBody
-from .scalars import Spelling, assignments, check_printable
+from .scalars import Spelling, assignments
 
 __all__ = ["FormulaBuilder"]
 

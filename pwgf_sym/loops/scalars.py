@@ -1,7 +1,7 @@
 """SymPy scalars as expressions over register tiles.
 
-Every function that the tile runtime has becomes an ``Apply`` of its entry; anything else is refused
-with the name of the function, before anything is compiled.
+Every function that targets have becomes an ``Apply`` of its entry; anything else is refused with
+the name of the function.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from sympy.printing.printer import Printer
 
 from .. import functions
 from ..errors import FormulaError
-from ..functions import LARGEST_CHAIN, STRUCTURES, ScalarFunction
-from ..sharing import parts, symbols_of
+from ..functions import LARGEST_CHAIN, ScalarFunction
+from ..sharing import symbols_of
 from ..tensors.scalars.offset import offset
 from ..tensors.scalars.scaled import largest
 from .nodes import (
@@ -36,11 +36,10 @@ from .nodes import (
     Number,
     product_of,
 )
+from .printable import checked_entry, no_such_function
 
-__all__ = ["Spelling", "assignments", "check_printable", "split_assignments", "written"]
+__all__ = ["Spelling", "assignments", "split_assignments", "written"]
 
-# Printed by structure.
-_PRINTED = (*STRUCTURES, sp.Number, sp.NumberSymbol, sp.Symbol, offset, largest)
 _LARGEST_PRODUCT = 4  # x**4 is a product; larger integer powers are made by squaring
 # What is needed several times, and longer parts of others, get names; in characters.
 _SHORT, _LONG = 32, 300
@@ -65,52 +64,6 @@ class Spelling(Protocol):
 
     def leading_minus(self, number: Number) -> bool:
         """Whether the text of a number begins with a minus."""
-
-
-def check_printable(expression: sp.Expr, where: str) -> None:
-    """Raise FormulaError that names the first function that no target prints.
-
-    Parameters
-    ----------
-    expression : sympy.Expr
-        What is to be printed.
-    where : str
-        What the expression is, for the message.
-    """
-    for part in parts(expression, within=_is_no_number):
-        if not _is_no_number(part):
-            continue  # printed as one number
-        # Assumptions of numbers only: of a long sum they take milliseconds to find.
-        not_real = isinstance(part, sp.Expr) and part.is_number and part.is_real is False
-        if not_real or part in (sp.zoo, sp.nan, sp.oo, -sp.oo):
-            raise FormulaError(where, f"the value {part}", "real, finite formulas")
-        if not isinstance(part, _PRINTED):
-            _entry(part, where)
-
-
-def _is_no_number(part: sp.Basic) -> bool:
-    number = isinstance(part, sp.Expr) and part.is_number and part.is_finite and part.is_real
-    return not number
-
-
-def _entry(part: sp.Basic, where: str) -> ScalarFunction:
-    """What is known of a function; a FormulaError that names it if it is none of the table."""
-    entry = functions.function_of(part)
-    if entry is None:
-        raise _no_such_function(where, part)
-    if not entry.accepts(part):
-        order = f"the order {part.args[entry.orders]} in {part}"
-        raise FormulaError(where, order, "whole numbers from 0 to 8")
-    return entry
-
-
-def _no_such_function(where: str, part: sp.Basic) -> FormulaError:
-    return FormulaError(
-        where,
-        f"the function {type(part).__name__} in {part}",
-        ", ".join(functions.names()),
-        "Rewrite the formula with these functions (expr.rewrite(sp.exp) often helps).",
-    )
 
 
 class _Builder(Printer):
@@ -210,14 +163,14 @@ class _Builder(Printer):
 
     def _print_Function(self, expr: sp.Expr) -> Expression:
         # Also a derivative of what check_printable saw: DiracDelta of Max, for instance.
-        entry = _entry(expr, "derivative of a formula")
+        entry = checked_entry(expr, "derivative of a formula")
         if entry.written is not None:
             return Group(self._print(functions.written_out(expr)))
         return self.apply(entry, *(self._print(arg) for arg in expr.args))
 
     def emptyPrinter(self, expr: sp.Basic) -> NoReturn:
         """What no method prints: SymPy has methods of its own for some functions."""
-        raise _no_such_function("formula", expr)
+        raise no_such_function("formula", expr)
 
     def _within(self, item: sp.Expr, level: int, strict: bool = False) -> Expression:
         """A part in parentheses where it binds less; names need none."""
