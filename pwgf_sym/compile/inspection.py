@@ -1,16 +1,17 @@
-"""The ladder of introspection: mathematics, IR, Python, LLVM, machine code."""
+"""The ladder of introspection: mathematics, tensors, statements, Python, LLVM, machine code."""
 
 from __future__ import annotations
 
 import inspect
 
-import sympy as sp
-
 from ..arguments import brief, checked_call
 from ..declare.energies import SIGN, integral_sign
-from ..emit.header import equation
+from ..emit.listing import formula_lines, kernel_lines
+from ..emit.notation import energy_text, equation, variation_text
+from ..emit.parts import functions_of
 from ..errors import OptionError
-from ..tensors import topological
+from ..printers.tree import TreePrinter
+from .shown import Code
 from .store import seal
 
 __all__ = ["Inspection"]
@@ -19,23 +20,78 @@ __all__ = ["Inspection"]
 class Inspection:
     """Methods of a program that show what was generated, from the formula down."""
 
-    def code_symbolic(self) -> str:
-        """The energy's mathematics, the kernels' tensor IR and the time that each pass took."""
-        from ..derive import first_variation
+    @checked_call
+    def code_symbolic(self, kernel: str | None = None) -> str:
+        """The energy's mathematics, the kernels' tensors and the time that each pass took.
 
+        Parameters
+        ----------
+        kernel : str, optional
+            A kernel whose formulas, or tensors, are shown alone.
+
+        Raises
+        ------
+        OptionError
+            If there is no such kernel.
+        """
+        if kernel is not None:
+            return "\n".join(self._shown(kernel)._symbolic(kernel))
         energy, density = self.problem.energy, self.problem.density
-        lines = [f"energy: {energy}", f"first variation: {first_variation(energy, density)}"]
-        lines += [f"equation: {equation(energy, density).replace(SIGN, integral_sign())}", ""]
-        for name, formula in self.emission.formulas.items():
-            lines.append(f"kernel {name}: {formula.summary}")
-            lines += [f"    {sp.sstr(expression)}" for expression in formula.formulas()]
-        for name, kernel in self.emission.kernels.items():
-            lines.append(f"kernel {name}: {kernel.summary}")
-            for sweep in kernel.sweeps:
-                kind = {1: "forward", -1: "backward", 0: "once"}[sweep.direction]
-                lines.append(f"  sweep {kind}: carries {', '.join(sweep.carries)}")
-                lines += [f"    {tensor}" for tensor in topological(sweep.outputs())]
+        texts = {
+            "energy": energy_text(energy, density),
+            "first variation": variation_text(energy, density),
+            "equation": equation(energy, density),
+        }
+        lines = [f"{key}: {t.replace(SIGN, integral_sign())}" for key, t in texts.items()]
+        lines.append("")
+        for name in (*self.emission.formulas, *self.emission.kernels):
+            lines += self._symbolic(name)
         return "\n".join([*lines, "", *self._times()])
+
+    def _symbolic(self, name: str) -> list[str]:
+        """Formulas of a kernel."""
+        if name in self._formulas:
+            return formula_lines(self._formulas[name])
+        return kernel_lines(self._kernels[name])
+
+    @property
+    def _formulas(self) -> dict:
+        return self.emission.formulas
+
+    @property
+    def _kernels(self) -> dict:
+        return self.emission.kernels
+
+    def _shown(self, kernel: str):
+        """The program that has a kernel: this one, or that of kernels that come in another module.
+
+        Raises
+        ------
+        OptionError
+            If there is no such kernel.
+        """
+        names = [*self._formulas, *self._kernels]
+        if not isinstance(kernel, str) or kernel not in names:
+            raise OptionError("kernel", brief(kernel), ", ".join(names))
+        return self.rest if kernel in self.emission.left_out else self
+
+    @checked_call
+    def code_statements(self, kernel: str | None = None) -> str:
+        """The statements of all kernels, or of one, before a target's printer spells them.
+
+        Parameters
+        ----------
+        kernel : str, optional
+            Name of a kernel.
+
+        Raises
+        ------
+        OptionError
+            If there is no such kernel.
+        """
+        program = self if kernel is None else self._shown(kernel)
+        nodes = program.emission.statements
+        return TreePrinter().module(nodes if kernel is None else functions_of(nodes, kernel))
 
     def _times(self) -> list[str]:
         """Milliseconds of every stage, and of every pass over all kernels."""
@@ -46,15 +102,30 @@ class Inspection:
         stages = [f"stage {n}: {s * 1e3:.1f} ms" for n, s in self.emission.timings.items()]
         return stages + [f"pass {n}: {s * 1e3:.1f} ms" for n, s in passes.items()]
 
-    def code_python(self) -> str:
-        """The generated module (on CUDA the kernels of a flow; ``rest.code_python()``: others).
+    @checked_call
+    def code_python(self, kernel: str | None = None) -> Code:
+        """The generated module, or one kernel and what it calls.
 
-        On the target "numpy", for which nothing is generated, the kernels' formulas.
+        On the target "numpy", for which nothing is generated, the kernels' formulas.  On CUDA the
+        module holds the kernels of a flow; ``rest.code_python()`` has others.  Where
+        the standard output cannot print the integral sign of its docstring, a word stands in its
+        place.  The text is highlighted in a notebook and at a terminal's prompt.
 
-        Where the standard output cannot print the integral sign of its docstring, a word stands
-        in its place.
+        Parameters
+        ----------
+        kernel : str, optional
+            Name of a kernel: the function of this name, with those of what samples share and of
+            sums over samples, if it has any.
+
+        Raises
+        ------
+        OptionError
+            If there is no such kernel.
         """
-        return seal(self.emission.text).replace(SIGN, integral_sign())
+        if kernel is None:
+            return Code(seal(self.emission.text).replace(SIGN, integral_sign()))
+        emission = self._shown(kernel).emission
+        return Code(emission.target.listing(functions_of(emission.statements, kernel)))
 
     @checked_call
     def code_llvm(self, kernel: str) -> str:

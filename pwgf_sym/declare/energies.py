@@ -167,10 +167,21 @@ def integral_sign() -> str:
 class _UnicodePrinter(StrPrinter):
     """SymPy's printer, for texts that go into files in UTF-8."""
 
+    def __init__(self, names: Mapping[sp.Basic, str]):
+        super().__init__()
+        self.names = names
 
-def unicode_text(expr: sp.Basic) -> str:
-    """The text of a formula with integral signs, whatever the standard output can print."""
-    return _UnicodePrinter().doprint(expr)
+    def _print(self, expr: sp.Basic, **settings: object) -> str:
+        found = self.names.get(expr)
+        return super()._print(expr, **settings) if found is None else found
+
+
+def unicode_text(expr: sp.Basic, names: Mapping[sp.Basic, str] | None = None) -> str:
+    """The text of a formula with integral signs, whatever the standard output can print.
+
+    ``names`` has the texts of parts.
+    """
+    return _UnicodePrinter(names or {}).doprint(expr)
 
 
 @checked_call

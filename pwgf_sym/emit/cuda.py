@@ -40,6 +40,7 @@ def cuda_target(dtype: str, threads: int = BLOCK, moments: bool = True) -> Targe
         lambda kernel, layout: ThreadKernelBuilder(kernel, layout, tiling, printer),
         lambda kernel: ThreadFormulaBuilder(kernel, tiling, printer),
         printer.whole,
+        printer.listing,
         (lambda dim: moments_functions(dim, tiling)) if moments else None,
         frozenset({"metric"}),
         {"push": "linearize", "push_log_density": "linearize_log_density"},

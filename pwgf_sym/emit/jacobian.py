@@ -8,6 +8,7 @@ from ..declare.problem import GradientFlow
 from ..lower.jacobian import JacobianForm
 from .header import jacobian_header
 from .module import Emission
+from .shapes import documented, formula_shapes
 
 __all__ = ["emit_jacobian"]
 
@@ -34,7 +35,11 @@ def emit_jacobian(problem: GradientFlow, jacobian: JacobianForm, emission: Emiss
     target, kernels = emission.target, jacobian.kernels
     printers = {name: target.formula_builder(kernel) for name, kernel in kernels.items()}
     body = [node for printer in printers.values() for node in printer.statements()]
-    text = jacobian_header(problem.energy, problem.density, target.line, kernels)
+    rows = {name: formula_shapes(kernel) for name, kernel in kernels.items()}
+    body = documented(body, rows)
+    values = next(iter(kernels.values())).values
+    text = jacobian_header(problem.energy, problem.density, target.line, values, rows)
     text += target.text(body)
     emission = replace(emission, kernels={}, emitters={}, left_out=frozenset())
-    return replace(emission, text=text, formulas=kernels, printers=printers)
+    emission = replace(emission, text=text, statements=tuple(body))
+    return replace(emission, formulas=kernels, printers=printers)

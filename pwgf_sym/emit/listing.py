@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import sympy as sp
 
 from ..loops.comments import comments
 from ..loops.groups import Names
-from ..loops.nodes import Comment, Function, Statement
+from ..loops.nodes import Function, Statement, Verbatim
 from ..loops.printable import check_printable
 from ..lower.energies import FormulaKernel
 from ..lower.kernels import Kernel, Sweep
@@ -28,7 +29,7 @@ from ..tensors import (
 )
 from .module import Target
 
-__all__ = ["numpy_target"]
+__all__ = ["formula_lines", "kernel_lines", "numpy_target"]
 
 # Formulas of more parts are not written.
 _MANY = 150
@@ -63,13 +64,19 @@ def numpy_target(dtype: str, moments: bool = True) -> Target:
         _Rows(),
         lambda kernel, layout: KernelListing(kernel),
         FormulaListing,
-        lambda lines: "\n".join(["", _INTERPRETED, *(line.text for line in lines), ""]),
+        lambda nodes: f"\n{_INTERPRETED}\n{_joined(nodes)}",
+        _joined,
         _list_moments if moments else None,
     )
 
 
+def _joined(nodes: Iterable[Statement]) -> str:
+    return "".join(f"{node.text}\n" for node in nodes if isinstance(node, Verbatim))
+
+
 def _list_moments(dim: int) -> Statement:
-    return Comment("\nmoments: a center c, and means of |y|^2, |y|^4, y, |y|^2 y, y y^T, y = x - c")
+    lines = ["moments: a center c, and means of |y|^2, |y|^4, y, |y|^2 y, y y^T, y = x - c"]
+    return _listed("moments", lines)
 
 
 class KernelListing:
@@ -79,21 +86,30 @@ class KernelListing:
         self.kernel = kernel
 
     def statements(self, printed: dict[Function, str] | None = None) -> list[Statement]:
-        """The formulas, sweep by sweep, a comment a line.
+        """The formulas, sweep by sweep.
 
         Raises
         ------
         FormulaError
             When a derivative of the activation is no formula of functions that targets have.
         """
-        names = Names()
-        lines = ["", f"{self.kernel.name}: {self.kernel.summary}"]
-        for sweep in self.kernel.sweeps:
-            how = {1: "step by step", -1: "step by step, backward", 0: "once"}[sweep.direction]
-            starts = [f"{n} from {c.start}" for n, c in sweep.carries.items() if c.start]
-            lines.append(f"    {', '.join([how, *starts])}:")
-            lines += [f"        {line}" for line in _lines(sweep, names)]
-        return [Comment(line) for line in lines]
+        return [_listed(self.kernel.name, kernel_lines(self.kernel))]
+
+
+def _listed(name: str, lines: list[str]) -> Verbatim:
+    return Verbatim("\n".join(["", *lines]), names=(name,))
+
+
+def kernel_lines(kernel: Kernel) -> list[str]:
+    """The tensors of a kernel of a map, sweep by sweep."""
+    names = Names()
+    lines = [f"kernel {kernel.name}: {kernel.summary}"]
+    for sweep in kernel.sweeps:
+        how = {1: "forward", -1: "backward", 0: "once"}[sweep.direction]
+        starts = [f"{n} from {c.start}" for n, c in sweep.carries.items() if c.start]
+        lines.append(f"    {', '.join([f'sweep {how}', *starts])}:")
+        lines += [f"        {line}" for line in _lines(sweep, names)]
+    return lines
 
 
 def _lines(sweep: Sweep, names: Names) -> list[str]:
@@ -143,18 +159,22 @@ class FormulaListing:
             check_printable(formula, kernel.name)
 
     def statements(self) -> list[Statement]:
-        """The formulas, a comment a line."""
-        k = self.kernel
-        lines = ["", f"{k.name}: {k.summary}"]
-        for form in k.forms:
-            moved = f"(x - {list(form.center)})" if form.center else "x"
-            lines.append(f"    {form.symbols[0]}, ... = {form.name} {moved}")
-        for name, rows in k.fields.items():
-            lines += [f"    {name}[{i}] = {_text(formula)}" for i, formula in enumerate(rows)]
-        lines += [f"    mean of {_text(formula)}" for formula in k.means]
-        if k.radial != 0:
-            lines.append(f"    x - y times {_text(k.radial)}")
-        return [Comment(line) for line in lines]
+        """The formulas, a line each."""
+        return [_listed(self.kernel.name, formula_lines(self.kernel))]
+
+
+def formula_lines(kernel: FormulaKernel) -> list[str]:
+    """The formulas of a kernel of an energy."""
+    lines = [f"kernel {kernel.name}: {kernel.summary}"]
+    for form in kernel.forms:
+        moved = f"(x - {list(form.center)})" if form.center else "x"
+        lines.append(f"    {form.symbols[0]}, ... = {form.name} {moved}")
+    for name, rows in kernel.fields.items():
+        lines += [f"    {name}[{i}] = {_text(formula)}" for i, formula in enumerate(rows)]
+    lines += [f"    mean of {_text(formula)}" for formula in kernel.means]
+    if kernel.radial != 0:
+        lines.append(f"    x - y times {_text(kernel.radial)}")
+    return lines
 
 
 def _text(formula: sp.Expr) -> str:

@@ -31,6 +31,7 @@ from ..printers.cpu import CpuPrinter
 from ..schedule.cpu import CpuTiling, Machine
 from ..sharing import parts_of_kind, replaced
 from .header import header
+from .shapes import documented, formula_shapes, map_shapes
 
 __all__ = ["Emission", "Target", "cpu_target", "emit_module"]
 
@@ -65,6 +66,8 @@ class Emission:
         Seconds each stage took.
     target : Target
         What it was printed for.
+    statements : tuple of Statement
+        The functions, before they were printed.
     """
 
     text: str
@@ -79,6 +82,7 @@ class Emission:
     left_out: frozenset[str]
     timings: dict[str, float]
     target: Target
+    statements: tuple[Statement, ...]
 
 
 @dataclass(frozen=True)
@@ -97,6 +101,8 @@ class Target:
         Of a kernel of the energy.
     text : callable
         From statements to the text of a module, without its header.
+    listing : callable
+        From statements to their text alone, with the functions that they call.
     moments : callable or None
         Of a dimension: the kernels of interactions that are polynomials of |x - y|^2, as moments of
         the samples; without it they are sums over all pairs.
@@ -113,6 +119,7 @@ class Target:
     map_builder: Callable[[Kernel, Layout], KernelBuilder]
     formula_builder: Callable[[FormulaKernel], FormulaBuilder]
     text: Callable[[list[Statement]], str]
+    listing: Callable[[list[Statement]], str]
     moments: Callable[[int], Statement] | None
     composed: frozenset[str] = frozenset()
     forgetting: dict[str, str] = field(default_factory=dict)
@@ -149,6 +156,7 @@ def cpu_target(dtype: str, machine: Machine, moments: bool = True) -> Target:
         lambda kernel, layout: TileKernelBuilder(kernel, layout, tiling, printer),
         lambda kernel: TileFormulaBuilder(kernel, tiling, printer),
         lambda statements: printer.whole(statements, dtype),
+        printer.listing,
         (lambda dim: moments_functions(dim, tiling)) if moments else None,
     )
 
@@ -219,10 +227,14 @@ def emit_module(
         body.append(target.moments(flow.dim))
     left_out = _without(emitters, wanted) | (names - set(kernels) - set(wanted))
     body += _map_functions(flow, form, kernels, emitters)
-    text = header(energy, density, flow, target.line, formulas) + target.text(body)
+    rows = {name: formula_shapes(k) for name, k in formulas.items() if name in wanted}
+    rows |= {emitter.kernel.name: map_shapes(emitter.kernel) for emitter in emitters.values()}
+    body = documented(body, rows)
+    read = next(iter(formulas.values())).values if formulas else ()
+    text = header(energy, density, flow, target.line, read, rows) + target.text(body)
     lap("emit")
     found = (target.tiling, layout, kernels, emitters, formulas, printers, parts.moments)
-    return Emission(text, form, *found, frozenset(left_out), timings, target)
+    return Emission(text, form, *found, frozenset(left_out), timings, target, tuple(body))
 
 
 def _called(form: SampleForm) -> set[str]:

@@ -326,7 +326,8 @@ class Verbatim(Statement):
     """Functions of the module that are written as text of the target, and what they call."""
 
     text: str
-    calls: tuple[Call, ...]
+    calls: tuple[Call, ...] = ()
+    names: tuple[str, ...] = ()
 
 
 # -- looking at nodes and making new ones ----------------------------------------------------------

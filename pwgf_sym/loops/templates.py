@@ -24,6 +24,9 @@ def template(text: str, values: Mapping[str, int | str], made: Iterable[Call] = 
     """
     for name, value in values.items():
         text = text.replace("{" + name + "}", str(value))
-    called = (node.func for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Call))
-    names = {function.id for function in called if isinstance(function, ast.Name)}
-    return Verbatim(text, (*made, *(Call(name, ()) for name in sorted(names))))
+    tree = ast.parse(text)
+    called = (node.func for node in ast.walk(tree) if isinstance(node, ast.Call))
+    calls = {function.id for function in called if isinstance(function, ast.Name)}
+    names = (node.name for node in tree.body if isinstance(node, ast.FunctionDef))
+    found = (*made, *(Call(name, ()) for name in sorted(calls)))
+    return Verbatim(text, found, tuple(names))

@@ -159,7 +159,7 @@ def _linearize(f: StepFormulas, order: int) -> Kernel:
     """The forward pass that also stores what the derivatives of the map read of it."""
     kernel = _push(f, order)
     kernel.name = ["linearize", "linearize_log_density"][order]
-    kernel.summary += "; the path of x and the values that derivatives of T read are stored"
+    kernel.summary += "; stores what derivatives of T read"
     return kernel
 
 
@@ -243,7 +243,7 @@ def _newton(f: StepFormulas) -> Kernel:
     }
     inputs = {"z": f.x.axes, "target": f.x.axes}
     outputs = {"x": f.x.axes, "miss": f.x.axes, "log_det": ()}
-    summary = "one Newton step for step(x) = target: x, step(x) - target, log|det J(x)|"
+    summary = "a Newton step for step(x) = target"
     return Kernel("newton", summary, inputs, outputs, [Sweep(+1, carries)])
 
 

@@ -94,9 +94,12 @@ class CpuPrinter(PythonPrinter):
 
     def whole(self, statements: list[Statement], dtype: str) -> str:
         """A module: imports, options, and the statements with the inverses that they call."""
-        functions = [*inverses(statements), *statements]
-        lines = ["", *self._imports(functions, dtype), "", ""]
-        return "".join(f"{line}\n" for line in lines) + self.module(functions).rstrip("\n") + "\n"
+        lines = ["", *self._imports([*inverses(statements), *statements], dtype), "", ""]
+        return "".join(f"{line}\n" for line in lines) + self.listing(statements)
+
+    def listing(self, statements: list[Statement]) -> str:
+        """Statements with the inverses that they call."""
+        return self.module([*inverses(statements), *statements]).rstrip("\n") + "\n"
 
     def _imports(self, statements: list[Statement], dtype: str) -> Iterator[str]:
         tables = any(isinstance(node, Table) for node in statements)

@@ -142,7 +142,11 @@ class CudaPrinter(PythonPrinter):
     def whole(self, statements: list[Statement]) -> str:
         """A module: imports, functions made for its tiles, and the statements."""
         lines = ["", *self._preamble(statements), "", ""]
-        return "".join(f"{line}\n" for line in lines) + self.module(statements).rstrip("\n") + "\n"
+        return "".join(f"{line}\n" for line in lines) + self.listing(statements)
+
+    def listing(self, statements: list[Statement]) -> str:
+        """Statements alone."""
+        return self.module(statements).rstrip("\n") + "\n"
 
     def _preamble(self, statements: Iterable[Statement]) -> Iterator[str]:
         """Imports, and the functions of a block that the kernels call."""

@@ -183,7 +183,10 @@ class PythonPrinter:
         """Lines of a function, and two blank ones."""
         yield self.decorator
         yield f"def {node.name}({', '.join(node.arguments)}):"
-        yield f'{_INDENT}"""{node.summary}"""'
+        first, *more = node.summary.split("\n")
+        yield f'{_INDENT}"""{first}' + ("" if more else '"""')
+        yield from (_INDENT + line if line else "" for line in more)
+        yield from [f'{_INDENT}"""'] * bool(more)
         for statement in node.body:
             yield from self._indented(self.lines(statement))
         yield from ("", "")

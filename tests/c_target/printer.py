@@ -179,7 +179,8 @@ class CPrinter:
         kinds = (f"{'long ' if a in _WHOLE else 'double *'}{a}" for a in node.arguments)
         declared = [f"{kind} {', '.join(names)};" for kind, names in self._variables(node) if names]
         header, *lines = self._block(f"void {node.name}({', '.join(kinds)})", node.body)
-        yield from ("", f"// {node.summary}", header, *(f"    {line}" for line in declared), *lines)
+        about = (f"// {line}".rstrip() for line in node.summary.splitlines())
+        yield from ("", *about, header, *(f"    {line}" for line in declared), *lines)
 
     def _variables(self, node: Function):
         """Variables of a function: a number is one that is computed from numbers."""

@@ -46,6 +46,7 @@ def c_target() -> Target:
         lambda kernel, layout: TileKernelBuilder(kernel, layout, tiling, printer),
         lambda kernel: TileFormulaBuilder(kernel, tiling, printer),
         lambda nodes: printer.module(n for n in nodes if not isinstance(n, Verbatim)),
+        printer.module,
         None,
     )
 
