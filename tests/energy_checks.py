@@ -21,7 +21,7 @@ def carried(program, count, seed=0, spread=1.0):
     repeat = np.arange(samples.weight.size) % count
     log_density = rng.uniform(-3, 2, count)[repeat].astype(program.dtype)
     score = samples.pack(2 * rng.normal(size=(count, program.dim)))
-    return samples, State(samples, samples.z, log_density, score)
+    return samples, State(samples, x=samples.z, log_density=log_density, score=score)
 
 
 def check(energy, program, count, relative=RELATIVE, seed=0, spread=1.0):

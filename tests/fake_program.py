@@ -88,8 +88,9 @@ class AffineProgram:
         self.separable = True
         self.form = SimpleNamespace(
             rough=False,
-            velocity_order=2,
-            energy_order=1,
+            reads=("log_density", "score"),
+            velocity_reads=("score",),
+            energy_reads=("log_density",),
             integrals=(SimpleNamespace(label="potential"), SimpleNamespace(label="entropy")),
         )
         self.calls = {"push": 0, "jvp": 0, "metric": 0}
@@ -128,16 +129,16 @@ class AffineProgram:
         d = self.dim
         return theta[: d * d].reshape(d, d), theta[d * d :]
 
-    def push(self, theta, samples, order=0):
+    def push(self, theta, samples, carry="x"):
         self.calls["push"] += 1
         matrix, shift = self._parts(theta)
         state = AffineState(samples, self._pack(samples.points @ matrix.T + shift))
-        if order >= 1:
+        if "score" in carry or "log_density" in carry:
             values = samples.log_density - np.linalg.slogdet(matrix)[1]
             padded = np.full(len(state.x) // self.dim, GARBAGE)
             padded[: samples.count] = values
             state.log_density = padded.astype(self.dtype)
-        if order == 2:
+        if "score" in carry:
             state.score = self._pack(np.linalg.solve(matrix.T, samples.score.T).T)
         return state
 
@@ -159,8 +160,8 @@ class AffineProgram:
     def velocity_jacobian(self, state, integrals):
         return np.broadcast_to(-self.stiffness, (state.samples.count, self.dim, self.dim))
 
-    def linearize(self, theta, samples, order=0):
-        return AffineLinearization(self, theta, samples, self.push(theta, samples, order))
+    def linearize(self, theta, samples, carry="x"):
+        return AffineLinearization(self, theta, samples, self.push(theta, samples, carry))
 
     def gradient(self, linearization, integrals):
         state = linearization.state
@@ -172,7 +173,7 @@ class AffineProgram:
         return np.concatenate([by_matrix.ravel(), force.mean(axis=0)]).astype(self.dtype)
 
     def slope(self, theta, samples):
-        linearization = self.linearize(theta, samples, 1)
+        linearization = self.linearize(theta, samples, "log_density")
         integrals = self.integrals(linearization.state)
         gradient = self.gradient(linearization, integrals)
         return SimpleNamespace(linearization=linearization, integrals=integrals, gradient=gradient)

@@ -69,19 +69,19 @@ class Case:
         got = np.asarray(got)
         np.testing.assert_allclose(got, expected, rtol=tolerance, atol=tolerance * scale)
 
-    def check_push(self, orders=(0, 1, 2)):
+    def check_push(self, carried=("x", "log_density", "score")):
         program, samples, reference = self.program, self.samples, self.reference
         law, theta, z = self.problem.initial, self.theta, self.z
-        for order in orders:
-            state = program.push(theta, samples, order)
+        for carry in carried:
+            state = program.push(theta, samples, carry)
             assert state.x.dtype == program.dtype
             x = program.unpack(state.x, samples)
             self.close(x, reference.push(theta, z), self.tolerance)
-            if order >= 1:
+            if carry != "x":
                 expected = reference.log_density(theta, z, law.log_density(z))
                 got = program.unpack_scalar(state.log_density, samples)
                 self.close(got, expected, self.tolerance)
-            if order == 2:
+            if carry == "score":
                 expected = reference.score(theta, z, law.score(z))
                 self.close(program.unpack(state.score, samples), expected, self.second)
 

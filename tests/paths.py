@@ -44,8 +44,7 @@ class Polygon(Hermite):
 def rate_at(program, theta, points):
     """The direction of the flow at parameters, by least squares with a small shift."""
     samples = program.samples(points)
-    form = program.form
-    state = program.push(theta, samples, order=max(form.velocity_order, form.energy_order))
+    state = program.push(theta, samples, program.form.reads)
     w = program.velocity(state, program.integrals(state))
     jacobian = np.array(program.jacobian(theta, samples)) * np.sqrt(samples.weights)
     metric = jacobian @ jacobian.T

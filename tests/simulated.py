@@ -5,6 +5,7 @@ SIMULATOR = "test_cuda_simulator.py"  # starts the processes in which it is on
 ON_TARGETS = [
     *(
         "test_cancellation.py",
+        "test_carried.py",
         "test_energy_kernels.py",
         "test_map_energies.py",
         "test_map_kernels.py",

@@ -40,7 +40,7 @@ def found(potential, x, points, folder, target, parameters=None, dtype="float64"
     problem = GradientFlow(integral(potential * rho, x), rho, law, parameters or {})
     program = program_on(target, problem, Affine(len(x)), folder, dtype)
     samples = program.samples(points)
-    state = State(samples, samples.z)
+    state = State(samples, x=samples.z)
     integrals = program.integrals(state)
     velocity = program.unpack(program.velocity(state, integrals), samples)
     return program, integrals[0], velocity

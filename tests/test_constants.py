@@ -268,7 +268,7 @@ def test_energies_of_divergences(name, tmp_path):
         program = compile_program(problem, Affine(len(x)), folder=tmp_path)
         samples = program.samples(law.sample(1 << 14, seed=5))
         theta = Affine(len(x)).initial_parameters(law)
-        state = program.push(theta, samples, order=1)
+        state = program.push(theta, samples, "log_density")
         found = program.energy(program.integrals(state))
         want = by_quadrature(formula, x, rho, MEAN, VARIANCE)
         # Random samples: the mean of weights pi/rho scatters most.

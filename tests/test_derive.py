@@ -365,15 +365,18 @@ def test_potentials_that_are_not_smooth_everywhere():
     assert float(local.subs(x, 3.0)) == -8.0 and float(local.subs(x, -1.5)) == -4.0
 
 
-def test_orders_and_parts():
+def test_what_is_read_and_parts():
     potential = sample_form(integral(X2[0] ** 2 * RHO2, X2), RHO2)
-    assert (potential.velocity_order, potential.energy_order) == (0, 0)
+    assert potential.reads == potential.velocity_reads == potential.energy_reads == ()
     assert potential.pair_terms == () and len(potential.partners) == 2
     entropy = sample_form(integral(RHO2 * sp.log(RHO2), X2), RHO2)
-    assert (entropy.velocity_order, entropy.energy_order) == (2, 1)
+    assert entropy.velocity_reads == ("score",) and entropy.energy_reads == ("log_density",)
+    assert entropy.reads == ("log_density", "score")
+    square = sample_form(integral(RHO2**2, X2), RHO2)
+    assert square.velocity_reads == ("log_density", "score")
     attraction = sample_form(*aggregation())
     assert attraction.local_velocity == (0, 0) and attraction.local_gradient == ((0, 0), 0)
-    assert (attraction.velocity_order, attraction.energy_order) == (0, 0)
+    assert attraction.reads == ()
     form = sample_form(*mixed())
     assert [term.pair for term in form.integrals].count(True) == 1
     assert form.parameters == (BETA,) and form.partners == Y2

@@ -253,10 +253,10 @@ def test_hostile_names(start, tmp_path):
     for names in (hostile, [f"harmless{k}" for k in range(6)]):
         program = interpreted(formulas_with(names).problem(), Affine(2), tmp_path)
         samples = program.samples(np.random.default_rng(0).normal(size=(9, 2)))
-        state = State(samples, samples.z, samples.log_density, samples.score)
+        state = State(samples, x=samples.z, log_density=samples.log_density, score=samples.score)
         integrals = program.integrals(state)
         theta = np.array([1.0, 0.1, 0.0, 1.2, 0.0, 0.0])
-        gradient = program.gradient(program.linearize(theta, samples, order=1), integrals)
+        gradient = program.gradient(program.linearize(theta, samples, "log_density"), integrals)
         results.append([integrals, program.velocity(state, integrals), gradient])
         assert np.isfinite(program.energy(integrals))
     for got, expected in zip(*results, strict=True):
@@ -269,7 +269,7 @@ def test_hostile_names_compiled():
     for names in (["exp", "gamma", "t0", "values", "lambda", "x"], list("abcdef")):
         program = compile_program(formulas_with(names).problem(), Affine(2))
         samples = program.samples(np.random.default_rng(0).normal(size=(9, 2)))
-        state = State(samples, samples.z, samples.log_density, samples.score)
+        state = State(samples, x=samples.z, log_density=samples.log_density, score=samples.score)
         integrals = program.integrals(state)
         results.append([integrals, program.velocity(state, integrals)])
     for got, expected in zip(*results, strict=True):
@@ -337,11 +337,11 @@ program = compile_program(problem, flow)
 samples = program.samples(problem.initial.sample(700, 3))
 theta = flow.initial_parameters(problem.initial, 0)
 theta = theta + 0.2 * np.random.default_rng(0).standard_normal(theta.size)
-state = program.push(theta, samples, 2)
+state = program.push(theta, samples, "score")
 integrals = program.integrals(state)
 found = [state.x, state.log_density, state.score, integrals]
 found += [program.velocity(state, integrals)]
-linearization = program.linearize(theta, samples, order=1)
+linearization = program.linearize(theta, samples, "log_density")
 found += [program.gradient(linearization, integrals), linearization.metric(theta)]
 found += [program.jvp(theta, samples, theta), program.vjp(theta, samples, state.score)]
 found += list(program.invert(theta, program.unpack(state.x, samples)))

@@ -10,6 +10,7 @@ from on_targets import program_on
 from sample_energies import ENERGIES, LOCAL, PAIR, Energy, R, full_quadratic
 from tile_numpy import interpreted
 
+from pwgf_sym.compile.packing import State
 from pwgf_sym.compile.program import compile_program
 from pwgf_sym.declare.maps import Affine
 from pwgf_sym.declare.symbols import coordinates, copy_of
@@ -193,7 +194,7 @@ def test_pairs_against_a_double_loop(newtonian, count):
 
 def test_not_a_number_comes_through(newtonian):
     _, state = carried(newtonian, 20)
-    state.x = state.x.copy()
+    state = State(state.samples, **state.carried | {"x": state.x.copy()})
     state.x[2] = np.nan
     integrals = newtonian.integrals(state)
     assert np.isnan(integrals).all()

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from pwgf_sym import tensors as ir
 from pwgf_sym.declare.maps import NeuralFlow
+from pwgf_sym.lower.carried import levels
 from pwgf_sym.lower.formulas import StepFormulas
 from pwgf_sym.lower.kernels import map_kernels
 from pwgf_sym.tensors import Add, Axis, Delta, Elementwise, Product, Zero, placeholder
@@ -411,7 +412,7 @@ class _Operations:
 def test_jacobian_of_a_step(substep):
     flow = NeuralFlow(3, 5, 2, sp.tanh, substep)
     formulas = StepFormulas(flow)
-    (after,) = formulas.carried(0)
+    (after,) = formulas.after(levels()[0])
     matrix = jacobian(after, formulas.x)
     values = random_values(0, {"x": formulas.x, **formulas.parameters})
     (got,) = evaluate(simplify([matrix]), values, COUNT)

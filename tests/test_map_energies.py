@@ -44,22 +44,22 @@ def test_slope_of_a_square_of_an_integral(tmp_path):
 
 
 def test_slope_without_density(tmp_path):
-    """Order 0: no log density is pushed."""
+    """No log density is pushed."""
     energy = Energy(2, potential=sum(sp.cosh(c) for c in ENERGIES["mixed"].x))
     program = interpreted(energy.problem(), neural(2, 3, 2, TANH), tmp_path)
-    assert program.separable and program.form.energy_order == 0
+    assert program.separable and program.form.energy_reads == ()
     check_energy_gradient(program, 32 * 8 + 50)
 
 
 def check_energy_gradient(program, count):
     case = Case(program.map, count, noise=0.2)
     samples = program.samples(case.z)
-    order = program.form.energy_order
+    carry = program.form.energy_reads
 
     def energy(theta):
-        return program.energy(program.integrals(program.push(theta, samples, order)))
+        return program.energy(program.integrals(program.push(theta, samples, carry)))
 
-    linearization = program.linearize(case.theta, samples, order)
+    linearization = program.linearize(case.theta, samples, carry)
     integrals = program.integrals(linearization.state)
     gradient = np.asarray(program.gradient(linearization, integrals))
     for keep in (True, False):

@@ -153,7 +153,7 @@ def test_compiled_affine():
     flow = Affine(5)
     case = Case(flow, 7)
     case.prepare(compile_program(case.problem, flow))
-    case.check_push([2])
+    case.check_push(["score"])
     case.check_metric()
     case.check_jacobian()
     case.check_gradient()
@@ -164,7 +164,7 @@ def test_compiled_runge_kutta_trace():
     flow = neural(3, 5, 2, TANH, "rk4", "trace")
     case = Case(flow, 64)
     case.prepare(compile_program(case.problem, flow))
-    case.check_push([2])
+    case.check_push(["score"])
     case.check_jvp()
 
 
@@ -172,7 +172,7 @@ def test_compiled_runge_kutta_exact():
     flow = neural(2, 3, 1, ERF, "rk4")
     case = Case(flow, 64)
     case.prepare(compile_program(case.problem, flow))
-    case.check_push([1])
+    case.check_push(["log_density"])
     case.check_metric()
 
 
@@ -200,9 +200,9 @@ def test_padding_changes_nothing(mixed_program, count):
     """The first samples of a longer run have the same bits; padding has no weight in sums."""
     case = Case(mixed_program.map, 100)
     whole, part = mixed_program.samples(case.z), mixed_program.samples(case.z[:count])
-    for order in (0, 2):
-        long = mixed_program.push(case.theta, whole, order)
-        short = mixed_program.push(case.theta, part, order)
+    for carry in ("x", "score"):
+        long = mixed_program.push(case.theta, whole, carry)
+        short = mixed_program.push(case.theta, part, carry)
         expected = mixed_program.unpack(long.x, whole)[:count]
         np.testing.assert_array_equal(mixed_program.unpack(short.x, part), expected)
     pushed = mixed_program.unpack(mixed_program.jvp(case.theta, part, case.eta), part)
@@ -218,13 +218,17 @@ def test_log_density_is_the_log_determinant_of_the_map(tmp_path):
     program = interpreted(case.problem, case.flow, tmp_path)
     samples = program.samples(case.z)
     start = case.problem.initial.log_density(case.z)
-    got = program.unpack_scalar(program.push(case.theta, samples, 1).log_density, samples)
+    got = program.unpack_scalar(
+        program.push(case.theta, samples, "log_density").log_density, samples
+    )
     expected = start - case.reference.log_det(case.theta, case.z)
     np.testing.assert_allclose(got, expected, rtol=0, atol=1e-12)
 
     case = Case(NeuralFlow(2, 32, substep="rk4", log_determinant="trace"), 30, noise=0.1)
     program = interpreted(case.problem, case.flow, tmp_path)
-    got = program.unpack_scalar(program.push(case.theta, samples, 1).log_density, samples)
+    got = program.unpack_scalar(
+        program.push(case.theta, samples, "log_density").log_density, samples
+    )
     defect = np.abs(got - start + case.reference.log_det(case.theta, case.z)).max()
     assert 0 < defect < 2e-3, defect
 
@@ -256,7 +260,7 @@ def test_trace_mode_converges_to_the_flow(substep, order, tmp_path):
         flow = neural(2, 6, steps, TANH, substep, "trace")
         program = interpreted(one.problem, flow, tmp_path)
         samples = program.samples(one.z)
-        state = program.push(np.tile(one.theta, steps), samples, 2)
+        state = program.push(np.tile(one.theta, steps), samples, "score")
         got = [program.unpack(state.x, samples), program.unpack_scalar(state.log_density, samples)]
         got.append(program.unpack(state.score, samples))
         errors.append([np.abs(g - e).max() for g, e in zip(got, exact, strict=True)])
@@ -270,13 +274,15 @@ def test_score_is_the_gradient_of_the_log_density(mixed_program):
     case = Case(mixed_program.map, 40, noise=0.2)
     case.problem, program = mixed_program.problem, mixed_program
     samples = program.samples(case.z)
-    score = program.unpack(program.push(case.theta, samples, 2).score, samples)
+    score = program.unpack(program.push(case.theta, samples, "score").score, samples)
     pulled = np.einsum("nij,ni->nj", case.reference.jacobian_z(case.theta, case.z), score)
     for k, unit in enumerate(np.eye(2)):
 
         def log_density(z):
             moved = program.samples(z)
-            return program.unpack_scalar(program.push(case.theta, moved, 1).log_density, moved)
+            return program.unpack_scalar(
+                program.push(case.theta, moved, "log_density").log_density, moved
+            )
 
         slope = (log_density(case.z + 1e-5 * unit) - log_density(case.z - 1e-5 * unit)) / 2e-5
         scale = np.abs(pulled).max()
@@ -326,8 +332,8 @@ def test_not_a_number_stays_with_its_sample(mixed_program):
     lanes = dirty.lanes
     dirty.z[3] = np.nan  # sample 3, coordinate 0
     dirty.z[lanes + 5] = np.inf  # sample 5, coordinate 1
-    expected = mixed_program.push(case.theta, clean, 2)
-    state = mixed_program.push(case.theta, dirty, 2)
+    expected = mixed_program.push(case.theta, clean, "score")
+    state = mixed_program.push(case.theta, dirty, "score")
     x, before = (mixed_program.unpack(s.x, clean) for s in (state, expected))
     assert np.isnan(x[3]).all() and not np.isfinite(x[5]).any()
     log_density = mixed_program.unpack_scalar(state.log_density, dirty)
@@ -357,7 +363,7 @@ def test_products_without_storage_have_the_same_bits(mixed_program, monkeypatch)
     scalar = rng.standard_normal(samples.weight.size) * (samples.weight > 0)
 
     def products():
-        linearization = mixed_program.linearize(case.theta, samples, order=1)
+        linearization = mixed_program.linearize(case.theta, samples, "log_density")
         state = linearization.state
         yield from (state.x, state.log_density, linearization.jvp(case.eta))
         yield from (linearization.vjp(field), linearization.metric(case.eta))

@@ -13,6 +13,7 @@ from pwgf_sym.compile import threads
 from pwgf_sym.compile.program import compile_program
 from pwgf_sym.declare.maps import Map, NeuralFlow
 from pwgf_sym.errors import FormulaError, MapError
+from pwgf_sym.lower.carried import levels
 from pwgf_sym.lower.formulas import StepFormulas
 
 
@@ -71,7 +72,7 @@ def test_a_trace_needs_a_field():
     flow = Squashed()
     flow.log_determinant, flow.substep = "trace", "euler"
     with pytest.raises(MapError, match="without a field"):
-        StepFormulas(flow).carried(1)
+        StepFormulas(flow).after(levels()[1])
 
 
 @pytest.mark.parametrize("axis", ["e", "o", "p", "n", "kk", "K"])
@@ -93,7 +94,7 @@ def test_a_kink_serves_energies_without_entropy():
     z = law.sample(100, seed=0)
     assert np.allclose(solution.push(z)[:, 0], np.exp(-0.2) * z[:, 0], atol=1e-5)
     with pytest.raises(FormulaError, match="activation"):
-        solution.program.push(solution.theta[-1], solution.program.samples(z), 2)
+        solution.program.push(solution.theta[-1], solution.program.samples(z), "score")
     entropy = pw.GradientFlow(pw.integral(rho * sp.log(rho), x), rho, initial=law)
     with pytest.raises(FormulaError, match="activation"):
         pw.compile(entropy, flow)

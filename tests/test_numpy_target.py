@@ -97,8 +97,8 @@ def test_blocks_of_samples(flow, monkeypatch):
     field, scalar = rng.standard_normal(samples.width), rng.standard_normal(50)
 
     def values():
-        linearized = program.linearize(case.theta, samples, order=1)
-        state = program.push(case.theta, samples, 2)
+        linearized = program.linearize(case.theta, samples, "log_density")
+        state = program.push(case.theta, samples, "score")
         yield from (state.x, state.log_density, state.score, linearized.state.log_density)
         yield from (linearized.jvp(case.eta), linearized.vjp(field), linearized.metric(case.eta))
         yield from (linearized.gradient(field, scalar), linearized.jacobian().copy())
@@ -184,7 +184,7 @@ def test_kernels_that_an_activation_has_not():
     samples = program.samples(np.ones((3, 2)))
     assert np.isfinite(program.push(theta, samples).x).all()
     with pytest.raises(FormulaError, match="without the kernel push_score"):
-        program.push(theta, samples, 2)
+        program.push(theta, samples, "score")
     with pytest.raises(FormulaError, match="derivative jumps"):
         pw.compile(a_problem(), kinked, target="numpy")
 
@@ -195,7 +195,7 @@ def test_wrong_calls():
     with pytest.raises(OptionError, match=r"theta.*shape \(6,\)"):
         program.push(np.zeros(5), samples)
     state = program.push(np.zeros(6), samples)
-    with pytest.raises(OptionError, match=r"no log_density.*Push with order 1"):
+    with pytest.raises(OptionError, match=r'no log_density.*Push with carry="log_density"'):
         program.integrals(state)
     with pytest.raises(OptionError, match=r'accepted: "cpu" or "cuda" or "numpy"\.'):
         pw.compile(a_problem(), pw.Affine(2), target="np")

@@ -67,7 +67,7 @@ def steepest_descent(formula, dim, points, step=1e-30):
 def at(program, points):
     """(velocity, integrals) of a program with the samples at these points."""
     samples = program.samples(points)
-    state = State(samples, samples.z)
+    state = State(samples, x=samples.z)
     integrals = program.integrals(state)
     return program.unpack(program.velocity(state, integrals), samples), integrals
 

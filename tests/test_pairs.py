@@ -60,7 +60,7 @@ def truth(points, w, slope):
 def check(program, points, w, slope, tolerance):
     samples = program.samples(points)
     theta = program.map.initial_parameters(program.problem.initial)
-    state = program.push(theta.astype(program.dtype), samples, 0)
+    state = program.push(theta.astype(program.dtype), samples)
     integrals = program.integrals(state)
     energy, velocity = truth(points, w, slope)
     found = program.unpack(program.velocity(state, integrals), samples)
@@ -108,7 +108,7 @@ def test_not_a_number_stays_visible():
     points = np.random.default_rng(0).standard_normal((40, 2))
     samples = program.samples(points)
     samples.z[3] = np.nan
-    state = program.push(program.map.initial_parameters(program.problem.initial), samples, 0)
+    state = program.push(program.map.initial_parameters(program.problem.initial), samples)
     assert np.isnan(program.integrals(state)).all()
     velocity = program.unpack(program.velocity(state, np.zeros(1)), samples)
     assert np.isnan(velocity).all()  # every sample is its partner
@@ -145,7 +145,7 @@ def test_asymmetric_interactions(tmp_path):
     program = interpreted(given, pw.Affine(2), tmp_path)
     points = np.random.default_rng(1).standard_normal((11, 2))
     samples = program.samples(points)
-    state = program.push(program.map.initial_parameters(given.initial), samples, 0)
+    state = program.push(program.map.initial_parameters(given.initial), samples)
     integrals = program.integrals(state)
     others = 1 - np.eye(11)
     expected = points[:, 0] @ others @ np.sin(points[:, 1]) / 110

@@ -148,7 +148,7 @@ def stage():
 
 def test_rows_of_the_local_part(stage):
     program, samples, theta, A = stage
-    state = program.push(theta, samples, 2)
+    state = program.push(theta, samples, "score")
     local = program.velocity_jacobian(state, program.integrals(state))
     rng, c = np.random.default_rng(1), 0.02
     for given, matrix in ((local, A), (np.tile([-5.0, 3.0], (200, 1)), np.diag([5.0, 0.0]))):

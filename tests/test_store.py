@@ -244,7 +244,7 @@ from pwgf_sym.printers.cpu import RUNTIME
 from sample_energies import ENERGIES
 program = compile_program(ENERGIES["porous medium 2"].problem(), Affine(2))
 samples = program.samples(np.zeros((3, 2)))
-state = program.push(np.array([1.0, 0, 0, 1, 0, 0]), samples, 1)
+state = program.push(np.array([1.0, 0, 0, 1, 0, 0]), samples, "log_density")
 program.integrals(state)
 print(program.path, *program.cache_statistics().values())
 """

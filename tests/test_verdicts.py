@@ -159,7 +159,7 @@ def stand_in(law, transport):
         problem=SimpleNamespace(initial=law),
         dtype=np.dtype(np.float64),
         samples=lambda points: SimpleNamespace(points=points),
-        push=lambda theta, samples, order: SimpleNamespace(x=transport(samples.points)),
+        push=lambda theta, samples, carry: SimpleNamespace(x=transport(samples.points)),
         unpack=lambda x, samples: x,
     )
 
@@ -266,8 +266,8 @@ def test_pictures_say_which_samples_are_lost(compiled, monkeypatch, tmp_path):
     solution = run(dt=0.25)
     push = AffineProgram.push
 
-    def lossy(self, theta, samples, order=0):
-        state = push(self, theta, samples, order)
+    def lossy(self, theta, samples, carry="x"):
+        state = push(self, theta, samples, carry)
         state.x[:1] = np.nan
         return state
 

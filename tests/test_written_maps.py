@@ -162,7 +162,7 @@ def test_values_and_derivatives(name, target, tmp_path, monkeypatch):
     theta, eta = 0.4 * rng.normal(size=(2, program.size))
     z, u = 0.7 * rng.normal(size=(2, 5, flow.dim))
     samples = program.samples(z)
-    state = program.push(theta, samples, 1)
+    state = program.push(theta, samples, "log_density")
     close(program.unpack(state.x, samples), reference(theta, z))
     unit = 1e-30j * np.eye(flow.dim)
     by_z = np.stack([reference(theta, z + e).imag * 1e30 for e in unit], axis=-1)

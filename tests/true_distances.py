@@ -30,7 +30,7 @@ def true_distances(row, solution, t, seed=0):
     if row.sigma:
         program = solution.program
         samples = program.samples(z)
-        state = program.push(solution.path(t), samples, order=1)
+        state = program.push(solution.path(t), samples, "log_density")
         own = program.unpack_scalar(state.log_density, samples)
         log_ratio = log_density(row, mine, t) - own
         excess = np.expm1(log_ratio)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..lower.carried import kernel_name, levels
 from .cases import CG_ITERATIONS, SHIFT, TRIAL_ITERATIONS, Case, PairCase
 from .krylov import conjugate_gradients
 from .timing import Timed
@@ -24,8 +25,8 @@ def build(case: Case) -> list[Timed]:
     samples = program.samples(case.z)
     theta, eta = case.theta, case.eta
 
-    def state(order):
-        return lambda: program.push(theta, samples, order)
+    def state(carry):
+        return lambda: program.push(theta, samples, carry)
 
     stored = program.linearize(theta, samples)
 
@@ -54,8 +55,10 @@ def build(case: Case) -> list[Timed]:
         return tuple(parts)
 
     calls = {"gradient": gradient, "metric": metric, "product": product}
-    orders = {"push": 0, "push_log_density": 1, "push_score": 2}
-    found = [Timed(name, SIDE, "tiles", state(k), unpacked) for name, k in orders.items()]
+    found = []
+    for level in levels():
+        call = state(level[-1].name)
+        found.append(Timed(kernel_name("push", level), SIDE, "tiles", call, unpacked))
     found += [Timed(name, SIDE, "tiles", call) for name, call in calls.items()]
     found.append(Timed("step", SIDE, "tiles", step, trial=lambda: step(TRIAL_ITERATIONS)))
     return found
@@ -82,7 +85,7 @@ def pair_program(case: PairCase, kind: str, moments: bool = False):
 
 def _pair_call(program, case: PairCase, kind: str, variant: str) -> Timed:
     samples = program.samples(case.z)
-    state = program.push(program.map.initial_parameters(None), samples, 0)
+    state = program.push(program.map.initial_parameters(None), samples)
 
     def both():
         state.moments = None  # kept by the state otherwise

@@ -17,6 +17,7 @@ import numpy as np
 
 from ..compile.targets import TARGETS
 from ..errors import TargetError
+from ..lower.carried import kernel_name, level_of, pullbacks
 from ..lower.counts import Count, formula_count, kernel_count, pair_count
 from .cases import CG_ITERATIONS, SHIFT, TRIAL_ITERATIONS, Case
 from .compilation import compile_seconds
@@ -76,9 +77,8 @@ def calls_of(case: TargetCase, target: str) -> list[Timed]:
     program = case.program(target)
     samples, given = program.samples(case.case.z), (case.case.theta, case.case.eta)
     theta, eta = (program.kernels.vector("theta", v, program.size) for v in given)
-    order = max(program.form.velocity_order, program.form.energy_order)
     # Where they are first needed, so that no call compiles what another one answers for.
-    state = cache(lambda: program.push(theta, samples, order))
+    state = cache(lambda: program.push(theta, samples, program.form.reads))
     linearized = cache(lambda: program.linearize(theta, samples))
     field = cache(lambda: linearized().jvp(eta) * samples.weights)
 
@@ -101,7 +101,7 @@ def calls_of(case: TargetCase, target: str) -> list[Timed]:
 
     pairs = any(integral.pair for integral in program.form.integrals)
     calls = {
-        "push": lambda: program.push(theta, samples, order).x,
+        "push": lambda: program.push(theta, samples, program.form.reads).x,
         "energy gradient": lambda: program.slope(theta, samples).gradient,
         "pairs" if pairs else "velocity": velocity,
         "jvp": lambda: linearized().jvp(eta),
@@ -132,7 +132,10 @@ def _to_its_end(call, wait):
 def counts_of(case: TargetCase, program) -> dict[str, Count]:
     """Operations and bytes of each call, from the IR."""
     form, formulas, dtype = program.form, program.emission.formulas, program.dtype.name
-    order = max(form.velocity_order, form.energy_order)
+    pushed, energy = (
+        level_of(form.reads),
+        level_of(form.energy_reads),
+    )
 
     def of(*names: str) -> Count:
         total = Count(0.0, 0.0)
@@ -146,14 +149,12 @@ def counts_of(case: TargetCase, program) -> dict[str, Count]:
         return total
 
     velocity = of("integrals", "velocity", "pair_integrals", "pair_velocity")
-    passes = ("linearize", "vjp"), ("linearize_log_density", "gradient")
-    gradient = of(
-        *passes[form.energy_order], "integrals", "slopes", "pair_integrals", "pair_velocity"
-    )
+    passes = kernel_name("linearize", energy), pullbacks(energy)[-1].kernel
+    gradient = of(*passes, "integrals", "slopes", "pair_integrals", "pair_velocity")
     product = of("metric")
     vectors = Count(12.0 * program.size, 12.0 * program.size * program.dtype.itemsize)
     return {
-        "push": of(("push", "push_log_density", "push_score")[order]),
+        "push": of(kernel_name("push", pushed)),
         "energy gradient": gradient,
         "velocity": velocity,
         "pairs": velocity,

@@ -12,6 +12,7 @@ import numpy as np
 from ..emit.module import Emission
 from ..errors import FormulaError, OptionError
 from ..loops.places import size_of
+from ..lower.carried import levels
 from .algebra import HostAlgebra
 from .packing import Samples, State, aligned_empty
 from .threads import CHUNKS, chunk_bounds, chunk_count, run_chunks
@@ -72,11 +73,12 @@ def missing_kernel(name: str) -> FormulaError:
     return FormulaError("activation", f"one without the kernel {name}", accepted)
 
 
-def require_state(name: str, reads: Collection[str], found: dict) -> None:
+def require_state(name: str, reads: Collection[str], state: State) -> None:
     """Refuse a state that lacks what a kernel reads."""
-    missing = [key for key in reads if key in found and found[key] is None]
+    read = [quantity.name for quantity in levels()[-1] if quantity.name in reads]
+    missing = [key for key in read if key not in state.carried]
     if missing:
-        fix = f"Push with order {2 if 'score' in missing else 1}."
+        fix = f'Push with carry="{missing[-1]}".'
         raise OptionError("state", f"no {' and no '.join(missing)}", f"what {name} reads", fix)
 
 
@@ -271,10 +273,8 @@ class KernelCaller:
         It fills the stored values, and the arrays of ``state``.
         """
         emitter, leading, steps = self._prepare(name, theta, None)
-        samples = state.samples
-        inputs = {"z": samples.z, "log_density_0": samples.log_density}
-        given = self._inputs(emitter, samples, inputs)
-        given += [getattr(state, key) for key in emitter.kernel.outputs]
+        given = self._inputs(emitter, state.samples, state.samples.starts)
+        given += [state.carried[key] for key in emitter.kernel.outputs]
         kernel, names = self._function(name), tuple(emitter.kernel.stored)
 
         def run(stored: Storage, first: int, last: int) -> None:
@@ -286,7 +286,7 @@ class KernelCaller:
     def store(self, samples: Samples, theta) -> Storage:
         """The stored values of all samples, computed by one thread."""
         whole = self.storage(0, samples.tiles)
-        state = State(samples, np.empty_like(samples.z))
+        state = State(samples, x=np.empty_like(samples.z))
         self.forward("linearize", theta, state)(whole, 0, samples.tiles)
         return whole
 
@@ -294,13 +294,12 @@ class KernelCaller:
 
     def _formula_arguments(self, name: str, state: State, values) -> dict:
         samples = state.samples
-        found = {"x": state.x, "log_density": state.log_density, "score": state.score}
-        found.update(values=values, weight=samples.weight)
+        require_state(name, self.formulas[name], state)
+        found = {**state.carried, "values": values, "weight": samples.weight}
         if self.emission.formulas[name].partners:
             found["partners"] = samples.rows(state.x).reshape(-1)
             found["share"] = np.array([1.0 / max(samples.count - 1, 1)], self.dtype)
             found["number"] = samples.count
-        require_state(name, self.formulas[name], found)
         return {key: found[key] for key in self.formulas[name] if key in found}
 
     def _formula_bounds(self, name: str, samples: Samples):

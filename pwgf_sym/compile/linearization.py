@@ -12,11 +12,13 @@ from __future__ import annotations
 import math
 import os
 import weakref
+from collections.abc import Collection
 from functools import cached_property
 
 import numpy as np
 
 from ..errors import OptionError
+from ..lower.carried import Level, differentiable_levels, kernel_name, level_of
 from ..memory import memory_limit
 from .kernel_matrix import kernel_matrix
 from .kernels import Storage
@@ -24,8 +26,6 @@ from .packing import Samples, State
 
 __all__ = ["Linearization", "storage_limit"]
 
-# Kernels of the forward pass by order.
-_FORWARD = ("linearize", "linearize_log_density")
 # Bytes of stored values where the size of the memory is not known.
 _STORAGE = 1 << 30
 
@@ -41,6 +41,14 @@ def storage_limit() -> int:
     return int(limit) // 4 if math.isfinite(limit) else _STORAGE
 
 
+def _forward_kernel(level: Level) -> str:
+    """The kernel that carries a level, and stores what derivatives of the map read."""
+    if level not in differentiable_levels():
+        accepted = ", ".join(f'"{own[-1].name}"' for own in differentiable_levels())
+        raise OptionError("carry", f'"{level[-1].name}" along a linearized map', accepted)
+    return kernel_name("linearize", level)
+
+
 class Linearization:
     """Products with J = dT/dtheta at samples.
 
@@ -53,11 +61,12 @@ class Linearization:
     samples : Samples
         Packed samples.
     state : State
-        x, and with order 1 the log densities; None where the forward pass is left to
-        ``forward_pieces``.
+        x and what else is carried; None where the forward pass is left to ``forward_pieces``.
 
     Parameters
     ----------
+    carry : str or collection of str
+        What the state has to hold: "x", "log_density".
     keep : bool
         Whether the stored values of all samples are kept, if they fit; where kernels do not run
         piece by piece they are.
@@ -70,7 +79,7 @@ class Linearization:
         program,
         theta: np.ndarray,
         samples: Samples,
-        order: int = 0,
+        carry: str | Collection[str] = "x",
         keep: bool = True,
         run: bool = True,
     ):
@@ -83,12 +92,11 @@ class Linearization:
             self._stored = self._borrow(samples.tiles)
             weakref.finalize(self, self._free(samples.tiles).append, self._stored)
         if run and self._stored is not None:
-            inputs = {"z": samples.z, "log_density_0": samples.log_density}
-            found = call.run(_FORWARD[order], samples, self.theta, inputs, stored=self.pieces)
-            state = State(samples, found["x"], found.get("log_density"))
-            self.state = program.units.bring_out(state)
+            kernel = _forward_kernel(level_of(carry))
+            found = call.run(kernel, samples, self.theta, samples.starts, stored=self.pieces)
+            self.state = program.units.bring_out(State(samples, **found))
         elif run:
-            self.state = program.push(self.theta, samples, order)
+            self.state = program.push(self.theta, samples, carry)
 
     @property
     def algebra(self):
@@ -130,12 +138,12 @@ class Linearization:
     @cached_property
     def _again(self):
         """The forward pass of a piece, for its stored values only."""
-        return self.forward(State(self.samples, np.empty_like(self.samples.z)))
+        return self.forward(State(self.samples, x=np.empty_like(self.samples.z)))
 
     def forward(self, state: State):
         """A function of (stored values, first tile, last tile): the forward pass into ``state``."""
-        order = int(state.log_density is not None)
-        return self._call.forward(_FORWARD[order], self.theta, state)
+        kernel = _forward_kernel(level_of(state.carried))
+        return self._call.forward(kernel, self.theta, state)
 
     def forward_pieces(self, first: int, last: int, forward):
         """The pieces of a chunk, each just after its ``forward`` pass."""

@@ -8,6 +8,7 @@ from itertools import accumulate
 import numpy as np
 
 from ..errors import OptionError
+from ..lower.carried import Carried, level_of, levels
 
 __all__ = ["Samples", "State", "Units", "aligned_arrays", "aligned_empty", "pack_samples"]
 
@@ -101,18 +102,29 @@ class Units:
         """Points (N, d) of the map's coordinates in the user's."""
         return self.origin + self.spread * points
 
+    def scale(self, length: int) -> float:
+        """The map's unit of what is this power of a length."""
+        return self.spread**length if length >= 0 else 1.0 / self.spread**-length
+
     def bring_out(self, state: State) -> State:
         """A state of the map's coordinates in the user's."""
         if not self.trivial:
-            state.x = state.x * self.spread + state.samples.origin
-            state.score = None if state.score is None else state.score * (1.0 / self.spread)
+            carried = state.carried
+            for quantity in level_of(carried):
+                if quantity.length:
+                    carried[quantity.name] = carried[quantity.name] * self.scale(quantity.length)
+            carried["x"] = carried["x"] + state.samples.origin
         return state
 
     def bring_out_piece(self, state: State, first: int, last: int) -> None:
-        """The same for the positions of some tiles, in place."""
+        """The same for some tiles, in place."""
         if not self.trivial:
+            for quantity in level_of(state.carried):
+                if quantity.length:
+                    values = state.carried[quantity.name]
+                    own = state.samples.entries(first, last, values.size)
+                    values[own] *= self.scale(quantity.length)
             own = state.samples.entries(first, last)
-            state.x[own] *= self.spread
             state.x[own] += state.samples.origin[own]
 
 
@@ -126,11 +138,11 @@ class Samples:
         N and d.
     tiles, lanes : int
         Number of tiles, and samples in a tile; the last ones repeat earlier samples as padding.
-    z, score : (M,) arrays
-        Points and scores, M = tiles * dim * lanes.
-    log_density, weight : (tiles * lanes,) arrays
-        Log density in the user's coordinates; a sample's part of a mean, 1/N as a rule, and 0 at
-        padding.
+    starts : dict of str to array
+        What the samples carry before the map (:mod:`pwgf_sym.lower.carried`), by the names of the
+        kernels' inputs.  Vectors are (M,), M = tiles * dim * lanes.
+    weight : (tiles * lanes,) array
+        A sample's part of a mean, 1/N as a rule, and 0 at padding.
     weights : (M,) array
         ``weight`` repeated for every component.
     origin : (M,) array
@@ -141,22 +153,36 @@ class Samples:
     dim: int
     tiles: int
     lanes: int
-    z: np.ndarray
-    log_density: np.ndarray
-    score: np.ndarray
     weight: np.ndarray
     weights: np.ndarray
     origin: np.ndarray
+    starts: dict[str, np.ndarray] = field(default_factory=dict)
     scratch: dict = field(default_factory=dict, repr=False)
+
+    @property
+    def z(self) -> np.ndarray:
+        """The points, (M,)."""
+        return self.starts["z"]
+
+    @property
+    def log_density(self) -> np.ndarray:
+        """Log densities of the initial law in the user's coordinates, (tiles * lanes,)."""
+        return self.starts["log_density_0"]
+
+    @property
+    def score(self) -> np.ndarray:
+        """Scores of the initial law, (M,)."""
+        return self.starts["score_0"]
 
     @property
     def width(self) -> int:
         """M, the length of a packed vector field."""
         return self.tiles * self.dim * self.lanes
 
-    def entries(self, first: int, last: int) -> slice:
-        """Where the tiles from ``first`` to ``last`` stand in a packed vector field."""
-        return slice(first * self.dim * self.lanes, last * self.dim * self.lanes)
+    def entries(self, first: int, last: int, width: int | None = None) -> slice:
+        """Where the tiles from ``first`` to ``last`` stand in a packed array, a vector field's."""
+        each = (self.width if width is None else width) // self.tiles
+        return slice(first * each, last * each)
 
     def rows(self, values: np.ndarray) -> np.ndarray:
         """(M,) -> (tiles * lanes, d), padding included."""
@@ -172,15 +198,14 @@ class Samples:
         return np.asarray(values)[: self.count].copy()
 
     def pack(self, values: np.ndarray) -> np.ndarray:
-        """(N, d) -> (M,), padding repeats the first samples."""
+        """(N, d) -> (M,), or (N,) -> (tiles * lanes,); padding repeats the first samples."""
         rows = np.asarray(values)[np.arange(self.tiles * self.lanes) % self.count]
-        grid = rows.reshape(self.tiles, self.lanes, self.dim).transpose(0, 2, 1)
-        packed = aligned_empty(grid.size, self.z.dtype)
+        grid = rows.reshape(self.tiles, self.lanes, -1).transpose(0, 2, 1)
+        packed = aligned_empty(grid.size, self.origin.dtype)
         packed.reshape(grid.shape)[:] = grid
         return packed
 
 
-@dataclass
 class State:
     """Samples, and packed values of what they carry where a map has taken them.
 
@@ -190,19 +215,30 @@ class State:
     ----------
     samples : Samples
         What was pushed.
-    x, score : (M,) arrays
-        Positions, and scores where they are carried, else None.
-    log_density : (tiles * lanes,) array or None
-        Log densities.
+    carried : dict of str to array
+        What the samples carry (:mod:`pwgf_sym.lower.carried`), by name.
     moments : tuple or None
         Moments of x, once they are computed.
     """
 
-    samples: Samples
-    x: np.ndarray
-    log_density: np.ndarray | None = None
-    score: np.ndarray | None = None
-    moments: tuple[np.ndarray, float, float] | None = None
+    def __init__(self, samples: Samples, **carried: np.ndarray):
+        self.samples, self.carried = samples, carried
+        self.moments: tuple[np.ndarray, float, float] | None = None
+
+    @property
+    def x(self) -> np.ndarray:
+        """Positions, (M,)."""
+        return self.carried["x"]
+
+    @property
+    def log_density(self) -> np.ndarray | None:
+        """Log densities, (tiles * lanes,), where they are carried."""
+        return self.carried.get("log_density")
+
+    @property
+    def score(self) -> np.ndarray | None:
+        """Scores, (M,), where they are carried."""
+        return self.carried.get("score")
 
 
 def pack_samples(points, law, units: Units, dtype, lanes: int, shares=None) -> Samples:
@@ -230,13 +266,18 @@ def pack_samples(points, law, units: Units, dtype, lanes: int, shares=None) -> S
     weight[:count], weight[count:] = 1.0 / count if shares is None else shares, 0.0
     weights.reshape(tiles, dim, lanes)[:] = weight.reshape(tiles, 1, lanes)
     origin.reshape(tiles, dim, lanes)[:] = units.origin[:, None]
-    empty = np.zeros(0, dtype)
-    samples = Samples(count, dim, tiles, lanes, empty, empty, empty, weight, weights, origin)
-    samples.z = samples.pack(units.inward(points))
-    samples.log_density, samples.score = aligned_empty(total, dtype), np.zeros(weights.size, dtype)
-    samples.log_density[:] = 0.0
-    if law is not None:
-        log_density = np.asarray(law.log_density(points))
-        samples.log_density[:] = log_density[np.arange(total) % count]
-        samples.score = samples.pack(units.spread * law.score(points))
+    samples = Samples(count, dim, tiles, lanes, weight, weights, origin)
+    for quantity in levels()[-1]:
+        samples.starts[quantity.start] = _start(quantity, samples, law, units, points)
     return samples
+
+
+def _start(quantity: Carried, samples: Samples, law, units: Units, points) -> np.ndarray:
+    """What samples carry before the map, in the map's coordinates; zero without a law."""
+    if quantity.name == "x":
+        return samples.pack(units.inward(points))
+    if law is None:
+        components = samples.dim ** len(quantity.axes)
+        return np.zeros(samples.tiles * samples.lanes * components, samples.origin.dtype)
+    values = np.asarray(quantity.initial(law, points))
+    return samples.pack(values * units.scale(-quantity.length))

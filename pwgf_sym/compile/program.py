@@ -15,6 +15,7 @@ from ..declare.formula_checks import within_depth
 from ..derive.samples import check_law
 from ..emit.module import Emission, emit_module
 from ..errors import OptionError
+from ..lower.carried import kernel_name, level_of
 from .constants import energy_constants
 from .inspection import Inspection
 from .jacobian import JacobianMethods
@@ -27,6 +28,9 @@ from .targets import TARGETS
 from .values import real_function
 
 __all__ = ["Program", "compile_program"]
+
+#: Names of what samples carry, one or several.
+Carry = str | Collection[str]
 
 
 @checked_call
@@ -214,14 +218,25 @@ class Program(Inspection, JacobianMethods):
         """A packed scalar as an array (N,)."""
         return samples.unpack_scalar(values)
 
-    def push(self, theta: np.ndarray, samples: Samples, order: int = 0) -> State:
-        """x = T(z), and l = log rho(x) (order 1), and the score (order 2)."""
-        names = ["x", "log_density", "score"][: order + 1]
-        starts = {"z": samples.z, "log_density_0": samples.log_density, "score_0": samples.score}
-        kernel = ["push", "push_log_density", "push_score"][order]
-        inputs = dict(list(starts.items())[: order + 1])
-        found = self.kernels.run(kernel, samples, theta, inputs)
-        return self.units.bring_out(State(samples, *(found[name] for name in names)))
+    def push(self, theta: np.ndarray, samples: Samples, carry: Carry = "x") -> State:
+        """x = T(z), and what else the samples carry.
+
+        Parameters
+        ----------
+        theta : (p,) array
+        samples : Samples
+        carry : str or collection of str
+            What the state has to hold beside x: "log_density", log rho(x), and "score", its
+            gradient (:mod:`pwgf_sym.lower.carried`).
+
+        Raises
+        ------
+        OptionError
+            If there is no such quantity, or theta has not p entries.
+        """
+        kernel = kernel_name("push", level_of(carry))
+        found = self.kernels.run(kernel, samples, theta, samples.starts)
+        return self.units.bring_out(State(samples, **found))
 
     # -- energy -------------------------------------------------------------------------------
 
@@ -338,7 +353,7 @@ class Program(Inspection, JacobianMethods):
         else:
             field_ = -field_
         field_ = field_ * samples.weights
-        if self.form.energy_order == 0:
+        if not self.form.energy_reads:
             return linearization.vjp(field_)
         return linearization.gradient(field_, scalar * samples.weight)
 
@@ -369,9 +384,12 @@ class Program(Inspection, JacobianMethods):
 
     # -- the map's derivative -----------------------------------------------------------------
 
-    def linearize(self, theta, samples: Samples, order: int = 0) -> Linearization:
-        """The map at theta, for products with J = dT/dtheta; order 1 adds log densities."""
-        return Linearization(self, theta, samples, order)
+    def linearize(self, theta, samples: Samples, carry: Carry = "x") -> Linearization:
+        """The map at theta, for products with J = dT/dtheta.
+
+        Its ``state`` holds what ``carry`` names, "log_density" at most.
+        """
+        return Linearization(self, theta, samples, carry)
 
     def jvp(self, theta, samples: Samples, eta) -> np.ndarray:
         """(dT/dtheta) eta at the samples, packed (M,)."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..lower.carried import level_of, pullbacks
 from .linearization import Linearization
 from .packing import Samples, State, aligned_arrays
 
@@ -38,26 +39,26 @@ class Slope:
 
 def slope(program, theta, samples: Samples, keep: bool) -> Slope:
     """See :meth:`.program.Program.slope`."""
-    order = program.form.energy_order
     local = program.separable and "slopes" in program.emission.formulas
     if local and program.kernels.by_pieces:
         return _by_pieces(program, theta, samples, keep)
-    linearized = Linearization(program, theta, samples, order, keep)
+    linearized = Linearization(program, theta, samples, program.form.energy_reads, keep)
     integrals = program.integrals(linearized.state)
     return Slope(linearized, integrals, program.gradient(linearized, integrals))
 
 
 def _by_pieces(program, theta, samples: Samples, keep: bool) -> Slope:
     """Forward pass, slopes and backward pass of one piece of the samples after the other."""
-    order, call = program.form.energy_order, program.kernels
-    linearized = Linearization(program, theta, samples, order, keep, run=False)
+    level, call = level_of(program.form.energy_reads), program.kernels
+    linearized = Linearization(program, theta, samples, keep=keep, run=False)
     numbers = samples.tiles * samples.lanes
     sizes = samples.width, numbers
     kept = ("slope", program.dtype.name)
     if kept not in samples.scratch:  # fresh pages cost time
         samples.scratch[kept] = aligned_arrays(sizes, program.dtype)
     field, scalar = samples.scratch[kept]
-    state = State(samples, *aligned_arrays(sizes[: 1 + order], program.dtype))
+    arrays = aligned_arrays([samples.starts[c.start].size for c in level], program.dtype)
+    state = State(samples, **{c.name: array for c, array in zip(level, arrays, strict=True)})
     forward = linearized.forward(state)
     slopes = call.formula("slopes", state, program.values(None), [field, scalar])
 
@@ -76,8 +77,7 @@ def _by_pieces(program, theta, samples: Samples, keep: bool) -> Slope:
     def pieces(first: int, last: int):
         return linearized.forward_pieces(first, last, piece)
 
-    inputs = {"field": field} | ({"scalar": scalar} if order else {})
-    kernel = "gradient" if order else "vjp"
+    inputs, kernel = {"field": field, "scalar": scalar}, pullbacks(level)[-1].kernel
     found = call.gradient(kernel, samples, linearized.theta, inputs, None, pieces)
     found *= samples.weight[0]  # the same for every sample
     linearized.state = state

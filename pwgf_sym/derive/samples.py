@@ -29,6 +29,10 @@ from .variation import Term, Terms, check_velocity, energy_terms, free_name
 __all__ = ["SampleForm", "SampleIntegral", "check_law", "sample_form"]
 
 
+#: Symbols of the components of what a sample carries, by name.
+Symbols = dict[str, tuple[sp.Symbol, ...]]
+
+
 @dataclass(frozen=True)
 class SampleIntegral:
     """One integral of the energy as a mean over samples, or over pairs of samples.
@@ -81,10 +85,9 @@ class SampleForm:
     local_gradient : (tuple of d Expr, Expr)
         Derivatives of the energy's single integrals by x at fixed l, and by l.  For pairs the
         gradient is minus the velocity.
-    velocity_order : int
-        2 if `local_velocity` depends on l or s, else 0.
-    energy_order : int
-        1 if a density depends on l, else 0.
+    velocity_reads, energy_reads : tuple of str
+        What `local_velocity`, and what the densities, read of a sample beside x: names in
+        `carried`.
     rough : EnergyError or None
         Why there is no velocity: an integrand has a kink in the density, as ``Abs(rho - c)`` has.
     """
@@ -99,9 +102,21 @@ class SampleForm:
     local_velocity: tuple[sp.Expr, ...]
     pair_terms: tuple[tuple[sp.Expr, tuple[sp.Expr, ...]], ...]
     local_gradient: tuple[tuple[sp.Expr, ...], sp.Expr]
-    velocity_order: int
-    energy_order: int
+    velocity_reads: tuple[str, ...]
+    energy_reads: tuple[str, ...]
     rough: EnergyError | None = None
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """What the energy and its velocity read of a sample beside x."""
+        either = {*self.velocity_reads, *self.energy_reads}
+        return tuple(name for name in self.carried if name in either)
+
+    @property
+    def carried(self) -> Symbols:
+        """What formulas read of a sample, by name: the symbols of its components."""
+        beside = _beside_x(self.log_density, self.score)
+        return {"x": self.coordinates, **beside}
 
 
 def sample_form(energy: sp.Expr, rho: Density) -> SampleForm:
@@ -136,7 +151,7 @@ def check_law(form: SampleForm, law: Law) -> None:
     LawError
         If the density of the law jumps, and the energy reads its logarithm or its score.
     """
-    if not law.jump or not (form.velocity_order or form.energy_order):
+    if not law.jump or not (form.velocity_reads or form.energy_reads):
         return
     label = next(
         (i.label for i in form.integrals if form.log_density in i.density.free_symbols), ""
@@ -159,7 +174,7 @@ def _sample_form(energy: sp.Expr, parts: Terms) -> SampleForm:
     rough = _roughness(parts)
     local = () if rough else _local_velocity(parts, weights, log_density, score)
     pairs = [(w, t) for w, t in zip(weights, parts.terms, strict=True) if t.pair]
-    carried = {log_density, *score}
+    beside_x = _beside_x(log_density, score)
     return SampleForm(
         coordinates=parts.coordinates,
         partners=parts.partners,
@@ -171,10 +186,21 @@ def _sample_form(energy: sp.Expr, parts: Terms) -> SampleForm:
         local_velocity=local,
         pair_terms=tuple((weight, tuple(term.drift)) for weight, term in pairs),
         local_gradient=_local_gradient(parts, weights, log_density),
-        velocity_order=2 if symbols_of(*local) & carried else 0,
-        energy_order=1 if log_density in symbols_of(*(i.density for i in integrals)) else 0,
+        velocity_reads=_reads(local, beside_x),
+        energy_reads=_reads([i.density for i in integrals], beside_x),
         rough=rough,
     )
+
+
+def _beside_x(log_density: sp.Symbol, score: tuple[sp.Symbol, ...]) -> Symbols:
+    """What a sample carries beside x."""
+    return {"log_density": (log_density,), "score": score}
+
+
+def _reads(formulas: Sequence[sp.Expr], carried: Symbols) -> tuple[str, ...]:
+    """What formulas read of what a sample carries."""
+    used = symbols_of(*formulas)
+    return tuple(name for name, symbols in carried.items() if not used.isdisjoint(symbols))
 
 
 def _sample_integral(term: Term, symbol: sp.Symbol, log_density: sp.Symbol) -> SampleIntegral:

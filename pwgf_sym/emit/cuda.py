@@ -5,6 +5,7 @@ from __future__ import annotations
 from ..loops.cuda.formulas import ThreadFormulaBuilder
 from ..loops.cuda.kernels import ThreadKernelBuilder
 from ..loops.cuda.moments import moments_functions
+from ..lower.carried import differentiable_levels, kernel_name, levels
 from ..printers.cuda import CudaPrinter
 from ..schedule.cuda import BLOCK, CudaTiling
 from .module import Target
@@ -16,7 +17,7 @@ __all__ = ["cuda_target"]
 _FIRST = frozenset(
     {
         *("integrals", "velocity", "slopes", "pair_integrals", "pair_velocity", "moments"),
-        *("push", "push_log_density", "push_score", "jvp", "vjp"),
+        *("jvp", "vjp"),
     }
 )
 
@@ -43,6 +44,6 @@ def cuda_target(dtype: str, threads: int = BLOCK, moments: bool = True) -> Targe
         printer.listing,
         (lambda dim: moments_functions(dim, tiling)) if moments else None,
         frozenset({"metric"}),
-        {"push": "linearize", "push_log_density": "linearize_log_density"},
-        _FIRST,
+        {kernel_name("push", k): kernel_name("linearize", k) for k in differentiable_levels()},
+        _FIRST | {kernel_name("push", level) for level in levels()},
     )

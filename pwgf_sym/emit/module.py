@@ -23,6 +23,7 @@ from ..loops.formulas import FormulaBuilder
 from ..loops.kernels import KernelBuilder, Layout
 from ..loops.nodes import Function, Statement
 from ..loops.printable import check_printable
+from ..lower.carried import kernel_name, level_of, levels, pullbacks
 from ..lower.energies import FormulaKernel, energy_kernels
 from ..lower.kernels import Kernel, map_kernels
 from ..lower.pairs import MomentForm, pair_parts
@@ -239,10 +240,12 @@ def emit_module(
 
 def _called(form: SampleForm) -> set[str]:
     """Kernels of the map that a flow of this energy may call."""
-    called = {"push", "linearize", "jvp", "vjp", "metric", "jacobian", "newton", "factors"}
-    energy = {"push_log_density", "linearize_log_density", "gradient"}
-    called |= energy if form.energy_order else set()
-    return called | ({"push_log_density", "push_score"} if form.velocity_order else set())
+    called = {"jvp", "metric", "jacobian", "newton", "factors"}
+    energy, velocity = level_of(form.energy_reads), level_of(form.velocity_reads)
+    for level in levels()[: len(energy)]:
+        called |= {kernel_name("linearize", level), pullbacks(level)[-1].kernel}
+    pushed = levels()[: max(len(energy), len(velocity))]
+    return called | {kernel_name("push", level) for level in pushed}
 
 
 def _without(emitters: dict[str, KernelBuilder], wanted: Collection[str]) -> set[str]:

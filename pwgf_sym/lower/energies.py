@@ -110,11 +110,7 @@ def energy_kernels(form: SampleForm, parts: PairParts) -> dict[str, FormulaKerne
         Its double integrals, taken apart.
     """
     values = (*form.parameters, *(integral.symbol for integral in form.integrals))
-    carried = {
-        "x": form.coordinates,
-        "log_density": (form.log_density,),
-        "score": form.score,
-    }
+    carried = form.carried
     single = tuple(i.density for i in form.integrals if not i.pair)
     symmetric = all(
         is_symmetric(mean, form.coordinates, form.partners)

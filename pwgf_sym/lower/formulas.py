@@ -1,10 +1,7 @@
-"""One step of a map as tensors: samples, log density and score carried through it.
+"""One step of a map as tensors: samples, and what they carry, taken through it.
 
-The map's own formula is the only thing that a family of maps writes down.  What is carried along
-is derived here (design: Jin et al., arXiv 2404.19133, and the change of variables):
-
-    exact    l' = l - log|det J|,  s' = J^-T (s - grad log|det J|),   J the step's Jacobian
-    trace    dl/dtau = -div v,     ds/dtau = -grad div v - (grad v)^T s,  integrated with x
+The map's own formula is the only thing that a family of maps writes down.  What samples carry along
+is derived from it (:mod:`.carried`).
 """
 
 from __future__ import annotations
@@ -25,7 +22,6 @@ from ..tensors import (
     Tensor,
     add,
     apply,
-    constant,
     einsum,
     input_tensor,
     placeholder,
@@ -33,8 +29,9 @@ from ..tensors import (
     scale,
     topological,
 )
-from ..tensors.differentiate import jacobian, jvp, trace_of_jacobian, vjp
+from ..tensors.differentiate import jacobian, jvp
 from ..tensors.scalars.stable import smooth
+from .carried import ExactStep, Level, Rate, levels
 
 __all__ = ["Formulas", "StepFormulas", "is_linear"]
 
@@ -90,9 +87,9 @@ def _combined(terms: list[tuple[sp.Expr, Tensor]]) -> Tensor:
 
 # Names that kernels use themselves: as axes of a basis, loop variables, offsets, arrays.
 _AXES = {"e", "g", "n", "o", "p", "q", "z"}
-_PARAMETERS = {"acc", "block", "dx", "eta", "first", "last", "log_density", "log_det", "miss"}
-_PARAMETERS |= {"rows", "score", "scratch", "step", "steps", "sums", "table", "target", "theta"}
-_PARAMETERS |= {"tile", "turn", "u", "u_log_density", "weight", "width", "x", *_AXES}
+_PARAMETERS = {"acc", "block", "dx", "eta", "first", "last", "log_det", "miss", "rows", "scratch"}
+_PARAMETERS |= {"step", "steps", "sums", "table", "target", "theta", "tile", "turn", "weight"}
+_PARAMETERS |= {"width", *_AXES}
 
 
 def _check_names(flow: Map) -> None:
@@ -101,12 +98,13 @@ def _check_names(flow: Map) -> None:
         if len(name) != 1 or not name.isascii() or not name.islower() or name in _AXES:
             free = "one small letter other than " + ", ".join(sorted(_AXES))
             raise MapError("axis", repr(name), free, "Rename the axis.")
+    carried = {name for c in levels()[-1] for name in (c.name, c.start, c.cotangent)}
     for name, letters in flow.parameters().items():
         if len(set(letters)) < len(letters):
             given, fix = f"axes {letters!r}", "Give the second one a name of its own."
             raise MapError(f"parameter {name}", given, "every axis once", fix)
-        taken = name in _PARAMETERS or name in flow.axes() or re.fullmatch(r"v\d+|hidden_.*", name)
-        if taken or not name.isidentifier():
+        taken = name in _PARAMETERS | carried | set(flow.axes())
+        if taken or re.fullmatch(r"v\d+|hidden_.*", name) or not name.isidentifier():
             raise MapError("parameter", repr(name), "a name no kernel uses", "Rename it.")
 
 
@@ -115,8 +113,10 @@ class StepFormulas:
 
     Attributes
     ----------
-    x, log_density, score : Tensor
-        Values before the step, per sample.
+    before : dict of str to Tensor
+        What a sample carries before the step, by name.
+    x : Tensor
+        The sample itself.
     parameters : dict of str to Tensor
         Parameters of the step.
     """
@@ -125,10 +125,11 @@ class StepFormulas:
         _check_names(flow)
         self.map = flow
         self.axis = {name: Axis(name, size) for name, size in flow.axes().items()}
-        feature = self.axis["i"]
-        self.x = input_tensor("x", (feature,), per_sample=True)
-        self.log_density = input_tensor("log_density", (), per_sample=True)
-        self.score = input_tensor("score", (feature,), per_sample=True)
+        self.before: dict[str, Tensor] = {
+            c.name: input_tensor(c.name, [self.axis[a] for a in c.axes], per_sample=True)
+            for c in levels()[-1]
+        }
+        self.x = self.before["x"]
         self.parameters = self.parameter_tensors("")
 
     def parameter_tensors(self, prefix: str) -> dict[str, Tensor]:
@@ -138,43 +139,26 @@ class StepFormulas:
             for name, axes in self.map.parameters().items()
         }
 
-    def carried(self, order: int) -> list[Tensor]:
-        """x', then l' (order >= 1), then s' (order 2) after the step."""
-        if self.map.log_determinant == "trace" and order:
-            states = [self.x, self.log_density, self.score][: order + 1]
-            return Formulas.integrate(self._joint_field, states, self.map.substep, self.map.steps)
-        after = self.map.step(Formulas, self.parameters, self.x)
-        if order == 0:
-            return [after]
-        matrix = jacobian(after, self.x)
-        volume = LogDet(matrix)
-        result = [after, add(self.log_density, scale(-1, volume))]
-        if order == 2:
-            result.append(self._moved_score(matrix, volume))
-        return result
+    def after(self, level: Level) -> list[Tensor]:
+        """What a sample carries after the step, up to a level."""
+        before = [self.before[c.name] for c in level]
+        if self.map.log_determinant == "trace" and len(level) > 1:
 
-    def _moved_score(self, matrix: Tensor, volume: Tensor) -> Tensor:
-        (gradient,) = vjp({volume: constant(1)}, [self.x])
-        score = self.score - gradient
-        feature, basis = matrix.axes
-        inverse = Inverse(matrix)
-        return product(1, [(inverse, inverse.axes), (score, (basis,))], (feature,))
+            def field(now: list[Tensor]) -> list[Tensor]:
+                named = dict(zip((c.name for c in level), now, strict=True))
+                rate = Rate(named, self._field(named["x"]))
+                return [c.rate(rate) for c in level]
 
-    def _joint_field(self, states: list[Tensor]) -> list[Tensor]:
-        x = states[0]
+            return Formulas.integrate(field, before, self.map.substep, self.map.steps)
+        step = ExactStep(self.before, self.map.step(Formulas, self.parameters, self.x))
+        return [c.step(step) for c in level]
+
+    def _field(self, x: Tensor) -> Tensor:
         velocity = self.map.field(Formulas, self.parameters, x)
         if velocity is None:
             given, fix = "'trace' of a map without a field", "Write the field, or take 'exact'."
             raise MapError("log_determinant", given, "'trace' of a flow, or 'exact'", fix)
-        result = [velocity]
-        if len(states) > 1:
-            divergence = trace_of_jacobian(velocity, x)
-            result.append(scale(-1, divergence))
-        if len(states) > 2:
-            # (grad v)^T s + grad div v: one reverse sweep, so that what they share is added early.
-            (gradient,) = vjp({velocity: states[2], divergence: constant(1)}, [x])
-            result.append(scale(-1, gradient))
-        return result
+        return velocity
 
     def newton(self) -> tuple[Tensor, Tensor, Tensor]:
         """One Newton step for step(x) = target: new x, step(x) - target, log|det J(x)|."""

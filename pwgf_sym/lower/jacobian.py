@@ -164,7 +164,7 @@ def _kernel(
     single = tuple(i.density for i in form.integrals if not i.pair)
     centers = Centers(single, form.coordinates, (form.log_density, *form.score))
     fields = {"jacobian_out": tuple(entries[p] for p in places)}
-    kernel = FormulaKernel(name, summary, _carried(form), (), _values(form), fields)
+    kernel = FormulaKernel(name, summary, form.carried, (), _values(form), fields)
     return lowered(kernel, centers, linear=False)
 
 
@@ -173,17 +173,13 @@ def _pair_kernel(form: SampleForm, parts: PairParts, entries: Entries) -> Formul
     kernel = FormulaKernel(
         "pair_velocity_jacobian",
         f"mean over partners y of -Hess_x (W(x, y) + W(y, x)): entries {where}",
-        _carried(form),
+        form.carried,
         form.partners,
         _values(form),
         {"jacobian_out": tuple(entries.values())},
         distance=parts.distance,
     )
     return lowered(kernel, Centers((), form.coordinates, ()))
-
-
-def _carried(form: SampleForm) -> dict[str, tuple[sp.Symbol, ...]]:
-    return {"x": form.coordinates, "log_density": (form.log_density,), "score": form.score}
 
 
 def _values(form: SampleForm) -> tuple[sp.Symbol, ...]:

@@ -8,6 +8,7 @@ backward one, reductions over the samples into one slot a step.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ..declare.maps import Map
@@ -26,10 +27,14 @@ from ..tensors import (
 from ..tensors.differentiate import jvp, replace, vjp
 from ..tensors.passes import PASSES, FlattenProducts, ShareFunctions
 from ..tensors.scalars.applications import is_function
+from .carried import Level, differentiable_levels, kernel_name, levels, pullbacks
 from .factors import RowFactors, factor_kernel
 from .formulas import StepFormulas
 
 __all__ = ["Carry", "Kernel", "Sweep", "map_kernels"]
+
+#: The lowest level: positions alone.
+_X = levels()[0]
 
 
 @dataclass
@@ -120,9 +125,11 @@ class Kernel:
 def map_kernels(flow: Map) -> dict[str, Kernel]:
     """All kernels of a map by name, simplified and ready to be scheduled."""
     formulas = StepFormulas(flow)
-    kernels = [_push(formulas, order) for order in (0, 1, 2)]
-    linearizations = [_linearize(formulas, order) for order in (0, 1)]
-    derivatives = [make(formulas) for make in (_jvp, _vjp, _metric, _jacobian, _gradient)]
+    kernels = [_push(formulas, level) for level in levels()]
+    differentiable = differentiable_levels()
+    linearizations = [_linearize(formulas, level) for level in differentiable]
+    vjp_, *others = [_pullback(formulas, level) for level in differentiable]
+    derivatives = [_jvp(formulas), vjp_, _metric(formulas), _jacobian(formulas), *others]
     kernels += [*linearizations, *derivatives, _newton(formulas)]
     for step in PASSES:
         for kernel in kernels:
@@ -137,28 +144,24 @@ def map_kernels(flow: Map) -> dict[str, Kernel]:
     return {kernel.name: kernel for kernel in kernels}
 
 
-_NAMES = ("x", "log_density", "score")
-_STARTS = ("z", "log_density_0", "score_0")
-_SUMMARIES = ("x = T(z)", "x = T(z), l = log rho(x)", "x = T(z), l = log rho(x), s = grad l")
-
-
-def _push(f: StepFormulas, order: int) -> Kernel:
-    before = [f.x, f.log_density, f.score]
-    after = f.carried(order)
-    carries = {n: Carry(b, a, s) for n, b, a, s in zip(_NAMES, before, after, _STARTS)}
+def _push(f: StepFormulas, level: Level) -> Kernel:
+    carries = {
+        c.name: Carry(f.before[c.name], after, c.start)
+        for c, after in zip(level, f.after(level), strict=True)
+    }
     return Kernel(
-        ["push", "push_log_density", "push_score"][order],
-        _SUMMARIES[order],
-        {s: c.before.axes for s, c in zip(_STARTS, carries.values())},
-        {n: c.before.axes for n, c in carries.items()},
+        kernel_name("push", level),
+        ", ".join(c.formula for c in level),
+        {c.start: f.before[c.name].axes for c in level},
+        {c.name: f.before[c.name].axes for c in level},
         [Sweep(+1, carries)],
     )
 
 
-def _linearize(f: StepFormulas, order: int) -> Kernel:
+def _linearize(f: StepFormulas, level: Level) -> Kernel:
     """The forward pass that also stores what the derivatives of the map read of it."""
-    kernel = _push(f, order)
-    kernel.name = ["linearize", "linearize_log_density"][order]
+    kernel = _push(f, level)
+    kernel.name = kernel_name("linearize", level)
     kernel.summary += "; stores what derivatives of T read"
     return kernel
 
@@ -167,7 +170,7 @@ def _tangent(f: StepFormulas) -> Sweep:
     before = input_tensor("dx", f.x.axes, per_sample=True)
     directions = f.parameter_tensors("eta.")
     tangents = {p: directions[name] for name, p in f.parameters.items()}
-    (after,) = jvp(f.carried(0), {**tangents, f.x: before})
+    (after,) = jvp(f.after(_X), {**tangents, f.x: before})
     return Sweep(+1, {"dx": Carry(before, after, "0")})
 
 
@@ -176,21 +179,27 @@ def _jvp(f: StepFormulas) -> Kernel:
     return Kernel("jvp", "dx = (dT/dtheta) eta", {}, outputs, [_tangent(f)], tangent=True)
 
 
-def _cotangent(f: StepFormulas) -> Tensor:
-    return input_tensor("u", f.x.axes, per_sample=True)
+def _cotangents(f: StepFormulas, level: Level) -> list[Tensor]:
+    axes = [f.before[c.name].axes for c in level]
+    return [input_tensor(c.cotangent, a, per_sample=True) for c, a in zip(level, axes)]
 
 
-def _backward(f: StepFormulas, start: str | None) -> Sweep:
-    (after,) = f.carried(0)
-    u = _cotangent(f)
-    found = vjp({after: u}, [f.x, *f.parameters.values()])
-    gradients = dict(zip(f.parameters, found[1:], strict=True))
-    return Sweep(-1, {"u": Carry(u, found[0], start)}, gradients=gradients)
+def _backward(f: StepFormulas, level: Level, starts: Sequence[str | None]) -> Sweep:
+    """The sweep that takes cotangents of a level back to the start, and to the parameters."""
+    before, after = [f.before[c.name] for c in level], f.after(level)
+    cotangents = _cotangents(f, level)
+    seeds = dict(zip(after, cotangents, strict=True))
+    found = vjp(seeds, [*before, *f.parameters.values()])
+    carries = {c.cotangent: Carry(*own) for c, own in zip(level, zip(cotangents, found, starts))}
+    gradients = dict(zip(f.parameters, found[len(level) :], strict=True))
+    return Sweep(-1, carries, gradients=gradients)
 
 
-def _vjp(f: StepFormulas) -> Kernel:
-    summary = "sum over samples of (dT/dtheta)^T field"
-    return Kernel("vjp", summary, {"field": f.x.axes}, {}, [_backward(f, "field")])
+def _pullback(f: StepFormulas, level: Level) -> Kernel:
+    starts = [made.cotangent for made in pullbacks(level)]
+    inputs = {start: f.before[c.name].axes for c, start in zip(level, starts, strict=True)}
+    made = pullbacks(level)[-1]
+    return Kernel(made.kernel, made.summary, inputs, {}, [_backward(f, level, starts)])
 
 
 def _metric(f: StepFormulas) -> Kernel:
@@ -198,19 +207,20 @@ def _metric(f: StepFormulas) -> Kernel:
     weight = input_tensor("weight", (), per_sample=True)
     dx = forward.carries["dx"].before
     weighted = product(1, [(weight, ()), (dx, f.x.axes)], f.x.axes)
-    seed = Sweep(0, {"u": Carry(_cotangent(f), weighted)})
+    (u,) = _cotangents(f, _X)
+    seed = Sweep(0, {"u": Carry(u, weighted)})
     return Kernel(
         "metric",
         "sum over samples of weight (dT/dtheta)^T (dT/dtheta) eta",
         {"weight": ()},
         {},
-        [forward, seed, _backward(f, None)],
+        [forward, seed, _backward(f, _X, [None])],
         tangent=True,
     )
 
 
 def _jacobian(f: StepFormulas) -> Kernel:
-    (after,) = f.carried(0)
+    (after,) = f.after(_X)
     basis = Axis("o", f.map.dim)
     u = input_tensor("u", (basis, *f.x.axes), per_sample=True)
     found = vjp({after: u}, [f.x, *f.parameters.values()], extra=(basis,), lift=True)
@@ -219,19 +229,6 @@ def _jacobian(f: StepFormulas) -> Kernel:
     rows = dict(zip(f.parameters, found[1:], strict=True))
     backward = Sweep(-1, {"u": Carry(u, found[0])}, rows=rows)
     return Kernel("jacobian", "dT/dtheta of every sample", {}, {}, [seed, backward])
-
-
-def _gradient(f: StepFormulas) -> Kernel:
-    after = f.carried(1)
-    u = _cotangent(f)
-    ul = input_tensor("u_log_density", (), per_sample=True)
-    wrt = [f.x, f.log_density, *f.parameters.values()]
-    found = vjp(dict(zip(after, (u, ul), strict=True)), wrt)
-    carries = {"u": Carry(u, found[0], "field"), "u_log_density": Carry(ul, found[1], "scalar")}
-    backward = Sweep(-1, carries, gradients=dict(zip(f.parameters, found[2:], strict=True)))
-    summary = "sum over samples of (dx/dtheta)^T field + (dl/dtheta)^T scalar"
-    inputs = {"field": f.x.axes, "scalar": ()}
-    return Kernel("gradient", summary, inputs, {}, [backward])
 
 
 def _newton(f: StepFormulas) -> Kernel:

@@ -283,7 +283,7 @@ class _Distance:
             unit = self.modulus * stage.spread if self.modulus else self.largest
             return stage.speed / unit if unit > 0 else 0.0
         program, samples = self.right.program, stage.samples
-        state = program.push(stage.theta.astype(program.dtype), samples, order=1)
+        state = program.push(stage.theta.astype(program.dtype), samples, "log_density")
         x = np.asarray(program.unpack(as_double(state.x), samples), float)
         logs = self.weight(x, program.unpack_scalar(as_double(state.log_density), samples))
         with np.errstate(all="ignore"):

@@ -44,7 +44,7 @@ class Moment:
     def _state(self):
         right = self._right
         theta = self._theta.astype(right.program.dtype)
-        return right.program.push(theta, right.fresh, order=right.full_order)
+        return right.program.push(theta, right.fresh, right.carry)
 
     @cached_property
     def _integrals(self):

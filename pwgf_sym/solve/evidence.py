@@ -156,7 +156,7 @@ def log_weight_of(program) -> Callable | None:
 def pushed(program, theta, points: np.ndarray, law) -> tuple[np.ndarray, np.ndarray]:
     """T(z) and log rho(T(z)) at points of a law, (n, d) and (n,)."""
     samples = program.samples(points)
-    state = program.push(np.asarray(theta, float).astype(program.dtype), samples, order=1)
+    state = program.push(np.asarray(theta, float).astype(program.dtype), samples, "log_density")
     x = program.unpack(as_double(state.x), samples)
     logs = program.unpack_scalar(as_double(state.log_density), samples)
     if law is not program.problem.initial:

@@ -218,7 +218,7 @@ def _collect(
         counts, options = record.counts(), right.options.to_dict()
         statistics = march.statistics()
         message = ended(how, counts, folded, statistics.get("estimate"), options["tol"])
-        ending = message, record.history(), counts, folded, right.full_order > 0
+        ending = message, record.history(), counts, folded, bool(right.carry)
         more = {"path": record.path(), "t_events": march.watch.times}
         return Solution(
             rows, right.program, options, status, *ending, **more, statistics=statistics
@@ -227,7 +227,7 @@ def _collect(
     try:
         with termination_interrupts(), Bar(right.options.progress, *march.progress) as bar:
             stopped = _march(march, theta, callback, rows, bar)
-            folded = folded_part(right.program, rows[-1].theta, right.full_order)
+            folded = folded_part(right.program, rows[-1].theta, right.carry)
         how = f"stopped by {stopped} at" if stopped else "reached"
         found = solution("stopped" if stopped else "completed", f"{how} t = {rows[-1].t:.6g}")
     except KeyboardInterrupt as error:

@@ -7,6 +7,8 @@ from differences of the map itself.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 __all__ = ["folded_part", "fold_text"]
@@ -19,7 +21,7 @@ _SEED = 20240607
 _MOST_ROUNDING = 1e-4
 
 
-def folded_part(program, theta: np.ndarray, order: int = 0) -> float | None:
+def folded_part(program, theta: np.ndarray, carry: Sequence[str] = ()) -> float | None:
     """Part of the initial law on which det dT/dz has the rarer sign.
 
     Parameters
@@ -27,8 +29,8 @@ def folded_part(program, theta: np.ndarray, order: int = 0) -> float | None:
     program : Program
     theta : (p,) array
         Parameters of the map.
-    order : int
-        What the pushed samples carry beside their positions: an order whose kernel is compiled.
+    carry : sequence of str
+        What the pushed samples carry beside their positions: something whose kernel is compiled.
 
     Returns
     -------
@@ -44,15 +46,15 @@ def folded_part(program, theta: np.ndarray, order: int = 0) -> float | None:
     theta = np.asarray(theta).astype(program.dtype)
     # Errors of differences, round-off over the step and the step itself, are least together there.
     rounding = np.finfo(program.dtype).eps * max(
-        _size_in_spreads(points), _size_in_spreads(_push(program, theta, points, order))
+        _size_in_spreads(points), _size_in_spreads(_push(program, theta, points, carry))
     )
     if not rounding < _MOST_ROUNDING:
         return None
     step = np.sqrt(rounding) * _spread(points)
 
     def signs(z, h):
-        base = _push(program, theta, z, order)
-        rows = [_push(program, theta, z + shift, order) - base for shift in np.diag(h)]
+        base = _push(program, theta, z, carry)
+        rows = [_push(program, theta, z + shift, carry) - base for shift in np.diag(h)]
         jacobians = np.stack(rows, axis=1) / h[:, None]
         return np.where(np.isfinite(base).all(axis=1), np.linalg.slogdet(jacobians)[0], 0)
 
@@ -66,9 +68,9 @@ def folded_part(program, theta: np.ndarray, order: int = 0) -> float | None:
         return float(np.sum(signs(doubtful, -step) == rarer)) / len(points)
 
 
-def _push(program, theta, points: np.ndarray, order: int) -> np.ndarray:
+def _push(program, theta, points: np.ndarray, carry: Sequence[str]) -> np.ndarray:
     samples = program.samples(points)
-    state = program.push(theta, samples, order=order)
+    state = program.push(theta, samples, carry)
     return np.array(program.unpack(state.x, samples), np.float64)
 
 

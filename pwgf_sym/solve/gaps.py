@@ -237,9 +237,9 @@ def velocity_at(program, theta: np.ndarray, points: Points) -> np.ndarray:
 
 
 def _velocity_and_places(program, theta: np.ndarray, points: Points):
-    samples, form = points.samples, program.form
+    samples = points.samples
     theta = np.asarray(theta, float).astype(program.dtype)
-    state = program.push(theta, samples, order=max(form.velocity_order, form.energy_order))
+    state = program.push(theta, samples, program.form.reads)
     w = program.unpack(as_double(program.velocity(state)), samples)
     return w, np.asarray(program.unpack(as_double(state.x), samples), float)
 
@@ -260,15 +260,15 @@ def _start(path, program, points: Points) -> np.ndarray:
     """How far the map at the first time is from the identity, in the means of a row, and in KL."""
     law = program.problem.initial
     theta = np.asarray(path(float(path.t[0])), float).astype(program.dtype)
-    order = 1 if program.form.velocity_order else 0
-    state = program.push(theta, points.samples, order=order)
+    known = bool(program.form.velocity_reads)
+    state = program.push(theta, points.samples, "log_density" if known else ())
     x = program.unpack(as_double(state.x), points.samples)
     gap = x - points.places
     rounding = 64 * np.finfo(program.dtype).eps * (np.abs(points.places).max() + law.spread)
     if np.abs(gap).max() <= rounding:
         return np.zeros(gap.shape[1] + 3)
     kl = np.inf
-    if order:
+    if known:
         logs = program.unpack_scalar(as_double(state.log_density), points.samples)
         with np.errstate(all="ignore"):
             kl = float(points.weights @ (logs - law.log_density(x)))

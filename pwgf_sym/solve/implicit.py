@@ -103,7 +103,7 @@ class StageOperator:
 
     def __init__(self, stage, factor: float, sigma: float = 0.0):
         program, samples = stage.program, stage.samples
-        self._map = program.linearize(stage.theta.astype(program.dtype), samples, stage.order)
+        self._map = program.linearize(stage.theta.astype(program.dtype), samples, stage.carry)
         self._shift = stage.shift * self._map.unit**2
         self._algebra = self._map.algebra
         local = program.velocity_jacobian(stage.state, stage.integrals)

@@ -54,8 +54,8 @@ class Stage:
         The target velocity w, in the velocity form.
     program : Program
         The kernels.
-    order : int
-        What the linearization that the kernels are asked for holds beside x.
+    carry : tuple of str
+        What the linearization that the kernels are asked for carries beside x.
     shift : float
         The shift of the linear solve.
     integrals : (K,) array
@@ -69,7 +69,7 @@ class Stage:
     state: object
     field: np.ndarray | None
     program: object
-    order: int
+    carry: tuple[str, ...]
     shift: float
     integrals: np.ndarray
 
@@ -81,7 +81,7 @@ class Stage:
     def moved(self, vector: np.ndarray) -> np.ndarray:
         """J v at theta and the samples, packed (M,); nothing of it is kept between two calls."""
         theta = self.theta.astype(self.program.dtype)
-        linearization = self.program.linearize(theta, self.samples, self.order)
+        linearization = self.program.linearize(theta, self.samples, self.carry)
         return linearization.jvp(vector.astype(self.program.dtype))
 
     def length(self, vector: np.ndarray) -> float:
@@ -126,6 +126,8 @@ class RightSide:
         Kernels, and the options of the run.
     samples, fresh : Samples
         Those of the flow, and those that it does not use.
+    carry : tuple of str
+        What energy and velocity read of a sample beside x.
     tails : bool
         Whether some of the flow's are drawn from a wider law, and all are weighted.
     step, time : int, float
@@ -145,10 +147,10 @@ class RightSide:
         fresh = drawn(program.problem, options, "defect", 0, options.samples.fresh)
         self.fresh = program.samples(fresh)
         form, _ = program.form, program.unknown_constant  # found, or refused, before the first step
-        self.full_order = max(form.velocity_order, form.energy_order)
-        self.order = self.full_order if options.formulation == "velocity" else form.energy_order
+        self.carry = form.reads
         # The kernel that the solver compiles anyway: another one would take a second more.
-        self.order_of_products = 0 if options.formulation == "velocity" else self.order
+        by_velocity = options.formulation == "velocity"
+        self.carry_of_products = () if by_velocity else form.energy_reads
         self.step, self.time = 0, 0.0
         self.direction: np.ndarray | None = None
         self._gap: Gap | None = None
@@ -178,7 +180,7 @@ class RightSide:
     def energy(self, theta) -> float:
         """Energy of the samples, whether finite or not."""
         theta = theta.astype(self.program.dtype)
-        state = self.program.push(theta, self.samples, order=self.program.form.energy_order)
+        state = self.program.push(theta, self.samples, self.program.form.energy_reads)
         return self.program.energy(self.program.integrals(state))
 
     def __call__(self, t: float, theta: np.ndarray) -> Stage:
@@ -193,7 +195,7 @@ class RightSide:
         theta = theta.astype(program.dtype)
         velocity = self.options.formulation == "velocity"
         if velocity:
-            state = program.push(theta, samples, order=self.order)
+            state = program.push(theta, samples, self.carry)
             integrals = program.integrals(state)
         else:
             slope = program.slope(theta, samples)
@@ -220,7 +222,7 @@ class RightSide:
         self.record.solved(linear)
         self.direction = linear.eta
         field = target.get("field")
-        ends = state, field, program, self.order_of_products, self.linear.shift, integrals
+        ends = state, field, program, self.carry_of_products, self.linear.shift, integrals
         return Stage(given, linear.eta, energy, linear, *ends)
 
     def row(self, t, stage: Stage) -> Row:
@@ -249,7 +251,7 @@ class RightSide:
     def moved(self, theta: np.ndarray, vector: np.ndarray) -> np.ndarray:
         """J v at the samples that the flow does not use, (N, d)."""
         program, dtype = self.program, self.program.dtype
-        products = program.linearize(theta.astype(dtype), self.fresh, self.order_of_products)
+        products = program.linearize(theta.astype(dtype), self.fresh, self.carry_of_products)
         found = program.unpack(products.jvp(vector.astype(dtype)), self.fresh)
         return np.asarray(found, np.float64)
 
@@ -259,10 +261,10 @@ class RightSide:
             return self._gap
         program, fresh, given = self.program, self.fresh, theta
         theta = theta.astype(program.dtype)
-        state = program.push(theta, fresh, order=self.full_order)
+        state = program.push(theta, fresh, self.carry)
         integrals = program.integrals(state)
         w = as_double(program.velocity(state, integrals))
-        products = program.linearize(theta, fresh, self.order_of_products)
+        products = program.linearize(theta, fresh, self.carry_of_products)
         gap = products.jvp(eta.astype(program.dtype)) - w
         weights = as_double(fresh.weights)
         defect, speed = norm(gap, weights * gap), norm(w, weights * w)

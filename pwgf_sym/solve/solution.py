@@ -313,7 +313,7 @@ class Solution(Assured):
             seed=seed_for(options["seed"], "samples"),
         )
         samples, theta = program.samples(points), self._at(t)[1].astype(program.dtype)
-        state = program.push(theta, samples, order=program.form.energy_order)
+        state = program.push(theta, samples, program.form.energy_reads)
         return program.energy(program.integrals(state))
 
     @checked_call
@@ -357,7 +357,7 @@ class Solution(Assured):
     def _push(self, z: np.ndarray, theta: np.ndarray) -> np.ndarray:
         program = self.program
         samples = program.samples(z)
-        state = program.push(theta.astype(program.dtype), samples, order=0)
+        state = program.push(theta.astype(program.dtype), samples)
         return np.array(program.unpack(state.x, samples), np.float64)
 
     def _points(self, name: str, points) -> np.ndarray:

@@ -62,7 +62,7 @@ def test_a_program(driver, energy, dtype, tmp_path, monkeypatch):
 
     def numbers_of(program):
         samples = program.samples(points)
-        state = program.push(theta, samples, 2 if "mixed" in energy else 0)
+        state = program.push(theta, samples, "score" if "mixed" in energy else "x")
         integrals = program.integrals(state)
         linearized = program.linearize(theta, samples)
         yield integrals

@@ -35,6 +35,7 @@ from pwgf_sym.compile.cuda import caller, krylov
 from pwgf_sym.compile.cuda.vectors import PlacesMatrix, Vector
 from pwgf_sym.compile.program import compile_program
 from pwgf_sym.declare.maps import Affine, NeuralFlow
+from pwgf_sym.lower.carried import level_of, levels
 from pwgf_sym.schedule import cuda as schedule
 from pwgf_sym.solve.lsmr import lsmr
 
@@ -118,12 +119,12 @@ def case(request, tmp_path_factory, machine):
 
 def test_push_and_energy(case):
     def compute(program, samples):
-        for order in range(max(program.form.energy_order, program.form.velocity_order) + 1):
-            state = program.push(case.theta, samples, order)
+        for level in levels()[: len(level_of(program.form.reads))]:
+            state = program.push(case.theta, samples, level[-1].name)
         yield "x", program.unpack(state.x, samples)
-        if order > 0:
+        if state.log_density is not None:
             yield "log density", program.unpack_scalar(state.log_density, samples)
-        if order > 1:
+        if state.score is not None:
             yield "score", program.unpack(state.score, samples)
         integrals = program.integrals(state)
         yield "integrals", integrals

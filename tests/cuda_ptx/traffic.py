@@ -120,9 +120,9 @@ def main(dim: int, width: int, dtype: str, log_determinant: str) -> None:
         random = np.random.default_rng(0)
         theta = 0.1 * random.normal(size=program.size)
         samples = program.samples(random.normal(size=(128, dim)))
-        linearized = program.linearize(theta, samples, 1)
-        for order in range(3):
-            program.push(theta, samples, order)
+        linearized = program.linearize(theta, samples, "log_density")
+        for carry in ("x", "log_density", "score"):
+            program.push(theta, samples, carry)
         linearized.jvp(theta)
         linearized.vjp(samples.z)
         linearized.gradient(samples.z, samples.log_density)

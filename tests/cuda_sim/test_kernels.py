@@ -14,6 +14,7 @@ from tile_numpy import interpreted
 from pwgf_sym.compile import kernel_matrix
 from pwgf_sym.compile.program import compile_program
 from pwgf_sym.declare.maps import Affine, NeuralFlow
+from pwgf_sym.lower.carried import level_of, levels
 
 TOLERANCE = 1e-12
 SAMPLES = 10
@@ -72,12 +73,12 @@ def pair(request, tmp_path_factory):
 
 def test_push(pair):
     def compute(program, samples):
-        for order in range(1 + max(program.form.energy_order, program.form.velocity_order)):
-            state = program.push(pair.theta, samples, order)
+        for level in levels()[: len(level_of(program.form.reads))]:
+            state = program.push(pair.theta, samples, level[-1].name)
             yield program.unpack(state.x, samples)
-            if order > 0:
+            if state.log_density is not None:
                 yield program.unpack_scalar(state.log_density, samples)
-            if order > 1:
+            if state.score is not None:
                 yield program.unpack(state.score, samples)
 
     pair.compare(lambda *side: list(compute(*side)))
@@ -85,8 +86,7 @@ def test_push(pair):
 
 def test_energy_and_velocity(pair):
     def compute(program, samples):
-        order = max(program.form.energy_order, program.form.velocity_order)
-        state = program.push(pair.theta, samples, order)
+        state = program.push(pair.theta, samples, program.form.reads)
         integrals = program.integrals(state)
         velocity = program.velocity(state, integrals)
         return integrals, program.unpack(velocity, samples)

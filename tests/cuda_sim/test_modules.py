@@ -83,7 +83,7 @@ def compare(both, count, compute):
 
 def test_other_kernels_come_when_they_are_called(both):
     def compute(program, samples, theta, eta):
-        yield program.unpack(program.push(theta, samples, 2).score, samples)
+        yield program.unpack(program.push(theta, samples, "score").score, samples)
         yield program.metric(theta, samples, eta)
         yield program.slope(theta, samples).gradient
         yield from program.invert(theta, np.linspace(-1, 1, 10).reshape(5, 2))
@@ -99,7 +99,7 @@ def test_what_an_energy_never_calls(tmp_path):
     assert "push_score" not in program.emission.emitters
     points = np.random.default_rng(0).normal(size=(6, 2))
     theta, samples = np.zeros(program.size), program.samples(points)
-    pushed = program.push(theta, samples, 2)  # the identity
+    pushed = program.push(theta, samples, "score")  # the identity
     found = program.unpack_scalar(pushed.log_density, samples)
     np.testing.assert_allclose(found, problem.initial.log_density(points), rtol=1e-12)
 

@@ -67,7 +67,9 @@ class CudaCaller(KernelCaller):
 
     def resident(self, samples: Samples) -> Samples:
         """Move the arrays of samples to the device, where they stay."""
-        for name in ("z", "score", "log_density", "weight", "weights", "origin"):
+        for name, values in samples.starts.items():
+            samples.starts[name] = self.vectors.of(values, self.dtype)
+        for name in ("weight", "weights", "origin"):
             setattr(samples, name, self.vectors.of(getattr(samples, name), self.dtype))
         return samples
 
@@ -202,9 +204,8 @@ class CudaCaller(KernelCaller):
 
     def _arguments(self, name: str, state: State, values) -> list:
         samples = state.samples
-        found = {"x": state.x, "log_density": state.log_density, "score": state.score}
-        require_state(name, self.formulas[name], found)
-        kept = {key: self.on_device(a) for key, a in found.items() if a is not None}
+        require_state(name, self.formulas[name], state)
+        kept = {key: self.on_device(values) for key, values in state.carried.items()}
         kept["weight"] = self.on_device(samples.weight)
         kept["values"] = self.on_device(values if len(values) else np.zeros(1))
         kept["share"] = self._constant([1.0 / max(samples.count - 1, 1)])

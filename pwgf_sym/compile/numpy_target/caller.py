@@ -207,19 +207,18 @@ class NumpyCaller:
     def forward(self, name: str, theta, state: State):
         """A function of (stored values, first, last): the forward pass into ``state``."""
         samples = state.samples
-        inputs = {"z": samples.z, "log_density_0": samples.log_density}
-        outputs = {key: getattr(state, key) for key in self._kernel(name).kernel.outputs}
+        outputs = {key: state.carried[key] for key in self._kernel(name).kernel.outputs}
 
         def run(stored: Storage, first: int, last: int) -> None:
             pieces = [(stored, first, last)]
-            self._interpret(name, samples, theta, None, inputs, pieces, outputs)
+            self._interpret(name, samples, theta, None, samples.starts, pieces, outputs)
 
         return run
 
     def store(self, samples: Samples, theta) -> Storage:
         """The stored values of all samples."""
         whole = self.storage(0, samples.tiles)
-        state = State(samples, np.empty_like(samples.z))
+        state = State(samples, x=np.empty_like(samples.z))
         self.forward("linearize", theta, state)(whole, 0, samples.tiles)
         return whole
 
@@ -230,10 +229,9 @@ class NumpyCaller:
         if name not in self._energy_kernels:
             self._energy_kernels[name] = energy_kernel(self.emission.formulas[name], self.dtype)
         runner = self._energy_kernels[name]
-        found = {"x": state.x, "log_density": state.log_density, "score": state.score}
-        require_state(name, runner.kernel.reads, found)
+        require_state(name, runner.kernel.reads, state)
         count = state.samples.count
-        return runner, {key: found[key].reshape(count, -1) for key in runner.kernel.reads}
+        return runner, {key: state.carried[key].reshape(count, -1) for key in runner.kernel.reads}
 
     def means(self, name: str, state: State, values) -> np.ndarray:
         """Run a kernel that averages formulas; (K,) float64."""
