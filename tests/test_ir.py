@@ -105,12 +105,12 @@ def check_forward(graph, seed):
     named = {t: ir.input_tensor("d" + n, t.axes, t.per_sample) for n, t in INPUTS.items()}
     (tangent,) = jvp([graph], named)
     moved = {n: v + 1j * STEP * directions[n] for n, v in values.items()}
-    expected = np.imag(evaluate([graph], moved, COUNT)[0]) / STEP
+    expected = np.imag(evaluate([graph], moved)[0]) / STEP
     assert tangent.axes == graph.axes
     assert not isinstance(tangent, Zero) or not expected.any()
     values |= {"d" + n: v for n, v in directions.items()}
     for form in ([tangent], simplify([tangent])):
-        got = full(evaluate(form, values, COUNT)[0], graph)
+        got = full(evaluate(form, values)[0], graph)
         np.testing.assert_allclose(got, expected, rtol=1e-12, atol=1e-12 * np.abs(expected).max())
 
 
@@ -123,11 +123,11 @@ def check_reverse(graph, seed):
     for (name, tensor), cotangent in zip(INPUTS.items(), cotangents, strict=True):
         eta = rng.normal(size=shape(tensor))
         moved = {**values, name: values[name] + 1j * STEP * eta}
-        slope = full(np.imag(evaluate([graph], moved, COUNT)[0]) / STEP, graph)
+        slope = full(np.imag(evaluate([graph], moved)[0]) / STEP, graph)
         expected = np.sum(values["u"] * slope)
         assert cotangent.axes == tensor.axes
         for form in ([cotangent], simplify([cotangent])):
-            got = np.broadcast_to(evaluate(form, values, COUNT)[0], shape(tensor))
+            got = np.broadcast_to(evaluate(form, values)[0], shape(tensor))
             scale = np.sum(np.abs(values["u"] * slope)) + np.sum(np.abs(got * eta))
             assert abs(np.sum(got * eta) - expected) <= 1e-12 * scale
 
@@ -135,12 +135,12 @@ def check_reverse(graph, seed):
 def check_passes(graph, seed):
     """Every pass keeps the values."""
     values = random_values(seed)
-    expected = evaluate([graph], values, COUNT)[0]
+    expected = evaluate([graph], values)[0]
     scale = np.abs(expected).max() + 1e-9
     for rewrite in (*(step.run for step in PASSES), simplify):
         (rewritten,) = rewrite([graph])
         assert (rewritten.axes, rewritten.per_sample) == (graph.axes, graph.per_sample)
-        got = evaluate([rewritten], values, COUNT)[0]
+        got = evaluate([rewritten], values)[0]
         np.testing.assert_allclose(got, expected, rtol=1e-11, atol=1e-11 * scale)
 
 
@@ -154,10 +154,10 @@ def check_second(graph, seed):
     (second,) = vjp({slope: ir.input_tensor("u", x.axes, True)}, [x])
     eta = rng.normal(size=shape(x))
     moved = {**values, "x": values["x"] + 1j * STEP * eta}
-    change = np.imag(evaluate([slope], moved, COUNT)[0]) / STEP
+    change = np.imag(evaluate([slope], moved)[0]) / STEP
     expected = np.sum(values["u"] * change, axis=1)
     (second,) = simplify([second])
-    got = np.sum(full(evaluate([second], values, COUNT)[0], x) * eta, axis=1)
+    got = np.sum(full(evaluate([second], values)[0], x) * eta, axis=1)
     scale = np.sum(np.abs(values["u"] * change)) + 1e-9
     np.testing.assert_allclose(got, expected, rtol=1e-10, atol=1e-11 * scale)
 
@@ -212,10 +212,10 @@ def test_inverse_and_log_determinant():
     rng = np.random.default_rng(0)
     values["dg"], values["u"] = rng.normal(size=(COUNT, 3, 3)), rng.normal(size=(COUNT, 3, 3))
     moved = {**values, "g": values["g"] + 1j * STEP * values["dg"]}
-    expected = [np.imag(v) / STEP for v in evaluate(outputs, moved, COUNT)]
-    for got, truth in zip(evaluate(tangents, values, COUNT), expected, strict=True):
+    expected = [np.imag(v) / STEP for v in evaluate(outputs, moved)]
+    for got, truth in zip(evaluate(tangents, values), expected, strict=True):
         np.testing.assert_allclose(got, truth, rtol=1e-12, atol=1e-13)
-    (got,) = evaluate([pulled], values, COUNT)
+    (got,) = evaluate([pulled], values)
     both = np.einsum("nij,nij->n", values["u"], expected[0]) + values["r"] * expected[1]
     np.testing.assert_allclose(np.einsum("nij,nij->n", got, values["dg"]), both, rtol=1e-12)
 
@@ -223,10 +223,10 @@ def test_inverse_and_log_determinant():
 def test_a_singular_matrix_spoils_its_own_sample_only():
     matrix, values = INPUTS["g"], random_values(3)
     values["g"] = values["g"] + 2 * np.eye(3)
-    (expected,) = evaluate([ir.Inverse(matrix)], values, COUNT)
+    (expected,) = evaluate([ir.Inverse(matrix)], values)
     values["g"][2] = np.ones((3, 3))
     with np.errstate(divide="ignore"):
-        found, volume = evaluate([ir.Inverse(matrix), ir.LogDet(matrix)], values, COUNT)
+        found, volume = evaluate([ir.Inverse(matrix), ir.LogDet(matrix)], values)
     others = [0, 1, 3, 4]
     np.testing.assert_array_equal(found[others], expected[others])
     assert not np.isfinite(found[2]).any() and not np.isfinite(volume[2])
@@ -239,18 +239,18 @@ def test_repeated_axes_are_diagonals_and_deltas_disappear():
     unit = ir.Delta(axis("j"), Axis("e", 3))
     renamed = ir.product(1, [(matrix, matrix.axes), (unit, unit.axes)], [i, Axis("e", 3)])
     values = random_values(0)
-    got = evaluate([diagonal, renamed], values, COUNT)
+    got = evaluate([diagonal, renamed], values)
     np.testing.assert_array_equal(got[0], np.diag(values["A"]))
     np.testing.assert_array_equal(got[1], values["A"])
     assert not any(isinstance(t, Delta) for t in ir.topological([renamed]))
     trace = ir.product(2, [(DELTA, (i, i)), (INPUTS["s"], ())], ())
-    assert evaluate([trace], values, COUNT)[0] == 6 * values["s"]
+    assert evaluate([trace], values)[0] == 6 * values["s"]
     copies = ir.product(1, [(INPUTS["b"], (i,))], (i, axis("m")))
     total = ir.product(1, [(copies, (i, axis("m")))], ())
     for form in ([total], simplify([total])):
-        np.testing.assert_allclose(evaluate(form, values, COUNT)[0], 2 * values["b"].sum())
+        np.testing.assert_allclose(evaluate(form, values)[0], 2 * values["b"].sum())
     (pulled,) = vjp({diagonal: INPUTS["b"]}, [matrix])
-    np.testing.assert_array_equal(evaluate([pulled], values, COUNT)[0], np.diag(values["b"]))
+    np.testing.assert_array_equal(evaluate([pulled], values)[0], np.diag(values["b"]))
 
 
 def test_equal_tensors_are_one_object():
@@ -300,7 +300,7 @@ def test_what_samples_share_is_computed_once_under_any_names():
     values = random_values(4)
     expected = np.einsum("ik,kj,nk->nji", values["U"], values["W"], values["h"])
     for reader in readers:
-        np.testing.assert_allclose(evaluate([reader], values, COUNT)[0], expected, atol=1e-14)
+        np.testing.assert_allclose(evaluate([reader], values)[0], expected, atol=1e-14)
     summed = ir.product(1, [(INPUTS["x"], (i,)), (INPUTS["x"], (other,))], (i, other), True)
     reader = ir.product(2, [(summed, (i, other)), (INPUTS["b"], (i,))], (other,))
     assert reader.operands[0] is summed
@@ -328,7 +328,7 @@ def test_numbers_are_gathered():
     (halves,) = GatherCoefficients().run([ir.add(h, sp.Float(0.5) * h, sp.Float(0.5) * pushed)])
     assert halves.operands[1].operands[0].operands == (h, pushed)
     values = random_values(3)
-    for old, new in zip(evaluate(before, values, COUNT), evaluate(after, values, COUNT)):
+    for old, new in zip(evaluate(before, values), evaluate(after, values)):
         np.testing.assert_allclose(new, old, rtol=1e-14)
 
 
@@ -344,7 +344,7 @@ def test_parameters_are_read_under_other_names():
     assert after[0] == ir.input_tensor("A", (i, e)) and square != (i, e)
     assert after[1:] == before[1:]
     values = random_values(1)
-    for a, b in zip(evaluate(before, values, COUNT), evaluate(after, values, COUNT), strict=True):
+    for a, b in zip(evaluate(before, values), evaluate(after, values), strict=True):
         np.testing.assert_array_equal(a, b)
 
 
@@ -389,8 +389,8 @@ def test_divergence_of_random_fields(activation, substep, dim, width, seed):
     columns = []
     for k in range(dim):
         moved = {**values, "x": values["x"] + 1j * STEP * np.eye(dim)[k]}
-        columns.append(np.imag(evaluate([field], moved, COUNT)[0])[:, k] / STEP)
-    (got,) = evaluate([divergence], values, COUNT)
+        columns.append(np.imag(evaluate([field], moved)[0])[:, k] / STEP)
+    (got,) = evaluate([divergence], values)
     expected = np.sum(columns, axis=0)
     np.testing.assert_allclose(got, expected, rtol=1e-11, atol=1e-11 * np.abs(columns).max())
 
@@ -415,10 +415,10 @@ def test_jacobian_of_a_step(substep):
     (after,) = formulas.after(levels()[0])
     matrix = jacobian(after, formulas.x)
     values = random_values(0, {"x": formulas.x, **formulas.parameters})
-    (got,) = evaluate(simplify([matrix]), values, COUNT)
+    (got,) = evaluate(simplify([matrix]), values)
     for k in range(3):
         moved = {**values, "x": values["x"] + 1j * STEP * np.eye(3)[k]}
-        expected = np.imag(evaluate([after], moved, COUNT)[0]) / STEP
+        expected = np.imag(evaluate([after], moved)[0]) / STEP
         np.testing.assert_allclose(got[:, :, k], expected, rtol=1e-13, atol=1e-14)
 
 

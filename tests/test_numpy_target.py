@@ -16,8 +16,8 @@ from map_cases import SWISH, TANH, Case, neural
 from sample_energies import ENERGIES, Energy
 
 import pwgf_sym as pw
-from pwgf_sym.compile.numpy_target import caller, formulas
 from pwgf_sym.errors import FormulaError, OptionError
+from pwgf_sym.schedule.numpy import NumpyTiling
 
 GALLERY = gallery()
 CASES = [(name, "float64") for name in GALLERY]
@@ -87,6 +87,13 @@ def test_a_flow_without_a_compiler(tmp_path, monkeypatch):
     assert not list(cache.rglob("*.py"))
 
 
+def on_blocks(program, **sizes):
+    """The program with blocks of other sizes."""
+    program.emission.tiling = NumpyTiling(**sizes)
+    program.__dict__.pop("kernels", None)
+    return program
+
+
 @pytest.mark.parametrize("flow", [neural(2, 6, 3, SWISH), neural(3, 5, 2, TANH, "rk4", "trace")])
 def test_blocks_of_samples(flow, monkeypatch):
     """Blocks, and pieces whose stored values are computed again, change round-off only."""
@@ -105,10 +112,8 @@ def test_blocks_of_samples(flow, monkeypatch):
         yield from (linearized.kernel_matrix(), program.slope(case.theta, samples).gradient)
 
     whole = list(values())
-    monkeypatch.setattr(caller, "_NUMBERS", 7 * 60)
-    monkeypatch.setattr(formulas, "_BLOCK", 9)
-    monkeypatch.setattr(caller, "_PIECE_BYTES", 17 * program.kernels.tile_bytes)
-    program.kernels.__dict__.pop("piece_tiles", None)
+    piece = 17 * program.kernels.tile_bytes
+    program = on_blocks(program, numbers=7 * 60, at_once=9, piece_bytes=piece)
     for stored in ("1000000000", "0"):
         monkeypatch.setenv("PWGF_SYM_STORAGE", stored)
         for found, expected in zip(values(), whole, strict=True):
@@ -117,16 +122,15 @@ def test_blocks_of_samples(flow, monkeypatch):
 
 
 @pytest.mark.parametrize("own, partners", [(4, 7), (7, 4), (3, 100)])
-def test_blocks_of_pairs(own, partners, monkeypatch):
+def test_blocks_of_pairs(own, partners):
     """No pair is lost, and none is taken of a sample with itself, where blocks meet."""
     x, y = pw.coordinates(2), pw.copy_of(pw.coordinates(2))
     square = sum((a - b) ** 2 for a, b in zip(x, y, strict=True))
     pair = sp.exp(-square) + sp.sin(x[0] * y[1]) / (1 + square)
     problem = Energy(2, pair=pair).problem()
     program = pw.compile(problem, pw.Affine(2), "numpy")
+    program = on_blocks(program, own=own, partners=partners)
     points = np.random.default_rng(2).standard_normal((19, 2))
-    monkeypatch.setattr(formulas, "_OWN", own)
-    monkeypatch.setattr(formulas, "_PARTNERS", partners)
     theta = pw.Affine(2).initial_parameters(problem.initial)
     state = program.push(theta, program.samples(points))
     w = np.vectorize(sp.lambdify([*x, *y], pair))

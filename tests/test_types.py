@@ -17,7 +17,6 @@ SETTINGS = PACKAGE.parent / "pyproject.toml"
 NOT_CHECKED = {
     "pwgf_sym.benchmarks.*",
     "pwgf_sym.compile.*",
-    "pwgf_sym.emit.listing",
     "pwgf_sym.look.*",
     "pwgf_sym.solve.adaptive",
     "pwgf_sym.solve.assured",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 import sympy as sp
 
@@ -14,6 +13,7 @@ from ..loops.printable import check_printable
 from ..lower.energies import FormulaKernel
 from ..lower.kernels import Kernel, Sweep
 from ..lower.schedule import Group
+from ..schedule.numpy import NumpyTiling
 from ..sharing import is_long
 from ..tensors import (
     Constant,
@@ -38,17 +38,6 @@ _INTERPRETED = (
 )
 
 
-@dataclass(frozen=True)
-class _Rows:
-    """Samples one after the other: a tile is one sample, without padding."""
-
-    samples: int = 1
-
-    def padded(self, numbers: int) -> int:
-        """Numbers that a sample takes in an array."""
-        return numbers
-
-
 def numpy_target(dtype: str, moments: bool = True) -> Target:
     """NumPy, which interprets kernels.
 
@@ -61,7 +50,7 @@ def numpy_target(dtype: str, moments: bool = True) -> Target:
     """
     return Target(
         f"numpy, {dtype}, interpreted",
-        _Rows(),
+        NumpyTiling(),
         lambda kernel, layout: KernelListing(kernel),
         FormulaListing,
         lambda nodes: f"\n{_INTERPRETED}\n{_joined(nodes)}",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 import sympy as sp
 
@@ -19,15 +20,14 @@ from ..errors import FormulaError, OptionError
 from ..loops.cpu.formulas import TileFormulaBuilder
 from ..loops.cpu.kernels import TileKernelBuilder
 from ..loops.cpu.moments import moments_functions
-from ..loops.formulas import FormulaBuilder
-from ..loops.kernels import KernelBuilder, Layout
+from ..loops.kernels import Layout
 from ..loops.nodes import Function, Statement
 from ..loops.printable import check_printable
 from ..lower.carried import kernel_name, level_of, levels, pullbacks
 from ..lower.energies import FormulaKernel, energy_kernels
 from ..lower.kernels import Kernel, map_kernels
 from ..lower.pairs import MomentForm, pair_parts
-from ..lower.schedule import Tiling
+from ..lower.schedule import SampleTiling
 from ..printers.cpu import CpuPrinter
 from ..schedule.cpu import CpuTiling, Machine
 from ..sharing import parts_of_kind, replaced
@@ -35,6 +35,22 @@ from .header import header
 from .shapes import documented, formula_shapes, map_shapes
 
 __all__ = ["Emission", "Target", "cpu_target", "emit_module"]
+
+
+class MapBuilder(Protocol):
+    """What a target makes of a kernel of a map."""
+
+    kernel: Kernel
+
+    def statements(self, printed: dict[Function, str] | None = None) -> list[Statement]:
+        """The kernel's functions; of those that are ``printed`` already only their names."""
+
+
+class EnergyBuilder(Protocol):
+    """What a target makes of a kernel of an energy."""
+
+    def statements(self) -> list[Statement]:
+        """The kernel's function, and the constants that it reads."""
 
 
 @dataclass
@@ -47,17 +63,17 @@ class Emission:
         The module, without its content hash.
     form : SampleForm
         The energy in samples.
-    tiling : Tiling
+    tiling : SampleTiling
         Shapes of tiles and blocks.
     layout : Layout
         Where parameters stand in ``theta``.
     kernels : dict of str to Kernel
         Kernels of the map.
-    emitters : dict of str to KernelBuilder
+    emitters : dict of str to MapBuilder
         Sizes of their tables and sums.
     formulas : dict of str to FormulaKernel
         Kernels of the energy.
-    printers : dict of str to FormulaBuilder
+    printers : dict of str to EnergyBuilder
         What prints them: names of their arguments.
     moments : MomentForm or None
         Interactions that are computed from moments of the samples.
@@ -73,12 +89,12 @@ class Emission:
 
     text: str
     form: SampleForm
-    tiling: Tiling
+    tiling: SampleTiling
     layout: Layout
     kernels: dict[str, Kernel]
-    emitters: dict[str, KernelBuilder]
+    emitters: dict[str, MapBuilder]
     formulas: dict[str, FormulaKernel]
-    printers: dict[str, FormulaBuilder]
+    printers: dict[str, EnergyBuilder]
     moments: MomentForm | None
     left_out: frozenset[str]
     timings: dict[str, float]
@@ -94,7 +110,7 @@ class Target:
     ----------
     line : str
         What the header says of the target.
-    tiling : Tiling
+    tiling : SampleTiling
         Shapes of tiles and blocks.
     map_builder : callable
         Of a kernel of the map and the layout of its parameters.
@@ -116,9 +132,9 @@ class Target:
     """
 
     line: str
-    tiling: Tiling
-    map_builder: Callable[[Kernel, Layout], KernelBuilder]
-    formula_builder: Callable[[FormulaKernel], FormulaBuilder]
+    tiling: SampleTiling
+    map_builder: Callable[[Kernel, Layout], MapBuilder]
+    formula_builder: Callable[[FormulaKernel], EnergyBuilder]
     text: Callable[[list[Statement]], str]
     listing: Callable[[list[Statement]], str]
     moments: Callable[[int], Statement] | None
@@ -126,7 +142,7 @@ class Target:
     forgetting: dict[str, str] = field(default_factory=dict)
     first: frozenset[str] = frozenset()
 
-    def builders(self, kernels: dict[str, Kernel], layout: Layout) -> dict[str, KernelBuilder]:
+    def builders(self, kernels: dict[str, Kernel], layout: Layout) -> dict[str, MapBuilder]:
         """Builders of the map's kernels by name; two names of one kernel have one builder."""
         printed = {n: k for n, k in kernels.items() if n not in self.composed}
         for name, other in self.forgetting.items():
@@ -248,7 +264,7 @@ def _called(form: SampleForm) -> set[str]:
     return called | {kernel_name("push", level) for level in pushed}
 
 
-def _without(emitters: dict[str, KernelBuilder], wanted: Collection[str]) -> set[str]:
+def _without(emitters: dict[str, MapBuilder], wanted: Collection[str]) -> set[str]:
     """Remove builders that are not wanted, under no name that they have; returns the names."""
     kept = [emitters[n] for n in wanted if n in emitters]
     left_out = {n for n, emitter in emitters.items() if emitter not in kept}
@@ -261,7 +277,7 @@ def _map_functions(
     flow: Map,
     form: SampleForm,
     kernels: dict[str, Kernel],
-    emitters: dict[str, KernelBuilder],
+    emitters: dict[str, MapBuilder],
 ) -> list[Statement]:
     """The map's kernels; without what no target prints and this energy never calls.
 

@@ -33,8 +33,8 @@ from ..tensors import (
 from ..tensors.scalars.applications import is_function
 from .kernels import Sweep
 
-__all__ = ["FACTORISATIONS", "Group", "Parts", "Tiling", "array_function", "fuse"]
-__all__ += ["is_arithmetic", "parts_of"]
+__all__ = ["FACTORISATIONS", "Group", "Parts", "SampleTiling", "Tiling", "array_function"]
+__all__ += ["fuse", "is_arithmetic", "parts_of"]
 
 
 # Computed together by one call: the inverse and log |det| of a matrix.
@@ -44,8 +44,8 @@ ARRAY_FUNCTIONS = ("exp", "sigmoid", "tanh")
 _SHORTEST_ARRAY = 8
 
 
-class Tiling(Protocol):
-    """Shapes of register tiles and blocks: what the steps that all targets share ask of a target.
+class SampleTiling(Protocol):
+    """How samples stand in packed arrays.
 
     Attributes
     ----------
@@ -56,11 +56,15 @@ class Tiling(Protocol):
     @property
     def samples(self) -> int: ...
 
-    def rows(self, size: int) -> int:
-        """Rows of a register tile over an axis of this size."""
-
     def padded(self, numbers: int) -> int:
         """Rows of samples that a tile takes in an array with many tiles."""
+
+
+class Tiling(SampleTiling, Protocol):
+    """Shapes of register tiles and blocks: what the steps that printers share ask of a target."""
+
+    def rows(self, size: int) -> int:
+        """Rows of a register tile over an axis of this size."""
 
     def outer(self, first: int, second: int) -> tuple[int, int]:
         """Rows and columns of the tiles of an outer product of axes of these sizes."""

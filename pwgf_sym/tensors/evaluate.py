@@ -52,7 +52,6 @@ class Graph:
     def __call__(
         self,
         inputs: Mapping[str, Array],
-        count: int,
         known: Mapping[Tensor, Array] | None = None,
     ) -> dict[Tensor, Array]:
         """Values of the outputs.
@@ -61,8 +60,6 @@ class Graph:
         ----------
         inputs : dict of str to array
             Values of the inputs by name.
-        count : int
-            Number of samples.
         known : dict of Tensor to array
             Values that the graph does not compute.
         """
@@ -77,9 +74,9 @@ class Graph:
         return {tensor: values[tensor] for tensor in self._outputs}
 
 
-def evaluate(outputs: Sequence[Tensor], inputs: Mapping[str, Array], count: int) -> list[Array]:
+def evaluate(outputs: Sequence[Tensor], inputs: Mapping[str, Array]) -> list[Array]:
     """Values of tensors for given inputs; those of samples have the sample axis first."""
-    found = Graph(outputs)(inputs, count)
+    found = Graph(outputs)(inputs)
     return [found[output] for output in outputs]
 
 

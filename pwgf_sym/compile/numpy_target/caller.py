@@ -27,11 +27,6 @@ from .map_kernels import MapKernel, Parameters, add_sums
 
 __all__ = ["NumpyCaller"]
 
-# Numbers that a block of samples takes in a kernel of the map.
-_NUMBERS = 1 << 19
-# Bytes of the stored values of a piece, where those of all samples do not fit.
-_PIECE_BYTES = 1 << 26
-
 
 class NumpyCaller:
     """Interprets the kernels of one emission; the interface is that of :class:`.KernelCaller`.
@@ -118,7 +113,7 @@ class NumpyCaller:
         with self._computing():
             parameters = Parameters(layout, theta, eta)
             shared = runner.shared(parameters)
-            for stored, own in self._blocks(pieces, runner.numbers):
+            for stored, own in _blocks(pieces, self.emission.tiling.block(runner.numbers)):
                 values = self._stored(kernel, stored, own)
                 block = {key: array[own] for key, array in given.items()}
                 part = None if rows is None else rows[:, own]
@@ -128,14 +123,6 @@ class NumpyCaller:
                     array[own] = found[key]
                 total = add_sums(total, sums)
             return runner.gradient(parameters, shared, total) if kernel.has_gradient else None
-
-    @staticmethod
-    def _blocks(pieces, numbers: int) -> Iterator[tuple[Storage | None, slice]]:
-        """Pieces cut into blocks of samples that take so many numbers each."""
-        most = max(1, _NUMBERS // max(numbers, 1))
-        for stored, first, last in pieces:
-            for start in range(first, last, most):
-                yield stored, slice(start, min(start + most, last))
 
     def _stored(self, kernel: Kernel, stored: Storage | None, own: slice) -> dict[str, np.ndarray]:
         """A block's stored values, (steps, n, ...)."""
@@ -193,7 +180,7 @@ class NumpyCaller:
     @cached_property
     def piece_tiles(self) -> int:
         """Samples of a piece, where the stored values of all do not fit into memory."""
-        return max(1, _PIECE_BYTES // max(self.tile_bytes, 1))
+        return self.emission.tiling.piece(self.tile_bytes)
 
     def storage(self, origin: int, extent: int, kernel: str = "linearize") -> Storage:
         """Arrays for the stored values of ``extent`` samples, not initialized."""
@@ -227,7 +214,8 @@ class NumpyCaller:
     def _energy_kernel(self, name: str, state: State):
         """What runs a kernel of the energy, and the arrays that it reads, (N, components) each."""
         if name not in self._energy_kernels:
-            self._energy_kernels[name] = energy_kernel(self.emission.formulas[name], self.dtype)
+            formulas, tiling = self.emission.formulas[name], self.emission.tiling
+            self._energy_kernels[name] = energy_kernel(formulas, self.dtype, tiling)
         runner = self._energy_kernels[name]
         require_state(name, runner.kernel.reads, state)
         count = state.samples.count
@@ -244,6 +232,13 @@ class NumpyCaller:
         with self._computing():
             runner, arrays = self._energy_kernel(name, state)
             runner.fields(arrays, values, [a.reshape(state.samples.count, -1) for a in out])
+
+
+def _blocks(pieces, most: int) -> Iterator[tuple[Storage | None, slice]]:
+    """Pieces cut into blocks of so many samples at most."""
+    for stored, first, last in pieces:
+        for start in range(first, last, most):
+            yield stored, slice(start, min(start + most, last))
 
 
 def _shape(axes: tuple[Axis, ...]) -> tuple[int, ...]:

@@ -8,22 +8,21 @@ import numpy as np
 import sympy as sp
 
 from ...lower.energies import FormulaKernel
+from ...schedule.numpy import NumpyTiling
 from ...sharing import symbols_of
 from ...tensors.scalars.array_formulas import ArrayFormulas
 
 __all__ = ["energy_kernel"]
 
-# Samples of a block, and samples and partners of a block of pairs: its arrays stay in the cache.
-_BLOCK = 4096
-_OWN, _PARTNERS = 128, 1024
-
 # Values of symbols: numbers, and arrays that broadcast against each other.
 Values = dict[sp.Symbol, np.ndarray]
 
 
-def energy_kernel(kernel: FormulaKernel, dtype: np.dtype) -> _LocalKernel | _PairKernel:
+def energy_kernel(
+    kernel: FormulaKernel, dtype: np.dtype, tiling: NumpyTiling
+) -> _LocalKernel | _PairKernel:
     """What runs a kernel of an energy."""
-    return (_PairKernel if kernel.partners else _LocalKernel)(kernel, np.dtype(dtype))
+    return (_PairKernel if kernel.partners else _LocalKernel)(kernel, np.dtype(dtype), tiling)
 
 
 class _Formulas:
@@ -45,8 +44,9 @@ def _rows(arrays: Mapping[str, np.ndarray], first: int, last: int) -> dict[str, 
 class _LocalKernel:
     """Formulas of every sample alone."""
 
-    def __init__(self, kernel: FormulaKernel, dtype: np.dtype):
-        self.kernel, self.dtype, rolled = kernel, dtype, kernel.rolled
+    def __init__(self, kernel: FormulaKernel, dtype: np.dtype, tiling: NumpyTiling):
+        self.kernel, self.dtype, self.tiling = kernel, dtype, tiling
+        rolled = kernel.rolled
         self._forms = [
             (form, np.array(form.matrix, dtype), np.array(form.center or 0.0, dtype))
             for form in kernel.forms
@@ -85,9 +85,9 @@ class _LocalKernel:
     def _blocks(self, arrays, values) -> Iterator[tuple[slice, Values]]:
         """Blocks of samples, and what symbols stand for there."""
         numbers = dict(zip(self.kernel.values, values, strict=True))
-        count = len(arrays["x"])
-        for first in range(0, count, _BLOCK):
-            own = slice(first, min(first + _BLOCK, count))
+        count, most = len(arrays["x"]), self.tiling.at_once
+        for first in range(0, count, most):
+            own = slice(first, min(first + most, count))
             yield own, numbers | self._known(_rows(arrays, own.start, own.stop), numbers)
 
     def _known(self, rows: dict[str, np.ndarray], numbers: Values) -> Values:
@@ -112,8 +112,8 @@ class _LocalKernel:
 class _PairKernel:
     """Sums over the other samples of formulas of pairs."""
 
-    def __init__(self, kernel: FormulaKernel, dtype: np.dtype):
-        self.kernel, self.dtype = kernel, dtype
+    def __init__(self, kernel: FormulaKernel, dtype: np.dtype, tiling: NumpyTiling):
+        self.kernel, self.dtype, self.tiling = kernel, dtype, tiling
         self._radial = [kernel.radial] if kernel.radial != 0 else []
         self._rows = [e for rows in kernel.fields.values() for e in rows]
         self._formulas = _Formulas([*self._rows, *kernel.means, *self._radial], dtype)
@@ -136,12 +136,12 @@ class _PairKernel:
         """Blocks of samples, and the sums over partners of every formula, (formulas, n)."""
         numbers = dict(zip(self.kernel.values, values, strict=True))
         number, count = len(self._rows) + len(self.kernel.means), len(arrays["x"])
-        for first in range(0, count, _OWN):
-            own = slice(first, min(first + _OWN, count))
+        for first in range(0, count, self.tiling.own):
+            own = slice(first, min(first + self.tiling.own, count))
             rows = _rows(arrays, own.start, own.stop)
             sums = np.zeros((number, own.stop - own.start), self.dtype)
-            for start in range(0, count, _PARTNERS):
-                others = slice(start, min(start + _PARTNERS, count))
+            for start in range(0, count, self.tiling.partners):
+                others = slice(start, min(start + self.tiling.partners, count))
                 partners = _rows({"x": arrays["x"]}, others.start, others.stop)["x"]
                 self._add(sums, numbers, rows, partners, own, others)
             yield own, sums

@@ -81,7 +81,7 @@ class MapKernel:
 
     def shared(self, parameters: Parameters) -> Sums:
         """Values that samples share, sweep by sweep, step by step."""
-        return [[graphs.shared(step, 0) for step in parameters.steps] for graphs in self._sweeps]
+        return [[graphs.shared(step) for step in parameters.steps] for graphs in self._sweeps]
 
     def run(
         self, count: int, parameters: Parameters, shared, inputs: Arrays, stored: Arrays, rows=None
@@ -117,7 +117,7 @@ class MapKernel:
             for step in {1: steps, -1: reversed(steps), 0: range(1)}[sweep.direction]:
                 given = {name: array[step] for name, array in stored.items()}
                 given |= parameters.steps[step] | inputs | carried
-                values = graphs.samples(given, count, known[step])
+                values = graphs.samples(given, known[step])
                 for name, tensor in sweep.saved.items():
                     stored[name][step] = values[tensor]
                 for name, tensor in sweep.rows.items():
@@ -144,7 +144,7 @@ class MapKernel:
         gradient = np.zeros(len(parameters.steps) * parameters.layout.size, self.dtype)
         for graphs, known, totals in zip(self._sweeps, shared, sums, strict=True):
             for step in range(len(totals)) if graphs.sweep.gradients else ():
-                found = graphs.finish(parameters.steps[step], 0, known[step] | totals[step])
+                found = graphs.finish(parameters.steps[step], known[step] | totals[step])
                 for name, tensor in graphs.sweep.gradients.items():
                     gradient[parameters.place(name, step)] = found[tensor].ravel()
         return gradient
