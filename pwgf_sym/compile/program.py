@@ -23,6 +23,7 @@ from .kernels import KernelCaller
 from .linearization import Linearization
 from .moments import Moments
 from .packing import Samples, State, Units, pack_samples
+from .points import PointMethods
 from .slope import Slope, slope
 from .targets import TARGETS
 from .values import real_function
@@ -103,7 +104,7 @@ def _are_names(kernels) -> bool:
     return collection and all(isinstance(name, str) for name in kernels)
 
 
-class Program(Inspection, JacobianMethods):
+class Program(Inspection, JacobianMethods, PointMethods):
     """Kernels of one problem and one map.
 
     Fields and vectors of parameters go in as NumPy arrays and come out as such; on the target
