@@ -20,8 +20,6 @@ from ..tensors import (
     Delta,
     Elementwise,
     Input,
-    Inverse,
-    LogDet,
     Product,
     Tensor,
     Zero,
@@ -120,8 +118,6 @@ def _lines(sweep: Sweep, names: Names) -> list[str]:
 
 
 def _formula(tensor: Tensor, names: Names) -> str:
-    if isinstance(tensor, Inverse | LogDet):
-        return f"{_name(tensor, names)} = {tensor.word}({_name(tensor.matrix, names)})"
     (line,) = comments(Group(tensor.axes, [tensor]), {tensor: 0}, {}, names)
     over = isinstance(tensor, Product) and tensor.sum_samples
     return line + " over samples" * over

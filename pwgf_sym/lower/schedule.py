@@ -16,7 +16,6 @@ from typing import Protocol
 import sympy as sp
 
 from ..tensors import (
-    Add,
     Axis,
     Constant,
     Delta,
@@ -145,16 +144,6 @@ def array_function(tensor: Tensor) -> str | None:
     return name if plain and same and entries >= _SHORTEST_ARRAY else None
 
 
-def aligned_operands(tensor: Tensor) -> set[Tensor]:
-    """Operands that are read at the very entry that is being computed."""
-    match tensor:
-        case Add() | Elementwise():
-            return {t for t in tensor.operands if t.axes == tensor.axes}
-        case Product() if not tensor.summed:
-            return {t for t, own in tensor.factors if own == tensor.axes == t.axes}
-    return set()
-
-
 def fuse(tensors: list[Tensor], calls: Container[Tensor] = ()) -> list[Group]:
     """Fusion in computing order: the earliest group that a tensor's operands allow.
 
@@ -170,7 +159,7 @@ def fuse(tensors: list[Tensor], calls: Container[Tensor] = ()) -> list[Group]:
     groups: list[Group] = []
     where: dict[Tensor, int] = {}
     for tensor in tensors:
-        aligned = aligned_operands(tensor)
+        aligned = tensor.aligned()
         level = 0
         for operand in tensor.operands:
             if operand in where:
@@ -204,7 +193,7 @@ def _sink(
         if len(places) != 1 or _is_call(tensor, calls):
             continue
         (place,) = places
-        aligned = all(tensor in aligned_operands(reader) for reader in readers[tensor])
+        aligned = all(tensor in reader.aligned() for reader in readers[tensor])
         joins = aligned and _joins(tensor, groups[place], calls)
         if joins or all(_reads_once(reader, tensor) for reader in readers[tensor]):
             where[tensor] = place

@@ -10,6 +10,7 @@ import numpy as np
 
 from .arrays import alignments
 from .leaves import Zero
+from .notation import Notation
 from .product import pulled_through
 from .tensor import Array, Axes, Axis, Rule, Tensor, node
 
@@ -46,6 +47,14 @@ class Add(Tensor):
     def of_arrays(self, dtype: np.dtype[Any]) -> Rule:
         """The terms one after the other."""
         return partial(_sum, alignments(self))
+
+    def formula(self, write: Notation) -> str:
+        """The terms."""
+        return " + ".join(map(write.whole, self.operands))
+
+    def aligned(self) -> set[Tensor]:
+        """All terms."""
+        return set(self.operands)
 
     def flops(self, dtype: str) -> int:
         """An addition an entry and term, but for the first."""

@@ -12,9 +12,10 @@ import sympy as sp
 from ..derive.borders import jump
 from ..derive.calculus import derivative
 from ..derive.pieces import JumpSlope
-from ..sharing import has_symbols
+from ..sharing import has_symbols, is_long
 from .arrays import alignments
 from .leaves import constant
+from .notation import Notation
 from .product import product, pulled_through
 from .scalars.array_formulas import ArrayFormulas
 from .scalars.flops import expression_flops
@@ -22,6 +23,9 @@ from .scalars.stable import smooth
 from .tensor import Array, Axes, Axis, Rule, Tensor, node
 
 __all__ = ["Elementwise", "apply", "placeholder"]
+
+# Expressions of more parts are not written into formulas.
+_MANY = 150
 
 
 @node
@@ -63,6 +67,23 @@ class Elementwise(Tensor):
         symbols = [placeholder(k) for k in range(len(self.operands))]
         formula = ArrayFormulas([self.expression], symbols, dtype)
         return partial(_entry_by_entry, formula, alignments(self))
+
+    def formula(self, write: Notation) -> str:
+        """The expression, entries of the operands in the place of its symbols."""
+        if is_long(self.expression, _MANY):
+            entries = ", ".join(write.entry(t, t.axes) for t in self.operands)
+            return f"a formula of many operations in {entries}"
+        bare = self.expression.is_Function and self.expression.args == (placeholder(0),)
+        texts = {}
+        for k, operand in enumerate(self.operands):
+            text = write.whole(operand)
+            loose = operand in write.inside and " " in text and not bare
+            texts[placeholder(k)] = sp.Symbol(f"({text})" if loose else text)
+        return str(self.expression.xreplace(texts))
+
+    def aligned(self) -> set[Tensor]:
+        """Operands with all axes."""
+        return {operand for operand in self.operands if operand.axes == self.axes}
 
     def flops(self, dtype: str) -> int:
         """Those of the expression, for every entry."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, ClassVar
 
@@ -52,6 +52,11 @@ class Delta(Tensor):
         """Its number of rows."""
         return [constant(first.size)]
 
+    def symbol(self, names: Callable[[Tensor], str]) -> str:
+        """The same in all formulas; it has a number in a kernel, as all others have."""
+        names(self)
+        return "delta"
+
     def of_arrays(self, dtype: np.dtype[Any]) -> Rule:
         """The identity matrix."""
         return partial(same, np.eye(self.first.size, dtype=dtype))
@@ -66,6 +71,10 @@ class Constant(Tensor):
 
     def __post_init__(self) -> None:
         self._derive(axes=(), per_sample=False, operands=())
+
+    def symbol(self, names: Callable[[Tensor], str]) -> str:
+        """The number in decimals."""
+        return repr(float(self.value))
 
     def of_arrays(self, dtype: np.dtype[Any]) -> Rule:
         """The number, rounded once."""
@@ -85,6 +94,10 @@ class Zero(Tensor):
 
     def __post_init__(self) -> None:
         self._derive(per_sample=False, operands=())
+
+    def symbol(self, names: Callable[[Tensor], str]) -> str:
+        """The same in all formulas."""
+        return "zero"
 
     def of_arrays(self, dtype: np.dtype[Any]) -> Rule:
         """Zeros."""

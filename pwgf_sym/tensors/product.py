@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import opt_einsum
 import sympy as sp
 
 from .leaves import Constant, Delta, Zero, constant
+from .notation import Notation
 from .tensor import Array, Axes, Axis, Labelled, Rule, Tensor, node
 
 __all__ = ["Product", "einsum", "product", "pulled_through", "scale"]
@@ -28,6 +29,7 @@ class Product(Tensor):
     form; the class takes it as it stands.
     """
 
+    binds: ClassVar[bool] = True
     coefficient: sp.Expr
     operands: tuple[Tensor, ...]
     labels: tuple[Axes, ...]
@@ -114,6 +116,21 @@ class Product(Tensor):
             return np.broadcast_to(found.reshape(samples + inner), samples + whole)
 
         return rule
+
+    def formula(self, write: Notation) -> str:
+        """The coefficient and the factors; that labels are summed is understood."""
+        factors = [str(self.coefficient)] if self.coefficient != 1 else []
+        return " ".join([*factors, *(write.factor(t, own) for t, own in self.factors)])
+
+    def aligned(self) -> set[Tensor]:
+        """Where nothing is summed, factors under the labels of all axes."""
+        if self.summed:
+            return set()
+        return {t for t, own in self.factors if own == self.axes == t.axes}
+
+    def as_they_stand(self) -> set[Tensor]:
+        """Factors whose labels are their axes."""
+        return {t for t, own in self.factors if own == t.axes}
 
     def flops(self, dtype: str) -> int:
         """Multiplications and additions of all terms, and of the coefficient."""

@@ -15,10 +15,13 @@ import math
 import weakref
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, TypeVar, dataclass_transform
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, dataclass_transform
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from .notation import Notation
 
 __all__ = ["Array", "Axes", "Axis", "Labelled", "Rule", "Tensor", "count_uses", "node"]
 __all__ += ["topological"]
@@ -78,6 +81,8 @@ class Tensor(metaclass=_Interning):
     varies: ClassVar[bool] = True
     #: Whether its trace is more than a product with two equal labels.
     splits_trace: ClassVar[bool] = False
+    #: Whether its formula stands in a product without parentheses.
+    binds: ClassVar[bool] = False
 
     axes: Axes
     per_sample: bool
@@ -131,6 +136,22 @@ class Tensor(metaclass=_Interning):
         given precision.
         """
         raise TypeError(f"no value of {self.word}")
+
+    def symbol(self, names: Callable[[Tensor], str]) -> str:
+        """What it is called in formulas; ``names`` are the names in a kernel."""
+        return names(self)
+
+    def formula(self, write: Notation) -> str:
+        """An entry in index notation."""
+        return f"{self.word}({', '.join(write.entry(t, t.axes) for t in self.operands)})"
+
+    def aligned(self) -> set[Tensor]:
+        """Operands of which an entry needs the same entry only."""
+        return set()
+
+    def as_they_stand(self) -> set[Tensor]:
+        """Operands whose entries are read under the names of their own axes."""
+        return set(self.operands)
 
     def text(self) -> str:
         """One line that says how it is computed."""
