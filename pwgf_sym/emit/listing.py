@@ -19,7 +19,6 @@ from ..tensors import (
     Constant,
     Delta,
     Elementwise,
-    Input,
     Product,
     Tensor,
     Zero,
@@ -104,7 +103,7 @@ def _lines(sweep: Sweep, names: Names) -> list[str]:
     for tensor in topological(sweep.outputs()):
         if isinstance(tensor, Elementwise):
             check_printable(tensor.expression, "derivative of a formula")
-        if not isinstance(tensor, Input | Constant | Delta | Zero):
+        if tensor.operands:
             lines.append(_formula(tensor, names))
     for name, carry in sweep.carries.items():
         lines.append(f"{name} <- {_name(carry.after, names)}")

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 
 from ..loops.nodes import Function, Statement
 from ..lower.energies import FormulaKernel
-from ..lower.ir import Axis
 from ..lower.kernels import Kernel
+from ..tensors import Axis
 
 __all__ = ["Shapes", "documented", "formula_shapes", "map_shapes"]
 
