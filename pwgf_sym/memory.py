@@ -9,7 +9,10 @@ from decimal import Decimal
 from .arguments import brief
 from .errors import OptionError, PwgfError
 
-__all__ = ["fitting", "memory_limit"]
+__all__ = ["fitting", "memory_limit", "storage_limit"]
+
+# Bytes of stored values where the size of the memory is not known.
+_STORAGE = 1 << 30
 
 _LIMITS_OF_A_CONTAINER = (
     "/sys/fs/cgroup/memory.max",
@@ -30,6 +33,17 @@ def memory_limit() -> float:
             continue
         found += [int(text)] if text.isdecimal() else []
     return min(found)
+
+
+def storage_limit() -> int:
+    """Bytes that stored values may take: ``PWGF_SYM_STORAGE``, else a quarter of the memory."""
+    given = os.environ.get("PWGF_SYM_STORAGE")
+    if given:
+        if not given.isdecimal():
+            raise OptionError("PWGF_SYM_STORAGE", given, "a number of bytes")
+        return int(given)
+    limit = memory_limit()
+    return int(limit) // 4 if math.isfinite(limit) else _STORAGE
 
 
 def fitting(

@@ -11,7 +11,8 @@ import numpy as np
 import sympy as sp
 
 import pwgf_sym as ps
-from pwgf_sym.compile import folders, machine_code
+from pwgf_sym import files
+from pwgf_sym.compile import machine_code
 from pwgf_sym.compile.key import NAME, seal_of
 
 __all__ = ["STRANGER", "Cache", "Payload", "as_index"]
@@ -60,7 +61,7 @@ class Cache:
     def run(self) -> np.ndarray:
         """Numbers from kernels, as in a process that has not seen the module."""
         sys.modules.pop(f"pwgf_sym_generated.{self.path.stem}", None)
-        folders._said.clear()
+        files._said.clear()
         program = ps.compile(self.problem, self.flow, folder=self.given)
         samples = program.samples(np.array([[0.25], [-1.0], [3.0]]))
         state = program.push(np.array([2.0, 0.5]), samples)

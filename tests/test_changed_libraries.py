@@ -9,7 +9,8 @@ import pytest
 from numba import njit, types
 from numba.core import caching
 
-from pwgf_sym.compile import folders, machine_code, swiftly
+from pwgf_sym import files
+from pwgf_sym.compile import machine_code, swiftly
 from pwgf_sym.compile.cuda import toolkit
 from pwgf_sym.compile.store import load_module, write_module
 
@@ -89,7 +90,7 @@ CACHES = {
 @pytest.mark.filterwarnings("ignore::pwgf_sym.errors.CacheWarning")  # nothing is kept
 def test_another_cache(monkeypatch, tmp_path, kind):
     """Kernels are compiled, in the second process, too."""
-    monkeypatch.setattr(folders, "_said", set())
+    monkeypatch.setattr(files, "_said", set())
     text = TEXT.replace("{number}", str(10 + list(CACHES).index(kind)))
     found = CACHES[kind]()
     monkeypatch.setattr(machine_code, "cache_class", lambda function: found)

@@ -14,7 +14,7 @@ from contextlib import suppress
 import numpy as np
 import pytest
 
-from pwgf_sym.compile import folders
+from pwgf_sym import files
 from pwgf_sym.compile.machine_code import FOLDER
 from pwgf_sym.compile.store import load_module, write_module
 from pwgf_sym.declare.laws import UniformBox
@@ -66,7 +66,7 @@ def numbers() -> tuple[list, np.ndarray]:
     """What comes from the folder, as in a process of its own."""
     for name in [n for n in sys.modules if n.startswith("pwgf_sym_generated.damaged_")]:
         del sys.modules[name]
-    folders._said.clear()
+    files._said.clear()
     path = write_module(TEXT, "damaged")
     module = load_module(path, TEXT)
     return [module.twice(7), module.thrice(7)], draw(LAW, 8, seed=7, keep=True)

@@ -9,7 +9,8 @@ import warnings
 
 import pytest
 
-from pwgf_sym.compile import folders, key, machine_code
+from pwgf_sym import files
+from pwgf_sym.compile import key, machine_code
 from pwgf_sym.compile.key import NAME, SIZE, users_key
 from pwgf_sym.compile.store import load_module, write_module
 from pwgf_sym.errors import CacheWarning
@@ -34,7 +35,7 @@ posix = pytest.mark.skipif(os.name != "posix", reason="permissions of POSIX")
 @pytest.fixture
 def own(tmp_path, monkeypatch):
     monkeypatch.setenv("PWGF_SYM_CACHE", str(tmp_path / "own"))
-    monkeypatch.setattr(folders, "_said", set())
+    monkeypatch.setattr(files, "_said", set())
     return tmp_path / "own"
 
 
@@ -179,7 +180,7 @@ def test_without_a_key_nothing_is_kept(own, tmp_path, monkeypatch, kind):
 
 def refuse(error, suffix):
     """What reads files of a suffix fails."""
-    read = folders.read_own
+    read = files.read_own
 
     def failing(path, *given, **options):
         if path.name.endswith(suffix):

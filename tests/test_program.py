@@ -8,8 +8,9 @@ import pytest
 import sympy as sp
 
 import pwgf_sym as ps
-from pwgf_sym.compile import linearization, waiting
-from pwgf_sym.compile.folders import cache_folder
+from pwgf_sym import memory
+from pwgf_sym.compile import waiting
+from pwgf_sym.files import cache_folder
 
 X = ps.coordinates(1)
 RHO = ps.Density(X)
@@ -92,11 +93,11 @@ def test_stored_values_fit_in_a_container(tmp_path, monkeypatch):
     limit = tmp_path / "memory.max"
     limit.write_text(f"{3 << 26}\n")
     monkeypatch.setattr("pwgf_sym.memory._LIMITS_OF_A_CONTAINER", (str(limit),))
-    assert linearization.storage_limit() == 3 << 24
+    assert memory.storage_limit() == 3 << 24
     limit.write_text("max\n")
-    assert linearization.storage_limit() > 3 << 24
-    monkeypatch.setattr("pwgf_sym.compile.linearization.memory_limit", lambda: np.inf)
-    assert linearization.storage_limit() == 1 << 30
+    assert memory.storage_limit() > 3 << 24
+    monkeypatch.setattr("pwgf_sym.memory.memory_limit", lambda: np.inf)
+    assert memory.storage_limit() == 1 << 30
 
 
 def test_the_text_of_waiting_is_that_of_the_package(monkeypatch):

@@ -11,12 +11,13 @@ from pathlib import Path
 import pytest
 from sample_energies import ENERGIES
 
-from pwgf_sym.compile import folders, store
-from pwgf_sym.compile.folders import cache_folder
+from pwgf_sym import files
+from pwgf_sym.compile import store
 from pwgf_sym.compile.program import compile_program
 from pwgf_sym.compile.store import content_hash, load_module, seal, write_module
 from pwgf_sym.declare.maps import Affine
 from pwgf_sym.errors import CacheError, CacheWarning, PwgfError
+from pwgf_sym.files import cache_folder
 from pwgf_sym.printers import cuda as cuda_printer
 from pwgf_sym.printers.cpu import RUNTIME
 
@@ -136,8 +137,8 @@ def test_where_modules_go(monkeypatch, tmp_path):
 @pytest.fixture
 def unsaid(monkeypatch):
     """Nothing was said in this process."""
-    monkeypatch.setattr(folders, "_said", set())
-    monkeypatch.setattr(folders, "_temporary", [])
+    monkeypatch.setattr(files, "_said", set())
+    monkeypatch.setattr(files, "_temporary", [])
 
 
 @pytest.mark.parametrize("variable", [True, False])

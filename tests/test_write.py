@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pwgf_sym.compile.store import write_atomically
+from pwgf_sym.files import write_atomically
 
 ROOT = Path(__file__).resolve().parents[1]
 posix = pytest.mark.skipif(os.name != "posix", reason="permissions of POSIX")
@@ -89,7 +89,7 @@ def test_nothing_is_left_behind(tmp_path, error, follow):
 FULL = """
 import resource, signal, sys
 from pathlib import Path
-from pwgf_sym.compile.store import write_atomically
+from pwgf_sym.files import write_atomically
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
 try:

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from ..arguments import brief, checked_call, choice, integer
-from ..compile.store import write_atomically
 from ..declare.maps import parameter_count
 from ..errors import OptionError
+from ..files import write_atomically
 from .exact_problems import exact_problem
 from .exact_row import ExactProblem
 from .study import aligned, plain, timed_run

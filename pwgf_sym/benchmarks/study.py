@@ -12,9 +12,9 @@ from time import perf_counter, process_time
 import numpy as np
 
 from ..arguments import brief, checked_call, choice, integer, number
-from ..compile.store import write_atomically
 from ..declare.maps import parameter_count
 from ..errors import FlowError, OptionError, PwgfWarning
+from ..files import write_atomically
 from ..solve.flow import solve
 from .exact_problems import exact_problem
 from .exact_row import ExactProblem

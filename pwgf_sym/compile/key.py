@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from ..errors import CacheError
-from .folders import cache_folder, exposed, given_folder, make_private, read_own, warn_once
+from ..files import cache_folder, exposed, given_folder, make_private, read_own, warn_once
 
 __all__ = ["NAME", "SIZE", "seal_of", "users_key"]
 
@@ -75,7 +75,7 @@ def _read(path: Path) -> bytes | None:
 
 def _made(path: Path) -> bytes:
     """A new key, or that of a process which was first; in place of what is no key."""
-    from .store import write_atomically
+    from ..files import write_atomically
 
     new, key = path.with_name(f".{os.urandom(8).hex()}.tmp"), os.urandom(SIZE)
     write_atomically(new, lambda file: file.write(key), follow=False, mode=0o600)

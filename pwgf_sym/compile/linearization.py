@@ -9,8 +9,6 @@ contractions, and reads about a byte for every ten operations that are left.
 
 from __future__ import annotations
 
-import math
-import os
 import weakref
 from collections.abc import Collection
 from functools import cached_property
@@ -19,26 +17,12 @@ import numpy as np
 
 from ..errors import OptionError
 from ..lower.carried import Level, differentiable_levels, kernel_name, level_of
-from ..memory import memory_limit
+from ..memory import storage_limit
 from .kernel_matrix import kernel_matrix
 from .kernels import Storage
 from .packing import Samples, State
 
-__all__ = ["Linearization", "storage_limit"]
-
-# Bytes of stored values where the size of the memory is not known.
-_STORAGE = 1 << 30
-
-
-def storage_limit() -> int:
-    """Bytes that stored values may take: ``PWGF_SYM_STORAGE``, else a quarter of the memory."""
-    given = os.environ.get("PWGF_SYM_STORAGE")
-    if given:
-        if not given.isdecimal():
-            raise OptionError("PWGF_SYM_STORAGE", given, "a number of bytes")
-        return int(given)
-    limit = memory_limit()
-    return int(limit) // 4 if math.isfinite(limit) else _STORAGE
+__all__ = ["Linearization"]
 
 
 def _forward_kernel(level: Level) -> str:

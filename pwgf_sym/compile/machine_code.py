@@ -24,7 +24,7 @@ from types import ModuleType
 from typing import NamedTuple
 
 from ..errors import TargetError
-from .folders import exposed, make_private, read_own, warn_once
+from ..files import exposed, make_private, read_own, warn_once
 from .key import passing, seal_of, users_key
 from .swiftly import interrupted
 
@@ -79,7 +79,7 @@ class _Files:
 
     def save(self, key, data) -> None:
         """Save what Numba gives for a key."""
-        from .store import write_atomically
+        from ..files import write_atomically
 
         data, entries = self.dump(data), self._entries()
         digest, entry = self._digest(key), self._seal(data)

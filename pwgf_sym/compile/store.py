@@ -10,23 +10,20 @@ from __future__ import annotations
 import hashlib
 import os
 import posixpath
-import stat
 import sys
-from collections.abc import Callable
 from contextlib import suppress
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
 from threading import Lock
 from types import ModuleType
-from typing import BinaryIO
 
 from ..errors import CacheError
-from .folders import VARIABLE, given_folder, instead, own_folder, read_regular
+from ..files import VARIABLE, given_folder, instead, own_folder, read_regular, write_atomically
 from .machine_code import keep_machine_code, require_compiler
 from .swiftly import compile_swiftly
 
-__all__ = ["content_hash", "load_module", "seal", "write_atomically", "write_module"]
+__all__ = ["content_hash", "load_module", "seal", "write_module"]
 
 _MARK = "{content}"
 # What machine code is made of beside a module's own text, by whether the module is for GPUs.
@@ -65,50 +62,6 @@ def content_hash(text: str) -> str:
 def seal(text: str) -> str:
     """The text with its hash in place of the mark."""
     return text.replace(_MARK, content_hash(text), 1)
-
-
-def write_atomically(
-    path: Path, write: Callable[[BinaryIO], object], *, follow: bool = True, mode: int = 0o666
-) -> None:
-    """Write a file beside its place and move it there when it is whole; makes the folder.
-
-    Parameters
-    ----------
-    path : path
-    write : callable
-        Writes to the open binary file.
-    follow : bool
-        Whether a symbolic link in the file's place stays, and its target is written; and whether a
-        file that is there keeps its permissions.  Otherwise what is there is replaced.
-    mode : int
-        Permissions of a new file, of which the umask takes away.
-
-    Raises
-    ------
-    OSError
-        When the folder cannot be written; nothing is left behind.
-    """
-    path = Path(os.path.realpath(path)) if follow else Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    before = path.stat().st_mode if follow and path.exists() else None
-    if before is not None and not stat.S_ISREG(before):  # a pipe or a device takes what it is given
-        with path.open("wb") as file:
-            write(file)
-        return
-    # The name is known before the file is there: no interruption leaves it behind.
-    temporary = path.with_name(f".{os.urandom(8).hex()}.tmp")
-    try:
-        with open(temporary, "xb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        if before is not None:
-            os.chmod(temporary, stat.S_IMODE(before))
-        os.replace(temporary, path)
-    except BaseException:
-        with suppress(OSError):
-            os.unlink(temporary)
-        raise
 
 
 def write_module(text: str, name: str, folder: Path | None = None) -> Path:

@@ -24,7 +24,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from ..errors import CacheError
-from .folders import own_folder
+from ..files import own_folder
 from .machine_code import cache_class, keep_function, safe_place
 from .store import source
 

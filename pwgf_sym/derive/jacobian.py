@@ -40,7 +40,7 @@ def local_jacobian(form: SampleForm) -> Entries:
     EnergyError
         If more than ``MOST_CORNERS`` entries off the diagonal differ from sample to sample.
     """
-    carried = {*form.coordinates, form.log_density, *form.score}
+    carried = {*form.coordinates, *form.beside_x}
     found = rows_jacobian(form.local_velocity, form.coordinates, carried, form.score)
     if found is None:
         given = f"one in {len(form.coordinates)} coordinates of which more are coupled"

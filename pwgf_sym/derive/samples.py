@@ -115,8 +115,13 @@ class SampleForm:
     @property
     def carried(self) -> Symbols:
         """What formulas read of a sample, by name: the symbols of its components."""
+        return {"x": self.coordinates, **_beside_x(self.log_density, self.score)}
+
+    @property
+    def beside_x(self) -> tuple[sp.Symbol, ...]:
+        """Symbols of what formulas read of a sample beside x."""
         beside = _beside_x(self.log_density, self.score)
-        return {"x": self.coordinates, **beside}
+        return tuple(symbol for symbols in beside.values() for symbol in symbols)
 
 
 def sample_form(energy: sp.Expr, rho: Density) -> SampleForm:

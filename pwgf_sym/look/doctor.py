@@ -35,9 +35,9 @@ def _processor() -> str:
 
 
 def _examine_cpu() -> dict:
-    from ..compile.folders import cache_folder, exposed
     from ..compile.machine import this_machine
     from ..compile.threads import thread_count
+    from ..files import cache_folder, exposed
 
     machine = this_machine()
     try:

@@ -11,8 +11,8 @@ import matplotlib
 from matplotlib.figure import Figure
 
 from ..arguments import file_path
-from ..compile.store import write_atomically
 from ..errors import OptionError
+from ..files import write_atomically
 
 __all__ = ["Picture", "check_path", "close", "new_figure", "save"]
 

@@ -118,7 +118,7 @@ def energy_kernels(form: SampleForm, parts: PairParts) -> dict[str, FormulaKerne
         if parts.distance not in symbols_of(mean)
     )
     slopes, by_log = form.local_gradient
-    centers = Centers(single, form.coordinates, (form.log_density, *form.score))
+    centers = Centers(single, form.coordinates, form.beside_x)
     candidates = [
         FormulaKernel(
             "integrals",

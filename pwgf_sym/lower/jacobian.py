@@ -81,7 +81,7 @@ def jacobian_form(form: SampleForm, parts: PairParts) -> JacobianForm:
     EnergyError
         If more than 64 entries off the diagonal differ from sample to sample.
     """
-    carried = {*form.coordinates, form.log_density, *form.score}
+    carried = {*form.coordinates, *form.beside_x}
     local = local_jacobian(form) if form.local_velocity else {}
     fixed, moving = _apart(local, carried)
     kernels = _local_kernels(form, moving)
@@ -162,7 +162,7 @@ def _kernel(
     form: SampleForm, name: str, summary: str, entries: Entries, places: Iterable[Place]
 ) -> FormulaKernel:
     single = tuple(i.density for i in form.integrals if not i.pair)
-    centers = Centers(single, form.coordinates, (form.log_density, *form.score))
+    centers = Centers(single, form.coordinates, form.beside_x)
     fields = {"jacobian_out": tuple(entries[p] for p in places)}
     kernel = FormulaKernel(name, summary, form.carried, (), _values(form), fields)
     return lowered(kernel, centers, linear=False)

@@ -13,6 +13,7 @@ from ..arguments import choice, flag, number, whole_seed
 from ..compile.targets import TARGETS
 from ..declare.maps import Map
 from ..errors import OptionError
+from ..memory import storage_limit
 from .option_fields import OptionObject, combined, option
 from .option_objects import FIELDS, OBJECTS, LinearSolve, Samples, Steps
 from .steppers import Stepper, stepper_named
@@ -206,8 +207,6 @@ class FlowOptions(OptionObject):
 
     def _with_solver(self, map: Map, parameters: int, linear: bool) -> FlowOptions:
         """The same options with a linear solver for so many parameters."""
-        from ..compile.linearization import storage_limit
-
         if self.linear.method != "auto":
             return self
         rows = parameters * self.number * map.dim * np.dtype(self.dtype).itemsize

@@ -11,10 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from ..arguments import choice, integer, whole_seed
-from ..compile.folders import own_folder, read_own
-from ..compile.store import write_atomically
 from ..declare.laws import Gaussian, Law
 from ..errors import CacheError, OptionError
+from ..files import own_folder, read_own, write_atomically
 from ..memory import fitting
 
 __all__ = ["draw", "draw_with_tails", "has_tails", "seed_for"]

@@ -20,8 +20,8 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from ..compile.store import write_atomically
 from ..errors import StoredSolutionError
+from ..files import write_atomically
 
 __all__ = ["read_archive", "refused", "write_archive"]
 

@@ -1,4 +1,4 @@
-"""Folders that generated code is kept in, and whether what lies there can only be the user's own.
+"""Files that are written whole or not at all, and files that can only be the user's own.
 
 Machine code runs as it is read.  So nothing is read from a folder, or from a file, that somebody
 else could have written; kernels are then compiled anew, and that is said once.
@@ -11,12 +11,15 @@ import os
 import shutil
 import stat
 import tempfile
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from typing import BinaryIO
 
-from ..errors import CacheError, CacheWarning, warn
+from .errors import CacheError, CacheWarning, warn
 
 __all__ = ["VARIABLE", "cache_folder", "exposed", "given_folder", "instead", "make_private"]
-__all__ += ["own_folder", "read_own", "read_regular", "warn_once"]
+__all__ += ["own_folder", "read_own", "read_regular", "warn_once", "write_atomically"]
 
 VARIABLE = "PWGF_SYM_CACHE"
 _OPEN = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)  # pipes do not wait
@@ -47,7 +50,7 @@ def cache_folder() -> Path:
     return Path(base) / "pwgf_sym"
 
 
-def _refused(folder, error) -> CacheError:
+def _refused(folder: object, error: object) -> CacheError:
     accepted = "a folder that can be written"
     return CacheError("cache folder", f"{folder} ({error})", accepted, f"Set {VARIABLE} to one.")
 
@@ -148,7 +151,9 @@ def _remove(folder: Path, process: int) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def read_regular(path: Path, most: int | None = None, *, own: bool = False, others=_WRITE) -> bytes:
+def read_regular(
+    path: Path, most: int | None = None, *, own: bool = False, others: int = _WRITE
+) -> bytes:
     """Contents of a file that is a file: a pipe in its place is not waited for.
 
     Parameters
@@ -183,3 +188,47 @@ def read_regular(path: Path, most: int | None = None, *, own: bool = False, othe
 def read_own(path: Path, most: int | None = None, *, others: int = _WRITE) -> bytes:
     """Contents of a file that only the user can have written; see :func:`read_regular`."""
     return read_regular(path, most, own=True, others=others)
+
+
+def write_atomically(
+    path: Path, write: Callable[[BinaryIO], object], *, follow: bool = True, mode: int = 0o666
+) -> None:
+    """Write a file beside its place and move it there when it is whole; makes the folder.
+
+    Parameters
+    ----------
+    path : path
+    write : callable
+        Writes to the open binary file.
+    follow : bool
+        Whether a symbolic link in the file's place stays, and its target is written; and whether a
+        file that is there keeps its permissions.  Otherwise what is there is replaced.
+    mode : int
+        Permissions of a new file, of which the umask takes away.
+
+    Raises
+    ------
+    OSError
+        When the folder cannot be written; nothing is left behind.
+    """
+    path = Path(os.path.realpath(path)) if follow else Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    before = path.stat().st_mode if follow and path.exists() else None
+    if before is not None and not stat.S_ISREG(before):  # a pipe or a device takes what it is given
+        with path.open("wb") as file:
+            write(file)
+        return
+    # The name is known before the file is there: no interruption leaves it behind.
+    temporary = path.with_name(f".{os.urandom(8).hex()}.tmp")
+    try:
+        with open(temporary, "xb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        if before is not None:
+            os.chmod(temporary, stat.S_IMODE(before))
+        os.replace(temporary, path)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(temporary)
+        raise
