@@ -91,6 +91,16 @@ def diagonal_first(dim):
     return of_matrix(dim, step, lambda A, x: x * np.diag(A))
 
 
+def unused(dim):
+    """A x + b with a parameter that nothing reads, whose derivatives are zeros."""
+    linear = of_matrix(dim, lambda op, A, x: op.einsum("ij,j->i", A, x), lambda A, x: x @ A.T)
+
+    def formula(A, U, b, x):
+        return linear.formula(A, b, x)
+
+    return Written(dim, {"A": "ij", "U": "ij", "b": "i"}, linear.step, formula)
+
+
 def trace(dim):
     def step(op, A, x):
         return op.einsum(",i->i", op.einsum("ii->", A), x)
@@ -138,6 +148,7 @@ MAPS |= {"transposed 2": lambda: transposed(2), "transposed 3": lambda: transpos
 MAPS |= {"diagonal 2": lambda: diagonal(2), "diagonal 7": lambda: diagonal(7)}
 MAPS |= {"gates": lambda: gates(2, 3, 5), "quadratic": lambda: quadratic(2, 5)}
 MAPS |= {"diagonal first": lambda: diagonal_first(7), "trace": lambda: trace(3)}
+MAPS |= {"unused": lambda: unused(2)}
 
 
 def close(got, expected):

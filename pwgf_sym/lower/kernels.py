@@ -20,6 +20,7 @@ from ..tensors import (
     Input,
     Product,
     Tensor,
+    Zero,
     input_tensor,
     product,
     topological,
@@ -131,6 +132,8 @@ def map_kernels(flow: Map) -> dict[str, Kernel]:
     vjp_, *others = [_pullback(formulas, level) for level in differentiable]
     derivatives = [_jvp(formulas), vjp_, _metric(formulas), _jacobian(formulas), *others]
     kernels += [*linearizations, *derivatives, _newton(formulas)]
+    for kernel in kernels:
+        kernel.sweeps = [_with_entries(sweep) for sweep in kernel.sweeps]
     for step in PASSES:
         for kernel in kernels:
             start = time.perf_counter()
@@ -164,6 +167,13 @@ def _linearize(f: StepFormulas, level: Level) -> Kernel:
     kernel.name = kernel_name("linearize", level)
     kernel.summary += "; stores what derivatives of T read"
     return kernel
+
+
+def _with_entries(sweep: Sweep) -> Sweep:
+    """Outputs with entries that loops can write: of zeros a number for every entry."""
+    return sweep.with_outputs(
+        [product(0, (), t.axes) if isinstance(t, Zero) else t for t in sweep.outputs()]
+    )
 
 
 def _tangent(f: StepFormulas) -> Sweep:
