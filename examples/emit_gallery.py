@@ -6,9 +6,9 @@ Run it after a change of the compiler; a test holds the committed modules agains
 import runpy
 from pathlib import Path
 
-from pwgf_sym.compile.store import seal
 from pwgf_sym.emit.module import cpu_target, emit_module
 from pwgf_sym.schedule.cpu import Machine
+from pwgf_sym.targets.store import seal
 
 EXAMPLES = Path(__file__).parent
 

@@ -26,14 +26,14 @@ kernels, of N samples and p parameters:
 
 Per-sample arrays are flat: tile by tile, component by component, sample innermost.
 values[] holds nothing.
-content: c8ee68ed7614b1d9
+content: 3d98735840732483
 """
 
 from numba import njit
 
-from pwgf_sym.compile.tile_arrays import prefetch, tanh_array
-from pwgf_sym.compile.tile_shapes import spread, unit
-from pwgf_sym.compile.tiles import (
+from pwgf_sym.runtime.cpu.tile_arrays import prefetch, tanh_array
+from pwgf_sym.runtime.cpu.tile_shapes import spread, unit
+from pwgf_sym.runtime.cpu.tiles import (
     absolute,
     add_lane_sums,
     aligned,

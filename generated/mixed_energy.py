@@ -29,14 +29,14 @@ kernels, of N samples and p parameters:
 
 Per-sample arrays are flat: tile by tile, component by component, sample innermost.
 values[] holds 0: beta, 1: I_0, 2: I_1.
-content: 657b428527adac73
+content: 5d37295b62250332
 """
 
 from numba import njit
 
-from pwgf_sym.compile.tile_arrays import prefetch, tanh_array
-from pwgf_sym.compile.tile_shapes import spread, unit
-from pwgf_sym.compile.tiles import (
+from pwgf_sym.runtime.cpu.tile_arrays import prefetch, tanh_array
+from pwgf_sym.runtime.cpu.tile_shapes import spread, unit
+from pwgf_sym.runtime.cpu.tiles import (
     absolute,
     add_lane_sums,
     aligned,

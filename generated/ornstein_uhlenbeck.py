@@ -58,15 +58,15 @@ kernels, of N samples and p parameters:
 
 Per-sample arrays are flat: tile by tile, component by component, sample innermost.
 values[] holds 0: I_0.
-content: 7a166240e643f3c8
+content: 56ca8cfa19ade1b0
 """
 
 import numpy as np
 from numba import njit
 
-from pwgf_sym.compile.tile_arrays import prefetch
-from pwgf_sym.compile.tile_shapes import spread, unit
-from pwgf_sym.compile.tiles import (
+from pwgf_sym.runtime.cpu.tile_arrays import prefetch
+from pwgf_sym.runtime.cpu.tile_shapes import spread, unit
+from pwgf_sym.runtime.cpu.tiles import (
     absolute,
     add_lane_sums,
     aligned,

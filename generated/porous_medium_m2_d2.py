@@ -26,14 +26,14 @@ kernels, of N samples and p parameters:
 
 Per-sample arrays are flat: tile by tile, component by component, sample innermost.
 values[] holds 0: I_0.
-content: 572278d8e6d4ee82
+content: 50cb8d545d001888
 """
 
 from numba import njit
 
-from pwgf_sym.compile.tile_arrays import prefetch, tanh_array
-from pwgf_sym.compile.tile_shapes import spread, unit
-from pwgf_sym.compile.tiles import (
+from pwgf_sym.runtime.cpu.tile_arrays import prefetch, tanh_array
+from pwgf_sym.runtime.cpu.tile_shapes import spread, unit
+from pwgf_sym.runtime.cpu.tiles import (
     absolute,
     add_lane_sums,
     aligned,

@@ -29,14 +29,14 @@ kernels, of N samples and p parameters:
 
 Per-sample arrays are flat: tile by tile, component by component, sample innermost.
 values[] holds 0: I_0.
-content: c439786977150e2c
+content: 5914203c33f7a325
 """
 
 from numba import njit
 
-from pwgf_sym.compile.tile_arrays import prefetch, tanh_array
-from pwgf_sym.compile.tile_shapes import spread, unit
-from pwgf_sym.compile.tiles import (
+from pwgf_sym.runtime.cpu.tile_arrays import prefetch, tanh_array
+from pwgf_sym.runtime.cpu.tile_shapes import spread, unit
+from pwgf_sym.runtime.cpu.tiles import (
     absolute,
     add_lane_sums,
     aligned,

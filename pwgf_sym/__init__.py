@@ -1,20 +1,18 @@
 """Write an energy on probability densities as a SymPy formula, get its Wasserstein gradient flow.
 
-The pipeline is declare -> derive -> lower -> emit -> compile -> solve -> look, one folder a step.
-Names are imported when they are first used, so that ``import pwgf_sym`` stays quick.
+The pipeline is declare -> derive -> lower (tensors, kernels) -> emit (schedule, loops, printers) ->
+compile (targets) -> solve (solver) -> look.  Names are imported when they are first used, so that
+``import pwgf_sym`` stays quick.
 """
 
 from __future__ import annotations
 
-import sys as _sys
 from importlib import import_module as _import_module
-from types import ModuleType as _ModuleType
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 from typing import Any as _Any
 
 if _TYPE_CHECKING:  # the same names for type checkers, which do not run __getattr__
     from . import errors, exact
-    from .compile.program import compile_program as compile
     from .declare.energies import integral
     from .declare.laws import Barenblatt, Gaussian, UniformBall, UniformBox
     from .declare.maps import Affine, NeuralFlow
@@ -24,12 +22,13 @@ if _TYPE_CHECKING:  # the same names for type checkers, which do not run __getat
     from .errors import PwgfError, PwgfWarning
     from .functions import logaddexp
     from .look.plots import plot
-    from .solve.equilibrium import equilibrium
-    from .solve.events import Event, until_equilibrium
-    from .solve.flow import solve
-    from .solve.loading import load_solution
-    from .solve.option_objects import LinearSolve, Samples, Steps
-    from .solve.solution import Solution
+    from .solver.equilibrium import equilibrium
+    from .solver.events import Event, until_equilibrium
+    from .solver.flow import solve
+    from .solver.loading import load_solution
+    from .solver.option_objects import LinearSolve, Samples, Steps
+    from .solver.solution import Solution
+    from .targets.program import compile_program as compile
 
 __version__ = "0.1.0"
 
@@ -50,16 +49,16 @@ _PUBLIC = {
     "velocity": "derive.variation",
     "pde": "derive.variation",
     "logaddexp": "functions",
-    "compile": "compile.program",
-    "solve": "solve.flow",
-    "Steps": "solve.option_objects",
-    "LinearSolve": "solve.option_objects",
-    "Samples": "solve.option_objects",
-    "equilibrium": "solve.equilibrium",
-    "Solution": "solve.solution",
-    "load_solution": "solve.loading",
-    "Event": "solve.events",
-    "until_equilibrium": "solve.events",
+    "compile": "targets.program",
+    "solve": "solver.flow",
+    "Steps": "solver.option_objects",
+    "LinearSolve": "solver.option_objects",
+    "Samples": "solver.option_objects",
+    "equilibrium": "solver.equilibrium",
+    "Solution": "solver.solution",
+    "load_solution": "solver.loading",
+    "Event": "solver.events",
+    "until_equilibrium": "solver.events",
     "plot": "look.plots",
     "PwgfError": "errors",
     "PwgfWarning": "errors",
@@ -68,8 +67,6 @@ _PUBLIC = {
 }
 
 _RENAMED = {"compile": "compile_program"}
-# Functions that share their name with a folder of the package.
-_FOLDERS = ("compile", "solve")
 
 __all__ = [*_PUBLIC, "__version__"]
 
@@ -81,31 +78,9 @@ def __getattr__(name: str) -> _Any:
     if name in ("exact", "errors"):
         return module  # the import system has made it an attribute
     value = getattr(module, _RENAMED.get(name, name))
-    if name in _FOLDERS:
-        # Modules of the folder are attributes of the function, as ``import pwgf_sym.solve.options``
-        # promises.  Others may be imported later: the name is looked up every time.
-        folder = vars(_sys.modules[f"{__name__}.{name}"])
-        vars(value).update({k: m for k, m in folder.items() if isinstance(m, _ModuleType)})
-    else:
-        globals()[name] = value
+    globals()[name] = value
     return value
 
 
 def __dir__() -> list[str]:
     return sorted(__all__)
-
-
-class _Package(_ModuleType):
-    """``compile`` and ``solve`` are folders as well as functions; the name means the function.
-
-    The import system sets a folder as an attribute of its package when it is first imported; that
-    would hide the function.
-    """
-
-    def __setattr__(self, name: str, value: _Any) -> None:
-        if name in _FOLDERS and isinstance(value, _ModuleType):
-            return
-        super().__setattr__(name, value)
-
-
-_sys.modules[__name__].__class__ = _Package

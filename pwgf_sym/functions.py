@@ -3,7 +3,7 @@
 An entry says how each target spells the function and how many operations it takes, or writes it
 out in other functions.  Printing, storing and counting ask this table; the derivative is that of
 the SymPy class (``fdiff``).  A new function is one entry: written out in others, or named after a
-function of the tile runtime (``compile/vector_math.py``), of Python's ``math``, which Numba
+function of the tile runtime (``runtime/cpu/vector_math.py``), of Python's ``math``, which Numba
 compiles for GPUs, and of NumPy.
 """
 

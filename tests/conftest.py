@@ -113,7 +113,7 @@ def pytest_generate_tests(metafunc):
 @pytest.fixture(scope="session", autouse=True)
 def several_chunks():
     """The few samples of a test are cut into as many chunks as many samples are."""
-    from pwgf_sym.compile import threads
+    from pwgf_sym.targets import threads
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(threads, "LEAST_WORK", 1)
@@ -125,8 +125,8 @@ def mixed_program():
     """Double well, entropy and Gaussian attraction in the plane, with a flow of width 10."""
     from sample_energies import ENERGIES
 
-    from pwgf_sym.compile.program import compile_program
     from pwgf_sym.declare.maps import NeuralFlow
+    from pwgf_sym.targets.program import compile_program
 
     return compile_program(ENERGIES["mixed"].problem(), NeuralFlow(2, 10, steps=3))
 
@@ -146,4 +146,4 @@ def nothing_compiles(monkeypatch):
     def build(*_):
         raise AssertionError("a program was built")
 
-    monkeypatch.setattr("pwgf_sym.solve.flow.build_program", build)
+    monkeypatch.setattr("pwgf_sym.solver.flow.build_program", build)

@@ -15,10 +15,10 @@ from pwgf_sym.declare import energies, symbols
 from pwgf_sym.declare.laws import Barenblatt, Gaussian, UniformBall, UniformBox
 from pwgf_sym.declare.maps import Affine, NeuralFlow
 from pwgf_sym.declare.problem import GradientFlow
-from pwgf_sym.solve.history import Counts, History
-from pwgf_sym.solve.options import FlowOptions
-from pwgf_sym.solve.path import Path
-from pwgf_sym.solve.solution import Row, Solution
+from pwgf_sym.solver.history import Counts, History
+from pwgf_sym.solver.options import FlowOptions
+from pwgf_sym.solver.path import Path
+from pwgf_sym.solver.solution import Row, Solution
 
 
 def solution_of(problem, flow, size, rows=4, status="completed"):

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from sample_energies import LOCAL, PAIR
 
-from pwgf_sym.compile.packing import State
+from pwgf_sym.targets.packing import State
 
 RELATIVE = 1e-12
 

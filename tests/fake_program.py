@@ -12,14 +12,14 @@ from types import ModuleType, SimpleNamespace
 import numpy as np
 import sympy as sp
 
-from pwgf_sym.compile.algebra import HostAlgebra
 from pwgf_sym.declare import energies, symbols
 from pwgf_sym.declare.laws import Gaussian
 from pwgf_sym.declare.maps import Affine
 from pwgf_sym.declare.problem import GradientFlow
 from pwgf_sym.errors import EnergyError
-from pwgf_sym.solve.flow import solve
-from pwgf_sym.solve.solution import Row, Solution
+from pwgf_sym.solver.flow import solve
+from pwgf_sym.solver.solution import Row, Solution
+from pwgf_sym.targets.algebra import HostAlgebra
 
 LANES = 8
 GARBAGE = 7.0
@@ -248,7 +248,7 @@ def fake_compiler(monkeypatch):
         built.append(AffineProgram(problem, map, STIFFNESS, CENTER, dtype))
         return built[-1]
 
-    module = ModuleType("pwgf_sym.compile.program")
+    module = ModuleType("pwgf_sym.targets.program")
     module.compile_program = compile_program
     monkeypatch.setitem(sys.modules, module.__name__, module)
     return built

@@ -6,7 +6,7 @@ import sympy as sp
 
 from pwgf_sym.derive.calculus import Gradient
 from pwgf_sym.functions import before_derivatives, declared
-from pwgf_sym.lower.energies import FormulaKernel
+from pwgf_sym.kernels.energies import FormulaKernel
 
 ENTRIES = declared()
 FIRST, SECOND = ([sp.Symbol(f"{n}{k}", real=True) for k in range(len(ENTRIES))] for n in "ab")

@@ -3,8 +3,8 @@
 import pytest
 from tile_numpy import interpreted
 
-from pwgf_sym.compile.cuda.toolkit import available, simulated
-from pwgf_sym.compile.program import compile_program
+from pwgf_sym.runtime.cuda.toolkit import available, simulated
+from pwgf_sym.targets.program import compile_program
 
 __all__ = ["TARGETS", "fewer", "program_on"]
 

@@ -12,8 +12,8 @@ import sympy as sp
 
 import pwgf_sym as ps
 from pwgf_sym import files
-from pwgf_sym.compile import machine_code
-from pwgf_sym.compile.key import NAME, seal_of
+from pwgf_sym.targets import machine_code
+from pwgf_sym.targets.key import NAME, seal_of
 
 __all__ = ["STRANGER", "Cache", "Payload", "as_index"]
 

@@ -20,8 +20,8 @@ import pwgf_sym as pw
 from pwgf_sym.declare.laws import Gaussian
 from pwgf_sym.declare.maps import NeuralFlow
 from pwgf_sym.errors import AccuracyWarning, FlowError, OptionError
-from pwgf_sym.solve.flow import solve
-from pwgf_sym.solve.options import FlowOptions
+from pwgf_sym.solver.flow import solve
+from pwgf_sym.solver.options import FlowOptions
 
 compiled = pytest.fixture(fake_compiler)
 
@@ -73,7 +73,7 @@ def test_options_that_nothing_is_said_of(compiled):
 
 def test_where_samples_of_the_tails_are_taken(compiled):
     """Nowhere else than where the docstring says so; in the energy form weights must be equal."""
-    from pwgf_sym.solve import right_side
+    from pwgf_sym.solver import right_side
 
     taken = []
 
@@ -85,7 +85,7 @@ def test_where_samples_of_the_tails_are_taken(compiled):
             taken.append((self.tails, len(set(shares)) > 1))
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pwgf_sym.solve.flow.RightSide", Watched)
+        patch.setattr("pwgf_sym.solver.flow.RightSide", Watched)
         adaptive()
         for options in ({"tails": False}, {"formulation": "energy"}, {"dt": 0.05, "tol": None}):
             adaptive(**options)
@@ -129,7 +129,7 @@ def test_a_stiff_flow_takes_stabilized_steps(compiled):
         return AffineProgram(problem, map, stiff, [0.0, 0.0], dtype)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pwgf_sym.solve.flow.build_program", compile_)
+        patch.setattr("pwgf_sym.solver.flow.build_program", compile_)
         solution = solve(problem_, map_, (0.0, 2.0), tol=1e-3)
     (change, *_) = solution.statistics["changes"]
     assert change["choice"] == "integrator" and change["value"] == "rkc"

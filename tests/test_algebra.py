@@ -16,14 +16,14 @@ from map_cases import Case, neural
 from test_linear import MatrixMap
 from tile_numpy import interpreted
 
-from pwgf_sym.compile.algebra import HostAlgebra
-from pwgf_sym.compile.cuda import algebra as cuda_algebra
-from pwgf_sym.compile.kernel_matrix import kernel_matrix
 from pwgf_sym.look.doctor import _examine_cupy
-from pwgf_sym.solve.dense import solve_dense
-from pwgf_sym.solve.linear import System
-from pwgf_sym.solve.options import LinearOptions
-from pwgf_sym.solve.preconditioner import SamplePreconditioner
+from pwgf_sym.solver.dense import solve_dense
+from pwgf_sym.solver.linear import System
+from pwgf_sym.solver.options import LinearOptions
+from pwgf_sym.solver.preconditioner import SamplePreconditioner
+from pwgf_sym.targets.algebra import HostAlgebra
+from pwgf_sym.targets.cuda import algebra as cuda_algebra
+from pwgf_sym.targets.kernel_matrix import kernel_matrix
 
 
 class DeviceArray(np.ndarray):

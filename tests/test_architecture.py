@@ -12,15 +12,16 @@ import sys
 from pathlib import Path
 
 import pytest
+import sympy as sp
 
 import pwgf_sym
 
 PACKAGE = Path(pwgf_sym.__file__).resolve().parent
 FILES = sorted(PACKAGE.rglob("*.py"))
-ORDER = ["declare", "derive", "tensors", "lower", "schedule", "loops", "printers", "emit"]
-ORDER += ["compile", "solve", "look", "benchmarks"]
-LEAVES = {"errors", "calls", "arguments", "memory", "files", "exact", "functions", "special"}
-LEAVES |= {"sharing"}
+ORDER = ["declare", "derive", "tensors", "kernels", "schedule", "loops", "printers", "emit"]
+ORDER += ["targets", "solver", "look", "benchmarks"]
+LEAVES = {"errors", "calls", "arguments", "memory", "exact", "functions", "special", "sharing"}
+LEAVES |= {"runtime", "files"}
 NAMES = [str(f.relative_to(PACKAGE)) for f in FILES]
 
 
@@ -45,7 +46,22 @@ def own_imports(path):
             else:
                 continue
             found |= {module[0]} if module else {a.name for a in node.names}
+        elif isinstance(node, ast.Call):
+            found |= named_import(node, where)
     return found
+
+
+def named_import(call, where):
+    """The part of the package that ``import_module("...")`` imports, where it is spelled out."""
+    name = getattr(call.func, "id", getattr(call.func, "attr", ""))
+    if not name.endswith("import_module") or not isinstance(call.args[0], ast.Constant):
+        return set()
+    given = call.args[0].value
+    level = len(given) - len(given.lstrip("."))
+    module = given[level:].split(".")
+    if level:
+        return {[*where[: len(where) - level], *module][0]}
+    return {module[1]} if module[0] == "pwgf_sym" else set()
 
 
 @pytest.mark.parametrize("path", FILES, ids=NAMES)
@@ -63,10 +79,13 @@ def test_imports_go_one_way(path):
             "memory": {"arguments"},
             "arguments": {"calls"},
         }
+        if where[0] == "runtime":  # what generated modules import stands alone
+            assert found <= {"runtime"}, f"{path} imports {found}"
+            return
         assert found <= {"errors", *more.get(where[0], set())}
         return
     assert where[0] in ORDER, f"{path} stands outside the pipeline"
-    leaves = {"errors", "arguments", "memory", "files", "functions", "sharing"}
+    leaves = {"errors", "arguments", "memory", "files", "functions", "sharing", "runtime"}
     allowed = {*ORDER[: ORDER.index(where[0]) + 1], *leaves}
     if where[0] in ("look", "benchmarks"):
         allowed |= {"exact"}  # solutions are shown beside exact ones
@@ -78,16 +97,40 @@ def test_the_check_of_imports_sees_all_forms(tmp_path, monkeypatch):
     folder.mkdir(parents=True)
     monkeypatch.setattr(sys.modules[__name__], "PACKAGE", tmp_path / "pwgf_sym")
     for line, expected in [
-        ("import pwgf_sym.solve.flow", "solve"),
+        ("import pwgf_sym.solver.flow", "solver"),
         ("from pwgf_sym.emit import module", "emit"),
         ("from pwgf_sym import look", "look"),
-        ("from .. import compile", "compile"),
+        ("from .. import targets", "targets"),
         ("from ..tensors.tensor import Axis", "tensors"),
         ("from .laws import Law", "declare"),
-        ("def f():\n    from ..solve import flow", "solve"),
+        ("def f():\n    from ..solver import flow", "solver"),
+        ('import_module("..solver.flow", __package__)', "solver"),
+        ('importlib.import_module("pwgf_sym.look.plots")', "look"),
     ]:
         (folder / "file.py").write_text(line)
         assert own_imports(folder / "file.py") == {expected}, line
+
+
+def test_generated_modules_import_the_runtime_only():
+    """What is printed on each target, and no more than what it calls."""
+    x = pwgf_sym.coordinates(2)
+    rho = pwgf_sym.Density(x)
+    energy = pwgf_sym.integral(x[0] ** 2 * rho + rho * sp.log(rho), x)
+    problem = pwgf_sym.GradientFlow(energy, rho, initial=pwgf_sym.Gaussian([0, 0], 1.0))
+    for target in ("cpu", "cuda"):
+        program = pwgf_sym.compile(problem, pwgf_sym.NeuralFlow(2, 3), target=target)
+        tree = ast.parse(program.code_python())
+        imports = [n for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)]
+        ours = [n for n in imports if n.module.startswith("pwgf_sym")]
+        assert ours and all(n.module.startswith(f"pwgf_sym.runtime.{target}.") for n in ours)
+        assert {n.module for n in imports} - {n.module for n in ours} <= {"numba"}
+        words = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name)}
+        assert {a.name for n in imports for a in n.names} <= words
+
+
+def test_no_folder_has_the_name_of_a_public_function():
+    folders = {path.name for path in PACKAGE.iterdir() if path.is_dir()}
+    assert folders & set(pwgf_sym.__all__) <= {"exact"}  # a public folder
 
 
 def run(code, **environment):
@@ -168,14 +211,14 @@ def test_no_text_is_evaluated(path):
     imported |= {
         n.module.split(".")[0] for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) and n.module
     }
-    allowed = {"pickle"} if name == "compile/machine_code.py" else set()  # of checked files
+    allowed = {"pickle"} if name == "targets/machine_code.py" else set()  # of checked files
     assert not imported & {"pickle", "marshal", "shelve", "dill", "joblib"} - allowed
     for function, module, inside in calls(tree):
         if function in ("sympify", "S"):
             assert (name, inside) in SYMPIFY, f"sympify in {inside}"
         if module is None:
             # The text that was generated in this process, and no file.
-            generated = (name, inside) == ("compile/store.py", "_run")
+            generated = (name, inside) == ("targets/store.py", "_run")
             assert function not in FORBIDDEN or generated, f"{function} in {inside}"
         assert function not in ("parse_expr", "exec_module")
         if function == "load" and module in ("np", "numpy"):
@@ -186,7 +229,7 @@ def test_no_text_is_evaluated(path):
 def test_the_cuda_package_is_named_in_one_place(path):
     """So that another one can take its place."""
     found = re.findall(r"numba[._-]cuda", path.read_text(encoding="utf-8"))
-    assert bool(found) == (path.relative_to(PACKAGE).as_posix() == "compile/cuda/toolkit.py")
+    assert bool(found) == (path.relative_to(PACKAGE).as_posix() == "runtime/cuda/toolkit.py")
 
 
 @pytest.mark.parametrize("name", [n for n in pwgf_sym.__all__ if n != "__version__"])
@@ -198,34 +241,13 @@ def test_public_names(name):
     assert name in dir(pwgf_sym)
 
 
-def test_names_of_folders_mean_functions():
-    """pwgf_sym.compile and .solve stay functions whatever was imported before."""
-    importlib.import_module("pwgf_sym.compile.program")
-    importlib.import_module("pwgf_sym.solve.flow")
-    assert inspect.isfunction(pwgf_sym.compile) and inspect.isfunction(pwgf_sym.solve)
+def test_a_name_that_there_is_not():
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         pwgf_sym.nothing  # noqa: B018
 
 
-DOTTED = """
-import pwgf_sym.solve.options
-assert pwgf_sym.solve.options.FlowOptions.__name__ == "FlowOptions"
-import pwgf_sym.compile.cuda.ptx as ptx, pwgf_sym.solve.lsmr as lsmr, pwgf_sym.solve as solve
-from pwgf_sym.compile import program
-from pwgf_sym import compile
-assert solve is pwgf_sym.solve and solve.lsmr is lsmr and lsmr.__name__ == "pwgf_sym.solve.lsmr"
-assert compile.program is program and compile.cuda.ptx is ptx
-assert not hasattr(solve, "nothing") and compile is program.compile_program
-"""
-
-
-def test_modules_have_dotted_names():
-    """Also those in a folder that a function is called like."""
-    run(DOTTED)
-
-
 @pytest.mark.parametrize("name", ["compile", "solve"])
-def test_functions_called_like_folders_are_functions(name):
+def test_functions_are_described(name):
     function = getattr(pwgf_sym, name)
     assert pickle.loads(pickle.dumps(function)) is function
     assert next(iter(inspect.signature(function).parameters)) == "problem"

@@ -18,7 +18,7 @@ from pwgf_sym.errors import (
     LawError,
     OptionError,
 )
-from pwgf_sym.solve.options import FlowOptions
+from pwgf_sym.solver.options import FlowOptions
 
 
 @pytest.mark.parametrize(

@@ -24,10 +24,10 @@ from pwgf_sym.benchmarks.opponents.stacked import Stacked
 from pwgf_sym.benchmarks.options import PROBLEM_NAMES, BenchmarkOptions, parse_sizes
 from pwgf_sym.benchmarks.problems import PROBLEMS
 from pwgf_sym.benchmarks.threads import thread_counts
-from pwgf_sym.compile.cuda import toolkit
 from pwgf_sym.errors import BenchmarkError, OptionError
-from pwgf_sym.lower.counts import formula_count
-from pwgf_sym.lower.energies import FormulaKernel
+from pwgf_sym.kernels.counts import formula_count
+from pwgf_sym.kernels.energies import FormulaKernel
+from pwgf_sym.runtime.cuda import toolkit
 
 SIDES = ["numpy", "jax", "torch"]
 SAMPLES = 160  # no multiple of all block sizes: the last block of a batch is a part of one

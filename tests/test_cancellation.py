@@ -9,11 +9,11 @@ import sympy as sp
 from on_targets import program_on
 
 from pwgf_sym import GradientFlow, integral
-from pwgf_sym.compile.packing import State
 from pwgf_sym.declare.laws import Gaussian
 from pwgf_sym.declare.maps import Affine
 from pwgf_sym.declare.symbols import Density, coordinates
-from pwgf_sym.lower.centers import Centers
+from pwgf_sym.kernels.centers import Centers
+from pwgf_sym.targets.packing import State
 from pwgf_sym.tensors.scalars.offset import offset
 
 K, M = sp.symbols("k m", positive=True)

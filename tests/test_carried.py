@@ -9,8 +9,8 @@ from sample_energies import Energy, R
 
 from pwgf_sym.declare.maps import Affine
 from pwgf_sym.errors import OptionError
-from pwgf_sym.lower import carried
-from pwgf_sym.lower.carried import Carried, kernel_name, level_of, levels
+from pwgf_sym.kernels import carried
+from pwgf_sym.kernels.carried import Carried, kernel_name, level_of, levels
 from pwgf_sym.tensors import product
 from pwgf_sym.tensors.differentiate import jvp
 

@@ -15,15 +15,10 @@ from pwgf_sym.exact import (
     ornstein_uhlenbeck,
     wasserstein_gaussian,
 )
-from pwgf_sym.solve.bounds import contracted, entropy_decay, entropy_growth
-from pwgf_sym.solve.certificate import (
-    all_bounds,
-    bounds_over_time,
-    equilibrium_bound,
-    error_bound,
-)
-from pwgf_sym.solve.gaps import measure, points_of
-from pwgf_sym.solve.theory import _known
+from pwgf_sym.solver.bounds import contracted, entropy_decay, entropy_growth
+from pwgf_sym.solver.certificate import all_bounds, bounds_over_time, equilibrium_bound, error_bound
+from pwgf_sym.solver.gaps import measure, points_of
+from pwgf_sym.solver.theory import _known
 
 X = pw.coordinates(1)
 RHO = pw.Density(X)

@@ -10,9 +10,9 @@ from numba import njit, types
 from numba.core import caching
 
 from pwgf_sym import files
-from pwgf_sym.compile import machine_code, swiftly
-from pwgf_sym.compile.cuda import toolkit
-from pwgf_sym.compile.store import load_module, write_module
+from pwgf_sym.runtime.cuda import toolkit
+from pwgf_sym.targets import machine_code, swiftly
+from pwgf_sym.targets.store import load_module, write_module
 
 TEXT = '''"""A module, {number}.
 
@@ -183,7 +183,7 @@ def test_a_device_function_of_another_kind(nothing_private):
 
 
 def test_no_device_to_stand_in_for(nothing_private):
-    from pwgf_sym.compile.cuda import ptx
+    from pwgf_sym.targets.cuda import ptx
 
     nothing_private.setattr(toolkit, "part", lambda name: SimpleNamespace())
     nothing_private.setattr(toolkit, "cuda", SimpleNamespace(is_available=lambda: False))
@@ -193,7 +193,7 @@ def test_no_device_to_stand_in_for(nothing_private):
 
 def test_a_launch_of_another_kind(monkeypatch):
     """Numba launches kernels itself where its own parts are not known, which is said once."""
-    from pwgf_sym.compile.cuda import launch
+    from pwgf_sym.targets.cuda import launch
 
     monkeypatch.setattr(launch, "refused", {})
     monkeypatch.setattr(launch, "_launchers", {})

@@ -5,13 +5,13 @@ import pytest
 from map_cases import Case
 from sample_energies import ENERGIES
 
-from pwgf_sym.compile.program import compile_program
 from pwgf_sym.declare.maps import NeuralFlow
 from pwgf_sym.errors import OptionError
-from pwgf_sym.solve import flow as flow_module
-from pwgf_sym.solve.flow import solve
-from pwgf_sym.solve.linear import solve_metric
-from pwgf_sym.solve.options import LinearOptions
+from pwgf_sym.solver import flow as flow_module
+from pwgf_sym.solver.flow import solve
+from pwgf_sym.solver.linear import solve_metric
+from pwgf_sym.solver.options import LinearOptions
+from pwgf_sym.targets.program import compile_program
 
 SHIFT = 1e-3
 

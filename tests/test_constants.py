@@ -12,14 +12,14 @@ import sympy as sp
 from scipy import integrate
 
 from pwgf_sym import Affine, Gaussian, GradientFlow, solve
-from pwgf_sym.compile.constants import integral_over_space
-from pwgf_sym.compile.program import compile_program
 from pwgf_sym.declare import Density, coordinates, integral
 from pwgf_sym.derive import sample_form, velocity
 from pwgf_sym.derive.calculus import RHO
 from pwgf_sym.derive.vacuum import limit_in_vacuum, over_density
 from pwgf_sym.errors import EnergyError
 from pwgf_sym.functions import logaddexp, sigmoid
+from pwgf_sym.targets.constants import integral_over_space
+from pwgf_sym.targets.program import compile_program
 
 X1, X2 = coordinates(1), coordinates(2)
 RHO1, RHO2 = Density(X1), Density(X2)

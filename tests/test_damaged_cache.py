@@ -15,11 +15,11 @@ import numpy as np
 import pytest
 
 from pwgf_sym import files
-from pwgf_sym.compile.machine_code import FOLDER
-from pwgf_sym.compile.store import load_module, write_module
 from pwgf_sym.declare.laws import UniformBox
 from pwgf_sym.errors import CacheWarning, PwgfError
-from pwgf_sym.solve.sampling import draw
+from pwgf_sym.solver.sampling import draw
+from pwgf_sym.targets.machine_code import FOLDER
+from pwgf_sym.targets.store import load_module, write_module
 
 TEXT = '''"""A module.
 

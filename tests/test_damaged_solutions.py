@@ -13,8 +13,8 @@ import pytest
 from damage import archive, damaged, npy, solutions
 
 from pwgf_sym.errors import StoredSolutionError
-from pwgf_sym.solve.loading import load_solution
-from pwgf_sym.solve.solution import Solution
+from pwgf_sym.solver.loading import load_solution
+from pwgf_sym.solver.solution import Solution
 
 # Seconds of processor time; a file of a few thousand bytes takes some milliseconds.
 LIMIT = 1.0

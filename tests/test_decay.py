@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pwgf_sym.errors import OptionError
-from pwgf_sym.solve.decay import DecayingPart
+from pwgf_sym.solver.decay import DecayingPart
 
 RNG = np.random.default_rng(5)
 

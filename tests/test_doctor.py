@@ -11,12 +11,12 @@ import pytest
 import sympy as sp
 
 import pwgf_sym as ps
-import pwgf_sym.solve.flow
+import pwgf_sym.solver.flow
 from pwgf_sym.__main__ import main
-from pwgf_sym.compile.cuda import toolkit
 from pwgf_sym.errors import TargetError
 from pwgf_sym.look.doctor import _advice as advice_for
 from pwgf_sym.look.doctor import examine, report
+from pwgf_sym.runtime.cuda import toolkit
 
 
 def problem():
@@ -63,7 +63,7 @@ def test_command(capsys):
 
 def test_cuda_is_refused_at_once_without_a_gpu(monkeypatch):
     monkeypatch.setattr(toolkit, "available", lambda: False)
-    monkeypatch.setattr(sys.modules["pwgf_sym.solve.flow"], "build_program", pytest.fail)
+    monkeypatch.setattr(sys.modules["pwgf_sym.solver.flow"], "build_program", pytest.fail)
     with pytest.raises(TargetError, match=r"cuda.*accepted.*NVIDIA GPU"):
         ps.solve(problem(), ps.Affine(1), (0, 1), target="cuda")
 
@@ -98,7 +98,7 @@ energy = ps.integral(rho * sp.log(rho) + x[0] ** 2 * rho, x)
 problem = ps.GradientFlow(energy, rho, initial=ps.Gaussian(mean=[0], cov=1))
 ps.solve(problem, ps.Affine(1), (0, 0.01), dt=0.01, samples=16)
 assert "@cuda.jit" in ps.compile(problem, ps.Affine(1), target="cuda").code_python()
-wrong = {"numba_cuda", "cupy", "cuda", "pwgf_sym.compile.cuda.toolkit"} & set(sys.modules)
+wrong = {"numba_cuda", "cupy", "cuda", "pwgf_sym.runtime.cuda.toolkit"} & set(sys.modules)
 assert not wrong, wrong
 """
     variables = os.environ | {"PWGF_SYM_CACHE": str(tmp_path)}

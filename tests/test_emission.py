@@ -15,20 +15,20 @@ from tile_numpy import interpreted
 from work import calls_of
 
 import pwgf_sym
-from pwgf_sym.compile.machine import this_machine
-from pwgf_sym.compile.packing import State
-from pwgf_sym.compile.program import compile_program
-from pwgf_sym.compile.store import load_module, write_module
 from pwgf_sym.declare.maps import Affine, NeuralFlow
 from pwgf_sym.declare.symbols import coordinates
 from pwgf_sym.emit.module import cpu_target, emit_module
 from pwgf_sym.errors import FormulaError, OptionError
 from pwgf_sym.functions import declared
+from pwgf_sym.kernels.energies import FormulaKernel
 from pwgf_sym.loops.cpu.formulas import TileFormulaBuilder
 from pwgf_sym.loops.printable import check_printable
-from pwgf_sym.lower.energies import FormulaKernel
 from pwgf_sym.printers.cpu import CpuPrinter
 from pwgf_sym.schedule.cpu import CpuTiling, Machine
+from pwgf_sym.targets.machine import this_machine
+from pwgf_sym.targets.packing import State
+from pwgf_sym.targets.program import compile_program
+from pwgf_sym.targets.store import load_module, write_module
 from pwgf_sym.tensors.scalars.array_formulas import ArrayFormulas
 
 ROOT = Path(pwgf_sym.__file__).resolve().parents[1]
@@ -281,7 +281,7 @@ HASHES = """
 import sys
 sys.path.insert(0, sys.argv[1])
 from sample_energies import ENERGIES
-from pwgf_sym.compile.store import content_hash
+from pwgf_sym.targets.store import content_hash
 from pwgf_sym.declare.maps import Affine, NeuralFlow
 from pwgf_sym.emit.module import cpu_target, emit_module
 from pwgf_sym.schedule.cpu import Machine
@@ -327,8 +327,8 @@ sys.path.insert(0, sys.argv[1])
 import hashlib
 import numpy as np
 from sample_energies import ENERGIES
-from pwgf_sym.compile.program import compile_program
-from pwgf_sym.compile import threads
+from pwgf_sym.targets.program import compile_program
+from pwgf_sym.targets import threads
 from pwgf_sym.declare.maps import NeuralFlow
 
 threads.LEAST_WORK = 1  # several chunks

@@ -12,7 +12,7 @@ import pytest
 from fake_program import AffineProgram, fake_compiler, run
 
 from pwgf_sym.errors import FlowError
-from pwgf_sym.solve.signals import termination_interrupts
+from pwgf_sym.solver.signals import termination_interrupts
 
 compiled = pytest.fixture(fake_compiler)
 
@@ -186,7 +186,7 @@ print("saved", solution.status)
 
 @pytest.mark.skipif(os.name != "posix", reason="other systems end processes otherwise")
 def test_a_process_that_is_asked_to_end_saves_its_rows(tmp_path):
-    from pwgf_sym.solve.loading import load_solution
+    from pwgf_sym.solver.loading import load_solution
 
     command = [sys.executable, "-c", PROGRAM]
     with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as process:

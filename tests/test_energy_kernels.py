@@ -10,10 +10,10 @@ from on_targets import program_on
 from sample_energies import ENERGIES, LOCAL, PAIR, Energy, R, full_quadratic
 from tile_numpy import interpreted
 
-from pwgf_sym.compile.packing import State
-from pwgf_sym.compile.program import compile_program
 from pwgf_sym.declare.maps import Affine
 from pwgf_sym.declare.symbols import coordinates, copy_of
+from pwgf_sym.targets.packing import State
+from pwgf_sym.targets.program import compile_program
 
 
 def compiled(energy, dtype="float64"):

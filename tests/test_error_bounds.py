@@ -19,7 +19,7 @@ import pwgf_sym as pw
 from pwgf_sym.benchmarks.exact_problems import exact_problem
 from pwgf_sym.errors import FoldedMapWarning, OptionError
 from pwgf_sym.exact import wasserstein_gaussian
-from pwgf_sym.solve.certificate import DISTANCES, ErrorBound, bounds_over_time
+from pwgf_sym.solver.certificate import DISTANCES, ErrorBound, bounds_over_time
 
 # Seeds of the slow tests; PWGF_SYM_SEEDS=20 takes half an hour.
 SEEDS = int(os.environ.get("PWGF_SYM_SEEDS", "2"))

@@ -6,7 +6,7 @@ import sympy as sp
 
 import pwgf_sym as pw
 from pwgf_sym.errors import OptionError
-from pwgf_sym.solve.evidence import diagnostics, log_weights
+from pwgf_sym.solver.evidence import diagnostics, log_weights
 
 STIFFNESS, CENTRE = np.array([[1.0, 0.4], [0.4, 2.0]]), np.array([0.8, -0.5])
 MEAN, COV = np.array([0.6, -0.2]), np.array([[0.9, -0.3], [-0.3, 0.6]])

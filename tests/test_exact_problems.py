@@ -10,7 +10,7 @@ import pwgf_sym as pw
 from pwgf_sym.benchmarks.exact_problems import EXACT_PROBLEMS, exact_problem
 from pwgf_sym.declare.maps import parameter_count
 from pwgf_sym.errors import BenchmarkError
-from pwgf_sym.solve.sampling import draw, seed_for
+from pwgf_sym.solver.sampling import draw, seed_for
 
 IN_THE_PLANE = ("gaussian_mixture", "banana")
 AFFINE = [name for name in EXACT_PROBLEMS if name.endswith("_affine")]

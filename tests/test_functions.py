@@ -10,18 +10,18 @@ import pytest
 import sympy as sp
 
 from pwgf_sym import functions
-from pwgf_sym.compile import tiles
-from pwgf_sym.compile.store import load_module, write_module
 from pwgf_sym.declare.tree import from_tree, to_tree
 from pwgf_sym.errors import FormulaError
+from pwgf_sym.kernels.energies import FormulaKernel
 from pwgf_sym.loops.cpu.formulas import TileFormulaBuilder
 from pwgf_sym.loops.nodes import Name
 from pwgf_sym.loops.printable import check_printable
 from pwgf_sym.loops.scalars import assignments
-from pwgf_sym.lower.energies import FormulaKernel
 from pwgf_sym.printers.cpu import RUNTIME, CpuPrinter
 from pwgf_sym.printers.cuda import CudaPrinter
+from pwgf_sym.runtime.cpu import tiles
 from pwgf_sym.schedule.cpu import CpuTiling, Machine
+from pwgf_sym.targets.store import load_module, write_module
 from pwgf_sym.tensors.scalars.array_formulas import ArrayFormulas
 from pwgf_sym.tensors.scalars.flops import expression_flops
 

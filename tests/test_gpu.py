@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from gallery_flows import agree, double_well_agrees, gallery
 
-from pwgf_sym.compile.algebra import HostAlgebra
-from pwgf_sym.compile.cuda import algebra, launch, memory, toolkit
-from pwgf_sym.compile.cuda.report import Report
-from pwgf_sym.compile.cuda.vectors import Vector
+from pwgf_sym.runtime.cuda import toolkit
+from pwgf_sym.targets.algebra import HostAlgebra
+from pwgf_sym.targets.cuda import algebra, launch, memory
+from pwgf_sym.targets.cuda.report import Report
+from pwgf_sym.targets.cuda.vectors import Vector
 
 pytestmark = [
     pytest.mark.gpu,

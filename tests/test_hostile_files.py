@@ -14,10 +14,10 @@ import pytest
 from planted import Cache, Payload
 
 import pwgf_sym as ps
-from pwgf_sym.compile.key import NAME
-from pwgf_sym.compile.store import seal
 from pwgf_sym.declare.laws import UniformBox
-from pwgf_sym.solve.sampling import _content, draw
+from pwgf_sym.solver.sampling import _content, draw
+from pwgf_sym.targets.key import NAME
+from pwgf_sym.targets.store import seal
 
 root = pytest.mark.skipif(
     not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root gives files away"
@@ -328,7 +328,7 @@ def test_points(tmp_path, monkeypatch, seal_it):
     data = buffer.getvalue()
     if seal_it:
         data += _content(path.name, np.zeros((16, 2)))[-32:]
-        monkeypatch.setattr("pwgf_sym.solve.sampling.hashlib.sha256", lambda _: Same(data[-32:]))
+        monkeypatch.setattr("pwgf_sym.solver.sampling.hashlib.sha256", lambda _: Same(data[-32:]))
     path.write_bytes(data)
     np.testing.assert_array_equal(draw(law, 16, seed=3, keep=True), expected)
     assert not mark.exists()

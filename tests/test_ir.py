@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from pwgf_sym import tensors as ir
 from pwgf_sym.declare.maps import NeuralFlow
-from pwgf_sym.lower.carried import levels
-from pwgf_sym.lower.formulas import StepFormulas
-from pwgf_sym.lower.kernels import map_kernels
+from pwgf_sym.kernels.carried import levels
+from pwgf_sym.kernels.formulas import StepFormulas
+from pwgf_sym.kernels.kernels import map_kernels
 from pwgf_sym.tensors import Add, Axis, Delta, Elementwise, Product, Zero, placeholder
 from pwgf_sym.tensors.differentiate import jacobian, jvp, trace_of_jacobian, vjp
 from pwgf_sym.tensors.evaluate import evaluate

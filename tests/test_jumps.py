@@ -5,7 +5,6 @@ import pytest
 import sympy as sp
 
 from pwgf_sym import Gaussian, GradientFlow, NeuralFlow
-from pwgf_sym.compile.program import compile_program
 from pwgf_sym.declare import Density, coordinates, integral
 from pwgf_sym.derive import velocity
 from pwgf_sym.derive.borders import Border, jump
@@ -13,6 +12,7 @@ from pwgf_sym.derive.calculus import RHO
 from pwgf_sym.derive.pieces import in_pieces
 from pwgf_sym.errors import EnergyError, FormulaError
 from pwgf_sym.functions import sigmoid
+from pwgf_sym.targets.program import compile_program
 
 (A,), (B, C) = coordinates(1), coordinates(2)
 RHO1 = Density((A,))

@@ -11,9 +11,9 @@ from test_ir import activations
 from test_new_maps import Squashed
 from tile_numpy import interpreted
 
-from pwgf_sym.compile.kernel_matrix import kernel_matrix
-from pwgf_sym.compile.program import compile_program
 from pwgf_sym.declare.maps import Affine
+from pwgf_sym.targets.kernel_matrix import kernel_matrix
+from pwgf_sym.targets.program import compile_program
 
 MAPS = {
     "affine": Affine(3),

@@ -10,10 +10,10 @@ import warnings
 import pytest
 
 from pwgf_sym import files
-from pwgf_sym.compile import key, machine_code
-from pwgf_sym.compile.key import NAME, SIZE, users_key
-from pwgf_sym.compile.store import load_module, write_module
 from pwgf_sym.errors import CacheWarning
+from pwgf_sym.targets import key, machine_code
+from pwgf_sym.targets.key import NAME, SIZE, users_key
+from pwgf_sym.targets.store import load_module, write_module
 
 TEXT = '''"""A module.
 
@@ -79,7 +79,7 @@ def test_threads_share_it(own):
 
 
 def test_processes_share_it(own):
-    code = "import sys; from pwgf_sym.compile.key import users_key; sys.stdin.read()"
+    code = "import sys; from pwgf_sym.targets.key import users_key; sys.stdin.read()"
     code += "; print(users_key('here').hex())"
     pipe = subprocess.PIPE
     children = [

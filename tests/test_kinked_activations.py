@@ -5,9 +5,9 @@ import pytest
 import sympy as sp
 
 from pwgf_sym import Gaussian, GradientFlow, NeuralFlow, solve
-from pwgf_sym.compile.program import compile_program
 from pwgf_sym.declare import Density, coordinates, integral
 from pwgf_sym.errors import FormulaError, MapError
+from pwgf_sym.targets.program import compile_program
 
 X1 = coordinates(1)
 (A,) = X1

@@ -11,13 +11,13 @@ from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import strategies as st
 
 from pwgf_sym import Affine, Gaussian, GradientFlow, solve
-from pwgf_sym.compile.program import compile_program
 from pwgf_sym.declare import Density, coordinates, copy_of, integral
 from pwgf_sym.derive import borders, first_variation, pde, sample_form, velocity
 from pwgf_sym.derive.borders import jump
 from pwgf_sym.derive.calculus import RHO, Gradient
 from pwgf_sym.derive.pieces import in_pieces
 from pwgf_sym.errors import EnergyError
+from pwgf_sym.targets.program import compile_program
 
 X1, X2 = coordinates(1), coordinates(2)
 Y1 = copy_of(X1)

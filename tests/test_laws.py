@@ -295,7 +295,7 @@ def test_errors_name_the_argument(make, argument, message):
 
 def test_import_is_light():
     code = (
-        "import sys, pwgf_sym.declare.laws, pwgf_sym.exact, pwgf_sym.solve.sampling;"
+        "import sys, pwgf_sym.declare.laws, pwgf_sym.exact, pwgf_sym.solver.sampling;"
         "print([m for m in ('scipy.stats', 'scipy.special', 'numba') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

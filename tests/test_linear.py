@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import scipy.sparse.linalg
 
-from pwgf_sym.compile.algebra import HostAlgebra
 from pwgf_sym.errors import OptionError
-from pwgf_sym.solve.linear import solve_metric
-from pwgf_sym.solve.lsmr import lsmr
-from pwgf_sym.solve.options import LinearOptions
+from pwgf_sym.solver.linear import solve_metric
+from pwgf_sym.solver.lsmr import lsmr
+from pwgf_sym.solver.options import LinearOptions
+from pwgf_sym.targets.algebra import HostAlgebra
 
 METHODS = ("lsmr", "cg", "minres", "dense")
 SHIFTED = (*METHODS, "kernel")

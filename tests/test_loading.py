@@ -14,10 +14,10 @@ import sympy as sp
 from numba import types
 
 import pwgf_sym as ps
-from pwgf_sym.compile import store, swiftly
-from pwgf_sym.compile.interrupts import LaterSignals
-from pwgf_sym.compile.store import load_module, write_module
 from pwgf_sym.errors import TargetError
+from pwgf_sym.targets import store, swiftly
+from pwgf_sym.targets.interrupts import LaterSignals
+from pwgf_sym.targets.store import load_module, write_module
 
 TEXT = '''"""A module, {number}.
 

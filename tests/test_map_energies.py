@@ -8,7 +8,7 @@ from on_targets import program_on
 from sample_energies import ENERGIES, LOCAL, Energy
 from tile_numpy import interpreted
 
-from pwgf_sym.compile import kernels
+from pwgf_sym.targets import kernels
 
 
 @pytest.mark.parametrize("name", ["mixed", "root", "porous medium 3", "square", "newtonian"])

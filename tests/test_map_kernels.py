@@ -16,12 +16,12 @@ from sample_energies import ENERGIES, Energy, R
 from test_ir import activations
 from tile_numpy import interpreted
 
-from pwgf_sym.compile import kernels, machine
-from pwgf_sym.compile.program import compile_program
-from pwgf_sym.compile.threads import chunk_bounds
 from pwgf_sym.declare.laws import Gaussian
 from pwgf_sym.declare.maps import Affine, NeuralFlow
 from pwgf_sym.schedule.cpu import Machine
+from pwgf_sym.targets import kernels, machine
+from pwgf_sym.targets.program import compile_program
+from pwgf_sym.targets.threads import chunk_bounds
 
 CASES = [
     (neural(1, 5, 1), 7),

@@ -6,12 +6,12 @@ import pytest
 import sympy as sp
 from sample_energies import ENERGIES, LOCAL, Energy, R
 
-from pwgf_sym.compile.program import compile_program
 from pwgf_sym.declare.maps import Affine, NeuralFlow
 from pwgf_sym.declare.symbols import coordinates
 from pwgf_sym.errors import FormulaError, OptionError
 from pwgf_sym.loops.kernels import KernelBuilder
 from pwgf_sym.loops.nodes import Alias, Call, Do, Function
+from pwgf_sym.targets.program import compile_program
 
 
 def test_equal_functions_are_written_once(tmp_path):

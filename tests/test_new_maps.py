@@ -9,12 +9,12 @@ import sympy as sp
 from sample_energies import ENERGIES
 
 import pwgf_sym as pw
-from pwgf_sym.compile import threads
-from pwgf_sym.compile.program import compile_program
 from pwgf_sym.declare.maps import Map, NeuralFlow
 from pwgf_sym.errors import FormulaError, MapError
-from pwgf_sym.lower.carried import levels
-from pwgf_sym.lower.formulas import StepFormulas
+from pwgf_sym.kernels.carried import levels
+from pwgf_sym.kernels.formulas import StepFormulas
+from pwgf_sym.targets import threads
+from pwgf_sym.targets.program import compile_program
 
 
 class Squashed(Map):
@@ -114,7 +114,7 @@ def test_a_forked_child_works_on():
     """In a process of its own: forking this one would fork pytest's threads as well."""
     code = """
 import os, signal, time
-from pwgf_sym.compile import threads
+from pwgf_sym.targets import threads
 threads.thread_count = lambda: 2
 work = lambda chunk, first, last: time.sleep(0.02)
 threads.run_chunks(work, [(k, k + 1) for k in range(8)])

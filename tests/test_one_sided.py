@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 import pwgf_sym as pw
 from pwgf_sym.derive.one_sided import one_sided
 from pwgf_sym.derive.structure import energy_structure
-from pwgf_sym.solve.bounds import contracted, locally_contracted
+from pwgf_sym.solver.bounds import contracted, locally_contracted
 
 X = pw.coordinates(2)
 RHO = pw.Density(X)

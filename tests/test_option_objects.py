@@ -18,13 +18,13 @@ from refusals import FLOW, PROBLEM, solve
 import pwgf_sym as pw
 from pwgf_sym.benchmarks import study as study_module
 from pwgf_sym.errors import CallError, OptionError, StoredSolutionError
-from pwgf_sym.solve import equilibrium as equilibrium_module
-from pwgf_sym.solve import flow as flow_module
-from pwgf_sym.solve.described import _options
-from pwgf_sym.solve.option_objects import FIELDS, OBJECTS
-from pwgf_sym.solve.options import FlowOptions, LinearOptions
-from pwgf_sym.solve.steppers.pairs import RungeKutta
-from pwgf_sym.solve.steppers.tableaus import TABLEAUS
+from pwgf_sym.solver import equilibrium as equilibrium_module
+from pwgf_sym.solver import flow as flow_module
+from pwgf_sym.solver.described import _options
+from pwgf_sym.solver.option_objects import FIELDS, OBJECTS
+from pwgf_sym.solver.options import FlowOptions, LinearOptions
+from pwgf_sym.solver.steppers.pairs import RungeKutta
+from pwgf_sym.solver.steppers.tableaus import TABLEAUS
 
 # Values that some field takes; each field takes two of them at least.
 NAMES = ("rk23", "rk45", "cg", "minres", "random", "sobol", "mixed", "working")

@@ -13,11 +13,11 @@ from on_targets import program_on
 from tile_numpy import interpreted
 
 import pwgf_sym as pw
-from pwgf_sym.compile import threads
-from pwgf_sym.compile.packing import State
-from pwgf_sym.compile.program import compile_program
 from pwgf_sym.derive.samples import sample_form
-from pwgf_sym.lower.pairs import pair_parts
+from pwgf_sym.kernels.pairs import pair_parts
+from pwgf_sym.targets import threads
+from pwgf_sym.targets.packing import State
+from pwgf_sym.targets.program import compile_program
 
 K = sp.Symbol("kappa", positive=True)
 KAPPA = 0.75

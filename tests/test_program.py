@@ -9,8 +9,8 @@ import sympy as sp
 
 import pwgf_sym as ps
 from pwgf_sym import memory
-from pwgf_sym.compile import waiting
 from pwgf_sym.files import cache_folder
+from pwgf_sym.targets import waiting
 
 X = ps.coordinates(1)
 RHO = ps.Density(X)

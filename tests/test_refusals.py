@@ -16,7 +16,7 @@ from pwgf_sym.errors import (
     MapError,
     OptionError,
 )
-from pwgf_sym.solve.grid import time_grid
+from pwgf_sym.solver.grid import time_grid
 
 
 @pytest.mark.parametrize(

@@ -127,7 +127,7 @@ def test_signatures_stay_introspectable():
     assert list(inspect.signature(pw.solve).parameters)[:3] == ["problem", "map", "t_span"]
     assert inspect.signature(pw.solve).parameters["tol"].default is None
     assert list(inspect.signature(pw.Gaussian).parameters) == ["mean", "cov"]
-    assert pw.compile.__module__ == "pwgf_sym.compile.program" and pw.compile.__doc__
+    assert pw.compile.__module__ == "pwgf_sym.targets.program" and pw.compile.__doc__
 
 
 @pytest.mark.parametrize(

@@ -9,13 +9,13 @@ import sympy as sp
 from refusals import ENERGY, FLOW, LAW, RHO, X, Y, solve
 
 import pwgf_sym as pw
-from pwgf_sym.compile.values import real_function
 from pwgf_sym.declare.formula_checks import expanded_terms
 from pwgf_sym.errors import (
     EnergyError,
     FlowError,
     FormulaError,
 )
+from pwgf_sym.targets.values import real_function
 
 
 def nested(function, depth, start=X[0]):

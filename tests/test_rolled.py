@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from on_targets import program_on
 from sample_energies import LOCAL, Energy, R
 
-from pwgf_sym.compile.program import compile_program
 from pwgf_sym.declare.maps import Affine
 from pwgf_sym.declare.symbols import coordinates, copy_of
 from pwgf_sym.emit.module import cpu_target, emit_module
 from pwgf_sym.schedule.cpu import Machine
+from pwgf_sym.targets.program import compile_program
 
 BETA = sp.Symbol("beta", positive=True)
 # Names that the loops would take, too.

@@ -8,11 +8,11 @@ import sympy as sp
 
 import pwgf_sym as pw
 from pwgf_sym.errors import EnergyError, OptionError
-from pwgf_sym.solve.decay import DecayingPart
-from pwgf_sym.solve.implicit import entropy_factor, strain_rows, weighted_rows
-from pwgf_sym.solve.sampling import draw
-from pwgf_sym.solve.steppers.automatic import Automatic
-from pwgf_sym.solve.steppers.rosenbrock import Rosenbrock
+from pwgf_sym.solver.decay import DecayingPart
+from pwgf_sym.solver.implicit import entropy_factor, strain_rows, weighted_rows
+from pwgf_sym.solver.sampling import draw
+from pwgf_sym.solver.steppers.automatic import Automatic
+from pwgf_sym.solver.steppers.rosenbrock import Rosenbrock
 
 
 @dataclass

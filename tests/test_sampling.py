@@ -10,7 +10,7 @@ from scipy import stats
 
 from pwgf_sym.declare.laws import Barenblatt, Gaussian, UniformBox
 from pwgf_sym.errors import OptionError
-from pwgf_sym.solve.sampling import _content, draw, draw_with_tails, seed_for
+from pwgf_sym.solver.sampling import _content, draw, draw_with_tails, seed_for
 
 UNIT = UniformBox([0.0, 0.0, 0.0], 1.0)
 

@@ -19,7 +19,7 @@ from fake_program import (
 
 from pwgf_sym.declare.laws import Gaussian
 from pwgf_sym.errors import OptionError, StoredSolutionError
-from pwgf_sym.solve.loading import load_solution
+from pwgf_sym.solver.loading import load_solution
 
 compiled = pytest.fixture(fake_compiler)
 

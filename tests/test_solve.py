@@ -21,8 +21,8 @@ from fake_program import (
 from pwgf_sym.declare.laws import Gaussian, UniformBox
 from pwgf_sym.declare.maps import Affine
 from pwgf_sym.errors import FlowError, LawError, OptionError, ToleranceWarning
-from pwgf_sym.solve.flow import solve
-from pwgf_sym.solve.grid import time_grid
+from pwgf_sym.solver.flow import solve
+from pwgf_sym.solver.grid import time_grid
 
 compiled = pytest.fixture(fake_compiler)
 

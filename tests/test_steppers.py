@@ -7,11 +7,11 @@ import pytest
 import scipy.integrate
 
 from pwgf_sym.errors import OptionError
-from pwgf_sym.solve.path import Path, cubic, polynomial, shortened
-from pwgf_sym.solve.steppers import METHODS, Stepper, stepper_named
-from pwgf_sym.solve.steppers.chebyshev import Chebyshev, _scheme
-from pwgf_sym.solve.steppers.pairs import RungeKutta
-from pwgf_sym.solve.steppers.tableaus import TABLEAUS
+from pwgf_sym.solver.path import Path, cubic, polynomial, shortened
+from pwgf_sym.solver.steppers import METHODS, Stepper, stepper_named
+from pwgf_sym.solver.steppers.chebyshev import Chebyshev, _scheme
+from pwgf_sym.solver.steppers.pairs import RungeKutta
+from pwgf_sym.solver.steppers.tableaus import TABLEAUS
 
 FIXED = ["euler", "heun", "rk4", "rk23", "rk45", "rkc"]
 

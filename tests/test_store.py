@@ -2,7 +2,6 @@
 
 import errno
 import os
-import re
 import stat
 import subprocess
 import sys
@@ -12,14 +11,14 @@ import pytest
 from sample_energies import ENERGIES
 
 from pwgf_sym import files
-from pwgf_sym.compile import store
-from pwgf_sym.compile.program import compile_program
-from pwgf_sym.compile.store import content_hash, load_module, seal, write_module
 from pwgf_sym.declare.maps import Affine
 from pwgf_sym.errors import CacheError, CacheWarning, PwgfError
 from pwgf_sym.files import cache_folder
 from pwgf_sym.printers import cuda as cuda_printer
 from pwgf_sym.printers.cpu import RUNTIME
+from pwgf_sym.targets import store
+from pwgf_sym.targets.program import compile_program
+from pwgf_sym.targets.store import content_hash, load_module, seal, write_module
 
 ROOT = Path(store.__file__).resolve().parents[2]
 TEXT = '"""A module with ∫ in it.\n\ncontent: {content}\n"""\n\nVALUE = 7\n'
@@ -40,33 +39,19 @@ def test_same_text_same_path(tmp_path):
     assert not [p for p in tmp_path.iterdir() if p.suffix == ".tmp"]
 
 
-@pytest.mark.parametrize(
-    "cuda, called, beside",
-    [
-        (False, [f"{name}.py" for name in RUNTIME], set()),
-        (True, [f"cuda/{name}.py" for name in cuda_printer.RUNTIME], {"../schedule/cuda.py"}),
-    ],
-)
-def test_the_runtime_is_part_of_the_name(cuda, called, beside, monkeypatch):
+@pytest.mark.parametrize("kind, runtime", [("cpu", RUNTIME), ("cuda", cuda_printer.RUNTIME)])
+def test_the_runtime_is_part_of_the_name(kind, runtime, monkeypatch):
     """Its functions are inlined into cached machine code: another runtime needs other modules."""
-    text = "from pwgf_sym.compile.cuda.toolkit import cuda\n" * cuda + TEXT
+    text = "from pwgf_sym.runtime.cuda.toolkit import cuda\n" * (kind == "cuda") + TEXT
     before = content_hash(text)
-    others = {cuda: b"another", not cuda: store._runtime_text(not cuda)}
-    monkeypatch.setattr(store, "_runtime_text", others.__getitem__)
+    others = {"cpu": store._runtime_text("cpu"), "cuda": store._runtime_text("cuda")}
+    monkeypatch.setattr(store, "_runtime_text", (others | {kind: b"another"}).__getitem__)
     assert content_hash(text) != before
     monkeypatch.undo()
-    names = set(store._RUNTIME_FILES[cuda])
-    folder = Path(store.__file__).parent
-    assert all((folder / name).exists() for name in names)
-    # All that generated modules import, and what those files import in turn of their own folder.
-    todo, found = called, set()
-    while todo:
-        name = todo.pop()
-        found.add(name)
-        text = (folder / name).read_text(encoding="utf-8")
-        modules = re.findall(r"^from \.(\w+) import", text, re.MULTILINE)
-        todo += {str(Path(name).with_name(f"{m}.py")) for m in modules} - found
-    assert found | beside == names
+    folder = Path(store.__file__).parents[1] / "runtime" / kind
+    assert all((folder / f"{name}.py").exists() for name in runtime)
+    whole = store._runtime_text(kind)
+    assert all(path.read_bytes() in whole for path in folder.glob("*.py"))
 
 
 @pytest.mark.parametrize(
@@ -198,7 +183,7 @@ LONG = TEXT + "# much more text\n" * 20_000
 WRITER = """
 import os, sys, time
 from pathlib import Path
-from pwgf_sym.compile.store import content_hash, seal, write_module
+from pwgf_sym.targets.store import content_hash, seal, write_module
 folder, text = Path(sys.argv[1]), Path(sys.argv[2]).read_text(encoding="utf-8")
 path, whole = folder / f"module_{content_hash(text)}.py", seal(text).encode()
 print("ready", flush=True)
@@ -239,7 +224,7 @@ AGAIN = """
 import sys
 sys.path.insert(0, sys.argv[1])
 import numpy as np
-from pwgf_sym.compile.program import compile_program
+from pwgf_sym.targets.program import compile_program
 from pwgf_sym.declare.maps import Affine
 from pwgf_sym.printers.cpu import RUNTIME
 from sample_energies import ENERGIES

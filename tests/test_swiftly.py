@@ -12,8 +12,8 @@ from numba import njit, types
 from numba.core.errors import TypingError
 from numba.core.registry import cpu_target
 
-from pwgf_sym.compile.store import load_module, write_module
-from pwgf_sym.compile.swiftly import swiftly
+from pwgf_sym.targets.store import load_module, write_module
+from pwgf_sym.targets.swiftly import swiftly
 
 TEXT = '''"""A module.
 

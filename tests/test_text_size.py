@@ -14,10 +14,10 @@ from pwgf_sym.declare.symbols import Density, coordinates
 from pwgf_sym.derive.calculus import Gradient
 from pwgf_sym.emit.cuda import cuda_target
 from pwgf_sym.emit.module import cpu_target, emit_module
+from pwgf_sym.kernels.energies import FormulaKernel
 from pwgf_sym.loops.cpu.formulas import TileFormulaBuilder
 from pwgf_sym.loops.nodes import Name
 from pwgf_sym.loops.scalars import assignments
-from pwgf_sym.lower.energies import FormulaKernel
 from pwgf_sym.printers.cpu import CpuPrinter
 from pwgf_sym.printers.cuda import CudaPrinter
 from pwgf_sym.schedule.cpu import CpuTiling, Machine

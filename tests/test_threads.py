@@ -6,9 +6,9 @@ import weakref
 
 import pytest
 
-from pwgf_sym.compile import threads
-from pwgf_sym.compile.threads import CHUNKS, chunk_bounds, chunk_count, run_chunks
-from pwgf_sym.compile.waiting import Board, Flag
+from pwgf_sym.targets import threads
+from pwgf_sym.targets.threads import CHUNKS, chunk_bounds, chunk_count, run_chunks
+from pwgf_sym.targets.waiting import Board, Flag
 
 _CUTS = [(1, 1, 8), (7, 2, 8), (256, 16, 4), (9, 4, 8)]
 

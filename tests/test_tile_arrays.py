@@ -7,8 +7,8 @@ import pytest
 from numba import njit
 from numba.core.errors import TypingError
 
-from pwgf_sym.compile import tile_arrays, tiles
-from pwgf_sym.compile.tile_arrays import prefetch
+from pwgf_sym.runtime.cpu import tile_arrays, tiles
+from pwgf_sym.runtime.cpu.tile_arrays import prefetch
 
 OPTIONS = {"fastmath": {"contract"}, "error_model": "numpy"}
 SPECIAL = [0.0, -0.0, np.inf, -np.inf, np.nan, 5e-324, -1e-310, 1e300, -1e300, 20.0, 0.2369, 800.0]

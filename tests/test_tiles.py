@@ -13,8 +13,8 @@ import pytest
 from numba import njit
 from numba.core.errors import TypingError
 
-from pwgf_sym.compile import tiles
-from pwgf_sym.compile.tiles import (
+from pwgf_sym.runtime.cpu import tiles
+from pwgf_sym.runtime.cpu.tiles import (
     add_lane_sums,
     aligned,
     exp,
@@ -265,7 +265,7 @@ def test_rank_one_update_is_packed():
 
 MODULE = """
 from numba import njit
-from pwgf_sym.compile.tiles import exp, fma, load, log, store, tanh
+from pwgf_sym.runtime.cpu.tiles import exp, fma, load, log, store, tanh
 
 OPTIONS = dict(fastmath={"contract"}, error_model="numpy", nogil=True, cache=True)
 

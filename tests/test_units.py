@@ -9,9 +9,9 @@ import pytest
 import sympy as sp
 
 import pwgf_sym as pw
-from pwgf_sym.compile.packing import Units
 from pwgf_sym.errors import LawError, OptionError
-from pwgf_sym.lower.formulas import is_linear
+from pwgf_sym.kernels.formulas import is_linear
+from pwgf_sym.targets.packing import Units
 
 COV = np.array([[1.0, 0.3], [0.3, 0.8]])
 RUN = {"samples": 256, "dt": 0.05, "linear_solver": "dense"}

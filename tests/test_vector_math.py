@@ -9,8 +9,8 @@ import pytest
 import scipy.special
 from numba import njit
 
-from pwgf_sym.compile import tiles
-from pwgf_sym.compile.tiles import load, maximum, minimum, power, store
+from pwgf_sym.runtime.cpu import tiles
+from pwgf_sym.runtime.cpu.tiles import load, maximum, minimum, power, store
 
 BOTH = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 INF, NAN = math.inf, math.nan

@@ -20,9 +20,9 @@ from test_energy_kernels import KAPPA, THETA, energies
 from tile_numpy import interpret
 
 import pwgf_sym as pw
-from pwgf_sym.compile.program import compile_program
 from pwgf_sym.declare.symbols import coordinates, copy_of
 from pwgf_sym.errors import EnergyError
+from pwgf_sym.targets.program import compile_program
 
 STEP = mpmath.mpf(10) ** -8
 X2, Y2 = coordinates(2), copy_of(coordinates(2))

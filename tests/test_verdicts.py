@@ -27,10 +27,10 @@ from pwgf_sym.errors import (
     PwgfWarning,
     ToleranceWarning,
 )
-from pwgf_sym.solve.flow import solve
-from pwgf_sym.solve.folds import folded_part
-from pwgf_sym.solve.linear import LinearSolution
-from pwgf_sym.solve.loading import load_solution
+from pwgf_sym.solver.flow import solve
+from pwgf_sym.solver.folds import folded_part
+from pwgf_sym.solver.linear import LinearSolution
+from pwgf_sym.solver.loading import load_solution
 
 compiled = pytest.fixture(fake_compiler)
 ITERATED = {"linear_solver": "lsmr", "tolerance": 1e-9}
@@ -237,7 +237,7 @@ def test_pictures_of_a_folded_map_say_so(folded, tmp_path):
 
 
 def test_a_fold_under_an_energy_of_the_density_is_no_success(compiled, monkeypatch):
-    monkeypatch.setattr("pwgf_sym.solve.flow.folded_part", lambda *_: 0.125)
+    monkeypatch.setattr("pwgf_sym.solver.flow.folded_part", lambda *_: 0.125)
     with pytest.warns(FoldedMapWarning, match=r"12 % of the initial law.*smaller dt"):
         solution = run()
     assert solution.success is False and "folded on 12 %" in solution.message

@@ -13,7 +13,7 @@ import sys
 import numpy as np
 import scipy.special
 
-from pwgf_sym.compile.program import compile_program
+from pwgf_sym.targets.program import compile_program
 
 
 def njit(**options):
@@ -152,7 +152,7 @@ def _where(dtype):
 def interpret(owner):
     """Have Python run the text of what has a ``path``, a ``dtype`` and a ``module``."""
     text = re.sub(
-        r"from (numba|pwgf_sym\.compile\.\w+) import",
+        r"from (numba|pwgf_sym\.runtime\.cpu\.\w+) import",
         "from tile_numpy import",
         owner.path.read_text(),
     )

@@ -29,7 +29,7 @@ import numpy as np
 import sympy as sp
 
 import pwgf_sym as pw
-from pwgf_sym.solve.option_objects import FIELDS
+from pwgf_sym.solver.option_objects import FIELDS
 
 # Seconds of the processor that a call may take, and one for which something is compiled.
 SOON, COMPILED = 2.0, 10.0

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from dataclasses import asdict
 
-from ..compile.targets import TARGETS
 from ..errors import OptionError
+from ..targets.table import TARGETS
 from .options import PROBLEM_NAMES, SIDES, SUITES, BenchmarkOptions
 from .pinning import pin
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..lower.counts import Count, kernel_count, pair_count
+from ..kernels.counts import Count, kernel_count, pair_count
 
 __all__ = ["counts_of", "pair_counts"]
 

@@ -13,7 +13,7 @@ from ..declare.maps import Map, NeuralFlow
 from ..declare.problem import GradientFlow
 from ..declare.symbols import Density, coordinates, copy_of
 from ..errors import BenchmarkError
-from ..solve.sampling import draw, seed_for
+from ..solver.sampling import draw, seed_for
 
 __all__ = ["ExactProblem"]
 

@@ -30,9 +30,9 @@ def first_step(samples: int = 256) -> dict[str, float]:
         the same call once more, which is the arithmetic of the step itself; "start", what the
         first step waited for: "import", and "first" less "again"; "emission" of the module's text.
     """
-    from ..compile.program import compile_program
     from ..declare.maps import NeuralFlow
-    from ..solve.flow import solve
+    from ..solver.flow import solve
+    from ..targets.program import compile_program
     from .cases import Case
 
     imported = time.process_time()

@@ -19,7 +19,7 @@ _TRIAD = 4_000_000
 
 def describe() -> dict:
     """CPU, versions, BLAS and load, as JSON-able data."""
-    from ..compile.machine import this_machine
+    from ..targets.machine import this_machine
 
     return {
         "cpu": _cpu_model(),

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from ..compile.targets import TARGETS
 from ..errors import OptionError
+from ..targets.table import TARGETS
 from .pinning import usable_cores
 
 __all__ = ["PROBLEM_NAMES", "SIDES", "SUITES", "BenchmarkOptions", "parse_sizes"]

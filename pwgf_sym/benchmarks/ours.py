@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..lower.carried import kernel_name, levels
+from ..kernels.carried import kernel_name, levels
 from .cases import CG_ITERATIONS, SHIFT, TRIAL_ITERATIONS, Case, PairCase
 from .krylov import conjugate_gradients
 from .timing import Timed
@@ -14,7 +14,7 @@ SIDE = "pwgf_sym"
 
 def program_of(case: Case, dtype: str | None = None):
     """The compiled program of a case."""
-    from ..compile.program import compile_program
+    from ..targets.program import compile_program
 
     return compile_program(case.problem, case.map, "cpu", dtype or case.dtype)
 
@@ -76,8 +76,8 @@ def build_pairs(case: PairCase, kind: str) -> list[Timed]:
 
 def pair_program(case: PairCase, kind: str, moments: bool = False):
     """The compiled program of an interaction, from all pairs or from moments."""
-    from ..compile.program import compile_program
     from ..declare.maps import Affine
+    from ..targets.program import compile_program
 
     problem = case.problem(kind)
     return compile_program(problem, Affine(case.dim), "cpu", case.dtype, moments=moments)
@@ -108,8 +108,8 @@ def solver_call(case: Case, options: dict, guess=None):
     guess : (p,) array, optional
         Where the solve starts: the direction of the step before.
     """
-    from ..solve.linear import solve_metric
-    from ..solve.option_objects import LinearSolve
+    from ..solver.linear import solve_metric
+    from ..solver.option_objects import LinearSolve
 
     program = program_of(case)
     samples = program.samples(case.z)

@@ -15,7 +15,7 @@ from ..arguments import brief, checked_call, choice, integer, number
 from ..declare.maps import parameter_count
 from ..errors import FlowError, OptionError, PwgfWarning
 from ..files import write_atomically
-from ..solve.flow import solve
+from ..solver.flow import solve
 from .exact_problems import exact_problem
 from .exact_row import ExactProblem
 

@@ -15,10 +15,10 @@ from functools import cache, cached_property
 
 import numpy as np
 
-from ..compile.targets import TARGETS
 from ..errors import TargetError
-from ..lower.carried import kernel_name, level_of, pullbacks
-from ..lower.counts import Count, formula_count, kernel_count, pair_count
+from ..kernels.carried import kernel_name, level_of, pullbacks
+from ..kernels.counts import Count, formula_count, kernel_count, pair_count
+from ..targets.table import TARGETS
 from .cases import CG_ITERATIONS, SHIFT, TRIAL_ITERATIONS, Case
 from .compilation import compile_seconds
 from .krylov import conjugate_gradients
@@ -50,7 +50,7 @@ class TargetCase:
 
     def program(self, target: str):
         """The compiled program on a target."""
-        from ..compile.program import compile_program
+        from ..targets.program import compile_program
 
         problem = problem_named(self.problem, self.dim)
         return compile_program(problem, self.flow, target, self.dtype)
@@ -95,7 +95,7 @@ def calls_of(case: TargetCase, target: str) -> list[Timed]:
 
         if program.host.on_host:
             return conjugate_gradients(apply, -slope.gradient, iterations)
-        from ..compile.cuda.krylov import cg
+        from ..targets.cuda.krylov import cg
 
         return cg(apply, -slope.gradient, rtol=0.0, maxiter=iterations)[0]
 
@@ -187,7 +187,7 @@ def missing_targets(names: Iterable[str]) -> dict[str, str]:
     """
     if "cuda" not in names:
         return {}
-    from ..compile.cuda.toolkit import require
+    from ..targets.cuda.device import require
 
     try:
         require()
@@ -258,7 +258,7 @@ def peak_call(target: str, dtype: str, threads: int):
         from .machine import gemm_call
 
         return gemm_call(dtype, threads=threads)
-    from ..compile.cuda.peak import multiply_add_call
-    from ..compile.cuda.toolkit import simulated
+    from ..runtime.cuda.toolkit import simulated
+    from ..targets.cuda.peak import multiply_add_call
 
     return (None, 0.0) if simulated() else multiply_add_call(dtype)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from ..kernels.carried import differentiable_levels, kernel_name, levels
 from ..loops.cuda.formulas import ThreadFormulaBuilder
 from ..loops.cuda.kernels import ThreadKernelBuilder
 from ..loops.cuda.moments import moments_functions
-from ..lower.carried import differentiable_levels, kernel_name, levels
 from ..printers.cuda import CudaPrinter
 from ..schedule.cuda import BLOCK, CudaTiling
 from .module import Target

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ..declare.problem import GradientFlow
-from ..lower.jacobian import JacobianForm
+from ..kernels.jacobian import JacobianForm
 from .header import jacobian_header
 from .module import Emission
 from .shapes import documented, formula_shapes

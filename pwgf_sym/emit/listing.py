@@ -6,13 +6,13 @@ from collections.abc import Iterable
 
 import sympy as sp
 
+from ..kernels.energies import FormulaKernel
+from ..kernels.kernels import Kernel, Sweep
 from ..loops.comments import comments
 from ..loops.groups import Names
 from ..loops.nodes import Function, Statement, Verbatim
 from ..loops.printable import check_printable
-from ..lower.energies import FormulaKernel
-from ..lower.kernels import Kernel, Sweep
-from ..lower.schedule import Group
+from ..schedule.groups import Group
 from ..schedule.numpy import NumpyTiling
 from ..sharing import is_long
 from ..tensors import (

@@ -17,19 +17,19 @@ from ..derive.calculus import derivative
 from ..derive.pieces import in_pieces
 from ..derive.samples import SampleForm, sample_form
 from ..errors import FormulaError, OptionError
+from ..kernels.carried import kernel_name, level_of, levels, pullbacks
+from ..kernels.energies import FormulaKernel, energy_kernels
+from ..kernels.kernels import Kernel, map_kernels
+from ..kernels.pairs import MomentForm, pair_parts
 from ..loops.cpu.formulas import TileFormulaBuilder
 from ..loops.cpu.kernels import TileKernelBuilder
 from ..loops.cpu.moments import moments_functions
 from ..loops.kernels import Layout
 from ..loops.nodes import Function, Statement
 from ..loops.printable import check_printable
-from ..lower.carried import kernel_name, level_of, levels, pullbacks
-from ..lower.energies import FormulaKernel, energy_kernels
-from ..lower.kernels import Kernel, map_kernels
-from ..lower.pairs import MomentForm, pair_parts
-from ..lower.schedule import SampleTiling
 from ..printers.cpu import CpuPrinter
 from ..schedule.cpu import CpuTiling, Machine
+from ..schedule.groups import SampleTiling
 from ..sharing import parts_of_kind, replaced
 from .header import header
 from .shapes import documented, formula_shapes, map_shapes

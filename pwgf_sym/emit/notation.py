@@ -10,7 +10,7 @@ from ..declare.symbols import Density
 from ..derive import first_variation
 from ..derive.variation import check_velocity, energy_terms
 from ..errors import EnergyError
-from ..lower.rolling import readable
+from ..kernels.rolling import readable
 from ..sharing import is_long, parts, parts_of_kind
 
 __all__ = ["energy_text", "equation", "variation_text"]

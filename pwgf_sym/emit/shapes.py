@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
+from ..kernels.energies import FormulaKernel
+from ..kernels.kernels import Kernel
 from ..loops.nodes import Function, Statement
-from ..lower.energies import FormulaKernel
-from ..lower.kernels import Kernel
 from ..tensors import Axis
 
 __all__ = ["Shapes", "documented", "formula_shapes", "map_shapes"]

@@ -13,10 +13,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..compile.key import NAME
-from ..compile.machine_code import FOLDER
 from ..errors import CacheError, OptionError
 from ..files import VARIABLE, cache_folder, exposed
+from ..targets.key import NAME
+from ..targets.machine_code import FOLDER
 
 __all__ = ["Kept", "add_cache", "clean", "kept", "limit", "report"]
 

@@ -10,14 +10,14 @@ import numpy as np
 import sympy as sp
 
 from .. import exact
-from ..compile.program import compile_program
 from ..declare.energies import integral
 from ..declare.laws import Gaussian
 from ..declare.maps import NeuralFlow
 from ..declare.problem import GradientFlow
 from ..declare.symbols import Density, coordinates
 from ..derive.variation import first_variation, pde
-from ..solve.flow import solve
+from ..solver.flow import solve
+from ..targets.program import compile_program
 from .figures import check_path, save
 
 __all__ = ["run_demo"]

@@ -8,8 +8,8 @@ from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 
-from ..compile.targets import TARGETS
 from ..errors import CacheError
+from ..targets.table import TARGETS
 
 __all__ = ["examine", "report"]
 
@@ -35,9 +35,9 @@ def _processor() -> str:
 
 
 def _examine_cpu() -> dict:
-    from ..compile.machine import this_machine
-    from ..compile.threads import thread_count
     from ..files import cache_folder, exposed
+    from ..targets.machine import this_machine
+    from ..targets.threads import thread_count
 
     machine = this_machine()
     try:
@@ -61,7 +61,7 @@ def _examine_cpu() -> dict:
 
 def _examine_cupy() -> str:
     """Who makes matrices: CuPy, or the host with what is wrong with CuPy."""
-    from ..compile.cuda.algebra import CupyAlgebra
+    from ..targets.cuda.algebra import CupyAlgebra
 
     if find_spec("cupy") is None:
         return "host"
@@ -73,8 +73,8 @@ def _examine_cupy() -> str:
 
 
 def _examine_cuda() -> dict:
-    from ..compile.cuda.ptx import find_ptxas
-    from ..compile.cuda.toolkit import MODULE, PACKAGE, simulated
+    from ..runtime.cuda.toolkit import MODULE, PACKAGE, simulated
+    from ..targets.cuda.ptx import find_ptxas
 
     found = {
         MODULE: _version(PACKAGE),
@@ -87,7 +87,7 @@ def _examine_cuda() -> dict:
     if find_spec(MODULE) is None or simulated():
         return found
     try:
-        from ..compile.cuda.toolkit import cuda
+        from ..runtime.cuda.toolkit import cuda
 
         for device in cuda.gpus if cuda.is_available() else []:
             capability = ".".join(map(str, device.compute_capability))
@@ -128,7 +128,7 @@ def examine() -> dict:
 
 
 def _advice(found: dict) -> list[str]:
-    from ..compile.cuda.toolkit import MODULE, PACKAGE
+    from ..runtime.cuda.toolkit import MODULE, PACKAGE
 
     cpu, cuda, advice = found["cpu"], found["cuda"], []
     if not cpu["cache_writable"]:

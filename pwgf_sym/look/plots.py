@@ -9,8 +9,8 @@ import numpy as np
 
 from ..arguments import brief, checked_call, choice, flag, integer, real_array, whole_seed
 from ..errors import OptionError, PictureWarning, PwgfError, warn
-from ..solve.certificate import DISTANCES
-from ..solve.solution import Solution
+from ..solver.certificate import DISTANCES
+from ..solver.solution import Solution
 
 __all__ = ["plot"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Mapping
 
-from ..lower.schedule import Group
+from ..schedule.groups import Group
 from ..tensors import Tensor
 from ..tensors.notation import Notation
 from .groups import Names

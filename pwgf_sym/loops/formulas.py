@@ -10,7 +10,7 @@ from collections.abc import Collection
 
 import sympy as sp
 
-from ..lower.energies import FormulaKernel, LinearForm
+from ..kernels.energies import FormulaKernel, LinearForm
 from ..sharing import symbols_of
 from .block import Block
 from .kernel_names import formula_names, prefix

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterable, Mapping
 
-from ..lower.schedule import Group
+from ..schedule.groups import Group
 from ..tensors import Add, Axis, Input, Product, Tensor
 
 __all__ = ["Names", "deferred_terms", "flat_terms", "read_name"]

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import sympy as sp
 
 from ..functions import runtime_names
-from ..lower.energies import FormulaKernel
+from ..kernels.energies import FormulaKernel
 from .nodes import Name
 
 __all__ = ["formula_names", "prefix"]

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..declare.maps import Map
-from ..lower.kernels import Kernel, Sweep
-from ..lower.reductions import outer_tiles
-from ..lower.schedule import Tiling, parts_of
+from ..kernels.kernels import Kernel, Sweep
+from ..schedule.groups import Tiling, parts_of
+from ..schedule.reductions import outer_tiles
 from ..tensors import Axes, Axis, Input, Inverse, LogDet, Tensor
 from .block import Block
 from .groups import Names

@@ -8,8 +8,8 @@ from typing import Protocol
 
 import sympy as sp
 
-from ..lower.energies import FormulaKernel
-from ..lower.rolling import Rolled
+from ..kernels.energies import FormulaKernel
+from ..kernels.rolling import Rolled
 from .block import Block
 from .nodes import Binary, Expression, Let, Name, Statement
 from .scalars import Spelling, split_assignments

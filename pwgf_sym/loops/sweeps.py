@@ -6,8 +6,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
 
-from ..lower.kernels import Sweep
-from ..lower.schedule import FACTORISATIONS, Parts, fuse
+from ..kernels.kernels import Sweep
+from ..schedule.groups import FACTORISATIONS, Parts, fuse
 from ..tensors import Input, Tensor, count_uses, topological
 from .block import Block
 from .kernels import KernelBuilder

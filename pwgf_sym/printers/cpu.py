@@ -108,7 +108,7 @@ class CpuPrinter(PythonPrinter):
         used = self._used(statements)
         for module, names in RUNTIME.items():
             found = sorted(used.intersection(names))
-            where = f"from pwgf_sym.compile.{module} import"
+            where = f"from pwgf_sym.runtime.cpu.{module} import"
             if module == "tiles":
                 yield from (f"{where} (", *(f"    {name}," for name in found), ")")
             elif found:

@@ -161,7 +161,7 @@ class CudaPrinter(PythonPrinter):
         used = {"cuda", *(function for function, _ in made), *_MADE.values(), *plain}
         for module, names in RUNTIME.items():
             found = ", ".join(sorted(used & names))
-            yield from [f"from pwgf_sym.compile.cuda.{module} import {found}"] if found else []
+            yield from [f"from pwgf_sym.runtime.cuda.{module} import {found}"] if found else []
         yield from ("", f"DTYPE, THREADS, at = np.{self.dtype}, {self.threads}, np.uint64")
         variables = []
         for function, tile in sorted(made):

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from ..runtime.cuda.shared import STAGES, TEAM, lanes_of, pitch, spread
 from .costs import outer_cycles
 
-__all__ = ["BLOCK", "BOUNDARY", "STAGES", "TEAM", "CudaTiling", "lanes_of", "pitch", "spread"]
+__all__ = ["BLOCK", "CudaTiling"]
 
 # Threads of a block, and samples of a tile.
 BLOCK = 128
@@ -15,39 +16,14 @@ BLOCK = 128
 _ROWS, _OUTER = 8, (8, 4)
 # Columns of a matrix that are eliminated together: at most, and at least without a rest.
 _PANEL, _LEAST_PANEL = 6, 3
-# Threads that add up the samples of a row: a warp; rows at a time at most.
-TEAM, _TEAM_ROWS = 32, 64
+# Rows whose samples are added up at a time at most.
+_TEAM_ROWS = 64
 # Bytes of shared memory; those for results of contractions and values that they multiply.
 _SHARED, _RESULTS = 47 * 1024, 42 * 1024
 # Samples of a chunk of a sum over samples, and bytes of shared memory for it, at most.
 _STAGED, _CHUNKS = {"float32": 32, "float64": 16}, 46 * 1024
-# Turns of a contraction whose values are in shared memory, or on the way: each has sixteen bytes of
-# every thread.
-STAGES = 4
 # Rows and samples of a contraction that a thread takes, and cycles beside its multiply-adds.
 _TILE_ROWS, _TILE_SAMPLES, _TURN = range(1, 9), (1, 2, 4, 8), 4
-
-
-# Bytes that shared memory gives in one read, at a multiple of them.
-BOUNDARY = 16
-
-
-def lanes_of(dtype: str) -> int:
-    """Numbers that shared memory gives in one read."""
-    return BOUNDARY // (4 if dtype == "float32" else 8)
-
-
-def spread(numbers: int, lanes: int) -> int:
-    """A distance that so many numbers fit into: an odd multiple of sixteen bytes.
-
-    Columns that far apart begin in different banks of shared memory.
-    """
-    return (numbers + lanes - 1) // lanes // 2 * 2 * lanes + lanes
-
-
-def pitch(samples: int, lanes: int) -> int:
-    """The distance of rows of samples in shared memory: sixteen bytes more than they take."""
-    return samples + lanes
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,9 @@ from numba.cuda.cudadrv import devicearray
 from on_machine import DeviceArray, on_machine
 from ptx_memory import Buffer, UninitialisedFault
 
-from pwgf_sym.compile.cuda import launch, memory, toolkit
-from pwgf_sym.compile.cuda.toolkit import cuda
+from pwgf_sym.runtime.cuda import toolkit
+from pwgf_sym.runtime.cuda.toolkit import cuda
+from pwgf_sym.targets.cuda import launch, memory
 
 __all__ = ["Driver", "on_driver"]
 

@@ -18,8 +18,8 @@ from numba.cuda.np import numpy_support
 from ptx_machine import Kernel
 from ptx_memory import Buffer, UninitialisedFault
 
-from pwgf_sym.compile.cuda import toolkit
-from pwgf_sym.compile.cuda.toolkit import cuda
+from pwgf_sym.runtime.cuda import toolkit
+from pwgf_sym.runtime.cuda.toolkit import cuda
 
 __all__ = ["CAPABILITY", "DeviceArray", "Machine", "on_machine"]
 

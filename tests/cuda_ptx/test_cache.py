@@ -12,8 +12,8 @@ from numba.cuda import types
 from on_machine import CAPABILITY, on_machine
 from sample_energies import ENERGIES
 
-from pwgf_sym.compile.program import compile_program
 from pwgf_sym.declare.maps import NeuralFlow
+from pwgf_sym.targets.program import compile_program
 
 ARRAY = types.Array(types.float32, 1, "C")
 SIGNATURE = types.void(*[ARRAY] * 6, types.int64, types.int64)

@@ -34,11 +34,11 @@ from test_vectors import (  # noqa: F401 - the simulator's tests of vectors run 
 )
 from tile_numpy import interpreted
 
-from pwgf_sym.compile.cuda import krylov, launch, memory, vectors
-from pwgf_sym.compile.cuda.report import Report
-from pwgf_sym.compile.cuda.vectors import Vector
-from pwgf_sym.compile.program import compile_program
 from pwgf_sym.declare.maps import NeuralFlow
+from pwgf_sym.targets.cuda import krylov, launch, memory, vectors
+from pwgf_sym.targets.cuda.report import Report
+from pwgf_sym.targets.cuda.vectors import Vector
+from pwgf_sym.targets.program import compile_program
 
 
 @pytest.fixture(autouse=True)

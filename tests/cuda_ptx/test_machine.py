@@ -14,8 +14,8 @@ from ptx_memory import (
 )
 from ptx_text import PtxError
 
-from pwgf_sym.compile.cuda.staging import arrived, fetch_piece, left_together
-from pwgf_sym.compile.cuda.toolkit import cuda
+from pwgf_sym.runtime.cuda.staging import arrived, fetch_piece, left_together
+from pwgf_sym.runtime.cuda.toolkit import cuda
 
 pytestmark = pytest.mark.usefixtures("machine")
 THREADS = 64

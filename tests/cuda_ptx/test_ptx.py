@@ -8,18 +8,18 @@ import pytest
 from sample_energies import ENERGIES
 
 from pwgf_sym.benchmarks.problems import problem_named
-from pwgf_sym.compile.cuda import krylov, vectors
-from pwgf_sym.compile.cuda.peak import multiply_add_kernel
-from pwgf_sym.compile.cuda.ptx import (
+from pwgf_sym.declare.maps import Affine, NeuralFlow
+from pwgf_sym.runtime.cuda.toolkit import cuda
+from pwgf_sym.targets.cuda import krylov, vectors
+from pwgf_sym.targets.cuda.peak import multiply_add_kernel
+from pwgf_sym.targets.cuda.ptx import (
     Resources,
     compile_ptx,
     float64_instructions,
     kernel_functions,
     resources,
 )
-from pwgf_sym.compile.cuda.toolkit import cuda
-from pwgf_sym.compile.program import compile_program
-from pwgf_sym.declare.maps import Affine, NeuralFlow
+from pwgf_sym.targets.program import compile_program
 
 TABLE = Path(__file__).with_name("resources.json")
 THREADS = 128

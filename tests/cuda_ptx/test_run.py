@@ -30,14 +30,14 @@ from test_vectors import (  # noqa: F401 - the simulator's tests of vectors run 
 )
 from tile_numpy import interpreted
 
-from pwgf_sym.compile import kernel_matrix
-from pwgf_sym.compile.cuda import caller, krylov
-from pwgf_sym.compile.cuda.vectors import PlacesMatrix, Vector
-from pwgf_sym.compile.program import compile_program
 from pwgf_sym.declare.maps import Affine, NeuralFlow
-from pwgf_sym.lower.carried import level_of, levels
+from pwgf_sym.kernels.carried import level_of, levels
 from pwgf_sym.schedule import cuda as schedule
-from pwgf_sym.solve.lsmr import lsmr
+from pwgf_sym.solver.lsmr import lsmr
+from pwgf_sym.targets import kernel_matrix
+from pwgf_sym.targets.cuda import caller, krylov
+from pwgf_sym.targets.cuda.vectors import PlacesMatrix, Vector
+from pwgf_sym.targets.program import compile_program
 
 pytestmark = pytest.mark.usefixtures("machine")
 TOLERANCE = 1e-12

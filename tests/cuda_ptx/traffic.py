@@ -24,8 +24,8 @@ from on_machine import Machine, on_machine  # noqa: E402
 from ptx_text import width_of  # noqa: E402
 
 from pwgf_sym.benchmarks.problems import problem_named  # noqa: E402
-from pwgf_sym.compile.program import compile_program  # noqa: E402
 from pwgf_sym.declare.maps import NeuralFlow  # noqa: E402
+from pwgf_sym.targets.program import compile_program  # noqa: E402
 
 _WARP, _BANKS, _LINE = 32, 32, 128
 

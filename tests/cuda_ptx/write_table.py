@@ -11,8 +11,8 @@ sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 from sample_energies import ENERGIES  # noqa: E402
 from test_ptx import CASES, MAPS, TABLE, THREADS, functions_of  # noqa: E402
 
-from pwgf_sym.compile.cuda.ptx import compile_ptx, resources  # noqa: E402
-from pwgf_sym.compile.program import compile_program  # noqa: E402
+from pwgf_sym.targets.cuda.ptx import compile_ptx, resources  # noqa: E402
+from pwgf_sym.targets.program import compile_program  # noqa: E402
 
 
 def report(energy: str, kind: str, dtype: str, capabilities, folder: str) -> dict:

@@ -5,10 +5,11 @@ from itertools import product
 import numpy as np
 import pytest
 
-from pwgf_sym.compile.cuda import blocks, contractions, sums
-from pwgf_sym.compile.cuda.toolkit import cuda, simulated
+from pwgf_sym.runtime.cuda import blocks, contractions, sums
+from pwgf_sym.runtime.cuda.shared import BOUNDARY, lanes_of
+from pwgf_sym.runtime.cuda.toolkit import cuda, simulated
 from pwgf_sym.schedule import cuda as schedule
-from pwgf_sym.schedule.cuda import BOUNDARY, CudaTiling, lanes_of
+from pwgf_sym.schedule.cuda import CudaTiling
 
 BOUND = {"float64": 1e-13, "float32": 1e-5}
 # Threads of a block, and sizes of an outer product: few and many tiles, remainders of both.

@@ -6,10 +6,10 @@ import function_cases as cases
 import numpy as np
 import pytest
 
-from pwgf_sym.compile.store import load_module, write_module
 from pwgf_sym.loops.cuda.formulas import ThreadFormulaBuilder
 from pwgf_sym.printers.cuda import CudaPrinter
 from pwgf_sym.schedule.cuda import CudaTiling
+from pwgf_sym.targets.store import load_module, write_module
 
 THREADS = 4
 

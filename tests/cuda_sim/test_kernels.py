@@ -11,10 +11,10 @@ from gallery_flows import double_well_agrees
 from sample_energies import ENERGIES
 from tile_numpy import interpreted
 
-from pwgf_sym.compile import kernel_matrix
-from pwgf_sym.compile.program import compile_program
 from pwgf_sym.declare.maps import Affine, NeuralFlow
-from pwgf_sym.lower.carried import level_of, levels
+from pwgf_sym.kernels.carried import level_of, levels
+from pwgf_sym.targets import kernel_matrix
+from pwgf_sym.targets.program import compile_program
 
 TOLERANCE = 1e-12
 SAMPLES = 10

@@ -9,9 +9,9 @@ from tile_numpy import interpreted
 
 import pwgf_sym as pw
 from pwgf_sym.benchmarks.problems import problem_named
-from pwgf_sym.compile.cuda import caller
-from pwgf_sym.compile.program import compile_program
 from pwgf_sym.errors import OptionError
+from pwgf_sym.targets.cuda import caller
+from pwgf_sym.targets.program import compile_program
 
 
 def modules_of(width, log_determinant):
@@ -20,7 +20,14 @@ def modules_of(width, log_determinant):
     problem = problem_named("double_well", 30)
     program = compile_program(problem, flow, target="cuda", dtype="float32")
     parts = (program, program.rest)
-    return [(p.code_python().splitlines(), set(p.emission.emitters)) for p in parts]
+    return [(code_lines(p.code_python()), set(p.emission.emitters)) for p in parts]
+
+
+def code_lines(text):
+    """The lines of a module's code, without what it says of itself and of its kernels."""
+    return [
+        line for k, part in enumerate(text.split('"""')) if k % 2 == 0 for line in part.split("\n")
+    ]
 
 
 @pytest.mark.parametrize("log_determinant", ["trace", "exact"])

@@ -5,7 +5,7 @@ from types import FunctionType, SimpleNamespace
 import numpy as np
 import pytest
 
-from pwgf_sym.compile.cuda.toolkit import cuda, device
+from pwgf_sym.runtime.cuda.toolkit import cuda, device
 
 
 def test_threads_leave_a_function_while_others_are_in_it():
@@ -49,7 +49,7 @@ def test_outside_of_kernels_there_is_the_module():
 
 @pytest.mark.parametrize("change", ["no class", "no method", "other arguments", "no module"])
 def test_another_simulator_is_left_alone(monkeypatch, change):
-    from pwgf_sym.compile.cuda import simulator
+    from pwgf_sym.runtime.cuda import simulator
 
     def part(name):
         if change == "no module":

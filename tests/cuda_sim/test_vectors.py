@@ -7,18 +7,18 @@ import sympy as sp
 from tile_numpy import interpreted
 
 import pwgf_sym as ps
-from pwgf_sym.compile.cuda import krylov
-from pwgf_sym.compile.cuda.toolkit import cuda
-from pwgf_sym.compile.cuda.vectors import PlacesMatrix, Vector
-from pwgf_sym.compile.program import compile_program
-from pwgf_sym.solve import vectors
-from pwgf_sym.solve.history import Record
-from pwgf_sym.solve.lsmr import lsmr
-from pwgf_sym.solve.option_objects import LinearSolve, Samples
-from pwgf_sym.solve.options import FlowOptions
-from pwgf_sym.solve.preconditioner import SamplePreconditioner
-from pwgf_sym.solve.right_side import RightSide
-from pwgf_sym.solve.steppers import stepper_named
+from pwgf_sym.runtime.cuda.toolkit import cuda
+from pwgf_sym.solver import vectors
+from pwgf_sym.solver.history import Record
+from pwgf_sym.solver.lsmr import lsmr
+from pwgf_sym.solver.option_objects import LinearSolve, Samples
+from pwgf_sym.solver.options import FlowOptions
+from pwgf_sym.solver.preconditioner import SamplePreconditioner
+from pwgf_sym.solver.right_side import RightSide
+from pwgf_sym.solver.steppers import stepper_named
+from pwgf_sym.targets.cuda import krylov
+from pwgf_sym.targets.cuda.vectors import PlacesMatrix, Vector
+from pwgf_sym.targets.program import compile_program
 
 SIZE, SAMPLES = 7, 13
 

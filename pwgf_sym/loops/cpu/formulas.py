@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import sympy as sp
 
-from ...lower.energies import FormulaKernel, LinearForm
+from ...kernels.energies import FormulaKernel, LinearForm
 from ...schedule.cpu import CpuTiling
 from ...sharing import symbols_of
 from ...tensors import Axis

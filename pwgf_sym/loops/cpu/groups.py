@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ...lower.schedule import FACTORISATIONS, Group, array_function
 from ...schedule.cpu import CpuTiling
+from ...schedule.groups import FACTORISATIONS, Group, array_function
 from ...tensors import (
     Add,
     Axes,

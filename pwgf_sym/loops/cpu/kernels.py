@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
 
-from ...lower.kernels import Kernel, Sweep
-from ...lower.schedule import fuse
+from ...kernels.kernels import Kernel, Sweep
 from ...schedule.cpu import CpuTiling
+from ...schedule.groups import fuse
 from ...tensors import Axes, Tensor, count_uses, topological
 from ..block import Block
 from ..kernels import KernelBuilder, Layout, scratch_size

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import sympy as sp
 
-from ...lower.energies import FormulaKernel
+from ...kernels.energies import FormulaKernel
 from ...sharing import parts, symbols_of
 from ...tensors import Axis
 from ...tensors.scalars.applications import is_function

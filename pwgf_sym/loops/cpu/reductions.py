@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ...lower.reductions import OuterTiles
+from ...schedule.reductions import OuterTiles
 from ...tensors import Axes, Axis, Elementwise, Product, Tensor, placeholder
 from ..block import Block, Header
 from ..nodes import Accumulate, Binary, Do, Expression, Integer, Let, Load, Name, Zeros, call

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING
 
-from ...lower.schedule import array_function, is_arithmetic
+from ...schedule.groups import array_function, is_arithmetic
 from ...tensors import Delta, Input, Product, Tensor
 from ..kernels import scratch_size
 from ..nodes import Binary, Expression, Integer, Let, Load, Name, Store, call

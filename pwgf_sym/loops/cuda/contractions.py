@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
-from ...lower.schedule import Group
-from ...schedule.cuda import lanes_of
+from ...runtime.cuda.shared import lanes_of
+from ...schedule.groups import Group
 from ...tensors import Add, Axis, Input, Labelled, Product, Tensor
 from ..block import Header
 from ..groups import deferred_terms, flat_terms

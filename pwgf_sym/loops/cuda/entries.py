@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from ...lower.schedule import Group
-from ...schedule.cuda import BOUNDARY, CudaTiling
+from ...runtime.cuda.shared import BOUNDARY
+from ...schedule.cuda import CudaTiling
+from ...schedule.groups import Group
 from ...tensors import Axis, Constant, Delta, Elementwise, Inverse, LogDet, Tensor, placeholder
 from ..block import Block
 from ..groups import Names, read_name

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sympy as sp
 
-from ...lower.energies import FormulaKernel, LinearForm
+from ...kernels.energies import FormulaKernel, LinearForm
 from ...schedule.cuda import CudaTiling
 from ..block import Block
 from ..formulas import FormulaBuilder

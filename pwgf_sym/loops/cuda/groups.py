@@ -13,8 +13,8 @@ from itertools import pairwise
 
 import sympy as sp
 
-from ...lower.schedule import FACTORISATIONS, Group
 from ...schedule.cuda import CudaTiling
+from ...schedule.groups import FACTORISATIONS, Group
 from ...tensors import Add, Axis, Elementwise, Product, Tensor, placeholder
 from ..block import Block, Header
 from ..comments import comments

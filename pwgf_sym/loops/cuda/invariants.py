@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ...lower.schedule import FACTORISATIONS, Group
 from ...schedule.cuda import CudaTiling
+from ...schedule.groups import FACTORISATIONS, Group
 from ...tensors import Add, Elementwise, Product, Tensor, placeholder
 from ..block import Block, Header
 from ..comments import comments

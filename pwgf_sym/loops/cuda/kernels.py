@@ -12,9 +12,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-from ...lower.kernels import Kernel, Sweep
-from ...lower.schedule import fuse
+from ...kernels.kernels import Kernel, Sweep
 from ...schedule.cuda import CudaTiling
+from ...schedule.groups import fuse
 from ...tensors import Axis, Tensor, count_uses, topological
 from ..block import Block
 from ..kernels import KernelBuilder, Layout, scratch_size

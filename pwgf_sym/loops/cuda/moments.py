@@ -6,7 +6,8 @@ tiles; one block adds up the blocks, in their order.
 
 from __future__ import annotations
 
-from ...schedule.cuda import BOUNDARY, CudaTiling
+from ...runtime.cuda.shared import BOUNDARY
+from ...schedule.cuda import CudaTiling
 from ..nodes import Verbatim, call
 from ..templates import template
 

@@ -1,10 +1,10 @@
-"""Sums over the samples of a tile, as calls of the functions in ``compile/cuda/sums.py``."""
+"""Sums over the samples of a tile, as calls of the functions in ``runtime/cuda/sums.py``."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ...lower.reductions import OuterTiles
+from ...schedule.reductions import OuterTiles
 from ...tensors import Axis, Tensor
 from ..block import Header
 from ..nodes import Barrier, Binary, Do, Expression, Integer, Name, call

@@ -1,0 +1,173 @@
+"""Kernels of an energy run by NumPy: formulas of a block of samples, or of pairs, at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import sympy as sp
+
+from ...kernels.energies import FormulaKernel
+from ...schedule.numpy import NumpyTiling
+from ...sharing import symbols_of
+from ...tensors.scalars.array_formulas import ArrayFormulas
+
+__all__ = ["energy_kernel"]
+
+# Values of symbols: numbers, and arrays that broadcast against each other.
+Values = dict[sp.Symbol, np.ndarray]
+
+
+def energy_kernel(
+    kernel: FormulaKernel, dtype: np.dtype, tiling: NumpyTiling
+) -> _LocalKernel | _PairKernel:
+    """What runs a kernel of an energy."""
+    return (_PairKernel if kernel.partners else _LocalKernel)(kernel, np.dtype(dtype), tiling)
+
+
+class _Formulas:
+    """Formulas in named values."""
+
+    def __init__(self, formulas: Sequence[sp.Expr], dtype: np.dtype):
+        self._symbols = list(symbols_of(*formulas))
+        self._evaluate = ArrayFormulas(formulas, self._symbols, dtype)
+
+    def __call__(self, known: Values) -> list[np.ndarray]:
+        return self._evaluate(*(known[symbol] for symbol in self._symbols))
+
+
+def _rows(arrays: Mapping[str, np.ndarray], first: int, last: int) -> dict[str, np.ndarray]:
+    """Components of some samples, (components, n) by name, of arrays (N, components)."""
+    return {name: np.ascontiguousarray(a[first:last].T) for name, a in arrays.items()}
+
+
+class _LocalKernel:
+    """Formulas of every sample alone."""
+
+    def __init__(self, kernel: FormulaKernel, dtype: np.dtype, tiling: NumpyTiling):
+        self.kernel, self.dtype, self.tiling = kernel, dtype, tiling
+        rolled = kernel.rolled
+        self._forms = [
+            (form, np.array(form.matrix, dtype), np.array(form.center or 0.0, dtype))
+            for form in kernel.forms
+        ]
+        fields = [e for rows in kernel.fields.values() for e in rows]
+        self._sizes = {name: len(rows) for name, rows in kernel.fields.items()}
+        self._sums: list[tuple[sp.Symbol, _Formulas]] = []
+        if rolled is not None:  # component i of a field stands for all of them
+            fields = [(rolled.rows | rolled.scalars)[name] for name in kernel.fields]
+            self._sizes = dict.fromkeys(kernel.fields, 1)
+            self._sums = [(symbol, _Formulas([e], dtype)) for symbol, e in rolled.sums]
+        means = kernel.means if rolled is None else rolled.means
+        self._formulas = _Formulas([*fields, *means], dtype)
+
+    def fields(self, arrays: Mapping[str, np.ndarray], values, out: list) -> None:
+        """Write the fields, (N, components) each."""
+        for own, known in self._blocks(arrays, values):
+            found = iter(self._formulas(known))
+            for array, size in zip(out, self._sizes.values(), strict=True):
+                rows = [next(found) for _ in range(size)]
+                if self.kernel.rolled is None:
+                    for i, row in enumerate(rows):
+                        array[own, i] = row
+                else:
+                    array[own] = np.atleast_2d(rows[0]).T
+
+    def means(self, arrays: Mapping[str, np.ndarray], values, weight) -> np.ndarray:
+        """Weighted sums over the samples, (K,) float64."""
+        total = np.zeros(len(self.kernel.means))
+        for own, known in self._blocks(arrays, values):
+            (*_,) = found = self._formulas(known)
+            means = found[len(found) - total.size :]
+            total += [np.sum(weight[own] * mean, dtype=float) for mean in means]
+        return total
+
+    def _blocks(self, arrays, values) -> Iterator[tuple[slice, Values]]:
+        """Blocks of samples, and what symbols stand for there."""
+        numbers = dict(zip(self.kernel.values, values, strict=True))
+        count, most = len(arrays["x"]), self.tiling.at_once
+        for first in range(0, count, most):
+            own = slice(first, min(first + most, count))
+            yield own, numbers | self._known(_rows(arrays, own.start, own.stop), numbers)
+
+    def _known(self, rows: dict[str, np.ndarray], numbers: Values) -> Values:
+        rolled = self.kernel.rolled
+        symbols = dict(self.kernel.reads)
+        for form, matrix, center in self._forms:
+            rows[form.name] = matrix @ (rows["x"] - center.reshape(-1, 1))
+            symbols[form.name] = form.symbols
+        known: Values = {}
+        for name, own in symbols.items():
+            if rolled is not None and name in rolled.components:
+                known[rolled.components[name]] = rows[name]
+            else:
+                known |= zip(own, rows[name], strict=True)
+        shape = rows["x"].shape
+        for symbol, formula in self._sums:
+            (terms,) = formula(numbers | known)
+            known[symbol] = np.broadcast_to(terms, shape).sum(axis=0)
+        return known
+
+
+class _PairKernel:
+    """Sums over the other samples of formulas of pairs."""
+
+    def __init__(self, kernel: FormulaKernel, dtype: np.dtype, tiling: NumpyTiling):
+        self.kernel, self.dtype, self.tiling = kernel, dtype, tiling
+        self._radial = [kernel.radial] if kernel.radial != 0 else []
+        self._rows = [e for rows in kernel.fields.values() for e in rows]
+        self._formulas = _Formulas([*self._rows, *kernel.means, *self._radial], dtype)
+
+    def fields(self, arrays: Mapping[str, np.ndarray], values, out: list) -> None:
+        """Add the means over partners to the field, (N, components)."""
+        (array,) = out
+        share = self.dtype.type(1.0 / max(len(array) - 1, 1))
+        for own, sums in self._sums(arrays, values):
+            array[own] += share * sums[: len(self._rows)].T
+
+    def means(self, arrays: Mapping[str, np.ndarray], values, weight) -> np.ndarray:
+        """Weighted sums over the samples of means over partners, (K,) float64."""
+        total = np.zeros(len(self.kernel.means))
+        for own, sums in self._sums(arrays, values):
+            total += np.sum(weight[own] * sums[len(self._rows) :], axis=1, dtype=float)
+        return total / max(len(weight) - 1, 1)
+
+    def _sums(self, arrays, values) -> Iterator[tuple[slice, np.ndarray]]:
+        """Blocks of samples, and the sums over partners of every formula, (formulas, n)."""
+        numbers = dict(zip(self.kernel.values, values, strict=True))
+        number, count = len(self._rows) + len(self.kernel.means), len(arrays["x"])
+        for first in range(0, count, self.tiling.own):
+            own = slice(first, min(first + self.tiling.own, count))
+            rows = _rows(arrays, own.start, own.stop)
+            sums = np.zeros((number, own.stop - own.start), self.dtype)
+            for start in range(0, count, self.tiling.partners):
+                others = slice(start, min(start + self.tiling.partners, count))
+                partners = _rows({"x": arrays["x"]}, others.start, others.stop)["x"]
+                self._add(sums, numbers, rows, partners, own, others)
+            yield own, sums
+
+    def _add(self, sums, numbers: Values, rows, partners, own: slice, others: slice) -> None:
+        """Add a block of pairs to the sums over partners."""
+        k, x = self.kernel, rows["x"]
+        known = numbers | dict(zip(k.partners, partners[:, None, :], strict=True))
+        for name, symbols in k.reads.items():
+            known |= zip(symbols, rows[name][:, :, None], strict=True)
+        shape = (x.shape[1], partners.shape[1])
+        if k.distance is not None:
+            known[k.distance] = np.zeros(shape, self.dtype)
+            for a, b in zip(x, partners, strict=True):
+                known[k.distance] += (a[:, None] - b) ** 2
+        # No pair of a sample with itself.
+        same = np.arange(max(own.start, others.start), min(own.stop, others.stop))
+        found = []
+        for pairs in self._formulas(known):
+            found.append(np.broadcast_to(pairs, shape))
+            if same.size:
+                found[-1] = found[-1].copy()
+                found[-1][same - own.start, same - others.start] = 0
+        radial = found[len(sums) :]
+        for total, pairs in zip(sums, found, strict=False):
+            total += pairs.sum(axis=1)
+        for factor in radial:
+            for i, (a, b) in enumerate(zip(x, partners, strict=True)):
+                sums[i] += np.einsum("nm,nm->n", factor, a[:, None] - b)

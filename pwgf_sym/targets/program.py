@@ -1,0 +1,428 @@
+"""A compiled problem: the kernels that the solver calls, on packed samples."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from copy import copy
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from ..arguments import brief, checked_call, choice, file_path, flag
+from ..declare.flow_checks import check_flow, check_precision
+from ..declare.formula_checks import within_depth
+from ..derive.samples import check_law
+from ..emit.module import Emission, emit_module
+from ..errors import OptionError
+from ..kernels.carried import kernel_name, level_of
+from .constants import energy_constants
+from .inspection import Inspection
+from .jacobian import JacobianMethods
+from .kernels import KernelCaller
+from .linearization import Linearization
+from .moments import Moments
+from .packing import Samples, State, Units, pack_samples
+from .points import PointMethods
+from .slope import Slope, slope
+from .table import TARGETS
+from .values import real_function
+
+__all__ = ["Program", "compile_program"]
+
+#: Names of what samples carry, one or several.
+Carry = str | Collection[str]
+
+
+@checked_call
+@within_depth
+def compile_program(
+    problem,
+    flow,
+    target: str = "cpu",
+    dtype: str = "float64",
+    folder: Path | str | None = None,
+    moments: bool = True,
+    kernels: Collection[str] | None = None,
+) -> Program:
+    """Generate, write and load the kernels of a problem and a map.
+
+    Kernels are compiled to machine code when they are first called, and cached on disk.
+
+    Parameters
+    ----------
+    problem : GradientFlow
+        Energy, initial law, parameters.
+    flow : Map
+        The map T_theta.
+    target : {"cpu", "cuda", "numpy"}
+        Where kernels run.  Modules for "cuda" are generated without a GPU, too; kernels run where
+        there is one, or in Numba's simulator.  "numpy" generates and compiles nothing: NumPy
+        interprets the kernels' formulas, slower, but at once.
+    dtype : {"float64", "float32"}
+        Precision of all numbers.
+    folder : path, optional
+        Where the module is written; the user's cache folder if not given.
+    moments : bool
+        Whether interactions that are polynomials of |x - y|^2 are computed from moments of the
+        samples, in O(N d^2); False sums over all pairs.
+    kernels : collection of str, optional
+        Names of the kernels to generate; the others come in a module of their own, that of
+        ``Program.rest``, when they are first called.  By default all on the CPU, and on CUDA those
+        of a flow in the velocity form, so that a module stays short.
+
+    Raises
+    ------
+    OptionError, EnergyError, FormulaError, CacheError, TargetError
+        When an option is not accepted, the module cannot be generated or written, or Numba's
+        compiler is switched off.
+    """
+    choice("target", target, tuple(TARGETS))
+    choice("dtype", dtype, ("float64", "float32"))
+    moments = flag("moments", moments)
+    if kernels is not None and not _are_names(kernels):
+        raise OptionError("kernels", brief(kernels), "a collection of names of kernels")
+    folder = None if folder is None else Path(file_path("folder", folder))
+    host = TARGETS[target]
+    host.require_compiler()
+    check_flow(problem, flow, "flow")
+    if dtype == "float32":
+        check_precision(problem, flow)
+    Units.of(problem.initial).check(dtype)
+    how = host.printed(dtype, moments)
+    emission = emit_module(problem.energy, problem.density, flow, how, kernels)
+    check_law(emission.form, problem.initial)
+    name = f"{type(flow).__name__.lower()}_d{flow.dim}_{dtype}"
+    path = host.write(emission.text, name, folder)
+    program = Program(problem, flow, dtype, emission, path, target, kernels, folder)
+    program.check_value()
+    return program
+
+
+def _are_names(kernels) -> bool:
+    collection = isinstance(kernels, Collection) and not isinstance(kernels, str | bytes)
+    return collection and all(isinstance(name, str) for name in kernels)
+
+
+class Program(Inspection, JacobianMethods, PointMethods):
+    """Kernels of one problem and one map.
+
+    Fields and vectors of parameters go in as NumPy arrays and come out as such; on the target
+    "cuda" they come out as vectors on the device, which go in again, and ``numpy.asarray`` copies.
+
+    Attributes
+    ----------
+    problem, map
+        What was compiled.
+    dtype : numpy.dtype
+        Precision.
+    path : pathlib.Path or None
+        The generated module; None where nothing is generated.
+    dim, size : int
+        Dimension d, and number p of parameters ``theta``.
+    form : SampleForm
+        The energy in samples.
+    folder : pathlib.Path or None
+        Where modules are written, if not into the cache.
+    units : Units
+        The coordinates that the map sees; states and fields are in the user's.
+    target : {"cpu", "cuda", "numpy"}
+        Where kernels run.
+    host : TargetHost
+        The host's side of the target.
+    """
+
+    def __init__(
+        self,
+        problem,
+        flow,
+        dtype: str,
+        emission: Emission,
+        path: Path | None,
+        target="cpu",
+        kernels=None,
+        folder: Path | None = None,
+    ):
+        self.target, self._wanted, self.folder = target, kernels, folder
+        self.host = TARGETS[target]
+        self.problem, self.map, self.path, self.emission = problem, flow, path, emission
+        self.dtype, self.form = np.dtype(dtype), emission.form
+        self.dim, self.size = flow.dim, emission.layout.size * flow.steps
+        self.units = Units.of(problem.initial)
+        self._parameters = [float(problem.parameters[s]) for s in self.form.parameters]
+
+    @cached_property
+    def module(self):
+        """The generated module, imported."""
+        return self.host.load(self.path, self.emission.text)
+
+    @cached_property
+    def kernels(self) -> KernelCaller:
+        """Calls of the generated kernels by name."""
+        caller = self.host.caller()
+        return caller(self.module, self.emission, self.dtype, self.size, lambda: self.rest)
+
+    @cached_property
+    def in_single(self) -> Program:
+        """The same problem and map in float32, compiled when it is first asked for."""
+        return self._again("float32", self._wanted)
+
+    @cached_property
+    def rest(self) -> Program | None:
+        """The same program with those kernels of the map that this one leaves out, if any."""
+        missing = self.emission.left_out
+        return self._again(self.dtype.name, missing) if missing else None
+
+    def __reduce__(self):
+        # A copy, or the program in another process, finds its machine code in the cache: that of
+        # the process, unless a folder was given.
+        return compile_program, self._call(self.dtype.name, self._wanted)
+
+    def _again(self, dtype: str, kernels) -> Program:
+        return compile_program(*self._call(dtype, kernels))
+
+    def _call(self, dtype: str, kernels) -> tuple:
+        """What compiles this problem and map again, as this program was."""
+        moments = self.emission.moments is not None
+        return self.problem, self.map, self.target, dtype, self.folder, moments, kernels
+
+    # -- samples ------------------------------------------------------------------------------
+
+    def samples(self, points: np.ndarray, shares: np.ndarray | None = None) -> Samples:
+        """Pack points (N, d) of the initial law, with its log density and score.
+
+        ``shares`` (N,) are their parts of a mean, of sum 1, where they are not equal.  Sums over
+        pairs and the energy form's slope want equal ones.
+        """
+        return self._packed(points, self.problem.initial, self.units, shares)
+
+    def again(self, samples: Samples, count: int | None = None) -> Samples:
+        """The first samples of any program for this map, packed for this one: points only."""
+        shares = samples.unpack_scalar(samples.weight)[:count].astype(np.float64)
+        return self.packed(samples.unpack(samples.z)[:count], shares / shares.sum())
+
+    def packed(self, points: np.ndarray, shares: np.ndarray | None = None) -> Samples:
+        """Pack points (N, d) in the map's coordinates, without the law's density at them."""
+        return self._packed(points, None, Units.none(self.dim), shares)
+
+    def _packed(self, points, law, units: Units, shares=None) -> Samples:
+        lanes = self.emission.tiling.samples
+        return self.kernels.resident(pack_samples(points, law, units, self.dtype, lanes, shares))
+
+    @staticmethod
+    def unpack(values: np.ndarray, samples: Samples) -> np.ndarray:
+        """A packed vector field (M,) as an array (N, d)."""
+        return samples.unpack(values)
+
+    @staticmethod
+    def unpack_scalar(values: np.ndarray, samples: Samples) -> np.ndarray:
+        """A packed scalar as an array (N,)."""
+        return samples.unpack_scalar(values)
+
+    def push(self, theta: np.ndarray, samples: Samples, carry: Carry = "x") -> State:
+        """x = T(z), and what else the samples carry.
+
+        Parameters
+        ----------
+        theta : (p,) array
+        samples : Samples
+        carry : str or collection of str
+            What the state has to hold beside x: "log_density", log rho(x), and "score", its
+            gradient (:mod:`pwgf_sym.kernels.carried`).
+
+        Raises
+        ------
+        OptionError
+            If there is no such quantity, or theta has not p entries.
+        """
+        kernel = kernel_name("push", level_of(carry))
+        found = self.kernels.run(kernel, samples, theta, samples.starts)
+        return self.units.bring_out(State(samples, **found))
+
+    # -- energy -------------------------------------------------------------------------------
+
+    def integrals(self, state: State, samples: Samples | None = None) -> np.ndarray:
+        """Values of the energy's integrals on the samples, (K,) float64.
+
+        ``samples`` need not be given: they are the state's.
+
+        Raises
+        ------
+        OptionError
+            If other samples are given than the state's.
+        """
+        if samples is not None and samples is not state.samples:
+            raise OptionError("samples", "other ones than the state's", "those that were pushed")
+        found = np.zeros(len(self.form.integrals))
+        for kernel, places in zip(("integrals", "pair_integrals"), self._places, strict=True):
+            if places and kernel in self.emission.formulas:
+                found[places] = self.kernels.means(kernel, state, self.values(None))
+        if self.moments is not None:
+            self.moments.add_integrals(found, self._places[1], state, self._parameters)
+        return found + self._constants[0]
+
+    @property
+    def unknown_constant(self) -> str:
+        """Integrals that are known up to a constant, int f(x, 0) dx; empty if there are none."""
+        return self._constants[1]
+
+    @cached_property
+    def _constants(self) -> tuple[np.ndarray, str]:
+        """int f(x, 0) dx of every integral, which means over samples leave out."""
+        return energy_constants(self.form, self.problem.parameters, self.problem.initial)
+
+    @cached_property
+    def _places(self) -> tuple[list[int], list[int]]:
+        """Places of the single and of the double integrals among all."""
+        single, double = [], []
+        for k, integral in enumerate(self.form.integrals):
+            (double if integral.pair else single).append(k)
+        return single, double
+
+    def energy(self, integrals: np.ndarray) -> float:
+        """The energy, from its integrals; NaN where its formula has no value."""
+        return self._energy_of(*self._parameters, *map(float, integrals))
+
+    def check_value(self) -> None:
+        """Refuse an energy whose value cannot be computed from its integrals."""
+        self._energy_of  # noqa: B018 -- it is made here, before anything runs
+
+    @cached_property
+    def _energy_of(self):
+        symbols = [*self.form.parameters, *(i.symbol for i in self.form.integrals)]
+        return real_function(symbols, self.form.value)
+
+    @cached_property
+    def moments(self) -> Moments | None:
+        """Interactions that are computed from moments of the samples, if the energy has any."""
+        if self.emission.moments is None:
+            return None
+        integrals = [i.symbol for i in self.form.integrals]
+        kind = self.host.moments()
+        form, parameters = self.emission.moments, self.form.parameters
+        return kind(self.kernels, form, parameters, integrals, self.dim)
+
+    def _numbers(self, integrals: np.ndarray | None) -> list[float]:
+        """Values of the parameters and of the integrals, zero where they are not known."""
+        if integrals is None:
+            integrals = np.zeros(len(self.form.integrals))
+        return [*self._parameters, *integrals]
+
+    def values(self, integrals: np.ndarray | None) -> np.ndarray:
+        """What kernels of formulas read as ``values``: parameters, then integrals or zeros."""
+        return np.array(self._numbers(integrals), self.dtype)
+
+    def _pair_velocity(self, out, state: State, integrals) -> None:
+        """Add the velocity of the double integrals."""
+        if "pair_velocity" in self.emission.formulas:
+            values = self.values(integrals)
+            self.kernels.fields("pair_velocity", state, values, [out])
+        if self.moments is not None:
+            self.moments.add_velocity(out, state, self._numbers(integrals))
+
+    def velocity(self, state: State, integrals: np.ndarray | None = None) -> np.ndarray:
+        """w = -grad dE/drho at the pushed samples, packed (M,).
+
+        ``integrals`` are those of :meth:`integrals`, computed where they are not given.
+
+        Raises
+        ------
+        EnergyError
+            Where the first variation jumps, so that there is no velocity.
+        """
+        if self.form.rough:
+            raise copy(self.form.rough)  # the form is shared, and what is raised takes a traceback
+        if integrals is None and not self.separable:
+            integrals = self.integrals(state)
+        out = self.kernels.zeros(state.samples.width)
+        if "velocity" in self.emission.formulas:
+            self.kernels.fields("velocity", state, self.values(integrals), [out])
+        self._pair_velocity(out, state, integrals)
+        return out
+
+    def gradient(self, linearization: Linearization, integrals: np.ndarray) -> np.ndarray:
+        """grad_theta of the energy of the samples, (p,), where the map was linearized."""
+        state = linearization.state
+        samples = state.samples
+        zeros, values = self.kernels.zeros, self.values(integrals)
+        field_, scalar = zeros(samples.width), zeros(samples.width // self.dim)
+        self._pair_velocity(field_, state, integrals)
+        if "slopes" in self.emission.formulas:
+            local = zeros(samples.width)
+            self.kernels.fields("slopes", state, values, [local, scalar])
+            field_ = local - field_
+        else:
+            field_ = -field_
+        field_ = field_ * samples.weights
+        if not self.form.energy_reads:
+            return linearization.vjp(field_)
+        return linearization.gradient(field_, scalar * samples.weight)
+
+    @cached_property
+    def separable(self) -> bool:
+        """Whether the energy's slope at a sample needs nothing of the other samples."""
+        symbols = {integral.symbol for integral in self.form.integrals}
+        rows, by_log = self.form.local_gradient
+        coupled = any(e.free_symbols & symbols for e in (*rows, by_log))
+        return not coupled and not any(integral.pair for integral in self.form.integrals)
+
+    def slope(self, theta, samples: Samples, keep: bool = True) -> Slope:
+        """Integrals and gradient of the energy at theta, with the linearized map.
+
+        Parameters
+        ----------
+        theta : (p,) array
+        samples : Samples
+        keep : bool
+            Whether the linearization keeps the map's stored values, for products that follow.
+
+        Returns
+        -------
+        Slope
+            With ``linearization``, ``integrals`` (K,) float64 and ``gradient`` (p,).
+        """
+        return slope(self, theta, samples, keep)
+
+    # -- the map's derivative -----------------------------------------------------------------
+
+    def linearize(self, theta, samples: Samples, carry: Carry = "x") -> Linearization:
+        """The map at theta, for products with J = dT/dtheta.
+
+        Its ``state`` holds what ``carry`` names, "log_density" at most.
+        """
+        return Linearization(self, theta, samples, carry)
+
+    def jvp(self, theta, samples: Samples, eta) -> np.ndarray:
+        """(dT/dtheta) eta at the samples, packed (M,)."""
+        return self.linearize(theta, samples).jvp(eta)
+
+    def vjp(self, theta, samples: Samples, field_) -> np.ndarray:
+        """sum_n (dT/dtheta)(z_n)^T field_n, (p,)."""
+        return self.linearize(theta, samples).vjp(field_)
+
+    def metric(self, theta, samples: Samples, eta) -> np.ndarray:
+        """G eta = mean of (dT/dtheta)^T (dT/dtheta) eta, (p,)."""
+        return self.linearize(theta, samples).metric(eta)
+
+    def jacobian(self, theta, samples: Samples) -> np.ndarray:
+        """dT/dtheta at the samples, transposed: (p, M); the next call overwrites it."""
+        linearized = self.linearize(theta, samples)
+        return linearized.algebra.host(linearized.jacobian())
+
+    def invert(
+        self, theta, points: np.ndarray, tolerance: float | None = None, iterations: int = 60
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """z with T(z) = points, and log|det dT/dz| there.
+
+        Steps are undone from the last to the first, each by a damped Newton iteration that
+        starts from the step taken backward.
+
+        Returns
+        -------
+        z : (N, d)
+        log_det : (N,)
+            NaN in both where the iteration did not converge.
+        """
+        from .inversion import invert
+
+        return invert(self, theta, points, tolerance, iterations)
