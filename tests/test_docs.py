@@ -1,0 +1,68 @@
+"""Pages of docs run as they stand, and print what they show.
+
+Python blocks of a page run in order in one namespace, from the root of a checkout.  What follows a
+block as a text block is what it prints.  Blocks of other languages are only shown.
+"""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PAGES = [page for page in ("walkthrough.md", "extending.md") if (ROOT / "docs" / page).exists()]
+MARK = "~ end of a block ~"
+
+
+def blocks_of(page):
+    """Python blocks: how many lines are above, the code, and the output that is shown or None."""
+    found, end, waiting = [], 0, False
+    for block in re.finditer(r"^```(\w*)\n(.*?)^```$", page, re.DOTALL | re.MULTILINE):
+        language, inside = block.groups()
+        follows = waiting and not page[end : block.start()].strip()
+        if language == "python":
+            found.append((page[: block.start(2)].count("\n"), inside, None))
+        elif language == "text" and follows:
+            found[-1] = (*found[-1][:2], inside)
+        end, waiting = block.end(), language == "python"
+    return found
+
+
+def script_of(page):
+    """One script whose lines have the numbers that they have on the page."""
+    lines = []
+    for start, code, _ in blocks_of(page):
+        lines += [""] * (start - len(lines)) + code.splitlines() + [f"print({MARK!r})"]
+    return "\n".join(lines) + "\n"
+
+
+def outputs_of(page, folder):
+    """What each python block of a page prints."""
+    path = folder / "page.py"
+    path.write_text(script_of(page), encoding="utf-8")
+    paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths), "PYTHONUTF8": "1"}
+    command = [sys.executable, str(path)]
+    run = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, encoding="utf-8", timeout=600
+    )
+    assert run.returncode == 0, run.stdout[-1000:] + run.stderr
+    return run.stdout.split(f"{MARK}\n")[:-1]
+
+
+def compared(text):
+    """Text without what an editor takes away: blanks at the ends of lines, blank lines around."""
+    return re.sub(r"[ \t]+$", "", text, flags=re.M).strip("\n")
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_page_prints_what_it_shows(name, tmp_path):
+    page = (ROOT / "docs" / name).read_text(encoding="utf-8")
+    blocks, outputs = blocks_of(page), outputs_of(page, tmp_path)
+    assert len(outputs) == len(blocks) and any(shown for _, _, shown in blocks)
+    for (start, _, shown), printed in zip(blocks, outputs, strict=True):
+        if shown is not None:
+            assert compared(printed) == compared(shown), f"docs/{name}, line {start}"
