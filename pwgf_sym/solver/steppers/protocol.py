@@ -25,7 +25,7 @@ class Step(NamedTuple):
     theta : (p,) array
         Parameters at its end.
     stage : Stage or None
-        The right side there, where the method has looked at it.
+        The right side there, where the method has looked at it; a method with an estimate has.
     error : (p,) array or None
         Estimate of the local error of the parameters; a run measures how far it moves the samples.
         None for a method without one.
