@@ -6,18 +6,25 @@ past the weights is found out.
 """
 
 import sys
-from dataclasses import dataclass
-from types import ModuleType, SimpleNamespace
+from collections.abc import Collection, Sequence
+from copy import copy
+from dataclasses import dataclass, field
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import sympy as sp
+from numpy.typing import ArrayLike
 
 from pwgf_sym.declare import energies, symbols
+from pwgf_sym.declare.law import Law
 from pwgf_sym.declare.laws import Gaussian
-from pwgf_sym.declare.maps import Affine
+from pwgf_sym.declare.maps import Affine, Map
 from pwgf_sym.declare.problem import GradientFlow
 from pwgf_sym.errors import EnergyError
+from pwgf_sym.solver import protocols
 from pwgf_sym.solver.flow import solve
+from pwgf_sym.solver.protocols import Algebra
 from pwgf_sym.solver.solution import Row, Solution
 from pwgf_sym.targets.algebra import HostAlgebra
 
@@ -31,7 +38,9 @@ ENTROPY = 0.7
 MEAN, COV = np.array([1.0, 2.0]), np.array([[0.5, 0.2], [0.2, 1.5]])
 
 
-def quadratic_problem(initial, stiffness, center, entropy):
+def quadratic_problem(
+    initial: Law, stiffness: ArrayLike, center: ArrayLike, entropy: float
+) -> tuple[GradientFlow, Affine]:
     """The problem that :class:`AffineProgram` solves, in symbols."""
     x = symbols.coordinates(initial.dim)
     rho = symbols.Density(x)
@@ -44,24 +53,37 @@ def quadratic_problem(initial, stiffness, center, entropy):
 
 @dataclass
 class AffineSamples:
-    """Points of the initial law with their parts of a mean, and what a program packs them by."""
+    """Points of the initial law with their parts of a mean, and how fields at them are packed."""
 
     points: np.ndarray
     weight: np.ndarray
-    weights: np.ndarray
+    dtype: np.dtype[Any]
     log_density: np.ndarray
     score: np.ndarray
+    scratch: dict[Any, Any] = field(default_factory=dict)
+    lanes: int = LANES
+
+    def __post_init__(self) -> None:
+        self.count, self.dim = self.points.shape
+        self.tiles = -(-self.count // LANES)
+        self.width = self.tiles * LANES * self.dim
+        self.weights = self.pack(np.tile(self.weight, (self.dim, 1)).T, 0.0)
 
     @property
-    def count(self):
-        return len(self.points)
+    def z(self) -> np.ndarray:
+        return self.pack(self.points)
 
-    def unpack(self, field):
-        dim = self.points.shape[1]
-        full = np.asarray(field).reshape(-1, dim, LANES).swapaxes(1, 2)
-        return full.reshape(-1, dim)[: self.count]
+    def pack(self, values: np.ndarray, padding: float = GARBAGE) -> np.ndarray:
+        full = np.full((self.tiles * LANES, self.dim), padding)
+        full[: self.count] = values
+        packed = full.reshape(self.tiles, LANES, self.dim).swapaxes(1, 2).ravel()
+        return packed.astype(self.dtype)
 
-    def unpack_scalar(self, values):
+    def unpack(self, values: np.ndarray) -> np.ndarray:
+        full = np.asarray(values).reshape(-1, self.dim, LANES).swapaxes(1, 2)
+        return full.reshape(-1, self.dim)[: self.count]
+
+    def unpack_scalar(self, values: np.ndarray) -> np.ndarray:
         return np.asarray(values)[: self.count]
 
 
@@ -75,115 +97,120 @@ class AffineState:
     score: np.ndarray | None = None
 
 
-class AffineProgram:
-    """The Program interface for the affine map; see the module's docstring."""
+@dataclass
+class Label:
+    """An integral."""
 
-    def __init__(self, problem, map, stiffness, center, dtype="float64"):
-        self.problem, self.map, self.dtype = problem, map, np.dtype(dtype)
+    label: str
+
+
+@dataclass
+class AffineForm:
+    """What the energy reads."""
+
+    integrals: Sequence[Label] = (Label("potential"), Label("entropy"))
+    rough: EnergyError | None = None
+    reads: tuple[str, ...] = ("log_density", "score")
+    velocity_reads: tuple[str, ...] = ("score",)
+    energy_reads: tuple[str, ...] = ("log_density",)
+
+
+class AffineProgram:
+    """A ``pwgf_sym.solver.protocols.Program`` of the affine map: see the docstring above."""
+
+    unknown_constant, separable, sums_pairs = "", True, False
+
+    def __init__(
+        self,
+        problem: GradientFlow,
+        map: Map,
+        stiffness: ArrayLike,
+        center: ArrayLike,
+        dtype: str = "float64",
+    ) -> None:
+        self.problem, self.map, self.form = problem, map, AffineForm()
+        self.dtype: np.dtype[Any] = np.dtype(dtype)
         self.dim = map.dim
         self.size = self.dim**2 + self.dim
         self.stiffness, self.center = np.asarray(stiffness), np.asarray(center)
         (self.entropy,) = problem.parameters.values()
-        self.unknown_constant = ""
-        self.separable = True
-        self.form = SimpleNamespace(
-            rough=False,
-            reads=("log_density", "score"),
-            velocity_reads=("score",),
-            energy_reads=("log_density",),
-            integrals=(SimpleNamespace(label="potential"), SimpleNamespace(label="entropy")),
-        )
         self.calls = {"push": 0, "jvp": 0, "metric": 0}
 
     @property
-    def local_jacobian(self):
+    def local_jacobian(self) -> None:
         raise EnergyError("energy", "the stand-in", "a compiled energy")
 
-    # Packing.
-
-    def samples(self, points, shares=None):
+    def samples(self, points: np.ndarray, shares: np.ndarray | None = None) -> AffineSamples:
         points = np.asarray(points, float)
-        law = self.problem.initial
-        count = len(points)
+        law, count = self.problem.initial, len(points)
         shares = np.full(count, 1 / count) if shares is None else shares
-        weights = self._pack(np.tile(shares, (self.dim, 1)).T, 0.0)
-        return AffineSamples(points, shares, weights, law.log_density(points), law.score(points))
+        carried = law.log_density(points), law.score(points)
+        return AffineSamples(points, shares, self.dtype, *carried)
 
-    def _pack(self, field, padding=GARBAGE):
-        field = np.asarray(field, float)
-        tiles = -(-len(field) // LANES)
-        full = np.full((tiles * LANES, self.dim), padding)
-        full[: len(field)] = field
-        return full.reshape(tiles, LANES, self.dim).swapaxes(1, 2).ravel().astype(self.dtype)
-
-    def unpack(self, field, samples):
-        return samples.unpack(field)
-
-    def unpack_scalar(self, values, samples):
-        return samples.unpack_scalar(values)
+    def packed(self, points: np.ndarray) -> AffineSamples:
+        return self.samples(points)  # the map's coordinates are the user's
 
     # Kernels.
 
-    def _parts(self, theta):
+    def _parts(self, theta: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
         theta = np.asarray(theta, float)
         d = self.dim
         return theta[: d * d].reshape(d, d), theta[d * d :]
 
-    def push(self, theta, samples, carry="x"):
+    def push(
+        self, theta: np.ndarray, samples: Any, carry: str | Collection[str] = "x"
+    ) -> AffineState:
         self.calls["push"] += 1
         matrix, shift = self._parts(theta)
-        state = AffineState(samples, self._pack(samples.points @ matrix.T + shift))
+        state = AffineState(samples, samples.pack(samples.points @ matrix.T + shift))
         if "score" in carry or "log_density" in carry:
             values = samples.log_density - np.linalg.slogdet(matrix)[1]
             padded = np.full(len(state.x) // self.dim, GARBAGE)
             padded[: samples.count] = values
             state.log_density = padded.astype(self.dtype)
         if "score" in carry:
-            state.score = self._pack(np.linalg.solve(matrix.T, samples.score.T).T)
+            state.score = samples.pack(np.linalg.solve(matrix.T, samples.score.T).T)
         return state
 
-    def integrals(self, state):
+    def integrals(self, state: Any) -> np.ndarray:
         samples = state.samples
         offset = samples.unpack(state.x) - self.center
         potential = np.einsum("ni,ij,nj->n", offset, self.stiffness, offset) / 2
         logs = samples.unpack_scalar(state.log_density)
         return np.array([samples.weight @ potential, samples.weight @ logs], float)
 
-    def energy(self, integrals):
+    def energy(self, integrals: np.ndarray) -> float:
         return float(integrals[0] + self.entropy * integrals[1])
 
-    def velocity(self, state, integrals=None):
+    def velocity(self, state: Any, integrals: np.ndarray | None = None) -> np.ndarray:
         offset = state.samples.unpack(state.x) - self.center
         score = state.samples.unpack(state.score)
-        return self._pack(-offset @ self.stiffness - self.entropy * score)
+        found: np.ndarray = state.samples.pack(-offset @ self.stiffness - self.entropy * score)
+        return found
 
-    def velocity_jacobian(self, state, integrals):
+    def velocity_jacobian(self, state: Any, integrals: np.ndarray) -> np.ndarray:
         return np.broadcast_to(-self.stiffness, (state.samples.count, self.dim, self.dim))
 
-    def linearize(self, theta, samples, carry="x"):
-        return AffineLinearization(self, theta, samples, self.push(theta, samples, carry))
+    def linearize(
+        self, theta: np.ndarray, samples: Any, carry: str | Collection[str] = "x"
+    ) -> "AffineLinearization":
+        return AffineLinearization(self, theta, self.push(theta, samples, carry))
 
-    def gradient(self, linearization, integrals):
-        state = linearization.state
-        samples = state.samples
-        matrix, _ = self._parts(linearization.theta)
+    def slope(self, theta: np.ndarray, samples: Any) -> "AffineSlope":
+        linearization = self.linearize(theta, samples, "log_density")
+        state, (matrix, _) = linearization.state, self._parts(theta)
         force = (samples.unpack(state.x) - self.center) @ self.stiffness
         by_matrix = force.T @ samples.points / samples.count
         by_matrix -= self.entropy * np.linalg.inv(matrix).T
-        return np.concatenate([by_matrix.ravel(), force.mean(axis=0)]).astype(self.dtype)
+        gradient = np.concatenate([by_matrix.ravel(), force.mean(axis=0)]).astype(self.dtype)
+        return AffineSlope(linearization, self.integrals(state), gradient)
 
-    def slope(self, theta, samples):
-        linearization = self.linearize(theta, samples, "log_density")
-        integrals = self.integrals(linearization.state)
-        gradient = self.gradient(linearization, integrals)
-        return SimpleNamespace(linearization=linearization, integrals=integrals, gradient=gradient)
-
-    def jvp(self, theta, samples, eta):
+    def jvp(self, theta: np.ndarray, samples: AffineSamples, eta: np.ndarray) -> np.ndarray:
         self.calls["jvp"] += 1
         matrix, shift = self._parts(eta)
-        return self._pack(samples.points @ matrix.T + shift)
+        return samples.pack(samples.points @ matrix.T + shift)
 
-    def invert(self, theta, points):
+    def invert(self, theta: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         matrix, shift = self._parts(theta)
         z = np.linalg.solve(matrix, (np.asarray(points) - shift).T).T
         return z, np.full(len(z), np.linalg.slogdet(matrix)[1])
@@ -192,29 +219,68 @@ class AffineProgram:
 class AffineLinearization:
     """Products with the derivative of the affine map, which does not depend on theta."""
 
-    algebra, unit = HostAlgebra(), 1.0
+    unit = 1.0
 
-    def __init__(self, program, theta, samples, state):
-        self.program, self.samples, self.state = program, samples, state
+    def __init__(self, program: AffineProgram, theta: np.ndarray, state: AffineState) -> None:
+        self.program, self.samples, self.state = program, state.samples, state
         self.theta = np.asarray(theta, program.dtype)
+        self.algebra: Algebra = HostAlgebra()
 
-    def jvp(self, eta):
+    def jvp(self, eta: np.ndarray) -> np.ndarray:
         return self.program.jvp(self.theta, self.samples, eta)
 
-    def vjp(self, field):
-        field = self.samples.unpack(field).astype(float)
-        parts = [(field.T @ self.samples.points).ravel(), field.sum(axis=0)]
+    def vjp(self, field: np.ndarray) -> np.ndarray:
+        values = self.samples.unpack(field).astype(float)
+        parts = [(values.T @ self.samples.points).ravel(), values.sum(axis=0)]
         return np.concatenate(parts).astype(self.program.dtype)
 
-    def metric(self, eta):
+    def metric(self, eta: np.ndarray) -> np.ndarray:
         self.program.calls["metric"] += 1
         return self.vjp(self.jvp(eta)) / self.samples.count
 
-    def jacobian(self):
+    def jacobian(self) -> np.ndarray:
         return np.stack([self.jvp(unit) for unit in np.eye(self.program.size)])
 
+    def kernel_matrix(self) -> np.ndarray:
+        rows = [self.samples.unpack(row).T.ravel() for row in self.jacobian()]
+        return np.transpose(rows) @ np.array(rows)
 
-def exact_moments(t, mean, cov, stiffness, center, entropy):
+    def on_first(self, count: int) -> "AffineLinearization":
+        samples = self.program.samples(self.samples.points[:count])
+        return self.program.linearize(self.theta, samples)
+
+    def in_single(self) -> "AffineLinearization":
+        program = copy(self.program)
+        program.dtype = np.dtype("float32")
+        return program.linearize(self.theta, program.samples(self.samples.points))
+
+
+@dataclass
+class AffineSlope:
+    """The energy's gradient, with the linearized map."""
+
+    linearization: AffineLinearization
+    integrals: np.ndarray
+    gradient: np.ndarray
+
+
+if TYPE_CHECKING:  # a type checker sees whether the stand-ins are what the solver asks for
+
+    def is_a_program(stand_in: AffineProgram) -> protocols.Program:
+        return stand_in
+
+    def is_a_linearized_map(stand_in: AffineLinearization) -> protocols.Linearized:
+        return stand_in
+
+
+def exact_moments(
+    t: float,
+    mean: ArrayLike,
+    cov: np.ndarray,
+    stiffness: ArrayLike,
+    center: ArrayLike,
+    entropy: float,
+) -> tuple[np.ndarray, np.ndarray]:
     """Mean and covariance at time t of the flow from N(mean, cov), for an invertible K.
 
     mean' = -K (mean - m), cov' = -K cov - cov K + 2 eps I, so cov(t) - eps K^-1 decays as exp(-K t)
@@ -223,12 +289,12 @@ def exact_moments(t, mean, cov, stiffness, center, entropy):
     from scipy.linalg import expm
 
     decay = expm(-t * np.asarray(stiffness))
-    limit = entropy * np.linalg.inv(stiffness)
+    limit = entropy * np.linalg.inv(np.asarray(stiffness))
     center = np.asarray(center)
     return center + decay @ (np.asarray(mean) - center), limit + decay @ (cov - limit) @ decay.T
 
 
-def still(dim):
+def still(dim: int) -> Solution:
     """A solution in some dimension: a Gaussian that is scaled by two from time 0 to 1."""
     problem, flow = quadratic_problem(Gaussian(np.zeros(dim), 1.0), np.eye(dim), np.zeros(dim), 0.5)
     program = AffineProgram(problem, flow, np.eye(dim), np.zeros(dim))
@@ -239,33 +305,35 @@ def still(dim):
     return Solution(rows, program, {"target": "cpu", "dtype": "float64"}, "completed")
 
 
-def fake_compiler(monkeypatch):
+def fake_compiler(monkeypatch: Any) -> list[AffineProgram]:
     """Put the stand-in where ``solve`` looks for the compiler; gives the programs it builds."""
-    built = []
+    built: list[AffineProgram] = []
 
-    def compile_program(problem, map, *, target, dtype):
+    def compile_program(
+        problem: GradientFlow, map: Map, *, target: str, dtype: str
+    ) -> AffineProgram:
         assert target == "cpu"
         built.append(AffineProgram(problem, map, STIFFNESS, CENTER, dtype))
         return built[-1]
 
     module = ModuleType("pwgf_sym.targets.program")
-    module.compile_program = compile_program
+    setattr(module, "compile_program", compile_program)  # noqa: B010 -- a module takes any name
     monkeypatch.setitem(sys.modules, module.__name__, module)
     return built
 
 
-def problem():
+def problem() -> tuple[GradientFlow, Affine]:
     """Problem and map of all tests."""
     return quadratic_problem(Gaussian(MEAN, COV), STIFFNESS, CENTER, ENTROPY)
 
 
-def run(t_span=(0.0, 0.5), **options):
+def run(t_span: tuple[float, float] = (0.0, 0.5), **options: Any) -> Solution:
     """Solve it, with few samples and steps and without regularization unless asked otherwise."""
     options = {"samples": 128, "dt": 0.05, "tolerance": 1e-6, "shift": 0.0} | options
     return solve(*problem(), t_span, **options)
 
 
-def moments(solution, t=None):
+def moments(solution: Solution, t: float | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Mean and covariance of the push-forward of the initial law, exact for an affine map."""
     theta = solution._at(t)[1]
     matrix, shift = theta[:4].reshape(2, 2), theta[4:]

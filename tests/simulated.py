@@ -11,6 +11,7 @@ ON_TARGETS = [
         "test_map_kernels.py",
         "test_pair_sums.py",
         "test_points.py",
+        "test_protocols.py",
     ),
     *("test_pairs.py", "test_rolled.py", "test_velocity_jacobian.py", "test_written_maps.py"),
 ]

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import scipy.linalg
 from map_cases import Case, neural
-from test_linear import MatrixMap
+from matrix_map import MatrixMap
 from tile_numpy import interpreted
 
 from pwgf_sym.look.doctor import _examine_cupy
@@ -182,7 +182,7 @@ def test_dense_solves(algebra, rng, form, shift, cutoff):
     a[:, 6] = a[:, 5]  # a singular metric
     program = device_map(a, 30, algebra)
     right = a.T @ w / 30
-    field, b = (program.field(w), None) if form == "velocity" else (None, right)
+    field, b = (program.samples.pack(w), None) if form == "velocity" else (None, right)
     system = System(program, field, b, shift)
     eta, kept, _, rank = solve_dense(system, LinearOptions(shift=shift, cutoff=cutoff))
     metric = a.T @ a / 30 + shift * np.eye(7)

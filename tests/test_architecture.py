@@ -92,6 +92,13 @@ def test_imports_go_one_way(path):
     assert found <= allowed, f"{path} imports {found - allowed}"
 
 
+def test_the_solver_meets_the_compiler_in_one_place():
+    """Elsewhere it knows protocols, of programs, maps, vectors and targets."""
+    solver = [path for path in FILES if path.relative_to(PACKAGE).parts[0] == "solver"]
+    meeting = [path.name for path in solver if "targets" in own_imports(path)]
+    assert meeting == ["compiler.py"]
+
+
 def test_the_check_of_imports_sees_all_forms(tmp_path, monkeypatch):
     folder = tmp_path / "pwgf_sym" / "declare"
     folder.mkdir(parents=True)

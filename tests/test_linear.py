@@ -1,77 +1,17 @@
 """Linear solves with the pullback metric against dense linear algebra."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 import scipy.sparse.linalg
+from matrix_map import MatrixMap
 
 from pwgf_sym.errors import OptionError
 from pwgf_sym.solver.linear import solve_metric
 from pwgf_sym.solver.lsmr import lsmr
 from pwgf_sym.solver.options import LinearOptions
-from pwgf_sym.targets.algebra import HostAlgebra
 
 METHODS = ("lsmr", "cg", "minres", "dense")
 SHIFTED = (*METHODS, "kernel")
-
-
-class MatrixMap:
-    """Products with a given Jacobian (M, p), with a tail of padding that holds garbage."""
-
-    algebra, unit = HostAlgebra(), 1.0
-
-    def __init__(self, jacobian, count, dtype="float64", padding=5):
-        self.dtype = np.dtype(dtype)
-        self.theta = np.zeros(1, dtype)
-        self.jacobian_, self.padding = jacobian, padding
-        tail = np.full((padding, jacobian.shape[1]), 3.0)
-        self.full = np.concatenate([jacobian, tail]).astype(dtype)
-        weights = np.concatenate([np.full(len(jacobian), 1 / count), np.zeros(padding)])
-        self.samples = SimpleNamespace(
-            weights=weights.astype(dtype), count=count, unpack=self.unpack, pack=self.field
-        )
-        self.samples.dim = len(jacobian) // count
-        self.samples.weight = np.full(count, 1 / count)
-        self.samples.unpack_scalar = lambda values: values[:count]
-        self.size = jacobian.shape[1]
-        self.broken = 1.0
-        self.applications = {"float64": 0, "float32": 0}
-
-    def jvp(self, eta):
-        self.applications[self.dtype.name] += 1
-        return (self.full.astype(float) @ eta).astype(self.dtype)
-
-    def vjp(self, field):
-        return (self.full.astype(float).T @ field).astype(self.dtype)
-
-    def metric(self, eta):
-        self.applications[self.dtype.name] += 1
-        weighted = self.samples.weights * (self.full.astype(float) @ eta)
-        return self.broken * (self.full.astype(float).T @ weighted).astype(self.dtype)
-
-    def jacobian(self):
-        return np.ascontiguousarray(self.full.T)
-
-    def field(self, values):
-        return np.concatenate([np.ravel(values), np.full(self.padding, 11.0)]).astype(self.dtype)
-
-    def unpack(self, field):
-        return field[: len(self.jacobian_)].reshape(self.samples.count, -1)
-
-    def in_single(self):
-        single = MatrixMap(self.jacobian_, self.samples.count, "float32", self.padding + 3)
-        single.applications = self.applications
-        return single
-
-    def on_first(self, count):
-        rows = len(self.jacobian_) // self.samples.count * count
-        return MatrixMap(self.jacobian_[:rows], count, self.dtype, self.padding)
-
-    def kernel_matrix(self):
-        rows = self.full[: len(self.jacobian_)].reshape(self.samples.count, -1, self.size)
-        rows = rows.swapaxes(0, 1).reshape(-1, self.size)  # component by component
-        return rows @ rows.T
 
 
 def matrix(rng, rows, columns, singular_values):
@@ -95,7 +35,7 @@ def rng():
 def solve(a, w, method, count=40, dtype="float64", right=None, **options):
     options = {"max_iterations": 4000, "cutoff": 1e-10, "shift": 0.0} | options
     program = MatrixMap(a, count, dtype)
-    target = {"right": right} if w is None else {"field": program.field(w)}
+    target = {"right": right} if w is None else {"field": program.samples.pack(w)}
     options = LinearOptions(**options)
     return solve_metric(program, **target, method=method, options=options)
 
@@ -355,7 +295,7 @@ def stiff_system(rng):
 def test_mixed_precision_reaches_the_residual_of_float64(rng, method, form):
     a, w, expected = stiff_system(rng)
     program = MatrixMap(a, 200)
-    given = {"field": program.field(w)} if form == "velocity" else {"right": a.T @ w / 200}
+    given = {"field": program.samples.pack(w)} if form == "velocity" else {"right": a.T @ w / 200}
     options = LinearOptions(tolerance=1e-10, shift=1e-6, max_iterations=4000, precision="mixed")
     found = solve_metric(program, **given, method=method, options=options)
     assert found.converged and found.residual <= 1e-10
@@ -374,7 +314,7 @@ def test_preconditioner_saves_iterations(rng, method):
         program = MatrixMap(a, 200)
         found = solve_metric(
             program,
-            field=program.field(w),
+            field=program.samples.pack(w),
             method=method,
             options=LinearOptions(**options, preconditioner=samples),
         )
@@ -426,7 +366,7 @@ def test_a_good_guess_saves_iterations(rng, method):
     a, w, expected = stiff_system(rng)
     program = MatrixMap(a, 200)
     options = LinearOptions(tolerance=1e-6, shift=1e-6, max_iterations=4000)
-    given = {"field": program.field(w), "method": method, "options": options}
+    given = {"field": program.samples.pack(w), "method": method, "options": options}
     cold = solve_metric(program, **given)
     warm = solve_metric(program, **given, guess=expected * (1 + 1e-5 * rng.standard_normal(60)))
     exact = solve_metric(program, **given, guess=expected)

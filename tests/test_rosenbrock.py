@@ -1,15 +1,16 @@
 """Rosenbrock-W steps against closed forms, and their matrix against means over the samples."""
 
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import sympy as sp
 
 import pwgf_sym as pw
-from pwgf_sym.errors import EnergyError, OptionError
+from pwgf_sym.errors import EnergyError, FlowError, OptionError
 from pwgf_sym.solver.decay import DecayingPart
-from pwgf_sym.solver.implicit import entropy_factor, strain_rows, weighted_rows
+from pwgf_sym.solver.implicit import StageOperator, entropy_factor, strain_rows, weighted_rows
 from pwgf_sym.solver.sampling import draw
 from pwgf_sym.solver.steppers.automatic import Automatic
 from pwgf_sym.solver.steppers.rosenbrock import Rosenbrock
@@ -183,6 +184,20 @@ def test_rows_of_the_entropys_part(stage):
         shares = samples.unpack_scalar(samples.weight)[:n]
         expected = shares @ np.sum(strain**2, axis=(1, 2)) / shares.sum()
         assert np.sum((v @ rows) ** 2) == pytest.approx(expected, rel=1e-4)
+
+
+def test_a_matrix_that_is_not_finite_is_an_error_of_the_flow(stage):
+    """It says where, and a run may try a shorter step."""
+    program, samples, theta, _ = stage
+    state = program.push(theta, samples, "score")
+    ends = {"state": state, "integrals": program.integrals(state), "carry": (), "shift": 1e-5}
+    where = {"step": 3, "time": 0.25}
+    given = SimpleNamespace(program=program, samples=samples, theta=theta * np.nan, **ends, **where)
+    with pytest.raises(
+        FlowError, match=r"step 3 \(t = 0.25\).*a step's matrix with c = 0.1"
+    ) as raised:
+        StageOperator(given, 0.1)
+    assert (raised.value.step, raised.value.time) == (3, 0.25)
 
 
 def test_factor_of_the_entropy():

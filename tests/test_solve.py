@@ -88,7 +88,7 @@ def test_defect_is_measured_on_samples_that_the_flow_does_not_use(compiled):
     rng = np.random.default_rng(0)
     fresh = program.samples(rng.random((4096, 2)))
     state = program.push(solution.theta[0], fresh, "score")
-    w = program.unpack(program.velocity(state), fresh)
+    w = fresh.unpack(program.velocity(state))
     speed = np.sqrt(np.mean(np.sum(w**2, axis=1)))
     expected = solution.defect[0] / solution.relative_defect[0]
     assert expected == pytest.approx(speed, rel=0.02)

@@ -158,9 +158,8 @@ def stand_in(law, transport):
     return SimpleNamespace(
         problem=SimpleNamespace(initial=law),
         dtype=np.dtype(np.float64),
-        samples=lambda points: SimpleNamespace(points=points),
+        samples=lambda points: SimpleNamespace(points=points, unpack=lambda x: x),
         push=lambda theta, samples, carry: SimpleNamespace(x=transport(samples.points)),
-        unpack=lambda x, samples: x,
     )
 
 

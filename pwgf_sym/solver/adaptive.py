@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,12 +13,16 @@ from .bar import Bar
 from .events import Watch
 from .forecast import Forecast
 from .march import energy_allowance
+from .option_fields import settled
 from .path import polynomial, shortened
 from .right_side import RightSide, Stage
-from .samples_control import SamplesControl
+from .samples_control import Renewal, SamplesControl
 from .solution import Row
 from .steppers import Step, Stepper
 from .vectors import like
+
+if TYPE_CHECKING:
+    from .protocols import Vector
 
 __all__ = ["AdaptiveMarch"]
 
@@ -62,13 +67,21 @@ class AdaptiveMarch:
         The events.
     """
 
-    def __init__(self, right: RightSide, stepper: Stepper, times, every, first, watch: Watch):
+    def __init__(
+        self,
+        right: RightSide,
+        stepper: Stepper,
+        times: np.ndarray,
+        every: bool,
+        first: bool,
+        watch: Watch,
+    ) -> None:
         self.right, self.stepper, self.times = right, stepper, [float(t) for t in times]
         self.every, self.first, self.watch = every, first, watch
         self.options, self.record, self.scale = right.options, right.record, 0.0
-        self.dense = self.options.dense_output
+        self.dense, self.step_tol = self.options.dense_output, settled(self.options.step_tol)
         self.progress = self.times[-1] - self.times[0], "t"
-        self.samples = SamplesControl(right, self.options, self.times)
+        self.samples: Renewal = SamplesControl(right, self.options, self.times)
         self.forecast, self.estimate, self.share = Forecast(right), 0.0, _SHARE
         self.before, self.rejections, self.seen = 1.0, 0, self.times[0]
         self.can_regularize = "shift" in self.options.chosen
@@ -93,14 +106,14 @@ class AdaptiveMarch:
                 taken, length, error = self.accepted(t, stop, stage, step)
                 after = stop if stop - t <= length else t + length
                 step = self.next_step(length, error, taken, step)
-                start, slope = stage.theta, taken.stage.eta
-                ended = self.watch.passed(t, after, start, taken, slope, right)
-                stage = self.finish(t, after, ended, start, taken, error)
-                before, t = t, after if ended is None else ended
+                start, slope = stage.theta, settled(taken.stage).eta
+                zero = self.watch.passed(t, after, start, taken, slope, right)
+                stage = self.finish(t, after, zero, start, taken, error)
+                before, t = t, after if zero is None else zero
                 bar.update(t, stage.energy, stage.linear.residual, t - before)
-                if self.every or t == stop or ended is not None:
+                if self.every or t == stop or zero is not None:
                     yield right.row(t, stage)
-                if ended is not None:
+                if zero is not None:
                     return
                 self.look_back(t)
 
@@ -127,11 +140,11 @@ class AdaptiveMarch:
 
     def allowed_error(self, stage: Stage) -> float:
         """The local error that a step may have, as a distance."""
-        return self.share * self.options.step_tol * stage.spread
+        return self.share * self.step_tol * stage.spread
 
     def next_share(self, spread: float) -> float:
         """The part of the tolerance for a step: less, when errors of steps have added up."""
-        limit = _SHARE_OF_STEPS * self.options.step_tol * spread
+        limit = _SHARE_OF_STEPS * self.step_tol * spread
         found = self.forecast.distance_of_steps
         if not found > limit:
             return _SHARE
@@ -139,21 +152,25 @@ class AdaptiveMarch:
 
     def error_of(self, taken: Step) -> float:
         """The estimate of a step's error, in units of what is allowed."""
-        size, allowed = taken.stage.length(taken.error), self.allowed_error(taken.stage)
+        end = settled(taken.stage)
+        size, allowed = end.length(settled(taken.error)), self.allowed_error(end)
         return size / allowed if allowed > 0 else size * math.inf if size > 0 else 0.0
 
-    def accepted(self, t: float, stop: float, stage: Stage, step: float):
+    def accepted(
+        self, t: float, stop: float, stage: Stage, step: float
+    ) -> tuple[Step, float, float]:
         """Try until a step is accepted: what it found, its length, its error."""
         right, self.rejections = self.right, 0
         self.scale = max(self.scale, abs(stage.energy))
         while True:
             length, stage = self.fitted(t, stop, step), self.current(t, stage)
             right.step, right.time = self.record.steps, t
+            failure: FlowError | None
             try:
                 length = self.stepper.allowed(right, t, stage, length)
                 taken = self.stepper.step(right, t, stage, length)
                 error = self.error_of(taken)
-                failure = self.risen(stage.energy, taken.stage.energy)
+                failure = self.risen(stage.energy, settled(taken.stage).energy)
             except FlowError as problem:
                 error, failure = math.nan, problem
             if failure is None and error <= 1:
@@ -162,7 +179,7 @@ class AdaptiveMarch:
 
     def current(self, t: float, stage: Stage) -> Stage:
         """The stage where the step begins, with the shift of now."""
-        if stage.shift == self.right.linear.shift:
+        if stage.shift == self.right.shift:
             return stage
         return self.right(t, stage.theta)
 
@@ -181,10 +198,10 @@ class AdaptiveMarch:
             return None
         given = f"energy {before:.6g} before the step and {after:.6g} after"
         fix = "Use more samples or a larger shift, or energy_check=False to go on."
-        where = {"step": self.right.step, "time": self.right.time}
-        return FlowError(given, f"a rise of at most {allowed:.3g}", fix, **where)
+        accepted = f"a rise of at most {allowed:.3g}"
+        return FlowError(given, accepted, fix, step=self.right.step, time=self.right.time)
 
-    def shorter(self, t: float, length: float, error: float, failure) -> float:
+    def shorter(self, t: float, length: float, error: float, failure: FlowError | None) -> float:
         """The length after a rejection; raises the shift, or gives up, where that does not help."""
         self.record.rejected()
         self.stepper.rejected()
@@ -200,7 +217,7 @@ class AdaptiveMarch:
             raise failure
         raise FlowError(
             f"steps of {length:.3g} with an error of {error:.3g} times what is allowed",
-            f"steps longer than {shortest:.2g} at tol={self.options.step_tol:g}",
+            f"steps longer than {shortest:.2g} at tol={self.step_tol:g}",
             "Use a larger tol, more samples or a larger shift.",
             step=self.right.step,
             time=t,
@@ -217,9 +234,11 @@ class AdaptiveMarch:
         following = length * factor
         return max(following, planned) if length < planned and not self.rejections else following
 
-    def finish(self, t, after, ended, start, taken: Step, error: float) -> Stage:
+    def finish(
+        self, t: float, after: float, ended: float | None, start: Vector, taken: Step, error: float
+    ) -> Stage:
         """Note an accepted step, cut where an event ended the run, and draw new samples."""
-        record, right, end, length = self.record, self.right, taken.stage, after - t
+        record, right, end, length = self.record, self.right, settled(taken.stage), after - t
         coefficients = np.asarray(taken.coefficients(end.eta))
         if ended is not None:
             s, after = (ended - t) / length, ended
@@ -228,9 +247,16 @@ class AdaptiveMarch:
             end = right(after, like(theta, right.samples.weights))
         if self.dense:
             record.path_steps(after, end.theta, coefficients)
-        extra = {"error": error * self.share * self.options.step_tol, "stages": taken.stages}
-        extra |= {"samples": right.samples.count, "shift": right.linear.shift}
-        record.stepped(after, after - t, end.energy, end.linear.rate, **extra)
+        record.stepped(
+            after,
+            after - t,
+            end.energy,
+            end.linear.rate,
+            error=error * self.share * self.step_tol,
+            stages=taken.stages,
+            samples=right.samples.count,
+            shift=right.shift,
+        )
         extrapolated = self.stepper.error_order < self.stepper.order
         self.forecast.step(after - t, end, None if extrapolated else taken.error)
         self.estimate = self.forecast.distance / end.spread if end.spread > 0 else math.nan
@@ -248,17 +274,17 @@ class AdaptiveMarch:
             self.raise_shift(t, f"{_LOOK} steps took a part of less than {_PROGRESS:g} of the rest")
 
     def raise_shift(self, t: float, why: str) -> None:
-        shift = 10 * self.right.linear.shift
+        shift = 10 * self.right.shift
         if self.can_regularize and 0 < shift <= _LARGEST_SHIFT:
             self.right.regularize(shift)
             self.record.changed(t, "shift", shift, why)
 
-    def statistics(self) -> dict:
+    def statistics(self) -> dict[str, Any]:
         """What the run chose, and why."""
-        changes = self.record.changes
+        changes: list[dict[str, Any]] = self.record.changes
         for steps, name, why in getattr(self.stepper, "switches", ()):
             t = float(self.record.history().t[steps])
             changes = [*changes, {"t": t, "choice": "integrator", "value": name, "reason": why}]
-        found = {"changes": sorted(changes, key=lambda change: change["t"])}
+        found: dict[str, Any] = {"changes": sorted(changes, key=lambda change: change["t"])}
         found["estimate"] = self.estimate if math.isfinite(self.estimate) else None
         return found | self.samples.found()

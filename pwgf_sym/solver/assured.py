@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Unpack
+
 from ..arguments import checked_call
 from ..errors import FoldedMapWarning, OptionError, warn
-from .certificate import ErrorBound, bounds_along
+from .certificate import Effort, ErrorBound, bounds_along
+from .columns import Columns
 from .evidence import Diagnostics, diagnostics
 from .folds import fold_text
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from .protocols import Program
 
 __all__ = ["Assured"]
 
 
-class Assured:
+class Assured(Columns):
     """Methods of a :class:`~pwgf_sym.solver.solution.Solution`."""
 
     @property
@@ -21,13 +30,23 @@ class Assured:
         Of a run that follows a tolerance; None of others.  It is followed on samples that the run
         does not use, to first order (:mod:`pwgf_sym.solver.forecast`): an estimate, no bound.
         """
-        return self.statistics.get("estimate")
+        found: float | None = self.statistics.get("estimate")
+        return found
 
     @property
     def inaccurate(self) -> bool:
         """Whether the estimated error is above ``tol``."""
         estimate = self.error_estimate
-        return estimate is not None and estimate > self.options["tol"]
+        return estimate is not None and bool(estimate > self.options["tol"])
+
+    if TYPE_CHECKING:
+
+        @property
+        def program(self) -> Program: ...
+
+        def _at(self, t: float | None) -> tuple[float, np.ndarray]: ...
+
+        def _folded(self, time: float, theta: np.ndarray) -> float | None: ...
 
     @checked_call
     def error_bound(
@@ -86,10 +105,15 @@ class Assured:
         >>> print(bound)  # doctest: +SKIP
         W2 <= 0.004126 at t = 1 (proven, standard error 6e-05)
         """
-        options = {"seed": seed, "accuracy": accuracy, "evaluations": evaluations}
+        options: Effort = {"seed": seed, "accuracy": accuracy, "evaluations": evaluations}
         return self._error_bounds([t], distance, **options)[0]
 
-    def _error_bounds(self, times, distance: str | None = None, **options) -> list[ErrorBound]:
+    def _error_bounds(
+        self,
+        times: Sequence[float | None],
+        distance: str | None = None,
+        **options: Unpack[Effort],
+    ) -> list[ErrorBound]:
         """Bounds at some times, all of one distance; None is the last stored time."""
         if self.path is None:
             fix = "Solve with dense_output=True, which keeps the parameters at all times."

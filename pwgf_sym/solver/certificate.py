@@ -20,8 +20,8 @@ from .sampling import seed_for
 from .theory import Theory, formulas_of, log_sobolev_of, theory_of
 
 if TYPE_CHECKING:
-    from ..targets.program import Program
     from .path import Curve
+    from .protocols import Program
     from .theory import Choice
 
 __all__ = ["DISTANCES", "ErrorBound", "all_bounds", "bounds_along", "bounds_over_time"]

@@ -5,15 +5,25 @@ Matrices are arrays of the kernels' ``algebra``, and so are vectors between two 
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
 from .preconditioner import SamplePreconditioner
 from .vectors import like, norm
 
+if TYPE_CHECKING:
+    from .linear import System
+    from .option_objects import LinearSolve
+    from .protocols import Algebra, Apply, Vector
+
+    #: A matrix, or a vector, of the map's algebra.
+    Array = Any
+
 __all__ = ["solve_dense", "solve_kernel"]
 
 
-def solve_dense(system, options):
+def solve_dense(system: System, options: LinearSolve) -> tuple[Vector, Apply, float, int | None]:
     """(G + mu I) eta = b from G itself, with one step of iterative refinement.
 
     With a shift, and no cutoff asked for, by Cholesky's factorization; else by eigenvectors, of
@@ -57,7 +67,7 @@ def solve_dense(system, options):
 _ROUND_OFF = 8.0
 
 
-def _rows_and_metric(system):
+def _rows_and_metric(system: System) -> tuple[Array, Array | None]:
     """sqrt(weights) J^T (p, M), and the lower half of G; None where G is not finite."""
     algebra, rows = system.algebra, system.map.jacobian()
     rows *= _roots(system)
@@ -67,7 +77,9 @@ def _rows_and_metric(system):
     return rows, metric if finite else None
 
 
-def _inverse(algebra, metric, shift: float, cutoff: float | None):
+def _inverse(
+    algebra: Algebra, metric: Array, shift: float, cutoff: float | None
+) -> tuple[Apply, Apply, int | None]:
     """Functions b -> (G + mu I)^-1 b and v -> the part of v that is kept; the rank."""
     if cutoff is None:
         metric[algebra.xp.diag_indices_from(metric)] += shift
@@ -78,12 +90,12 @@ def _inverse(algebra, metric, shift: float, cutoff: float | None):
     return lambda b: modes @ (factors * (modes.T @ b)), lambda v: modes.T @ v, int(keep.sum())
 
 
-def _roots(system):
+def _roots(system: System) -> Array:
     """Roots of the samples' weights, (M,)."""
     return system.algebra.xp.sqrt(system.algebra.array(system.samples.weights))
 
 
-def _gap(system, rows, eta):
+def _gap(system: System, rows: Array, eta: Array) -> Array:
     """b - (G + mu I) eta from the rows of J."""
     image = eta.astype(rows.dtype) @ rows
     if system.field is None:
@@ -93,14 +105,14 @@ def _gap(system, rows, eta):
     return (rows @ left).astype(np.float64) - system.shift * eta
 
 
-def _length(system) -> float:
+def _length(system: System) -> float:
     """Norm of the target field, or in the energy form 0: b is exact there."""
     if system.field is None:
         return 0.0
     return norm(system.field, system.samples.weights * system.field)
 
 
-def solve_kernel(system) -> np.ndarray:
+def solve_kernel(system: System) -> Vector:
     """(G + mu I)^-1 b through the kernel matrix K = S S^T of all samples, S = sqrt(weights) J.
 
     In the energy form by Woodbury's formula; in the velocity form eta = S^T (K + mu I)^-1 sqrt(w) u

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import sympy as sp
@@ -18,6 +20,13 @@ from .options import NAMES, FlowOptions
 from .steppers import METHODS
 from .stored import refused
 
+if TYPE_CHECKING:
+    from ..declare.maps import Map
+    from .solution import Solution
+
+    #: Arrays of a file by name; None where it has none.
+    Arrays = Mapping[str, np.ndarray | None]
+
 __all__ = ["STATUSES", "check_columns", "check_path", "describe", "restore"]
 
 _SCHEMA, _VERSION = "pwgf_sym.solution", 3
@@ -29,7 +38,7 @@ _LARGEST_EXPONENT = 10**6
 STATUSES = ("completed", "stopped", "interrupted", "failed")
 
 
-def describe(solution) -> dict:
+def describe(solution: Solution) -> dict[str, Any]:
     """Everything but the arrays."""
     problem = solution.problem
     return {
@@ -52,33 +61,43 @@ def describe(solution) -> dict:
     }
 
 
-def check_path(path, dense: dict, width: int) -> None:
-    """Check the arrays of a dense output of so many parameters.
+def check_path(path: str, dense: Arrays, width: int) -> dict[str, np.ndarray]:
+    """Check the arrays of a dense output of so many parameters, and that all are there.
 
     Raises
     ------
     StoredSolutionError
     """
+    found = {}
     for name, array in dense.items():
         if array is None:
             raise refused(path, f"a file without the array path_{name}")
+        found[name] = array
         if array.dtype != np.float64 or not np.all(np.isfinite(array)):
             raise refused(path, f"array path_{name} of type {array.dtype}, or not finite")
-    count = dense["t"].size
-    shapes = {name: array.shape for name, array in dense.items()}
+    count = found["t"].size
+    shapes = {name: array.shape for name, array in found.items()}
     wanted = {"t": (count,), "theta": (count, width)}
     steps = shapes.pop("coefficients")
     fits = len(steps) == 3 and (steps[0], steps[2]) == (count - 1, width) and steps[1] <= 8
     if shapes != wanted or not (fits and count):
         raise refused(path, "a dense output of arrays that do not fit each other")
-    if not np.all(np.diff(dense["t"]) > 0):
+    if not np.all(np.diff(found["t"]) > 0):
         raise refused(path, "a dense output whose times do not increase")
+    return found
 
 
 def check_columns(
-    path, columns: dict, kinds: dict, *, positive, endless=(), undefined=(), empty=False
-) -> None:
-    """Check types, lengths and numbers of columns of equal length.
+    path: str,
+    columns: Arrays,
+    kinds: Mapping[str, type],
+    *,
+    positive: Collection[str],
+    endless: Collection[str] = (),
+    undefined: Collection[str] = (),
+    empty: bool = False,
+) -> dict[str, np.ndarray]:
+    """Check types, lengths and numbers of columns of equal length, and that all are there.
 
     Parameters
     ----------
@@ -98,9 +117,11 @@ def check_columns(
     StoredSolutionError
     """
     rows = columns["t"].shape[0] if columns["t"] is not None and columns["t"].ndim == 1 else 0
+    found = {}
     for name, array in columns.items():
         if array is None:
             raise refused(path, f"a file without the array {name}")
+        found[name] = array
         ndim = 2 if name == "theta" else 1
         if array.dtype != kinds[name] or array.ndim != ndim or array.shape[0] != rows:
             raise refused(path, f"array {name} of type {array.dtype} and shape {array.shape}")
@@ -113,11 +134,12 @@ def check_columns(
             raise refused(path, f"array {name} with a negative number")
     if not (rows or empty):
         raise refused(path, "no stored time")
-    if not np.all(np.diff(columns["t"]) > 0):
+    if not np.all(np.diff(found["t"]) > 0):
         raise refused(path, "times that do not increase")
+    return found
 
 
-def restore(path, description: dict, width: int) -> dict:
+def restore(path: str, description: dict[str, Any], width: int) -> dict[str, Any]:
     """Attributes of a solution with ``width`` parameters of the map.
 
     Raises
@@ -133,8 +155,8 @@ def restore(path, description: dict, width: int) -> dict:
         given = f"a file of schema {str(schema)[:40]!r} version {str(version)[:40]}"
         raise refused(path, given, fix)
     try:
-        found = {"map": _map(description["map"], width)}
-        found["problem"] = _problem(description, found["map"].dim)
+        map = _map(description["map"], width)
+        found: dict[str, Any] = {"map": map, "problem": _problem(description, map.dim)}
         found["options"] = _options(description["options"])
         found |= _ending(description, version)
     except Exception as error:  # whatever SymPy and the constructors make of nonsense
@@ -143,7 +165,7 @@ def restore(path, description: dict, width: int) -> dict:
     return found
 
 
-def _map(entries: dict, width: int):
+def _map(entries: dict[str, Any], width: int) -> Map:
     """The map, which has so many parameters."""
     found = map_from_dict(entries)
     if parameter_count(found) != width:
@@ -151,7 +173,7 @@ def _map(entries: dict, width: int):
     return found
 
 
-def _problem(description: dict, dim: int) -> GradientFlow:
+def _problem(description: dict[str, Any], dim: int) -> GradientFlow:
     """The problem, of the map's dimension; laws of another one are not even made."""
     energy, rho = from_tree(description["energy"]), from_tree(description["density"])
     _check_powers(energy)
@@ -183,7 +205,7 @@ def _check_powers(energy: sp.Expr) -> None:
             sizes[node] = math.inf
 
 
-def _options(entries: dict) -> dict:
+def _options(entries: dict[str, Any]) -> dict[str, Any]:
     """The options, checked as those of a run; the target need not be here."""
     for name in ("target", "dtype"):
         if entries[name] not in NAMES[name]:
@@ -196,7 +218,7 @@ def _options(entries: dict) -> dict:
     return dict(entries)
 
 
-def _ending(description: dict, version: int) -> dict:
+def _ending(description: dict[str, Any], version: int) -> dict[str, Any]:
     """Status, message, counts, and whether the map is folded."""
     status, message = description["status"], description["message"]
     if status not in STATUSES or not isinstance(message, str):
@@ -223,7 +245,7 @@ def _ending(description: dict, version: int) -> dict:
     return ending | {"unknown_constant": constant} | counts._asdict() | _choices(description)
 
 
-def _choices(description: dict) -> dict:
+def _choices(description: dict[str, Any]) -> dict[str, Any]:
     """Times of events, and what the run chose."""
     times = description.get("t_events", [])
     if not (isinstance(times, list) and all(isinstance(entry, list) for entry in times)):

@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 
@@ -29,15 +30,17 @@ from ..errors import OptionError, ToleranceWarning, warn
 from .adaptive import AdaptiveMarch
 from .bar import Bar
 from .certificate import equilibrium_bound
+from .compiler import build_program
 from .events import Event, Watch
 from .evidence import log_weight_of
 from .flow import _collect, _start
 from .history import Record
 from .memory import check_memory
+from .option_fields import settled
 from .option_objects import FIELDS, RENAMED, LinearSolve, Samples, Steps
 from .options import FlowOptions
 from .right_side import RightSide, Stage, drawn
-from .solution import Row, Solution, build_program
+from .solution import Row, Solution
 from .steppers import Stepper, stepper_named
 from .theory import log_sobolev_of, theory_of
 from .vectors import as_double, like
@@ -168,12 +171,13 @@ class EquilibriumMarch(AdaptiveMarch):
     max_steps : int
     """
 
-    def __init__(self, right: RightSide, stepper: Stepper, max_steps: int):
-        super().__init__(right, stepper, [0.0], True, True, Watch(()))
+    def __init__(self, right: RightSide, stepper: Stepper, max_steps: int) -> None:
+        super().__init__(right, stepper, np.zeros(1), True, True, Watch(()))
         self.samples, self.max_steps = _Anew(right), max_steps
         self.forecast.error = None  # the error of a flow is not asked for
         self.distance, self.progress = _Distance(right), (max_steps, "step")
-        self.last, self.recent, self.least = np.inf, deque(maxlen=_WINDOW), np.inf
+        self.last, self.least, self.tol = np.inf, np.inf, settled(self.options.tol)
+        self.recent: deque[float] = deque(maxlen=_WINDOW)
 
     def rows(self, theta: np.ndarray, bar: Bar) -> Iterator[Row]:
         """Step to equilibrium and yield the rows."""
@@ -208,7 +212,7 @@ class EquilibriumMarch(AdaptiveMarch):
         self.last = self.distance(stage)
         text = f"{self.distance.kind} of {self.last:.2g}"
         name = ""
-        if self.last <= self.options.tol:
+        if self.last <= self.tol:
             name = f"the tolerance: {text} from equilibrium"
         elif self.is_stuck() and not self.grows(t):
             name = f"a floor: {text} from equilibrium, and no nearer with more steps"
@@ -232,7 +236,7 @@ class EquilibriumMarch(AdaptiveMarch):
 
     def grows(self, t: float) -> bool:
         """Take more samples, if there may be more."""
-        count = min(_GROWTH * self.right.samples.count, self.options.samples.max)
+        count = min(_GROWTH * self.right.samples.count, settled(self.options.samples.max))
         if count <= self.right.samples.count or "samples" not in self.options.chosen:
             return False
         self.right.grow(count)
@@ -241,32 +245,32 @@ class EquilibriumMarch(AdaptiveMarch):
         self.least = np.inf
         return True
 
-    def statistics(self) -> dict:
+    def statistics(self) -> dict[str, Any]:
         """What the run chose, and where it came to."""
-        found = {"kind": self.distance.kind, "distance": self.last, "tol": self.options.tol}
-        found["reached"] = bool(self.last <= self.options.tol)
+        found = {"kind": self.distance.kind, "distance": self.last, "tol": self.tol}
+        found["reached"] = bool(self.last <= self.tol)
         return super().statistics() | {"equilibrium": found}
 
 
 class _Anew:
     """New samples after every step."""
 
-    def __init__(self, right: RightSide):
+    def __init__(self, right: RightSide) -> None:
         self.right, self.step = right, 0
 
-    def renewed(self, t: float, length: float, stage, estimate: float):
+    def renewed(self, t: float, length: float, stage: Stage, estimate: float) -> Stage:
         self.step += 1
         self.right.draw(self.step)
         return self.right(t, stage.theta)
 
-    def found(self) -> dict:
+    def found(self) -> dict[str, float]:
         return {}
 
 
 class _Distance:
     """The distance of a stage from equilibrium; ``kind`` is its name."""
 
-    def __init__(self, right: RightSide):
+    def __init__(self, right: RightSide) -> None:
         self.right, theory = right, theory_of(right.program.problem)
         structure, self.modulus, self.largest = theory.structure, 0.0, 0.0
         self.weight = log_weight_of(right.program)
@@ -277,15 +281,15 @@ class _Distance:
             self.kind = "W2 over the spread" if proven else "|w| over its largest value"
         self.structure = structure
 
-    def __call__(self, stage) -> float:
+    def __call__(self, stage: Stage) -> float:
         self.largest = max(self.largest, stage.speed)
         if self.weight is None:
             unit = self.modulus * stage.spread if self.modulus else self.largest
             return stage.speed / unit if unit > 0 else 0.0
         program, samples = self.right.program, stage.samples
         state = program.push(stage.theta.astype(program.dtype), samples, "log_density")
-        x = np.asarray(program.unpack(as_double(state.x), samples), float)
-        logs = self.weight(x, program.unpack_scalar(as_double(state.log_density), samples))
+        x = np.asarray(samples.unpack(as_double(state.x)), float)
+        logs = self.weight(x, samples.unpack_scalar(as_double(settled(state.log_density))))
         with np.errstate(all="ignore"):
             logs -= logs.max()
             shares = samples.unpack_scalar(as_double(samples.weight))

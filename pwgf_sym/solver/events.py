@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,6 +12,11 @@ from ..arguments import brief, checked_call, flag, integer, number
 from ..errors import OptionError
 from .path import polynomial
 from .vectors import as_double, like, norm
+
+if TYPE_CHECKING:
+    from .protocols import State, Vector
+    from .right_side import RightSide
+    from .steppers import Step
 
 __all__ = ["Event", "Moment", "Watch", "events_of", "until_equilibrium"]
 
@@ -32,7 +38,7 @@ class Moment:
         Where the map takes them.
     """
 
-    def __init__(self, right, t: float, theta):
+    def __init__(self, right: RightSide, t: float, theta: Vector) -> None:
         self._right, self.t = right, float(t)
         self._theta = like(theta, right.fresh.weights)
 
@@ -41,13 +47,13 @@ class Moment:
         return np.array(self._theta, np.float64)
 
     @cached_property
-    def _state(self):
+    def _state(self) -> State:
         right = self._right
         theta = self._theta.astype(right.program.dtype)
         return right.program.push(theta, right.fresh, right.carry)
 
     @cached_property
-    def _integrals(self):
+    def _integrals(self) -> np.ndarray:
         return self._right.program.integrals(self._state)
 
     @cached_property
@@ -62,8 +68,7 @@ class Moment:
 
     @cached_property
     def points(self) -> np.ndarray:
-        points = self._right.program.unpack(self._state.x, self._right.fresh)
-        return np.array(points, np.float64)
+        return np.array(self._right.fresh.unpack(self._state.x), np.float64)
 
 
 class Event:
@@ -82,7 +87,13 @@ class Event:
     """
 
     @checked_call
-    def __init__(self, function: Callable[[Moment], float], terminal=True, direction=0, name=""):
+    def __init__(
+        self,
+        function: Callable[[Moment], float],
+        terminal: bool = True,
+        direction: int = 0,
+        name: str = "",
+    ) -> None:
         if not callable(function):
             raise OptionError("function", brief(function), "a function of a Moment")
         self.function, self.terminal = function, flag("terminal", terminal)
@@ -134,7 +145,7 @@ def until_equilibrium(dissipation: float = 1e-6) -> Event:
     return _Equilibrium(lambda moment: moment.dissipation - level, True, -1, name)
 
 
-def events_of(given) -> tuple[Event, ...]:
+def events_of(given: Any) -> tuple[Event, ...]:
     """The events of an argument: one, or a sequence; functions become events as in SciPy.
 
     Raises
@@ -174,7 +185,7 @@ class Watch:
         self.ended: Event | None = None
         self._before: list[float] = []
 
-    def begins(self, t: float, theta, right) -> bool:
+    def begins(self, t: float, theta: Vector, right: RightSide) -> bool:
         """Look at the start; whether the run ends there."""
         moment = Moment(right, t, theta)
         self._before = [event(moment) for event in self.events]
@@ -185,7 +196,15 @@ class Watch:
                 return True
         return False
 
-    def passed(self, t: float, after: float, theta, taken, slope, right) -> float | None:
+    def passed(
+        self,
+        t: float,
+        after: float,
+        theta: Vector,
+        taken: Step,
+        slope: Vector,
+        right: RightSide,
+    ) -> float | None:
         """Note the zeros within a step; the time of one that ends the run, else None.
 
         Parameters
@@ -225,7 +244,7 @@ class Watch:
         return None
 
 
-def _zero(event: Event, at, t: float, after: float) -> float:
+def _zero(event: Event, at: Callable[[float], Moment], t: float, after: float) -> float:
     """The zero of an event's function within a step."""
     from scipy.optimize import brentq
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import sympy as sp
@@ -17,9 +18,18 @@ from ..arguments import brief, integer, number
 from ..errors import OptionError
 from ..functions import host_function
 from ..sharing import symbols_of
+from .option_fields import settled
 from .sampling import draw, seed_for
 from .theory import theory_of
 from .vectors import as_double
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    from ..declare.law import Law
+    from .protocols import Program
+
+    Logs = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 __all__ = ["Diagnostics", "diagnostics", "log_weights"]
 
@@ -75,9 +85,9 @@ class Diagnostics:
 
 
 def diagnostics(
-    program,
+    program: Program,
     theta: np.ndarray,
-    law=None,
+    law: Law | None = None,
     potential: sp.Expr | None = None,
     sigma: float | None = None,
     n: int = 1 << 15,
@@ -123,7 +133,9 @@ def diagnostics(
     return _summary(np.stack(places), np.stack(logs))
 
 
-def log_weights(program, theta, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def log_weights(
+    program: Program, theta: ArrayLike, points: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Where a map takes points of the initial law, and the logs of their weights.
 
     Parameters
@@ -144,7 +156,7 @@ def log_weights(program, theta, points: np.ndarray) -> tuple[np.ndarray, np.ndar
     return x, _log_weights(potential_at, sigma, x, log_density)
 
 
-def log_weight_of(program) -> Callable | None:
+def log_weight_of(program: Program) -> Logs | None:
     """A function of x (n, d) and log rho(x) (n,): logs of weights; None for other energies."""
     structure = theory_of(program.problem).structure
     if not structure.is_fokker_planck or structure.interactions or structure.sigma <= 0:
@@ -153,18 +165,22 @@ def log_weight_of(program) -> Callable | None:
     return lambda x, log_density: _log_weights(potential_at, sigma, x, log_density)
 
 
-def pushed(program, theta, points: np.ndarray, law) -> tuple[np.ndarray, np.ndarray]:
+def pushed(
+    program: Program, theta: ArrayLike, points: np.ndarray, law: Law
+) -> tuple[np.ndarray, np.ndarray]:
     """T(z) and log rho(T(z)) at points of a law, (n, d) and (n,)."""
     samples = program.samples(points)
     state = program.push(np.asarray(theta, float).astype(program.dtype), samples, "log_density")
-    x = program.unpack(as_double(state.x), samples)
-    logs = program.unpack_scalar(as_double(state.log_density), samples)
+    x = samples.unpack(as_double(state.x))
+    logs = samples.unpack_scalar(as_double(settled(state.log_density)))
     if law is not program.problem.initial:
         logs = logs - program.problem.initial.log_density(points) + law.log_density(points)
     return np.asarray(x, float), np.asarray(logs, float)
 
 
-def _target(program, potential, sigma) -> tuple[Callable, float]:
+def _target(
+    program: Program, potential: sp.Expr | None, sigma: float | None
+) -> tuple[Callable[..., Any], float]:
     """V as a function of d arrays, and sigma: what is given, else what the energy has."""
     structure = theory_of(program.problem).structure
     known = structure.is_fokker_planck and not structure.interactions
@@ -184,7 +200,9 @@ def _target(program, potential, sigma) -> tuple[Callable, float]:
     return host_function(x, potential, "numpy"), sigma
 
 
-def _log_weights(potential_at, sigma: float, x, log_density) -> np.ndarray:
+def _log_weights(
+    potential_at: Callable[..., Any], sigma: float, x: np.ndarray, log_density: np.ndarray
+) -> np.ndarray:
     with np.errstate(all="ignore"):
         value = np.broadcast_to(np.asarray(potential_at(*x.T), float), log_density.shape)
     logs = -value / sigma - log_density
@@ -200,7 +218,7 @@ def _summary(x: np.ndarray, logs: np.ndarray) -> Diagnostics:
     sums = w.mean(axis=1)  # one number a set, whose scatter is the error of their mean
     z = sums.mean()
 
-    def error(values):
+    def error(values: np.ndarray) -> np.ndarray:
         return values.std(axis=0, ddof=1) / np.sqrt(sets)
 
     mean = np.einsum("rn,rnd->d", w, x) / (sets * count * z)

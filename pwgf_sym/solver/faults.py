@@ -2,22 +2,37 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
 from ..errors import FlowError
 from .vectors import is_finite
+
+if TYPE_CHECKING:
+    from .protocols import Program, State, Vector
+
+    Target = dict[str, Vector]
+    Where = dict[str, Any]
 
 __all__ = ["SMALLER", "diagnosis"]
 
 SMALLER = "Use a smaller dt, a larger shift, or fewer parameters or more samples."
 
 
-def diagnosis(program, theta, state, integrals, target: dict, where: dict) -> FlowError:
+def diagnosis(
+    program: Program,
+    theta: Vector,
+    state: State,
+    integrals: np.ndarray,
+    target: Target,
+    where: Where,
+) -> FlowError:
     """The error that names the first number that is not finite.
 
     Parameters
     ----------
-    program
+    program : Program
         The kernels.
     theta, state, integrals
         Parameters, state of the samples, values of the integrals.
@@ -30,13 +45,13 @@ def diagnosis(program, theta, state, integrals, target: dict, where: dict) -> Fl
     if not np.all(np.isfinite(theta)):
         return FlowError("parameters not finite", "finite numbers", SMALLER, **where)
     return (
-        _of_samples(program, state, target, where)
+        _of_samples(state, target, where)
         or _of_integrals(program, integrals, where)
         or _of_direction(target, where)
     )
 
 
-def _of_samples(program, state, target: dict, where: dict) -> FlowError | None:
+def _of_samples(state: State, target: Target, where: Where) -> FlowError | None:
     """The first sample with a position, log density, score or velocity that is not finite."""
     samples, logs = state.samples, state.log_density
     vectors = {
@@ -44,9 +59,9 @@ def _of_samples(program, state, target: dict, where: dict) -> FlowError | None:
         "score": state.score,
         "target velocity w": target.get("field"),
     }
-    found = {name: program.unpack(v, samples) for name, v in vectors.items() if v is not None}
+    found = {name: samples.unpack(v) for name, v in vectors.items() if v is not None}
     if logs is not None:
-        found["log density"] = program.unpack_scalar(logs, samples)[:, None]
+        found["log density"] = samples.unpack_scalar(logs)[:, None]
     for name in ("position x", "log density", "score", "target velocity w"):
         finite = np.isfinite(found.get(name, np.zeros((1, 1)))).all(axis=1)
         if not finite.all():
@@ -56,7 +71,7 @@ def _of_samples(program, state, target: dict, where: dict) -> FlowError | None:
     return None
 
 
-def _of_integrals(program, integrals, where: dict) -> FlowError | None:
+def _of_integrals(program: Program, integrals: np.ndarray, where: Where) -> FlowError | None:
     """The first integral that is not finite, or an energy without a value."""
     for integral, value in zip(program.form.integrals, integrals, strict=True):
         if not np.isfinite(value):
@@ -72,7 +87,7 @@ def _of_integrals(program, integrals, where: dict) -> FlowError | None:
     return FlowError(given, "an energy with a value", fix, **where)
 
 
-def _of_direction(target: dict, where: dict) -> FlowError:
+def _of_direction(target: Target, where: Where) -> FlowError:
     what = "gradient of the energy" if "right" in target else "direction eta"
     fine = "right" not in target or is_finite(target["right"])
     what = "direction eta of the linear solve" if fine else what

@@ -15,6 +15,7 @@ from ..derive.variation import check_velocity, energy_terms
 from ..errors import FlowError, OptionError
 from .adaptive import AdaptiveMarch
 from .bar import Bar
+from .compiler import build_program
 from .events import Moment, Watch, events_of
 from .folds import folded_part
 from .grid import stops, time_grid
@@ -26,7 +27,7 @@ from .options import FlowOptions
 from .right_side import RightSide, drawn
 from .sampling import seed_for
 from .signals import Terminated, termination_interrupts
-from .solution import Row, Solution, build_program
+from .solution import Row, Solution
 from .steppers import Stepper, stepper_named
 from .verdict import carried, ended, warn_of
 
@@ -182,7 +183,7 @@ def solve(
     stepper = stepper_named(options.steps.method, options.step_tol)
     stepper.begins(right)
     march: AdaptiveMarch | FixedMarch
-    if options.adaptive:
+    if isinstance(stored, bool):  # steps follow a tolerance
         march = AdaptiveMarch(right, stepper, times, save_at is None, stored, watch)
     else:
         march = FixedMarch(right, stepper, times, stored, watch)
@@ -219,9 +220,15 @@ def _collect(
         statistics = march.statistics()
         message = ended(how, counts, folded, statistics.get("estimate"), options["tol"])
         ending = message, record.history(), counts, folded, bool(right.carry)
-        more = {"path": record.path(), "t_events": march.watch.times}
         return Solution(
-            rows, right.program, options, status, *ending, **more, statistics=statistics
+            rows,
+            right.program,
+            options,
+            status,
+            *ending,
+            path=record.path(),
+            t_events=march.watch.times,
+            statistics=statistics,
         )
 
     try:

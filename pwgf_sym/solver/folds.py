@@ -8,8 +8,12 @@ from differences of the map itself.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from .protocols import Program
 
 __all__ = ["folded_part", "fold_text"]
 
@@ -21,7 +25,7 @@ _SEED = 20240607
 _MOST_ROUNDING = 1e-4
 
 
-def folded_part(program, theta: np.ndarray, carry: Sequence[str] = ()) -> float | None:
+def folded_part(program: Program, theta: np.ndarray, carry: Sequence[str] = ()) -> float | None:
     """Part of the initial law on which det dT/dz has the rarer sign.
 
     Parameters
@@ -52,7 +56,7 @@ def folded_part(program, theta: np.ndarray, carry: Sequence[str] = ()) -> float 
         return None
     step = np.sqrt(rounding) * _spread(points)
 
-    def signs(z, h):
+    def signs(z: np.ndarray, h: np.ndarray) -> np.ndarray:
         base = _push(program, theta, z, carry)
         rows = [_push(program, theta, z + shift, carry) - base for shift in np.diag(h)]
         jacobians = np.stack(rows, axis=1) / h[:, None]
@@ -68,10 +72,12 @@ def folded_part(program, theta: np.ndarray, carry: Sequence[str] = ()) -> float 
         return float(np.sum(signs(doubtful, -step) == rarer)) / len(points)
 
 
-def _push(program, theta, points: np.ndarray, carry: Sequence[str]) -> np.ndarray:
+def _push(
+    program: Program, theta: np.ndarray, points: np.ndarray, carry: Sequence[str]
+) -> np.ndarray:
     samples = program.samples(points)
     state = program.push(theta, samples, carry)
-    return np.array(program.unpack(state.x, samples), np.float64)
+    return np.array(samples.unpack(state.x), np.float64)
 
 
 def _spread(points: np.ndarray) -> np.ndarray:

@@ -9,12 +9,19 @@ the other points.  Independently scrambled Sobol points give the error of every 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .sampling import draw, draw_with_tails, has_tails, seed_for
 from .vectors import as_double
+
+if TYPE_CHECKING:
+    from ..derive.one_sided import OneSided
+    from .path import Curve
+    from .protocols import Program, Samples
 
 __all__ = ["Gaps", "Points", "measure", "points_of"]
 
@@ -42,7 +49,7 @@ class Points:
         Means over the law are sums with these weights.
     """
 
-    samples: object
+    samples: Samples
     places: np.ndarray
     weights: np.ndarray
 
@@ -108,7 +115,9 @@ class Gaps:
         return max(float(error / mean), 10 * self.largest) if mean > 0 else 0.0
 
 
-def points_of(program, count: int, seed: int, purpose: str = "bound", wide: bool = True) -> Points:
+def points_of(
+    program: Program, count: int, seed: int, purpose: str = "bound", wide: bool = True
+) -> Points:
     """So many fresh points of the initial law, half of them from a wider one where that helps."""
     law, seed = program.problem.initial, seed_for(seed, purpose)
     if not (wide and program.separable and has_tails(law)):
@@ -119,7 +128,14 @@ def points_of(program, count: int, seed: int, purpose: str = "bound", wide: bool
 
 
 def measure(
-    path, program, times, moduli=(), *, seed: int, accuracy: float, evaluations: int
+    path: Curve,
+    program: Program,
+    times: Sequence[float],
+    moduli: Sequence[OneSided] | str = (),
+    *,
+    seed: int,
+    accuracy: float,
+    evaluations: int,
 ) -> Gaps:
     """Measure the gap of a path up to the last of some times.
 
@@ -142,8 +158,8 @@ def measure(
     """
     nodes, steps, time_error = _time_nodes(path, program, times, seed)
     # A velocity that is a mean over all points has an error of its own.
-    alone = program.separable or "pair_velocity" in program.emission.formulas
-    count, spent, turn = _FIRST if alone else 8 * _FIRST, 0, 0
+    alone = program.separable or program.sums_pairs
+    count, spent, turn = _FIRST if alone else 8 * _FIRST, 0.0, 0
     while True:
         found = _means(path, program, nodes, steps, count, seed, turn, time_error, moduli)
         spent += _work(program, count) * nodes.size
@@ -156,14 +172,23 @@ def measure(
         count, turn = larger, turn + 1
 
 
-def _work(program, count: int) -> float:
+def _work(program: Program, count: int) -> float:
     """Points of all sets, times what sums over all pairs of them cost beside a map."""
     points = _SETS * count
-    pairs = "pair_velocity" in program.emission.formulas
-    return points * (1 + points / _PAIRS if pairs else 1)
+    return points * (1 + points / _PAIRS if program.sums_pairs else 1)
 
 
-def _means(path, program, nodes, steps, count, seed, turn, time_error, moduli) -> Gaps:
+def _means(
+    path: Curve,
+    program: Program,
+    nodes: np.ndarray,
+    steps: np.ndarray,
+    count: int,
+    seed: int,
+    turn: int,
+    time_error: float,
+    moduli: Sequence[OneSided] | str,
+) -> Gaps:
     seeds = [seed_for(seed, "bound", turn * _SETS + k) for k in range(_SETS)]
     sets = [points_of(program, count, s) for s in seeds]
     starts = np.stack([_start(path, program, points) for points in sets])
@@ -200,7 +225,7 @@ def _largest(parts: np.ndarray) -> float:
     return float(parts.max() / total) if np.isfinite(total) and total > 0 else 0.0
 
 
-def _rates(moduli) -> np.ndarray:
+def _rates(moduli: Sequence[OneSided]) -> np.ndarray:
     """Rates a above the largest -m, from a little to far above it."""
     if not moduli:
         return np.zeros(0)
@@ -208,7 +233,9 @@ def _rates(moduli) -> np.ndarray:
     return above - min(modulus.least for modulus in moduli)
 
 
-def _damped(gap: np.ndarray, x: np.ndarray, moduli, rates: np.ndarray) -> np.ndarray:
+def _damped(
+    gap: np.ndarray, x: np.ndarray, moduli: Sequence[OneSided], rates: np.ndarray
+) -> np.ndarray:
     """sum_i g_i^2/(2 (m_i + a)) at the points, (n, A)."""
     found = np.zeros((len(gap), rates.size))
     for i, modulus in enumerate(moduli):
@@ -216,35 +243,39 @@ def _damped(gap: np.ndarray, x: np.ndarray, moduli, rates: np.ndarray) -> np.nda
     return found
 
 
-def _gap(path, program, points: Points, t: float) -> np.ndarray:
+def _gap(path: Curve, program: Program, points: Points, t: float) -> np.ndarray:
     """u - w at the points, (n, d)."""
     return _gap_and_places(path, program, points, t)[0]
 
 
-def _gap_and_places(path, program, points: Points, t: float) -> tuple[np.ndarray, np.ndarray]:
+def _gap_and_places(
+    path: Curve, program: Program, points: Points, t: float
+) -> tuple[np.ndarray, np.ndarray]:
     """u - w at the points, and where the map takes them; both (n, d)."""
     theta = np.asarray(path(t), float).astype(program.dtype)
     rate = np.asarray(path.rate(t), float).astype(program.dtype)
     samples = points.samples
     moved = as_double(program.linearize(theta, samples).jvp(rate))
     w, x = _velocity_and_places(program, theta, points)
-    return program.unpack(moved, samples) - w, x
+    return samples.unpack(moved) - w, x
 
 
-def velocity_at(program, theta: np.ndarray, points: Points) -> np.ndarray:
+def velocity_at(program: Program, theta: np.ndarray, points: Points) -> np.ndarray:
     """w = -grad dE/drho at the pushed points, (n, d)."""
     return _velocity_and_places(program, theta, points)[0]
 
 
-def _velocity_and_places(program, theta: np.ndarray, points: Points):
+def _velocity_and_places(
+    program: Program, theta: np.ndarray, points: Points
+) -> tuple[np.ndarray, np.ndarray]:
     samples = points.samples
     theta = np.asarray(theta, float).astype(program.dtype)
     state = program.push(theta, samples, program.form.reads)
-    w = program.unpack(as_double(program.velocity(state)), samples)
-    return w, np.asarray(program.unpack(as_double(state.x), samples), float)
+    w = samples.unpack(as_double(program.velocity(state)))
+    return w, np.asarray(samples.unpack(as_double(state.x)), float)
 
 
-def _row(gap: np.ndarray, points: Points, more=None) -> np.ndarray:
+def _row(gap: np.ndarray, points: Points, more: np.ndarray | None = None) -> np.ndarray:
     """E|g|^2, E|g| and E|g_i|, and means of more columns; infinite where a value is no number."""
     with np.errstate(all="ignore"):
         square = np.sum(gap**2, axis=1)
@@ -256,20 +287,20 @@ def _row(gap: np.ndarray, points: Points, more=None) -> np.ndarray:
     return np.where(np.isfinite(row), row, np.inf)
 
 
-def _start(path, program, points: Points) -> np.ndarray:
+def _start(path: Curve, program: Program, points: Points) -> np.ndarray:
     """How far the map at the first time is from the identity, in the means of a row, and in KL."""
     law = program.problem.initial
     theta = np.asarray(path(float(path.t[0])), float).astype(program.dtype)
     known = bool(program.form.velocity_reads)
-    state = program.push(theta, points.samples, "log_density" if known else ())
-    x = program.unpack(as_double(state.x), points.samples)
+    state = program.push(theta, points.samples, "log_density" if known else "x")
+    x = points.samples.unpack(as_double(state.x))
     gap = x - points.places
     rounding = 64 * np.finfo(program.dtype).eps * (np.abs(points.places).max() + law.spread)
     if np.abs(gap).max() <= rounding:
         return np.zeros(gap.shape[1] + 3)
     kl = np.inf
-    if known:
-        logs = program.unpack_scalar(as_double(state.log_density), points.samples)
+    if known and state.log_density is not None:
+        logs = points.samples.unpack_scalar(as_double(state.log_density))
         with np.errstate(all="ignore"):
             kl = float(points.weights @ (logs - law.log_density(x)))
     return np.append(_row(gap, points), kl if np.isfinite(kl) else np.inf)
@@ -278,7 +309,9 @@ def _start(path, program, points: Points) -> np.ndarray:
 # Nodes in time.
 
 
-def _time_nodes(path, program, times, seed: int):
+def _time_nodes(
+    path: Curve, program: Program, times: Sequence[float], seed: int
+) -> tuple[np.ndarray, np.ndarray, float]:
     """Three Gauss points a step; steps are halved where the gap changes within one."""
     first, last = float(path.t[0]), max(float(t) for t in times)
     inner = [float(s) for s in (*path.t, *times) if first < s < last]
@@ -287,7 +320,7 @@ def _time_nodes(path, program, times, seed: int):
         return np.zeros(0), np.zeros(0), 0.0
     points = points_of(program, _COARSE, seed_for(seed, "time nodes"), wide=False)
 
-    def integral(a, b):
+    def integral(a: float, b: float) -> np.ndarray:
         """Of the root of E|g|^2 and of E|g|^2: time errors are bumps in a step, s^2 (1 - s)^2."""
         places, weights = _gauss(a, b)
         values = np.array([_row(_gap(path, program, points, s), points)[0] for s in places])

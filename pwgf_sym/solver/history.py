@@ -143,7 +143,7 @@ class Record:
         self._solves = self._missed = self._iterations = self._rejected = 0
         self._ends: list[tuple[float, np.ndarray]] = []
         self._polynomials: list[np.ndarray] = []
-        self.changes: list[dict[str, object]] = []
+        self.changes: list[dict[str, Any]] = []
 
     def solved(self, linear: LinearSolution) -> None:
         """Count a linear solve, hence a right-hand side."""

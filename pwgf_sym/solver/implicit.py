@@ -24,11 +24,20 @@ Both parts of K are negative semidefinite, so that M - c K is positive definite 
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from ..derive.structure import energy_structure
 from ..errors import EnergyError, FlowError, FormulaError, OptionError
 from .decay import DecayingPart
+from .option_fields import settled
+
+if TYPE_CHECKING:
+    from ..declare.problem import GradientFlow
+    from .options import FlowOptions
+    from .protocols import Linearized, Program, Samples, Vector
+    from .right_side import Stage
 
 __all__ = ["StageOperator", "check_implicit", "check_jacobian", "entropy_factor"]
 
@@ -39,7 +48,7 @@ _BLOCK = 16
 _STABILIZED = 'Use integrator="rkc", or "auto", which takes it where the flow is stiff.'
 
 
-def check_implicit(options) -> None:
+def check_implicit(options: FlowOptions) -> None:
     """Refuse options that the matrix cannot be made with.
 
     Raises
@@ -55,13 +64,14 @@ def check_implicit(options) -> None:
         if given != value:
             given = f'"{given}" together with integrator="rosenbrock"'
             raise OptionError(name, given, f'"{value}"', _STABILIZED)
-    if options.linear.shift == 0 or options.linear.cutoff is not None:
-        given = f"{options.linear.shift:g} with cutoff={options.linear.cutoff}, for rosenbrock"
+    shift, cutoff = settled(options.linear.shift), options.linear.cutoff
+    if shift == 0 or cutoff is not None:
+        given = f"{shift:g} with cutoff={cutoff}, for rosenbrock"
         accepted = "a shift above 0 and no cutoff: the step's matrix is factorized by Cholesky"
         raise OptionError("shift", given, accepted, _STABILIZED)
 
 
-def check_jacobian(program) -> None:
+def check_jacobian(program: Program) -> None:
     """Refuse an energy whose velocity has no local Jacobian; derives and writes its kernels.
 
     Raises
@@ -76,7 +86,7 @@ def check_jacobian(program) -> None:
         raise OptionError("integrator", '"rosenbrock"', accepted, _STABILIZED) from error
 
 
-def entropy_factor(problem) -> float:
+def entropy_factor(problem: GradientFlow) -> float:
     """sigma of an entropy sigma int rho log rho; 0 where the energy is no sum that holds one."""
     structure = energy_structure(problem.energy, problem.density)
     structure = structure.with_values(dict(problem.parameters))
@@ -101,7 +111,7 @@ class StageOperator:
         If the matrix is not finite, or in round-off not positive definite.
     """
 
-    def __init__(self, stage, factor: float, sigma: float = 0.0):
+    def __init__(self, stage: Stage, factor: float, sigma: float = 0.0) -> None:
         program, samples = stage.program, stage.samples
         self._map = program.linearize(stage.theta.astype(program.dtype), samples, stage.carry)
         self._shift = stage.shift * self._map.unit**2
@@ -120,25 +130,26 @@ class StageOperator:
                 self._inverse = self._algebra.cholesky(matrix)
             except np.linalg.LinAlgError as error:
                 given, accepted = f"a step's matrix with c = {factor:.3g}: {error}", "a finite one"
-                raise FlowError(given, accepted, "Use more samples or a larger shift.") from error
+                fix = "Use more samples or a larger shift."
+                raise FlowError(given, accepted, fix, step=stage.step, time=stage.time) from error
 
-    def __call__(self, v: np.ndarray) -> np.ndarray:
+    def __call__(self, v: Vector) -> Vector:
         """(I - c B)^-1 v, (p,)."""
         metric = self._map.metric(v.astype(self._map.theta.dtype)).astype(np.float64)
         with self._algebra.calls():
             return self._inverse(metric + self._shift * v)
 
 
-def weighted_rows(map, decaying: DecayingPart, factor: float) -> np.ndarray:
+def weighted_rows(map: Linearized, decaying: DecayingPart, factor: float) -> np.ndarray:
     """Rows (p, M) whose products are mean J^T (I - c A_) J, in the place of ``map.jacobian()``.
 
     By the Cholesky factors L of the samples' own matrices, small and positive definite: J^T L L^T J
     = (L^T J)^T (L^T J).
     """
-    samples, rows = map.samples, map.jacobian()
+    samples, rows = map.samples, np.asarray(map.jacobian())
     d, roots = samples.dim, np.sqrt(samples.weights)
     matrices = np.eye(d) - factor * decaying.matrices()
-    if not matrices[:, ~np.eye(d, dtype=bool)].any():
+    if not matrices[:, np.eye(d) == 0].any():
         rows *= roots * samples.pack(np.sqrt(matrices[:, range(d), range(d)]))
         return rows
     rows *= roots
@@ -146,7 +157,7 @@ def weighted_rows(map, decaying: DecayingPart, factor: float) -> np.ndarray:
     places = np.arange(samples.tiles * samples.lanes) % samples.count
     factors = np.linalg.cholesky(matrices).astype(rows.dtype)[places].transpose(1, 2, 0)
     L = np.ascontiguousarray(factors).reshape(d, d, samples.tiles, samples.lanes)
-    coupled = L.any(axis=(2, 3))
+    coupled = np.asarray(L.any(axis=(2, 3)))
     for first in range(0, len(rows), _BLOCK):
         block = rows[first : first + _BLOCK].reshape(-1, samples.tiles, d, samples.lanes)
         for i in range(d):  # row i of L^T needs rows from i on, which are as they were
@@ -157,7 +168,7 @@ def weighted_rows(map, decaying: DecayingPart, factor: float) -> np.ndarray:
     return rows
 
 
-def strain_rows(program, samples, theta: np.ndarray) -> np.ndarray:
+def strain_rows(program: Program, samples: Samples, theta: np.ndarray) -> np.ndarray:
     """Rows (p, n d (d + 1)/2) whose products are mean S^T S over the first n samples.
 
     n = 2 N/(d + 1), so that there are as many rows as of J.  Gradients are difference quotients of
@@ -184,7 +195,7 @@ def strain_rows(program, samples, theta: np.ndarray) -> np.ndarray:
     return found.reshape(p, -1)
 
 
-def _neighbours(program, samples, n: int):
+def _neighbours(program: Program, samples: Samples, n: int) -> Samples:
     """The first n samples, and those moved along each of the map's coordinates; packed once."""
     key = ("neighbours", n)
     if key not in samples.scratch:

@@ -1,18 +1,24 @@
 """CG and MINRES on the metric operator, wrapped in iterative refinement.
 
-The methods are SciPy's, or those of :mod:`pwgf_sym.targets.cuda.krylov` for vectors on a device.
+The methods are those of the vectors' space: SciPy's on the host.
 Success is judged by gaps that are computed afresh, never by a recurrence.
 """
 
 from __future__ import annotations
 
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .option_fields import settled
 from .option_objects import LinearSolve
 from .preconditioner import SamplePreconditioner
-from .vectors import norm, on_host
+from .vectors import norm, space_of
+
+if TYPE_CHECKING:
+    from .linear import System
+    from .protocols import Apply, Vector
 
 __all__ = ["refined"]
 
@@ -32,7 +38,7 @@ _PROGRESS = 0.5
 _DAMPING = 1e-2
 
 
-def refined(system, options: LinearSolve, method: str) -> tuple[np.ndarray, int, np.ndarray]:
+def refined(system: System, options: LinearSolve, method: str) -> tuple[Vector, int, Vector]:
     """Solve with an iterative method again and again for the gap that is left, until it is small.
 
     The Krylov method reduces the gap by products in the inner system's precision; the gap itself is
@@ -64,51 +70,40 @@ def refined(system, options: LinearSolve, method: str) -> tuple[np.ndarray, int,
         before = watch.lowest
         start = watch.best
         with suppress(_Enough):
-            step = _KRYLOV[method](inner, watch.gap, watch.within(start), options, precondition)
+            step = _KRYLOV[method](inner, watch.gap, watch.within(start), precondition)
             watch.check(step)
         if not watch.lowest < _PROGRESS * before:
             break
     return watch.best, watch.count, watch.gap
 
 
-def _preconditioner(system, options: LinearSolve):
+def _preconditioner(system: System, options: LinearSolve) -> Apply | None:
     """The method's M for the options, or None."""
     if not options.preconditioner:
         return None
     count = min(options.preconditioner, system.samples.count)
-    apply = SamplePreconditioner(system.map, count, system.shift, _DAMPING)
-    if not on_host(system.right):
-        return apply
-    from scipy.sparse.linalg import LinearOperator
-
-    size = system.right.size
-    return LinearOperator((size, size), matvec=apply, dtype=np.float64)
+    return SamplePreconditioner(system.map, count, system.shift, _DAMPING)
 
 
-def _methods(inner):
-    """The module with ``cg`` and ``minres`` for a system's vectors, and its operator for them."""
-    if on_host(inner.right):
-        import scipy.sparse.linalg
-
-        return scipy.sparse.linalg, inner.operator()
-    from ..targets.cuda import krylov
-
-    return krylov, inner.normal
-
-
-def _cg(inner, gap, watch, options, precondition):
+def _cg(inner: System, gap: Vector, watch: _Watch, precondition: Apply | None) -> Vector:
     rtol = max(_MARGIN * watch.aim / norm(gap), inner.eps)
-    limits = {"rtol": rtol, "atol": 0.0, "maxiter": watch.left}
-    module, apply = _methods(inner)
-    return module.cg(apply, gap, M=precondition, callback=watch.count_only, **limits)[0]
+    return space_of(gap).cg(
+        inner.normal,
+        gap,
+        rtol=rtol,
+        atol=0.0,
+        maxiter=watch.left,
+        M=precondition,
+        callback=watch.count_only,
+    )
 
 
-def _minres(inner, gap, watch, options, precondition):
+def _minres(inner: System, gap: Vector, watch: _Watch, precondition: Apply | None) -> Vector:
     # rtol=0 leaves only SciPy's tests at machine precision; the watch stops on ours.
-    limits = {"rtol": 0.0, "maxiter": watch.left}
-    module, apply = _methods(inner)
+    solve = space_of(gap).minres
+    given = inner.normal, gap
     try:
-        return module.minres(apply, gap, M=precondition, callback=watch, **limits)[0]
+        return solve(*given, rtol=0.0, maxiter=watch.left, M=precondition, callback=watch)
     except ValueError as error:
         if "preconditioner" not in str(error):  # SciPy finds it indefinite, by round-off
             raise
@@ -127,14 +122,15 @@ class _Watch:
     or when the gap has stopped falling for ``patience`` looks.
     """
 
-    def __init__(self, system, inner, options: LinearSolve, patience: int):
+    def __init__(self, system: System, inner: System, options: LinearSolve, patience: int) -> None:
         self.system, self.inner, self.patience = system, inner, patience
-        self.aim = options.tolerance * system.right_norm
+        self.aim = settled(options.tolerance) * system.right_norm
         self.limit, self.count = options.max_iterations, 0
         self.best, self.gap = system.start, system.right
         if norm(self.best) != 0:
             self.gap = system.gap(self.best)
         self.lowest, self.start, self.left_over = norm(self.gap), self.best, self.gap
+        self.nearest: Vector | None = None
 
     @property
     def left(self) -> int:
@@ -145,23 +141,23 @@ class _Watch:
         """Whether another round is needed and allowed."""
         return self.left > 0 and self.lowest > self.aim
 
-    def within(self, start: np.ndarray) -> _Watch:
+    def within(self, start: Vector) -> _Watch:
         """The same watch over a round whose iterates are added to ``start``."""
         self.start, self.left_over = start, self.gap
         self.least, self.nearest, self.idle = np.inf, None, 0
         self.next, self.looked = self.count + _FEWEST, self.count
         return self
 
-    def count_only(self, step: np.ndarray) -> None:
+    def count_only(self, step: Vector) -> None:
         """Callback of a method that knows its own residual."""
         self.count += 1
 
-    def __call__(self, step: np.ndarray) -> None:
+    def __call__(self, step: Vector) -> None:
         self.count += 1
         if self.count >= self.next:
             self.look(step)
 
-    def look(self, step: np.ndarray) -> None:
+    def look(self, step: Vector) -> None:
         """Raise where the iterate is good enough or no better than before."""
         mixed = self.inner is not self.system
         size = norm(self.left_over - self.inner.normal(step)) if mixed else self.check(step)
@@ -175,7 +171,7 @@ class _Watch:
         if stuck or self.lowest <= self.aim:
             raise _Enough
 
-    def check(self, step: np.ndarray) -> float:
+    def check(self, step: Vector) -> float:
         """Compute the gap afresh, in the program's precision; keep the best iterate."""
         eta = self.start + step
         gap = self.system.gap(eta)

@@ -14,17 +14,22 @@ and the stopping rules of iterative methods can both be too optimistic (SciPy's 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..errors import OptionError
 from .dense import solve_dense, solve_kernel
 from .krylov import refined
-from .lsmr import lsmr
+from .option_fields import settled
 from .option_objects import LinearSolve
-from .vectors import as_double, dot, is_finite, norm, on_host, zeros_like
+from .vectors import as_double, dot, is_finite, norm, space_of, zeros_like
+
+if TYPE_CHECKING:
+    from .protocols import Algebra, Apply, Linearized, Vector
 
 __all__ = ["LinearSolution", "solve_metric"]
 
@@ -55,7 +60,7 @@ class LinearSolution:
         b . eta, the rate at which the energy falls.
     """
 
-    eta: np.ndarray
+    eta: Vector
     residual: float
     iterations: int
     converged: bool
@@ -64,13 +69,13 @@ class LinearSolution:
 
 
 def solve_metric(
-    linearization,
+    linearization: Linearized,
     *,
-    field: np.ndarray | None = None,
-    right: np.ndarray | None = None,
+    field: Vector | None = None,
+    right: Vector | None = None,
     method: str | None = None,
     options: LinearSolve | None = None,
-    guess: np.ndarray | None = None,
+    guess: Vector | None = None,
 ) -> LinearSolution:
     """Solve for the direction eta in the velocity form (``field``) or the energy form (``right``).
 
@@ -118,7 +123,7 @@ def solve_metric(
     options = options if method == options.method else replace(options, method=method)
     options.check_method()
     options = options.for_dtype(linearization.theta.dtype)
-    shift = options.shift * linearization.unit**2
+    shift = settled(options.shift) * linearization.unit**2
     system = System(linearization, field, right, shift, guess)
     if system.right_norm == 0:
         return LinearSolution(zeros_like(system.right), 0.0, 0, True)
@@ -137,18 +142,25 @@ def _not_a_number(system: System) -> LinearSolution:
 class System:
     """(G + mu I) eta = b through the kernels; parameter vectors are float64 on this side."""
 
-    def __init__(self, linearization, field, right, shift, guess=None):
+    def __init__(
+        self,
+        linearization: Linearized,
+        field: Vector | None,
+        right: Vector | None,
+        shift: float,
+        guess: Vector | None = None,
+    ) -> None:
         self.map, self.samples = linearization, linearization.samples
         self.field, self.shift, self.dtype = field, shift, linearization.theta.dtype
         self.eps = float(np.finfo(self.dtype).eps)
         if field is not None:
             right = self.adjoint(self.samples.weights * field)
-        self.right = as_double(right)
+        self.right = as_double(settled(right))
         self.right_norm = norm(self.right)
         self.start = zeros_like(self.right) if guess is None else as_double(guess)
 
     @property
-    def algebra(self):
+    def algebra(self) -> Algebra:
         """Dense linear algebra where the map's kernels run."""
         return self.map.algebra
 
@@ -156,19 +168,19 @@ class System:
         """The same metric in float32, for an inner solve in the energy form."""
         return System(self.map.in_single(), None, self.right, self.shift)
 
-    def jvp(self, eta: np.ndarray) -> np.ndarray:
+    def jvp(self, eta: Vector) -> Vector:
         """J eta on the samples, (M,)."""
         return self.map.jvp(eta.astype(self.dtype))
 
-    def adjoint(self, weighted: np.ndarray) -> np.ndarray:
+    def adjoint(self, weighted: Vector) -> Vector:
         """J^T applied to a field that carries the weights already, (p,)."""
         return as_double(self.map.vjp(weighted))
 
-    def normal(self, eta: np.ndarray) -> np.ndarray:
+    def normal(self, eta: Vector) -> Vector:
         """(G + mu I) eta, (p,)."""
         return as_double(self.map.metric(eta.astype(self.dtype))) + self.shift * eta
 
-    def gap(self, eta: np.ndarray) -> np.ndarray:
+    def gap(self, eta: Vector) -> Vector:
         """b - (G + mu I) eta; in the velocity form from the field's own gap, which is exacter."""
         if self.field is None:
             return self.right - self.normal(eta)
@@ -176,7 +188,14 @@ class System:
         return self.adjoint(self.samples.weights * gap) - self.shift * eta
 
     def solution(
-        self, eta, iterations, options, floor=0.0, kept=None, rank=None, gap=None
+        self,
+        eta: Vector,
+        iterations: int,
+        options: LinearSolve,
+        floor: float = 0.0,
+        kept: Apply | None = None,
+        rank: int | None = None,
+        gap: Vector | None = None,
     ) -> LinearSolution:
         """Measure the residual of a solve.
 
@@ -185,49 +204,26 @@ class System:
         """
         gap = self.gap(eta) if gap is None else gap
         judged = norm(gap if kept is None else kept(gap))
-        converged = judged <= max(options.tolerance * self.right_norm, floor)
+        converged = judged <= max(settled(options.tolerance) * self.right_norm, floor)
         rate = dot(self.right, eta)
         residual = norm(gap) / self.right_norm
         return LinearSolution(eta, residual, iterations, bool(converged), rank, rate)
 
-    def operator(self):
-        """The metric operator as SciPy takes it, on NumPy's vectors."""
-        from scipy.sparse.linalg import LinearOperator
-
-        shape, normal = (self.right.size, self.right.size), self.normal
-        return LinearOperator(shape, matvec=normal, rmatvec=normal, dtype=np.float64)
-
 
 def _solve_lsmr(system: System, options: LinearSolve) -> LinearSolution:
-    tolerance = _MARGIN * options.tolerance
-    if system.field is None and on_host(system.right):
-        from scipy.sparse.linalg import lsmr as scipy_lsmr
-
-        # With atol = conlim = 0 SciPy's rule is |r| <= btol |b|, or machine precision.
-        limits = {"atol": 0.0, "btol": tolerance, "conlim": 0.0}
-        eta, _, iterations, *_ = scipy_lsmr(
-            system.operator(), system.right, maxiter=options.max_iterations, **limits
-        )
-        return system.solution(eta, iterations, options)
-    limits = {"tolerance": tolerance, "max_iterations": options.max_iterations}
-    limits |= {"eps": _ROUND_OFF * system.eps}
-    solve = _lsmr_for(system.right)
+    solve = partial(
+        space_of(system.right).lsmr,
+        tolerance=_MARGIN * settled(options.tolerance),
+        max_iterations=options.max_iterations,
+        eps=_ROUND_OFF * system.eps,
+    )
     if system.field is None:
-        given = (system.normal, system.normal, system.right, None)
-        eta, iterations, _ = solve(*given, damp=0.0, by_residual=True, **limits)
+        operator = system.normal, system.normal
+        eta, iterations, _ = solve(*operator, system.right, None, damp=0.0, by_residual=True)
         return system.solution(eta, iterations, options)
-    given = (system.jvp, system.adjoint, system.field, system.samples.weights)
-    eta, iterations, floor = solve(*given, damp=float(np.sqrt(system.shift)), **limits)
+    given = system.jvp, system.adjoint, system.field, system.samples.weights
+    eta, iterations, floor = solve(*given, damp=float(np.sqrt(system.shift)))
     return system.solution(eta, iterations, options, floor)
-
-
-def _lsmr_for(right):
-    """The method for vectors like this one."""
-    if on_host(right):
-        return lsmr
-    from ..targets.cuda.krylov import lsmr as device_lsmr
-
-    return device_lsmr
 
 
 def _solve_refined(method: str, system: System, options: LinearSolve) -> LinearSolution:
@@ -246,7 +242,7 @@ def _solve_kernel(system: System, options: LinearSolve) -> LinearSolution:
     return system.solution(solve_kernel(system), 1, options)
 
 
-_METHODS = {
+_METHODS: dict[str, Callable[[System, LinearSolve], LinearSolution]] = {
     "lsmr": _solve_lsmr,
     "cg": partial(_solve_refined, "cg"),
     "minres": partial(_solve_refined, "minres"),

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import TYPE_CHECKING
+
 from ..arguments import checked_call, file_path
 from ..errors import StoredSolutionError
 from .described import check_columns, check_path, restore
@@ -10,6 +13,11 @@ from .older import in_units, with_columns
 from .path import Path
 from .solution import COLUMNS, STEPS, Row, Solution
 from .stored import read_archive, refused
+
+if TYPE_CHECKING:
+    from os import PathLike
+
+    from .described import Arrays
 
 __all__ = ["load_solution"]
 
@@ -20,7 +28,7 @@ _UNDEFINED = ("defect", "relative_defect")
 
 
 @checked_call
-def load_solution(path) -> Solution:
+def load_solution(path: str | PathLike[str]) -> Solution:
     """Read a solution that :meth:`Solution.save` wrote.
 
     Parameters
@@ -43,31 +51,29 @@ def load_solution(path) -> Solution:
     -----
     Nothing of the file is run, and what it claims of its sizes is checked before memory is taken.
     """
-    path = file_path("path", path, error=StoredSolutionError)
-    description, arrays = read_archive(path)
-    columns = {name: arrays.pop(name, None) for name in Row._fields}
+    file = file_path("path", path, error=StoredSolutionError)
+    description, arrays = read_archive(file)
+    stored = {name: arrays.pop(name, None) for name in Row._fields}
     steps = {name: arrays.pop(f"{STEPS}{name}", None) for name in History._fields}
     dense = {name: arrays.pop(f"path_{name}", None) for name in Path.__slots__}
     steps = with_columns(steps, description)
     if arrays:
-        raise refused(path, f"unknown arrays: {', '.join(sorted(arrays))[:80]}")
-    given = {"endless": _ENDLESS, "undefined": _UNDEFINED}
-    check_columns(path, columns, COLUMNS, positive=_POSITIVE, **given)
-    given = {"positive": _POSITIVE, "endless": _ENDLESS, "empty": True}
-    check_columns(path, steps, History.dtypes(), **given)
-    found = restore(path, description, columns["theta"].shape[1])
+        raise refused(file, f"unknown arrays: {', '.join(sorted(arrays))[:80]}")
+    check = partial(check_columns, positive=_POSITIVE, endless=_ENDLESS)
+    columns = check(file, stored, COLUMNS, undefined=_UNDEFINED)
+    history = check(file, steps, History.dtypes(), empty=True)
+    found = restore(file, description, columns["theta"].shape[1])
     solution = Solution.__new__(Solution)
     solution.__dict__.update(columns, **found, _program=None, _folds={})
-    solution.history = History(**steps)
-    solution.path = _path(path, dense, columns["theta"].shape[1])
+    solution.history = History(**history)
+    solution.path = _path(file, dense, columns["theta"].shape[1])
     if description["version"] == 1:
         solution.theta = in_units(solution.theta, solution.map, solution.problem.initial)
     return solution
 
 
-def _path(path, dense: dict, width: int) -> Path | None:
+def _path(path: str, dense: Arrays, width: int) -> Path | None:
     """The dense output, if there is one."""
     if all(array is None for array in dense.values()):
         return None
-    check_path(path, dense, width)
-    return Path(**dense)
+    return Path(**check_path(path, dense, width))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -44,7 +45,14 @@ class FixedMarch:
         The events.
     """
 
-    def __init__(self, right: RightSide, stepper: Stepper, times, stored, watch: Watch):
+    def __init__(
+        self,
+        right: RightSide,
+        stepper: Stepper,
+        times: np.ndarray,
+        stored: np.ndarray,
+        watch: Watch,
+    ) -> None:
         self.right, self.stepper = right, stepper
         self.times, self.stored, self.watch = times, stored, watch
         self.options, self.record, self.scale = right.options, right.record, 0.0
@@ -75,10 +83,10 @@ class FixedMarch:
             if ended:
                 return
 
-    def how(self) -> dict:
+    def how(self) -> dict[str, Any]:
         """What the history holds of a step beside its end."""
         right = self.right
-        return {"samples": right.samples.count, "shift": right.linear.shift}
+        return {"samples": right.samples.count, "shift": right.shift}
 
     def advance(self, t: float, t_next: float, stage: Stage) -> tuple[float, Stage]:
         """One time step; returns its end and the stage there."""
@@ -107,7 +115,7 @@ class FixedMarch:
             self.record.path_steps(t_next, new.theta, coefficients)
         return t_next, new
 
-    def statistics(self) -> dict:
+    def statistics(self) -> dict[str, Any]:
         """What the run chose, and why: nothing."""
         return {"changes": []}
 

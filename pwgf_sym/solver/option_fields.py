@@ -14,9 +14,16 @@ from typing import Any, TypeVar
 from ..arguments import brief, checked_call
 from ..errors import OptionError
 
-__all__ = ["OptionObject", "combined", "option", "option_object"]
+__all__ = ["OptionObject", "combined", "option", "option_object", "settled"]
 
 Options = TypeVar("Options", bound="OptionObject")
+Value = TypeVar("Value")
+
+
+def settled(value: Value | None) -> Value:
+    """A value that is there by now, as an option that a run has filled in."""
+    assert value is not None
+    return value
 
 
 def option(default: Any, check: Callable[[str, Any], Any], keyword: str = "") -> Any:

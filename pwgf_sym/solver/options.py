@@ -13,7 +13,7 @@ from ..arguments import choice, flag, number, whole_seed
 from ..declare.maps import Map
 from ..errors import OptionError
 from ..memory import storage_limit
-from ..targets.table import TARGETS
+from .compiler import TARGETS
 from .option_fields import OptionObject, combined, option
 from .option_objects import FIELDS, OBJECTS, LinearSolve, Samples, Steps
 from .steppers import Stepper, stepper_named

@@ -17,11 +17,14 @@ tr(G_n) / n; how large a part is known by trying.
 
 from __future__ import annotations
 
-from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .vectors import as_double, on_host
+from .vectors import as_double, space_of
+
+if TYPE_CHECKING:
+    from .protocols import Linearized, Vector
 
 __all__ = ["SamplePreconditioner"]
 
@@ -41,7 +44,9 @@ class SamplePreconditioner:
         mu is at least this part of tr(G_n) / n.
     """
 
-    def __init__(self, linearization, count: int, shift: float, least: float = 0.0):
+    def __init__(
+        self, linearization: Linearized, count: int, shift: float, least: float = 0.0
+    ) -> None:
         whole = count == linearization.samples.count
         self.map = linearization if whole else linearization.on_first(count)
         self.samples = self.map.samples
@@ -56,30 +61,14 @@ class SamplePreconditioner:
             self.shift = max(shift, least * float(kernel.trace()) / count) or 1.0
             kernel[algebra.xp.diag_indices_from(kernel)] += self.shift
             solve = algebra.cholesky(kernel)
-            if on_host(self.samples.weights):
-                self.apply = partial(self._by_factor, solve)
-            else:
-                inverse = solve(algebra.xp.diag(self.roots))
-                self.apply = self._on_device(self.roots[:, None] * inverse)
+            space = space_of(self.samples.weights)
+            self.apply = space.sample_operator(self.samples, self.roots, solve, algebra)
 
-    def _by_factor(self, solve, field: np.ndarray) -> np.ndarray:
-        """(S S^T + mu I)^-1 sqrt(weights) field, again times their roots; packed."""
-        values = self.samples.unpack(field).astype(np.float64).T  # component by component
-        inner = self.roots * solve(values.ravel() * self.roots)
-        return self.samples.pack(inner.reshape(values.shape).T) * (self.samples.weights > 0)
-
-    def _on_device(self, inverse):
-        """The same by a matrix on the device: it is applied often."""
-        from ..targets.cuda.vectors import PlacesMatrix
-
-        places = self.samples.unpack(np.arange(self.samples.width))
-        return PlacesMatrix(inverse, places.T.ravel())  # component by component
-
-    def __call__(self, right: np.ndarray) -> np.ndarray:
+    def __call__(self, right: Vector) -> Vector:
         """(S^T S + mu I)^-1 right, (p,)."""
         pushed = self.map.jvp(right.astype(self.map.theta.dtype))
         return (right - self.adjoint_solve(pushed)) / self.shift
 
-    def adjoint_solve(self, field: np.ndarray) -> np.ndarray:
+    def adjoint_solve(self, field: Vector) -> Vector:
         """S^T (S S^T + mu I)^-1 sqrt(weights) field for a packed field (M,); (p,)."""
         return as_double(self.map.vjp(self.apply(field)))

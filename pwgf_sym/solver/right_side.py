@@ -4,16 +4,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..errors import LawError
 from .faults import diagnosis
 from .linear import LinearSolution, solve_metric
+from .option_fields import settled
 from .options import FlowOptions
 from .sampling import draw, draw_with_tails, has_tails, seed_for
 from .solution import Row
 from .vectors import as_double, is_finite, norm
+
+if TYPE_CHECKING:
+    from ..declare.problem import GradientFlow
+    from .history import Record
+    from .protocols import Program, Samples, State, Vector
 
 __all__ = ["RightSide", "Stage", "drawn"]
 
@@ -21,7 +28,9 @@ __all__ = ["RightSide", "Stage", "drawn"]
 TAILS = 4
 
 
-def drawn(problem, options: FlowOptions, purpose: str, step: int, count: int) -> np.ndarray:
+def drawn(
+    problem: GradientFlow, options: FlowOptions, purpose: str, step: int, count: int
+) -> np.ndarray:
     """Points of the initial law, (N, d), checked to be finite."""
     seed = seed_for(options.seed, purpose, step)
     points = draw(
@@ -60,31 +69,35 @@ class Stage:
         The shift of the linear solve.
     integrals : (K,) array
         The energy's integrals on the samples.
+    step, time : int, float
+        Where the run is, for errors.
     """
 
-    theta: np.ndarray
-    eta: np.ndarray
+    theta: Vector
+    eta: Vector
     energy: float
     linear: LinearSolution
-    state: object
-    field: np.ndarray | None
-    program: object
+    state: State
+    field: Vector | None
+    program: Program
     carry: tuple[str, ...]
     shift: float
     integrals: np.ndarray
+    step: int
+    time: float
 
     @property
-    def samples(self):
+    def samples(self) -> Samples:
         """The samples that were pushed."""
         return self.state.samples
 
-    def moved(self, vector: np.ndarray) -> np.ndarray:
+    def moved(self, vector: Vector) -> Vector:
         """J v at theta and the samples, packed (M,); nothing of it is kept between two calls."""
         theta = self.theta.astype(self.program.dtype)
         linearization = self.program.linearize(theta, self.samples, self.carry)
         return linearization.jvp(vector.astype(self.program.dtype))
 
-    def length(self, vector: np.ndarray) -> float:
+    def length(self, vector: Vector) -> float:
         """Root mean square of J v over the samples: how far a step v moves them."""
         moved = self.moved(vector)
         return norm(moved, self.samples.weights * moved)
@@ -92,7 +105,7 @@ class Stage:
     @cached_property
     def spread(self) -> float:
         """Root mean square distance of the pushed samples from their mean."""
-        points = np.asarray(self.program.unpack(self.state.x, self.samples), np.float64)
+        points = np.asarray(self.samples.unpack(self.state.x), np.float64)
         shares = self.samples.unpack_scalar(as_double(self.samples.weight))
         return float(np.sqrt(shares @ np.sum((points - shares @ points) ** 2, axis=1)))
 
@@ -109,7 +122,7 @@ class Stage:
         """Root mean square of J eta - w over the stage's own samples; NaN in the energy form."""
         return self.misfit_of(self.eta)
 
-    def misfit_of(self, eta: np.ndarray) -> float:
+    def misfit_of(self, eta: Vector) -> float:
         """The same for another direction: of one that was found on other samples, the defect."""
         if self.field is None:
             return float("nan")
@@ -134,7 +147,9 @@ class RightSide:
         Where the run is, for its errors.
     """
 
-    def __init__(self, program, options: FlowOptions, points: np.ndarray, record):
+    def __init__(
+        self, program: Program, options: FlowOptions, points: np.ndarray, record: Record
+    ) -> None:
         self.program, self.options, self.record = program, options, record
         self.linear = options.linear
         self.count = len(points)
@@ -144,7 +159,7 @@ class RightSide:
             self.draw(0)
         else:
             self.samples = program.samples(points)
-        fresh = drawn(program.problem, options, "defect", 0, options.samples.fresh)
+        fresh = drawn(program.problem, options, "defect", 0, settled(options.samples.fresh))
         self.fresh = program.samples(fresh)
         form, _ = program.form, program.unknown_constant  # found, or refused, before the first step
         self.carry = form.reads
@@ -152,8 +167,13 @@ class RightSide:
         by_velocity = options.formulation == "velocity"
         self.carry_of_products = () if by_velocity else form.energy_reads
         self.step, self.time = 0, 0.0
-        self.direction: np.ndarray | None = None
+        self.direction: Vector | None = None
         self._gap: Gap | None = None
+
+    @property
+    def shift(self) -> float:
+        """The shift of linear solves."""
+        return settled(self.linear.shift)
 
     def draw(self, step: int) -> None:
         """Take new samples, those of a step."""
@@ -162,11 +182,13 @@ class RightSide:
             points = drawn(program.problem, options, "samples", step, self.count)
             self.samples = program.samples(points)
             return
-        given = {
-            "sampling": options.samples.sampling,
-            "seed": seed_for(options.seed, "samples", step),
-        }
-        points, weights = draw_with_tails(program.problem.initial, self.count, TAILS, **given)
+        points, weights = draw_with_tails(
+            program.problem.initial,
+            self.count,
+            TAILS,
+            sampling=options.samples.sampling,
+            seed=seed_for(options.seed, "samples", step),
+        )
         self.samples = program.samples(points, weights / weights.sum())
 
     def grow(self, count: int) -> None:
@@ -177,13 +199,13 @@ class RightSide:
         """Take another shift from now on."""
         self.linear = replace(self.linear, shift=shift)
 
-    def energy(self, theta) -> float:
+    def energy(self, theta: Vector) -> float:
         """Energy of the samples, whether finite or not."""
         theta = theta.astype(self.program.dtype)
         state = self.program.push(theta, self.samples, self.program.form.energy_reads)
         return self.program.energy(self.program.integrals(state))
 
-    def __call__(self, t: float, theta: np.ndarray) -> Stage:
+    def __call__(self, t: float, theta: Vector) -> Stage:
         """The stage at (t, theta).
 
         Raises
@@ -213,7 +235,8 @@ class RightSide:
         with np.errstate(invalid="ignore", over="ignore"):  # what is not finite is said below
             linear = solve_metric(
                 linearization,
-                **target,
+                field=target.get("field"),
+                right=target.get("right"),
                 options=self.linear,
                 guess=self.direction if self.linear.warm_start else None,
             )
@@ -222,10 +245,10 @@ class RightSide:
         self.record.solved(linear)
         self.direction = linear.eta
         field = target.get("field")
-        ends = state, field, program, self.carry_of_products, self.linear.shift, integrals
-        return Stage(given, linear.eta, energy, linear, *ends)
+        ends = state, field, program, self.carry_of_products, self.shift, integrals
+        return Stage(given, linear.eta, energy, linear, *ends, self.step, self.time)
 
-    def row(self, t, stage: Stage) -> Row:
+    def row(self, t: float, stage: Stage) -> Row:
         """Record a stored time; the linear statistics are those since the row before."""
         defect, speed = self.defect(stage.theta, stage.eta)
         return Row(
@@ -238,7 +261,7 @@ class RightSide:
             **self.record.row(),
         )
 
-    def defect(self, theta: np.ndarray, eta: np.ndarray) -> tuple[float, float]:
+    def defect(self, theta: Vector, eta: Vector) -> tuple[float, float]:
         """sqrt(mean |u - w|^2) and sqrt(mean |w|^2) on samples that the flow does not use.
 
         NaN where the first variation jumps: there is no w.
@@ -248,14 +271,14 @@ class RightSide:
         gap = self.gap(theta, eta)
         return gap.defect, gap.speed
 
-    def moved(self, theta: np.ndarray, vector: np.ndarray) -> np.ndarray:
+    def moved(self, theta: Vector, vector: Vector) -> np.ndarray:
         """J v at the samples that the flow does not use, (N, d)."""
         program, dtype = self.program, self.program.dtype
         products = program.linearize(theta.astype(dtype), self.fresh, self.carry_of_products)
-        found = program.unpack(products.jvp(vector.astype(dtype)), self.fresh)
+        found = self.fresh.unpack(products.jvp(vector.astype(dtype)))
         return np.asarray(found, np.float64)
 
-    def gap(self, theta: np.ndarray, eta: np.ndarray) -> Gap:
+    def gap(self, theta: Vector, eta: Vector) -> Gap:
         """u - w on samples that the flow does not use; the last one is kept."""
         if self._gap is not None and self._gap.theta is theta and self._gap.eta is eta:
             return self._gap
@@ -289,10 +312,10 @@ class Gap:
         Root mean squares of u - w and of w.
     """
 
-    theta: np.ndarray
-    eta: np.ndarray
-    packed: np.ndarray
-    state: object
+    theta: Vector
+    eta: Vector
+    packed: Vector
+    state: State
     integrals: np.ndarray
     defect: float
     speed: float
@@ -301,8 +324,7 @@ class Gap:
     @property
     def field(self) -> np.ndarray:
         """u - w as an array (N, d)."""
-        right = self.right
-        return np.asarray(right.program.unpack(self.packed, right.fresh), np.float64)
+        return np.asarray(self.state.samples.unpack(self.packed), np.float64)
 
 
 def _ratio(defect: float, speed: float) -> float:

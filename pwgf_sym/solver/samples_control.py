@@ -9,8 +9,16 @@ next, and the errors that it makes add up like a random walk's.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
 
-__all__ = ["SamplesControl"]
+from .option_fields import settled
+
+if TYPE_CHECKING:
+    from .options import FlowOptions
+    from .right_side import RightSide, Stage
+
+__all__ = ["Renewal", "SamplesControl"]
 
 # Samples are doubled when the estimate of the error passes this part of the tolerance, and more of
 # it is noise than the map's own limits; after this part of the span with as many samples, in which
@@ -18,6 +26,21 @@ __all__ = ["SamplesControl"]
 _SHARE, _PATIENCE = 0.8, 0.05
 # Past so many tolerances four times the samples, half the noise, would not bring it back.
 _LOST = 10.0
+
+
+class Renewal(Protocol):
+    """When a run whose steps choose their length draws new samples."""
+
+    def renewed(self, t: float, length: float, stage: Stage, estimate: float) -> Stage:
+        """The stage at the end of a step, on new samples where the run draws them.
+
+        ``estimate`` is that of the map's error, over the spread.
+        """
+        ...
+
+    def found(self) -> dict[str, float]:
+        """What a solution says of the samples."""
+        ...
 
 
 class SamplesControl:
@@ -31,13 +54,13 @@ class SamplesControl:
         Sum of what directions missed on their own samples: the map cannot follow there.
     """
 
-    def __init__(self, right, options, times):
+    def __init__(self, right: RightSide, options: FlowOptions, times: Sequence[float]) -> None:
         self.right, self.options = right, options
         self.wait, self.since = _PATIENCE * (times[-1] - times[0]), times[0]
         self.noise = self.missed = 0.0
         self.step = 0
 
-    def renewed(self, t: float, length: float, stage, estimate: float):
+    def renewed(self, t: float, length: float, stage: Stage, estimate: float) -> Stage:
         """The stage at the end of a step, on new samples where the run draws them.
 
         ``estimate`` is that of the map's error, over the spread.
@@ -57,18 +80,18 @@ class SamplesControl:
         noise = math.sqrt(max(fresh**2 - own**2, 0.0))
         self.missed += length * own
         self.noise = math.hypot(self.noise, length * noise)
-        count = 2 * self.right.samples.count
-        if "samples" not in self.options.chosen or count > self.options.samples.max:
+        count, tol = 2 * self.right.samples.count, settled(self.options.tol)
+        if "samples" not in self.options.chosen or count > settled(self.options.samples.max):
             return
         late = t - self.since >= self.wait
-        lacks = _SHARE * self.options.tol < estimate < _LOST * self.options.tol
+        lacks = _SHARE * tol < estimate < _LOST * tol
         if late and noise > own and lacks:
             self.right.grow(count)
             why = f"estimated error {estimate:.2g}, defect {fresh:.2g} on fresh samples and "
             self.right.record.changed(t, "samples", count, f"{why}{own:.2g} on its own")
             self.since = t
 
-    def found(self) -> dict:
+    def found(self) -> dict[str, float]:
         """Distances that samples' noise and the map's limits have moved the samples by, at most."""
         if not self.options.samples.resample:
             return {}

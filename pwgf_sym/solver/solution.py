@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import importlib
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..arguments import brief, checked_call, file_path, number, real_array
-from ..declare.problem import GradientFlow
 from ..errors import FoldedMapWarning, InversionWarning, OptionError, warn
 from .assured import Assured
+from .columns import COLUMNS, STEPS, Row
+from .compiler import build_program
 from .described import describe
 from .folds import fold_text, folded_part
 from .history import Counts, History
@@ -19,42 +21,18 @@ from .sampling import draw, seed_for
 from .stored import write_archive
 from .summary import summary
 
-__all__ = ["COLUMNS", "STEPS", "Row", "Solution", "build_program"]
+if TYPE_CHECKING:
+    from os import PathLike
+
+    from numpy.typing import ArrayLike
+
+    from .protocols import Program
+
+__all__ = ["COLUMNS", "STEPS", "Row", "Solution"]
 
 # Two times closer than this part of the distance between stored times, or so many units in the
 # last place, are the same stored time.
 _SAME_TIME, _ROUNDING = 1e-9, 8
-
-
-class Row(NamedTuple):
-    """What a run records at a stored time.
-
-    ``residual``, ``iterations`` and ``converged`` are the worst, the sum and the conjunction over
-    all linear solves since the row before, those between stored times included.
-    """
-
-    t: float
-    theta: np.ndarray
-    energy: float
-    dissipation: float
-    defect: float
-    relative_defect: float
-    residual: float
-    iterations: int
-    converged: bool
-
-
-#: Type of every column of rows.
-COLUMNS = dict.fromkeys(Row._fields, np.float64) | {"iterations": np.int64, "converged": bool}
-#: What names of the history, and of the dense output, begin with in a file.
-STEPS = "history_"
-
-
-def build_program(problem: GradientFlow, map, target: str, dtype: str):
-    """Compile a problem with a map; the compiler is imported only here, when it is needed."""
-    from ..targets.program import compile_program
-
-    return compile_program(problem, map, target=target, dtype=dtype)
 
 
 class Solution(Assured):
@@ -116,9 +94,9 @@ class Solution(Assured):
 
     def __init__(
         self,
-        rows,
-        program,
-        options: dict,
+        rows: Sequence[Row],
+        program: Program,
+        options: dict[str, Any],
         status: str,
         message: str = "",
         history: History | None = None,
@@ -128,8 +106,8 @@ class Solution(Assured):
         *,
         path: Path | None = None,
         t_events: list[list[float]] | None = None,
-        statistics: dict | None = None,
-    ):
+        statistics: dict[str, Any] | None = None,
+    ) -> None:
         columns = zip(*rows, strict=True)
         for name, column in zip(Row._fields, columns, strict=True):
             setattr(self, name, np.array(column, dtype=COLUMNS[name]))
@@ -143,7 +121,7 @@ class Solution(Assured):
         self.t_events = [np.array(times, float) for times in t_events or []]
         self._folds, self._program = {}, program
 
-    def __getstate__(self) -> dict:
+    def __getstate__(self) -> dict[str, Any]:
         # Machine code does not travel: it is found in the cache, or made again, when it is needed.
         return self.__dict__ | {"_program": None, "options": dict(self.options)}
 
@@ -174,7 +152,7 @@ class Solution(Assured):
             return np.where(square == 0, 0.0, square / scale)
 
     @property
-    def program(self):
+    def program(self) -> Program:
         """The compiled program; a loaded solution compiles it when it is first needed."""
         if self._program is None:
             target, dtype = self.options["target"], self.options["dtype"]
@@ -182,7 +160,14 @@ class Solution(Assured):
         return self._program
 
     @checked_call
-    def sample(self, n: int, t: float | None = None, *, seed=0, sampling: str = "random"):
+    def sample(
+        self,
+        n: int,
+        t: float | None = None,
+        *,
+        seed: int | np.random.Generator | None = 0,
+        sampling: str = "random",
+    ) -> np.ndarray:
         """Draw samples of rho_t.
 
         Parameters
@@ -209,7 +194,7 @@ class Solution(Assured):
         return self._push(draw(self.problem.initial, n, sampling=sampling, seed=seed), theta)
 
     @checked_call
-    def push(self, z, t: float | None = None) -> np.ndarray:
+    def push(self, z: ArrayLike, t: float | None = None) -> np.ndarray:
         """Map points of the initial law's space by T_theta(t).
 
         Parameters
@@ -231,7 +216,7 @@ class Solution(Assured):
         return self._push(self._points("z", z), self._at(t)[1])
 
     @checked_call
-    def log_density(self, points, t: float | None = None) -> np.ndarray:
+    def log_density(self, points: ArrayLike, t: float | None = None) -> np.ndarray:
         """Logarithm of the density at given points.
 
         log rho_t(x) = log lambda(z) - log|det dT/dz (z)| with z = T^-1(x), lambda the initial law.
@@ -317,7 +302,7 @@ class Solution(Assured):
         return program.energy(program.integrals(state))
 
     @checked_call
-    def save(self, path) -> None:
+    def save(self, path: str | PathLike[str]) -> None:
         """Store the solution in one .npz file, written whole or not at all.
 
         Parameters
@@ -338,7 +323,7 @@ class Solution(Assured):
         write_archive(path, describe(self), arrays)
 
     @checked_call
-    def plot(self, path=None, **options):
+    def plot(self, path: str | PathLike[str] | None = None, **options: Any) -> Any:
         """Draw densities and energy over time; see :func:`pwgf_sym.look.plots.plot`.
 
         Returns
@@ -358,9 +343,9 @@ class Solution(Assured):
         program = self.program
         samples = program.samples(z)
         state = program.push(theta.astype(program.dtype), samples)
-        return np.array(program.unpack(state.x, samples), np.float64)
+        return np.array(samples.unpack(state.x), np.float64)
 
-    def _points(self, name: str, points) -> np.ndarray:
+    def _points(self, name: str, points: ArrayLike) -> np.ndarray:
         dim = self.problem.dim
         array = real_array(name, points, accepted=f"an array of shape (n, {dim})")
         if array.ndim != 2 or array.shape[1] != dim:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
+
+if TYPE_CHECKING:
+    from .solution import Solution
 
 __all__ = ["summary"]
 
 
-def summary(solution) -> str:
+def summary(solution: Solution) -> str:
     """What a run did, line by line: how it ended, its errors and its work."""
     first, last = solution.t[0], solution.t[-1]
     missed = int(np.sum(~solution.converged))

@@ -4,14 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from ..errors import AccuracyWarning, FoldedMapWarning, PwgfWarning, ToleranceWarning, warn
 from .folds import fold_text
 
+if TYPE_CHECKING:
+    from .history import Counts
+    from .solution import Solution
+
 __all__ = ["carried", "ended", "warn_of"]
 
 
-def ended(how: str, counts, folded: float | None, estimate=None, tol=None) -> str:
+def ended(
+    how: str,
+    counts: Counts,
+    folded: float | None,
+    estimate: float | None = None,
+    tol: float | None = None,
+) -> str:
     """The message of a solution: how the run ended, and what is wrong with it."""
     parts = [how]
     if estimate is not None and tol is not None and estimate > tol:
@@ -23,11 +34,11 @@ def ended(how: str, counts, folded: float | None, estimate=None, tol=None) -> st
     return "; ".join(parts)
 
 
-def _missed(counts) -> str:
+def _missed(counts: Counts | Solution) -> str:
     return f"{counts.nmissed} of {counts.nsolves} linear solves"
 
 
-def warn_of(solution) -> None:
+def warn_of(solution: Solution) -> None:
     """Say once what a finished run is not good for.
 
     Raises
@@ -71,4 +82,4 @@ def carried(error: BaseException, solution: Callable[[], object]) -> None:
     """Put the rows so far on an exception, as its attribute ``solution``."""
     # An exception may not take attributes, and memory may be what is missing.
     with suppress(AttributeError, TypeError, MemoryError):
-        error.solution = solution()
+        setattr(error, "solution", solution())  # noqa: B010 -- any exception takes it

@@ -314,7 +314,7 @@ class Program(Inspection, JacobianMethods, PointMethods):
 
     def _pair_velocity(self, out, state: State, integrals) -> None:
         """Add the velocity of the double integrals."""
-        if "pair_velocity" in self.emission.formulas:
+        if self.sums_pairs:
             values = self.values(integrals)
             self.kernels.fields("pair_velocity", state, values, [out])
         if self.moments is not None:
@@ -357,6 +357,11 @@ class Program(Inspection, JacobianMethods, PointMethods):
         if not self.form.energy_reads:
             return linearization.vjp(field_)
         return linearization.gradient(field_, scalar * samples.weight)
+
+    @property
+    def sums_pairs(self) -> bool:
+        """Whether the velocity is a sum over all pairs of samples."""
+        return "pair_velocity" in self.emission.formulas
 
     @cached_property
     def separable(self) -> bool:

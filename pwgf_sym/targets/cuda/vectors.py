@@ -204,6 +204,13 @@ class Vector:
         return self._data
 
     @property
+    def space(self):
+        """What solvers ask beside arithmetic (:class:`.space.DeviceVectors`)."""
+        from .space import DeviceVectors
+
+        return DeviceVectors()
+
+    @property
     def shape(self) -> tuple[int]:
         return (self.size,)
 
