@@ -51,8 +51,8 @@ def test_random_wells_from_below(lower, top):
         true = least_on_a_grid(slope, y)
         assert well(np.array(y)) <= true + 1e-9 * (1 + abs(true))
         assert well.least <= true + 1e-9 * (1 + abs(true))
-        if abs(y) < 2:
-            assert well(np.array(y)) > true - 0.2 * (1 + abs(true))
+        if abs(y) < 2:  # the table's lines lie below; how far depends on the polynomial
+            assert well(np.array(y)) > true - 0.5 * (1 + abs(true))
     assert free(np.array(1.0)) == free.least == 0
 
 
