@@ -43,7 +43,8 @@ def numba_settings():
 
 def printers():
     """Settings of SymPy's printers that ``init_printing`` would change."""
-    kinds = [Printer, *Printer.__subclasses__()]
+    known = [k for k in Printer.__subclasses__() if not k.__module__.startswith("pwgf_sym")]
+    kinds = [Printer, *known]
     return {kind.__qualname__: dict(kind._global_settings) for kind in kinds}
 
 
