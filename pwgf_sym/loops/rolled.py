@@ -2,55 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 import sympy as sp
 
-from ..kernels.energies import FormulaKernel
 from ..kernels.rolling import Rolled
 from .block import Block
-from .nodes import Binary, Expression, Let, Name, Statement
-from .scalars import Spelling, split_assignments
+from .nodes import Binary, Expression, Let, Name
+from .scalars import split_assignments
 
-__all__ = ["ComponentBuilder", "RolledBody"]
+if TYPE_CHECKING:
+    from .formulas import FormulaBuilder
 
-
-class ComponentBuilder(Protocol):
-    """What a loop over the coordinates asks of the builder of its kernel."""
-
-    kernel: FormulaKernel
-    names: dict[sp.Symbol, Name]
-    used: set[sp.Symbol]
-    spelling: Spelling
-
-    @property
-    def zero(self) -> Expression:
-        """A sum before its first term."""
-
-    def prefix(self, number: int) -> str:
-        """What names of common subexpressions begin with, in one of several places."""
-
-    def write_loads(
-        self,
-        write: Block,
-        array: str,
-        symbols: Collection[sp.Symbol],
-        used: Collection[sp.Symbol],
-    ) -> None:
-        """Load the components of an array that are used."""
-
-    def write_component(self, write: Block, name: str, variable: str) -> None:
-        """Write component i of an array, or of a linear form, into a variable."""
-
-    def stored(
-        self, array: str, count: int, i: int | Name, formula: sp.Expr, value: Expression
-    ) -> Statement:
-        """A statement that stores component i of a field of ``count`` components."""
-
-    def write_means(self, write: Block, values: list[Expression]) -> None:
-        """Add the values of formulas to the means."""
+__all__ = ["RolledBody"]
 
 
 class RolledBody:
@@ -58,7 +24,7 @@ class RolledBody:
 
     Parameters
     ----------
-    builder : ComponentBuilder
+    builder : FormulaBuilder
         Of the kernel.
     write : Block
         Where statements go.
@@ -66,7 +32,7 @@ class RolledBody:
         The kernel's formulas in component i.
     """
 
-    def __init__(self, builder: ComponentBuilder, write: Block, rolled: Rolled):
+    def __init__(self, builder: FormulaBuilder, write: Block, rolled: Rolled):
         self.e, self.write, self.rolled = builder, write, rolled
         self.size = len(builder.kernel.reads["x"])
 
