@@ -13,8 +13,12 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-PAGES = [page for page in ("walkthrough.md", "extending.md") if (ROOT / "docs" / page).exists()]
+EXISTS = {page.name for page in (ROOT / "docs").glob("*.md")}
+PAGES = [page for page in ("walkthrough.md", "extending.md") if page in EXISTS]
 MARK = "~ end of a block ~"
+#: Pages that are read in an editor, too: their lines are shorter, but for tables and links.
+NARROW = sorted(EXISTS & {*PAGES, "architecture.md", "glossary.md", "internals.md"})
+WIDTH = 110
 
 
 def blocks_of(page):
@@ -66,3 +70,10 @@ def test_page_prints_what_it_shows(name, tmp_path):
     for (start, _, shown), printed in zip(blocks, outputs, strict=True):
         if shown is not None:
             assert compared(printed) == compared(shown), f"docs/{name}, line {start}"
+
+
+@pytest.mark.parametrize("name", NARROW)
+def test_lines_are_short(name):
+    lines = (ROOT / "docs" / name).read_text(encoding="utf-8").splitlines()
+    long = [n for n, line in enumerate(lines, 1) if len(line) >= WIDTH and line[0] != "|"]
+    assert not [n for n in long if "](" not in lines[n - 1]], f"long lines of docs/{name}: {long}"
