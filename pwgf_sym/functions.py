@@ -134,13 +134,34 @@ def declare(
     early: bool = False,
     orders: int = -1,
 ) -> ScalarFunction:
-    """Declare a scalar function; the arguments are the attributes of :class:`ScalarFunction`."""
+    """Declare a scalar function; the arguments are the attributes of :class:`ScalarFunction`.
+
+    Raises
+    ------
+    FormulaError
+        If another module has a function of this name, or nothing says how to compute it.
+    """
+    _check_declared(kind, bool(written or cpu))
     if written is None:
         cpu = cpu or kind.__name__
         cuda, numpy = cuda or f"math.{cpu}({{0}})", numpy or cpu
     entry = ScalarFunction(kind, cpu, cuda, numpy, operations, written, early, orders)
     _TABLE[kind.__name__] = entry
     return entry
+
+
+def _check_declared(kind: type, has_code: bool) -> None:
+    """Refuse a name that is taken; the same cell of a notebook may declare its class again."""
+    if not isinstance(kind, type) or not kind.__module__:  # sp.Function("f") is of no module
+        given = f"an object of the type {type(kind).__name__}"
+        raise FormulaError("kind", given, "a class derived from sp.Function")
+    what, before = f"function {kind.__name__}", _TABLE.get(kind.__name__)
+    if before is not None and before.kind.__module__ != kind.__module__:
+        fix = f"Rename the class, or use {before.kind.__module__}.{kind.__name__}."
+        raise FormulaError(what, "a name that is taken", "a name of its own", fix)
+    if not has_code and kind.__module__.split(".")[0] not in ("sympy", __package__):
+        accepted = "written=, the same in other functions, or cpu=, cuda=, numpy=, names of code"
+        raise FormulaError(what, "no way to compute it", accepted)
 
 
 def declared() -> list[ScalarFunction]:

@@ -122,6 +122,34 @@ def test_a_new_function_is_one_entry(monkeypatch):
     np.testing.assert_allclose(ArrayFormulas([formula], [a])(np.arange(3.0))[0], [4, 2.5, 1.6])
 
 
+def test_a_new_function_has_a_name_of_its_own_and_a_way_to_compute_it(monkeypatch):
+    monkeypatch.setattr(functions, "_TABLE", dict(functions._TABLE))
+    for name, fix in {"sigmoid": "pwgf_sym.functions.sigmoid", "erf": "sympy.*erf"}.items():
+        second = type(name, (sp.Function,), {"__module__": __name__})
+        with pytest.raises(FormulaError, match=f"function {name}: .*name of its own.*{fix}"):
+            functions.declare(second, written=sp.sin)
+    for _ in range(2):  # as a cell of a notebook that is run again
+        third = type("third", (sp.Function,), {"__module__": __name__})
+        functions.declare(third, written=sp.sin)
+        assert functions.function_of(third(a)).kind is third
+    with pytest.raises(FormulaError, match=r"function fourth: .*written="):
+        functions.declare(type("fourth", (sp.Function,), {"__module__": __name__}))
+    with pytest.raises(FormulaError, match=r"kind: got an object of the type str"):
+        functions.declare("fifth", written=sp.sin)
+    with pytest.raises(FormulaError, match=r"kind: .*UndefinedFunction"):
+        functions.declare(sp.Function("sixth"), written=sp.sin)
+
+
+def test_messages_say_what_a_new_function_lacks(monkeypatch):
+    monkeypatch.setattr(functions, "_TABLE", dict(functions._TABLE))
+    bare = type("bare", (sp.Function,), {"__module__": __name__})
+    with pytest.raises(FormulaError, match=r"function bare in bare\(a\).*declare\(bare, written"):
+        check_printable(bare(a), "a formula")
+    functions.declare(bare, written=sp.sin)
+    with pytest.raises(FormulaError, match=r"Derivative\(bare\(a\), a\).*fdiff"):
+        check_printable(bare(a).diff(a), "a formula")
+
+
 @pytest.mark.parametrize(
     "formula", [sp.besselj(a, b), sp.besselj(sp.Rational(1, 2), a), sp.polygamma(b, a)], ids=str
 )

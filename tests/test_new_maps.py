@@ -61,6 +61,18 @@ def test_names_that_kernels_use_are_refused(names):
         StepFormulas(Squashed(names=names))
 
 
+def test_the_message_lists_the_names_that_kernels_use():
+    with pytest.raises(MapError, match=r"'u'; .*\btheta, .*\bu, .*\bv0, v1, .*hidden_.*Rename"):
+        StepFormulas(Squashed(names=("A", "u")))
+
+
+def test_axes_without_a_length_are_refused():
+    flow = Squashed()
+    flow.parameters = lambda: {"A": "ij", "b": "k"}
+    with pytest.raises(MapError, match=r"parameter b: got the axis 'k'; .*i, j.*axes\(\)"):
+        compile_program(ENERGIES["mixed"].problem(), flow, target="numpy")
+
+
 def test_a_parameter_has_an_axis_once():
     flow = Squashed()
     flow.parameters = lambda: {"A": "ii", "b": "i"}

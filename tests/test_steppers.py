@@ -8,7 +8,7 @@ import scipy.integrate
 
 from pwgf_sym.errors import OptionError
 from pwgf_sym.solver.path import Path, cubic, polynomial, shortened
-from pwgf_sym.solver.steppers import METHODS, Stepper, stepper_named
+from pwgf_sym.solver.steppers import METHODS, Step, Stepper, Tableau, stepper_named, take_step
 from pwgf_sym.solver.steppers.chebyshev import Chebyshev, _scheme
 from pwgf_sym.solver.steppers.pairs import RungeKutta
 from pwgf_sym.solver.steppers.tableaus import TABLEAUS
@@ -224,3 +224,38 @@ def test_a_stepper_of_ones_own_is_taken_as_it_is():
 
     own = Own()
     assert stepper_named(own) is own and set(FIXED) < set(METHODS)
+
+
+def test_what_is_no_stepper_is_told_what_makes_one():
+    with pytest.raises(OptionError, match=r"Write Chebyshev\(\.\.\.\)\."):
+        stepper_named(Chebyshev)
+    ralston = Tableau("ralston", 2, ((), (2 / 3,)), (1 / 4, 3 / 4), (0, 2 / 3), "A. Ralston, 1962")
+    with pytest.raises(OptionError, match=r"Write RungeKutta\(tableau\)\."):
+        stepper_named(ralston, argument="steps")
+    assert stepper_named(RungeKutta(ralston)).name == "ralston"
+
+
+@pytest.mark.parametrize("name", TABLEAUS)
+def test_stages_are_the_right_sides_of_a_step_with_that_at_its_end(name):
+    _, found, right = marched(name, 7)
+    assert len(right.times) - 1 == sum(step.stages for step in found)
+
+
+@pytest.mark.parametrize(
+    ("found", "controlled"),
+    [
+        (None, False),
+        ((1.0, None), False),
+        (Step(np.ones(2), None, np.ones(2), None, 1), True),
+        (Step(np.ones(2), PlainStage(np.ones(2), np.ones(2)), None, None, 1), True),
+    ],
+)
+def test_a_step_that_lacks_something_is_refused(found, controlled):
+    class Own(Stepper):
+        def step(self, right, t, stage, step):
+            return found
+
+    own = Own()
+    own.controlled = controlled
+    with pytest.raises(OptionError, match=r"step of Own: .*controlled"):
+        take_step(own, None, 0.0, None, 0.1)

@@ -99,13 +99,21 @@ def _check_names(flow: Map) -> None:
             free = "one small letter other than " + ", ".join(sorted(_AXES))
             raise MapError("axis", repr(name), free, "Rename the axis.")
     carried = {name for c in levels()[-1] for name in (c.name, c.start, c.cotangent)}
+    reserved = _PARAMETERS | carried | set(flow.axes())
     for name, letters in flow.parameters().items():
         if len(set(letters)) < len(letters):
             given, fix = f"axes {letters!r}", "Give the second one a name of its own."
             raise MapError(f"parameter {name}", given, "every axis once", fix)
-        taken = name in _PARAMETERS | carried | set(flow.axes())
-        if taken or re.fullmatch(r"v\d+|hidden_.*", name) or not name.isidentifier():
-            raise MapError("parameter", repr(name), "a name no kernel uses", "Rename it.")
+        unknown = [letter for letter in letters if letter not in flow.axes()]
+        if unknown:
+            given, known = f"the axis {unknown[0]!r}", ", ".join(flow.axes())
+            fix = "Give its length in the map's axes()."
+            raise MapError(f"parameter {name}", given, f"the map's axes {known}", fix)
+        own = name not in reserved and not re.fullmatch(r"v\d+|hidden_.*", name)
+        if not own or not name.isidentifier():
+            taken = ", ".join([*sorted(reserved), "v0, v1, ..., hidden_..."])
+            accepted = f"a Python name other than those that kernels use: {taken}"
+            raise MapError("parameter", repr(name), accepted, "Rename it.")
 
 
 class StepFormulas:

@@ -56,9 +56,14 @@ def checked_entry(part: sp.Basic, where: str) -> ScalarFunction:
 
 def no_such_function(where: str, part: sp.Basic) -> FormulaError:
     """The error for a function that is none of the table."""
-    return FormulaError(
-        where,
-        f"the function {type(part).__name__} in {part}",
-        ", ".join(functions.names()),
-        "Rewrite the formula with these functions (expr.rewrite(sp.exp) often helps).",
-    )
+    kind = type(part)
+    if isinstance(part, sp.Derivative) and functions.function_of(part.expr) is not None:
+        given = f"{part}, which its class does not know"
+        fix = "Define the class again with a method fdiff, or declare it with early=True."
+        return FormulaError(where, given, "functions with known derivatives", fix)
+    fix = "Rewrite the formula with these functions (expr.rewrite(sp.exp) often helps)."
+    package = (kind.__module__ or "sympy").split(".")[0]  # sp.Function("f") is of no module
+    if isinstance(part, sp.Function) and package not in ("sympy", "pwgf_sym"):
+        fix = f"Declare it: pwgf_sym.functions.declare({kind.__name__}, written=...)."
+    given = f"the function {kind.__name__} in {part}"
+    return FormulaError(where, given, ", ".join(functions.names()), fix)

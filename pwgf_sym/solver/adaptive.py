@@ -18,7 +18,7 @@ from .path import polynomial, shortened
 from .right_side import RightSide, Stage
 from .samples_control import Renewal, SamplesControl
 from .solution import Row
-from .steppers import Step, Stepper
+from .steppers import Step, Stepper, take_step
 from .vectors import like
 
 if TYPE_CHECKING:
@@ -168,7 +168,7 @@ class AdaptiveMarch:
             failure: FlowError | None
             try:
                 length = self.stepper.allowed(right, t, stage, length)
-                taken = self.stepper.step(right, t, stage, length)
+                taken = take_step(self.stepper, right, t, stage, length)
                 error = self.error_of(taken)
                 failure = self.risen(stage.energy, settled(taken.stage).energy)
             except FlowError as problem:

@@ -13,7 +13,7 @@ from .events import Watch
 from .path import polynomial, shortened
 from .right_side import RightSide, Stage
 from .solution import Row
-from .steppers import Stepper
+from .steppers import Stepper, take_step
 from .vectors import like
 
 __all__ = ["FixedMarch", "energy_allowance"]
@@ -92,7 +92,7 @@ class FixedMarch:
         """One time step; returns its end and the stage there."""
         right, before = self.right, stage.energy
         self.scale = max(self.scale, abs(before))
-        taken = self.stepper.step(right, t, stage, t_next - t)
+        taken = take_step(self.stepper, right, t, stage, t_next - t)
         if self.options.samples.resample:
             # The energy is compared on equal samples, where the sampling noise cancels.
             after = right.energy(taken.theta)

@@ -12,7 +12,7 @@ from .chebyshev import Chebyshev
 from .pairs import RungeKutta
 from .protocol import Stepper
 from .rosenbrock import Rosenbrock
-from .tableaus import TABLEAUS
+from .tableaus import TABLEAUS, Tableau
 
 __all__ = ["METHODS", "stepper_named"]
 
@@ -39,5 +39,7 @@ def stepper_named(given: object, tol: float | None = None, argument: str = "inte
         return given.fresh(tol)
     if not isinstance(given, str) or given not in METHODS:
         accepted = ", ".join(f'"{name}"' for name in METHODS) + ", or a Stepper"
-        raise OptionError(argument, brief(given), accepted)
+        fix = f"Write {given.__name__}(...)." if isinstance(given, type) else ""
+        fix = "Write RungeKutta(tableau)." if isinstance(given, Tableau) else fix
+        raise OptionError(argument, brief(given), accepted, fix)
     return METHODS[given]().fresh(tol)

@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from ...arguments import brief
+from ...errors import OptionError
+
 if TYPE_CHECKING:
     from ..options import FlowOptions
     from ..right_side import RightSide, Stage
@@ -14,7 +17,7 @@ if TYPE_CHECKING:
     #: (t, theta) -> the right side there.
     Right = Callable[[float, np.ndarray], Stage]
 
-__all__ = ["Step", "Stepper"]
+__all__ = ["Step", "Stepper", "take_step"]
 
 
 class Step(NamedTuple):
@@ -33,7 +36,7 @@ class Step(NamedTuple):
         Slope at the end -> (m, p) array, the polynomial of the step
         (:mod:`pwgf_sym.solver.path`).
     stages : int
-        Right-hand sides that it took.
+        Right-hand sides that it took: with that at its end, without that at its beginning.
     """
 
     theta: np.ndarray
@@ -112,7 +115,7 @@ class Stepper:
         -------
         Step
         """
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} has no method step")
 
     def accepted(self, step: Step) -> None:
         """Learn that a step was accepted."""
@@ -126,3 +129,20 @@ class Stepper:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name!r})"
+
+
+def take_step(stepper: Stepper, right: Right, t: float, stage: Stage, step: float) -> Step:
+    """What a stepper's step found, with what a run reads of it.
+
+    Raises
+    ------
+    OptionError
+        If it gave back something else.
+    """
+    found = stepper.step(right, t, stage, step)
+    full = isinstance(found, Step)
+    if full and not (stepper.controlled and (found.stage is None or found.error is None)):
+        return found
+    given = "a Step without stage or error" if full else brief(found)
+    accepted = "a Step, with stage and error where controlled is set"
+    raise OptionError(f"step of {type(stepper).__name__}", given, accepted)
