@@ -1,7 +1,8 @@
 """Pages of docs run as they stand, and print what they show.
 
 Python blocks of a page run in order in one namespace, from the root of a checkout.  What follows a
-block as a text block is what it prints.  Blocks of other languages are only shown.
+block as a text block is what it prints.  Blocks of other languages are only shown.  Where sections
+stand for themselves, each begins with the names of what stands before the first of them.
 """
 
 import os
@@ -16,6 +17,13 @@ ROOT = Path(__file__).parent.parent
 EXISTS = {page.name for page in (ROOT / "docs").glob("*.md")}
 PAGES = [page for page in ("walkthrough.md", "extending.md") if page in EXISTS]
 MARK = "~ end of a block ~"
+#: Pages whose sections need the introduction only, and what begins a section.
+APART = {"extending.md"}
+RESTART = (
+    "_above = globals().setdefault('_above', dict(globals())); "
+    "[globals().pop(name) for name in globals().keys() - _above - {'_above'}]; "
+    "globals().update(_above)"
+)
 #: Pages that are read in an editor, too: their lines are shorter, but for tables and links.
 NARROW = sorted(EXISTS & {*PAGES, "architecture.md", "glossary.md", "internals.md"})
 WIDTH = 110
@@ -35,18 +43,20 @@ def blocks_of(page):
     return found
 
 
-def script_of(page):
+def script_of(page, apart):
     """One script whose lines have the numbers that they have on the page."""
-    lines = []
+    lines, shown = [], page.splitlines()
     for start, code, _ in blocks_of(page):
-        lines += [""] * (start - len(lines)) + code.splitlines() + [f"print({MARK!r})"]
+        begins = [apart and line.startswith("## ") for line in shown[len(lines) : start]]
+        lines += [RESTART if new else "" for new in begins]
+        lines += [*code.splitlines(), f"print({MARK!r})"]
     return "\n".join(lines) + "\n"
 
 
-def outputs_of(page, folder):
+def outputs_of(page, folder, apart=False):
     """What each python block of a page prints."""
     path = folder / "page.py"
-    path.write_text(script_of(page), encoding="utf-8")
+    path.write_text(script_of(page, apart), encoding="utf-8")
     paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths), "PYTHONUTF8": "1"}
     command = [sys.executable, str(path)]
@@ -65,7 +75,7 @@ def compared(text):
 @pytest.mark.parametrize("name", PAGES)
 def test_page_prints_what_it_shows(name, tmp_path):
     page = (ROOT / "docs" / name).read_text(encoding="utf-8")
-    blocks, outputs = blocks_of(page), outputs_of(page, tmp_path)
+    blocks, outputs = blocks_of(page), outputs_of(page, tmp_path, name in APART)
     assert len(outputs) == len(blocks) and any(shown for _, _, shown in blocks)
     for (start, _, shown), printed in zip(blocks, outputs, strict=True):
         if shown is not None:
