@@ -26,7 +26,7 @@ kernels, of N samples and p parameters:
 
 Per-sample arrays are flat: tile by tile, component by component, sample innermost.
 values[] holds nothing.
-content: 3d98735840732483
+content: 6f518a4eaaa91421
 """
 
 from numba import njit

@@ -26,7 +26,7 @@ kernels, of N samples and p parameters:
 
 Per-sample arrays are flat: tile by tile, component by component, sample innermost.
 values[] holds 0: I_0.
-content: 1c70969a90b4fe5f
+content: 0599a4da9647390b
 """
 
 from numba import njit

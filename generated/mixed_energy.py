@@ -29,7 +29,7 @@ kernels, of N samples and p parameters:
 
 Per-sample arrays are flat: tile by tile, component by component, sample innermost.
 values[] holds 0: beta, 1: I_0, 2: I_1.
-content: 5d37295b62250332
+content: 162d39d5c1c9f29e
 """
 
 from numba import njit

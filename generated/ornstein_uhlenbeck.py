@@ -58,7 +58,7 @@ kernels, of N samples and p parameters:
 
 Per-sample arrays are flat: tile by tile, component by component, sample innermost.
 values[] holds 0: I_0.
-content: 56ca8cfa19ade1b0
+content: 34918052fca1fd05
 """
 
 import numpy as np

@@ -26,7 +26,7 @@ kernels, of N samples and p parameters:
 
 Per-sample arrays are flat: tile by tile, component by component, sample innermost.
 values[] holds 0: I_0.
-content: 50cb8d545d001888
+content: 4e2d9aa0bb6c6bd9
 """
 
 from numba import njit

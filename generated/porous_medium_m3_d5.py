@@ -26,7 +26,7 @@ kernels, of N samples and p parameters:
 
 Per-sample arrays are flat: tile by tile, component by component, sample innermost.
 values[] holds 0: I_0.
-content: ce4c0f77e57ec13b
+content: f239afae36efe282
 """
 
 from numba import njit

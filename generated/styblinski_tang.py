@@ -29,7 +29,7 @@ kernels, of N samples and p parameters:
 
 Per-sample arrays are flat: tile by tile, component by component, sample innermost.
 values[] holds 0: I_0.
-content: 5914203c33f7a325
+content: bb026140a3e949bf
 """
 
 from numba import njit

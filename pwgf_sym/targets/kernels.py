@@ -31,7 +31,7 @@ __all__ = [
 _FORMULA = 16
 # Tiles of a piece, whose stored values stay in a core's own cache from the forward pass to the
 # product: longer pieces take fewer calls, but where two threads wrote pieces of twice the size at a
-# time, both became five times slower for seconds on end (a level 2 cache of 1 MB).
+# time, both became much slower for seconds on end (docs/benchmarks.md, History).
 _PIECE_BYTES, _PIECES = 5 << 18, (64, 32, 16)
 
 

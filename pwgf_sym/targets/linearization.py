@@ -2,9 +2,9 @@
 
 A Krylov solve multiplies with dT/dtheta tens of times at one theta.  What these products need of
 the map's forward pass (the path of x, the activations) is stored once if it fits in memory, else
-computed again, piece by piece of the samples, before each product.  Storing measured faster in
-every case tried (d = 2 to 30, both precisions): it saves the functions and a third to a half of the
-contractions, and reads about a byte for every ten operations that are left.
+computed again, piece by piece of the samples, before each product.  Storing saves the functions
+and a third to a half of the contractions, and reads about a byte for every ten operations that are
+left.
 """
 
 from __future__ import annotations

@@ -36,8 +36,8 @@ from .sweeps import TileSweepBuilder
 
 __all__ = ["TileKernelBuilder"]
 
-# Stored values are asked for so many tiles before they are read or written: measured on AVX2, four
-# are as good as one or better, and save 5 to 25 % of a kernel.
+# Stored values are asked for so many tiles before they are read or written; what this gains, and
+# other numbers than four, stand in docs/benchmarks.md under History.
 _AHEAD = 4
 
 

@@ -3,8 +3,7 @@
 A function like tanh is a chain of some 25 dependent instructions.  A loop that computes it for one
 tile after the other waits for the chain's end more often than the processor can look ahead; here
 every turn of the loop runs the first stage of the function for one tile, the second for the tile
-before and so on, which are independent of each other.  Measured on AVX2 (float64): 1.1 ns a tanh
-instead of 1.5 ns inside the loop that computes its argument.  The results are the same to the bit.
+before and so on, which are independent of each other.  The results are the same to the bit.
 """
 
 from __future__ import annotations

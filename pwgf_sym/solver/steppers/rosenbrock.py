@@ -31,8 +31,8 @@ __all__ = ["Rosenbrock"]
 
 # On a mode whose rate is r times what B says, a long step's factor is 1 - 2 q + q^2/2, q = r/gamma:
 # at most 1 for r <= 4 gamma.  With gamma = 1 - 1/sqrt(2) it vanishes for r = 1, but bears r of at
-# most 1.17, and samples say B with errors of ten per cent and more: on a quadratic of condition 1e4
-# that took 273 steps to an error of 1.2e-3, .35 took 208 to 4.5e-4, .4 took 193 to 6.9e-4.
+# most 1.17, and samples say B with errors of ten per cent and more: a larger gamma takes fewer
+# steps (docs/benchmarks.md, History).
 _GAMMA = 0.35
 
 
