@@ -306,4 +306,5 @@ def map_from_dict(data: dict[str, Any]) -> Map:
     if family == "NeuralFlow":
         rest = {k: v for k, v in data.items() if k not in ("map", "activation")}
         return NeuralFlow(activation=from_tree(data["activation"]), **rest)
-    raise StoredSolutionError("map", repr(family), "Affine or NeuralFlow")
+    fix = "A map of your own needs a case of its own in map_from_dict of declare/maps.py."
+    raise StoredSolutionError("map", repr(family), "Affine or NeuralFlow", fix)
