@@ -214,12 +214,13 @@ def level_of(names: str | Collection[str]) -> Level:
     OptionError
         If a name is no quantity's.
     """
-    wanted = {names} if isinstance(names, str) else set(names)
-    known = [c.name for c in CARRIED]
-    if not wanted <= set(known):
-        unknown = min(wanted - set(known), key=str)
-        raise OptionError("carry", brief(unknown), ", ".join(f'"{name}"' for name in known))
-    return next(level for level in levels() if wanted <= {c.name for c in level})
+    left = {names} if isinstance(names, str) else set(names)
+    for count, quantity in enumerate(CARRIED, 1):
+        left.discard(quantity.name)
+        if not left:
+            return CARRIED[:count]
+    known = ", ".join(f'"{quantity.name}"' for quantity in CARRIED)
+    raise OptionError("carry", brief(min(left, key=str)), known)
 
 
 def kernel_name(stem: str, level: Level) -> str:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import ClassVar, overload
 
 __all__ = [
@@ -341,19 +342,34 @@ def _parts(value: object) -> Iterator[Node]:
             yield from _parts(part)
 
 
+_READERS: dict[type[Node], Callable[[Node], object]] = {}
+
+
+def _fields(node: Node) -> object:
+    """The field of a node, several as a tuple; a module has tens of thousands of nodes."""
+    kind = type(node)
+    if kind not in _READERS:
+        names = kind.__match_args__
+        _READERS[kind] = attrgetter(*names) if names else lambda _: ()
+    return _READERS[kind](node)
+
+
 def children(node: Node) -> Iterator[Node]:
     """The nodes that a node holds, in the order of its fields."""
-    for name in node.__match_args__:
-        yield from _parts(getattr(node, name))
+    return _parts(_fields(node))
 
 
 def walk(node: Node | Iterable[Node]) -> Iterator[Node]:
     """A node, or several, and all nodes below, from the outside in."""
-    stack = [node] if isinstance(node, Node) else list(node)[::-1]
+    stack: list[object] = []
+    stack += [node] if isinstance(node, Node) else [*node][::-1]
     while stack:
         found = stack.pop()
-        yield found
-        stack.extend(reversed(list(children(found))))
+        if isinstance(found, Node):
+            yield found
+            stack.append(_fields(found))
+        elif isinstance(found, tuple):
+            stack.extend(found[::-1])
 
 
 def names_in(node: Node | Iterable[Node]) -> set[str]:

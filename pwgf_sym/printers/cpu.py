@@ -15,6 +15,7 @@ from ..loops.nodes import (
     Function,
     Load,
     Local,
+    Node,
     Not,
     Number,
     Statement,
@@ -37,6 +38,8 @@ RUNTIME = {
     }),
 }  # fmt: skip
 _OPTIONS = '{"fastmath": {"contract"}, "error_model": "numpy", "nogil": True, "cache": True}'
+# What the runtime calls the nodes that are a function of it each.
+_CALLED: dict[type[Node], str] = {Load: "load", Store: "store", Zeros: "zeros", Local: "aligned"}
 _OPERATORS = {"and": "&", "or": "|"}
 
 
@@ -94,18 +97,23 @@ class CpuPrinter(PythonPrinter):
 
     def whole(self, statements: list[Statement], dtype: str) -> str:
         """A module: imports, options, and the statements with the inverses that they call."""
-        lines = ["", *self._imports([*inverses(statements), *statements], dtype), "", ""]
-        return "".join(f"{line}\n" for line in lines) + self.listing(statements)
+        used = self._used(statements)  # asked once: a module has tens of thousands of nodes
+        needed = inverses(used)
+        used |= self._used(needed)
+        tables = any(isinstance(node, Table) for node in statements)
+        lines = ["", *self._imports(used, tables, dtype), "", ""]
+        return "".join(f"{line}\n" for line in lines) + self._listed([*needed, *statements])
 
     def listing(self, statements: list[Statement]) -> str:
         """Statements with the inverses that they call."""
-        return self.module([*inverses(statements), *statements]).rstrip("\n") + "\n"
+        return self._listed([*inverses(self._used(statements)), *statements])
 
-    def _imports(self, statements: list[Statement], dtype: str) -> Iterator[str]:
-        tables = any(isinstance(node, Table) for node in statements)
+    def _listed(self, statements: list[Statement]) -> str:
+        return self.module(statements).rstrip("\n") + "\n"
+
+    def _imports(self, used: set[str], tables: bool, dtype: str) -> Iterator[str]:
         yield from ["import numpy as np"] * tables
         yield from ("from numba import njit", "")
-        used = self._used(statements)
         for module, names in RUNTIME.items():
             found = sorted(used.intersection(names))
             where = f"from pwgf_sym.runtime.cpu.{module} import"
@@ -121,19 +129,14 @@ class CpuPrinter(PythonPrinter):
         """Functions of the runtime that statements call."""
         found: set[str] = set()
         for node in walk(statements):
+            if name := _CALLED.get(type(node)):
+                found.add(name)
+                continue
             match node:
-                case Load():
-                    found.add("load")
-                case Store():
-                    found.add("store")
-                case Zeros():
-                    found.add("zeros")
-                case Local():
-                    found.add("aligned")
-                case Choice(uniform=False):
-                    found.add("where")
                 case Call(function):
                     found.add(function)
+                case Choice(uniform=False):
+                    found.add("where")
                 case Apply(function):
                     found.add(functions.entry_of(function).cpu)
         return found

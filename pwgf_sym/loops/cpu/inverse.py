@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ..nodes import Call, Statement, Verbatim, walk
+from ..nodes import Verbatim
 from ..templates import template
 
 __all__ = ["inverse_name", "inverses"]
@@ -58,8 +58,7 @@ def inverse_name(lanes: int) -> str:
     return f"invert_{lanes}"
 
 
-def inverses(statements: Iterable[Statement]) -> list[Verbatim]:
-    """The functions that statements call."""
-    called = {node.function for node in walk(statements) if isinstance(node, Call)}
+def inverses(called: Iterable[str]) -> list[Verbatim]:
+    """The functions for inverses among names of functions that are called."""
     sizes = [int(n.removeprefix("invert_")) for n in called if n.startswith("invert_")]
     return [template(_TEXT, {"S": lanes}) for lanes in sorted(sizes)]
