@@ -111,6 +111,15 @@ def pytest_generate_tests(metafunc):
 
 
 @pytest.fixture(scope="session", autouse=True)
+def turns_in_the_simulator():
+    """Its threads do not run at the same time, which takes four times as long."""
+    if os.environ.get("NUMBA_ENABLE_CUDASIM") == "1":
+        from turns import take_turns
+
+        take_turns()
+
+
+@pytest.fixture(scope="session", autouse=True)
 def several_chunks():
     """The few samples of a test are cut into as many chunks as many samples are."""
     from pwgf_sym.targets import threads

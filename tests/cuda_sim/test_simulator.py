@@ -4,10 +4,18 @@ from types import FunctionType, SimpleNamespace
 
 import numpy as np
 import pytest
+import turns
 
 from pwgf_sym.runtime.cuda.toolkit import cuda, device
 
 
+@pytest.fixture
+def numbas_threads(monkeypatch):
+    """They run at the same time, as a user's do."""
+    monkeypatch.setattr(turns.kernel, "BlockManager", turns.NUMBAS)
+
+
+@pytest.mark.usefixtures("numbas_threads")
 def test_threads_leave_a_function_while_others_are_in_it():
     def own_number(turns):
         for _ in range(turns):
@@ -26,6 +34,7 @@ def test_threads_leave_a_function_while_others_are_in_it():
     assert np.array_equal(found, np.arange(4))
 
 
+@pytest.mark.usefixtures("numbas_threads")
 def test_threads_declare_one_shared_array():
     @cuda.jit
     def kernel(out):
@@ -39,6 +48,60 @@ def test_threads_declare_one_shared_array():
         found = np.zeros(8)
         kernel[1, 8](found)
         assert np.array_equal(found, np.arange(8)[::-1])
+
+
+@cuda.jit
+def differences(out, barrier):
+    """Of neighbours, by way of shared memory; right with a barrier."""
+    room = cuda.shared.array(4, np.float64)
+    lane = cuda.threadIdx.x
+    for turn in range(8):
+        room[lane] = (lane + turn) ** 2
+        if barrier:
+            cuda.syncthreads()
+        out[turn, lane] = room[lane] - room[(lane + 1) % 4]
+        cuda.syncthreads()
+
+
+@pytest.mark.parametrize("barrier", [True, False])
+def test_a_barrier_that_is_missing_shows(barrier):
+    """Where threads take turns, too: their order is another one from barrier to barrier."""
+    assert turns.kernel.BlockManager is turns.TurnManager
+    found, values = np.zeros((8, 4)), np.add.outer(np.arange(8), np.arange(4)) ** 2
+    differences[1, 4](found, barrier)
+    assert np.array_equal(found, values - np.roll(values, -1, axis=1)) == barrier
+
+
+def test_a_thread_that_fails_ends_its_block():
+    ended = []
+
+    @cuda.jit
+    def kernel(out):
+        try:
+            cuda.syncthreads()
+            out[cuda.threadIdx.x] = 1.0  # the last one has no place
+            cuda.syncthreads()
+            out[cuda.threadIdx.x] = 2.0
+        finally:
+            ended.append(cuda.threadIdx.x)
+
+    found = np.zeros(3)
+    with pytest.raises(IndexError, match=r"tid=\[3, 0, 0\]"):
+        kernel[1, 4](found)
+    assert sorted(ended) == [0, 1, 2, 3] and 2.0 not in found
+
+
+def test_a_thread_that_has_ended_is_not_waited_for():
+    @cuda.jit
+    def kernel(out):
+        lane = cuda.threadIdx.x
+        for _ in range(lane):
+            cuda.syncthreads()
+        out[lane] = 1.0
+
+    found = np.zeros(4)
+    kernel[1, 4](found)
+    assert np.array_equal(found, np.ones(4))
 
 
 def test_outside_of_kernels_there_is_the_module():
