@@ -391,8 +391,9 @@ class AnotherSide:
 
 
 @pytest.mark.slow
-def test_targets_beside_an_opponent():
+def test_targets_beside_an_opponent(monkeypatch):
     """The step of the problem that opponents are written for; not of others."""
+    monkeypatch.setattr(targets, "compile_seconds", lambda *case: {})  # in processes of their own
     size = {"dim": "2", "width": "5", "samples": "160", "dtype": "float64", "rounds": "1"}
     names = {"suite": "targets", "targets": "cpu"}
     ours = BenchmarkOptions.parse(given(problem="double_well,repulsion", **names, **size))
