@@ -58,7 +58,7 @@ def check(energy, program, count, relative=RELATIVE, seed=0, spread=1.0):
     if "slopes" in program.emission.formulas:
         field, scalar = (program.kernels.zeros(v.size) for v in (velocity, samples.weight))
         values = program.values(integrals)
-        program.kernels.fields("slopes", state, values, [field, scalar])
+        program.kernels.fields("slopes", state, values, {"field": field, "scalar": scalar})
         close(program.unpack(field, samples), "slopes")
         close(program.unpack_scalar(scalar, samples)[:, None], "by_log")
 

@@ -23,7 +23,7 @@ def test_equal_functions_are_written_once(tmp_path):
         "def push_log_density_table(theta, table, steps):"
     ]
     assert program.module.gradient_table is program.module.push_log_density_table
-    assert program.emission.emitters["push_score"].table_size == 2 * 5 * 2
+    assert program.emission.signatures["push_score_table"]["table"].numbers == 2 * 5 * 2
 
 
 def test_a_kernel_that_cannot_be_printed_lends_no_function():

@@ -99,7 +99,7 @@ def test_partners_react(dim):
     points = np.random.default_rng(dim).standard_normal((333, dim))
     for dtype, tolerance in (("float64", 1e-12), ("float32", 3e-5)):
         program = compile_program(problem(dim, function), pw.Affine(dim), dtype=dtype)
-        assert "back" in program.kernels.formulas["pair_velocity"]
+        assert "back" in program.emission.signatures["pair_velocity"]
         check(program, points.astype(dtype), w, slope, tolerance)
 
 

@@ -8,7 +8,8 @@ from ..declare.problem import GradientFlow
 from ..kernels.jacobian import JacobianForm
 from .header import jacobian_header
 from .module import Emission
-from .shapes import documented, formula_shapes
+from .parts import signatures_of
+from .shapes import documented, shapes_of
 
 __all__ = ["emit_jacobian"]
 
@@ -33,13 +34,13 @@ def emit_jacobian(problem: GradientFlow, jacobian: JacobianForm, emission: Emiss
         If an entry holds a function that no target prints.
     """
     target, kernels = emission.target, jacobian.kernels
-    printers = {name: target.formula_builder(kernel) for name, kernel in kernels.items()}
-    body = [node for printer in printers.values() for node in printer.statements()]
-    rows = {name: formula_shapes(kernel) for name, kernel in kernels.items()}
+    builders = map(target.formula_builder, kernels.values())
+    body = [node for builder in builders for node in builder.statements()]
+    taken = signatures_of(body)
+    rows = {name: shapes_of(name, kernel.summary, taken) for name, kernel in kernels.items()}
     body = documented(body, rows)
     values = next(iter(kernels.values())).values
     text = jacobian_header(problem.energy, problem.density, target.line, values, rows)
     text += target.text(body)
-    emission = replace(emission, kernels={}, emitters={}, left_out=frozenset())
-    emission = replace(emission, text=text, statements=tuple(body))
-    return replace(emission, formulas=kernels, printers=printers)
+    emission = replace(emission, kernels={}, formulas=kernels, left_out=frozenset())
+    return replace(emission, text=text, statements=tuple(body), signatures=taken)

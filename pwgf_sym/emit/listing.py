@@ -10,8 +10,22 @@ from ..kernels.energies import FormulaKernel
 from ..kernels.kernels import Kernel, Sweep
 from ..loops.comments import comments
 from ..loops.groups import Names
+from ..loops.kernel_arguments import (
+    fields_of,
+    gradient,
+    inputs_of,
+    means_of,
+    outputs_of,
+    parameters,
+    reads_of,
+    rows_of,
+    stored_of,
+    values_of,
+)
+from ..loops.kernels import Layout
 from ..loops.nodes import Function, Statement, Verbatim
 from ..loops.printable import check_printable
+from ..loops.signature import Argument, KernelSignature
 from ..schedule.groups import Group
 from ..schedule.numpy import NumpyTiling
 from ..sharing import is_long
@@ -45,10 +59,11 @@ def numpy_target(dtype: str, moments: bool = True) -> Target:
     moments : bool
         Whether interactions that are polynomials of |x - y|^2 become moments of the samples.
     """
+    tiling = NumpyTiling()
     return Target(
         f"numpy, {dtype}, interpreted",
-        NumpyTiling(),
-        lambda kernel, layout: KernelListing(kernel),
+        tiling,
+        lambda kernel, layout: KernelListing(kernel, layout, tiling),
         FormulaListing,
         lambda nodes: f"\n{_INTERPRETED}\n{_joined(nodes)}",
         _joined,
@@ -68,8 +83,8 @@ def _list_moments(dim: int) -> Statement:
 class KernelListing:
     """Lists the formulas of a kernel of a map."""
 
-    def __init__(self, kernel: Kernel):
-        self.kernel = kernel
+    def __init__(self, kernel: Kernel, layout: Layout, tiling: NumpyTiling):
+        self.kernel, self.layout, self.tiling = kernel, layout, tiling
 
     def statements(self, printed: dict[Function, str] | None = None) -> list[Statement]:
         """The formulas, sweep by sweep.
@@ -79,11 +94,17 @@ class KernelListing:
         FormulaError
             When a derivative of the activation is no formula of functions that targets have.
         """
-        return [_listed(self.kernel.name, kernel_lines(self.kernel))]
+        kernel, size = self.kernel, self.layout.size
+        found = [*parameters(kernel, size, kernel.steps), *stored_of(kernel, self.tiling)]
+        found += [*inputs_of(kernel), *outputs_of(kernel)]
+        found += [gradient(size)] if kernel.has_gradient else []
+        found += rows_of(kernel, size)
+        return [_listed(kernel.name, kernel_lines(kernel), found)]
 
 
-def _listed(name: str, lines: list[str]) -> Verbatim:
-    return Verbatim("\n".join(["", *lines]), names=(name,))
+def _listed(name: str, lines: list[str], arguments: Iterable[Argument] = ()) -> Verbatim:
+    signature = KernelSignature(name, tuple(arguments))
+    return Verbatim("\n".join(["", *lines]), names=(name,), signatures=(signature,))
 
 
 def kernel_lines(kernel: Kernel) -> list[str]:
@@ -144,7 +165,9 @@ class FormulaListing:
 
     def statements(self) -> list[Statement]:
         """The formulas, a line each."""
-        return [_listed(self.kernel.name, formula_lines(self.kernel))]
+        kernel = self.kernel
+        found = [*reads_of(kernel), values_of(kernel), *fields_of(kernel), *means_of(kernel)]
+        return [_listed(kernel.name, formula_lines(kernel), found)]
 
 
 def formula_lines(kernel: FormulaKernel) -> list[str]:

@@ -27,12 +27,14 @@ from ..loops.cpu.moments import moments_functions
 from ..loops.kernels import Layout
 from ..loops.nodes import Function, Statement
 from ..loops.printable import check_printable
+from ..loops.signature import KernelSignature
 from ..printers.cpu import CpuPrinter
 from ..schedule.cpu import CpuTiling, Machine
 from ..schedule.groups import SampleTiling
 from ..sharing import parts_of_kind, replaced
 from .header import header
-from .shapes import documented, formula_shapes, map_shapes
+from .parts import signatures_of
+from .shapes import documented, shapes_of
 
 __all__ = ["Emission", "Target", "cpu_target", "emit_module"]
 
@@ -69,12 +71,11 @@ class Emission:
         Where parameters stand in ``theta``.
     kernels : dict of str to Kernel
         Kernels of the map.
-    emitters : dict of str to MapBuilder
-        Sizes of their tables and sums.
     formulas : dict of str to FormulaKernel
         Kernels of the energy.
-    printers : dict of str to EnergyBuilder
-        What prints them: names of their arguments.
+    signatures : dict of str to KernelSignature
+        What the module's functions take, by the names under which they are called: those of
+        kernels, and of their parts, which end in "_table", "_finish" or "_velocity".
     moments : MomentForm or None
         Interactions that are computed from moments of the samples.
     left_out : frozenset of str
@@ -92,9 +93,8 @@ class Emission:
     tiling: SampleTiling
     layout: Layout
     kernels: dict[str, Kernel]
-    emitters: dict[str, MapBuilder]
     formulas: dict[str, FormulaKernel]
-    printers: dict[str, EnergyBuilder]
+    signatures: dict[str, KernelSignature]
     moments: MomentForm | None
     left_out: frozenset[str]
     timings: dict[str, float]
@@ -244,13 +244,16 @@ def emit_module(
         body.append(target.moments(flow.dim))
     left_out = _without(emitters, wanted) | (names - set(kernels) - set(wanted))
     body += _map_functions(flow, form, kernels, emitters)
-    rows = {name: formula_shapes(k) for name, k in formulas.items() if name in wanted}
-    rows |= {emitter.kernel.name: map_shapes(emitter.kernel) for emitter in emitters.values()}
+    taken = signatures_of(body)
+    rows = {n: shapes_of(n, k.summary, taken) for n, k in formulas.items() if n in wanted}
+    printed = {emitter.kernel.name: emitter.kernel for emitter in emitters.values()}
+    rows |= {name: shapes_of(name, k.summary, taken) for name, k in printed.items()}
     body = documented(body, rows)
+    taken |= _second_names(emitters, taken)
     read = next(iter(formulas.values())).values if formulas else ()
     text = header(energy, density, flow, target.line, read, rows) + target.text(body)
     lap("emit")
-    found = (target.tiling, layout, kernels, emitters, formulas, printers, parts.moments)
+    found = (target.tiling, layout, kernels, formulas, taken, parts.moments)
     return Emission(text, form, *found, frozenset(left_out), timings, target, tuple(body))
 
 
@@ -271,6 +274,18 @@ def _without(emitters: dict[str, MapBuilder], wanted: Collection[str]) -> set[st
     for name in left_out:
         del emitters[name]
     return left_out
+
+
+def _second_names(
+    emitters: dict[str, MapBuilder], taken: dict[str, KernelSignature]
+) -> dict[str, KernelSignature]:
+    """Signatures of kernels that are printed under another name, by the one they are called by."""
+    found = {}
+    for name, emitter in emitters.items():
+        for part in ("", "_table", "_finish"):
+            if emitter.kernel.name + part in taken:
+                found[name + part] = taken[emitter.kernel.name + part]
+    return found
 
 
 def _map_functions(

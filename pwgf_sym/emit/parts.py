@@ -5,8 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ..loops.nodes import Alias, Call, Function, Statement, Table, Verbatim, names_in, walk
+from ..loops.signature import KernelSignature
 
-__all__ = ["functions_of"]
+__all__ = ["functions_of", "signatures_of"]
+
+
+def signatures_of(statements: Iterable[Statement]) -> dict[str, KernelSignature]:
+    """What the functions of a module take, by name; a second name has those of the first."""
+    found: dict[str, KernelSignature] = {}
+    for node in statements:
+        match node:
+            case Function(name):
+                found[name] = node.signature
+            case Alias(name, of):
+                found[name] = found[of]
+            case Verbatim():
+                found |= {signature.name: signature for signature in node.signatures}
+    return found
 
 
 def functions_of(statements: Iterable[Statement], kernel: str) -> list[Statement]:

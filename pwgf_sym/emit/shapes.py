@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from ..kernels.energies import FormulaKernel
-from ..kernels.kernels import Kernel
 from ..loops.nodes import Function, Statement
-from ..tensors import Axis
+from ..loops.signature import Argument, KernelSignature
 
-__all__ = ["Shapes", "documented", "formula_shapes", "map_shapes"]
+__all__ = ["Shapes", "documented", "shapes_of"]
+
+# Axes whose length has a letter, and axes that are not shown.
+_LETTERS = {"sample": "N", "parameter": "p"}
+_OUTER = ("step", "block")
 
 
 @dataclass(frozen=True)
@@ -33,39 +35,23 @@ class Shapes:
         return f"{self.formula} -> {', '.join(self.found)}" if self.found else self.formula
 
 
-def map_shapes(kernel: Kernel) -> Shapes:
-    """Shapes of a kernel of the map."""
-    given = ["theta (p,)", *(["eta (p,)"] if kernel.tangent else [])]
-    given += [f"{name} {_shape(axes)}" for name, axes in kernel.inputs.items()]
-    found = [f"{name} {_shape(axes)}" for name, axes in kernel.outputs.items()]
-    found += ["gradient (p,)"] if kernel.has_gradient else []
-    found += [f"rows (p, N, {basis})" for basis in sorted(_bases(kernel))]
-    return Shapes(kernel.summary, tuple(given), tuple(found))
+def shapes_of(name: str, formula: str, signatures: Mapping[str, KernelSignature]) -> Shapes:
+    """Shapes of a kernel; what its part that finishes sums gives is its own."""
+    own = signatures[name]
+    finish = signatures.get(f"{name}_finish")
+    outputs = [*own.of("output"), *(finish.of("output") if finish else ())]
+    return Shapes(
+        formula,
+        tuple(_shape(argument) for argument in own.of("parameter", "input") if argument.numbers),
+        tuple(_shape(argument) for argument in outputs),
+    )
 
 
-def _bases(kernel: Kernel) -> set[int]:
-    """Directions whose rows a kernel computes: the dimension, where there are any."""
-    rows = [row for sweep in kernel.sweeps for row in sweep.rows.values()]
-    return {row.axes[0].size for row in rows if row.axes}
-
-
-def _shape(axes: Iterable[Axis]) -> str:
-    sizes = [str(axis.size) for axis in axes]
-    return f"({', '.join(['N', *sizes])})" if sizes else "(N,)"
-
-
-def formula_shapes(kernel: FormulaKernel) -> Shapes:
-    """Shapes of a kernel of the energy."""
-
-    def shape(name: str, count: int) -> str:
-        one = count == 1 and name not in ("x", "score")
-        return f"{name} (N,)" if one else f"{name} (N, {count})"
-
-    given = [shape(name, len(symbols)) for name, symbols in kernel.reads.items()]
-    given += [f"values ({len(kernel.values)},)"] if kernel.values else []
-    found = [shape(name.removesuffix("_out"), len(row)) for name, row in kernel.fields.items()]
-    found += [f"means ({len(kernel.means)},)"] if kernel.means else []
-    return Shapes(kernel.summary, tuple(given), tuple(found))
+def _shape(argument: Argument) -> str:
+    """What callers call an array, and its shape; one of all blocks or steps is that of one."""
+    pairs = list(zip(argument.axes, argument.sizes, strict=True))
+    sizes = [_LETTERS.get(axis, str(size)) for axis, size in pairs if axis not in _OUTER]
+    return f"{argument.label} ({', '.join(sizes)}{',' * (len(sizes) == 1)})"
 
 
 def documented(statements: Iterable[Statement], shapes: Mapping[str, Shapes]) -> list[Statement]:

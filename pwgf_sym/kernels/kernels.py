@@ -98,6 +98,8 @@ class Kernel:
     stored : dict of str to tuple of Axis
         Values of the map's forward pass, one per-sample array each with an entry a step:
         ``linearize`` writes them, the derivatives of the map read them.
+    steps : int or None
+        Steps of the map that it takes; None for all.
     factors : dict of str to RowFactors
         Of the kernel "factors": what the rows of the sample Jacobian are products of.
     timings : dict of str to float
@@ -111,6 +113,7 @@ class Kernel:
     sweeps: list[Sweep]
     tangent: bool = False
     stored: dict[str, tuple[Axis, ...]] = field(default_factory=dict)
+    steps: int | None = None
     factors: dict[str, RowFactors] = field(default_factory=dict)
     timings: dict[str, float] = field(default_factory=dict)
 
@@ -251,7 +254,7 @@ def _newton(f: StepFormulas) -> Kernel:
     inputs = {"z": f.x.axes, "target": f.x.axes}
     outputs = {"x": f.x.axes, "miss": f.x.axes, "log_det": ()}
     summary = "a Newton step for step(x) = target"
-    return Kernel("newton", summary, inputs, outputs, [Sweep(+1, carries)])
+    return Kernel("newton", summary, inputs, outputs, [Sweep(+1, carries)], steps=1)
 
 
 def _store(linearizations: list[Kernel], derivatives: list[Kernel]) -> None:

@@ -19,6 +19,7 @@ from .places import plus, times
 from .printable import check_printable
 from .rolled import RolledBody
 from .scalars import Spelling, assignments
+from .signature import Argument
 
 __all__ = ["FormulaBuilder"]
 
@@ -47,14 +48,14 @@ class FormulaBuilder(ABC):
         self.kernel, self.lanes, self.spelling = kernel, lanes, spelling
         for expression in kernel.formulas():
             check_printable(expression, kernel.name)
-        self.names = formula_names(kernel, self.arguments())
+        self.names = formula_names(kernel, [argument.name for argument in self.arguments()])
         self.used = symbols_of(*kernel.formulas())
 
     # -- what a target says --------------------------------------------------------------------
 
     @abstractmethod
-    def arguments(self) -> list[str]:
-        """Names of the function's arguments."""
+    def arguments(self) -> list[Argument]:
+        """What the function takes, in its order."""
 
     @abstractmethod
     def statements(self) -> list[Statement]:

@@ -9,9 +9,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
-import numpy as np
-from numpy.typing import NDArray
-
 from ..declare.maps import Map
 from ..kernels.kernels import Kernel, Sweep
 from ..schedule.groups import Tiling, parts_of
@@ -19,9 +16,11 @@ from ..schedule.reductions import outer_tiles
 from ..tensors import Axes, Axis, Input, Inverse, LogDet, Tensor
 from .block import Block
 from .groups import Names
+from .kernel_arguments import gradient, inputs_of, outputs_of, parameters, rows_of, stored_of
 from .nodes import Alias, Expression, Function, Name, Statement
 from .places import Slot, plus, row_major, size_of
 from .scalars import Spelling
+from .signature import Argument, of_step
 
 __all__ = ["KernelBuilder", "Layout", "scratch_size"]
 
@@ -123,15 +122,6 @@ class KernelBuilder(ABC):
                     at += size_of(tensor.axes)
         return slots, at
 
-    def sums_order(self) -> NDArray[np.int64]:
-        """Row-major index of each place in a step's sums, which stand tile by tile."""
-        found, start = np.empty(self.sums_size, int), 0
-        for tiles in self.outer_tiles.values():
-            positions = tiles.positions()
-            found[start : start + positions.size] = start + positions
-            start += positions.size
-        return found
-
     def _sum_slots(self) -> tuple[dict[Tensor, Slot], int]:
         slots: dict[Tensor, Slot] = {}
         at = 0
@@ -170,13 +160,32 @@ class KernelBuilder(ABC):
             found.append(function if new else Alias(function.name, same))
         return found
 
-    def theta(self) -> list[str]:
-        """Arguments for the parameters, and for a direction."""
-        return ["theta"] + ["eta"] * self.kernel.tangent
+    # -- arguments ---------------------------------------------------------------------------
 
-    def shared(self) -> list[str]:
-        """The argument for what every sample shares."""
-        return ["table"] if self.table else []
+    def theta(self, steps: int | None = None) -> list[Argument]:
+        """The parameters and a direction, of all steps or of so many."""
+        return parameters(self.kernel, self.layout.size, steps)
+
+    def shared(self) -> list[Argument]:
+        """What every sample shares, as far as there is any."""
+        return [of_step("table", "workspace", "entry", self.table_size)] if self.table else []
+
+    def summed(self) -> Argument:
+        """Sums over samples."""
+        found = of_step("sums", "workspace", "entry", self.sums_size)
+        return replace(found, tiles=tuple(self.outer_tiles.values()))
+
+    def of_samples(self) -> list[Argument]:
+        """What the kernel takes, but for where its loops begin and end."""
+        kernel = self.kernel
+        found = [*self.theta(kernel.steps), *self.shared()]
+        found += [*stored_of(kernel, self.tiling), *inputs_of(kernel), *outputs_of(kernel)]
+        found += [self.summed()] if kernel.has_gradient else []
+        return found + rows_of(kernel, self.layout.size)
+
+    def of_finish(self) -> list[Argument]:
+        """What goes from sums over samples to the gradient."""
+        return [*self.theta(), *self.shared(), self.summed(), gradient(self.layout.size)]
 
     @abstractmethod
     def _table_function(self) -> Function:

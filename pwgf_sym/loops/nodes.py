@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import ClassVar, overload
 
+from .signature import Argument, KernelSignature
+
 __all__ = [
     *("Accumulate", "Alias", "Apply", "Assign", "Barrier", "Binary", "Blank", "Call", "Choice"),
     *("Comment", "Declare", "Do", "Each", "Entry", "Expression", "For", "Function", "Group", "If"),
@@ -290,12 +292,26 @@ class Comment(Statement):
 
 @dataclass(frozen=True, slots=True)
 class Function(Statement):
-    """A function of the module: a kernel or a part of one."""
+    """A function of the module: a kernel or a part of one.
+
+    ``block``: tiles of samples that it computes at a time.
+    """
 
     name: str
-    arguments: tuple[str, ...]
+    arguments: tuple[Argument, ...]
     summary: str
     body: Body
+    block: int = 1
+
+    @property
+    def names(self) -> str:
+        """Names of the arguments."""
+        return ", ".join(argument.name for argument in self.arguments)
+
+    @property
+    def signature(self) -> KernelSignature:
+        """What a caller must know of it."""
+        return KernelSignature(self.name, self.arguments, self.block)
 
 
 @dataclass(frozen=True, slots=True)
@@ -329,6 +345,7 @@ class Verbatim(Statement):
     text: str
     calls: tuple[Call, ...] = ()
     names: tuple[str, ...] = ()
+    signatures: tuple[KernelSignature, ...] = ()  # of those that callers call
 
 
 # -- looking at nodes and making new ones ----------------------------------------------------------

@@ -142,5 +142,5 @@ class CpuPrinter(PythonPrinter):
         return found
 
     def function(self, node: Function) -> Iterator[str]:
-        self._like = node.arguments[0]
+        self._like = node.arguments[0].name
         yield from super().function(node)

@@ -182,7 +182,7 @@ class PythonPrinter:
     def function(self, node: Function) -> Iterator[str]:
         """Lines of a function, and two blank ones."""
         yield self.decorator
-        yield f"def {node.name}({', '.join(node.arguments)}):"
+        yield f"def {node.name}({node.names}):"
         first, *more = node.summary.split("\n")
         yield f'{_INDENT}"""{first}' + ("" if more else '"""')
         yield from (_INDENT + line if line else "" for line in more)

@@ -75,7 +75,7 @@ class TreePrinter(PythonPrinter):
 
     def function(self, node: Function) -> Iterator[str]:
         first = node.summary.split("\n")[0]
-        yield f"{node.name}({', '.join(node.arguments)}): {first}"
+        yield f"{node.name}({node.names}): {first}"
         yield from self._indented(line for s in node.body for line in self.lines(s))
         yield ""
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
-
 from ..arguments import brief, checked_call
 from ..declare.energies import SIGN, integral_sign
 from ..emit.listing import formula_lines, kernel_lines
@@ -11,6 +9,7 @@ from ..emit.notation import energy_text, equation, variation_text
 from ..emit.parts import functions_of
 from ..errors import OptionError
 from ..printers.tree import TreePrinter
+from .bound import numba_type
 from .shown import Code
 from .store import seal
 
@@ -148,12 +147,14 @@ class Inspection:
             raise OptionError("target", f'"{self.target}"', '"cuda"', self._fix)
         if not isinstance(kernel, str):
             raise OptionError("kernel", brief(kernel), "the name of a kernel")
-        functions = kernel_functions(self.module)
+        functions, signatures = kernel_functions(self.module), self.emission.signatures
         if kernel not in functions and self.rest is not None:  # not one that every flow calls
             functions |= kernel_functions(self.rest.module)
+            signatures = signatures | self.rest.emission.signatures
         if kernel not in functions:
             raise OptionError("kernel", brief(kernel), ", ".join(functions))
-        return compile_ptx(functions[kernel], self.dtype.name, capability)
+        taken = signatures.get(kernel)
+        return compile_ptx(functions[kernel], self.dtype.name, capability, taken)
 
     @property
     def _fix(self) -> str:
@@ -167,11 +168,12 @@ class Inspection:
     def _compiled(self, kernel: str):
         if self.target != "cpu":
             raise OptionError("target", f'"{self.target}"', '"cpu"', self._fix)
-        names = [n for n in self.kernel_names() if self._is_generated(n)]
+        signatures = self.emission.signatures
+        names = [n for n in self.kernel_names() if n in signatures]
         if not isinstance(kernel, str) or kernel not in names:
             raise OptionError("kernel", brief(kernel), ", ".join(names))
         dispatcher = getattr(self.module, kernel)
-        signature = self._signature(dispatcher)
+        signature = tuple(numba_type(argument, self.dtype) for argument in signatures[kernel])
         # A function that came from the disk cache has no IR: compile it anew, without the cache.
         from numba import njit
 
@@ -182,26 +184,6 @@ class Inspection:
 
     def _is_generated(self, name: str) -> bool:
         return getattr(self.module, name).py_func.__module__ == self.module.__name__
-
-    def _signature(self, dispatcher) -> tuple:
-        from numba import from_dtype, types
-
-        array = types.Array(from_dtype(self.dtype), 1, "C")
-        integers = {
-            "number",
-            "first",
-            "last",
-            "origin",
-            "extent",
-            "steps",
-            "width",
-            "m",
-            "k",
-            "v",
-            "d",
-        }
-        names = inspect.signature(dispatcher.py_func).parameters
-        return tuple(types.intp if name in integers else array for name in names)
 
     def cache_statistics(self) -> dict[str, int]:
         """Kernels compiled in this process, and kernels that came from the disk cache."""

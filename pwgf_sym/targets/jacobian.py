@@ -132,7 +132,7 @@ class LocalJacobian:
         found = np.zeros((samples.count, len(self.form.places)), self.dtype)
         for name, places in self.form.fields.items():
             out = self.kernels.zeros(samples.tiles * samples.lanes * len(places))
-            self.kernels.fields(name, state, values, [out])
+            self.kernels.fields(name, state, values, {"jacobian": out})
             grid = np.asarray(out).reshape(samples.tiles, len(places), samples.lanes)
             rows = grid.transpose(0, 2, 1).reshape(-1, len(places))[: samples.count]
             found[:, [self._column[p] for p in places]] += rows

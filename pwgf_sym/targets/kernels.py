@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Collection
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -12,8 +10,9 @@ import numpy as np
 from ..emit.module import Emission
 from ..errors import FormulaError, OptionError
 from ..kernels.carried import levels
-from ..loops.places import size_of
+from ..loops.signature import KernelSignature
 from .algebra import HostAlgebra
+from .bound import BoundKernel
 from .packing import Samples, State, aligned_empty
 from .threads import CHUNKS, chunk_bounds, chunk_count, run_chunks
 
@@ -21,7 +20,6 @@ __all__ = [
     "KernelCaller",
     "Storage",
     "checked_vector",
-    "length_of",
     "missing_kernel",
     "require_state",
     "reused_rows",
@@ -54,11 +52,6 @@ class Storage:
         return self._chosen[names]
 
 
-def length_of(samples: Samples, axes) -> int:
-    """Length of a packed array with these axes."""
-    return samples.tiles * samples.lanes * math.prod(a.size for a in axes)
-
-
 def checked_vector(argument: str, values, size: int, dtype: np.dtype) -> np.ndarray:
     """A contiguous vector; kernels do not check bounds, so its length is checked here."""
     found = np.ascontiguousarray(values, dtype=dtype)
@@ -73,13 +66,13 @@ def missing_kernel(name: str) -> FormulaError:
     return FormulaError("activation", f"one without the kernel {name}", accepted)
 
 
-def require_state(name: str, reads: Collection[str], state: State) -> None:
+def require_state(signature: KernelSignature, state: State) -> None:
     """Refuse a state that lacks what a kernel reads."""
-    read = [quantity.name for quantity in levels()[-1] if quantity.name in reads]
+    read = [quantity.name for quantity in levels()[-1] if quantity.name in signature]
     missing = [key for key in read if key not in state.carried]
     if missing:
-        fix = f'Push with carry="{missing[-1]}".'
-        raise OptionError("state", f"no {' and no '.join(missing)}", f"what {name} reads", fix)
+        fix, accepted = f'Push with carry="{missing[-1]}".', f"what {signature.name} reads"
+        raise OptionError("state", f"no {' and no '.join(missing)}", accepted, fix)
 
 
 def reused_rows(samples: Samples, shape: tuple[int, int], dtype: np.dtype) -> np.ndarray:
@@ -113,13 +106,17 @@ class KernelCaller:
         self.module, self.emission, self.dtype, self.size = module, emission, dtype, size
         self._rest = rest
         self._orders: dict[str, np.ndarray] = {}
-        self.formulas = {name: p.arguments() for name, p in emission.printers.items()}
+        self._bound: dict[str, BoundKernel] = {}
 
     # -- kernels of the map -------------------------------------------------------------------
 
     def vector(self, argument: str, values, size: int) -> np.ndarray:
         """A contiguous vector of the kernels' precision."""
         return checked_vector(argument, values, size, self.dtype)
+
+    def empty(self, size: int):
+        """A vector where kernels run, not initialized."""
+        return aligned_empty(size, self.dtype)
 
     def zeros(self, size: int):
         """A vector of zeros where kernels run."""
@@ -132,61 +129,62 @@ class KernelCaller:
     def wait(self) -> None:
         """Wait for the end of kernels that were started."""
 
-    def _printed(self, name: str):
-        """The emitter of a kernel of the map, and the module that it stands in."""
-        if name in self.emission.emitters:
-            return self.emission.emitters[name], self.module
-        other = self._rest()
-        if other is None or name not in other.emission.emitters:  # left out when it was printed
-            raise missing_kernel(name)
-        return other.emission.emitters[name], other.module
+    def bound(self, name: str) -> BoundKernel:
+        """A function of the module, or of the one with the kernels that this one leaves out.
 
-    def _function(self, name: str, part: str = ""):
-        """A function of a kernel of the map: the kernel itself, its "_table" or "_finish"."""
-        emitter, module = self._printed(name)
-        return getattr(module, emitter.kernel.name + part)
+        Raises
+        ------
+        FormulaError
+            If it is a kernel that was left out when it was printed.
+        """
+        found = self._bound.get(name)
+        if found is None:
+            module, signatures = self.module, self.emission.signatures
+            other = None if name in signatures else self._rest()
+            if other is not None:
+                module, signatures = other.module, other.emission.signatures
+            if name not in signatures:
+                raise missing_kernel(name)
+            function = getattr(module, signatures[name].name)
+            steps = self.size // self.emission.layout.size
+            found = self._bound[name] = BoundKernel(function, signatures[name], steps)
+        return found
 
-    def of_energy(self, name: str, part: str = ""):
-        """A function of a kernel of the energy."""
-        module = self._rest().module if name in self.emission.left_out else self.module
-        return getattr(module, name + part)
+    def _prepare(self, name: str, theta, eta=None) -> tuple[BoundKernel, dict]:
+        """A kernel of the map, and what all samples share: theta, eta, number of steps, table."""
+        kernel, vectors = self.bound(name), {"theta": theta, "eta": eta}
+        values: dict = {"steps": kernel.steps}
+        for key, size in kernel.vectors:
+            values[key] = self.vector(key, vectors[key], size)
+        if "table" in kernel.sizes:
+            values["table"] = self.empty(kernel.sizes["table"])
+            self._fill_table(f"{name}_table", values)
+        return kernel, values
 
-    def _leading(self, name: str, theta, eta):
-        """The kernel's emitter, its vectors theta and eta, and the number of steps."""
-        emitter, _ = self._printed(name)
-        size = self.emission.layout.size if name == "newton" else self.size  # newton: one step
-        leading = [self.vector("theta", theta, size)]
-        if emitter.kernel.tangent:
-            leading.append(self.vector("eta", eta, size))
-        return emitter, leading, size // self.emission.layout.size
+    def _fill_table(self, name: str, values: dict) -> None:
+        """Compute what all samples share."""
+        self.bound(name)(values)
 
-    def _prepare(self, name: str, theta, eta):
-        """Leading arguments (theta, eta, table) and the number of steps."""
-        emitter, leading, steps = self._leading(name, theta, eta)
-        if emitter.table:
-            table = np.empty(steps * emitter.table_size, self.dtype)
-            self._function(name, "_table")(*leading, table, steps)
-            leading.append(table)
-        return emitter, leading, steps
+    def _add_inputs(self, values: dict, kernel: BoundKernel, samples: Samples, inputs) -> None:
+        """Add what a kernel of the map reads of every sample."""
+        count = samples.tiles * samples.lanes
+        for name, numbers in kernel.inputs:
+            values[name] = self.vector(name, inputs[name], count * numbers)
 
-    def _inputs(self, emitter, samples: Samples, inputs: dict) -> list[np.ndarray]:
-        return [
-            self.vector(key, inputs[key], length_of(samples, axes))
-            for key, axes in emitter.kernel.inputs.items()
-        ]
+    def _add_outputs(self, values: dict, kernel: BoundKernel, samples: Samples) -> dict:
+        """Add new arrays for what a kernel writes of every sample; they come back by label."""
+        count, found = samples.tiles * samples.lanes, {}
+        for name, label, numbers in kernel.outputs:
+            found[label] = values[name] = self.empty(count * numbers)
+        return found
 
-    def _work(self, name: str, emitter, leading, steps: int, pieces):
-        """A function of (arguments, first tile, last tile) that runs a kernel on a chunk."""
-        kernel, names = self._function(name), tuple(emitter.kernel.stored)
-        if not names:
-            return lambda given, first, last: kernel(*leading, *given, first, last, steps)
-
-        def work(given, first: int, last: int) -> None:
-            for stored, start, end in pieces(first, last):
-                where = (start, end, stored.origin, stored.extent, steps)
-                kernel(*leading, *stored.of(names), *given, *where)
-
-        return work
+    @staticmethod
+    def _work(kernel: BoundKernel, values: dict, pieces, part: str = "", parts=()):
+        """A function of (chunk, first tile, last tile) that runs a kernel of the map."""
+        if not kernel.stored:
+            return kernel.work(values, part, parts)
+        run = kernel.stored_work(values, part, parts)
+        return lambda chunk, first, last: run(chunk, pieces(first, last))
 
     def _bounds(self, samples: Samples, block: int = 1):
         """Chunks of the samples for a kernel of the map: a sample meets every parameter."""
@@ -200,27 +198,22 @@ class KernelCaller:
 
         ``stored`` gives the pieces of a :class:`Linearization` to a kernel that has stored arrays.
         """
-        emitter, leading, steps = self._prepare(name, theta, eta)
-        outputs = {
-            key: aligned_empty(length_of(samples, axes), self.dtype)
-            for key, axes in emitter.kernel.outputs.items()
-        }
-        work = self._work(name, emitter, leading, steps, stored)
-        given = [*self._inputs(emitter, samples, inputs), *outputs.values()]
-        run_chunks(lambda _, *edges: work(given, *edges), self._bounds(samples))
+        kernel, values = self._prepare(name, theta, eta)
+        self._add_inputs(values, kernel, samples, inputs)
+        outputs = self._add_outputs(values, kernel, samples)
+        run_chunks(self._work(kernel, values, stored), self._bounds(samples))
         return outputs
 
     def gradient(self, name: str, samples: Samples, theta, inputs: dict, eta, stored) -> np.ndarray:
         """Run a kernel that sums over the samples; the gradient by theta."""
-        emitter, leading, steps = self._prepare(name, theta, eta)
-        bounds = self._bounds(samples, emitter.tiles)
-        sums = np.zeros((len(bounds), steps * emitter.sums_size), self.dtype)
-        work = self._work(name, emitter, leading, steps, stored)
-        given = self._inputs(emitter, samples, inputs)
-        run_chunks(lambda chunk, *edges: work([*given, sums[chunk]], *edges), bounds)
-        gradient = np.empty(leading[0].size, self.dtype)
-        total = np.add.reduce(sums, axis=0).take(self._order(name, steps))
-        self._function(name, "_finish")(*leading, total, gradient, steps)
+        kernel, values = self._prepare(name, theta, eta)
+        bounds = self._bounds(samples, kernel.signature.block)
+        sums = np.zeros((len(bounds), kernel.sizes["sums"]), self.dtype)
+        self._add_inputs(values, kernel, samples, inputs)
+        run_chunks(self._work(kernel, values, stored, "sums", sums), bounds)
+        values["sums"] = np.add.reduce(sums, axis=0).take(self._order(kernel))
+        gradient = values["gradient"] = np.empty(values["theta"].size, self.dtype)
+        self.bound(f"{name}_finish")(values)
         return gradient
 
     def metric(self, samples: Samples, theta, eta, stored) -> np.ndarray:
@@ -228,21 +221,21 @@ class KernelCaller:
         inputs = {"weight": samples.weight}
         return self.gradient("metric", samples, theta, inputs, eta, stored)
 
-    def _order(self, name: str, steps: int) -> np.ndarray:
+    def _order(self, kernel: BoundKernel) -> np.ndarray:
         """Places of a kernel's sums, row by row, among those that stand tile by tile."""
+        name, sums = kernel.signature.name, kernel.signature["sums"]
         if name not in self._orders:
-            emitter, _ = self._printed(name)
-            places, starts = np.argsort(emitter.sums_order()), np.arange(steps)
-            self._orders[name] = (emitter.sums_size * starts[:, None] + places).ravel()
+            places, starts = np.argsort(sums.order), np.arange(kernel.steps)
+            self._orders[name] = (sums.numbers * starts[:, None] + places).ravel()
         return self._orders[name]
 
     def rows(self, name: str, samples: Samples, theta, inputs: dict, stored) -> np.ndarray:
         """Run a kernel that writes the rows (p, M) of the sample Jacobian, into a reused array."""
-        emitter, leading, steps = self._prepare(name, theta, None)
-        rows = reused_rows(samples, (leading[0].size, samples.width), self.dtype)
-        work = self._work(name, emitter, leading, steps, stored)
-        given = [*self._inputs(emitter, samples, inputs), rows.reshape(-1), samples.width]
-        run_chunks(lambda _, *edges: work(given, *edges), self._bounds(samples))
+        kernel, values = self._prepare(name, theta)
+        rows = reused_rows(samples, (values["theta"].size, samples.width), self.dtype)
+        self._add_inputs(values, kernel, samples, inputs)
+        values["rows"], values["width"] = rows.reshape(-1), samples.width
+        run_chunks(self._work(kernel, values, stored), self._bounds(samples))
         return rows
 
     # -- stored values of the forward pass ----------------------------------------------------
@@ -259,11 +252,10 @@ class KernelCaller:
 
     def storage(self, origin: int, extent: int, kernel: str = "linearize") -> Storage:
         """Arrays for the stored values of ``extent`` tiles, not initialized."""
-        tiling, stored = self.emission.tiling, self.emission.kernels[kernel].stored
-        shape = (self.size // self.emission.layout.size, extent, tiling.samples)
+        steps, lanes = self.size // self.emission.layout.size, self.emission.tiling.samples
         arrays = {
-            key: aligned_empty(math.prod((*shape, tiling.padded(size_of(axes)))), self.dtype)
-            for key, axes in stored.items()
+            a.label: self.empty(a.length(step=steps, sample=extent * lanes))
+            for a in self.bound(kernel).signature.of("stored")
         }
         return Storage(arrays, origin, extent)
 
@@ -272,16 +264,11 @@ class KernelCaller:
 
         It fills the stored values, and the arrays of ``state``.
         """
-        emitter, leading, steps = self._prepare(name, theta, None)
-        given = self._inputs(emitter, state.samples, state.samples.starts)
-        given += [state.carried[key] for key in emitter.kernel.outputs]
-        kernel, names = self._function(name), tuple(emitter.kernel.stored)
-
-        def run(stored: Storage, first: int, last: int) -> None:
-            where = (first, last, stored.origin, stored.extent, steps)
-            kernel(*leading, *stored.of(names), *given, *where)
-
-        return run
+        kernel, values = self._prepare(name, theta)
+        self._add_inputs(values, kernel, state.samples, state.samples.starts)
+        values |= {key: state.carried[label] for key, label, _ in kernel.outputs}
+        run = kernel.stored_work(values)
+        return lambda *piece: run(0, (piece,))
 
     def store(self, samples: Samples, theta) -> Storage:
         """The stored values of all samples, computed by one thread."""
@@ -292,59 +279,58 @@ class KernelCaller:
 
     # -- kernels of the energy ----------------------------------------------------------------
 
-    def _formula_arguments(self, name: str, state: State, values) -> dict:
+    def _formula_values(self, kernel: BoundKernel, state: State, values) -> dict:
+        """What a kernel of the energy reads, and perhaps more."""
         samples = state.samples
-        require_state(name, self.formulas[name], state)
+        require_state(kernel.signature, state)
         found = {**state.carried, "values": values, "weight": samples.weight}
-        if self.emission.formulas[name].partners:
+        if "partners" in kernel.signature:
             found["partners"] = samples.rows(state.x).reshape(-1)
             found["share"] = np.array([1.0 / max(samples.count - 1, 1)], self.dtype)
             found["number"] = samples.count
-        return {key: found[key] for key in self.formulas[name] if key in found}
+        return found
 
-    def _formula_bounds(self, name: str, samples: Samples):
+    @staticmethod
+    def _formula_bounds(kernel: BoundKernel, samples: Samples):
         """Chunks of the samples for a kernel of the energy."""
         most = CHUNKS
-        if not self.emission.formulas[name].partners:
+        if "partners" not in kernel.signature:
             most = chunk_count(_FORMULA * samples.width)
         return chunk_bounds(samples.tiles, 1, most)
 
     def means(self, name: str, state: State, values) -> np.ndarray:
         """Run a kernel that averages formulas; (K,) float64."""
-        given = list(self._formula_arguments(name, state, values).values())
-        bounds = self._formula_bounds(name, state.samples)
-        sums = np.empty((len(bounds), len(self.emission.formulas[name].means)), self.dtype)
-        kernel = self.of_energy(name)
-
-        def work(chunk: int, first: int, last: int) -> None:
-            kernel(*given, sums[chunk], first, last)
-
-        run_chunks(work, bounds)
+        kernel = self.bound(name)
+        bounds = self._formula_bounds(kernel, state.samples)
+        sums = np.empty((len(bounds), kernel.sizes["sums"]), self.dtype)
+        given = self._formula_values(kernel, state, values)
+        run_chunks(kernel.work(given, "sums", sums), bounds)
         return np.add.reduce(sums.astype(float), axis=0)
 
-    def fields(self, name: str, state: State, values, out: list) -> None:
-        """Run a kernel that writes (or, with pairs, adds to) per-sample arrays."""
-        samples = state.samples
-        if "back" not in self.formulas[name]:
-            work = self.formula(name, state, values, out)
-            run_chunks(lambda _, *edges: work(*edges), self._formula_bounds(name, samples))
+    def fields(self, name: str, state: State, values, out: dict) -> None:
+        """Run a kernel that writes (or, with pairs, adds to) per-sample arrays, by their labels."""
+        kernel, samples = self.bound(name), state.samples
+        bounds = self._formula_bounds(kernel, samples)
+        given = self._field_values(kernel, state, values, out)
+        if "back" not in kernel.signature:
+            run_chunks(kernel.work(given), bounds)
             return
-        given = self._formula_arguments(name, state, values)
-        share, arguments = given["share"], list(given.values())
-        bounds = self._formula_bounds(name, samples)
         back = np.zeros((len(bounds), samples.width), self.dtype)
-        kernel = self.of_energy(name)
-
-        def work(chunk: int, first: int, last: int) -> None:
-            kernel(*arguments, *out, back[chunk], first, last)
-
-        run_chunks(work, bounds)
+        run_chunks(kernel.work(given, "back", back), bounds)
         # What partners took from the samples of every chunk, in the chunks' order.
-        total = np.add.reduce(back, axis=0) * share
-        out[0] += samples.pack(total.reshape(samples.dim, -1).T[: samples.count])
+        total = np.add.reduce(back, axis=0) * given["share"]
+        (field_,) = out.values()
+        field_ += samples.pack(total.reshape(samples.dim, -1).T[: samples.count])
 
-    def formula(self, name: str, state: State, values, out: list):
+    def _field_values(self, kernel: BoundKernel, state: State, values, out: dict) -> dict:
+        """What a kernel of the energy reads, and arrays for what it writes."""
+        found = self._formula_values(kernel, state, values)
+        for name, label, _ in kernel.outputs:
+            found[name] = out[label]
+        return found
+
+    def formula(self, name: str, state: State, values, out: dict):
         """A function of (first tile, last tile): a kernel that writes per-sample arrays."""
-        given = list(self._formula_arguments(name, state, values).values())
-        kernel = self.of_energy(name)
-        return lambda first, last: kernel(*given, *out, first, last)
+        kernel = self.bound(name)
+        run = kernel.work(self._field_values(kernel, state, values, out))
+        return lambda first, last: run(0, first, last)

@@ -24,10 +24,6 @@ class Moments:
         self._parameters, self._integrals = tuple(parameters), tuple(integrals)
         self.size = 2 + 3 * dim + dim * dim
 
-    def function(self, part: str = ""):
-        """A function of the generated module."""
-        return self.caller.of_energy("moments", part)
-
     @cached_property
     def _coefficients(self):
         """Functions of the parameters: (a, b, c) of every integral."""
@@ -58,14 +54,10 @@ class Moments:
         samples = state.samples
         bounds, dtype = self._bounds(samples), self.caller.dtype
         sums = np.empty((len(bounds), self.size), dtype)
-
-        def work(chunk: int, first: int, last: int) -> None:
-            kernel(state.x, samples.weight, sums[chunk], samples.tiles, first, last)
-
-        kernel = self.function()
-        run_chunks(work, bounds)
+        values = {"x": state.x, "weight": samples.weight, "tiles": samples.tiles}
+        run_chunks(self.caller.bound("moments").work(values, "sums", sums), bounds)
         means, found = np.empty(self.size, dtype), np.empty(self.size + 2)
-        self.function("_finish")(sums, means, found)
+        self.caller.bound("moments_finish")({"sums": sums, "means": means, "found": found})
         return means, found.item(0), found.item(1)
 
     @staticmethod
@@ -124,9 +116,5 @@ class Moments:
         return found
 
     def _add(self, out, state: State, means, slopes: np.ndarray) -> None:
-        kernel = self.function("_velocity")
-
-        def work(chunk: int, first: int, last: int) -> None:
-            kernel(state.x, means, slopes, out, first, last)
-
-        run_chunks(work, self._bounds(state.samples))
+        values = {"x": state.x, "means": means, "slopes": slopes, "velocity_out": out}
+        run_chunks(self.caller.bound("moments_velocity").work(values), self._bounds(state.samples))

@@ -316,7 +316,7 @@ class Program(Inspection, JacobianMethods, PointMethods):
         """Add the velocity of the double integrals."""
         if self.sums_pairs:
             values = self.values(integrals)
-            self.kernels.fields("pair_velocity", state, values, [out])
+            self.kernels.fields("pair_velocity", state, values, {"velocity": out})
         if self.moments is not None:
             self.moments.add_velocity(out, state, self._numbers(integrals))
 
@@ -336,7 +336,7 @@ class Program(Inspection, JacobianMethods, PointMethods):
             integrals = self.integrals(state)
         out = self.kernels.zeros(state.samples.width)
         if "velocity" in self.emission.formulas:
-            self.kernels.fields("velocity", state, self.values(integrals), [out])
+            self.kernels.fields("velocity", state, self.values(integrals), {"velocity": out})
         self._pair_velocity(out, state, integrals)
         return out
 
@@ -349,7 +349,7 @@ class Program(Inspection, JacobianMethods, PointMethods):
         self._pair_velocity(field_, state, integrals)
         if "slopes" in self.emission.formulas:
             local = zeros(samples.width)
-            self.kernels.fields("slopes", state, values, [local, scalar])
+            self.kernels.fields("slopes", state, values, {"field": local, "scalar": scalar})
             field_ = local - field_
         else:
             field_ = -field_

@@ -60,7 +60,8 @@ def _by_pieces(program, theta, samples: Samples, keep: bool) -> Slope:
     arrays = aligned_arrays([samples.starts[c.start].size for c in level], program.dtype)
     state = State(samples, **{c.name: array for c, array in zip(level, arrays, strict=True)})
     forward = linearized.forward(state)
-    slopes = call.formula("slopes", state, program.values(None), [field, scalar])
+    inputs = {"field": field, "scalar": scalar}
+    slopes = call.formula("slopes", state, program.values(None), inputs)
 
     padded, units = samples.count < numbers, program.units
 
@@ -77,7 +78,7 @@ def _by_pieces(program, theta, samples: Samples, keep: bool) -> Slope:
     def pieces(first: int, last: int):
         return linearized.forward_pieces(first, last, piece)
 
-    inputs, kernel = {"field": field, "scalar": scalar}, pullbacks(level)[-1].kernel
+    kernel = pullbacks(level)[-1].kernel
     found = call.gradient(kernel, samples, linearized.theta, inputs, None, pieces)
     found *= samples.weight[0]  # the same for every sample
     linearized.state = state

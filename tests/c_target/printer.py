@@ -40,8 +40,6 @@ from pwgf_sym.loops.nodes import (
 
 __all__ = ["CPrinter"]
 
-# Arguments that are whole numbers; all others are arrays.
-_WHOLE = {"first", "last", "steps", "origin", "extent", "width", "number"}
 _OPERATORS = {"and": "&&", "or": "||", "//": "/"}
 _ALL = {
     "Abs": "fabs({})",
@@ -176,7 +174,7 @@ class CPrinter:
         yield "}"
 
     def _function(self, node: Function):
-        kinds = (f"{'long ' if a in _WHOLE else 'double *'}{a}" for a in node.arguments)
+        kinds = (f"{'double *' if a.dimensions else 'long '}{a.name}" for a in node.arguments)
         declared = [f"{kind} {', '.join(names)};" for kind, names in self._variables(node) if names]
         header, *lines = self._block(f"void {node.name}({', '.join(kinds)})", node.body)
         about = (f"// {line}".rstrip() for line in node.summary.splitlines())

@@ -59,27 +59,28 @@ class CKernels:
     def __init__(self, problem, flow, folder):
         emission = emit_module(problem.energy, problem.density, flow, c_target(), self.wanted)
         _, self.text = emission.text.rsplit('"""\n', 1)  # after the docstring
-        self.emitters, self.steps = emission.emitters, flow.steps
+        self.signatures, self.steps = emission.signatures, flow.steps
         (folder / "kernels.c").write_text(self.text)
         source, library = str(folder / "kernels.c"), str(folder / "kernels.so")
         how = ["-O2", "-std=c99", "-fPIC", "-shared", "-o", library, source, "-lm"]
         subprocess.run([COMPILER, *how], check=True)
         self.library = ctypes.CDLL(library)
 
-    def __call__(self, name, *arguments):
-        kinds = {int: ctypes.c_long}
-        given = [
-            kinds[type(a)](a) if type(a) in kinds else ctypes.c_void_p(a.ctypes.data)
-            for a in arguments
-        ]
-        getattr(self.library, name)(*given)
+    def __call__(self, name, count, **values):
+        """Call a function for so many samples; arrays that are not given are made."""
+        signature = self.signatures[name]
+        values |= {"first": 0, "last": count, "origin": 0, "extent": count, "steps": self.steps}
+        if f"{name}_table" in self.signatures:
+            values["table"] = self(f"{name}_table", count, **values)["table"]
+        for argument in signature:
+            if argument.name not in values:
+                numbers = argument.length(step=self.steps, sample=count)
+                values[argument.name] = np.zeros(numbers)
+        given = (values[argument.name] for argument in signature)
+        getattr(self.library, signature.name)(*map(_as_c, given))
+        return values
 
-    def table(self, name, *leading):
-        """What samples share, as far as the kernel has any."""
-        emitter = self.emitters[name]
-        if not emitter.table:
-            return []
-        found = np.zeros(self.steps * emitter.table_size)
-        same = next(n for n in (name, *self.wanted) if f"void {n}_table(" in self.text)
-        self(f"{same}_table", *leading, found, self.steps)
-        return [found]
+
+def _as_c(value):
+    whole = isinstance(value, int)
+    return ctypes.c_long(value) if whole else ctypes.c_void_p(value.ctypes.data)

@@ -40,8 +40,12 @@ CASES = [
 
 
 def functions_of(program) -> dict:
-    """Kernels of both modules of a program."""
-    return kernel_functions(program.module) | kernel_functions(program.rest.module)
+    """Kernels of both modules of a program, and what the generated ones take."""
+    return {
+        name: (function, part.emission.signatures.get(name))
+        for part in (program, program.rest)
+        for name, function in kernel_functions(part.module).items()
+    }
 
 
 @pytest.mark.parametrize(
@@ -54,9 +58,9 @@ def test_every_kernel(energy, kind, dtype, capabilities, tmp_path):
     program = compile_program(problem, flow, target="cuda", dtype=dtype, folder=tmp_path)
     table = json.loads(TABLE.read_text()) if TABLE.exists() else {}
     expected = table.get(f"{energy}, {kind}, {dtype}", {})
-    for name, function in functions_of(program).items():
+    for name, (function, signature) in functions_of(program).items():
         for capability in capabilities:
-            ptx = compile_ptx(function, dtype, capability)
+            ptx = compile_ptx(function, dtype, capability, signature)
             assert f".target sm_{capability[0]}{capability[1]}" in ptx
             if dtype == "float32":
                 assert not float64_instructions(ptx), name
@@ -73,8 +77,8 @@ def test_a_large_flow(tmp_path):
     """The kernels of a flow in 30 dimensions with a wide map: as lean as those of small ones."""
     problem, flow = problem_named("double_well", 30), NeuralFlow(30, 128)
     program = compile_program(problem, flow, target="cuda", dtype="float32", folder=tmp_path)
-    for name, function in functions_of(program).items():
-        ptx = compile_ptx(function, "float32", HOPPER)
+    for name, (function, signature) in functions_of(program).items():
+        ptx = compile_ptx(function, "float32", HOPPER, signature)
         assert not float64_instructions(ptx), name
         found = resources(ptx, HOPPER)
         assert found.spills == 0 and found.stack == 0, (name, found)
@@ -117,10 +121,10 @@ def test_peak_of_multiply_adds():
 
 
 def test_double_precision_is_found():
-    def scale(x, tiles):
+    def scale(x):
         x[0] = x[0] * 0.1
 
-    def scale_single(x, tiles):
+    def scale_single(x):
         x[0] = x[0] * np.float32(0.1)
 
     assert float64_instructions(compile_ptx(scale, "float32"))
@@ -131,7 +135,7 @@ def test_double_precision_is_found():
 def test_stack_is_seen():
     """A local array with an index that only the run knows cannot stay in registers."""
 
-    def scatter(x, tiles):
+    def scatter(x, tiles: int):
         room = cuda.local.array(64, np.float64)
         for i in range(64):
             room[i] = x[i]

@@ -21,10 +21,10 @@ def report(energy: str, kind: str, dtype: str, capabilities, folder: str) -> dic
     flow = MAPS[kind](problem.dim)
     program = compile_program(problem, flow, target="cuda", dtype=dtype, folder=folder)
     found = {}
-    for name, function in functions_of(program).items():
+    for name, (function, signature) in functions_of(program).items():
         found[name] = {}
         for capability in capabilities:
-            own = resources(compile_ptx(function, dtype, capability), capability)
+            own = resources(compile_ptx(function, dtype, capability, signature), capability)
             entry = asdict(own) | {"occupancy": own.occupancy(THREADS, capability)}
             found[name][f"sm_{capability[0]}{capability[1]}"] = entry
     return found

@@ -12,6 +12,7 @@ from ...sharing import symbols_of
 from ...tensors import Axis
 from ..block import Block
 from ..formulas import FormulaBuilder
+from ..kernel_arguments import SHARE, fields_of, means_of, reads_of, values_of, weight_of
 from ..nodes import (
     Assign,
     Binary,
@@ -36,6 +37,7 @@ from ..nodes import (
 )
 from ..places import plus, rows_loop, times
 from ..scalars import Spelling
+from ..signature import Argument, count, of_sample
 from .pairs import DistancePasses, PairBody, emit_own, in_passes, reacts
 
 __all__ = ["TileFormulaBuilder"]
@@ -48,12 +50,14 @@ class TileFormulaBuilder(FormulaBuilder):
         super().__init__(kernel, tiling.samples, spelling)
         self.tiling = tiling
 
-    def arguments(self) -> list[str]:
+    def arguments(self) -> list[Argument]:
         k = self.kernel
-        found = [*k.reads, *(["partners", "share", "number"] if k.partners else [])]
-        found += ["values"] + (["weight"] if k.means else []) + list(k.fields)
-        found += ["back"] * reacts(k)
-        return [*found, *(["sums"] if k.means else []), "first", "last"]
+        partners = Argument("partners", "samples", ("i", "sample"), (len(k.partners), None))
+        back = of_sample("back", [Axis("i", len(k.partners))], "workspace")
+        pairs = [partners, SHARE, count("number")] if k.partners else []
+        found = [*reads_of(k), *pairs, values_of(k), *weight_of(k), *fields_of(k)]
+        found += [back] if reacts(k) else []
+        return [*found, *means_of(k), count("first"), count("last")]
 
     def statements(self) -> list[Statement]:
         """The constants of the module and the function."""

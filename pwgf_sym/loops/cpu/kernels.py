@@ -31,6 +31,7 @@ from ..nodes import (
 )
 from ..places import RowSlot, Slot, plus, row_major, size_of
 from ..scalars import Spelling
+from ..signature import Argument, count
 from .groups import GroupBuilder
 from .sweeps import TileSweepBuilder
 
@@ -62,8 +63,11 @@ class TileKernelBuilder(KernelBuilder):
         uses = count_uses(outputs)
         return GroupBuilder(write, slots, uses, self.tiling, 1, self.names, self.spelling)
 
-    def _function(self, part: str, arguments: list[str], summary: str, write: Block) -> Function:
-        return Function(self.kernel.name + part, tuple(arguments), summary, write.statements)
+    def _function(
+        self, part: str, arguments: list[Argument], summary: str, write: Block
+    ) -> Function:
+        name, body = self.kernel.name + part, write.statements
+        return Function(name, tuple(arguments), summary, body, 1 if part else self.tiles)
 
     def _table_function(self) -> Function:
         write = Block()
@@ -77,7 +81,9 @@ class TileKernelBuilder(KernelBuilder):
             write(Lets(("p", "q"), tuple(_times(Name("step"), size) for size in sizes)))
             self._invariant_builder(write, slots, outputs).emit(fuse(outputs))
         summary = "What every sample shares, once a step."
-        return self._function("_table", [*self.theta(), "table", "steps"], summary, write)
+        return self._function(
+            "_table", [*self.theta(), *self.shared(), count("steps")], summary, write
+        )
 
     def _finish_function(self) -> Function:
         (sweep,) = [s for s in self.kernel.sweeps if s.gradients]
@@ -95,9 +101,8 @@ class TileKernelBuilder(KernelBuilder):
             for name, tensor in sweep.gradients.items():
                 if slots[tensor] != targets[name]:
                     _copy_numbers(write, targets[name], slots[tensor], size_of(tensor.axes))
-        arguments = [*self.theta(), *self.shared(), "sums", "gradient", "steps"]
         summary = "From sums over the samples to the gradient by theta."
-        return self._function("_finish", arguments, summary, write)
+        return self._function("_finish", [*self.of_finish(), count("steps")], summary, write)
 
     def _finish_slot(self, write: Block, tensor: Tensor) -> Slot:
         array = self.names(tensor).upper()
@@ -108,11 +113,8 @@ class TileKernelBuilder(KernelBuilder):
 
     def _samples_function(self) -> Function:
         kernel = self.kernel
-        arguments = [*self.theta(), *self.shared(), *(f"{n}_path" for n in kernel.stored)]
-        arguments += [*kernel.inputs, *(f"{name}_out" for name in kernel.outputs)]
-        arguments += ["sums"] * kernel.has_gradient + ["rows", "width"] * kernel.has_rows
-        arguments += ["first", "last"] + ["origin", "extent"] * bool(kernel.stored)
-        arguments += ["steps"]
+        numbers = ["first", "last", *(["origin", "extent"] if kernel.stored else []), "steps"]
+        arguments = [*self.of_samples(), *map(count, numbers)]
         body = Block()  # first, because it finds out which buffers it needs
         several, first, last = self.tiles > 1, Name("first"), Name("last")
         with body.loop("block" if several else "tile", last, first, self.tiles):

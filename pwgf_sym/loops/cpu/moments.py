@@ -8,8 +8,12 @@ With centered samples y, t = |y|^2, and means over all samples
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ...schedule.cpu import CpuTiling
+from ...tensors import Axis
 from ..nodes import Verbatim
+from ..signature import Argument, count, of_sample
 from ..templates import template
 
 __all__ = ["moments_functions"]
@@ -18,7 +22,7 @@ __all__ = ["moments_functions"]
 _CENTER_TILES = 8
 
 _TEXT = '''@njit(**OPTIONS)
-def moments(x, weight, sums, tiles, first, last):
+def moments({moments}):
     """A center c, and sums of |y|^2, |y|^4, y, |y|^2 y, lower half of y y^T, y = x - c.
 
     c is the mean of some samples, the same for every chunk.
@@ -60,7 +64,7 @@ def moments(x, weight, sums, tiles, first, last):
 
 
 @njit(**OPTIONS)
-def moments_finish(sums, means, found):
+def moments_finish({moments_finish}):
     """The chunks' sums added up; found begins with the means of |x - y|^2 and |x - y|^4."""
     for n in range({d} + {count}):
         total = 0.0
@@ -82,7 +86,7 @@ def moments_finish(sums, means, found):
 
 
 @njit(**OPTIONS)
-def moments_velocity(x, means, slopes, velocity_out, first, last):
+def moments_velocity({moments_velocity}):
     """Adds the mean over partners y of (k1 |x - y|^2 + k0) (x - y); slopes holds k1, k0."""
     y = aligned(x, {d}*{S})
     k1, k0 = load(slopes, 0, 0, 1, 1), load(slopes, 1, 0, 1, 1)
@@ -114,4 +118,21 @@ def moments_functions(dim: int, tiling: CpuTiling) -> Verbatim:
     lanes = tiling.samples
     values = {"d": dim, "S": lanes, "dS": dim * lanes, "second": 2 + 2 * dim}
     values |= {"count": 2 + 2 * dim + dim * dim, "y": dim + 2, "some": _CENTER_TILES}
-    return template(_TEXT, values)
+    return template(_TEXT, values, _arguments(dim, 2 + 3 * dim + dim * dim))
+
+
+def _arguments(dim: int, size: int) -> dict[str, list[Argument]]:
+    """What the functions take: so many moments in d dimensions."""
+    edges, axes = [count("first"), count("last")], [Axis("i", dim)]
+    x, weight = of_sample("x", axes), of_sample("weight", (), "samples")
+    means = Argument("means", "output", ("moment",), (size,))
+    sums = Argument("sums", "workspace", ("moment",), (size,))
+    chunks = Argument("sums", "workspace", ("chunk", "moment"), (None, size), dimensions=2)
+    found = Argument("found", "output", ("moment",), (size + 2,), dtype="float64")
+    slopes = Argument("slopes", "parameter", ("power",), (2,))
+    out = of_sample("velocity_out", axes, "output", "velocity")
+    return {
+        "moments": [x, weight, sums, count("tiles"), *edges],
+        "moments_finish": [chunks, means, found],
+        "moments_velocity": [x, replace(means, kind="input"), slopes, out, *edges],
+    }

@@ -5,12 +5,15 @@ Means are summed over the threads of a block by halves, and over the blocks by t
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import sympy as sp
 
 from ...kernels.energies import FormulaKernel, LinearForm
 from ...schedule.cuda import CudaTiling
 from ..block import Block
 from ..formulas import FormulaBuilder
+from ..kernel_arguments import SHARE, fields_of, means_of, reads_of, values_of, weight_of
 from ..nodes import (
     Accumulate,
     Assign,
@@ -29,6 +32,7 @@ from ..nodes import (
 )
 from ..places import plus, times
 from ..scalars import Spelling
+from ..signature import Argument, count
 from .names import BLOCK, LANE, TILES, from_lane
 from .pairs import emit_pairs
 
@@ -47,15 +51,26 @@ class ThreadFormulaBuilder(FormulaBuilder):
     def zero(self) -> Expression:
         return Number(0.0)
 
-    def arguments(self) -> list[str]:
+    def arguments(self) -> list[Argument]:
         k = self.kernel
-        found = [*k.reads, *(["share", "number"] if k.partners else [])]
-        found += ["values"] + (["weight"] if k.means else []) + ["forms"] * bool(k.forms)
-        return [*found, *k.fields, *(["sums"] if k.means else []), "tiles"]
+        pairs = [SHARE, count("number")] if k.partners else []
+        found = [*reads_of(k), *pairs, values_of(k), *weight_of(k), *self._forms()]
+        return [*found, *fields_of(k), *self._sums(), count("tiles")]
 
-    def form_numbers(self) -> list[float]:
+    def _forms(self) -> list[Argument]:
         """The matrices of the linear forms, row by row, each with its center after it."""
-        return [v for form in self.kernel.forms for row in (*form.matrix, form.center) for v in row]
+        forms = self.kernel.forms
+        rows = [row for form in forms for row in (*form.matrix, form.center)]
+        numbers = tuple(float(value) for row in rows for value in row)
+        found = Argument("forms", "constant", ("entry",), (len(numbers),), values=numbers)
+        return [found] if forms else []
+
+    def _sums(self) -> list[Argument]:
+        """Means of every block."""
+        return [
+            replace(a, axes=("block", *a.axes), sizes=(None, *a.sizes))
+            for a in means_of(self.kernel)
+        ]
 
     def statements(self) -> list[Statement]:
         k, write = self.kernel, Block()

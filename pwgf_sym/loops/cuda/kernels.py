@@ -39,6 +39,7 @@ from ..nodes import Group as Parentheses
 from ..passes.declared import declared
 from ..places import RowSlot, Slot, plus, row_major, size_of
 from ..scalars import Spelling
+from ..signature import Argument, count, of_step
 from .entries import Labels, Registers
 from .invariants import InvariantBuilder
 from .names import BLOCK, BLOCKS, TILES, from_lane, function, turns
@@ -58,8 +59,6 @@ class ThreadKernelBuilder(KernelBuilder):
 
     Attributes
     ----------
-    work_size : int
-        Numbers of workspace that a block needs; known once the statements are made.
     forgets : bool
         Whether the kernel keeps the values that it stores only if it is told to, by ``extent``.
     places : dict of str to Expression
@@ -73,7 +72,6 @@ class ThreadKernelBuilder(KernelBuilder):
     ) -> None:
         super().__init__(kernel, layout, tiling, spelling)
         self.registers = Registers()
-        self.work_size = 0
         self.buffers: dict[str, int] = {}
         self.places: dict[str, Expression] = {}
         saved = {name for sweep in kernel.sweeps for name in sweep.saved}
@@ -91,10 +89,9 @@ class ThreadKernelBuilder(KernelBuilder):
         write, outputs = Block(), list(self.table)
         slots = {**self.table, **self.invariant_slots(topological(outputs))}
         size = scratch_size(outputs)
-        self.work_size = max(self.work_size, size)
         with self._step_of_block(write, SCRATCH=size):
             self._invariant_builder(write, slots, outputs).emit(fuse(outputs))
-        arguments = [*self.theta(), "table", "work"]
+        arguments = [*self.theta(), *self.shared(), of_step("work", "workspace", "entry", size)]
         summary = "What every sample shares, a step a block."
         return function(f"{self.kernel.name}_table", arguments, summary, write)
 
@@ -114,13 +111,12 @@ class ThreadKernelBuilder(KernelBuilder):
         slots = {**self.table, **self.sums, **self.invariant_slots(topological(outputs))}
         targets = self.gradient_slots(sweep)
         size = self._finish_slots(slots, sweep, finish, targets)
-        self.work_size = max(self.work_size, size)
         with self._step_of_block(write, room=size):
             self._invariant_builder(write, slots, outputs).emit(fuse(finish))
             for name, tensor in sweep.gradients.items():
                 if slots[tensor] != targets[name]:
                     write(_copy_of_entries(targets[name], slots[tensor], tensor.axes))
-        arguments = [*self.theta(), *self.shared(), "sums", "gradient", "work"]
+        arguments = [*self.of_finish(), of_step("work", "workspace", "entry", size)]
         summary = "From sums over the samples to the gradient by theta, a step a block."
         return function(f"{self.kernel.name}_finish", arguments, summary, write)
 
@@ -159,10 +155,9 @@ class ThreadKernelBuilder(KernelBuilder):
         self.registers.declare(write)
         self._declare_buffers(write)
         write(*body.statements)
-        arguments = [*self.theta(), *self.shared(), *(f"{n}_path" for n in kernel.stored)]
-        arguments += [*kernel.inputs, *(f"{name}_out" for name in kernel.outputs)]
-        arguments += ["sums"] * kernel.has_gradient + ["rows", "width"] * kernel.has_rows
-        arguments += ["work", "tiles", "steps"] + ["extent"] * self.forgets
+        room = Argument("work", "workspace", ("block", "entry"), (None, sum(self.buffers.values())))
+        numbers = ["tiles", "steps", *(["extent"] if self.forgets else [])]
+        arguments = [*self.of_samples(), room, *map(count, numbers)]
         return function(kernel.name, arguments, kernel.summary, write)
 
     def _emit_outputs(self, write: Block) -> None:
@@ -174,7 +169,6 @@ class ThreadKernelBuilder(KernelBuilder):
     def _declare_buffers(self, write: Block) -> None:
         """Where each buffer begins in the block's part of the workspace."""
         total, at, found = sum(self.buffers.values()), 0, []
-        self.work_size = max(self.work_size, total)
         first: Expression = from_lane(_times(BLOCK, total))
         if len(self.buffers) > 1:
             first = write.let("own", first)

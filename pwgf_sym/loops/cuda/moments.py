@@ -6,9 +6,13 @@ tiles; one block adds up the blocks, in their order.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ...runtime.cuda.shared import BOUNDARY
 from ...schedule.cuda import CudaTiling
+from ...tensors import Axis
 from ..nodes import Verbatim, call
+from ..signature import Argument, count, of_sample
 from ..templates import template
 
 __all__ = ["moments_functions"]
@@ -17,7 +21,7 @@ __all__ = ["moments_functions"]
 _CENTER_TILES = 8
 
 _TEXT = '''@cuda.jit(cache=True)
-def moments(x, weight, sums, work, tiles):
+def moments({moments}):
     """A center c, and sums of |y|^2, |y|^4, y, |y|^2 y, y y^T, y = x - c, a block.
 
     c is the mean of some samples, the same for every block.
@@ -54,7 +58,7 @@ def moments(x, weight, sums, work, tiles):
 
 
 @cuda.jit(cache=True)
-def moments_finish(sums, found, means, blocks):
+def moments_finish({moments_finish}):
     """The blocks' sums added up; the means of |x - y|^2 and |x - y|^4 over all pairs."""
     lane = cuda.threadIdx.x
     ROOM = cuda.shared.array({S}, DTYPE)
@@ -81,7 +85,7 @@ def moments_finish(sums, found, means, blocks):
 
 
 @cuda.jit(cache=True)
-def moments_velocity(x, found, slopes, velocity_out, tiles):
+def moments_velocity({moments_velocity}):
     """Adds the mean over partners y of (k1 |x - y|^2 + k0) (x - y); slopes holds k1, k0."""
     lane, one = cuda.threadIdx.x, cuda.gridDim.y
     k1, k0 = slopes[0], slopes[1]
@@ -118,10 +122,26 @@ def moments_functions(dim: int, tiling: CudaTiling) -> Verbatim:
         "2dS": 2 * dim * lanes,
     }
     values |= {"dd": dim * dim, "first": dim + 2, "third": 2 * dim + 2, "second": 3 * dim + 2}
-    values |= {"size": 2 + 3 * dim + dim * dim, "boundary": BOUNDARY}
-    values |= {"work": (2 * dim + 3) * lanes, "some": _CENTER_TILES}
+    size, work = 2 + 3 * dim + dim * dim, (2 * dim + 3) * lanes
+    values |= {"size": size, "boundary": BOUNDARY, "work": work, "some": _CENTER_TILES}
     values |= {"room": max(outer_room, tiling.row_sums(max(dim, 2)), lanes)}
     values |= {"shape": ", ".join(map(str, shape)), "tile": "_".join(map(str, tile))}
     sizes = {"outer_sums": tile, "product_sums": (), "row_sums": ()}
     made = [call(name, sizes=found) for name, found in sizes.items()]
-    return template(_TEXT, values, made)
+    return template(_TEXT, values, _arguments(dim, size, work), made)
+
+
+def _arguments(dim: int, size: int, room: int) -> dict[str, list[Argument]]:
+    """What the functions take: so many moments in d dimensions, and a block's room."""
+    axes, weight = [Axis("i", dim)], of_sample("weight", (), "samples")
+    x, slopes = of_sample("x", axes), Argument("slopes", "parameter", ("power",), (2,))
+    sums = Argument("sums", "workspace", ("block", "moment"), (None, size))
+    work = Argument("work", "workspace", ("block", "entry"), (None, room))
+    found = Argument("found", "output", ("moment",), (size,))
+    means = Argument("means", "output", ("moment",), (2,))
+    out = of_sample("velocity_out", axes, "output", "velocity")
+    return {
+        "moments": [x, weight, sums, work, count("tiles")],
+        "moments_finish": [sums, found, means, count("blocks")],
+        "moments_velocity": [x, replace(found, kind="input"), slopes, out, count("tiles")],
+    }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..block import Block
 from ..nodes import Binary, Expression, Function, Integer, Lets, Name
+from ..signature import Argument
 
 __all__ = ["BLOCK", "BLOCKS", "LANE", "ONE", "TILES", "function", "from_lane", "turns"]
 
@@ -14,7 +15,7 @@ ONE = Name("one")
 TILES = Name("tiles")
 
 
-def function(name: str, arguments: list[str], summary: str, write: Block) -> Function:
+def function(name: str, arguments: list[Argument], summary: str, write: Block) -> Function:
     """A kernel with its first line."""
     first = Lets(("lane", "one"), (Name("cuda.threadIdx.x"), Name("cuda.gridDim.y")))
     return Function(name, tuple(arguments), summary, (first, *write.statements))

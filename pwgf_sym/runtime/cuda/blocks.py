@@ -238,7 +238,7 @@ def partial_sums(dtype):
     take = _AT_ONCE
 
     @cuda.jit
-    def add_partials(partials, total, blocks):
+    def add_partials(partials, total, blocks: int):
         room, size = cuda.shared.array(1024, dtype), total.size
         lane, team = cuda.threadIdx.x, min(TEAM, cuda.blockDim.x)
         parts, part = cuda.blockDim.x // team, lane // team

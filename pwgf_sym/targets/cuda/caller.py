@@ -6,14 +6,14 @@ parameters, directions, fields.  Kernels take and give :class:`.vectors.Vector`.
 
 from __future__ import annotations
 
-import math
 from functools import cached_property
 
 import numpy as np
 
 from ...errors import OptionError
 from ...runtime.cuda.shared import TEAM
-from ..kernels import KernelCaller, Storage, length_of, require_state
+from ..bound import BoundKernel
+from ..kernels import KernelCaller, Storage, require_state
 from ..packing import Samples, State
 from .device import require
 from .launch import launch
@@ -105,68 +105,59 @@ class CudaCaller(KernelCaller):
 
     # -- kernels of the map --------------------------------------------------------------------
 
-    def _prepare(self, name: str, theta, eta):
-        emitter, leading, steps = self._leading(name, theta, eta)
-        if emitter.table:
-            table = self.empty(steps * emitter.table_size)
-            work = self.workspace(steps * emitter.work_size)
-            launch(
-                self._function(name, "_table"), steps, _MORE * self.threads, *leading, table, work
-            )
-            leading.append(table)
-        return emitter, leading, steps
+    def launch(self, name: str, blocks: int, threads: int, values: dict) -> None:
+        """Run a function of the module."""
+        kernel = self.bound(name)
+        launch(kernel.function, blocks, threads, *kernel.arguments(values))
 
-    def _launch(self, name: str, samples: Samples, prepared, given, stored, blocks=None) -> None:
-        """Run a kernel on all tiles."""
-        emitter, leading, steps = prepared
-        kernel, blocks = self._function(name), blocks or self.blocks(samples, emitter.work_size)
-        work = self.workspace(blocks * emitter.work_size)
-        arrays = self._stored_arrays(emitter.kernel.stored, blocks, stored)
-        arguments = [*leading, *arrays, *given, work, samples.tiles, steps]
-        if emitter.forgets:
-            arguments.append(0 if stored is None else samples.tiles)
-        launch(kernel, blocks, self.threads, *arguments)
+    def _fill_table(self, name: str, values: dict) -> None:
+        self._of_steps(name, values)
 
-    def _stored_arrays(self, axes: dict, blocks: int, stored: Storage | None) -> list:
+    def _of_steps(self, name: str, values: dict) -> None:
+        """Run a part of a kernel of the map, which takes a block a step."""
+        steps, work = values["steps"], self.bound(name).signature["work"]
+        values["work"] = self.workspace(work.length(step=steps))
+        self.launch(name, steps, _MORE * self.threads, values)
+
+    def _launch(self, kernel: BoundKernel, samples: Samples, values, stored, blocks=None) -> None:
+        """Run a kernel of the map on all tiles."""
+        work = kernel.signature["work"]
+        blocks = blocks or self.blocks(samples, work.numbers)
+        given = values | self._stored_arrays(kernel, blocks, stored)
+        given["work"], given["tiles"] = self.workspace(work.length(block=blocks)), samples.tiles
+        given["extent"] = 0 if stored is None else samples.tiles
+        launch(kernel.function, blocks, self.threads, *kernel.arguments(given))
+
+    def _stored_arrays(self, kernel: BoundKernel, blocks: int, stored: Storage | None) -> dict:
         """Arrays for stored values; without storage one step of a tile for every block."""
+        arguments = kernel.signature.of("stored")
         if stored is not None:
-            return [stored.arrays[key] for key in axes]
-        for key, own in axes.items():
-            size = blocks * self.threads * math.prod(a.size for a in own)
-            if key not in self._room or self._room[key].size < size:
-                self._room[key] = self.empty(size)
-        return [self._room[key] for key in axes]
-
-    def _given(self, emitter, samples: Samples, inputs: dict):
-        return [
-            self.vector(key, inputs[key], length_of(samples, axes))
-            for key, axes in emitter.kernel.inputs.items()
-        ]
+            return {a.name: stored.arrays[a.label] for a in arguments}
+        for a in arguments:
+            size = a.length(step=1, sample=blocks * self.threads)
+            if a.name not in self._room or self._room[a.name].size < size:
+                self._room[a.name] = self.empty(size)
+        return {a.name: self._room[a.name] for a in arguments}
 
     def run(self, name: str, samples: Samples, theta, inputs: dict, eta=None, stored=None):
-        prepared = self._prepare(name, theta, eta)
-        outputs = {
-            key: self.empty(length_of(samples, axes))
-            for key, axes in prepared[0].kernel.outputs.items()
-        }
-        given = [*self._given(prepared[0], samples, inputs), *outputs.values()]
-        self._launch(name, samples, prepared, given, _whole(stored, samples))
+        kernel, values = self._prepare(name, theta, eta)
+        self._add_inputs(values, kernel, samples, inputs)
+        outputs = self._add_outputs(values, kernel, samples)
+        self._launch(kernel, samples, values, _whole(stored, samples))
         return outputs
 
     def gradient(self, name: str, samples: Samples, theta, inputs: dict, eta, stored):
-        prepared = emitter, leading, steps = self._prepare(name, theta, eta)
-        size = steps * emitter.sums_size
-        blocks = self.blocks(samples, emitter.work_size + size)
+        kernel, values = self._prepare(name, theta, eta)
+        size = kernel.sizes["sums"]
+        blocks = self.blocks(samples, kernel.signature["work"].numbers + size)
         sums, total = self.empty(blocks * size), self.empty(size)
-        given = [*self._given(emitter, samples, inputs), sums]
-        self._launch(name, samples, prepared, given, _whole(stored, samples), blocks)
+        self._add_inputs(values, kernel, samples, inputs)
+        self._launch(kernel, samples, values | {"sums": sums}, _whole(stored, samples), blocks)
         threads = _MANY * self.threads
         rows = -(-size // min(TEAM, threads))
         launch(self.module.add_partials, rows, threads, sums, total, blocks)
-        gradient = self.empty(leading[0].size)
-        finish = self._function(name, "_finish")
-        work = self.workspace(steps * emitter.work_size)
-        launch(finish, steps, _MORE * self.threads, *leading, total, gradient, work)
+        gradient = self.empty(values["theta"].size)
+        self._of_steps(f"{name}_finish", values | {"sums": total, "gradient": gradient})
         return gradient
 
     def metric(self, samples: Samples, theta, eta, stored):
@@ -177,22 +168,14 @@ class CudaCaller(KernelCaller):
         return self.gradient("vjp", samples, theta, inputs, None, stored)
 
     def rows(self, name: str, samples: Samples, theta, inputs: dict, stored):
-        prepared = self._prepare(name, theta, None)
-        rows = self.empty(prepared[1][0].size * samples.width)
-        given = [*self._given(prepared[0], samples, inputs), rows, samples.width]
-        self._launch(name, samples, prepared, given, _whole(stored, samples))
+        kernel, values = self._prepare(name, theta)
+        rows = self.empty(values["theta"].size * samples.width)
+        self._add_inputs(values, kernel, samples, inputs)
+        values |= {"rows": rows, "width": samples.width}
+        self._launch(kernel, samples, values, _whole(stored, samples))
         return self.algebra.array(rows).reshape(-1, samples.width)
 
     # -- stored values of the forward pass -----------------------------------------------------
-
-    def storage(self, origin: int, extent: int, kernel: str = "linearize") -> Storage:
-        stored = self.emission.kernels[kernel].stored
-        each = self.size // self.emission.layout.size * extent * self.threads
-        arrays = {
-            key: self.vectors.empty(each * math.prod(a.size for a in axes), self.dtype)
-            for key, axes in stored.items()
-        }
-        return Storage(arrays, origin, extent)
 
     def forward(self, name: str, theta, state: State):
         """Kernels of this target read the stored values of all samples."""
@@ -202,29 +185,29 @@ class CudaCaller(KernelCaller):
 
     # -- kernels of the energy -----------------------------------------------------------------
 
-    def _arguments(self, name: str, state: State, values) -> list:
-        samples = state.samples
-        require_state(name, self.formulas[name], state)
-        kept = {key: self.on_device(values) for key, values in state.carried.items()}
-        kept["weight"] = self.on_device(samples.weight)
-        kept["values"] = self.on_device(values if len(values) else np.zeros(1))
-        kept["share"] = self._constant([1.0 / max(samples.count - 1, 1)])
-        kept["forms"] = self._constant(self.emission.printers[name].form_numbers() or [0.0])
-        kept["number"] = samples.count
-        return [kept[key] for key in self.formulas[name] if key in kept]
+    def _formula_values(self, kernel: BoundKernel, state: State, values) -> dict:
+        signature, samples = kernel.signature, state.samples
+        require_state(signature, state)
+        found = {key: self.on_device(values) for key, values in state.carried.items()}
+        found["weight"] = self.on_device(samples.weight)
+        found["values"] = self.on_device(values if len(values) else np.zeros(1))
+        found["share"] = self._constant([1.0 / max(samples.count - 1, 1)])
+        found |= {a.name: self._constant(a.values) for a in signature.of("constant")}
+        return found | {"number": samples.count, "tiles": samples.tiles}
 
     def means(self, name: str, state: State, values) -> np.ndarray:
-        samples = state.samples
-        blocks, count = self.blocks(samples), len(self.emission.formulas[name].means)
-        given, sums = self._arguments(name, state, values), self.empty(blocks * count)
-        launch(self.of_energy(name), blocks, self.threads, *given, sums, samples.tiles)
-        partial = np.asarray(sums)[: blocks * count].reshape(blocks, count)
+        kernel, blocks = self.bound(name), self.blocks(state.samples)
+        argument, given = kernel.signature["sums"], self._formula_values(kernel, state, values)
+        size = argument.length(block=blocks)
+        sums = given["sums"] = self.empty(size)
+        launch(kernel.function, blocks, self.threads, *kernel.arguments(given))
+        partial = np.asarray(sums)[:size].reshape(blocks, argument.numbers)
         return np.add.reduce(partial.astype(float), axis=0)
 
-    def fields(self, name: str, state: State, values, out: list) -> None:
-        given = self._arguments(name, state, values)
-        kernel, blocks = self.of_energy(name), self.blocks(state.samples)
-        launch(kernel, blocks, self.threads, *given, *out, state.samples.tiles)
+    def fields(self, name: str, state: State, values, out: dict) -> None:
+        kernel, blocks = self.bound(name), self.blocks(state.samples)
+        given = self._field_values(kernel, state, values, out)
+        launch(kernel.function, blocks, self.threads, *kernel.arguments(given))
 
 
 def _whole(pieces, samples: Samples) -> Storage | None:

@@ -38,7 +38,7 @@ def whole(shares, room):
 
 
 @cuda.jit
-def cg_direction(z, p, products, squares, rho, turn, size):
+def cg_direction(z, p, products, squares, rho, turn: int, size):
     """p = z + (rho / rho before) p, p = z in the first iteration, rho = r.z; |r|.
 
     Two numbers rho take turns: no block overwrites what another one has still to read.
@@ -53,7 +53,7 @@ def cg_direction(z, p, products, squares, rho, turn, size):
 
 
 @cuda.jit
-def cg_step(p, q, products, rho, turn, x, r, squares):
+def cg_step(p, q, products, rho, turn: int, x, r, squares):
     """alpha = rho / p.q;  x += alpha p;  r -= alpha q;  the block's share of r.r."""
     room = cuda.shared.array(1024, np.float64)
     alpha, value = rho[1 - turn] / whole(products, room), 0.0
@@ -205,7 +205,7 @@ def lsmr_left(u, image, weights, weighted, sums, c):
 
 
 @cuda.jit
-def lsmr_right(image, v, h, hbar, x, sums, c, seen, damp):
+def lsmr_right(image, v, h, hbar, x, sums, c, seen, damp: float):
     """Next beta, v = A^T u / beta - beta v, alpha, the three rotations, and the iterate.
 
     The coefficients go to ``seen``, too.

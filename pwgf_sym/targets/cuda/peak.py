@@ -14,7 +14,7 @@ def multiply_add_kernel():
     from ...runtime.cuda.toolkit import cuda
 
     @cuda.jit
-    def multiply_add(out, factor, steps):
+    def multiply_add(out, factor, steps: int):
         n, f = cuda.grid(1), factor[0]
         a, b, c, d = f + f, f * f, f - f * f, f * f * f
         e, g, h, i = -a, -b, -c, -d

@@ -13,14 +13,16 @@ from pathlib import Path
 from shutil import which
 
 from ...errors import OptionError, TargetError
+from ...loops.signature import Argument, KernelSignature
+from ..bound import numba_type
 from ..swiftly import swiftly
 
 __all__ = ["Resources", "compile_ptx", "find_ptxas", "float64_instructions", "kernel_functions"]
 __all__ += ["resources"]
 
-# Arguments of kernels that are integers, and that are numbers; all others are arrays.
-_INTEGERS = {"tiles", "steps", "extent", "width", "number", "blocks", "turn"}
-_NUMBERS = {"a", "b", "damp", "value"}
+# What arguments of kernels written by hand are annotated with, by type and dimensions; all others
+# are arrays.
+_ANNOTATED = {"int": ("int64", 0), "float": ("float64", 0), "NDArray[np.int64]": ("int64", 1)}
 # Registers and shared memory of a multiprocessor, threads on it, and the granularity of registers
 # by warp (CUDA C++ Programming Guide, technical specifications by compute capability; 8.0 and 9.0).
 _REGISTERS, _THREADS, _UNIT, _BLOCKS = 65536, 2048, 256, 32
@@ -83,8 +85,24 @@ def _no_device(capability):
         dispatcher.get_current_device = before
 
 
-def compile_ptx(function, dtype, capability: tuple[int, int] = (9, 0)) -> str:
-    """PTX of a generated kernel.
+def _annotated(function) -> list[Argument]:
+    """What a function takes, from its annotations."""
+    found = []
+    for name, parameter in inspect.signature(function).parameters.items():
+        kind = parameter.annotation
+        kind = getattr(kind, "__name__", kind)  # annotations are kept as text, or are not
+        dtype, dimensions = _ANNOTATED.get(kind, ("", 1))
+        found.append(Argument(name, "input", dtype=dtype, dimensions=dimensions))
+    return found
+
+
+def compile_ptx(
+    function,
+    dtype: str,
+    capability: tuple[int, int] = (9, 0),
+    signature: KernelSignature | None = None,
+) -> str:
+    """PTX of a kernel.
 
     Parameters
     ----------
@@ -94,6 +112,8 @@ def compile_ptx(function, dtype, capability: tuple[int, int] = (9, 0)) -> str:
         Precision of its arrays.
     capability : tuple of int
         Compute capability, (8, 0) or (9, 0) for instance.
+    signature : KernelSignature, optional
+        What a generated kernel takes; one written by hand is annotated, where it takes numbers.
 
     Raises
     ------
@@ -106,17 +126,13 @@ def compile_ptx(function, dtype, capability: tuple[int, int] = (9, 0)) -> str:
         accepted = f"{PACKAGE} with its compiler"
         fix = "Install it: pip install 'pwgf_sym[cuda13]', or 'pwgf_sym[cuda12]'."
         raise TargetError("code_ptx", f"Numba without {PACKAGE}", accepted, fix)
-    from numba import from_dtype, types
-    from numpy import dtype as numpy_dtype
+    from numba import types
 
-    array = types.Array(from_dtype(numpy_dtype(dtype)), 1, "C")
-    names = inspect.signature(function).parameters
-    kinds = dict.fromkeys(_INTEGERS, types.int64) | dict.fromkeys(_NUMBERS, types.float64)
-    kinds["places"] = types.Array(types.int64, 1, "C")
-    signature = types.void(*(kinds.get(name, array) for name in names))
+    arguments = _annotated(function) if signature is None else signature.arguments
+    taken = types.void(*(numba_type(argument, dtype) for argument in arguments))
     options = {"device": False, "abi": "numba", "output": "ptx", "cc": capability}
     with _no_device(capability):
-        text, _ = swiftly(cuda.compile)(function, signature, **options)
+        text, _ = swiftly(cuda.compile)(function, taken, **options)
     return text
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from functools import cache
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ...runtime.cuda import toolkit
 from ...runtime.cuda.blocks import block_sum
@@ -41,7 +42,7 @@ def block_dot(x, y, room):
 
 
 @cuda.jit
-def combine(out, a, x, b, y):
+def combine(out, a: float, x, b: float, y):
     """out = a x + b y; where b is 0, y is not looked at."""
     for e in range(cuda.grid(1), out.size, cuda.gridsize(1)):
         value = a * x[e]
@@ -51,7 +52,7 @@ def combine(out, a, x, b, y):
 
 
 @cuda.jit
-def fill(out, value):
+def fill(out, value: float):
     """out = value, in every entry."""
     for e in range(cuda.grid(1), out.size, cuda.gridsize(1)):
         out[e] = value
@@ -77,7 +78,7 @@ def partial_dots(x, y, sums):
 
 
 @cuda.jit
-def places_product(matrix, places, x, out):
+def places_product(matrix, places: NDArray[np.int64], x, out):
     """out[places[r]] = sum over c of matrix[r, c] x[places[c]], a row a block at a time."""
     room, size = cuda.shared.array(1024, np.float64), places.size
     for row in range(cuda.blockIdx.x, size, cuda.gridDim.x):

@@ -10,13 +10,11 @@ from functools import cached_property
 import numpy as np
 
 from ...emit.module import Emission
-from ...kernels.kernels import Kernel
-from ...tensors import Axis
+from ...loops.signature import Argument, KernelSignature
 from ..algebra import HostAlgebra
 from ..kernels import (
     Storage,
     checked_vector,
-    length_of,
     missing_kernel,
     require_state,
     reused_rows,
@@ -75,10 +73,14 @@ class NumpyCaller:
 
     # -- kernels of the map --------------------------------------------------------------------
 
+    def _signature(self, name: str) -> KernelSignature:
+        if name not in self.emission.signatures:
+            raise missing_kernel(name)
+        return self.emission.signatures[name]
+
     def _kernel(self, name: str) -> MapKernel:
         if name not in self._map_kernels:
-            if name not in self.emission.kernels:
-                raise missing_kernel(name)
+            self._signature(name)
             self._map_kernels[name] = MapKernel(self.emission.kernels[name], self.dtype)
         return self._map_kernels[name]
 
@@ -99,22 +101,27 @@ class NumpyCaller:
             Where rows of the sample Jacobian are written.
         """
         runner, layout = self._kernel(name), self.emission.layout
-        kernel, count = runner.kernel, samples.count
-        size = layout.size if name == "newton" else self.size  # newton: one step
+        kernel, count, signature = runner.kernel, samples.count, self.emission.signatures[name]
+        size = signature["theta"].length(step=self.size // layout.size)
         theta = self.vector("theta", theta, size)
-        eta = self.vector("eta", eta, size) if kernel.tangent else None
-        packed = {
-            key: self.vector(key, inputs[key], length_of(samples, axes))
-            for key, axes in kernel.inputs.items()
+        eta = self.vector("eta", eta, size) if "eta" in signature else None
+        given = {
+            a.label: self.vector(a.label, inputs[a.label], a.length(sample=count)).reshape(
+                _shape(a, count)
+            )
+            for a in signature.of("input")
         }
-        given = _per_sample(packed, kernel.inputs, count)
-        results = _per_sample(outputs, kernel.outputs, count)
+        results = {
+            a.label: outputs[a.label].reshape(_shape(a, count))
+            for a in signature.of("output")
+            if a.label in outputs
+        }
         total = None
         with self._computing():
             parameters = Parameters(layout, theta, eta)
             shared = runner.shared(parameters)
             for stored, own in _blocks(pieces, self.emission.tiling.block(runner.numbers)):
-                values = self._stored(kernel, stored, own)
+                values = self._stored(signature, stored, own)
                 block = {key: array[own] for key, array in given.items()}
                 part = None if rows is None else rows[:, own]
                 number = own.stop - own.start
@@ -124,16 +131,16 @@ class NumpyCaller:
                 total = add_sums(total, sums)
             return runner.gradient(parameters, shared, total) if kernel.has_gradient else None
 
-    def _stored(self, kernel: Kernel, stored: Storage | None, own: slice) -> dict[str, np.ndarray]:
+    def _stored(
+        self, signature: KernelSignature, stored: Storage | None, own: slice
+    ) -> dict[str, np.ndarray]:
         """A block's stored values, (steps, n, ...)."""
-        if not kernel.stored:
-            return {}
-        place = slice(own.start - stored.origin, own.stop - stored.origin)
         found = {}
-        for name, axes in kernel.stored.items():
-            shape = self.size // self.emission.layout.size, stored.extent, *_shape(axes)
+        for a in signature.of("stored"):
+            place = slice(own.start - stored.origin, own.stop - stored.origin)
+            shape = _shape(a, self.size // self.emission.layout.size, stored.extent)
             # An array that a longer piece has had may be longer.
-            found[name] = stored.arrays[name][: math.prod(shape)].reshape(shape)[:, place]
+            found[a.label] = stored.arrays[a.label][: math.prod(shape)].reshape(shape)[:, place]
         return found
 
     @staticmethod
@@ -146,8 +153,8 @@ class NumpyCaller:
     ) -> dict[str, np.ndarray]:
         """Run a kernel that writes per-sample arrays; they come back by name."""
         outputs = {
-            key: np.empty(length_of(samples, axes), self.dtype)
-            for key, axes in self._kernel(name).kernel.outputs.items()
+            a.label: np.empty(a.length(sample=samples.count), self.dtype)
+            for a in self._signature(name).of("output")
         }
         pieces = self._pieces(samples, stored)
         self._interpret(name, samples, theta, eta, inputs, pieces, outputs)
@@ -186,15 +193,15 @@ class NumpyCaller:
         """Arrays for the stored values of ``extent`` samples, not initialized."""
         steps = self.size // self.emission.layout.size
         arrays = {
-            name: np.empty(steps * extent * math.prod(_shape(axes)), self.dtype)
-            for name, axes in self.emission.kernels[kernel].stored.items()
+            a.label: np.empty(a.length(step=steps, sample=extent), self.dtype)
+            for a in self._signature(kernel).of("stored")
         }
         return Storage(arrays, origin, extent)
 
     def forward(self, name: str, theta, state: State):
         """A function of (stored values, first, last): the forward pass into ``state``."""
         samples = state.samples
-        outputs = {key: state.carried[key] for key in self._kernel(name).kernel.outputs}
+        outputs = {a.label: state.carried[a.label] for a in self._signature(name).of("output")}
 
         def run(stored: Storage, first: int, last: int) -> None:
             pieces = [(stored, first, last)]
@@ -217,7 +224,7 @@ class NumpyCaller:
             formulas, tiling = self.emission.formulas[name], self.emission.tiling
             self._energy_kernels[name] = energy_kernel(formulas, self.dtype, tiling)
         runner = self._energy_kernels[name]
-        require_state(name, runner.kernel.reads, state)
+        require_state(self.emission.signatures[name], state)
         count = state.samples.count
         return runner, {key: state.carried[key].reshape(count, -1) for key in runner.kernel.reads}
 
@@ -227,11 +234,13 @@ class NumpyCaller:
             runner, arrays = self._energy_kernel(name, state)
             return runner.means(arrays, values, state.samples.weight)
 
-    def fields(self, name: str, state: State, values, out: list) -> None:
+    def fields(self, name: str, state: State, values, out: dict) -> None:
         """Run a kernel that writes (or, with pairs, adds to) per-sample arrays."""
         with self._computing():
             runner, arrays = self._energy_kernel(name, state)
-            runner.fields(arrays, values, [a.reshape(state.samples.count, -1) for a in out])
+            written = self.emission.signatures[name].of("output")
+            rows = [out[a.label].reshape(state.samples.count, -1) for a in written]
+            runner.fields(arrays, values, rows)
 
 
 def _blocks(pieces, most: int) -> Iterator[tuple[Storage | None, slice]]:
@@ -241,10 +250,6 @@ def _blocks(pieces, most: int) -> Iterator[tuple[Storage | None, slice]]:
             yield stored, slice(start, min(start + most, last))
 
 
-def _shape(axes: tuple[Axis, ...]) -> tuple[int, ...]:
-    return tuple(axis.size for axis in axes)
-
-
-def _per_sample(packed: dict, axes: dict, count: int) -> dict[str, np.ndarray]:
-    """Packed arrays as (N, ...)."""
-    return {key: packed[key].reshape(count, *_shape(own)) for key, own in axes.items()}
+def _shape(argument: Argument, *outer: int) -> tuple[int, ...]:
+    """The shape of an array, with the lengths of its outer axes."""
+    return (*outer, *(size for size in argument.sizes if size is not None))
