@@ -26,6 +26,7 @@ __all__ = [
     "LawError",
     "MapError",
     "NumpyFunctionError",
+    "OperationError",
     "OptionError",
     "ParameterError",
     "PictureWarning",
@@ -107,6 +108,18 @@ class MapError(PwgfError):
 
 class FormulaError(PwgfError):
     """A formula holds a function or object that no target can print."""
+
+
+class OperationError(PwgfError, TypeError):
+    """A tensor operation, one of the package or of yours, has no loops on a target."""
+
+    @classmethod
+    def of(cls, word: str, target: str, rule: str) -> OperationError:
+        """An operation that is written ``word``, and where the target's ``rule`` is to be added."""
+        given = f'{word}, for which target="{target}" has no loops'
+        accepted = "sums, products, scalar functions, inverses and log-determinants"
+        fix = f'Add a case to {rule}, or use target="numpy".'
+        return cls("tensor operation", given, accepted, fix)
 
 
 class OptionError(PwgfError):

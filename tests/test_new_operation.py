@@ -3,8 +3,11 @@
 import numpy as np
 import pytest
 import sympy as sp
+from map_cases import entropy_problem
 from test_written_maps import Written, check_values_and_derivatives
 
+from pwgf_sym.errors import OperationError
+from pwgf_sym.targets.program import compile_program
 from pwgf_sym.tensors import Axis, Inverse, LogDet, Tensor, input_tensor, product
 from pwgf_sym.tensors.differentiate import jvp, vjp
 from pwgf_sym.tensors.evaluate import evaluate
@@ -93,3 +96,10 @@ def volume(dim):
 def test_maps_on_the_numpy_target(dim, tmp_path):
     """Every kernel of a map that uses it, and the text that is read in the place of code."""
     check_values_and_derivatives(volume(dim), "numpy", tmp_path)
+
+
+@pytest.mark.parametrize("where", ["cpu", "cuda"])
+def test_a_target_without_loops_for_it(where, tmp_path):
+    """The message names the operation, the target, and the place where loops are to be written."""
+    with pytest.raises(OperationError, match=f'determinant.*"{where}".*loops/{where}/.*"numpy"'):
+        compile_program(entropy_problem(2), volume(2), target=where, folder=tmp_path)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from ...errors import OperationError
 from ...schedule.cpu import CpuTiling
 from ...schedule.groups import FACTORISATIONS, Group, array_function
 from ...tensors import (
@@ -156,7 +157,7 @@ class _Body:
                 return self._product(tensor)
             case Elementwise():
                 return self._elementwise(tensor)
-        raise TypeError(f"no loops for {tensor.word}")
+        raise OperationError.of(tensor.word, "cpu", "_Body._computed in loops/cpu/groups.py")
 
     def _keep(self, tensor: Tensor, value: Expression) -> None:
         name = Name(self.e.names(tensor))

@@ -13,6 +13,7 @@ from itertools import pairwise
 
 import sympy as sp
 
+from ...errors import OperationError
 from ...schedule.cuda import CudaTiling
 from ...schedule.groups import FACTORISATIONS, Group
 from ...tensors import Add, Axis, Elementwise, Product, Tensor, placeholder
@@ -172,7 +173,9 @@ class _ThreadBody(Entries):
                 return self._add(tensor)
             case Elementwise():
                 return self._elementwise(tensor)
-        raise TypeError(f"no loops for {tensor.word}")
+        raise OperationError.of(
+            tensor.word, "cuda", "_ThreadBody._computed in loops/cuda/groups.py"
+        )
 
     # -- registers -----------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from ...errors import OperationError
 from ...schedule.cuda import CudaTiling
 from ...schedule.groups import FACTORISATIONS, Group
 from ...tensors import Add, Elementwise, Product, Tensor, placeholder
@@ -154,7 +155,9 @@ class InvariantBuilder(Entries):
                 return written(self.write, expression, names, prefix, self.spelling)
             case Product():
                 return self._product(tensor, at)
-        raise TypeError(f"no entries for {tensor.word}")
+        raise OperationError.of(
+            tensor.word, "cuda", "InvariantBuilder._value in loops/cuda/invariants.py"
+        )
 
     def _product(self, tensor: Product, at: At) -> Expression:
         coefficient, sums, own = tensor.coefficient, tensor.summed, Name(self.names(tensor))
