@@ -15,7 +15,7 @@ from pwgf_sym.exact import (
     ornstein_uhlenbeck,
     wasserstein_gaussian,
 )
-from pwgf_sym.solver.bounds import contracted, entropy_decay, entropy_growth
+from pwgf_sym.solver.bounds import contracted, entropy_growth
 from pwgf_sym.solver.certificate import all_bounds, bounds_over_time, equilibrium_bound, error_bound
 from pwgf_sym.solver.gaps import measure, points_of
 from pwgf_sym.solver.theory import _known
@@ -74,8 +74,7 @@ def test_time_error_of_a_gaussian_is_seen(euler, make):
         assert w2 <= float(found["W2"]) <= 3 * w2
         assert kl <= float(found["KL"]) <= 15 * kl
         assert float(found["TV"]) == pytest.approx(np.sqrt(float(found["KL"]) / 2))
-        # E|g| <= sqrt(E|g|^2)
-        assert float(found["W1"]) < float(found["W2"])
+        assert float(found["W1"]) <= float(found["W2"])
         assert all(b.status == "proven" and b.t == t and b.reason for b in found.values())
 
 
@@ -299,31 +298,6 @@ def test_entropy_growth_is_above_the_solution_of_its_equation_and_near(slope):
     exact = solve_ivp(change, (0, 2), [1e-3], rtol=1e-9, atol=1e-12).y[0, -1]
     found = entropy_growth(1e-3, squares, np.full(400, 1 / 200), sigma, slope)
     assert exact * (1 - 1e-4) <= found <= 1.1 * exact
-
-
-@pytest.mark.parametrize("modulus", [-1.5, 0.0, 0.8])
-def test_entropy_decay_by_its_equation(modulus):
-    """The constant of an isotropic Gaussian's law is one over its variance, which has an equation.
-
-    KL' = -2 a sigma k KL + |g|^2/(4 sigma (1 - a)) for the best of many a.
-    """
-    sigma, start = 0.7, 0.4
-    times = (np.arange(400) + 0.5) / 200
-
-    def change(t, y, a):
-        kl, variance = y
-        gap = np.cos(t) ** 2
-        decay = -2 * a * sigma * kl / variance + gap / (4 * sigma * (1 - a))
-        return [decay, 2 * sigma - 2 * modulus * variance]
-
-    exact = min(
-        solve_ivp(change, (0, 2), [0.3, 1 / start], args=(a,), rtol=1e-9, atol=1e-12).y[0, -1]
-        for a in np.linspace(0, 0.95, 39)
-    )
-    arguments = np.cos(times) ** 2, times, np.full(400, 1 / 200), 2.0, sigma, start, modulus
-    assert exact * (1 - 1e-4) <= entropy_decay(0.3, *arguments) <= 1.02 * exact
-    far = entropy_decay(1.0, *arguments[:3], 2e3, sigma, start, modulus)
-    assert np.isfinite(far) and (far < 1e-3) == (modulus > 0)
 
 
 def test_the_stand_in_paths_are_paths():

@@ -38,9 +38,9 @@ def test_a_bound_of_a_solution():
     run = affine(integrator="euler", dt=0.2)
     bound = run.error_bound()
     assert bound.distance == "W2" and bound.status == "proven" and bound.t == 1
-    assert float(bound) == bound.value and "lambda = 0.5" in bound.reason
+    assert float(bound) == bound.value and "of 0.5 and up" in bound.reason
     early = run.error_bound(t=0.37, distance="KL", seed=3)
-    assert early.t == 0.37 and 0 < float(early) < float(run.error_bound(distance="KL"))
+    assert early.t == 0.37 and float(early) > 0 and early.distance == "KL"
     assert float(run.error_bound(0.0)) == 0
 
 
@@ -134,8 +134,9 @@ def test_the_bound_is_drawn_as_a_band(wanted, tmp_path):
     expected = run.error_bound(t[12], distance)
     assert values[12] == pytest.approx(float(expected), abs=4 * expected.standard_error)
     band = axes.collections[-1].get_paths()[0]
-    assert band.contains_point((0.9, 0.5 * values[-1]))
-    assert not band.contains_point((0.9, 1.1 * values[-1]))
+    late = np.interp(0.9, t, values)
+    assert band.contains_point((0.9, 0.5 * late))
+    assert not band.contains_point((0.9, 1.2 * late))
 
 
 def test_no_band_without_being_asked_or_without_a_bound(tmp_path):
@@ -167,7 +168,7 @@ def holds(name, seed, parts=(1.0,), **options):
     return seen
 
 
-NAMES = ["ornstein_uhlenbeck_2", "barenblatt_m2_d2", "quartic", "double_well"]
+NAMES = ["ornstein_uhlenbeck_2", "barenblatt_m2_d2", "double_well"]
 
 
 @pytest.mark.slow
@@ -175,6 +176,15 @@ NAMES = ["ornstein_uhlenbeck_2", "barenblatt_m2_d2", "quartic", "double_well"]
 @pytest.mark.parametrize("seed", range(SEEDS))
 def test_bounds_hold_to_the_end(name, seed):
     holds(name, seed, parts=(0.1, 0.5, 1.0))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["quadratic_1e4", "quartic"])
+def test_bounds_of_convex_energies_are_near(name):
+    """They hold, and W2 bounds are within 20 times the error of the map: the median over seeds."""
+    runs = [holds(name, seed, parts=(0.1, 0.5, 1.0)) for seed in range(max(SEEDS, 3))]
+    ratios = [[float(bounds["W2"]) / true["map"] for true, bounds in run] for run in runs]
+    assert (np.median(ratios, axis=0) < 20).all()
 
 
 @pytest.mark.slow

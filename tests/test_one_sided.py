@@ -7,7 +7,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import pwgf_sym as pw
-from pwgf_sym.derive.one_sided import one_sided
+from pwgf_sym.derive.one_sided import OneSided, one_sided
+from pwgf_sym.derive.separation import separation
 from pwgf_sym.derive.structure import energy_structure
 from pwgf_sym.solver.bounds import contracted, locally_contracted
 
@@ -17,7 +18,8 @@ RHO = pw.Density(X)
 
 def moduli(potential):
     energy = pw.integral(potential * RHO + RHO * sp.log(RHO), X)
-    return one_sided(energy_structure(energy, RHO))
+    found = one_sided(energy_structure(energy, RHO))
+    return found if isinstance(found, str) else found.moduli
 
 
 def least_on_a_grid(slope, y):
@@ -62,7 +64,7 @@ def test_random_wells_from_below(lower, top):
 
 def test_potentials_without_one():
     for potential, why in (
-        (X[0] ** 2 * X[1] ** 2, "one coordinate"),
+        (X[0] ** 2 * X[1] ** 2, "orthogonal directions"),
         (sp.cos(X[0]), "polynomial"),
         (-(X[0] ** 4), "confine x0"),
         (X[1] ** 3, "confine x1"),
@@ -80,8 +82,70 @@ def test_a_constant_modulus_gives_the_bound_of_convexity(modulus):
     since = np.cumsum(steps) - steps / 2
     gap = 0.3 * np.exp(-since)
     rates = np.geomspace(1e-2, 1e4, 25) - modulus
-    damped = gap[:, None] ** 2 / (2 * (modulus + rates))
+    damped = gap[:, None, None] ** 2 / (2 * (modulus + rates))
     for start in (0.0, 0.2):
         wanted = contracted(modulus, start, gap, 1 - since, steps, 1.0)
-        found = locally_contracted(start**2, damped, rates, steps)
+        found = locally_contracted([start**2], damped, rates[None], steps)[-1, 0]
         assert wanted * 0.999 < found < 1.05 * wanted
+
+
+# Near particles, and directions that are no coordinates.
+
+
+@pytest.mark.parametrize(
+    "slopes",
+    [(0, 0, 0, 1), (0.3, -4, 1.5, 4), (0, 0, -2, 0, -4, 1, -3, 2), (0, 16, 0, -16, 0, 3)],
+)
+def test_what_a_gap_adds_to_the_distance_by_maxima_on_a_grid(slopes):
+    """-2 (V'(x) - V'(y))(x - y) + 2 |g (x - y)| - 2 a (x - y)^2 is at most g^2/(2 (c + a))."""
+    modulus, slope = OneSided(slopes), np.polynomial.Polynomial(slopes)
+    x = np.linspace(-40, 40, 100_001)
+    gained = []
+    for y in np.random.default_rng(0).uniform(-4, 4, 40):
+        apart, far, near = x - y, float(modulus(y)), float(modulus.near(y))
+        gained.append((near - far) / (slope.deriv()(y) - far + 1e-9))
+        for a in -modulus.least + np.array([0.01, 1.0, 30.0]):
+            for g in (1e-3, 0.1, 3.0):
+                known = near if g <= (far + a) * modulus.radius(y) else far
+                true = -2 * (slope(x) - slope(y)) * apart + 2 * g * np.abs(apart)
+                true = (true - 2 * a * apart**2).max()
+                assert true <= g**2 / (2 * (known + a)) * (1 + 1e-9)
+    assert np.median(gained) > 0.3  # of what the second derivative would bring
+
+
+def turned(dim, seed=0):
+    """An orthogonal matrix as formulas: directions as rows."""
+    frame = np.linalg.qr(np.random.default_rng(seed).standard_normal((dim, dim)))[0]
+    x = pw.coordinates(dim)
+    return frame, x, [sum(sp.Float(q) * s for q, s in zip(row, x)) for row in frame]
+
+
+def test_directions_of_a_quadratic_are_eigenvectors():
+    frame, x, y = turned(5)
+    sizes = [0.1, 1, 1, 30, 1e4]
+    found = separation(sum(c * q**2 / 2 for c, q in zip(sizes, y)) + 3 * y[0], x)
+    np.testing.assert_allclose([s[1] for s in found.slopes], sizes, rtol=1e-9)
+    matrix = found.frame.T @ np.diag([s[1] for s in found.slopes]) @ found.frame
+    np.testing.assert_allclose(matrix, frame.T @ np.diag(sizes) @ frame, atol=1e-10)
+    linear = found.frame.T @ [s[0] for s in found.slopes]
+    np.testing.assert_allclose(linear, 3 * frame[0], atol=1e-12)
+
+
+def test_directions_of_a_sum_of_wells():
+    frame, x, y = turned(3)
+    potential = (y[0] ** 2 - 1) ** 2 + y[1] ** 6 + y[2] ** 2 / 2
+    found = separation(sp.expand(potential), x)
+    wanted = [(0, -4, 0, 4), (0, 0, 0, 0, 0, 6), (0, 1)]
+    for row, slopes in zip(frame, wanted):
+        k = int(np.argmax(np.abs(found.frame @ row)))
+        np.testing.assert_allclose(np.abs(found.frame[k] @ row), 1, rtol=1e-10)
+        np.testing.assert_allclose(found.slopes[k], slopes, atol=1e-9)
+    # A coupling that is small, but not rounding, is no sum.
+    assert "orthogonal" in separation(potential + 1e-6 * x[0] ** 2 * x[1] ** 2, x)
+    assert "orthogonal" in separation(y[0] ** 4 + (y[0] + y[1]) ** 4, x)
+
+
+def test_a_sum_over_coordinates_keeps_them():
+    found = separation(X[0] ** 4 + X[1] ** 2, X)
+    np.testing.assert_array_equal(found.frame, np.eye(2))
+    assert found.slopes == ((0, 0, 0, 4), (0, 2))

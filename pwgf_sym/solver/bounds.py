@@ -10,18 +10,13 @@ With g = u - w, the velocity of the path less that of the flow at it:
   -sigma s and, with interactions, -grad W * (p - rho), at most M |p - rho|_1 <= M sqrt(2 KL)
   (Pinsker).
   So KL' <= -sigma I + (|g| + M sqrt(2 KL)) sqrt(I) <= (|g| + M sqrt(2 KL))^2/(4 sigma).
-* Where V is lambda-convex and the flow starts from a law with the log-Sobolev constant k_0 (a
-  Gaussian: one over its largest variance), its law at t has k_t with
-  1/k_t = e^(-2 lambda t)/k_0 + sigma (1 - e^(-2 lambda t))/lambda (D. Bakry, I. Gentil and
-  M. Ledoux, "Analysis and Geometry of Markov Diffusion Operators", 2014, theorem 5.5.2, and the
-  commutation |grad P_t f| <= e^(-lambda t) P_t |grad f|).  A part a of -sigma I is then at most
-  -2 a sigma k_t KL, and KL' <= -2 a sigma k_t KL + |g|^2/(4 sigma (1 - a)) for 0 <= a < 1: early
-  gaps are forgotten, like (G(s)/G(t))^a with G(t) = 1 + k_0 sigma (e^(2 lambda t) - 1)/lambda.
-* W2 of Fokker-Planck equations in a potential with one-sided moduli m
-  (:mod:`pwgf_sym.derive.one_sided`): p is the law of dX = (-grad V + g) dt + noise, and with equal
-  noise the distance e from a solution of the flow's equation obeys
-  d/dt E|e|^2 <= E sum_i (-2 m_i(X) e_i^2 + 2 |g_i e_i|)
-  <= 2 a E|e|^2 + E sum_i g_i^2/(2 (m_i(X) + a)) for any a > -m, at every time the best one.
+* KL forgets early gaps where V is lambda-convex, or a sum over directions: :mod:`.shifts`.
+* W2 of Fokker-Planck equations in a potential that is a sum over directions, each with a one-sided
+  modulus m (:mod:`pwgf_sym.derive.one_sided`): p is the law of dX = (-grad V + g) dt + noise, and
+  with equal noise the distance e from a solution of the flow's equation obeys, along a direction,
+  d/dt E e^2 <= E(-2 m(X) e^2 + 2 |g e|)
+  <= 2 a E e^2 + E g^2/(2 (m(X) + a)) for any a > -m, at every time the best one, with nearly V''(X)
+  for m(X) where g is small; W2^2 is at most the sum over directions.
 * TV <= sqrt(KL/2) (Pinsker), TV being half of the L1 distance.
 * W1 of Fokker-Planck equations without interactions: p is the law of dX = (-grad V + g) dt + noise,
   so that couplings of X with a solution of the flow's equation give bounds with E|g| for |g|: equal
@@ -39,11 +34,12 @@ import numpy as np
 if TYPE_CHECKING:
     from ..derive.ergodic import Coupling
 
-__all__ = ["contracted", "coupled", "entropy_decay", "entropy_growth", "locally_contracted"]
+__all__ = ["cell_weights", "contracted", "coupled", "entropy_growth", "envelope"]
+__all__ += ["locally_contracted"]
 
 _SQRT2 = np.sqrt(2.0)
-# Parts of the dissipation that are tried for the decay of KL.
-_PARTS = np.linspace(0.0, 0.95, 20)
+# A rate times a step beyond which nodes are too far apart to see how the past is forgotten.
+_STIFF = 0.5
 
 
 def contracted(
@@ -55,6 +51,9 @@ def contracted(
     elapsed: float,
 ) -> float:
     """e^(-c t) start + int e^(-c (t - s)) size(s) ds.
+
+    Where c times a step is large, the exponential is integrated in closed form, with the largest
+    size of neighbouring nodes: between the last one and t alone much may be forgotten.
 
     Parameters
     ----------
@@ -68,35 +67,70 @@ def contracted(
     """
     with np.errstate(over="ignore", invalid="ignore"):
         grown = np.exp(-rate * elapsed) * start if start > 0 else 0.0
-        value = grown + float(np.sum(np.exp(-rate * ages) * steps * sizes))
+        parts = np.exp(-rate * ages) * steps * sizes
+        stiff = np.abs(rate) * steps > _STIFF
+        if stiff.any():
+            left = np.maximum(elapsed - np.cumsum(steps), 0.0)
+            largest = envelope(rate, sizes, steps)
+            parts = np.where(stiff, cell_weights(rate, left, steps) * largest, parts)
+        value = grown + float(np.sum(parts))
     return float(value) if np.isfinite(value) else np.inf
 
 
-def locally_contracted(
-    start: float, damped: np.ndarray, rates: np.ndarray, steps: np.ndarray
-) -> float:
-    """sqrt(E|e|^2) from d/dt E|e|^2 <= 2 a E|e|^2 + D_a, at every node with the best of rates a.
+def envelope(rate: float, sizes: np.ndarray, steps: np.ndarray) -> np.ndarray:
+    """Sizes, or the largest of neighbours where a rate times a step is too large to see between."""
+    around = np.maximum(np.append(0.0, sizes[:-1]), np.append(sizes[1:], 0.0))
+    return np.where(np.abs(rate) * steps > _STIFF, np.maximum(sizes, around), sizes)
+
+
+def cell_weights(rate: float, left: np.ndarray, steps: np.ndarray) -> np.ndarray:
+    """int e^(-c (t - s)) ds over cells of time.
 
     Parameters
     ----------
-    start : float
-        E|e|^2 at the start.
-    damped : (K, A) array
+    rate : float
+        c.
+    left, steps : (K,) arrays
+        t less the ends of the cells, and their lengths.
+    """
+    exponents = rate * steps
+    small = np.abs(exponents) < 1e-12
+    with np.errstate(over="ignore", invalid="ignore"):
+        mean = np.where(small, 1.0, -np.expm1(-exponents) / np.where(small, 1.0, exponents))
+        found: np.ndarray = np.exp(-rate * left) * steps * mean
+    return found
+
+
+def locally_contracted(
+    start: np.ndarray, damped: np.ndarray, rates: np.ndarray, steps: np.ndarray
+) -> np.ndarray:
+    """sqrt(E e^2) from d/dt E e^2 <= 2 a E e^2 + D_a, at every node with the best of rates a.
+
+    Parameters
+    ----------
+    start : (B,) array
+        E e^2 of every direction at the start.
+    damped : (K, B, A) array
         D_a at the nodes in their order.
-    rates : (A,) array
+    rates : (B, A) array
         a.
     steps : (K,) array
         Weights of the nodes.
+
+    Returns
+    -------
+    (K + 1, B) array
+        At the start, and after every node's step.
     """
-    value = float(start)
+    values = [np.array(start, float)]
     with np.errstate(over="ignore", invalid="ignore"):
         for row, step in zip(damped, steps, strict=True):
             exponents = 2 * rates * step
             small = np.abs(exponents) < 1e-12
             growth = np.where(small, 1.0, np.expm1(exponents) / np.where(small, 1.0, exponents))
-            values = value * np.exp(exponents) + step * growth * row
-            value = float(np.nanmin(np.where(np.isfinite(values), values, np.inf)))
-    return float(np.sqrt(value))
+            offers = values[-1][:, None] * np.exp(exponents) + step * growth * row
+            values.append(np.where(np.isfinite(offers), offers, np.inf).min(axis=-1))
+    return np.sqrt(np.array(values))
 
 
 def coupled(
@@ -153,48 +187,3 @@ def entropy_growth(
             root = (b + np.sqrt(b**2 + 4 * a * (value + h * square / (4 * sigma)))) / (2 * a)
             value = root**2
     return float(value)
-
-
-def entropy_decay(
-    start: float,
-    squares: np.ndarray,
-    since: np.ndarray,
-    steps: np.ndarray,
-    elapsed: float,
-    sigma: float,
-    constant: float,
-    modulus: float,
-) -> float:
-    """KL(t) where the flow's law has a logarithmic Sobolev inequality; the best part a of a few.
-
-    Parameters
-    ----------
-    start : float
-        KL(0).
-    squares, since, steps : (K,) arrays
-        E|g|^2 at the nodes, their times since the start, and weights.
-    elapsed : float
-        t since the start.
-    sigma, constant, modulus : float
-        The factor of the entropy, k_0, and lambda.
-    """
-
-    end = _log_growth(np.array(elapsed), sigma, constant, modulus)
-    left = _log_growth(np.asarray(since, float), sigma, constant, modulus) - end
-    values = [
-        (start * np.exp(-part * end) if start > 0 else 0.0)
-        + float(np.sum(steps * squares * np.exp(part * left))) / (4 * sigma * (1 - part))
-        for part in _PARTS
-    ]
-    return float(min(values))
-
-
-def _log_growth(t: np.ndarray, sigma: float, constant: float, modulus: float) -> np.ndarray:
-    """log G(t) with G = 1 + 2 k_0 sigma t phi(2 lambda t), phi(x) = (e^x - 1)/x."""
-    rate = 2 * modulus * t
-    near = np.abs(rate) < 1e-12
-    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        phi = np.where(near, 1.0, np.expm1(rate) / np.where(near, 1.0, rate))
-        found = np.log1p(2 * constant * sigma * t * phi)
-        large = rate + np.log(np.float64(constant * sigma) / np.abs(modulus))  # where e^x overflows
-    return np.where(np.isfinite(found), found, large)

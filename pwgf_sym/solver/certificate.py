@@ -231,8 +231,9 @@ def bounds_over_time(
         fix = "Write a smooth kink, max(u, 0)**2: there is no velocity to compare with."
         raise OptionError("error_bound", "an energy whose first variation jumps", "others", fix)
     theory = theory_of(program.problem)
+    moduli = None if isinstance(theory.one_sided, str) else theory.one_sided
     gaps = measure(
-        *(path, program, times, theory.one_sided),
+        *(path, program, times, moduli),
         seed=seed,
         accuracy=accuracy,
         evaluations=evaluations,
@@ -259,6 +260,7 @@ def _at(theory: Theory, gaps: Gaps, first: float, t: float) -> dict[str, ErrorBo
         square=gaps.square[:, here],
         size=gaps.size[:, here],
         parts=gaps.parts[:, here],
+        own=gaps.own[:, here],
         damped=gaps.damped[:, here],
     )
     found: dict[str, ErrorBound | str] = {}
@@ -293,10 +295,12 @@ def _mean(gaps: Gaps, sets: np.ndarray) -> dict[str, np.ndarray]:
         "square",
         "size",
         "parts",
+        "own",
         "damped",
         "start_square",
         "start_size",
         "start_parts",
+        "start_own",
         "start_kl",
     )
     return {name: getattr(gaps, name)[sets].mean(axis=0) for name in names}

@@ -19,7 +19,7 @@ from .sampling import draw, draw_with_tails, has_tails, seed_for
 from .vectors import as_double
 
 if TYPE_CHECKING:
-    from ..derive.one_sided import OneSided
+    from ..derive.one_sided import OneSidedSum
     from .path import Curve
     from .protocols import Program, Samples
 
@@ -66,14 +66,18 @@ class Gaps:
         E|g|^2 and E|g|, one row a set of points.
     parts : (R, K, d) array
         E|g_i|.
-    damped : (R, K, A) array
-        E sum_i g_i^2/(2 (m_i + a)) for the rates a, m the one-sided moduli at the pushed points;
-        infinite where there are none.
-    rates : (A,) array
+    own : (R, K, D) array
+        E g_k^2 in the D directions in which the potential is a sum; D = 0 where there are none.
+    damped : (R, K, B, A) array
+        E g_k^2/(2 (m_k + a)) at the pushed points, or with c_k for m_k where g_k is small, for the
+        rates a, in the B of them whose one-sided modulus m_k is not the same everywhere.
+    rates : (B, A) array
         a.
     start_square, start_size : (R,) arrays
         E|T(z) - z|^2 and E|T(z) - z| at the first time.
     start_parts : (R, d) array
+    start_own : (R, D) array
+        E|T(z) - z|^2 in these directions.
     start_kl : (R,) array
         KL of the map's law at the first time from the initial law.
     time_error : float
@@ -90,11 +94,13 @@ class Gaps:
     square: np.ndarray
     size: np.ndarray
     parts: np.ndarray
+    own: np.ndarray
     damped: np.ndarray
     rates: np.ndarray
     start_square: np.ndarray
     start_size: np.ndarray
     start_parts: np.ndarray
+    start_own: np.ndarray
     start_kl: np.ndarray
     time_error: float
     points: int
@@ -131,7 +137,7 @@ def measure(
     path: Curve,
     program: Program,
     times: Sequence[float],
-    moduli: Sequence[OneSided] | str = (),
+    moduli: OneSidedSum | None = None,
     *,
     seed: int,
     accuracy: float,
@@ -146,6 +152,8 @@ def measure(
     program : Program
     times : sequence of float
         No step of the integral reaches across any of them.
+    moduli : OneSidedSum, optional
+        Of the energy's potential.
     seed : int
     accuracy : float
         Points are added until the standard error of the integral of E|g|^2 is at most this part.
@@ -187,32 +195,33 @@ def _means(
     seed: int,
     turn: int,
     time_error: float,
-    moduli: Sequence[OneSided] | str,
+    moduli: OneSidedSum | None,
 ) -> Gaps:
     seeds = [seed_for(seed, "bound", turn * _SETS + k) for k in range(_SETS)]
     sets = [points_of(program, count, s) for s in seeds]
-    starts = np.stack([_start(path, program, points) for points in sets])
+    starts = np.stack([_start(path, program, points, moduli) for points in sets])
     # One call for all sets: where a velocity needs the other points, it has more of them.
     places = np.concatenate([points.places for points in sets])
     together = Points(program.samples(places), places, np.zeros(0))
-    moduli = () if isinstance(moduli, str) else moduli
     rates = _rates(moduli)
-    rows = np.empty((_SETS, len(nodes), program.dim + 2 + rates.size))
+    own = 0 if moduli is None else program.dim
+    rows = np.empty((_SETS, len(nodes), 2 + program.dim + own + rates.size))
     weights = np.concatenate([points.weights for points in sets]) / _SETS
     parts = np.zeros(len(places))
     for k, s in enumerate(nodes):
         gap, x = _gap_and_places(path, program, together, s)
-        squares = _damped(gap, x, moduli, rates) if moduli else np.zeros((len(gap), 0))
+        squares = _along_directions(gap, moduli, rates, x)
         with np.errstate(all="ignore"):
             parts += steps[k] * weights * np.sum(gap**2, axis=1)
         split = zip(np.split(gap, _SETS), np.split(squares, _SETS), sets, strict=True)
         rows[:, k] = [_row(g, points, more) for g, more, points in split]
-    ends = 2 + program.dim
+    first, last = 2 + program.dim, 2 + program.dim + own
     return Gaps(
         nodes,
         steps,
-        *(rows[..., 0], rows[..., 1], rows[..., 2:ends], rows[..., ends:], rates),
-        *(starts[:, 0], starts[:, 1], starts[:, 2:-1], starts[:, -1]),
+        *(rows[..., 0], rows[..., 1], rows[..., 2:first], rows[..., first:last]),
+        *(rows[..., last:].reshape(*rows.shape[:2], *rates.shape), rates),
+        *(starts[:, 0], starts[:, 1], starts[:, 2:first], starts[:, first:last], starts[:, -1]),
         time_error,
         _SETS * count,
         _largest(parts),
@@ -225,22 +234,27 @@ def _largest(parts: np.ndarray) -> float:
     return float(parts.max() / total) if np.isfinite(total) and total > 0 else 0.0
 
 
-def _rates(moduli: Sequence[OneSided]) -> np.ndarray:
-    """Rates a above the largest -m, from a little to far above it."""
-    if not moduli:
-        return np.zeros(0)
-    above = np.geomspace(1e-2, 1e4, _RATES)
-    return above - min(modulus.least for modulus in moduli)
+def _rates(moduli: OneSidedSum | None) -> np.ndarray:
+    """Rates a above the largest -m of every bent direction, from a little to far above it."""
+    bent = () if moduli is None else moduli.bent
+    least = np.array([moduli.moduli[k].least for k in bent]) if moduli else np.zeros(0)
+    return np.geomspace(1e-2, 1e4, _RATES) - least[:, None]
 
 
-def _damped(
-    gap: np.ndarray, x: np.ndarray, moduli: Sequence[OneSided], rates: np.ndarray
+def _along_directions(
+    gap: np.ndarray, moduli: OneSidedSum | None, rates: np.ndarray, x: np.ndarray
 ) -> np.ndarray:
-    """sum_i g_i^2/(2 (m_i + a)) at the points, (n, A)."""
-    found = np.zeros((len(gap), rates.size))
-    for i, modulus in enumerate(moduli):
-        found += (gap[:, i] ** 2)[:, None] / (2 * (modulus(x[:, i])[:, None] + rates))
-    return found
+    """g_k^2 of all directions, and g_k^2/(2 (m_k + a)) of bent ones, (n, D + B A)."""
+    if moduli is None:
+        return np.zeros((len(gap), 0))
+    squares, places = (gap @ moduli.frame.T) ** 2, x @ moduli.frame.T
+    found = [squares]
+    for k, own in zip(moduli.bent, rates, strict=True):
+        modulus, y = moduli.moduli[k], places[:, k, None]
+        square, far, near = squares[:, k, None], modulus(y) + own, modulus.near(y) + own
+        small = square <= (far * modulus.radius(y)) ** 2
+        found.append(square / (2 * np.where(small, near, far)))
+    return np.concatenate(found, axis=1)
 
 
 def _gap(path: Curve, program: Program, points: Points, t: float) -> np.ndarray:
@@ -276,7 +290,7 @@ def _velocity_and_places(
 
 
 def _row(gap: np.ndarray, points: Points, more: np.ndarray | None = None) -> np.ndarray:
-    """E|g|^2, E|g| and E|g_i|, and means of more columns; infinite where a value is no number."""
+    """E|g|^2, E|g|, E|g_i|, and means of more columns; infinite where a value is no number."""
     with np.errstate(all="ignore"):
         square = np.sum(gap**2, axis=1)
         row = np.concatenate(
@@ -287,7 +301,7 @@ def _row(gap: np.ndarray, points: Points, more: np.ndarray | None = None) -> np.
     return np.where(np.isfinite(row), row, np.inf)
 
 
-def _start(path: Curve, program: Program, points: Points) -> np.ndarray:
+def _start(path: Curve, program: Program, points: Points, moduli: OneSidedSum | None) -> np.ndarray:
     """How far the map at the first time is from the identity, in the means of a row, and in KL."""
     law = program.problem.initial
     theta = np.asarray(path(float(path.t[0])), float).astype(program.dtype)
@@ -295,15 +309,17 @@ def _start(path: Curve, program: Program, points: Points) -> np.ndarray:
     state = program.push(theta, points.samples, "log_density" if known else "x")
     x = points.samples.unpack(as_double(state.x))
     gap = x - points.places
+    own = None if moduli is None else (gap @ moduli.frame.T) ** 2
+    row = _row(gap, points, own)
     rounding = 64 * np.finfo(program.dtype).eps * (np.abs(points.places).max() + law.spread)
     if np.abs(gap).max() <= rounding:
-        return np.zeros(gap.shape[1] + 3)
+        return np.zeros(row.size + 1)
     kl = np.inf
     if known and state.log_density is not None:
         logs = points.samples.unpack_scalar(as_double(state.log_density))
         with np.errstate(all="ignore"):
             kl = float(points.weights @ (logs - law.log_density(x)))
-    return np.append(_row(gap, points), kl if np.isfinite(kl) else np.inf)
+    return np.append(row, kl if np.isfinite(kl) else np.inf)
 
 
 # Nodes in time.

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import sympy as sp
 
-from ..declare.laws import Gaussian
 from ..declare.problem import GradientFlow
 from ..declare.symbols import Density
 from ..derive.convexity import Modulus, convexity, gradient_bound
 from ..derive.ergodic import Coupling, log_sobolev, reflection_coupling
-from ..derive.one_sided import OneSided, one_sided
+from ..derive.one_sided import OneSidedSum, one_sided
 from ..derive.structure import EnergyStructure, energy_structure
-from .bounds import contracted, coupled, entropy_decay, entropy_growth, locally_contracted
+from .bounds import contracted, coupled, entropy_growth
+from .directions import entropy_by_directions, transport_by_directions
+from .shifts import shift_cost
 
 if TYPE_CHECKING:
     from .gaps import Gaps
@@ -35,17 +36,13 @@ __all__ = ["Theory", "formulas_of", "log_sobolev_of", "theory_of"]
 
 @dataclass(frozen=True)
 class Theory:
-    """Constants of an energy; each says how it is known, or why there is none.
-
-    ``start`` is the log-Sobolev constant of the initial law; NaN where it is not known.
-    """
+    """Constants of an energy; each says how it is known, or why there is none."""
 
     structure: EnergyStructure
     modulus: Modulus
     slope: Modulus
     coupling: tuple[Coupling, ...] | str
-    one_sided: tuple[OneSided, ...] | str
-    start: float
+    one_sided: OneSidedSum | str
 
 
 def theory_of(problem: GradientFlow) -> Theory:
@@ -59,12 +56,7 @@ def theory_of(problem: GradientFlow) -> Theory:
     -------
     Theory
     """
-    law = problem.initial
-    start = 1 / np.linalg.eigvalsh(law.covariance)[-1] if isinstance(law, Gaussian) else np.nan
-    return replace(
-        _theory(problem.energy, problem.density, tuple(problem.parameters.items())),
-        start=float(start),
-    )
+    return _theory(problem.energy, problem.density, tuple(problem.parameters.items()))
 
 
 @lru_cache(maxsize=8)
@@ -80,7 +72,6 @@ def _theory(
         slope,
         coupling.reason if isinstance(coupling, Modulus) else coupling,
         local.reason if isinstance(local, Modulus) else local,
-        np.nan,
     )
 
 
@@ -127,23 +118,30 @@ def _variation(kl: Formula) -> Formula:
 
 
 def _contraction(theory: Theory) -> list[Choice] | str:
-    modulus = theory.modulus
+    modulus, moduli = theory.modulus, theory.one_sided
     found: list[Choice] = []
 
     def formula(mean: Means, gaps: Gaps, first: float, t: float) -> float:
         start, sizes = float(np.sqrt(mean["start_square"])), np.sqrt(mean["square"])
         return contracted(modulus.value, start, sizes, t - gaps.times, gaps.steps, t - first)
 
-    def local(mean: Means, gaps: Gaps, first: float, t: float) -> float:
-        start = float(mean["start_square"])
-        return locally_contracted(start, mean["damped"], gaps.rates, gaps.steps)
-
     if modulus.holds:
         found.append((formula, modulus.status, f"lambda-convexity, {modulus.reason}"))
-    if not isinstance(theory.one_sided, str):
-        text = "coupling by equal noise, one-sided moduli of every coordinate"
+    if not isinstance(moduli, str):
+
+        def local(mean: Means, gaps: Gaps, first: float, t: float) -> float:
+            return transport_by_directions(moduli, mean, gaps, t - first, t - gaps.times)
+
+        text = f"coupling by equal noise of {_directions(moduli)}"
         found.append((local, "proven", text))
     return found or f"the energy is not known to be lambda-convex: {modulus.reason}"
+
+
+def _directions(moduli: OneSidedSum) -> str:
+    """What a potential is a sum over, and the least modulus, in words."""
+    alone = (moduli.frame == np.eye(len(moduli.frame))).all()
+    least = min(modulus.least for modulus in moduli.moduli)
+    return f"every {'coordinate' if alone else 'direction'}, one-sided moduli of {least:.6g} and up"
 
 
 def _entropy(theory: Theory) -> list[Choice] | str:
@@ -159,17 +157,29 @@ def _entropy(theory: Theory) -> list[Choice] | str:
         start = float(mean["start_kl"])
         return entropy_growth(start, mean["square"], gaps.steps, sigma, slope.value)
 
-    def decaying(mean: Means, gaps: Gaps, first: float, t: float) -> float:
-        start, nodes = float(mean["start_kl"]), (gaps.times - first, gaps.steps, t - first)
-        constants = sigma, theory.start, theory.modulus.value
-        return entropy_decay(start, mean["square"], *nodes, *constants)
-
     text = f"entropy, sigma = {sigma:.6g}" + (f", {slope.reason}" if slope.value else "")
     found: list[Choice] = [(formula, slope.status, text)]
-    if theory.modulus.holds and np.isfinite(theory.start) and not structure.interactions:
-        text = f"{text}; log-Sobolev inequality of the flow, {theory.modulus.reason}"
-        found.append((decaying, theory.modulus.status, text))
-    return found
+    return [*found, *_shifts(theory, sigma)]
+
+
+def _shifts(theory: Theory, sigma: float) -> list[Choice]:
+    """KL bounds that forget: along directions, or else in all of space at once."""
+    modulus, moduli = theory.modulus, theory.one_sided
+    text = f"entropy, sigma = {sigma:.6g}"
+    if not isinstance(moduli, str):
+
+        def along(mean: Means, gaps: Gaps, first: float, t: float) -> float:
+            return entropy_by_directions(moduli, mean, gaps, sigma)
+
+        return [(along, "proven", f"{text}; shifts along {_directions(moduli)}")]
+    if not modulus.holds or theory.structure.interactions:
+        return []
+
+    def at_once(mean: Means, gaps: Gaps, first: float, t: float) -> float:
+        start, sizes = float(np.sqrt(mean["start_square"])), np.sqrt(mean["square"])
+        return shift_cost(start, sizes, gaps.steps, modulus.value) / (4 * sigma)
+
+    return [(at_once, modulus.status, f"{text}; shifts, {modulus.reason}")]
 
 
 def _couplings(theory: Theory) -> list[Choice]:
