@@ -21,6 +21,7 @@ from pwgf_sym.declare.law import Law
 from pwgf_sym.declare.laws import Gaussian
 from pwgf_sym.declare.maps import Affine, Map
 from pwgf_sym.declare.problem import GradientFlow
+from pwgf_sym.derive.sums import IndexedSum
 from pwgf_sym.errors import EnergyError
 from pwgf_sym.solver import protocols
 from pwgf_sym.solver.flow import solve
@@ -113,6 +114,7 @@ class AffineForm:
     reads: tuple[str, ...] = ("log_density", "score")
     velocity_reads: tuple[str, ...] = ("score",)
     energy_reads: tuple[str, ...] = ("log_density",)
+    sums: tuple[IndexedSum, ...] = ()
 
 
 class AffineProgram:
@@ -178,6 +180,9 @@ class AffineProgram:
         potential = np.einsum("ni,ij,nj->n", offset, self.stiffness, offset) / 2
         logs = samples.unpack_scalar(state.log_density)
         return np.array([samples.weight @ potential, samples.weight @ logs], float)
+
+    def sums_at(self, points: np.ndarray) -> dict[str, np.ndarray]:
+        return {}
 
     def energy(self, integrals: np.ndarray) -> float:
         return float(integrals[0] + self.entropy * integrals[1])

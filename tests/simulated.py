@@ -13,5 +13,11 @@ ON_TARGETS = [
         "test_points.py",
         "test_protocols.py",
     ),
-    *("test_pairs.py", "test_rolled.py", "test_velocity_jacobian.py", "test_written_maps.py"),
+    *(
+        "test_sums.py",
+        "test_pairs.py",
+        "test_rolled.py",
+        "test_velocity_jacobian.py",
+        "test_written_maps.py",
+    ),
 ]

@@ -17,9 +17,10 @@ from sympy.printing.str import StrPrinter
 
 from ..arguments import checked_call
 from ..errors import EnergyError
-from ..sharing import is_long, symbols_of
-from .formula_checks import MOST_PARTS, check_formula, scalar_expression
-from .symbols import Coordinates, Density, as_copy
+from ..sharing import is_long
+from .formula_checks import check_formula, scalar_expression
+from .indexed import free_scalars, renamed_copies, without_indices
+from .symbols import Density, as_copy
 
 if TYPE_CHECKING:
     from sympy.printing.latex import LatexPrinter
@@ -77,7 +78,7 @@ class EnergyIntegral(sp.Expr):
 
     @property
     def free_symbols(self) -> set[sp.Symbol]:
-        return symbols_of(self.integrand) - set(self.bound_symbols)
+        return free_scalars(self.integrand) - set(self.bound_symbols)
 
     @property
     def _diff_wrt(self) -> bool:
@@ -87,7 +88,9 @@ class EnergyIntegral(sp.Expr):
     def over(self, *copies: Sequence[sp.Symbol]) -> EnergyIntegral:
         """The same integral with its copies of the space called otherwise."""
         new_symbols = [symbol for copy in copies for symbol in copy]
-        names = dict(zip(self.bound_symbols, new_symbols, strict=True))
+        names: dict[sp.Basic, sp.Basic] = dict(zip(self.bound_symbols, new_symbols, strict=True))
+        for old, new in zip(self.copies, copies, strict=True):
+            names |= renamed_copies(old, new)
         return EnergyIntegral(self.integrand.xreplace(names), *copies)
 
     def _eval_derivative(self, symbol: sp.Symbol) -> sp.Expr:
@@ -189,8 +192,10 @@ def integral(expr: sp.Expr | float, *copies: Sequence[sp.Symbol]) -> EnergyInteg
     """The integral of a formula over one copy of the space, or over two.
 
     ``integral(f, x)`` is int f(x, rho(x)) dx and ``integral(f, x, y)`` the double integral,
-    whose integrand is W(x, y) rho(x) rho(y) in an energy.  Sums and products with symbolic
-    index, ``sp.Sum(x[i]**2, (i, 0, d - 1))``, are expanded.
+    whose integrand is W(x, y) rho(x) rho(y) in an energy.  A sum over coordinates,
+    ``sp.Sum(x[i]**2, (i, 0, d - 1))``, is written out.  A sum over data,
+    ``sp.Sum(f(A[n, 0], x[0]), (n, 0, N - 1))`` with an ``sp.IndexedBase`` A, stays a sum: the
+    problem is given an array for A, and may be given another one without compiling anew.
 
     Parameters
     ----------
@@ -221,41 +226,8 @@ def integral(expr: sp.Expr | float, *copies: Sequence[sp.Symbol]) -> EnergyInteg
     integrand = scalar_expression(expr, "integrand")
     check_formula(integrand, "integrand")
     if integrand.has(sp.Sum, sp.Product, sp.Indexed):
-        integrand = _without_indices(integrand, spaces)
+        integrand = without_indices(integrand, spaces)
     return EnergyIntegral(integrand, *spaces)
-
-
-def _without_indices(expr: sp.Expr, spaces: list[Coordinates]) -> sp.Expr:
-    """Write sums and products over an index out, and x[3] as the symbol x3."""
-    expr = _expand_sums(expr)
-    names: dict[sp.Indexed, sp.Symbol] = {}
-    for space in spaces:
-        base = space.indexed_base
-        names |= {base[i]: symbol for i, symbol in enumerate(space)}
-    expr = expr.xreplace(names)
-    left = sorted(expr.atoms(sp.Indexed), key=str)
-    if left:
-        accepted = "indices within 0..d-1 of the integrated copies, bound by a Sum or Product"
-        raise EnergyError("integrand", left[0], accepted, "Check the limits of the sum.")
-    return expr
-
-
-def _expand_sums(expr: sp.Basic) -> sp.Basic:
-    if not expr.has(sp.Sum, sp.Product):
-        return expr
-    if not isinstance(expr, (sp.Sum, sp.Product)):
-        return expr.func(*(_expand_sums(arg) for arg in expr.args))
-    # The last limit is the outermost; the inner ones may depend on its index.
-    *inner, (index, first, last) = expr.limits
-    if not (first.is_Integer and last.is_Integer):
-        raise EnergyError("integrand", short_text(expr), "sums with integer limits")
-    if int(last) - int(first) >= MOST_PARTS:
-        given = f"a sum or product of {int(last) - int(first) + 1} terms"
-        raise EnergyError("integrand", given, f"at most {MOST_PARTS} terms")
-    body = expr.func(expr.function, *inner) if inner else expr.function
-    places = map(sp.Integer, range(int(first), int(last) + 1))
-    terms = [_expand_sums(body.xreplace({index: place})) for place in places]
-    return sp.Add(*terms) if isinstance(expr, sp.Sum) else sp.Mul(*terms)
 
 
 def ordered_integrals(energy: sp.Expr) -> list[EnergyIntegral]:

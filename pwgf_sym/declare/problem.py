@@ -11,6 +11,7 @@ import sympy as sp
 from ..arguments import brief, checked_call, number
 from ..errors import EnergyError, LawError, ParameterError
 from ..sharing import parts_of_kind
+from .arrays import array_values
 from .energy_checks import check_energy
 from .formula_checks import within_depth
 from .laws import Law
@@ -31,8 +32,10 @@ class GradientFlow:
         The unknown density, on d coordinates.
     initial : Law
         The law at the start, of dimension d.
-    parameters : dict of Symbol to number, optional
-        A finite value for every symbol of the energy that is no coordinate.
+    parameters : dict, optional
+        A finite number for every symbol of the energy that is no coordinate, and an array of them
+        for every ``sympy.IndexedBase``.  Lengths that the shape of an array names, such as N in
+        ``sp.IndexedBase("A", shape=(N, 5))``, are taken from the arrays.
 
     Attributes
     ----------
@@ -40,6 +43,8 @@ class GradientFlow:
         As given; `coordinates` are those of the density and `dim` is their number.
     parameters : dict of Symbol to float
         Sorted by name.
+    arrays : dict of IndexedBase to array
+        Sorted by name; read only.
 
     Raises
     ------
@@ -48,8 +53,8 @@ class GradientFlow:
     LawError
         If the initial law is none, or has another dimension.
     ParameterError
-        If a symbol has no finite value, a value contradicts its symbol's assumptions, or a
-        parameter does not occur in the energy.
+        If a symbol has no finite value, a value contradicts its symbol's assumptions, a
+        parameter does not occur in the energy, or arrays do not have the shapes that it reads.
     """
 
     @checked_call
@@ -59,7 +64,7 @@ class GradientFlow:
         energy: sp.Expr,
         rho: Density,
         initial: Law,
-        parameters: dict[sp.Symbol, Any] | None = None,
+        parameters: dict[sp.Basic, Any] | None = None,
     ) -> None:
         check_energy(energy, rho)
         _check_names(energy, rho)
@@ -73,21 +78,30 @@ class GradientFlow:
             accepted = f"a law of dimension {self.dim}, that of {rho}"
             raise LawError("initial", f"a law of dimension {initial.dim}", accepted)
         given = {} if parameters is None else parameters
-        self.parameters = _parameter_values(energy, self.coordinates, given)
+        if not isinstance(given, dict):
+            raise ParameterError("parameters", brief(given), "a dict of Symbol to number")
+        self.arrays, lengths = array_values(energy, given)
+        scalars = {key: value for key, value in given.items() if key not in self.arrays}
+        self.parameters = _parameter_values(energy, self.coordinates, {**lengths, **scalars})
+        _check_lengths(lengths, self.parameters)
 
     def __getstate__(self) -> dict[str, object]:
         # As trees: SymPy would evaluate formulas anew, and an equal one might come out otherwise.
         trees = {"energy": portable(self.energy), "density": portable(self.density)}
         parameters = [(portable(symbol), value) for symbol, value in self.parameters.items()]
-        return self.__dict__ | trees | {"parameters": parameters}
+        arrays = [(portable(array), values) for array, values in self.arrays.items()]
+        return self.__dict__ | trees | {"parameters": parameters, "arrays": arrays}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         energy, density = (from_portable(state[name]) for name in ("energy", "density"))
         parameters = {from_portable(symbol): value for symbol, value in state["parameters"]}
-        self.__dict__.update(state, energy=energy, density=density, parameters=parameters)
+        arrays = {from_portable(array): values for array, values in state["arrays"]}
+        found = {"energy": energy, "density": density, "parameters": parameters, "arrays": arrays}
+        self.__dict__.update(state | found)
 
     def __repr__(self) -> str:
         values = "".join(f", {s.name}={v:.6g}" for s, v in self.parameters.items())
+        values += "".join(f", {a} of shape {v.shape}" for a, v in self.arrays.items())
         return f"GradientFlow({self.energy}, initial={self.initial!r}{values})"
 
 
@@ -101,10 +115,10 @@ def _check_names(energy: sp.Expr, rho: Density) -> None:
             raise EnergyError("name of a symbol", brief(name), accepted, "Rename the symbol.")
 
 
-def _parameter_values(energy: sp.Expr, x: Coordinates, given: object) -> dict[sp.Symbol, float]:
+def _parameter_values(
+    energy: sp.Expr, x: Coordinates, given: dict[sp.Basic, Any]
+) -> dict[sp.Symbol, float]:
     """Check names and values; return them as floats in the order of the names."""
-    if not isinstance(given, dict):
-        raise ParameterError("parameters", brief(given), "a dict of Symbol to number")
     wanted = sorted(energy.free_symbols, key=lambda s: s.name)
     coordinate_names = {s.name for s in x}
     for before, symbol in zip([None, *wanted], wanted, strict=False):
@@ -121,6 +135,14 @@ def _parameter_values(energy: sp.Expr, x: Coordinates, given: object) -> dict[sp
             fix = f"Pass parameters={{{symbol.name}: ...}}; a coordinate must be integrated over."
             raise ParameterError(symbol.name, "no value", "a finite number", fix)
     return {symbol: _value(symbol, given[symbol]) for symbol in wanted}
+
+
+def _check_lengths(lengths: dict[sp.Symbol, int], values: dict[sp.Symbol, float]) -> None:
+    """Refuse a length that is given, and is another one than the arrays have."""
+    for symbol, length in lengths.items():
+        if symbol in values and values[symbol] != length:
+            accepted = f"{length}, the length that the arrays have"
+            raise ParameterError(symbol.name, f"{values[symbol]:g}", accepted, "Leave it out.")
 
 
 def _refuse_unused(key: object, wanted: list[sp.Symbol]) -> NoReturn:

@@ -47,7 +47,8 @@ _CONSTANTS = {
 # evaluation: the result equals the stored expression, and no stored text can start a long
 # computation such as 10**10**10.
 _CONSTANT_KINDS = (BooleanTrue, BooleanFalse)
-_PLAIN = (sp.And, sp.Or, sp.Not, ExprCondPair, sp.Tuple, sp.Derivative, EnergyIntegral)
+_SUMS = (sp.Sum, sp.Product, sp.Indexed)
+_PLAIN = (sp.And, sp.Or, sp.Not, ExprCondPair, sp.Tuple, sp.Derivative, EnergyIntegral, *_SUMS)
 _STRUCTURES = {cls.__name__: cls for cls in (*STRUCTURES, *_PLAIN) if cls not in _CONSTANT_KINDS}
 _ASSUMPTIONS = frozenset(sp.Symbol("s", positive=True, integer=True).assumptions0) | {
     *("prime", "composite", "even", "odd", "irrational", "noninteger", "polar", "antihermitian"),
@@ -80,6 +81,8 @@ def to_tree(expr: sp.Basic) -> Tree:
     leaf = _leaf(expr)
     if leaf is not None:
         return leaf
+    if isinstance(expr, sp.IndexedBase):
+        return ["IndexedBase", *(to_tree(part) for part in (expr.label, *(expr.shape or ())))]
     if isinstance(expr, Density):
         return ["Density", expr.func.__name__, *(to_tree(arg) for arg in expr.args)]
     if function_of(expr) is None and _STRUCTURES.get(type(expr).__name__) is not type(expr):
@@ -202,12 +205,23 @@ def _read_density(name: str, *arguments: Tree) -> Density:
     return Density.of_name(name)(*(_read(arg) for arg in arguments))
 
 
+def _read_array(label: Tree, *shape: Tree) -> sp.IndexedBase:
+    lengths = [_read(length) for length in shape]
+    if not all(isinstance(length, sp.Expr) for length in lengths):
+        raise ValueError("malformed shape")
+    name = _read(label)
+    if not isinstance(name, sp.Symbol):
+        raise ValueError("malformed array")
+    return sp.IndexedBase(name, shape=tuple(lengths)) if lengths else sp.IndexedBase(name)
+
+
 _READERS: dict[str, Callable[..., sp.Basic]] = {
     "Integer": _read_integer,
     "Rational": _read_rational,
     "Float": _read_float,
     "Symbol": _read_symbol,
     "Density": _read_density,
+    "IndexedBase": _read_array,
 }
 
 

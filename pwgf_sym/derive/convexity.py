@@ -24,6 +24,7 @@ import sympy as sp
 from ..declare.formula_checks import within_depth
 from .calculus import RHO
 from .compositions import as_composition
+from .convex_sums import beside_convex_sums
 from .curvature import additive, curvature
 from .intervals import bounds
 from .least_values import lower_bound
@@ -92,7 +93,11 @@ def convexity(structure: EnergyStructure) -> Modulus:
 
 
 def _potential(structure: EnergyStructure) -> Modulus:
-    value, status, reason = curvature(structure.potential, structure.coordinates)
+    potential = beside_convex_sums(structure)
+    if potential is None:
+        return _none("the potential holds a sum over an index that is not seen to be convex")
+    value, status, reason = curvature(potential, structure.coordinates)
+    reason += ", beside convex sums" if structure.sums else ""
     return Modulus(value, status, f"Hess V >= {value:.6g} ({reason})" if value == value else reason)
 
 

@@ -35,6 +35,7 @@ import numpy as np
 import sympy as sp
 
 from ..declare.formula_checks import within_depth
+from .convex_sums import beside_convex_sums
 from .convexity import Modulus
 from .curvature import curvature, separated
 from .least_values import polynomial_lower_bound
@@ -85,13 +86,16 @@ def log_sobolev(structure: EnergyStructure) -> Modulus:
     if not structure.is_fokker_planck or structure.interactions or structure.sigma <= 0:
         return Modulus(np.nan, "none", "the energy is not int V rho + sigma int rho log rho")
     sigma = float(structure.sigma)
-    value, status, reason = curvature(structure.potential, structure.coordinates)
     best = Modulus(
         np.nan, "none", "V is not uniformly convex, nor a sum of wells of one coordinate"
     )
+    potential = beside_convex_sums(structure)
+    if potential is None:
+        return best
+    value, status, reason = curvature(potential, structure.coordinates)
     if value > 0:
         best = Modulus(value / sigma, status, f"Bakry-Emery: Hess V >= {value:.6g} ({reason})")
-    wells = separated(structure.potential, structure.coordinates)
+    wells = None if structure.sums else separated(structure.potential, structure.coordinates)
     if wells is not None:
         # Equal wells are one: their coefficients, which do not name the coordinate.
         different = {tuple(well.all_coeffs()): well for well in wells}.values()
@@ -177,7 +181,7 @@ def reflection_coupling(structure: EnergyStructure) -> tuple[Coupling, ...] | st
     """
     if not structure.is_fokker_planck or structure.interactions or structure.sigma <= 0:
         return "reflection coupling needs an energy int V rho + sigma int rho log rho"
-    wells = separated(structure.potential, structure.coordinates)
+    wells = None if structure.sums else separated(structure.potential, structure.coordinates)
     if wells is None:
         return "reflection coupling is offered for sums of polynomials of one coordinate each"
     found: dict[sp.Expr, Coupling | None] = {}

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 
 import sympy as sp
 
+from ..declare.energies import short_text
 from ..declare.formula_checks import expanded_terms
 from ..errors import EnergyError
 from ..sharing import symbols_of
@@ -24,10 +25,13 @@ from .calculus import Gradient
 from .samples import SampleForm
 from .variation import LARGEST_EXPANDED
 
-__all__ = ["MOST_CORNERS", "local_jacobian", "radial_jacobian", "rows_jacobian"]
+__all__ = ["MOST_CORNERS", "factors_of_sums", "local_jacobian", "radial_jacobian"]
+__all__ += ["rows_jacobian"]
 
 # So many entries off the diagonal may differ from sample to sample: each is a formula of its own.
 MOST_CORNERS = 64
+# Hessians of sums over an index are matrices at every sample.
+MOST_COORDINATES = 64
 
 Entries = dict[tuple[int, int], sp.Expr]
 
@@ -48,6 +52,39 @@ def local_jacobian(form: SampleForm) -> Entries:
         fix = "Use an integrator that reads no Jacobian."
         accepted += " entries above the diagonal that differ from sample to sample"
         raise EnergyError("energy", given, accepted, fix)
+    return found
+
+
+def factors_of_sums(form: SampleForm) -> dict[str, sp.Expr]:
+    """Factors c of the sums S over an index, of which the velocity holds c grad S.
+
+    Raises
+    ------
+    EnergyError
+        If a factor differs from sample to sample: S stands in a function, or times the density.
+    """
+    varying = {*form.coordinates, *form.beside_x}
+    found = {}
+    for one in form.sums:
+        gradient = Gradient([one.symbol, *one.slopes])
+        rows = [gradient(row) for row in form.local_velocity]
+        factors = {row[1 + i] for i, row in enumerate(rows)}
+        (factor, *others) = factors
+        mixed = any(row[1 + j] != 0 for i, row in enumerate(rows) for j in range(i))
+        if others or mixed or symbols_of(factor) & varying or any(row[0] != 0 for row in rows):
+            given = f"{short_text(one.formula)} in a function"
+            accepted = (
+                "for the velocity's Jacobian, sums over an index in the potential as they are"
+            )
+            fix = "Use an integrator that reads no Jacobian."
+            raise EnergyError("energy", given, accepted, fix)
+        if len(form.coordinates) > MOST_COORDINATES:
+            given = f"{short_text(one.formula)} in {len(form.coordinates)} coordinates"
+            accepted = f"for the velocity's Jacobian, at most {MOST_COORDINATES} coordinates"
+            fix = "Use an integrator that reads no Jacobian."
+            raise EnergyError("energy", given, accepted, fix)
+        if factor != 0:
+            found[one.name] = factor
     return found
 
 

@@ -23,6 +23,7 @@ from ..declare.symbols import Density
 from ..errors import EnergyError, LawError
 from ..sharing import symbols_of
 from .calculus import in_log_density, times_density
+from .sums import IndexedSum
 from .vacuum import over_density
 from .variation import Term, Terms, check_velocity, energy_terms, free_name
 
@@ -90,6 +91,8 @@ class SampleForm:
         `carried`.
     rough : EnergyError or None
         Why there is no velocity: an integrand has a kink in the density, as ``Abs(rho - c)`` has.
+    sums : tuple of IndexedSum
+        Sums over an index: a sample carries their values and gradients.
     """
 
     coordinates: tuple[sp.Symbol, ...]
@@ -105,23 +108,29 @@ class SampleForm:
     velocity_reads: tuple[str, ...]
     energy_reads: tuple[str, ...]
     rough: EnergyError | None = None
+    sums: tuple[IndexedSum, ...] = ()
 
     @property
     def reads(self) -> tuple[str, ...]:
         """What the energy and its velocity read of a sample beside x."""
         either = {*self.velocity_reads, *self.energy_reads}
-        return tuple(name for name in self.carried if name in either)
+        beside = _beside_x(self.log_density, self.score)
+        return tuple(name for name in beside if name in either)
 
     @property
     def carried(self) -> Symbols:
         """What formulas read of a sample, by name: the symbols of its components."""
-        return {"x": self.coordinates, **_beside_x(self.log_density, self.score)}
+        found = {"x": self.coordinates, **_beside_x(self.log_density, self.score)}
+        for one in self.sums:
+            found |= {one.name: (one.symbol,), f"{one.name}_slope": one.slopes}
+        return found
 
     @property
     def beside_x(self) -> tuple[sp.Symbol, ...]:
         """Symbols of what formulas read of a sample beside x."""
-        beside = _beside_x(self.log_density, self.score)
-        return tuple(symbol for symbols in beside.values() for symbol in symbols)
+        found = dict(self.carried)
+        del found["x"]
+        return tuple(symbol for symbols in found.values() for symbol in symbols)
 
 
 def sample_form(energy: sp.Expr, rho: Density) -> SampleForm:
@@ -194,6 +203,7 @@ def _sample_form(energy: sp.Expr, parts: Terms) -> SampleForm:
         velocity_reads=_reads(local, beside_x),
         energy_reads=_reads([i.density for i in integrals], beside_x),
         rough=rough,
+        sums=parts.sums,
     )
 
 
@@ -228,7 +238,9 @@ def _new_symbols(
     parts: Terms,
 ) -> tuple[sp.Symbol, tuple[sp.Symbol, ...], tuple[sp.Symbol, ...]]:
     """l, s0.., I_0..: with underscores appended where the energy uses these names itself."""
-    taken = (*parts.coordinates, *parts.partners, *parts.parameters)
+    taken = [*parts.coordinates, *parts.partners, *parts.parameters]
+    for one in parts.sums:
+        taken += [one.symbol, *one.slopes]
     used = {s.name for s in taken}
     log_density = sp.Symbol(free_name("l", used), real=True)
     used.add(log_density.name)

@@ -17,9 +17,11 @@ import sympy as sp
 
 from ..declare.energies import short_text
 from ..declare.formula_checks import expanded_terms, within_depth
-from ..declare.symbols import Density
+from ..declare.indexed import written_out
+from ..declare.symbols import Density, as_copy
 from ..sharing import holds, replaced, symbols_of
 from .calculus import RHO, in_log_density
+from .sums import IndexedSum
 from .variation import LARGEST_EXPANDED, Term, Terms, energy_terms
 
 __all__ = ["EnergyStructure", "Interaction", "energy_structure"]
@@ -61,6 +63,8 @@ class EnergyStructure:
         U as a formula of :data:`~pwgf_sym.derive.calculus.RHO`, without its entropy.
     other : str
         Why the energy is no such sum; empty if it is.
+    sums : tuple of IndexedSum
+        Sums over an index, whose symbols stand in the potential.
     """
 
     coordinates: tuple[sp.Symbol, ...]
@@ -71,6 +75,7 @@ class EnergyStructure:
     interactions: tuple[Interaction, ...] = ()
     internal: sp.Expr = sp.S.Zero
     other: str = ""
+    sums: tuple[IndexedSum, ...] = ()
 
     def with_values(self, values: Mapping[sp.Symbol, float]) -> EnergyStructure:
         """The structure with numbers for parameters, as the fractions that the doubles are.
@@ -94,6 +99,7 @@ class EnergyStructure:
             pairs,
             put(self.internal),
             self.other,
+            self.sums,
         )
 
     @property
@@ -134,6 +140,9 @@ def energy_structure(energy: sp.Expr, rho: Density) -> EnergyStructure:
 
 @lru_cache(maxsize=8)
 def _structure(parts: Terms) -> EnergyStructure:
+    x = as_copy(parts.coordinates, "x")
+    explicit = {one.symbol: written_out(one.formula, x) for one in parts.sums}
+    explicit = {symbol: formula for symbol, formula in explicit.items() if formula is not None}
     potential: list[sp.Expr] = []
     sigma: list[sp.Expr] = []
     internal: list[sp.Expr] = []
@@ -147,7 +156,7 @@ def _structure(parts: Terms) -> EnergyStructure:
         elif term.pair:
             pairs.append(_interaction(term, parts))
         else:
-            found = _of_single(term, parts)
+            found = _of_single(term, {*parts.coordinates, *(s.symbol for s in parts.sums)})
             potential.append(found[0])
             sigma.append(found[1])
             internal.append(found[2])
@@ -156,11 +165,12 @@ def _structure(parts: Terms) -> EnergyStructure:
         parts.coordinates,
         parts.partners,
         parts.parameters,
-        sp.Add(*potential),
+        replaced(sp.Add(*potential), explicit),
         sp.Add(*sigma),
         tuple(pairs),
         sp.Add(*internal),
         "; ".join(other),
+        tuple(one for one in parts.sums if one.symbol not in explicit),
     )
 
 
@@ -173,7 +183,7 @@ def _interaction(term: Term, parts: Terms) -> Interaction:
     return Interaction(kernel, None if symbols_of(moved) & set(y) else moved)
 
 
-def _of_single(term: Term, parts: Terms) -> tuple[sp.Expr, sp.Expr, sp.Expr, list[str]]:
+def _of_single(term: Term, varying: set[sp.Symbol]) -> tuple[sp.Expr, sp.Expr, sp.Expr, list[str]]:
     """V, sigma and U of one integral, times its weight, and what is none of them."""
     density = _over_density(term.formula)
     free: list[sp.Expr] = []
@@ -188,10 +198,10 @@ def _of_single(term: Term, parts: Terms) -> tuple[sp.Expr, sp.Expr, sp.Expr, lis
     sigma = sp.Add(*linear)
     other: list[str] = []
     text = short_text(term.integral)
-    if symbols_of(sigma) & set(parts.coordinates):
+    if symbols_of(sigma) & varying:
         other.append(f"the factor of the entropy in {text} depends on x")
     internal = sp.Add(*(RHO * _in_density(part) for part in rest))
-    if symbols_of(internal) & set(parts.coordinates):
+    if symbols_of(internal) & varying:
         other.append(f"the internal energy in {text} depends on x")
     return term.weight * sp.Add(*free), term.weight * sigma, term.weight * internal, other
 

@@ -21,12 +21,14 @@ from ..arguments import checked_call
 from ..declare.energies import EnergyIntegral, ordered_integrals, short_text
 from ..declare.energy_checks import check_energy, pair_kernel
 from ..declare.formula_checks import expanded_terms, within_depth
+from ..declare.indexed import renamed_copies
 from ..declare.symbols import Density, copy_of
 from ..errors import EnergyError
-from ..sharing import replaced
+from ..sharing import holds, replaced
 from .borders import jump
 from .calculus import RHO, Gradient, derivative, negated, times_density
 from .pieces import in_pieces
+from .sums import IndexedSum, SampleGradient, SumTable, in_full
 
 __all__ = [
     "Term",
@@ -81,16 +83,22 @@ class Term:
 
 @dataclass(frozen=True)
 class Terms:
-    """An energy taken apart: its integrals, coordinates, partners and parameters.
+    """An energy taken apart: its integrals, coordinates, partners, parameters and sums.
 
-    `gradient` gives the derivatives of a formula by (x0, ..., x{d-1}, RHO).
+    `gradient` gives the derivatives of a formula by (x0, ..., x{d-1}, RHO).  Formulas hold the
+    symbols of `sums` in the place of sums over an index.
     """
 
     coordinates: tuple[sp.Symbol, ...]
     partners: tuple[sp.Symbol, ...]
     parameters: tuple[sp.Symbol, ...]
     terms: tuple[Term, ...]
-    gradient: Gradient = field(compare=False, repr=False)
+    gradient: SampleGradient = field(compare=False, repr=False)
+    sums: tuple[IndexedSum, ...] = ()
+
+    def in_full(self, formula: sp.Expr) -> sp.Expr:
+        """A formula with the sums, and their derivatives, in the place of their symbols."""
+        return in_full(formula, self.sums, self.coordinates) if self.sums else formula
 
 
 def energy_terms(energy: sp.Expr, rho: Density) -> Terms:
@@ -116,30 +124,45 @@ def _energy_terms(energy: sp.Expr, rho: Density) -> Terms:
     value = in_pieces(energy.xreplace(marks))
     integrals = {mark: term for term, mark in marks.items()}
     _refuse_jump(value, "energy, as a function of its integrals,", integrals)
-    gradient = Gradient((*x, RHO))
+    table = SumTable(x, {s.name for s in (*energy.atoms(sp.Symbol), *x, *y)})
+    formulas = [_formula(term, rho, y, table) for term in marks]
+    gradient = SampleGradient(x, table.sums)
     terms = [
-        _term(term, derivative(value, mark).xreplace(integrals), rho, y, gradient)
-        for term, mark in marks.items()
+        _term(term, formula, derivative(value, mark).xreplace(integrals), (x, y, rho), gradient)
+        for (term, mark), formula in zip(marks.items(), formulas, strict=True)
     ]
-    return Terms(x, y, parameters, tuple(terms), gradient)
+    return Terms(x, y, parameters, tuple(terms), gradient, table.sums)
+
+
+def _formula(
+    integral: EnergyIntegral, rho: Density, y: Sequence[sp.Symbol], table: SumTable
+) -> sp.Expr:
+    """f(x, RHO) of a single integral, W(x, y) of a double one."""
+    x = tuple(rho.coordinates)
+    if len(integral.copies) == 1:
+        integrand = in_pieces(integral.integrand)
+        formula = replaced(_in_names(integrand, integral.copies, [x]), {rho: RHO})
+        return table.without_sums(formula)
+    kernel = in_pieces(pair_kernel(integral, rho))
+    if holds(kernel, (sp.Sum, sp.Product)):
+        given = f"{short_text(integral)}, a double integral with a sum over data"
+        accepted = "sums over data in integrals over one copy of the space"
+        raise EnergyError("energy", given, accepted, "Write the sum out, or split the energy.")
+    return _in_names(kernel, integral.copies, [x, y])
 
 
 def _term(
     integral: EnergyIntegral,
+    formula: sp.Expr,
     weight: sp.Expr,
-    rho: Density,
-    y: Sequence[sp.Symbol],
-    gradient: Gradient,
+    names: tuple[Sequence[sp.Symbol], Sequence[sp.Symbol], Density],
+    gradient: SampleGradient,
 ) -> Term:
-    x = tuple(rho.coordinates)
+    x, y, rho = names
     pair = len(integral.copies) == 2
     if pair:
-        kernel = in_pieces(pair_kernel(integral, rho))
-        formula = _in_names(kernel, integral.bound_symbols, (*x, *y))
         variation = _symmetrized(formula, x, y)
     else:
-        integrand = in_pieces(integral.integrand)
-        formula = replaced(_in_names(integrand, integral.bound_symbols, x), {rho: RHO})
         (by_density,) = Gradient([RHO])(formula)
         variation = times_density(by_density, 0)
     moving = formula if pair else sp.Add(*(p for p in sp.Add.make_args(formula) if p.has(RHO)))
@@ -204,7 +227,8 @@ def first_variation(energy: sp.Expr, rho: Density) -> sp.Expr:
         If the energy cannot be derived; the message names the offending term.
     """
     parts = energy_terms(energy, rho)
-    return sp.Add(*(t.weight * _variation_of(t, parts, rho) for t in parts.terms))
+    found = sp.Add(*(t.weight * _variation_of(t, parts, rho) for t in parts.terms))
+    return parts.in_full(found)
 
 
 @checked_call
@@ -291,7 +315,7 @@ def _along_gradient(parts: Terms, rho: Density, sign: sp.Integer, power: int) ->
                 pushed = [part * rho.diff(symbol) for part in sp.Add.make_args(change)]
                 along = sp.Add(local.xreplace({RHO: rho}), *pushed)
             component.append(term.weight * along)
-    return [sp.Add(*component) for component in components]
+    return [parts.in_full(sp.Add(*component)) for component in components]
 
 
 def _over_partners(kernel: sp.Expr, parts: Terms, rho: Density) -> sp.Expr:
@@ -320,14 +344,20 @@ def _partners(
     return tuple(sp.Symbol(s.name + suffix, real=True) for s in copy_of(rho.coordinates))
 
 
-def _in_names(expr: sp.Expr, old: Sequence[sp.Symbol], new: Sequence[sp.Symbol]) -> sp.Expr:
-    names = {a: b for a, b in zip(old, new, strict=True) if a != b}
+def _in_names(
+    expr: sp.Expr, old: Sequence[Sequence[sp.Symbol]], new: Sequence[Sequence[sp.Symbol]]
+) -> sp.Expr:
+    """A formula with copies of the space called otherwise."""
+    names: dict[sp.Basic, sp.Basic] = {}
+    for one, other in zip(old, new, strict=True):
+        if tuple(one) != tuple(other):
+            names |= dict(zip(one, other, strict=True)) | renamed_copies(one, other)
     return replaced(expr, names) if names else expr
 
 
 def is_symmetric(kernel: sp.Expr, x: Sequence[sp.Symbol], y: Sequence[sp.Symbol]) -> bool:
     """Whether W(x, y) = W(y, x) is seen, without multiplying out a long formula."""
-    swapped = _in_names(kernel, (*x, *y), (*y, *x))
+    swapped = _in_names(kernel, [x, y], [y, x])
     if swapped == kernel or _signs_dropped(swapped) == _signs_dropped(kernel):
         return True
     difference = kernel - swapped
@@ -339,7 +369,7 @@ def _symmetrized(kernel: sp.Expr, x: Sequence[sp.Symbol], y: Sequence[sp.Symbol]
     """W(x, y) + W(y, x), as 2 W where W is seen to be symmetric."""
     if is_symmetric(kernel, x, y):
         return 2 * kernel
-    return kernel + _in_names(kernel, (*x, *y), (*y, *x))
+    return kernel + _in_names(kernel, [x, y], [y, x])
 
 
 def _signs_dropped(expr: sp.Expr) -> sp.Expr:

@@ -8,10 +8,12 @@ import sympy as sp
 
 from ..declare.maps import Map
 from ..declare.symbols import Density
+from ..kernels.sums import SumKernels
+from ..kernels.terms import Datum
 from .notation import energy_text, equation, variation_text
 from .shapes import Shapes
 
-__all__ = ["header", "jacobian_header"]
+__all__ = ["header", "jacobian_header", "sum_header"]
 
 # Lines of a formula in the header; one of hundreds of terms is cut there.
 _LONGEST = 16
@@ -64,6 +66,27 @@ def jacobian_header(
     }
     title = "the local Jacobian of a gradient flow's velocity"
     return _docstring(title, entries, values, kernels)
+
+
+def sum_header(kernels: SumKernels, target: str, rows: Rows) -> str:
+    """The docstring of a module with the kernels of a sum over an index."""
+    entries = {
+        "sum": kernels.kernels[kernels.name].summary,
+        "theta holds, step by step": "; ".join(map(_datum_line, kernels.data)),
+        "target": target,
+    }
+    if kernels.rows.index is not None:
+        run = f"{kernels.rows.block} values of {kernels.rows.index}, along the axis r"
+        entries["steps"] = f"one for every {run}"
+    return _docstring("a sum over an index, and its gradient", entries, (), rows)
+
+
+def _datum_line(datum: Datum) -> str:
+    indices = ",".join(axis.name for axis in datum.axes)
+    text = f"{datum.name}[{indices}]" if indices else datum.name
+    if datum.first is not None:
+        return f"{text} = {datum.first:g} in the first step, else 0"
+    return f"{text} = {datum.formula}"
 
 
 def _docstring(

@@ -218,6 +218,8 @@ def emit_module(
         values = {
             d: sp.Symbol(d.func.__name__, positive=True) for d in parts_of_kind(term, Density)
         }
+        # Terms of sums are checked where they are lowered.
+        values |= {s: sp.Symbol("S", real=True) for s in parts_of_kind(term, sp.Sum, sp.Product)}
         check_printable(in_pieces(replaced(term.integrand, values)), short_text(term))
     form = sample_form(energy, density)
     check_printable(form.value, "energy, outside its integrals")

@@ -7,11 +7,17 @@ kernel's; interactions that are polynomials of |x - y|^2 need moments of the sam
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import sympy as sp
 
-from ..derive.jacobian import MOST_CORNERS, local_jacobian, radial_jacobian, rows_jacobian
+from ..derive.jacobian import (
+    MOST_CORNERS,
+    factors_of_sums,
+    local_jacobian,
+    radial_jacobian,
+    rows_jacobian,
+)
 from ..derive.samples import SampleForm
 from ..sharing import symbols_of
 from .centers import Centers
@@ -49,6 +55,8 @@ class JacobianForm:
         takes from moments.
     complete : bool
         Whether it has all pairs: interactions with too many entries are left out.
+    sums : dict of str to Expr
+        Factors, in parameters and integrals, of the Hessians of sums over an index.
     """
 
     dim: int
@@ -59,6 +67,7 @@ class JacobianForm:
     fields: dict[str, tuple[Place, ...]]
     moments: tuple[sp.Expr, sp.Expr] | None
     complete: bool
+    sums: dict[str, sp.Expr] = field(default_factory=dict)
 
     @property
     def diagonal(self) -> bool:
@@ -82,6 +91,7 @@ def jacobian_form(form: SampleForm, parts: PairParts) -> JacobianForm:
         If more than 64 entries off the diagonal differ from sample to sample.
     """
     carried = {*form.coordinates, *form.beside_x}
+    sums = factors_of_sums(form)
     local = local_jacobian(form) if form.local_velocity else {}
     fixed, moving = _apart(local, carried)
     kernels = _local_kernels(form, moving)
@@ -95,6 +105,8 @@ def jacobian_form(form: SampleForm, parts: PairParts) -> JacobianForm:
         )
     slopes = parts.moments.slopes if parts.moments else None
     places = {*fixed, *moving, *pair_fixed, *pair_moving, *_of_moments(slopes, form)}
+    d = len(form.coordinates)
+    places |= {(i, j) for i in range(d) for j in range(i, d)} if sums else set()
     return JacobianForm(
         len(form.coordinates),
         tuple(sorted(places)),
@@ -104,6 +116,7 @@ def jacobian_form(form: SampleForm, parts: PairParts) -> JacobianForm:
         {name: own for name, (_, own) in kernels.items()},
         slopes,
         complete,
+        sums,
     )
 
 

@@ -7,7 +7,10 @@ from collections.abc import Container, Iterable, Mapping
 from ..schedule.groups import Group
 from ..tensors import Add, Axis, Input, Product, Tensor
 
-__all__ = ["Names", "deferred_terms", "flat_terms", "read_name"]
+__all__ = ["LOWEST", "Names", "deferred_terms", "flat_terms", "read_name"]
+
+#: Smaller than any number in a formula, in both precisions: where a largest one is looked for.
+LOWEST = -3e38
 
 
 class Names:

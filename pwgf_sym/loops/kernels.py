@@ -6,7 +6,7 @@ What a target's loops look like is in its own folder; here is what all builders 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from ..declare.maps import Map
@@ -47,11 +47,18 @@ class Layout:
     def of(cls, flow: Map) -> Layout:
         """The layout of a map's parameters, one after the other."""
         axis = {name: Axis(name, size) for name, size in flow.axes().items()}
-        offsets, axes, at = {}, {}, 0
-        for name, letters in flow.parameters().items():
-            offsets[name], axes[name] = at, tuple(axis[a] for a in letters)
-            at += size_of(axes[name])
-        return cls(offsets, axes, at)
+        return cls.of_axes(
+            {name: tuple(axis[a] for a in letters) for name, letters in flow.parameters().items()}
+        )
+
+    @classmethod
+    def of_axes(cls, axes: Mapping[str, Axes]) -> Layout:
+        """The layout of what a step reads, one after the other."""
+        offsets, at = {}, 0
+        for name, own in axes.items():
+            offsets[name] = at
+            at += size_of(own)
+        return cls(offsets, dict(axes), at)
 
 
 def scratch_size(tensors: Iterable[Tensor]) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from contextlib import AbstractContextManager
 
 from ..kernels.kernels import Sweep
-from ..schedule.groups import FACTORISATIONS, Parts, fuse
+from ..schedule.groups import Parts, fuse
 from ..tensors import Input, Tensor, count_uses, topological
 from .block import Block
 from .kernels import KernelBuilder
@@ -138,7 +138,7 @@ class SweepBuilder(ABC):
                 group_of.get(t) == group_of[tensor] or self.sums_arithmetic(t, tensor)
                 for t in readers
             )
-            kept = tensor in leaving or not inside or isinstance(tensor, FACTORISATIONS)
+            kept = tensor in leaving or not inside or tensor.alone
             if kept and tensor not in unstored:
                 found.append(tensor)
         return found

@@ -219,7 +219,7 @@ def _reads_once(reader: Tensor, tensor: Tensor) -> bool:
 
 
 def _is_call(tensor: Tensor, calls: Container[Tensor]) -> bool:
-    return isinstance(tensor, FACTORISATIONS) or tensor in calls
+    return tensor.alone or tensor in calls
 
 
 def _joins(tensor: Tensor, group: Group, calls: Container[Tensor]) -> bool:

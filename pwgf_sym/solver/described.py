@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -48,6 +48,7 @@ def describe(solution: Solution) -> dict[str, Any]:
         "density": to_tree(problem.density),
         "initial": problem.initial.to_dict(),
         "parameters": [[to_tree(symbol), value] for symbol, value in problem.parameters.items()],
+        "arrays": [to_tree(array) for array in problem.arrays],
         "map": solution.map.to_dict(),
         "options": solution.options,
         "status": solution.status,
@@ -139,8 +140,12 @@ def check_columns(
     return found
 
 
-def restore(path: str, description: dict[str, Any], width: int) -> dict[str, Any]:
+def restore(
+    path: str, description: dict[str, Any], width: int, data: Sequence[np.ndarray] = ()
+) -> dict[str, Any]:
     """Attributes of a solution with ``width`` parameters of the map.
+
+    ``data`` are the values of the energy's arrays, in the order of the description.
 
     Raises
     ------
@@ -156,7 +161,7 @@ def restore(path: str, description: dict[str, Any], width: int) -> dict[str, Any
         raise refused(path, given, fix)
     try:
         map = _map(description["map"], width)
-        found: dict[str, Any] = {"map": map, "problem": _problem(description, map.dim)}
+        found: dict[str, Any] = {"map": map, "problem": _problem(description, map.dim, data)}
         found["options"] = _options(description["options"])
         found |= _ending(description, version)
     except Exception as error:  # whatever SymPy and the constructors make of nonsense
@@ -173,7 +178,7 @@ def _map(entries: dict[str, Any], width: int) -> Map:
     return found
 
 
-def _problem(description: dict[str, Any], dim: int) -> GradientFlow:
+def _problem(description: dict[str, Any], dim: int, data: Sequence[np.ndarray]) -> GradientFlow:
     """The problem, of the map's dimension; laws of another one are not even made."""
     energy, rho = from_tree(description["energy"]), from_tree(description["density"])
     _check_powers(energy)
@@ -181,7 +186,13 @@ def _problem(description: dict[str, Any], dim: int) -> GradientFlow:
     lengths = [len(value) for value in entries.values() if isinstance(value, list)]
     if len(rho.args) != dim or entries.get("dim", dim) != dim or max(lengths, default=0) > dim:
         raise StoredSolutionError("initial", "another dimension", f"dimension {dim}, the map's")
-    parameters = {from_tree(tree): value for tree, value in description["parameters"]}
+    parameters: dict[sp.Basic, Any] = {
+        from_tree(tree): value for tree, value in description["parameters"]
+    }
+    arrays = description.get("arrays", [])
+    if len(arrays) != len(data):
+        raise StoredSolutionError("arrays", f"{len(data)} arrays", f"{len(arrays)}, as described")
+    parameters |= {from_tree(tree): array for tree, array in zip(arrays, data, strict=True)}
     return GradientFlow(energy, rho, law_from_dict(entries), parameters)
 
 

@@ -192,12 +192,21 @@ def _target(
         )
     if potential is None:
         potential = structure.potential
-    x = program.problem.coordinates
-    if not isinstance(potential, sp.Expr) or symbols_of(potential) - set(x):
+    x, sums = program.problem.coordinates, program.form.sums
+    symbols = [one.symbol for one in sums]
+    if not isinstance(potential, sp.Expr) or symbols_of(potential) - {*x, *symbols}:
         accepted = f"a formula in {', '.join(map(str, x))} and numbers"
         raise OptionError("potential", brief(potential), accepted)
     sigma = float(structure.sigma) if sigma is None else number("sigma", sigma, above=0.0)
-    return host_function(x, potential, "numpy"), sigma
+    formula = host_function([*x, *symbols], potential, "numpy")
+    if not sums:
+        return formula, sigma
+
+    def with_sums(*columns: np.ndarray) -> Any:
+        values = program.sums_at(np.stack(columns, axis=-1))
+        return formula(*columns, *(values[one.name] for one in sums))
+
+    return with_sums, sigma
 
 
 def _log_weights(

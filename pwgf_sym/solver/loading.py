@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from itertools import count, takewhile
 from typing import TYPE_CHECKING
 
 from ..arguments import checked_call, file_path
@@ -57,12 +58,14 @@ def load_solution(path: str | PathLike[str]) -> Solution:
     steps = {name: arrays.pop(f"{STEPS}{name}", None) for name in History._fields}
     dense = {name: arrays.pop(f"path_{name}", None) for name in Path.__slots__}
     steps = with_columns(steps, description)
+    named = takewhile(arrays.__contains__, (f"data_{number}" for number in count()))
+    data = [arrays.pop(name) for name in list(named)]
     if arrays:
         raise refused(file, f"unknown arrays: {', '.join(sorted(arrays))[:80]}")
     check = partial(check_columns, positive=_POSITIVE, endless=_ENDLESS)
     columns = check(file, stored, COLUMNS, undefined=_UNDEFINED)
     history = check(file, steps, History.dtypes(), empty=True)
-    found = restore(file, description, columns["theta"].shape[1])
+    found = restore(file, description, columns["theta"].shape[1], data)
     solution = Solution.__new__(Solution)
     solution.__dict__.update(columns, **found, _program=None, _folds={})
     solution.history = History(**history)

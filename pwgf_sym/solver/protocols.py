@@ -19,6 +19,7 @@ import numpy as np
 if TYPE_CHECKING:
     from ..declare.maps import Map
     from ..declare.problem import GradientFlow
+    from ..derive.sums import IndexedSum
     from ..errors import EnergyError
 
 __all__ = ["Algebra", "Apply", "Form", "Integral", "Linearized", "Program", "Samples", "Slope"]
@@ -242,6 +243,10 @@ class Form(Protocol):
         """What energy and velocity read of a sample beside x."""
 
     @property
+    def sums(self) -> Sequence[IndexedSum]:
+        """Sums over an index."""
+
+    @property
     def velocity_reads(self) -> tuple[str, ...]:
         """What the velocity reads of a sample beside x."""
 
@@ -361,6 +366,9 @@ class Program(Protocol):
 
     def integrals(self, state: State) -> np.ndarray:
         """Values of the energy's integrals, (K,) float64."""
+
+    def sums_at(self, points: np.ndarray) -> dict[str, np.ndarray]:
+        """Values of the energy's sums over an index at points (N, d), (N,) each, by name."""
 
     def energy(self, integrals: np.ndarray) -> float:
         """The energy, from its integrals; NaN where its formula has no value."""

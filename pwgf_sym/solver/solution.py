@@ -320,6 +320,8 @@ class Solution(Assured):
         arrays |= {f"{STEPS}{name}": array for name, array in self.history._asdict().items()}
         if self.path is not None:
             arrays |= {f"path_{name}": getattr(self.path, name) for name in Path.__slots__}
+        data = self.problem.arrays.values()
+        arrays |= {f"data_{number}": array for number, array in enumerate(data)}
         write_archive(path, describe(self), arrays)
 
     @checked_call

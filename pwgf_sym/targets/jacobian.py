@@ -140,11 +140,21 @@ class LocalJacobian:
         for functions, share in zip(self._fixed, (1.0, paired), strict=True):
             for place, function in functions.items():
                 found[:, self._column[place]] += share * function(*numbers)
+        for name, factor in self._factors.items():
+            hessians = self.program.sums[name].hessians(state)
+            found += factor(*numbers) * hessians[:, self._rows, self._columns]
         if self.form.moments is not None:
             moments = self.program.moments
             places = self._rows, self._columns
             found += moments.velocity_jacobian(state, numbers, *places).astype(found.dtype)
         return found
+
+    @cached_property
+    def _factors(self) -> dict:
+        """Functions of parameters and integrals: the factors of sums over an index."""
+        form = self.program.form
+        symbols = (*form.parameters, *(integral.symbol for integral in form.integrals))
+        return {name: real_function(symbols, factor) for name, factor in self.form.sums.items()}
 
     @cached_property
     def _fixed(self) -> list[dict]:

@@ -25,6 +25,7 @@ from .moments import Moments
 from .packing import Samples, State, Units, pack_samples
 from .points import PointMethods
 from .slope import Slope, slope
+from .sums import SumMethods
 from .table import TARGETS
 from .values import real_function
 
@@ -104,7 +105,7 @@ def _are_names(kernels) -> bool:
     return collection and all(isinstance(name, str) for name in kernels)
 
 
-class Program(Inspection, JacobianMethods, PointMethods):
+class Program(Inspection, JacobianMethods, PointMethods, SumMethods):
     """Kernels of one problem and one map.
 
     Fields and vectors of parameters go in as NumPy arrays and come out as such; on the target
@@ -256,6 +257,7 @@ class Program(Inspection, JacobianMethods, PointMethods):
         found = np.zeros(len(self.form.integrals))
         for kernel, places in zip(("integrals", "pair_integrals"), self._places, strict=True):
             if places and kernel in self.emission.formulas:
+                self._carry_sums(state, kernel)
                 found[places] = self.kernels.means(kernel, state, self.values(None))
         if self.moments is not None:
             self.moments.add_integrals(found, self._places[1], state, self._parameters)
@@ -336,6 +338,7 @@ class Program(Inspection, JacobianMethods, PointMethods):
             integrals = self.integrals(state)
         out = self.kernels.zeros(state.samples.width)
         if "velocity" in self.emission.formulas:
+            self._carry_sums(state, "velocity")
             self.kernels.fields("velocity", state, self.values(integrals), {"velocity": out})
         self._pair_velocity(out, state, integrals)
         return out
@@ -349,6 +352,7 @@ class Program(Inspection, JacobianMethods, PointMethods):
         self._pair_velocity(field_, state, integrals)
         if "slopes" in self.emission.formulas:
             local = zeros(samples.width)
+            self._carry_sums(state, "slopes")
             self.kernels.fields("slopes", state, values, {"field": local, "scalar": scalar})
             field_ = local - field_
         else:

@@ -12,6 +12,8 @@ Every operation is one class, in a file of its own:
 :class:`Elementwise`  a SymPy scalar expression applied entry by entry
 :class:`Inverse`      inverse of a square matrix over its two axes (axes swapped)
 :class:`LogDet`       log |det| of a square matrix
+:class:`Window`       entries along an axis from another place on, zeros outside
+:class:`Largest`      the largest entry along axes, a constant to derivatives
 
 The functions :func:`add`, :func:`product`, :func:`einsum`, :func:`scale` and :func:`apply` bring an
 operation to its simplest form; the classes of these operations take it as it stands.
@@ -20,12 +22,24 @@ operation to its simplest form; the classes of these operations take it as it st
 from .add import Add, add
 from .elementwise import Elementwise, apply, placeholder
 from .inverse import Inverse
+from .largest import Largest
 from .leaves import Constant, Delta, Input, Zero, constant, input_tensor
 from .logdet import LogDet
 from .product import Product, einsum, product, scale
 from .tensor import Axes, Axis, Labelled, Tensor, count_uses, topological
+from .window import Window, window
 
 __all__ = ["Add", "Axes", "Axis", "Constant", "Delta", "Elementwise", "Input", "Inverse"]
-__all__ += ["Labelled", "LogDet", "Product", "Tensor", "Zero", "add", "apply", "constant"]
+__all__ += [
+    "Labelled",
+    "Largest",
+    "LogDet",
+    "Product",
+    "Tensor",
+    "Zero",
+    "add",
+    "apply",
+    "constant",
+]
 __all__ += ["count_uses", "einsum", "input_tensor", "placeholder", "product", "scale"]
-__all__ += ["topological"]
+__all__ += ["Window", "topological", "window"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -17,6 +17,7 @@ __all__ = ["Inverse"]
 class Inverse(Tensor):
     """The inverse of a square matrix with axes (i, j); the result has axes (j, i)."""
 
+    alone: ClassVar[bool] = True
     matrix: Tensor
 
     def __post_init__(self) -> None:

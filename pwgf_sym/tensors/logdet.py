@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -18,6 +18,7 @@ __all__ = ["LogDet"]
 class LogDet(Tensor):
     """The logarithm of the absolute determinant of a square matrix."""
 
+    alone: ClassVar[bool] = True
     matrix: Tensor
 
     def __post_init__(self) -> None:

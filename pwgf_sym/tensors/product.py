@@ -110,7 +110,7 @@ class Product(Tensor):
         def rule(*values: Array) -> Array:
             found = contract(*values)
             found = found if factor == 1 else found * factor
-            if inner == whole:
+            if carried.issuperset(self.axes):
                 return found
             samples = found.shape[: int(self.per_sample)]
             return np.broadcast_to(found.reshape(samples + inner), samples + whole)

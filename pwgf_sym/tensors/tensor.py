@@ -81,6 +81,8 @@ class Tensor(metaclass=_Interning):
     varies: ClassVar[bool] = True
     #: Whether its trace is more than a product with two equal labels.
     splits_trace: ClassVar[bool] = False
+    #: Whether it is computed by a call, or by loops of its own, and lives in memory.
+    alone: ClassVar[bool] = False
     #: Whether its formula stands in a product without parentheses.
     binds: ClassVar[bool] = False
 

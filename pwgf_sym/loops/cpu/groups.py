@@ -20,14 +20,17 @@ from ...tensors import (
     Elementwise,
     Inverse,
     Labelled,
+    Largest,
     LogDet,
     Product,
     Tensor,
+    Window,
     placeholder,
 )
+from ...tensors.scalars.scaled import largest
 from ..block import Block, Header
 from ..comments import comments
-from ..groups import Names, deferred_terms, flat_terms, read_name
+from ..groups import LOWEST, Names, deferred_terms, flat_terms, read_name
 from ..nodes import (
     Binary,
     Do,
@@ -46,6 +49,7 @@ from ..nodes import (
 from ..nodes import Group as Parentheses
 from ..places import At, Slot, headers, inner_name, rows_loop, size_of, taken
 from ..scalars import Spelling, written
+from ..windows import copy_window
 
 __all__ = ["GroupBuilder"]
 
@@ -90,6 +94,8 @@ class GroupBuilder:
             first = group.tensors[0]
             if isinstance(first, FACTORISATIONS):
                 self._emit_factorisation(group)
+            elif isinstance(first, Window):
+                self._emit_window(group, first)
             elif type(self.slots.get(first)) is Slot and array_function(first):
                 self._emit_array_function(group)
             else:
@@ -120,6 +126,23 @@ class GroupBuilder:
         count, at_once = entries * self.lanes, self.tiling.at_once(entries)
         self._emit_comments(group)
         self.write(Do(call(f"{array_function(tensor)}_array", *places, count, at_once)))
+
+    def _emit_window(self, group: Group, tensor: Window) -> None:
+        target, operand = self.slots[tensor], tensor.operand
+        lanes = self.lanes if tensor.per_sample else 1
+
+        def put(place: Expression, at: At | None) -> None:
+            value: Expression = Zeros(1, lanes)
+            if at is not None and isinstance(operand, Delta):
+                apart = Binary("-", at[operand.first], at[operand.second])
+                value = call("unit", "theta", apart, 1)
+            elif at is not None:
+                source = self.slots[operand]
+                value = Load(source.array, source.index(operand.axes, at), lanes=lanes)
+            self.write(Store(target.array, place, value))
+
+        self._emit_comments(group)
+        copy_window(self.write, tensor, target, put)
 
     def _emit_factorisation(self, group: Group) -> None:
         matrix = group.tensors[0].operands[0]
@@ -157,6 +180,8 @@ class _Body:
                 return self._product(tensor)
             case Elementwise():
                 return self._elementwise(tensor)
+            case Largest():
+                return self._largest(tensor)
         raise OperationError.of(tensor.word, "cpu", "_Body._computed in loops/cpu/groups.py")
 
     def _keep(self, tensor: Tensor, value: Expression) -> None:
@@ -254,6 +279,22 @@ class _Body:
         if len(names) > 1:
             self.write(Let(name, sum_of(map(Name, names))))
 
+    def _largest(self, tensor: Largest) -> Expression:
+        """The largest entry along axes: one after the other is compared with that so far."""
+        name, operand = self.e.names(tensor), tensor.operand
+        self.write(Let(name, Binary("+", self._zeros(tensor), Number(LOWEST))))
+        used = taken(self.at)
+        loops = [Header(inner_name(axis, used), axis.size) for axis in tensor.over]
+        pairs = zip(tensor.over, loops, strict=True)
+        extra: At = {axis: Name(loop.variable) for axis, loop in pairs}
+        with self.write.loops(loops):
+            value = self._value(operand, operand.axes, extra)
+            names = {placeholder(0): Name(name), placeholder(1): value}
+            formula = largest(placeholder(0), placeholder(1))
+            found = written(self.write, formula, names, f"{name}_t", self.e.spelling)
+            self.write(Let(name, found))
+        return Name(name)
+
     def _chains(self, name: str, terms: int) -> list[str]:
         """Names of the tiles that hold partial sums: several, where few rows have few in flight."""
         count = self.e.tiling.chains(self.rows) if self.e.lanes > 1 else 1
@@ -285,6 +326,9 @@ class _Body:
             value = self._value(operand, operand.axes)
             if not isinstance(value, Name) and not isinstance(operand, Constant):
                 name = self.e.names(operand).replace("eta.", "eta_")
+                slot = self.e.slots.get(operand)
+                if slot is not None and slot.array == name:  # the array itself is read again
+                    name = read_name(name, (*operand.axes, Axis("n", 1)))
                 value = self.registers[operand, operand.axes] = self.write.let(name, value)
             names[placeholder(k)] = value
         prefix = f"{self.e.names(tensor)}_t"

@@ -7,10 +7,22 @@ from typing import Protocol
 from ...runtime.cuda.shared import BOUNDARY
 from ...schedule.cuda import CudaTiling
 from ...schedule.groups import Group
-from ...tensors import Axis, Constant, Delta, Elementwise, Inverse, LogDet, Tensor, placeholder
+from ...tensors import (
+    Axis,
+    Constant,
+    Delta,
+    Elementwise,
+    Inverse,
+    LogDet,
+    Tensor,
+    Window,
+    placeholder,
+)
 from ..block import Block
+from ..comments import comments
 from ..groups import Names, read_name
 from ..nodes import (
+    Assign,
     Binary,
     Choice,
     Declare,
@@ -27,8 +39,10 @@ from ..nodes import (
 from ..nodes import Group as Parentheses
 from ..places import At, Slot
 from ..scalars import Spelling, written
+from ..windows import copy_window
 
-__all__ = ["Entries", "Groups", "Registers", "emit_factorisation", "equal", "step_of"]
+__all__ = ["Entries", "Groups", "Registers", "emit_factorisation", "emit_window"]
+__all__ += ["equal", "step_of"]
 
 Labels = tuple[Axis, ...]
 
@@ -94,6 +108,24 @@ def emit_factorisation(builder: Groups, group: Group, stride: int) -> None:
     name = "invert" if inverse else "log_determinant"
     sizes = builder.tiling.panel(size)
     builder.write(Do(call(name, *places, size, stride, sizes=sizes)))
+
+
+def emit_window(builder: Groups, group: Group, tensor: Window) -> None:
+    """Copies of entries from another place on, and zeros."""
+    target, operand = builder.slots[tensor], tensor.operand
+    for line in comments(group, {tensor: 0}, {}, builder.names):
+        builder.write.comment(line)
+
+    def put(place: Expression, at: At | None) -> None:
+        value: Expression = Number(0.0)
+        if at is not None and isinstance(operand, Delta):
+            value = equal(at[operand.first], at[operand.second])
+        elif at is not None:
+            source = builder.slots[operand]
+            value = Entry(source.array, source.index(operand.axes, at))
+        builder.write(Assign(Entry(target.array, place), value))
+
+    copy_window(builder.write, tensor, target, put)
 
 
 class Entries:

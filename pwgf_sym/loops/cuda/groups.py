@@ -15,11 +15,12 @@ import sympy as sp
 
 from ...errors import OperationError
 from ...schedule.cuda import CudaTiling
-from ...schedule.groups import FACTORISATIONS, Group
-from ...tensors import Add, Axis, Elementwise, Product, Tensor, placeholder
+from ...schedule.groups import Group
+from ...tensors import Add, Axis, Elementwise, Largest, Product, Tensor, Window, placeholder
+from ...tensors.scalars.scaled import largest
 from ..block import Block, Header
 from ..comments import comments
-from ..groups import Names, deferred_terms, flat_terms, read_name
+from ..groups import LOWEST, Names, deferred_terms, flat_terms, read_name
 from ..nodes import (
     Accumulate,
     Assign,
@@ -42,7 +43,7 @@ from ..passes.registers import numbers_of_one_loop
 from ..places import At, Slot, headers, inner_name, rows_loop, taken
 from ..scalars import Spelling, written
 from .contractions import Contractions
-from .entries import Entries, Labels, Registers, emit_factorisation
+from .entries import Entries, Labels, Registers, emit_factorisation, emit_window
 
 __all__ = ["ThreadGroupBuilder"]
 
@@ -96,14 +97,17 @@ class ThreadGroupBuilder:
                 self, group, {a: Name(a.name) for a in group.axes if a != group.row}
             )
             for group in groups
-            if not isinstance(group.tensors[0], FACTORISATIONS)
+            if not group.tensors[0].alone
         }
         for first, second in pairwise(c for c in calls.values() if c.results):
             first.add_early(second)
         self.unstored = {t for c in calls.values() for t in c.near if self._is_only_near(t, c)}
         for group in groups:
+            alone = group.tensors[0]
             if id(group) in calls:
                 self._emit_group(group, calls[id(group)])
+            elif isinstance(alone, Window):
+                emit_window(self, group, alone)
             else:
                 emit_factorisation(self, group, self.tiling.samples)
 
@@ -173,6 +177,8 @@ class _ThreadBody(Entries):
                 return self._add(tensor)
             case Elementwise():
                 return self._elementwise(tensor)
+            case Largest():
+                return self._largest(tensor)
         raise OperationError.of(
             tensor.word, "cuda", "_ThreadBody._computed in loops/cuda/groups.py"
         )
@@ -283,6 +289,22 @@ class _ThreadBody(Entries):
             return product_of([*scaled, *(self._entry(t, ls) for t, ls in tensor.factors)])
         self._accumulate(tensor, tensor, fresh=True)
         return product_of([*scaled, self._register(tensor)])
+
+    def _largest(self, tensor: Largest) -> Expression:
+        """The largest entry along axes: one after the other is compared with that so far."""
+        operand, target = tensor.operand, self._register(tensor)
+        self._set(tensor, Number(LOWEST))
+        self._flush()
+        used = taken(self.at)
+        extra = {a: Name(inner_name(a, used)) for a in tensor.over}
+        with self.write.loops([Header(extra[a].name, a.size) for a in tensor.over], kind="rolled"):
+            value = self._entry(operand, operand.axes, extra)
+            names = {placeholder(0): target, placeholder(1): value}
+            formula = largest(placeholder(0), placeholder(1))
+            prefix = f"{self.g.names(tensor)}_t"
+            self._set(tensor, written(self._later, formula, names, prefix, self.g.spelling))
+            self._flush()
+        return target
 
     def _accumulate(self, term: Tensor, into: Tensor, fresh: bool) -> None:
         """into += term, a contraction or a plain product; a fresh register has no value yet."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from ...errors import OperationError
 from ...schedule.cuda import CudaTiling
 from ...schedule.groups import FACTORISATIONS, Group
-from ...tensors import Add, Elementwise, Product, Tensor, placeholder
+from ...tensors import Add, Elementwise, Product, Tensor, Window, placeholder
 from ..block import Block, Header
 from ..comments import comments
 from ..groups import Names
@@ -34,7 +34,7 @@ from ..passes.forward import forward
 from ..passes.merging import merged
 from ..places import At, Slot, inner_name, row_major, size_of, taken
 from ..scalars import Spelling, written
-from .entries import Entries, Labels, emit_factorisation
+from .entries import Entries, Labels, emit_factorisation, emit_window
 from .names import LANE
 
 __all__ = ["InvariantBuilder", "each_entry"]
@@ -79,6 +79,9 @@ class InvariantBuilder(Entries):
             if isinstance(group.tensors[0], FACTORISATIONS):
                 with self.write.when(Binary("==", LANE, Integer(0))):
                     emit_factorisation(self, group, 1)
+            elif isinstance(group.tensors[0], Window):
+                with self.write.when(Binary("==", LANE, Integer(0))):
+                    emit_window(self, group, group.tensors[0])
             else:
                 body = self._entry_lines(group)
                 for line in comments(group, self.uses, self.slots, self.names):

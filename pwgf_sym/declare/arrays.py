@@ -1,0 +1,96 @@
+"""Values of the arrays of an energy: data rows, weights, components of a mixture.
+
+An array is a ``sympy.IndexedBase`` of the energy.  Its shape may name lengths,
+``sp.IndexedBase("A", shape=(N, 5))``: N is then taken from the array that is given for A.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NoReturn
+
+import numpy as np
+import sympy as sp
+from numpy.typing import NDArray
+
+from ..arguments import brief, real_array
+from ..errors import ParameterError
+from ..sharing import parts
+from .indexed import data_arrays
+
+__all__ = ["Arrays", "array_values"]
+
+#: Values by array.
+Arrays = dict[sp.IndexedBase, NDArray[np.float64]]
+
+
+def array_values(energy: sp.Expr, given: Mapping[Any, Any]) -> tuple[Arrays, dict[sp.Symbol, int]]:
+    """The arrays of an energy, and the lengths that their shapes name.
+
+    Parameters
+    ----------
+    energy : Expr
+    given : dict
+        Values by symbol or array; the symbols are not looked at.
+
+    Raises
+    ------
+    ParameterError
+        Naming the array, if it has no value, one of another shape, or one that is not finite, or if
+        two arrays disagree on a length.
+    """
+    arrays: Arrays = {}
+    lengths: dict[sp.Symbol, int] = {}
+    by: dict[sp.Symbol, sp.IndexedBase] = {}
+    wanted = data_arrays(energy)
+    for key in given:
+        if isinstance(key, (sp.IndexedBase, sp.Indexed)) and key not in wanted:
+            _refuse_unused(key, wanted)
+    for array in wanted:
+        name = str(array)
+        if array not in given:
+            fix = f"Pass parameters={{{name}: array}}."
+            raise ParameterError(name, "no value", "an array of finite numbers", fix)
+        rank = _rank(array, energy)
+        values = _values(name, given[array], rank)
+        for place, length in enumerate(array.shape or ()):
+            size = values.shape[place]
+            if length.is_Symbol:
+                if lengths.setdefault(length, size) != size:
+                    accepted = (
+                        f"{lengths[length]} there, as {by[length]} has {length} = {lengths[length]}"
+                    )
+                    raise ParameterError(name, f"shape {values.shape}", accepted)
+                by.setdefault(length, array)
+            elif length.is_Integer and int(length) != size:
+                accepted = f"shape {array.shape}, as it was declared"
+                raise ParameterError(name, f"shape {values.shape}", accepted)
+        arrays[array] = values
+    return arrays, lengths
+
+
+def _rank(array: sp.IndexedBase, energy: sp.Expr) -> int:
+    """The number of indices of an array's entries."""
+    ranks = {len(p.indices) for p in parts(energy) if isinstance(p, sp.Indexed) and p.base == array}
+    declared = {len(array.shape)} if array.shape else set()
+    if len(ranks | declared) > 1:
+        given = f"entries with {' and '.join(map(str, sorted(ranks | declared)))} indices"
+        raise ParameterError(str(array), given, "one number of indices")
+    return ranks.pop()
+
+
+def _values(name: str, given: Any, rank: int) -> NDArray[np.float64]:
+    values = np.array(real_array(name, given, error=ParameterError), np.float64, order="C")
+    if values.ndim != rank or values.size == 0:
+        accepted = f"an array with {rank} {'axis' if rank == 1 else 'axes'}, not empty"
+        raise ParameterError(name, f"shape {values.shape}", accepted)
+    values.setflags(write=False)
+    return values
+
+
+def _refuse_unused(key: sp.Basic, wanted: list[sp.IndexedBase]) -> NoReturn:
+    names = ", ".join(map(str, wanted)) or "it has none"
+    fix = f"Remove {key} from parameters."
+    if str(key) in map(str, wanted):
+        fix = f"The energy's {key} has another shape or other assumptions; use the same object."
+    raise ParameterError("parameters", brief(key), f"the arrays of the energy: {names}", fix)
