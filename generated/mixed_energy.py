@@ -16,7 +16,7 @@ kernels, of N samples and p parameters:
   slopes                 dE/dx and dE/dl of a sample, without pairs -> field (N, 2), scalar (N,)
   push                   x = T(z) -> x (N, 2)
   push_log_density       x = T(z), l = log rho(x) -> x (N, 2), log_density (N,)
-  push_score             x = T(z), l = log rho(x), s = grad l -> x (N, 2), log_density (N,), score (N, 2)
+  push_score             x = T(z), l = log rho(x), s = grad l; stores what derivatives of T read (of extent tiles; with 0 they are not kept) -> x (N, 2), log_density (N,), score (N, 2)
   linearize              x = T(z); stores what derivatives of T read -> x (N, 2)
   linearize_log_density  x = T(z), l = log rho(x); stores what derivatives of T read -> x (N, 2), log_density (N,)
   jvp                    dx = (dT/dtheta) eta -> dx (N, 2)
@@ -29,7 +29,7 @@ kernels, of N samples and p parameters:
 
 Per-sample arrays are flat: tile by tile, component by component, sample innermost.
 values[] holds 0: beta, 1: I_0, 2: I_1.
-content: 162d39d5c1c9f29e
+content: caf0690019c64988
 """
 
 from numba import njit
@@ -365,115 +365,124 @@ push_score_table = push_log_density_table
 
 
 @njit(**OPTIONS)
-def push_score(theta, table, z, log_density_0, score_0, x_out, log_density_out, score_out, first, last, steps):
-    """x = T(z), l = log rho(x), s = grad l
+def push_score(theta, table, x_path, hidden_0_path, z, log_density_0, score_0, x_out, log_density_out, score_out, first, last, origin, extent, steps):
+    """x = T(z), l = log rho(x), s = grad l; stores what derivatives of T read (of extent tiles; with 0 they are not kept)
 
     theta (p,), z (N, 2), log_density_0 (N,), score_0 (N, 2) -> x (N, 2), log_density (N,), score (N, 2)
     """
-    X = aligned(theta, (2)*16)
-    LOG_DENSITY = aligned(theta, (2)*8)
-    SCORE = aligned(theta, (2)*16)
+    X = aligned(theta, (2)*384)
+    LOG_DENSITY = aligned(theta, (2)*128)
+    SCORE = aligned(theta, (2)*384)
     V1 = aligned(theta, 16)
     V2 = aligned(theta, 128)
     V3 = aligned(theta, 32)
     V4 = aligned(theta, 8)
     V5 = aligned(theta, 32)
     V6 = aligned(theta, 128)
-    V7 = aligned(theta, 128)
     scratch = aligned(theta, 40)
-    for tile in range(first, last):
-        for n in range(0, 16, 8):
-            store(X, 0*16 + n, 0, load(z, tile*16 + n, 0, 1, 8))
-        store(LOG_DENSITY, 0*8 + 0, 0, load(log_density_0, tile*8 + 0, 0, 1, 8))
-        for n in range(0, 16, 8):
-            store(SCORE, 0*16 + n, 0, load(score_0, tile*16 + n, 0, 1, 8))
+    for block in range(first, last, 16):
+        count = min(16, last - block)
+        for tile in range(count):
+            for n in range(0, 16, 8):
+                store(X, (0*16 + tile)*24 + n, 0, load(z, (block + tile)*16 + n, 0, 1, 8))
+            store(LOG_DENSITY, (0*16 + tile)*8 + 0, 0, load(log_density_0, (block + tile)*8 + 0, 0, 1, 8))
+            for n in range(0, 16, 8):
+                store(SCORE, (0*16 + tile)*24 + n, 0, load(score_0, (block + tile)*16 + n, 0, 1, 8))
         for step in range(steps):
             p = step*86
             q = step*64
-            # v8[k] = W1[k,j] x[j] + c[k]
-            for k in range(0, 16, 4):
-                v9 = spread(load(theta, p + 38 + k, 1, 4, 1), 8)
-                for j in range(2):
-                    v9 = fma(load(theta, p + 6 + k*2 + j, 2, 4, 1), load(X, ((step) % 2)*16 + j*8, 0, 1, 8), v9)
-                v8 = v9
-                store(V7, k*8, 8, v8)
-            # v7[k] = tanh(v8[k])
-            tanh_array(V7, 0, V7, 0, 128, 16)
-            # v10[i] = x[i] + 1/4 (b[i] + A[i,j] x[j] + W2[i,k] v7[k])
-            v11 = spread(load(theta, p + 4, 1, 2, 1), 8)
-            v11_1 = zeros(theta, 2, 8)
-            for j in range(0, 2, 2):
-                v11 = fma(load(theta, p + j, 2, 2, 1), load(X, ((step) % 2)*16 + j*8, 0, 1, 8), v11)
-                v11_1 = fma(load(theta, p + (j + 1), 2, 2, 1), load(X, ((step) % 2)*16 + (j + 1)*8, 0, 1, 8), v11_1)
-            v11 = v11 + v11_1
-            v12 = v11
-            v12_1 = zeros(theta, 2, 8)
-            for k in range(0, 16, 2):
-                v12 = fma(load(theta, p + 54 + k, 16, 2, 1), load(V7, k*8, 0, 1, 8), v12)
-                v12_1 = fma(load(theta, p + 54 + (k + 1), 16, 2, 1), load(V7, (k + 1)*8, 0, 1, 8), v12_1)
-            v12 = v12 + v12_1
-            v13 = v12
-            v14 = 0.25*v13
-            v10 = load(X, ((step) % 2)*16, 8, 2, 8) + v14
-            store(X, ((step + 1) % 2)*16, 8, v10)
-            # v6[k] = 1 - v7[k]**2
-            for k in range(0, 16, 4):
-                v7 = load(V7, k*8, 8, 4, 8)
-                v6 = -(v7*v7) + 1.0
-                store(V6, k*8, 8, v6)
-            # v5[i,e] = delta[i,e] + 1/4 (A[i,e] + v6[k] v0[i,k,e])
-            for i in range(2):
-                v16 = spread(load(theta, p + i*2, 1, 2, 1), 8)
-                v16_1 = zeros(theta, 2, 8)
+            for tile in range(count):
+                # v7[k] = W1[k,j] x[j] + c[k]
+                for k in range(0, 16, 4):
+                    v8 = spread(load(theta, p + 38 + k, 1, 4, 1), 8)
+                    for j in range(2):
+                        v8 = fma(load(theta, p + 6 + k*2 + j, 2, 4, 1), load(X, (((step) % 2)*16 + tile)*24 + j*8, 0, 1, 8), v8)
+                    v7 = v8
+                    store(hidden_0_path, (step*extent + (block + tile) - origin)*136 + k*8, 8, v7)
+                    prefetch(hidden_0_path, (step*extent + (block + tile) + 4 - origin)*136 + k*8, 32)
+                # v9[k] = tanh(v7[k])
+                tanh_array(hidden_0_path, (step*extent + (block + tile) - origin)*136, hidden_0_path, (step*extent + (block + tile) - origin)*136, 128, 16)
+                # v10[i] = x[i] + 1/4 (b[i] + A[i,j] x[j] + W2[i,k] v9[k])
+                v11 = spread(load(theta, p + 4, 1, 2, 1), 8)
+                v11_1 = zeros(theta, 2, 8)
+                for j in range(0, 2, 2):
+                    v11 = fma(load(theta, p + j, 2, 2, 1), load(X, (((step) % 2)*16 + tile)*24 + j*8, 0, 1, 8), v11)
+                    v11_1 = fma(load(theta, p + (j + 1), 2, 2, 1), load(X, (((step) % 2)*16 + tile)*24 + (j + 1)*8, 0, 1, 8), v11_1)
+                v11 = v11 + v11_1
+                v12 = v11
+                v12_1 = zeros(theta, 2, 8)
                 for k in range(0, 16, 2):
-                    v16 = fma(load(V6, k*8, 0, 1, 8), load(table, q + i*32 + k*2, 1, 2, 1), v16)
-                    v16_1 = fma(load(V6, (k + 1)*8, 0, 1, 8), load(table, q + i*32 + (k + 1)*2, 1, 2, 1), v16_1)
-                v16 = v16 + v16_1
-                v17 = v16
-                v18 = 0.25*v17
-                v5 = unit(theta, i - 0, 2) + v18
-                store(V5, i*16, 8, v5)
-            # v4 = log|detv5|
-            # v3 = inverse(v5)
-            invert_8(V5, 0, V3, 0, V4, 0, 2)
-            # v19 = log_density + -1 v4
-            v20 = -1.0*load(V4, 0, 0, 1, 8)
-            v19 = load(LOG_DENSITY, ((step) % 2)*8, 0, 1, 8) + v20
-            store(LOG_DENSITY, ((step + 1) % 2)*8, 0, v19)
-            # v2[k] = (-2*v6[k]*v7[k]) v3[e,i] v0[i,k,e]
-            for k in range(0, 16, 4):
-                v7 = load(V7, k*8, 8, 4, 8)
-                v6 = load(V6, k*8, 8, 4, 8)
-                v21 = (-2.0)*v7*v6
-                v22 = zeros(theta, 4, 8)
-                for e in range(2):
-                    for i in range(2):
-                        v22 = fma(load(V3, e*16 + i*8, 0, 1, 8), load(table, q + i*32 + k*2 + e, 2, 4, 1), v22)
-                v2 = v21*v22
-                store(V2, k*8, 8, v2)
-            # v1[i] = score[i] + -1/4 W1[k,i] v2[k]
-            v23 = zeros(theta, 2, 8)
-            v23_1 = zeros(theta, 2, 8)
-            for k in range(0, 16, 2):
-                v23 = fma(load(theta, p + 6 + k*2, 1, 2, 1), load(V2, k*8, 0, 1, 8), v23)
-                v23_1 = fma(load(theta, p + 6 + (k + 1)*2, 1, 2, 1), load(V2, (k + 1)*8, 0, 1, 8), v23_1)
-            v23 = v23 + v23_1
-            v23 = -0.25*v23
-            v1 = load(SCORE, ((step) % 2)*16, 8, 2, 8) + v23
-            store(V1, 0, 8, v1)
-            # v24[i] = v3[e,i] v1[e]
-            v24 = zeros(theta, 2, 8)
-            v24_1 = zeros(theta, 2, 8)
-            for e in range(0, 2, 2):
-                v24 = fma(load(V3, e*16, 8, 2, 8), load(V1, e*8, 0, 1, 8), v24)
-                v24_1 = fma(load(V3, (e + 1)*16, 8, 2, 8), load(V1, (e + 1)*8, 0, 1, 8), v24_1)
-            v24 = v24 + v24_1
-            store(SCORE, ((step + 1) % 2)*16, 8, v24)
-        for n in range(0, 16, 8):
-            store(x_out, tile*16 + n, 0, load(X, ((steps) % 2)*16 + n, 0, 1, 8))
-        store(log_density_out, tile*8 + 0, 0, load(LOG_DENSITY, ((steps) % 2)*8 + 0, 0, 1, 8))
-        for n in range(0, 16, 8):
-            store(score_out, tile*16 + n, 0, load(SCORE, ((steps) % 2)*16 + n, 0, 1, 8))
+                    v12 = fma(load(theta, p + 54 + k, 16, 2, 1), load(hidden_0_path, (step*extent + (block + tile) - origin)*136 + k*8, 0, 1, 8), v12)
+                    v12_1 = fma(load(theta, p + 54 + (k + 1), 16, 2, 1), load(hidden_0_path, (step*extent + (block + tile) - origin)*136 + (k + 1)*8, 0, 1, 8), v12_1)
+                v12 = v12 + v12_1
+                v13 = v12
+                v14 = 0.25*v13
+                v10 = load(X, (((step) % 2)*16 + tile)*24, 8, 2, 8) + v14
+                store(X, (((step + 1) % 2)*16 + tile)*24, 8, v10)
+                # v6[k] = 1 - v9[k]**2
+                for k in range(0, 16, 4):
+                    prefetch(hidden_0_path, (step*extent + (block + tile) + 4 - origin)*136 + k*8, 32)
+                    v9 = load(hidden_0_path, (step*extent + (block + tile) - origin)*136 + k*8, 8, 4, 8)
+                    v6 = -(v9*v9) + 1.0
+                    store(V6, k*8, 8, v6)
+                # v5[i,e] = delta[i,e] + 1/4 (A[i,e] + v6[k] v0[i,k,e])
+                for i in range(2):
+                    v16 = spread(load(theta, p + i*2, 1, 2, 1), 8)
+                    v16_1 = zeros(theta, 2, 8)
+                    for k in range(0, 16, 2):
+                        v16 = fma(load(V6, k*8, 0, 1, 8), load(table, q + i*32 + k*2, 1, 2, 1), v16)
+                        v16_1 = fma(load(V6, (k + 1)*8, 0, 1, 8), load(table, q + i*32 + (k + 1)*2, 1, 2, 1), v16_1)
+                    v16 = v16 + v16_1
+                    v17 = v16
+                    v18 = 0.25*v17
+                    v5 = unit(theta, i - 0, 2) + v18
+                    store(V5, i*16, 8, v5)
+                # v4 = log|detv5|
+                # v3 = inverse(v5)
+                invert_8(V5, 0, V3, 0, V4, 0, 2)
+                # v19 = log_density + -1 v4
+                v20 = -1.0*load(V4, 0, 0, 1, 8)
+                v19 = load(LOG_DENSITY, (((step) % 2)*16 + tile)*8, 0, 1, 8) + v20
+                store(LOG_DENSITY, (((step + 1) % 2)*16 + tile)*8, 0, v19)
+                # v2[k] = (-2*v6[k]*v9[k]) v3[e,i] v0[i,k,e]
+                for k in range(0, 16, 4):
+                    prefetch(hidden_0_path, (step*extent + (block + tile) + 4 - origin)*136 + k*8, 32)
+                    v9 = load(hidden_0_path, (step*extent + (block + tile) - origin)*136 + k*8, 8, 4, 8)
+                    v6 = load(V6, k*8, 8, 4, 8)
+                    v21 = (-2.0)*v9*v6
+                    v22 = zeros(theta, 4, 8)
+                    for e in range(2):
+                        for i in range(2):
+                            v22 = fma(load(V3, e*16 + i*8, 0, 1, 8), load(table, q + i*32 + k*2 + e, 2, 4, 1), v22)
+                    v2 = v21*v22
+                    store(V2, k*8, 8, v2)
+                # v1[i] = score[i] + -1/4 W1[k,i] v2[k]
+                v23 = zeros(theta, 2, 8)
+                v23_1 = zeros(theta, 2, 8)
+                for k in range(0, 16, 2):
+                    v23 = fma(load(theta, p + 6 + k*2, 1, 2, 1), load(V2, k*8, 0, 1, 8), v23)
+                    v23_1 = fma(load(theta, p + 6 + (k + 1)*2, 1, 2, 1), load(V2, (k + 1)*8, 0, 1, 8), v23_1)
+                v23 = v23 + v23_1
+                v23 = -0.25*v23
+                v1 = load(SCORE, (((step) % 2)*16 + tile)*24, 8, 2, 8) + v23
+                store(V1, 0, 8, v1)
+                # v24[i] = v3[e,i] v1[e]
+                v24 = zeros(theta, 2, 8)
+                v24_1 = zeros(theta, 2, 8)
+                for e in range(0, 2, 2):
+                    v24 = fma(load(V3, e*16, 8, 2, 8), load(V1, e*8, 0, 1, 8), v24)
+                    v24_1 = fma(load(V3, (e + 1)*16, 8, 2, 8), load(V1, (e + 1)*8, 0, 1, 8), v24_1)
+                v24 = v24 + v24_1
+                store(SCORE, (((step + 1) % 2)*16 + tile)*24, 8, v24)
+                prefetch(x_path, (step*extent + (block + tile) + 4 - origin)*24, 16)
+                for n in range(0, 16, 8):
+                    store(x_path, (step*extent + (block + tile) - origin)*24 + n, 0, load(X, (((step) % 2)*16 + tile)*24 + n, 0, 1, 8))
+        for tile in range(count):
+            for n in range(0, 16, 8):
+                store(x_out, (block + tile)*16 + n, 0, load(X, (((steps) % 2)*16 + tile)*24 + n, 0, 1, 8))
+            store(log_density_out, (block + tile)*8 + 0, 0, load(LOG_DENSITY, (((steps) % 2)*16 + tile)*8 + 0, 0, 1, 8))
+            for n in range(0, 16, 8):
+                store(score_out, (block + tile)*16 + n, 0, load(SCORE, (((steps) % 2)*16 + tile)*24 + n, 0, 1, 8))
 
 
 @njit(**OPTIONS)

@@ -45,7 +45,7 @@ kernels, of N samples and p parameters:
   slopes                 dE/dx and dE/dl of a sample, without pairs -> field (N, 30), scalar (N,)
   push                   x = T(z) -> x (N, 30)
   push_log_density       x = T(z), l = log rho(x) -> x (N, 30), log_density (N,)
-  push_score             x = T(z), l = log rho(x), s = grad l -> x (N, 30), log_density (N,), score (N, 30)
+  push_score             x = T(z), l = log rho(x), s = grad l; stores what derivatives of T read (of extent tiles; with 0 they are not kept) -> x (N, 30), log_density (N,), score (N, 30)
   linearize              x = T(z); stores what derivatives of T read -> x (N, 30)
   linearize_log_density  x = T(z), l = log rho(x); stores what derivatives of T read -> x (N, 30), log_density (N,)
   jvp                    dx = (dT/dtheta) eta -> dx (N, 30)
@@ -58,7 +58,7 @@ kernels, of N samples and p parameters:
 
 Per-sample arrays are flat: tile by tile, component by component, sample innermost.
 values[] holds 0: I_0.
-content: 34918052fca1fd05
+content: 5ad1d1d726f047ae
 """
 
 import numpy as np
@@ -374,43 +374,50 @@ def push_score_table(theta, table, steps):
 
 
 @njit(**OPTIONS)
-def push_score(theta, table, z, log_density_0, score_0, x_out, log_density_out, score_out, first, last, steps):
-    """x = T(z), l = log rho(x), s = grad l
+def push_score(theta, table, x_path, z, log_density_0, score_0, x_out, log_density_out, score_out, first, last, origin, extent, steps):
+    """x = T(z), l = log rho(x), s = grad l; stores what derivatives of T read (of extent tiles; with 0 they are not kept)
 
     theta (p,), z (N, 30), log_density_0 (N,), score_0 (N, 30) -> x (N, 30), log_density (N,), score (N, 30)
     """
-    X = aligned(theta, (2)*240)
-    LOG_DENSITY = aligned(theta, (2)*8)
-    SCORE = aligned(theta, (2)*240)
-    for tile in range(first, last):
-        for n in range(0, 240, 8):
-            store(X, 0*240 + n, 0, load(z, tile*240 + n, 0, 1, 8))
-        store(LOG_DENSITY, 0*8 + 0, 0, load(log_density_0, tile*8 + 0, 0, 1, 8))
-        for n in range(0, 240, 8):
-            store(SCORE, 0*240 + n, 0, load(score_0, tile*240 + n, 0, 1, 8))
+    X = aligned(theta, (2)*3968)
+    LOG_DENSITY = aligned(theta, (2)*128)
+    SCORE = aligned(theta, (2)*3968)
+    for block in range(first, last, 16):
+        count = min(16, last - block)
+        for tile in range(count):
+            for n in range(0, 240, 8):
+                store(X, (0*16 + tile)*248 + n, 0, load(z, (block + tile)*240 + n, 0, 1, 8))
+            store(LOG_DENSITY, (0*16 + tile)*8 + 0, 0, load(log_density_0, (block + tile)*8 + 0, 0, 1, 8))
+            for n in range(0, 240, 8):
+                store(SCORE, (0*16 + tile)*248 + n, 0, load(score_0, (block + tile)*240 + n, 0, 1, 8))
         for step in range(steps):
             p = step*930
             q = step*902
-            # v3[i] = A[i,j] x[j] + b[i]
-            # v4[i] = v1[e,i] score[e]
-            for i in range(0, 30, 5):
-                v5 = spread(load(theta, p + 900 + i, 1, 5, 1), 8)
-                for j in range(30):
-                    v5 = fma(load(theta, p + i*30 + j, 30, 5, 1), load(X, ((step) % 2)*240 + j*8, 0, 1, 8), v5)
-                v3 = v5
-                store(X, ((step + 1) % 2)*240 + i*8, 8, v3)
-                v4 = zeros(theta, 5, 8)
-                for e in range(30):
-                    v4 = fma(load(table, q + 2 + e*30 + i, 1, 5, 1), load(SCORE, ((step) % 2)*240 + e*8, 0, 1, 8), v4)
-                store(SCORE, ((step + 1) % 2)*240 + i*8, 8, v4)
-            # v6 = log_density + v2
-            v6 = load(LOG_DENSITY, ((step) % 2)*8, 0, 1, 8) + load(table, q + 1, 0, 1, 1)
-            store(LOG_DENSITY, ((step + 1) % 2)*8, 0, v6)
-        for n in range(0, 240, 8):
-            store(x_out, tile*240 + n, 0, load(X, ((steps) % 2)*240 + n, 0, 1, 8))
-        store(log_density_out, tile*8 + 0, 0, load(LOG_DENSITY, ((steps) % 2)*8 + 0, 0, 1, 8))
-        for n in range(0, 240, 8):
-            store(score_out, tile*240 + n, 0, load(SCORE, ((steps) % 2)*240 + n, 0, 1, 8))
+            for tile in range(count):
+                # v3[i] = A[i,j] x[j] + b[i]
+                # v4[i] = v1[e,i] score[e]
+                for i in range(0, 30, 5):
+                    v5 = spread(load(theta, p + 900 + i, 1, 5, 1), 8)
+                    for j in range(30):
+                        v5 = fma(load(theta, p + i*30 + j, 30, 5, 1), load(X, (((step) % 2)*16 + tile)*248 + j*8, 0, 1, 8), v5)
+                    v3 = v5
+                    store(X, (((step + 1) % 2)*16 + tile)*248 + i*8, 8, v3)
+                    v4 = zeros(theta, 5, 8)
+                    for e in range(30):
+                        v4 = fma(load(table, q + 2 + e*30 + i, 1, 5, 1), load(SCORE, (((step) % 2)*16 + tile)*248 + e*8, 0, 1, 8), v4)
+                    store(SCORE, (((step + 1) % 2)*16 + tile)*248 + i*8, 8, v4)
+                # v6 = log_density + v2
+                v6 = load(LOG_DENSITY, (((step) % 2)*16 + tile)*8, 0, 1, 8) + load(table, q + 1, 0, 1, 1)
+                store(LOG_DENSITY, (((step + 1) % 2)*16 + tile)*8, 0, v6)
+                prefetch(x_path, (step*extent + (block + tile) + 4 - origin)*248, 240)
+                for n in range(0, 240, 8):
+                    store(x_path, (step*extent + (block + tile) - origin)*248 + n, 0, load(X, (((step) % 2)*16 + tile)*248 + n, 0, 1, 8))
+        for tile in range(count):
+            for n in range(0, 240, 8):
+                store(x_out, (block + tile)*240 + n, 0, load(X, (((steps) % 2)*16 + tile)*248 + n, 0, 1, 8))
+            store(log_density_out, (block + tile)*8 + 0, 0, load(LOG_DENSITY, (((steps) % 2)*16 + tile)*8 + 0, 0, 1, 8))
+            for n in range(0, 240, 8):
+                store(score_out, (block + tile)*240 + n, 0, load(SCORE, (((steps) % 2)*16 + tile)*248 + n, 0, 1, 8))
 
 
 @njit(**OPTIONS)

@@ -62,6 +62,42 @@ def test_a_new_quantity_is_one_entry(target, tmp_path, monkeypatch):
             np.testing.assert_allclose(other, np.asarray(values), rtol=1e-12, atol=1e-12)
 
 
+def test_a_linearized_map_carries_what_is_asked_for(target, tmp_path):
+    """Values and products are those of one pass each, whatever else the pass has carried."""
+    for flow in (EXACT, TRACE):
+        case = Case(flow, 7, noise=0.2)
+        program = program_on(target, case.problem, flow, tmp_path)
+        case.prepare(program)
+        for level in levels():
+            carry = [c.name for c in level]
+            linearized = program.linearize(case.theta, case.samples, carry)
+            pushed = program.push(case.theta, case.samples, carry)
+            assert list(linearized.state.carried) == list(pushed.carried) == carry
+            for name, values in pushed.carried.items():
+                found = np.asarray(linearized.state.carried[name])
+                np.testing.assert_allclose(found, np.asarray(values), rtol=1e-12, atol=1e-13)
+            moved = program.unpack(linearized.jvp(case.eta), case.samples)
+            case.close(moved, case.pushed, case.tolerance)
+
+
+def test_a_push_keeps_nothing_of_what_it_stores(tmp_path):
+    """Room for a piece of the samples, however many there are; all of them are pushed."""
+    case = Case(EXACT, 5000)
+    program = program_on("cpu", case.problem, EXACT, tmp_path)
+    kernels, room, end = program.kernels, [], 7
+    for stored, start, stop in kernels._forgotten(7, 1000):
+        assert (stored.origin, stored.extent) == (start, 0) and start == end
+        assert stop - start <= kernels.piece_tiles
+        room.append(sum(array.nbytes for array in stored.arrays.values()))
+        end = stop
+    assert end == 1000 and max(room) <= kernels.piece_tiles * kernels.tile_bytes
+    samples = program.samples(case.z)
+    pushed = program.push(case.theta, samples, "score")
+    whole = program.linearize(case.theta, samples, "score").state
+    for name, values in whole.carried.items():
+        np.testing.assert_array_equal(values, pushed.carried[name])
+
+
 def test_levels():
     names = [[c.name for c in level] for level in levels()]
     assert names == [["x"], ["x", "log_density"], ["x", "log_density", "score"]]
@@ -84,6 +120,4 @@ def test_what_is_missing_is_named(target, tmp_path):
         program.integrals(program.push(theta, samples))
     with pytest.raises(OptionError, match=r'no score.*what velocity reads.*carry="score"'):
         program.velocity(program.push(theta, samples, "log_density"))
-    with pytest.raises(OptionError, match='"score" along a linearized map'):
-        program.linearize(theta, samples, "score")
     assert np.isfinite(np.asarray(program.velocity(state))).all()

@@ -1,6 +1,7 @@
 """Rosenbrock-W steps against closed forms, and their matrix against means over the samples."""
 
 from dataclasses import dataclass
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -190,9 +191,12 @@ def test_a_matrix_that_is_not_finite_is_an_error_of_the_flow(stage):
     """It says where, and a run may try a shorter step."""
     program, samples, theta, _ = stage
     state = program.push(theta, samples, "score")
-    ends = {"state": state, "integrals": program.integrals(state), "carry": (), "shift": 1e-5}
+    ends = {"state": state, "integrals": program.integrals(state), "shift": 1e-5}
     where = {"step": 3, "time": 0.25}
-    given = SimpleNamespace(program=program, samples=samples, theta=theta * np.nan, **ends, **where)
+    linearized = partial(program.linearize, theta * np.nan, samples)
+    given = SimpleNamespace(
+        program=program, samples=samples, linearized=linearized, **ends, **where
+    )
     with pytest.raises(
         FlowError, match=r"step 3 \(t = 0.25\).*a step's matrix with c = 0.1"
     ) as raised:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from ..kernels.carried import differentiable_levels, kernel_name, levels
+from ..kernels.carried import levels
 from ..loops.cuda.formulas import ThreadFormulaBuilder
 from ..loops.cuda.kernels import ThreadKernelBuilder
 from ..loops.cuda.moments import moments_functions
 from ..printers.cuda import CudaPrinter
 from ..schedule.cuda import BLOCK, CudaTiling
-from .module import Target
+from .module import Target, forgetting
 
 __all__ = ["cuda_target"]
 
@@ -35,6 +35,7 @@ def cuda_target(dtype: str, threads: int = BLOCK, moments: bool = True) -> Targe
         Whether interactions that are polynomials of |x - y|^2 become moments of the samples.
     """
     tiling, printer = CudaTiling(dtype, threads), CudaPrinter(dtype, threads)
+    pushes = forgetting(levels())
     return Target(
         f"cuda, {dtype}, {threads} threads a block, a sample each",
         tiling,
@@ -44,6 +45,6 @@ def cuda_target(dtype: str, threads: int = BLOCK, moments: bool = True) -> Targe
         printer.listing,
         (lambda dim: moments_functions(dim, tiling)) if moments else None,
         frozenset({"metric"}),
-        {kernel_name("push", k): kernel_name("linearize", k) for k in differentiable_levels()},
-        _FIRST | {kernel_name("push", level) for level in levels()},
+        pushes,
+        _FIRST | set(pushes),
     )

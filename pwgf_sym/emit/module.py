@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -17,7 +17,7 @@ from ..derive.calculus import derivative
 from ..derive.pieces import in_pieces
 from ..derive.samples import SampleForm, sample_form
 from ..errors import FormulaError, OptionError
-from ..kernels.carried import kernel_name, level_of, levels, pullbacks
+from ..kernels.carried import Level, differentiable_levels, kernel_name, level_of, levels, pullbacks
 from ..kernels.energies import FormulaKernel, energy_kernels
 from ..kernels.kernels import Kernel, map_kernels
 from ..kernels.pairs import MomentForm, pair_parts
@@ -36,7 +36,7 @@ from .header import header
 from .parts import signatures_of
 from .shapes import documented, shapes_of
 
-__all__ = ["Emission", "Target", "cpu_target", "emit_module"]
+__all__ = ["Emission", "Target", "cpu_target", "emit_module", "forgetting"]
 
 
 class MapBuilder(Protocol):
@@ -153,6 +153,11 @@ class Target:
         return found | {other: found[name] for other, name in shared.items()}
 
 
+def forgetting(pushed: Iterable[Level]) -> dict[str, str]:
+    """Kernels that push these levels as those that linearize the map, which keep nothing."""
+    return {kernel_name("push", level): kernel_name("linearize", level) for level in pushed}
+
+
 def cpu_target(dtype: str, machine: Machine, moments: bool = True) -> Target:
     """The CPU.
 
@@ -175,6 +180,8 @@ def cpu_target(dtype: str, machine: Machine, moments: bool = True) -> Target:
         lambda statements: printer.whole(statements, dtype),
         printer.listing,
         (lambda dim: moments_functions(dim, tiling)) if moments else None,
+        # Where a score is carried the stores hardly count, and a kernel takes a second to compile.
+        forgetting=forgetting(level for level in levels() if level not in differentiable_levels()),
     )
 
 
@@ -262,11 +269,10 @@ def emit_module(
 def _called(form: SampleForm) -> set[str]:
     """Kernels of the map that a flow of this energy may call."""
     called = {"jvp", "metric", "jacobian", "newton", "factors"}
-    energy, velocity = level_of(form.energy_reads), level_of(form.velocity_reads)
-    for level in levels()[: len(energy)]:
-        called |= {kernel_name("linearize", level), pullbacks(level)[-1].kernel}
-    pushed = levels()[: max(len(energy), len(velocity))]
-    return called | {kernel_name("push", level) for level in pushed}
+    called |= {made.kernel for made in pullbacks(level_of(form.energy_reads))}
+    for level in levels()[: len(level_of(form.reads))]:
+        called |= {kernel_name("push", level), kernel_name("linearize", level)}
+    return called
 
 
 def _without(emitters: dict[str, MapBuilder], wanted: Collection[str]) -> set[str]:

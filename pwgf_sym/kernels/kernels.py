@@ -130,9 +130,8 @@ def map_kernels(flow: Map) -> dict[str, Kernel]:
     """All kernels of a map by name, simplified and ready to be scheduled."""
     formulas = StepFormulas(flow)
     kernels = [_push(formulas, level) for level in levels()]
-    differentiable = differentiable_levels()
-    linearizations = [_linearize(formulas, level) for level in differentiable]
-    vjp_, *others = [_pullback(formulas, level) for level in differentiable]
+    linearizations = [_linearize(formulas, level) for level in levels()]
+    vjp_, *others = [_pullback(formulas, level) for level in differentiable_levels()]
     derivatives = [_jvp(formulas), vjp_, _metric(formulas), _jacobian(formulas), *others]
     kernels += [*linearizations, *derivatives, _newton(formulas)]
     for kernel in kernels:

@@ -79,7 +79,7 @@ class Forecast:
             self.error = rates.function(lambda a: np.exp(length * a), self.error) + added
             self.of_steps = rates.function(lambda a: np.exp(length * a), self.of_steps)
         if local is not None:
-            moved = self.right.moved(end.theta, local)
+            moved = gap.moved(local)
             self.error, self.of_steps = self.error + moved, self.of_steps + moved
 
     def _rates(self, gap: Gap) -> DecayingPart | None:

@@ -269,24 +269,16 @@ def _gap_and_places(
     theta = np.asarray(path(t), float).astype(program.dtype)
     rate = np.asarray(path.rate(t), float).astype(program.dtype)
     samples = points.samples
-    moved = as_double(program.linearize(theta, samples).jvp(rate))
-    w, x = _velocity_and_places(program, theta, points)
-    return samples.unpack(moved) - w, x
+    map = program.linearize(theta, samples, program.form.reads)
+    gap = as_double(map.jvp(rate)) - as_double(program.velocity(map.state))
+    return samples.unpack(gap), np.asarray(samples.unpack(as_double(map.state.x)), float)
 
 
 def velocity_at(program: Program, theta: np.ndarray, points: Points) -> np.ndarray:
     """w = -grad dE/drho at the pushed points, (n, d)."""
-    return _velocity_and_places(program, theta, points)[0]
-
-
-def _velocity_and_places(
-    program: Program, theta: np.ndarray, points: Points
-) -> tuple[np.ndarray, np.ndarray]:
-    samples = points.samples
     theta = np.asarray(theta, float).astype(program.dtype)
-    state = program.push(theta, samples, program.form.reads)
-    w = samples.unpack(as_double(program.velocity(state)))
-    return w, np.asarray(samples.unpack(as_double(state.x)), float)
+    state = program.push(theta, points.samples, program.form.reads)
+    return points.samples.unpack(as_double(program.velocity(state)))
 
 
 def _row(gap: np.ndarray, points: Points, more: np.ndarray | None = None) -> np.ndarray:

@@ -113,7 +113,7 @@ class StageOperator:
 
     def __init__(self, stage: Stage, factor: float, sigma: float = 0.0) -> None:
         program, samples = stage.program, stage.samples
-        self._map = program.linearize(stage.theta.astype(program.dtype), samples, stage.carry)
+        self._map = stage.linearized()
         self._shift = stage.shift * self._map.unit**2
         self._algebra = self._map.algebra
         local = program.velocity_jacobian(stage.state, stage.integrals)

@@ -385,7 +385,7 @@ class Program(Protocol):
     def linearize(
         self, theta: Vector, samples: Samples, carry: str | Collection[str] = "x"
     ) -> Linearized:
-        """The map at theta, for products with J."""
+        """The map at theta, for products with J; its state is that of ``push``."""
 
     def invert(self, theta: Vector, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """z (N, d) with T(z) = points, and log|det dT/dz|, (N,); NaN where it is not found."""

@@ -20,7 +20,7 @@ from .vectors import as_double, is_finite, norm
 if TYPE_CHECKING:
     from ..declare.problem import GradientFlow
     from .history import Record
-    from .protocols import Program, Samples, State, Vector
+    from .protocols import Linearized, Program, Samples, State, Vector
 
 __all__ = ["RightSide", "Stage", "drawn"]
 
@@ -61,10 +61,8 @@ class Stage:
         The pushed samples.
     field : (M,) array or None
         The target velocity w, in the velocity form.
-    program : Program
-        The kernels.
-    carry : tuple of str
-        What the linearization that the kernels are asked for carries beside x.
+    right : RightSide
+        Where it is from.
     shift : float
         The shift of the linear solve.
     integrals : (K,) array
@@ -79,23 +77,29 @@ class Stage:
     linear: LinearSolution
     state: State
     field: Vector | None
-    program: Program
-    carry: tuple[str, ...]
+    right: RightSide
     shift: float
     integrals: np.ndarray
     step: int
     time: float
 
     @property
+    def program(self) -> Program:
+        """The kernels."""
+        return self.right.program
+
+    @property
     def samples(self) -> Samples:
         """The samples that were pushed."""
         return self.state.samples
 
+    def linearized(self) -> Linearized:
+        """The map at theta and the samples."""
+        return self.right.linearized(self.theta, self.samples)
+
     def moved(self, vector: Vector) -> Vector:
-        """J v at theta and the samples, packed (M,); nothing of it is kept between two calls."""
-        theta = self.theta.astype(self.program.dtype)
-        linearization = self.program.linearize(theta, self.samples, self.carry)
-        return linearization.jvp(vector.astype(self.program.dtype))
+        """J v at theta and the samples, packed (M,)."""
+        return self.linearized().jvp(vector.astype(self.program.dtype))
 
     def length(self, vector: Vector) -> float:
         """Root mean square of J v over the samples: how far a step v moves them."""
@@ -163,11 +167,9 @@ class RightSide:
         self.fresh = program.samples(fresh)
         form, _ = program.form, program.unknown_constant  # found, or refused, before the first step
         self.carry = form.reads
-        # The kernel that the solver compiles anyway: another one would take a second more.
-        by_velocity = options.formulation == "velocity"
-        self.carry_of_products = () if by_velocity else form.energy_reads
         self.step, self.time = 0, 0.0
         self.direction: Vector | None = None
+        self._last: tuple[Vector, Linearized] | None = None
         self._gap: Gap | None = None
 
     @property
@@ -213,23 +215,24 @@ class RightSide:
         FlowError
             Where a number is not finite.
         """
-        program, samples, given = self.program, self.samples, theta
+        program, samples = self.program, self.samples
+        given = theta.astype(np.float64, copy=True)  # a method in time may write into its own array
         theta = theta.astype(program.dtype)
         velocity = self.options.formulation == "velocity"
+        self._last = None  # the next one takes its arrays
         if velocity:
-            state = program.push(theta, samples, self.carry)
-            integrals = program.integrals(state)
+            linearization = program.linearize(theta, samples, self.carry)
+            integrals = program.integrals(linearization.state)
         else:
             slope = program.slope(theta, samples)
             linearization, integrals = slope.linearization, slope.integrals
-            state = linearization.state
+        self._last, state = (given, linearization), linearization.state
         energy = program.energy(integrals)
         where = {"step": self.step, "time": self.time}
         if not (np.isfinite(energy) and is_finite(theta)):
             raise diagnosis(program, theta, state, integrals, {}, where)
         if velocity:
             target = {"field": program.velocity(state, integrals)}
-            linearization = program.linearize(theta, samples)
         else:
             target = {"right": -slope.gradient}
         with np.errstate(invalid="ignore", over="ignore"):  # what is not finite is said below
@@ -245,8 +248,20 @@ class RightSide:
         self.record.solved(linear)
         self.direction = linear.eta
         field = target.get("field")
-        ends = state, field, program, self.carry_of_products, self.shift, integrals
+        ends = state, field, self, self.shift, integrals
         return Stage(given, linear.eta, energy, linear, *ends, self.step, self.time)
+
+    def linearized(self, theta: Vector, samples: Samples) -> Linearized:
+        """The map at a stage's theta and samples; that of the last stage is still there."""
+        if self._last is not None and self._last[0] is theta:
+            return self._last[1]
+        # With the kernel that the right side calls: another one would take a second to compile.
+        by_velocity = self.options.formulation == "velocity"
+        carry = self.carry if by_velocity else self.program.form.energy_reads
+        self._last = None
+        found = self.program.linearize(theta.astype(self.program.dtype), samples, carry)
+        self._last = theta, found
+        return found
 
     def row(self, t: float, stage: Stage) -> Row:
         """Record a stored time; the linear statistics are those since the row before."""
@@ -271,60 +286,77 @@ class RightSide:
         gap = self.gap(theta, eta)
         return gap.defect, gap.speed
 
-    def moved(self, theta: Vector, vector: Vector) -> np.ndarray:
-        """J v at the samples that the flow does not use, (N, d)."""
-        program, dtype = self.program, self.program.dtype
-        products = program.linearize(theta.astype(dtype), self.fresh, self.carry_of_products)
-        found = self.fresh.unpack(products.jvp(vector.astype(dtype)))
-        return np.asarray(found, np.float64)
-
     def gap(self, theta: Vector, eta: Vector) -> Gap:
         """u - w on samples that the flow does not use; the last one is kept."""
-        if self._gap is not None and self._gap.theta is theta and self._gap.eta is eta:
-            return self._gap
-        program, fresh, given = self.program, self.fresh, theta
-        theta = theta.astype(program.dtype)
-        state = program.push(theta, fresh, self.carry)
-        integrals = program.integrals(state)
-        w = as_double(program.velocity(state, integrals))
-        products = program.linearize(theta, fresh, self.carry_of_products)
-        gap = products.jvp(eta.astype(program.dtype)) - w
-        weights = as_double(fresh.weights)
-        defect, speed = norm(gap, weights * gap), norm(w, weights * w)
-        defect = defect if np.isfinite(defect) else np.inf
-        self._gap = Gap(given, eta, gap, state, integrals, defect, speed, self)
+        if self._gap is None or self._gap.theta is not theta:
+            self._gap = None  # the next one takes the arrays of its map
+            program = self.program
+            map = program.linearize(theta.astype(program.dtype), self.fresh, self.carry)
+            integrals = program.integrals(map.state)
+            w = as_double(program.velocity(map.state, integrals))
+            self._gap = Gap(theta, eta, map, integrals, w)
+        elif self._gap.eta is not eta:
+            self._gap = replace(self._gap, eta=eta)
         return self._gap
 
 
 @dataclass(frozen=True)
 class Gap:
-    """u - w at one (theta, eta), packed, with the state of the fresh samples.
+    """u - w at one (theta, eta), on samples that the flow does not use.
 
     Attributes
     ----------
     theta, eta : (p,) arrays
         Parameters and their rate.
-    packed : (M,) array
-        u - w.
-    state, integrals
-        The pushed samples, and the integrals of the energy.
-    defect, speed : float
-        Root mean squares of u - w and of w.
+    map : Linearized
+        The map at theta.
+    integrals : (K,) array
+        The integrals of the energy.
+    velocity : (M,) array
+        w, packed.
     """
 
     theta: Vector
     eta: Vector
-    packed: Vector
-    state: State
+    map: Linearized
     integrals: np.ndarray
-    defect: float
-    speed: float
-    right: RightSide
+    velocity: Vector
+
+    @property
+    def state(self) -> State:
+        """The pushed samples."""
+        return self.map.state
+
+    @cached_property
+    def packed(self) -> Vector:
+        """u - w, packed (M,)."""
+        return self._moved(self.eta) - self.velocity
 
     @property
     def field(self) -> np.ndarray:
         """u - w as an array (N, d)."""
-        return np.asarray(self.state.samples.unpack(self.packed), np.float64)
+        return np.asarray(self.map.samples.unpack(self.packed), np.float64)
+
+    @property
+    def defect(self) -> float:
+        """Root mean square of u - w; infinite where it is no number."""
+        found = self._size(self.packed)
+        return found if np.isfinite(found) else np.inf
+
+    @property
+    def speed(self) -> float:
+        """Root mean square of w."""
+        return self._size(self.velocity)
+
+    def moved(self, vector: Vector) -> np.ndarray:
+        """J v at the samples, (N, d)."""
+        return np.asarray(self.map.samples.unpack(self._moved(vector)), np.float64)
+
+    def _moved(self, vector: Vector) -> Vector:
+        return self.map.jvp(vector.astype(self.map.theta.dtype))
+
+    def _size(self, field: Vector) -> float:
+        return norm(field, as_double(self.map.samples.weights) * field)
 
 
 def _ratio(defect: float, speed: float) -> float:

@@ -68,10 +68,10 @@ class SamplesControl:
         self.step += 1
         if not self.options.samples.resample:
             return stage
-        right = self.right
+        right, own = self.right, stage.misfit
         right.draw(self.step)
         new = right(t, stage.theta)
-        own, fresh = stage.misfit, new.misfit_of(stage.eta)
+        fresh = new.misfit_of(stage.eta)
         if math.isfinite(own) and math.isfinite(fresh):
             self._count(t, length, own, fresh, estimate)
         return new

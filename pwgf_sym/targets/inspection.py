@@ -8,6 +8,7 @@ from ..emit.listing import formula_lines, kernel_lines
 from ..emit.notation import energy_text, equation, variation_text
 from ..emit.parts import functions_of
 from ..errors import OptionError
+from ..loops.nodes import Statement
 from ..printers.tree import TreePrinter
 from .bound import numba_type
 from .shown import Code
@@ -88,9 +89,14 @@ class Inspection:
         OptionError
             If there is no such kernel.
         """
-        program = self if kernel is None else self._shown(kernel)
-        nodes = program.emission.statements
-        return TreePrinter().module(nodes if kernel is None else functions_of(nodes, kernel))
+        nodes = self.emission.statements if kernel is None else self._functions(kernel)
+        return TreePrinter().module(nodes)
+
+    def _functions(self, kernel: str) -> list[Statement]:
+        """The functions of a kernel, under the name that it is printed under."""
+        emission = self._shown(kernel).emission
+        found = emission.signatures.get(kernel)
+        return functions_of(emission.statements, kernel if found is None else found.name)
 
     def _times(self) -> list[str]:
         """Milliseconds of every stage, and of every pass over all kernels."""
@@ -123,8 +129,7 @@ class Inspection:
         """
         if kernel is None:
             return Code(seal(self.emission.text).replace(SIGN, integral_sign()))
-        emission = self._shown(kernel).emission
-        return Code(emission.target.listing(functions_of(emission.statements, kernel)))
+        return Code(self._shown(kernel).emission.target.listing(self._functions(kernel)))
 
     @checked_call
     def code_llvm(self, kernel: str) -> str:

@@ -201,6 +201,8 @@ class KernelCaller:
         kernel, values = self._prepare(name, theta, eta)
         self._add_inputs(values, kernel, samples, inputs)
         outputs = self._add_outputs(values, kernel, samples)
+        if stored is None and name in self.emission.target.forgetting:
+            stored = self._forgotten
         run_chunks(self._work(kernel, values, stored), self._bounds(samples))
         return outputs
 
@@ -258,6 +260,15 @@ class KernelCaller:
             for a in self.bound(kernel).signature.of("stored")
         }
         return Storage(arrays, origin, extent)
+
+    def _forgotten(self, first: int, last: int):
+        """Pieces of a chunk whose stored values nobody reads: all steps write to one place."""
+        tiles = min(self.piece_tiles, last - first)
+        stored = self.storage(0, tiles)
+        stored.extent = 0
+        for start in range(first, last, tiles):
+            stored.origin = start
+            yield stored, start, min(start + tiles, last)
 
     def forward(self, name: str, theta, state: State):
         """A function of (stored values, first tile, last tile): the forward pass of these tiles.

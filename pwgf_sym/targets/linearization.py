@@ -15,22 +15,13 @@ from functools import cached_property
 
 import numpy as np
 
-from ..errors import OptionError
-from ..kernels.carried import Level, differentiable_levels, kernel_name, level_of
+from ..kernels.carried import kernel_name, level_of
 from ..memory import storage_limit
 from .kernel_matrix import kernel_matrix
 from .kernels import Storage
 from .packing import Samples, State
 
 __all__ = ["Linearization"]
-
-
-def _forward_kernel(level: Level) -> str:
-    """The kernel that carries a level, and stores what derivatives of the map read."""
-    if level not in differentiable_levels():
-        accepted = ", ".join(f'"{own[-1].name}"' for own in differentiable_levels())
-        raise OptionError("carry", f'"{level[-1].name}" along a linearized map', accepted)
-    return kernel_name("linearize", level)
 
 
 class Linearization:
@@ -50,7 +41,7 @@ class Linearization:
     Parameters
     ----------
     carry : str or collection of str
-        What the state has to hold: "x", "log_density".
+        What the state has to hold beside x: "log_density", "score".
     keep : bool
         Whether the stored values of all samples are kept, if they fit; where kernels do not run
         piece by piece they are.
@@ -76,7 +67,7 @@ class Linearization:
             self._stored = self._borrow(samples.tiles)
             weakref.finalize(self, self._free(samples.tiles).append, self._stored)
         if run and self._stored is not None:
-            kernel = _forward_kernel(level_of(carry))
+            kernel = kernel_name("linearize", level_of(carry))
             found = call.run(kernel, samples, self.theta, samples.starts, stored=self.pieces)
             self.state = program.units.bring_out(State(samples, **found))
         elif run:
@@ -126,7 +117,7 @@ class Linearization:
 
     def forward(self, state: State):
         """A function of (stored values, first tile, last tile): the forward pass into ``state``."""
-        kernel = _forward_kernel(level_of(state.carried))
+        kernel = kernel_name("linearize", level_of(state.carried))
         return self._call.forward(kernel, self.theta, state)
 
     def forward_pieces(self, first: int, last: int, forward):

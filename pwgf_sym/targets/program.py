@@ -397,7 +397,7 @@ class Program(Inspection, JacobianMethods, PointMethods, SumMethods):
     def linearize(self, theta, samples: Samples, carry: Carry = "x") -> Linearization:
         """The map at theta, for products with J = dT/dtheta.
 
-        Its ``state`` holds what ``carry`` names, "log_density" at most.
+        Its ``state`` is that of :meth:`push` with this ``carry``, from the same forward pass.
         """
         return Linearization(self, theta, samples, carry)
 

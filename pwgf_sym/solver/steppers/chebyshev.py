@@ -95,14 +95,13 @@ class Chebyshev(Stepper):
         v, rounds = self._vector, _ROUNDS
         if v is None:
             v, rounds = _start(stage.eta), _FIRST_ROUNDS
-        move, rate = _MOVE * stage.spread, 0.0
+        move, rate, length = _MOVE * stage.spread, 0.0, stage.length(v)
         for _ in range(rounds):
-            length = stage.length(v)
             if not length > 0:
                 break
             v = (move / length) * v
             v = (right(t, stage.theta + v).eta - stage.eta) * (1 / move)
-            rate = stage.length(v)
+            rate = length = stage.length(v)
         self._rate, self._vector, self._age = _SAFETY * rate, v, 0
 
     def needed(self, step: float) -> int:
