@@ -56,7 +56,12 @@ def check_storable(problem: GradientFlow, map: Map) -> None:
     FormulaError
         Naming the part of the formula.
     """
-    for formula in (problem.energy, problem.density, *problem.parameters):
+    for formula in (
+        problem.energy,
+        problem.density,
+        *problem.parameters,
+        *problem.transport.formulas,
+    ):
         to_tree(formula)
     activation = getattr(map, "activation", None)
     if activation is not None:
@@ -72,6 +77,7 @@ def check_precision(problem: GradientFlow, map: Map) -> None:
         Naming the number.
     """
     formulas = [problem.energy, getattr(map, "activation", problem.energy)]
+    formulas += problem.transport.formulas
     numbers = {number for formula in formulas for number in formula.atoms(sp.Number)}
     for number in [*sorted(numbers, key=sp.default_sort_key), *problem.parameters.values()]:
         size = abs(float(number))

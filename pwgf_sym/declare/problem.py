@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 import sympy as sp
@@ -16,6 +16,7 @@ from .energy_checks import check_energy
 from .formula_checks import within_depth
 from .laws import Law
 from .symbols import Coordinates, Density
+from .transport import Transport, transport_of
 from .tree import from_portable, portable
 
 __all__ = ["GradientFlow"]
@@ -23,6 +24,8 @@ __all__ = ["GradientFlow"]
 
 class GradientFlow:
     """The Wasserstein gradient flow d rho/dt = div(rho grad(dE/drho)) from an initial law.
+
+    With a drift b and a mobility h it is d rho/dt = div(h(rho) grad(dE/drho)) - div(rho b).
 
     Parameters
     ----------
@@ -36,6 +39,11 @@ class GradientFlow:
         A finite number for every symbol of the energy that is no coordinate, and an array of them
         for every ``sympy.IndexedBase``.  Lengths that the shape of an array names, such as N in
         ``sp.IndexedBase("A", shape=(N, 5))``, are taken from the arrays.
+    drift : sequence of d Expr, optional
+        A velocity b(x) beside that of the energy; it need not be a gradient, and the energy may
+        rise along it.
+    mobility : Expr, optional
+        h(rho), by default rho: the velocity of the energy is -(h/rho) grad dE/drho.
 
     Attributes
     ----------
@@ -45,11 +53,14 @@ class GradientFlow:
         Sorted by name.
     arrays : dict of IndexedBase to array
         Sorted by name; read only.
+    transport : Transport
+        Drift and mobility.
 
     Raises
     ------
     EnergyError
-        If the energy cannot be derived, or a symbol's name cannot be printed.
+        If the energy cannot be derived, a symbol's name cannot be printed, or drift or mobility
+        are no such formulas.
     LawError
         If the initial law is none, or has another dimension.
     ParameterError
@@ -65,9 +76,12 @@ class GradientFlow:
         rho: Density,
         initial: Law,
         parameters: dict[sp.Basic, Any] | None = None,
+        drift: Sequence[sp.Expr] | None = None,
+        mobility: sp.Expr | None = None,
     ) -> None:
         check_energy(energy, rho)
-        _check_names(energy, rho)
+        self.transport = transport_of(rho, drift, mobility)
+        _check_names((energy, *self.transport.formulas), rho)
         self.energy, self.density, self.initial = energy, rho, initial
         self.coordinates: Coordinates = rho.coordinates
         self.dim = len(self.coordinates)
@@ -82,12 +96,20 @@ class GradientFlow:
             raise ParameterError("parameters", brief(given), "a dict of Symbol to number")
         self.arrays, lengths = array_values(energy, given)
         scalars = {key: value for key, value in given.items() if key not in self.arrays}
-        self.parameters = _parameter_values(energy, self.coordinates, {**lengths, **scalars})
+        wanted = energy.free_symbols | self.transport.symbols(rho)
+        values = {**lengths, **scalars}
+        self.parameters = _parameter_values(wanted, self.coordinates, values)
         _check_lengths(lengths, self.parameters)
 
     def __getstate__(self) -> dict[str, object]:
         # As trees: SymPy would evaluate formulas anew, and an equal one might come out otherwise.
+        trees: dict[str, object]
         trees = {"energy": portable(self.energy), "density": portable(self.density)}
+        mobility = self.transport.mobility
+        trees["transport"] = (
+            [portable(formula) for formula in self.transport.drift],
+            None if mobility is None else portable(mobility),
+        )
         parameters = [(portable(symbol), value) for symbol, value in self.parameters.items()]
         arrays = [(portable(array), values) for array, values in self.arrays.items()]
         return self.__dict__ | trees | {"parameters": parameters, "arrays": arrays}
@@ -96,18 +118,26 @@ class GradientFlow:
         energy, density = (from_portable(state[name]) for name in ("energy", "density"))
         parameters = {from_portable(symbol): value for symbol, value in state["parameters"]}
         arrays = {from_portable(array): values for array, values in state["arrays"]}
+        drift, mobility = state["transport"]
+        transport = Transport(
+            tuple(map(from_portable, drift)), None if mobility is None else from_portable(mobility)
+        )
         found = {"energy": energy, "density": density, "parameters": parameters, "arrays": arrays}
+        found["transport"] = transport
         self.__dict__.update(state | found)
 
     def __repr__(self) -> str:
         values = "".join(f", {s.name}={v:.6g}" for s, v in self.parameters.items())
         values += "".join(f", {a} of shape {v.shape}" for a, v in self.arrays.items())
+        drift, mobility = self.transport.drift, self.transport.mobility
+        values += f", drift={list(drift)}" if drift else ""
+        values += "" if mobility is None else f", mobility={mobility}"
         return f"GradientFlow({self.energy}, initial={self.initial!r}{values})"
 
 
-def _check_names(energy: sp.Expr, rho: Density) -> None:
+def _check_names(formulas: Sequence[sp.Expr], rho: Density) -> None:
     """Refuse names that a module's text cannot hold, or a console would act on."""
-    names = {symbol.name for symbol in parts_of_kind(energy, sp.Symbol)}
+    names = {symbol.name for e in formulas for symbol in parts_of_kind(e, sp.Symbol)}
     names |= {symbol.name for symbol in rho.coordinates}
     for name in sorted(names):
         if not name.isprintable():
@@ -116,10 +146,10 @@ def _check_names(energy: sp.Expr, rho: Density) -> None:
 
 
 def _parameter_values(
-    energy: sp.Expr, x: Coordinates, given: dict[sp.Basic, Any]
+    symbols: set[sp.Symbol], x: Coordinates, given: dict[sp.Basic, Any]
 ) -> dict[sp.Symbol, float]:
     """Check names and values; return them as floats in the order of the names."""
-    wanted = sorted(energy.free_symbols, key=lambda s: s.name)
+    wanted = sorted(symbols, key=lambda s: s.name)
     coordinate_names = {s.name for s in x}
     for before, symbol in zip([None, *wanted], wanted, strict=False):
         twin = before is not None and before.name == symbol.name

@@ -81,6 +81,8 @@ def convexity(structure: EnergyStructure) -> Modulus:
     internal = displacement_convex(structure.internal, len(structure.coordinates))
     if not internal.holds:
         return internal
+    if structure.transport.mobility is not None:
+        return _none("no contraction is known for a mobility that is not rho")
     found = [_potential(structure), *_interactions(structure)]
     bad = next((f for f in found if not f.holds), None)
     if bad is not None:
@@ -96,9 +98,28 @@ def _potential(structure: EnergyStructure) -> Modulus:
     potential = beside_convex_sums(structure)
     if potential is None:
         return _none("the potential holds a sum over an index that is not seen to be convex")
+    if structure.transport.drift:
+        potential = _beside_drift(structure, potential)
+    if potential is None:
+        return _none("the drift is not affine")
     value, status, reason = curvature(potential, structure.coordinates)
+    reason += ", with the drift" if structure.transport.drift else ""
     reason += ", beside convex sums" if structure.sums else ""
     return Modulus(value, status, f"Hess V >= {value:.6g} ({reason})" if value == value else reason)
+
+
+def _beside_drift(structure: EnergyStructure, potential: sp.Expr) -> sp.Expr | None:
+    """V - x^T S x/2, S the symmetric part of grad b of an affine drift b; None for other drifts.
+
+    Of X' = -grad V + b and Y' alike with equal noise |X - Y|^2 falls at twice the rate by which the
+    Hessian of this is bounded.
+    """
+    x = structure.coordinates
+    slopes = sp.Matrix([[b.diff(s) for s in x] for b in structure.transport.drift])
+    if slopes.free_symbols:
+        return None
+    half = sum(slopes[i, j] * x[i] * x[j] for i in range(len(x)) for j in range(len(x))) / 2
+    return potential - sp.expand(half)
 
 
 def _interactions(structure: EnergyStructure) -> list[Modulus]:

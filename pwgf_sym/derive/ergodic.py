@@ -83,7 +83,7 @@ def log_sobolev(structure: EnergyStructure) -> Modulus:
     Modulus
         The largest kappa that was found, or none.
     """
-    if not structure.is_fokker_planck or structure.interactions or structure.sigma <= 0:
+    if not structure.forgets_to_gibbs:
         return Modulus(np.nan, "none", "the energy is not int V rho + sigma int rho log rho")
     sigma = float(structure.sigma)
     best = Modulus(
@@ -179,7 +179,7 @@ def reflection_coupling(structure: EnergyStructure) -> tuple[Coupling, ...] | st
     tuple of d Coupling, or str
         Or why there are none.
     """
-    if not structure.is_fokker_planck or structure.interactions or structure.sigma <= 0:
+    if not structure.forgets_to_gibbs:
         return "reflection coupling needs an energy int V rho + sigma int rho log rho"
     wells = None if structure.sums else separated(structure.potential, structure.coordinates)
     if wells is None:

@@ -157,6 +157,8 @@ def one_sided(structure: EnergyStructure) -> OneSidedSum | str:
     """
     if structure.other or structure.internal != 0 or structure.interactions:
         return "it is not int V rho + sigma int rho log rho"
+    if not structure.transport.plain:
+        return "there is a drift or a mobility"
     if structure.sums:
         return "V holds a sum over an index"
     if not structure.sigma >= 0:

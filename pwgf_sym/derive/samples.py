@@ -12,7 +12,7 @@ A double integral of W is the mean of W over pairs of samples.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import sympy as sp
@@ -20,9 +20,11 @@ import sympy as sp
 from ..declare.energies import short_text
 from ..declare.law import Law
 from ..declare.symbols import Density
+from ..declare.transport import Transport
 from ..errors import EnergyError, LawError
-from ..sharing import symbols_of
-from .calculus import in_log_density, times_density
+from ..sharing import replaced, symbols_of
+from .calculus import RHO, in_log_density, times_density
+from .pieces import in_pieces
 from .sums import IndexedSum
 from .vacuum import over_density
 from .variation import Term, Terms, check_velocity, energy_terms, free_name
@@ -133,7 +135,7 @@ class SampleForm:
         return tuple(symbol for symbols in found.values() for symbol in symbols)
 
 
-def sample_form(energy: sp.Expr, rho: Density) -> SampleForm:
+def sample_form(energy: sp.Expr, rho: Density, transport: Transport | None = None) -> SampleForm:
     """Write an energy and its velocity in the data that samples carry.
 
     Parameters
@@ -141,6 +143,8 @@ def sample_form(energy: sp.Expr, rho: Density) -> SampleForm:
     energy : Expr
     rho : Density
         On d coordinates.
+    transport : Transport, optional
+        Drift and mobility.
 
     Returns
     -------
@@ -151,7 +155,32 @@ def sample_form(energy: sp.Expr, rho: Density) -> SampleForm:
     EnergyError
         If the energy cannot be derived; the message names the offending term.
     """
-    return _sample_form(energy, energy_terms(energy, rho))
+    parts = energy_terms(energy, rho)
+    if transport is None or transport.plain:
+        return _sample_form(energy, parts, frozenset())
+    form = _sample_form(energy, parts, frozenset(s.name for s in transport.symbols(rho)))
+    return _transported(form, rho, transport)
+
+
+def _transported(form: SampleForm, rho: Density, transport: Transport) -> SampleForm:
+    """The velocity (h/rho) w + b in the place of w."""
+    if form.rough:
+        raise form.rough.with_traceback(None)
+    rows = form.local_velocity
+    if transport.mobility is not None:
+        if form.pair_terms:
+            given = "a mobility beside an interaction"
+            accepted = "a mobility with integrals over one copy of the space"
+            raise EnergyError("mobility", given, accepted, "Use the mobility rho, the default.")
+        ratio = times_density(sp.expand(replaced(transport.mobility, {rho: RHO})), -1)
+        factor = in_log_density(in_pieces(ratio), form.log_density)
+        rows = tuple(factor * row for row in rows)
+    if transport.drift:
+        rows = tuple(row + b for row, b in zip(rows, map(in_pieces, transport.drift), strict=True))
+    symbols = {*form.parameters, *transport.symbols(rho)}
+    reads = _reads(rows, _beside_x(form.log_density, form.score))
+    parameters = tuple(sorted(symbols, key=lambda s: (s.name, str(s.assumptions0))))
+    return replace(form, local_velocity=rows, parameters=parameters, velocity_reads=reads)
 
 
 def check_law(form: SampleForm, law: Law) -> None:
@@ -177,8 +206,8 @@ def check_law(form: SampleForm, law: Law) -> None:
 
 
 @lru_cache(maxsize=8)
-def _sample_form(energy: sp.Expr, parts: Terms) -> SampleForm:
-    log_density, score, symbols = _new_symbols(parts)
+def _sample_form(energy: sp.Expr, parts: Terms, names: frozenset[str]) -> SampleForm:
+    log_density, score, symbols = _new_symbols(parts, names)
     of_integral = {t.integral: s for t, s in zip(parts.terms, symbols, strict=True)}
     weights = [t.weight.xreplace(of_integral) for t in parts.terms]
     integrals = tuple(
@@ -235,13 +264,13 @@ def _roughness(parts: Terms) -> EnergyError | None:
 
 
 def _new_symbols(
-    parts: Terms,
+    parts: Terms, names: frozenset[str]
 ) -> tuple[sp.Symbol, tuple[sp.Symbol, ...], tuple[sp.Symbol, ...]]:
-    """l, s0.., I_0..: with underscores appended where the energy uses these names itself."""
+    """l, s0.., I_0..: with underscores appended where formulas, or ``names``, have these names."""
     taken = [*parts.coordinates, *parts.partners, *parts.parameters]
     for one in parts.sums:
         taken += [one.symbol, *one.slopes]
-    used = {s.name for s in taken}
+    used = {s.name for s in taken} | names
     log_density = sp.Symbol(free_name("l", used), real=True)
     used.add(log_density.name)
     groups = []

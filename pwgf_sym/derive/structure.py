@@ -10,7 +10,7 @@ rho log(rho/pi) is -log pi.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 import sympy as sp
@@ -19,6 +19,7 @@ from ..declare.energies import short_text
 from ..declare.formula_checks import expanded_terms, within_depth
 from ..declare.indexed import written_out
 from ..declare.symbols import Density, as_copy
+from ..declare.transport import Transport
 from ..sharing import holds, replaced, symbols_of
 from .calculus import RHO, in_log_density
 from .sums import IndexedSum
@@ -65,6 +66,8 @@ class EnergyStructure:
         Why the energy is no such sum; empty if it is.
     sums : tuple of IndexedSum
         Sums over an index, whose symbols stand in the potential.
+    transport : Transport
+        Drift and mobility beside the energy.
     """
 
     coordinates: tuple[sp.Symbol, ...]
@@ -76,6 +79,7 @@ class EnergyStructure:
     internal: sp.Expr = sp.S.Zero
     other: str = ""
     sums: tuple[IndexedSum, ...] = ()
+    transport: Transport = field(default_factory=Transport)
 
     def with_values(self, values: Mapping[sp.Symbol, float]) -> EnergyStructure:
         """The structure with numbers for parameters, as the fractions that the doubles are.
@@ -100,7 +104,14 @@ class EnergyStructure:
             put(self.internal),
             self.other,
             self.sums,
+            self.transport.with_values(exact),
         )
+
+    @property
+    def forgets_to_gibbs(self) -> bool:
+        """Whether the flow is a Fokker-Planck equation with the equilibrium exp(-V/sigma)/Z."""
+        known = self.is_fokker_planck and not self.interactions and self.transport.plain
+        return bool(known and self.sigma > 0)
 
     @property
     def is_fokker_planck(self) -> bool:
@@ -115,7 +126,9 @@ def in_fractions(expr: sp.Expr) -> sp.Expr:
 
 
 @within_depth
-def energy_structure(energy: sp.Expr, rho: Density) -> EnergyStructure:
+def energy_structure(
+    energy: sp.Expr, rho: Density, transport: Transport | None = None
+) -> EnergyStructure:
     """Read off potential, entropy, interactions and internal energy.
 
     Parameters
@@ -123,6 +136,8 @@ def energy_structure(energy: sp.Expr, rho: Density) -> EnergyStructure:
     energy : Expr
     rho : Density
         On d coordinates.
+    transport : Transport, optional
+        Drift and mobility beside the energy.
 
     Returns
     -------
@@ -135,7 +150,8 @@ def energy_structure(energy: sp.Expr, rho: Density) -> EnergyStructure:
     EnergyError
         If the energy cannot be derived.
     """
-    return _structure(energy_terms(energy, rho))
+    found = _structure(energy_terms(energy, rho))
+    return found if transport is None else replace(found, transport=transport)
 
 
 @lru_cache(maxsize=8)

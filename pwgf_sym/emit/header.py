@@ -8,9 +8,10 @@ import sympy as sp
 
 from ..declare.maps import Map
 from ..declare.symbols import Density
+from ..declare.transport import Transport
 from ..kernels.sums import SumKernels
 from ..kernels.terms import Datum
-from .notation import energy_text, equation, variation_text
+from .notation import energy_text, equation, transport_texts, variation_text
 from .shapes import Shapes
 
 __all__ = ["header", "jacobian_header", "sum_header"]
@@ -29,6 +30,7 @@ def header(
     target: str,
     values: Iterable[sp.Symbol],
     kernels: Rows,
+    transport: Transport,
 ) -> str:
     """The docstring of a module, its content hash left open.
 
@@ -43,11 +45,14 @@ def header(
         What kernels of the energy read as ``values``.
     kernels : mapping of str to Shapes
         What each kernel computes.
+    transport : Transport
+        Drift and mobility beside the energy.
     """
     entries = {
         "energy": energy_text(energy, density),
         "first variation": variation_text(energy, density),
-        "equation": equation(energy, density),
+        "equation": equation(energy, density, transport),
+        **transport_texts(density, transport),
         "map": repr(flow),
         "parameters": _layout_line(flow),
         "target": target,

@@ -12,6 +12,7 @@ import sympy as sp
 from ..declare.energies import ordered_integrals, short_text
 from ..declare.maps import Map
 from ..declare.symbols import Density
+from ..declare.transport import Transport
 from ..derive.borders import jump
 from ..derive.calculus import derivative
 from ..derive.pieces import in_pieces
@@ -191,6 +192,7 @@ def emit_module(
     flow: Map,
     target: Target,
     wanted: Collection[str] | None = None,
+    transport: Transport | None = None,
 ) -> Emission:
     """Derive, lower and print kernels of an energy and a map.
 
@@ -206,6 +208,8 @@ def emit_module(
         What the kernels are printed for.
     wanted : collection of str, optional
         Kernels to print.  Those of the target's first module if not given.
+    transport : Transport, optional
+        Drift and mobility beside the energy.
 
     Raises
     ------
@@ -228,7 +232,11 @@ def emit_module(
         # Terms of sums are checked where they are lowered.
         values |= {s: sp.Symbol("S", real=True) for s in parts_of_kind(term, sp.Sum, sp.Product)}
         check_printable(in_pieces(replaced(term.integrand, values)), short_text(term))
-    form = sample_form(energy, density)
+    transport = Transport() if transport is None else transport
+    for formula in transport.formulas:
+        bare = replaced(formula, {density: sp.Symbol("rho", positive=True)})
+        check_printable(in_pieces(bare), "drift or mobility")
+    form = sample_form(energy, density, transport)
     check_printable(form.value, "energy, outside its integrals")
     lap("derive")
     parts = pair_parts(form, target.moments is not None)
@@ -260,7 +268,7 @@ def emit_module(
     body = documented(body, rows)
     taken |= _second_names(emitters, taken)
     read = next(iter(formulas.values())).values if formulas else ()
-    text = header(energy, density, flow, target.line, read, rows) + target.text(body)
+    text = header(energy, density, flow, target.line, read, rows, transport) + target.text(body)
     lap("emit")
     found = (target.tiling, layout, kernels, formulas, taken, parts.moments)
     return Emission(text, form, *found, frozenset(left_out), timings, target, tuple(body))

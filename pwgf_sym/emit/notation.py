@@ -7,13 +7,14 @@ from sympy.core.function import AppliedUndef
 
 from ..declare.energies import EnergyIntegral, unicode_text
 from ..declare.symbols import Density
+from ..declare.transport import Transport
 from ..derive import first_variation
 from ..derive.variation import check_velocity, energy_terms
 from ..errors import EnergyError
 from ..kernels.rolling import readable
 from ..sharing import is_long, parts, parts_of_kind
 
-__all__ = ["energy_text", "equation", "variation_text"]
+__all__ = ["energy_text", "equation", "transport_texts", "variation_text"]
 
 # Parts of a formula that is written although it holds most of its parts several times.
 _MOST = 4000
@@ -31,7 +32,7 @@ def variation_text(energy: sp.Expr, density: Density) -> str:
     return f"{_quotient(density)} = {_text(first_variation(energy, density), density)}"
 
 
-def equation(energy: sp.Expr, density: Density) -> str:
+def equation(energy: sp.Expr, density: Density, transport: Transport | None = None) -> str:
     """``drho/dt = div(rho grad(...))``; with dE/drho where it is long, or where it jumps."""
     name, inside = density.func.__name__, _quotient(density)
     try:
@@ -42,7 +43,20 @@ def equation(energy: sp.Expr, density: Density) -> str:
             inside = _text(sp.Add(*moving), density)
     except EnergyError:  # the first variation jumps: there is a flow, but no such equation
         pass
-    return f"d{name}/dt = div({name} grad({inside}))"
+    transport = Transport() if transport is None else transport
+    mobility = name if transport.mobility is None else "h"
+    drift = f" - div({name} b)" if transport.drift else ""
+    return f"d{name}/dt = div({mobility} grad({inside})){drift}"
+
+
+def transport_texts(density: Density, transport: Transport) -> dict[str, str]:
+    """Drift and mobility, where there are any."""
+    found = {}
+    if transport.mobility is not None:
+        found["mobility"] = f"h = {_text(transport.mobility, density)}"
+    if transport.drift:
+        found["drift"] = f"b = ({', '.join(map(str, transport.drift))})"
+    return found
 
 
 def _quotient(density: Density) -> str:

@@ -194,7 +194,9 @@ class AdaptiveMarch:
     def risen(self, before: float, after: float) -> FlowError | None:
         """The error of a step that raises the energy of its samples, else None."""
         allowed = energy_allowance(self.scale, self.right.samples.count)
-        if not self.options.steps.energy_check or after <= before + allowed:
+        if self.right.may_rise or not self.options.steps.energy_check:
+            return None
+        if after <= before + allowed:
             return None
         given = f"energy {before:.6g} before the step and {after:.6g} after"
         fix = "Use more samples or a larger shift, or energy_check=False to go on."

@@ -41,6 +41,7 @@ STATUSES = ("completed", "stopped", "interrupted", "failed")
 def describe(solution: Solution) -> dict[str, Any]:
     """Everything but the arrays."""
     problem = solution.problem
+    mobility = problem.transport.mobility
     return {
         "schema": _SCHEMA,
         "version": _VERSION,
@@ -48,6 +49,8 @@ def describe(solution: Solution) -> dict[str, Any]:
         "density": to_tree(problem.density),
         "initial": problem.initial.to_dict(),
         "parameters": [[to_tree(symbol), value] for symbol, value in problem.parameters.items()],
+        "drift": [to_tree(formula) for formula in problem.transport.drift],
+        "mobility": None if mobility is None else to_tree(mobility),
         "arrays": [to_tree(array) for array in problem.arrays],
         "map": solution.map.to_dict(),
         "options": solution.options,
@@ -193,7 +196,12 @@ def _problem(description: dict[str, Any], dim: int, data: Sequence[np.ndarray]) 
     if len(arrays) != len(data):
         raise StoredSolutionError("arrays", f"{len(data)} arrays", f"{len(arrays)}, as described")
     parameters |= {from_tree(tree): array for tree, array in zip(arrays, data, strict=True)}
-    return GradientFlow(energy, rho, law_from_dict(entries), parameters)
+    drift = [from_tree(tree) for tree in description.get("drift", [])] or None
+    mobility = description.get("mobility")
+    mobility = None if mobility is None else from_tree(mobility)
+    for formula in [*(drift or []), *([] if mobility is None else [mobility])]:
+        _check_powers(formula)
+    return GradientFlow(energy, rho, law_from_dict(entries), parameters, drift, mobility)
 
 
 def _check_powers(energy: sp.Expr) -> None:

@@ -152,6 +152,10 @@ def equilibrium(
     if callback is not None and not callable(callback):
         raise OptionError("callback", brief(callback), "a function of one row")
     check_velocity(energy_terms(problem.energy, problem.density))
+    if problem.transport.drift:
+        accepted = "a problem without a drift, whose flow comes to rest"
+        fix = "Use solve over a long time: along a drift samples never rest."
+        raise OptionError("problem", "a problem with a drift", accepted, fix)
     points = drawn(problem, options, "samples", 0, options.number)
     program = build_program(problem, map, options.target, options.dtype)
     right = RightSide(program, options, points, Record(begin))

@@ -159,7 +159,7 @@ def log_weights(
 def log_weight_of(program: Program) -> Logs | None:
     """A function of x (n, d) and log rho(x) (n,): logs of weights; None for other energies."""
     structure = theory_of(program.problem).structure
-    if not structure.is_fokker_planck or structure.interactions or structure.sigma <= 0:
+    if not structure.forgets_to_gibbs:
         return None
     potential_at, sigma = _target(program, None, None)
     return lambda x, log_density: _log_weights(potential_at, sigma, x, log_density)
@@ -183,9 +183,11 @@ def _target(
 ) -> tuple[Callable[..., Any], float]:
     """V as a function of d arrays, and sigma: what is given, else what the energy has."""
     structure = theory_of(program.problem).structure
-    known = structure.is_fokker_planck and not structure.interactions
+    known = structure.is_fokker_planck and not structure.interactions and structure.transport.plain
     if (potential is None or sigma is None) and not known:
         what = structure.other or "it has interactions, an internal energy, or no entropy"
+        if not structure.transport.plain:
+            what = "there is a drift or a mobility beside it"
         accepted = "an energy int V rho + sigma int rho log rho, or a potential and sigma"
         raise OptionError(
             "diagnostics", f"an energy that has no known equilibrium: {what}", accepted

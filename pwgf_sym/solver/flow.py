@@ -175,6 +175,7 @@ def solve(
     watch = Watch(events_of(events))
     if callback is not None and not callable(callback):
         raise OptionError("callback", brief(callback), "a function of one row")
+    check_formulation(problem, options.formulation)
     if options.formulation == "velocity":
         check_velocity(energy_terms(problem.energy, problem.density))
     points = drawn(problem, options, "samples", 0, options.number)
@@ -188,6 +189,13 @@ def solve(
     else:
         march = FixedMarch(right, stepper, times, stored, watch)
     return _collect(march, theta, callback)
+
+
+def check_formulation(problem: GradientFlow, formulation: str) -> None:
+    """Refuse the energy form where the energy is not all that moves mass."""
+    if formulation == "energy" and not problem.transport.plain:
+        accepted = '"velocity", for a problem with a drift or a mobility'
+        raise OptionError("formulation", '"energy"', accepted, 'Use formulation="velocity".')
 
 
 def _start(problem: GradientFlow, map: Map, theta0: np.ndarray | None, seed: int) -> np.ndarray:

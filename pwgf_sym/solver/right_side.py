@@ -177,6 +177,11 @@ class RightSide:
         """The shift of linear solves."""
         return settled(self.linear.shift)
 
+    @property
+    def may_rise(self) -> bool:
+        """Whether the energy may rise: a drift does work."""
+        return bool(self.program.problem.transport.drift)
+
     def draw(self, step: int) -> None:
         """Take new samples, those of a step."""
         program, options = self.program, self.options

@@ -12,6 +12,7 @@ import sympy as sp
 
 from ..declare.problem import GradientFlow
 from ..declare.symbols import Density
+from ..declare.transport import Transport
 from ..derive.convexity import Modulus, convexity, gradient_bound
 from ..derive.ergodic import Coupling, log_sobolev, reflection_coupling
 from ..derive.one_sided import OneSidedSum, one_sided
@@ -56,14 +57,18 @@ def theory_of(problem: GradientFlow) -> Theory:
     -------
     Theory
     """
-    return _theory(problem.energy, problem.density, tuple(problem.parameters.items()))
+    values = tuple(problem.parameters.items())
+    return _theory(problem.energy, problem.density, values, problem.transport)
 
 
 @lru_cache(maxsize=8)
 def _theory(
-    energy: sp.Expr, density: Density, values: tuple[tuple[sp.Symbol, float], ...]
+    energy: sp.Expr,
+    density: Density,
+    values: tuple[tuple[sp.Symbol, float], ...],
+    transport: Transport,
 ) -> Theory:
-    structure = energy_structure(energy, density).with_values(dict(values))
+    structure = energy_structure(energy, density, transport).with_values(dict(values))
     modulus, slope = (_known(find, structure) for find in (convexity, gradient_bound))
     coupling, local = _known(reflection_coupling, structure), _known(one_sided, structure)
     return Theory(
@@ -146,6 +151,8 @@ def _directions(moduli: OneSidedSum) -> str:
 
 def _entropy(theory: Theory) -> list[Choice] | str:
     structure, slope = theory.structure, theory.slope
+    if structure.transport.mobility is not None:
+        return "KL bounds need the mobility rho"
     if not structure.is_fokker_planck or structure.sigma <= 0:
         what = structure.other or "it has no entropy, or an internal energy beside it"
         return f"KL bounds need int V rho + sigma int rho log rho: {what}"
@@ -187,6 +194,8 @@ def _couplings(theory: Theory) -> list[Choice]:
     structure, modulus, couplings = theory.structure, theory.modulus, theory.coupling
     found: list[Choice] = []
     if not structure.is_fokker_planck or structure.interactions:
+        return found
+    if structure.transport.mobility is not None:
         return found
     if modulus.holds:
 

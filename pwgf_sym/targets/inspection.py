@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..arguments import brief, checked_call
 from ..declare.energies import SIGN, integral_sign
 from ..emit.listing import formula_lines, kernel_lines
-from ..emit.notation import energy_text, equation, variation_text
+from ..emit.notation import energy_text, equation, transport_texts, variation_text
 from ..emit.parts import functions_of
 from ..errors import OptionError
 from ..loops.nodes import Statement
@@ -40,7 +40,8 @@ class Inspection:
         texts = {
             "energy": energy_text(energy, density),
             "first variation": variation_text(energy, density),
-            "equation": equation(energy, density),
+            "equation": equation(energy, density, self.problem.transport),
+            **transport_texts(density, self.problem.transport),
         }
         lines = [f"{key}: {t.replace(SIGN, integral_sign())}" for key, t in texts.items()]
         lines.append("")

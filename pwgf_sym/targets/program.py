@@ -91,7 +91,7 @@ def compile_program(
         check_precision(problem, flow)
     Units.of(problem.initial).check(dtype)
     how = host.printed(dtype, moments)
-    emission = emit_module(problem.energy, problem.density, flow, how, kernels)
+    emission = emit_module(problem.energy, problem.density, flow, how, kernels, problem.transport)
     check_law(emission.form, problem.initial)
     name = f"{type(flow).__name__.lower()}_d{flow.dim}_{dtype}"
     path = host.write(emission.text, name, folder)
