@@ -14,6 +14,7 @@ ON_TARGETS = [
         "test_protocols.py",
     ),
     *(
+        "test_gradient_energies.py",
         "test_sums.py",
         "test_pairs.py",
         "test_rolled.py",

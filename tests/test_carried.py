@@ -85,7 +85,7 @@ def test_a_push_keeps_nothing_of_what_it_stores(tmp_path):
     case = Case(EXACT, 5000)
     program = program_on("cpu", case.problem, EXACT, tmp_path)
     kernels, room, end = program.kernels, [], 7
-    for stored, start, stop in kernels._forgotten(7, 1000):
+    for stored, start, stop in kernels._forgotten("push_score", 7, 1000):
         assert (stored.origin, stored.extent) == (start, 0) and start == end
         assert stop - start <= kernels.piece_tiles
         room.append(sum(array.nbytes for array in stored.arrays.values()))

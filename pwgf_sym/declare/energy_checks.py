@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NoReturn
 
 import sympy as sp
@@ -104,7 +104,8 @@ def _check_part(part: sp.Expr, term: EnergyIntegral, rho: Density) -> None:
             accepted = "formulas in the coordinates and the density itself"
             fix = "Write derivatives of known formulas out with .doit()."
             if function.atoms(Density):
-                refuse("gradient energies are not derived yet by this version", accepted)
+                _check_slope(function, term, rho, refuse)
+                continue
             refuse(f"the unevaluated derivative {function}", accepted, fix)
         if not isinstance(function, Density):
             refuse(f"the undefined function {function}", "formulas with known functions")
@@ -117,6 +118,19 @@ def _check_part(part: sp.Expr, term: EnergyIntegral, rho: Density) -> None:
                 "Write integral(f*rho*rho.at(y), x, y) for an interaction.",
             )
     _check_real(part, term)
+
+
+def _check_slope(
+    slope: sp.Basic, term: EnergyIntegral, rho: Density, refuse: Callable[..., NoReturn]
+) -> None:
+    """Check a derivative in an integrand: one of the density, of first order."""
+    accepted = f"first derivatives of {rho.func.__name__} in integrals over one copy of the space"
+    if len(term.copies) > 1:
+        refuse(f"the derivative {slope} in a double integral", accepted)
+    if not isinstance(slope, sp.Derivative) or not isinstance(slope.expr, Density):
+        refuse(f"the unevaluated derivative {slope}", accepted, "Carry it out with .doit().")
+    if slope.derivative_count > 1:
+        refuse(f"the second derivative {slope}", accepted, "Integrate by parts.")
 
 
 def _check_real(expr: sp.Expr, term: sp.Expr) -> None:

@@ -23,8 +23,9 @@ from ..declare.symbols import Density
 from ..declare.transport import Transport
 from ..errors import EnergyError, LawError
 from ..sharing import replaced, symbols_of
-from .calculus import RHO, in_log_density, times_density
+from .calculus import RHO, Gradient, in_log_density, times_density
 from .pieces import in_pieces
+from .slopes import has_slopes, in_score
 from .sums import IndexedSum
 from .vacuum import over_density
 from .variation import Term, Terms, check_velocity, energy_terms, free_name
@@ -95,6 +96,8 @@ class SampleForm:
         Why there is no velocity: an integrand has a kink in the density, as ``Abs(rho - c)`` has.
     sums : tuple of IndexedSum
         Sums over an index: a sample carries their values and gradients.
+    score_gradient : tuple of d Expr
+        Derivatives of the energy's single integrals by the score; () where none reads it.
     """
 
     coordinates: tuple[sp.Symbol, ...]
@@ -111,6 +114,7 @@ class SampleForm:
     energy_reads: tuple[str, ...]
     rough: EnergyError | None = None
     sums: tuple[IndexedSum, ...] = ()
+    score_gradient: tuple[sp.Expr, ...] = ()
 
     @property
     def reads(self) -> tuple[str, ...]:
@@ -211,7 +215,7 @@ def _sample_form(energy: sp.Expr, parts: Terms, names: frozenset[str]) -> Sample
     of_integral = {t.integral: s for t, s in zip(parts.terms, symbols, strict=True)}
     weights = [t.weight.xreplace(of_integral) for t in parts.terms]
     integrals = tuple(
-        _sample_integral(t, symbol, log_density)
+        _sample_integral(t, symbol, log_density, score)
         for t, symbol in zip(parts.terms, symbols, strict=True)
     )
     rough = _roughness(parts)
@@ -228,7 +232,8 @@ def _sample_form(energy: sp.Expr, parts: Terms, names: frozenset[str]) -> Sample
         value=energy.xreplace(of_integral),
         local_velocity=local,
         pair_terms=tuple((weight, tuple(term.drift)) for weight, term in pairs),
-        local_gradient=_local_gradient(parts, weights, log_density),
+        local_gradient=_local_gradient(parts, weights, log_density, score),
+        score_gradient=_score_gradient(parts, weights, log_density, score),
         velocity_reads=_reads(local, beside_x),
         energy_reads=_reads([i.density for i in integrals], beside_x),
         rough=rough,
@@ -247,11 +252,13 @@ def _reads(formulas: Sequence[sp.Expr], carried: Symbols) -> tuple[str, ...]:
     return tuple(name for name, symbols in carried.items() if not used.isdisjoint(symbols))
 
 
-def _sample_integral(term: Term, symbol: sp.Symbol, log_density: sp.Symbol) -> SampleIntegral:
+def _sample_integral(
+    term: Term, symbol: sp.Symbol, log_density: sp.Symbol, score: Sequence[sp.Symbol]
+) -> SampleIntegral:
     label = short_text(term.integral)
     if term.pair:
         return SampleIntegral(symbol, True, term.formula, label)
-    density, vacuum = over_density(term.formula)
+    density, vacuum = over_density(in_score(term.formula, score))
     return SampleIntegral(symbol, False, in_log_density(density, log_density), label, vacuum)
 
 
@@ -302,13 +309,35 @@ def _local_velocity(
 
 
 def _local_gradient(
-    parts: Terms, weights: Sequence[sp.Expr], log_density: sp.Symbol
+    parts: Terms,
+    weights: Sequence[sp.Expr],
+    log_density: sp.Symbol,
+    score: Sequence[sp.Symbol],
 ) -> tuple[tuple[sp.Expr, ...], sp.Expr]:
     rows: list[list[sp.Expr]] = [[] for _ in parts.coordinates]
     by_log: list[sp.Expr] = []
     for weight, term in _single(parts, weights):
-        *slopes, change = parts.gradient(over_density(term.formula)[0])
+        *slopes, change = parts.gradient(over_density(in_score(term.formula, score))[0])
         for row, slope in zip(rows, slopes, strict=True):
             row.append(weight * in_log_density(slope, log_density))
         by_log.append(weight * in_log_density(times_density(change, 1), log_density))
     return tuple(sp.Add(*row) for row in rows), sp.Add(*by_log)
+
+
+def _score_gradient(
+    parts: Terms,
+    weights: Sequence[sp.Expr],
+    log_density: sp.Symbol,
+    score: Sequence[sp.Symbol],
+) -> tuple[sp.Expr, ...]:
+    rows: list[list[sp.Expr]] = [[] for _ in score]
+    gradient = Gradient(score)
+    for weight, term in _single(parts, weights):
+        if has_slopes(term.formula, len(rows)):
+            density = over_density(in_score(term.formula, score))[0]
+            for row, slope in zip(
+                rows, gradient(in_log_density(density, log_density)), strict=True
+            ):
+                row.append(weight * slope)
+    found = tuple(sp.Add(*row) for row in rows)
+    return found if any(row != 0 for row in found) else ()

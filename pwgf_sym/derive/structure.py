@@ -167,6 +167,8 @@ def _structure(parts: Terms) -> EnergyStructure:
     for term in parts.terms:
         if symbols_of(term.weight) - set(parts.parameters) or term.weight.atoms(Density):
             other.append(f"it is no linear function of {short_text(term.integral)}")
+        elif term.steep:
+            other.append(f"{short_text(term.integral)} reads the density's gradient")
         elif not hasattr(term, "pair"):
             other.append(f"{short_text(term.integral)} is of another kind")
         elif term.pair:

@@ -28,6 +28,7 @@ from ..sharing import holds, replaced
 from .borders import jump
 from .calculus import RHO, Gradient, derivative, negated, times_density
 from .pieces import in_pieces
+from .slopes import has_slopes, slope_marks, variation_with_slopes
 from .sums import IndexedSum, SampleGradient, SumTable, in_full
 
 __all__ = [
@@ -68,6 +69,9 @@ class Term:
         dE/dI_k, in the integrals of the energy.
     rough : str
         Where `variation` jumps, so that it has no gradient; empty where it is continuous.
+    steep : bool
+        Whether the integrand reads the gradient of the density.  `variation` then holds its
+        derivatives written out, and slopes, drift and change are zero.
     """
 
     integral: EnergyIntegral
@@ -79,6 +83,7 @@ class Term:
     change: sp.Expr
     weight: sp.Expr
     rough: str = ""
+    steep: bool = False
 
 
 @dataclass(frozen=True)
@@ -141,8 +146,13 @@ def _formula(
     x = tuple(rho.coordinates)
     if len(integral.copies) == 1:
         integrand = in_pieces(integral.integrand)
-        formula = replaced(_in_names(integrand, integral.copies, [x]), {rho: RHO})
-        return table.without_sums(formula)
+        formula = replaced(_in_names(integrand, integral.copies, [x]), slope_marks(rho))
+        formula = table.without_sums(replaced(formula, {rho: RHO}))
+        if has_slopes(formula, len(x)) and holds(formula, table.symbols()):
+            given = f"{short_text(integral)}, with a sum over data and the density's gradient"
+            accepted = "sums over data in integrals without derivatives of the density"
+            raise EnergyError("energy", given, accepted, "Write two integrals.")
+        return formula
     kernel = in_pieces(pair_kernel(integral, rho))
     if holds(kernel, (sp.Sum, sp.Product)):
         given = f"{short_text(integral)}, a double integral with a sum over data"
@@ -160,6 +170,12 @@ def _term(
 ) -> Term:
     x, y, rho = names
     pair = len(integral.copies) == 2
+    if not pair and has_slopes(formula, len(x)):
+        _refuse_jump(formula, short_text(integral), {RHO: rho})
+        variation = variation_with_slopes(formula, rho)
+        zeros = (sp.S.Zero,) * len(x)
+        rest = zeros, zeros, sp.S.Zero, weight
+        return Term(integral, pair, formula, variation, *rest, steep=True)
     if pair:
         variation = _symmetrized(formula, x, y)
     else:
@@ -187,13 +203,25 @@ def _refuse_jump(formula: sp.Expr, what: str, names: dict[sp.Symbol, sp.Expr]) -
 
 
 def check_velocity(parts: Terms) -> None:
-    """Refuse an energy whose first variation jumps where a velocity is asked for.
+    """Refuse an energy that has no velocity in what samples carry.
 
     Raises
     ------
     EnergyError
-        Naming the integral and where its first variation jumps.
+        Naming the integral, and where its first variation jumps, or that it reads derivatives of
+        the density.
     """
+    _check_continuous(parts)
+    for term in parts.terms:
+        if term.steep:
+            given = f"{short_text(term.integral)}, whose velocity holds third derivatives of rho"
+            accepted = "for a velocity, integrands without derivatives of the density"
+            fix = 'Use solve(..., formulation="energy"), which needs the score alone.'
+            raise EnergyError("energy", given, accepted, fix)
+
+
+def _check_continuous(parts: Terms) -> None:
+    """Refuse an energy whose first variation jumps where a velocity is asked for."""
     for term in parts.terms:
         if term.rough:
             given = f"{short_text(term.integral)}, whose first variation jumps {term.rough}"
@@ -254,7 +282,7 @@ def velocity(energy: sp.Expr, rho: Density) -> sp.Matrix:
         If the energy cannot be derived; the message names the offending term.
     """
     parts = energy_terms(energy, rho)
-    check_velocity(parts)
+    _check_continuous(parts)
     return sp.Matrix(_along_gradient(parts, rho, sp.S.NegativeOne, 0))
 
 
@@ -280,7 +308,7 @@ def pde(energy: sp.Expr, rho: Density) -> sp.Eq:
         If the energy cannot be derived; the message names the offending term.
     """
     parts = energy_terms(energy, rho)
-    check_velocity(parts)
+    _check_continuous(parts)
     used = {s.name for s in energy.atoms(sp.Symbol) | {*parts.coordinates, *parts.partners}}
     time = sp.Symbol(free_name("t", used), real=True)
     fluxes = _along_gradient(parts, rho, sp.S.One, 1)
@@ -308,7 +336,9 @@ def _along_gradient(parts: Terms, rho: Density, sign: sp.Integer, power: int) ->
         change = times_density(sign * term.change, power - 1).xreplace({RHO: rho})
         slopes = term.drift if sign == -1 and not term.pair else term.slopes
         for component, slope, symbol in zip(components, slopes, rho.coordinates, strict=True):
-            if term.pair:
+            if term.steep:
+                along = sign * rho**power * term.variation.diff(symbol)
+            elif term.pair:
                 along = sign * rho**power * _over_partners(slope, parts, rho)
             else:
                 local = times_density(slope, power) if power or slope.has(RHO) else slope

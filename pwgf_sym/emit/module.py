@@ -229,6 +229,7 @@ def emit_module(
         values = {
             d: sp.Symbol(d.func.__name__, positive=True) for d in parts_of_kind(term, Density)
         }
+        values |= {d: sp.Symbol(f"slope{k}", real=True) for k, d in enumerate(_slopes_in(term))}
         # Terms of sums are checked where they are lowered.
         values |= {s: sp.Symbol("S", real=True) for s in parts_of_kind(term, sp.Sum, sp.Product)}
         check_printable(in_pieces(replaced(term.integrand, values)), short_text(term))
@@ -240,7 +241,7 @@ def emit_module(
     check_printable(form.value, "energy, outside its integrals")
     lap("derive")
     parts = pair_parts(form, target.moments is not None)
-    kernels, formulas = map_kernels(flow), energy_kernels(form, parts)
+    kernels, formulas = map_kernels(flow, level_of(form.energy_reads)), energy_kernels(form, parts)
     names = {*kernels, *formulas, *({"moments"} if parts.moments else ())}
     unknown = set(wanted or ()) - names
     if unknown:
@@ -272,6 +273,11 @@ def emit_module(
     lap("emit")
     found = (target.tiling, layout, kernels, formulas, taken, parts.moments)
     return Emission(text, form, *found, frozenset(left_out), timings, target, tuple(body))
+
+
+def _slopes_in(term: sp.Expr) -> list[sp.Basic]:
+    """Derivatives of the density in an integral."""
+    return sorted(parts_of_kind(term, sp.Derivative), key=str)
 
 
 def _called(form: SampleForm) -> set[str]:

@@ -82,11 +82,14 @@ class Pullback:
         Its name and one-line mathematics.
     cotangent : str
         The input with the cotangents of the level's last quantity; those of the others are theirs.
+    rare : bool
+        Whether it is derived for energies alone that read the quantity.
     """
 
     kernel: str
     summary: str
     cotangent: str
+    rare: bool = False
 
 
 @dataclass(frozen=True)
@@ -192,6 +195,12 @@ CARRIED: Level = (
         step=_score_after,
         rate=_score_rate,
         length=-1,
+        pullback=Pullback(
+            "gradient_score",
+            "sum over samples of (dx/dtheta)^T field + (dl/dtheta)^T scalar + (ds/dtheta)^T pull",
+            "pull",
+            rare=True,
+        ),
     ),
 )
 
@@ -201,9 +210,10 @@ def levels() -> list[Level]:
     return [CARRIED[: n + 1] for n in range(len(CARRIED))]
 
 
-def differentiable_levels() -> list[Level]:
-    """Those whose derivative by theta has a kernel."""
-    return [level for level in levels() if level[-1].pullback is not None]
+def differentiable_levels(read: Level = ()) -> list[Level]:
+    """Those whose derivative by theta has a kernel, where energies read a level."""
+    found = [level for level in levels() if level[-1].pullback is not None]
+    return [x for x in found if len(x) <= len(read) or not pullbacks(x)[-1].rare]
 
 
 def level_of(names: str | Collection[str]) -> Level:

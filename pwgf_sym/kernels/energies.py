@@ -118,6 +118,7 @@ def energy_kernels(form: SampleForm, parts: PairParts) -> dict[str, FormulaKerne
         if parts.distance not in symbols_of(mean)
     )
     slopes, by_log = form.local_gradient
+    pulls = {"pull_out": form.score_gradient} if form.score_gradient else {}
     centers = Centers(single, form.coordinates, form.beside_x)
     candidates = [
         FormulaKernel(
@@ -138,11 +139,11 @@ def energy_kernels(form: SampleForm, parts: PairParts) -> dict[str, FormulaKerne
         ),
         FormulaKernel(
             "slopes",
-            "dE/dx and dE/dl of a sample, without pairs",
+            "dE/dx and dE/dl of a sample, without pairs" + ", and dE/ds" * bool(pulls),
             carried,
             (),
             values,
-            {"field_out": slopes, "scalar_out": (by_log,)},
+            {"field_out": slopes, "scalar_out": (by_log,)} | pulls,
         ),
         FormulaKernel(
             "pair_integrals",

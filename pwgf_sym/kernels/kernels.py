@@ -126,12 +126,15 @@ class Kernel:
         return any(sweep.rows for sweep in self.sweeps)
 
 
-def map_kernels(flow: Map) -> dict[str, Kernel]:
-    """All kernels of a map by name, simplified and ready to be scheduled."""
+def map_kernels(flow: Map, read: Level = ()) -> dict[str, Kernel]:
+    """All kernels of a map by name, simplified and ready to be scheduled.
+
+    ``read`` is the level that the energy reads, of rare derivatives.
+    """
     formulas = StepFormulas(flow)
     kernels = [_push(formulas, level) for level in levels()]
     linearizations = [_linearize(formulas, level) for level in levels()]
-    vjp_, *others = [_pullback(formulas, level) for level in differentiable_levels()]
+    vjp_, *others = [_pullback(formulas, level) for level in differentiable_levels(read)]
     derivatives = [_jvp(formulas), vjp_, _metric(formulas), _jacobian(formulas), *others]
     kernels += [*linearizations, *derivatives, _newton(formulas)]
     for kernel in kernels:
@@ -262,22 +265,36 @@ def _store(linearizations: list[Kernel], derivatives: list[Kernel]) -> None:
     Stored are x and, of all values that a derivative shares with the forward pass, those that take
     a contraction or a function; cheap arithmetic on them is done again.
     """
-    known = {t for t in topological(linearizations[0].sweeps[0].outputs()) if t.per_sample}
+    known = [
+        {t for t in topological(kernel.sweeps[0].outputs()) if t.per_sample}
+        for kernel in linearizations
+    ]
     stored: dict[Tensor, Input] = {}
     for kernel in derivatives:
-        for tensor in _frontier([o for s in kernel.sweeps for o in s.outputs()], known):
+        of_step = known[_reads_of_step(kernel)]
+        for tensor in _frontier([o for s in kernel.sweeps for o in s.outputs()], of_step):
             if isinstance(tensor, Input):  # x, which keeps its name
                 stored[tensor] = tensor
             elif tensor not in stored:
                 name = f"hidden_{sum(not isinstance(t, Input) for t in stored)}"
                 stored[tensor] = input_tensor(name, tensor.axes, per_sample=True)
-    for kernel in linearizations:
-        kernel.sweeps[0].saved = {new.name: old for old, new in stored.items()}
-        kernel.stored = {new.name: new.axes for new in stored.values()}
+    for kernel, own in zip(linearizations, known, strict=True):
+        kernel.sweeps[0].saved = {new.name: old for old, new in stored.items() if old in own}
+        kernel.stored = {new.name: new.axes for old, new in stored.items() if old in own}
     for kernel in derivatives:
         kernel.sweeps = [s.with_outputs(replace(s.outputs(), stored)) for s in kernel.sweeps]
         reached = set(topological([o for s in kernel.sweeps for o in s.outputs()]))
         kernel.stored = {t.name: t.axes for t in stored.values() if t in reached}
+
+
+def _reads_of_step(kernel: Kernel) -> int:
+    """The number of the lowest level whose forward pass has what a derivative reads of a step.
+
+    How x and the log density move depends on x alone; how the score does on the score.
+    """
+    rare = [len(level) - 1 for level in levels() for made in pullbacks(level)[-1:] if made.rare]
+    names = {pullbacks(levels()[number])[-1].kernel: number for number in rare}
+    return names.get(kernel.name, 0)
 
 
 def _frontier(outputs: list[Tensor], known: set[Tensor]) -> list[Tensor]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 
@@ -202,7 +202,7 @@ class KernelCaller:
         self._add_inputs(values, kernel, samples, inputs)
         outputs = self._add_outputs(values, kernel, samples)
         if stored is None and name in self.emission.target.forgetting:
-            stored = self._forgotten
+            stored = partial(self._forgotten, name)
         run_chunks(self._work(kernel, values, stored), self._bounds(samples))
         return outputs
 
@@ -261,10 +261,10 @@ class KernelCaller:
         }
         return Storage(arrays, origin, extent)
 
-    def _forgotten(self, first: int, last: int):
+    def _forgotten(self, name: str, first: int, last: int):
         """Pieces of a chunk whose stored values nobody reads: all steps write to one place."""
         tiles = min(self.piece_tiles, last - first)
-        stored = self.storage(0, tiles)
+        stored = self.storage(0, tiles, name)
         stored.extent = 0
         for start in range(first, last, tiles):
             stored.origin = start

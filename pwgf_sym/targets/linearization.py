@@ -62,13 +62,15 @@ class Linearization:
         self._call = call = program.kernels
         self.theta = call.vector("theta", theta, call.size)
         self._stored = self.state = None
+        self._level = level_of(carry)
+        self._kernel = kernel_name("linearize", self._level)
         keep = keep or not call.by_pieces
         if keep and samples.tiles * call.tile_bytes <= storage_limit():
             self._stored = self._borrow(samples.tiles)
             weakref.finalize(self, self._free(samples.tiles).append, self._stored)
         if run and self._stored is not None:
-            kernel = kernel_name("linearize", level_of(carry))
-            found = call.run(kernel, samples, self.theta, samples.starts, stored=self.pieces)
+            starts, pieces = samples.starts, self.pieces
+            found = call.run(self._kernel, samples, self.theta, starts, stored=pieces)
             self.state = program.units.bring_out(State(samples, **found))
         elif run:
             self.state = program.push(self.theta, samples, carry)
@@ -81,14 +83,22 @@ class Linearization:
     def _free(self, extent: int) -> list[Storage]:
         """Arrays for so many tiles that nobody uses now: fresh pages cost time."""
         # By program: another one may use the same samples, with stored values of other sizes.
-        return self.samples.scratch.setdefault(("stored", self._call, extent), [])
+        key = "stored", self._call, self._reads_steps, extent
+        return self.samples.scratch.setdefault(key, [])
+
+    @cached_property
+    def _reads_steps(self) -> str:
+        """The kernel whose stored values derivatives read: that of x has all but the score's."""
+        kernels = self.program.emission.kernels
+        more = kernels[self._kernel].stored.keys() - kernels["linearize"].stored.keys()
+        return self._kernel if more else "linearize"
 
     def _borrow(self, extent: int) -> Storage:
         """Arrays that are free, or new ones."""
         try:
             return self._free(extent).pop()
         except IndexError:
-            return self._call.storage(0, extent)
+            return self._call.storage(0, extent, self._reads_steps)
 
     def stored(self) -> Storage:
         """The stored values of all samples, computed now where they were not kept."""
@@ -113,7 +123,9 @@ class Linearization:
     @cached_property
     def _again(self):
         """The forward pass of a piece, for its stored values only."""
-        return self.forward(State(self.samples, x=np.empty_like(self.samples.z)))
+        level = self._level if self._reads_steps != "linearize" else self._level[:1]
+        arrays = {c.name: np.empty_like(self.samples.starts[c.start]) for c in level}
+        return self.forward(State(self.samples, **arrays))
 
     def forward(self, state: State):
         """A function of (stored values, first tile, last tile): the forward pass into ``state``."""
@@ -166,10 +178,17 @@ class Linearization:
         found = self._call.metric(self.samples, self.theta, eta, self.pieces)
         return self._in_units(found, self.unit**2)
 
-    def gradient(self, field: np.ndarray, scalar: np.ndarray) -> np.ndarray:
-        """Sum over the samples of J^T field + (dl/dtheta)^T scalar, (p,)."""
+    def gradient(self, field: np.ndarray, scalar: np.ndarray, pull=None) -> np.ndarray:
+        """Sum over the samples of J^T field + (dl/dtheta)^T scalar, (p,).
+
+        With ``pull`` (M,) there is (ds/dtheta)^T pull, too, of the score s.
+        """
         inputs = {"field": self._in_units(field, self.unit), "scalar": scalar}
-        return self._call.gradient("gradient", self.samples, self.theta, inputs, None, self.pieces)
+        name = "gradient"
+        if pull is not None:
+            name = "gradient_score"
+            inputs["pull"] = self._in_units(pull, 1 / self.unit)
+        return self._call.gradient(name, self.samples, self.theta, inputs, None, self.pieces)
 
     def jacobian(self):
         """J at the samples, transposed: (p, M); the next call overwrites it.

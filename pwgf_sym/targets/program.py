@@ -349,18 +349,23 @@ class Program(Inspection, JacobianMethods, PointMethods, SumMethods):
         samples = state.samples
         zeros, values = self.kernels.zeros, self.values(integrals)
         field_, scalar = zeros(samples.width), zeros(samples.width // self.dim)
+        pull = zeros(samples.width) if self.form.score_gradient else None
         self._pair_velocity(field_, state, integrals)
         if "slopes" in self.emission.formulas:
             local = zeros(samples.width)
             self._carry_sums(state, "slopes")
-            self.kernels.fields("slopes", state, values, {"field": local, "scalar": scalar})
+            found = {"field": local, "scalar": scalar}
+            found |= {} if pull is None else {"pull": pull}
+            self.kernels.fields("slopes", state, values, found)
             field_ = local - field_
         else:
             field_ = -field_
         field_ = field_ * samples.weights
         if not self.form.energy_reads:
             return linearization.vjp(field_)
-        return linearization.gradient(field_, scalar * samples.weight)
+        if pull is not None:
+            pull = pull * samples.weights
+        return linearization.gradient(field_, scalar * samples.weight, pull)
 
     @property
     def sums_pairs(self) -> bool:
@@ -372,7 +377,7 @@ class Program(Inspection, JacobianMethods, PointMethods, SumMethods):
         """Whether the energy's slope at a sample needs nothing of the other samples."""
         symbols = {integral.symbol for integral in self.form.integrals}
         rows, by_log = self.form.local_gradient
-        coupled = any(e.free_symbols & symbols for e in (*rows, by_log))
+        coupled = any(e.free_symbols & symbols for e in (*rows, by_log, *self.form.score_gradient))
         return not coupled and not any(integral.pair for integral in self.form.integrals)
 
     def slope(self, theta, samples: Samples, keep: bool = True) -> Slope:

@@ -40,6 +40,7 @@ class Slope:
 def slope(program, theta, samples: Samples, keep: bool) -> Slope:
     """See :meth:`.program.Program.slope`."""
     local = program.separable and "slopes" in program.emission.formulas and not program.form.sums
+    local = local and not program.form.score_gradient
     if local and program.kernels.by_pieces:
         return _by_pieces(program, theta, samples, keep)
     linearized = Linearization(program, theta, samples, program.form.energy_reads, keep)
