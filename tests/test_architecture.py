@@ -1,6 +1,7 @@
 """The shape of the package: imports go one way, nothing evaluates text, importing is quick."""
 
 import ast
+import graphlib
 import importlib
 import inspect
 import os
@@ -291,3 +292,18 @@ def test_exported_names_exist():
 @pytest.mark.parametrize("path", FILES, ids=NAMES)
 def test_files_are_short(path):
     assert len(path.read_text(encoding="utf-8").splitlines()) <= 500
+
+
+def test_benchmarks_import_each_other_in_no_circle():
+    """graphlib finds circles; imports inside of functions count."""
+    folder = PACKAGE / "benchmarks"
+    files = {path.stem: path for path in folder.glob("*.py")}
+    graph = {}
+    for name, path in files.items():
+        nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        found = [n for n in nodes if isinstance(n, ast.ImportFrom) and n.level == 1]
+        modules = {n.module.split(".")[0] for n in found if n.module}
+        modules |= {alias.name for n in found if not n.module for alias in n.names}
+        graph[name] = modules & files.keys()
+    assert graph["targets"]
+    graphlib.TopologicalSorter(graph).prepare()
