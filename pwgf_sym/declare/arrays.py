@@ -6,7 +6,7 @@ An array is a ``sympy.IndexedBase`` of the energy.  Its shape may name lengths,
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
 import numpy as np
@@ -18,7 +18,19 @@ from ..errors import ParameterError
 from ..sharing import parts
 from .indexed import data_arrays
 
-__all__ = ["Arrays", "array_values"]
+__all__ = ["ASSUMED", "Arrays", "array_values"]
+
+#: Assumptions that SymPy may have simplified with, and what they ask of values.
+ASSUMED: dict[str, Callable[[Any], Any]] = {
+    "positive": lambda v: v > 0,
+    "negative": lambda v: v < 0,
+    "nonnegative": lambda v: v >= 0,
+    "nonpositive": lambda v: v <= 0,
+    "nonzero": lambda v: v != 0,
+    "integer": lambda v: v == np.floor(v),
+    "even": lambda v: v % 2 == 0,
+    "odd": lambda v: v % 2 == 1,
+}
 
 #: Values by array.
 Arrays = dict[sp.IndexedBase, NDArray[np.float64]]
@@ -66,7 +78,31 @@ def array_values(energy: sp.Expr, given: Mapping[Any, Any]) -> tuple[Arrays, dic
                 accepted = f"shape {array.shape}, as it was declared"
                 raise ParameterError(name, f"shape {values.shape}", accepted)
         arrays[array] = values
-    return arrays, lengths
+    sizes = {key: value for key, value in given.items() if isinstance(key, sp.Symbol)} | lengths
+    for array, values in arrays.items():
+        _check_shape(array, values, sizes)
+        _check_assumptions(array, values)
+    return arrays, {s: size for s, size in lengths.items() if s in energy.free_symbols}
+
+
+def _check_shape(
+    array: sp.IndexedBase, values: NDArray[np.float64], sizes: Mapping[sp.Symbol, Any]
+) -> None:
+    """Refuse an array that is not as long as formulas of lengths in its shape say."""
+    for place, length in enumerate(array.shape or ()):
+        wanted = length.xreplace({s: sp.sympify(v, strict=True) for s, v in sizes.items()})
+        if wanted.is_number and wanted != values.shape[place]:
+            accepted = f"{wanted} on axis {place}, which is {length}"
+            raise ParameterError(str(array), f"shape {values.shape}", accepted)
+
+
+def _check_assumptions(array: sp.IndexedBase, values: NDArray[np.float64]) -> None:
+    """Refuse values that contradict what SymPy may have simplified with."""
+    for assumption, holds in ASSUMED.items():
+        if array.assumptions0.get(assumption) and not holds(values).all():
+            wrong = values[~holds(values)][0]
+            accepted = f"values that are {assumption}, as the array was declared"
+            raise ParameterError(str(array), f"an array with {wrong:g}", accepted)
 
 
 def _rank(array: sp.IndexedBase, energy: sp.Expr) -> int:

@@ -72,6 +72,11 @@ def _check_outside(energy: sp.Expr, found: list[EnergyIntegral], known: set[sp.S
             accepted = "integrals, parameters and functions of them"
             raise EnergyError("energy", given, accepted, "Write integral(f, x) around it.")
         _check_real(outer, term)
+        loose = parts_of_kind(outer, sp.Sum, sp.Product, sp.Indexed)
+        if loose:
+            given = f"{short_text(term)} with {min(map(str, loose))} outside an integral"
+            fix = "Write a number, or a Symbol, in its place, or the sum in the integrand."
+            raise EnergyError("energy", given, "sums and arrays in integrands", fix)
     if not found:
         accepted = "an expression with at least one integral of the density"
         raise EnergyError("energy", short_text(energy), accepted, "Write integral(f*rho, x).")

@@ -39,6 +39,7 @@ def without_indices(expr: sp.Expr, spaces: Sequence[Coordinates]) -> sp.Expr:
     """
     bases = {space.indexed_base: space for space in spaces}
     symbols = {symbol for space in spaces for symbol in space}
+    expr = expr.xreplace({index: index.label for index in expr.atoms(sp.Idx)})
     expr = expr.xreplace(_entries_by_number(bases))
     stays = partial(_stays, bases=set(bases), beside=_has_beside_sums(expr, symbols))
     if any(is_kept(p) and stays(p, beside=False) for p in parts(expr)):
@@ -188,6 +189,10 @@ class _Scopes:
             if (first.free_symbols | last.free_symbols) & set(inner):
                 accepted = "limits that are numbers, or the lengths of arrays"
                 _refuse(expr, accepted, "Multiply what is left out by 0, with an array of 0 and 1.")
+            if index.is_positive and first.is_nonpositive:
+                given = f"the index {index} from {first} on, declared as positive"
+                fix = f'Write sp.Symbol("{index}", integer=True).'
+                raise EnergyError("integrand", given, "indices of any sign", fix)
             inner[index] = limit
         self.check(expr.function, inner)
 
@@ -202,6 +207,8 @@ class _Scopes:
                 )
                 raise EnergyError("integrand", expr, accepted, "Check the limits of the sum.")
             self._check_range(expr, index, bound)
+        elif not bound:
+            self._refuse_alone(expr)
         for index in expr.indices:
             if index.has(sp.Indexed):
                 fix = "Take the rows out before: pass A[order] as an array of its own."
@@ -212,6 +219,16 @@ class _Scopes:
                 given = f"the index {free[0]} in {expr}, which no sum binds"
                 fix = f"Write sp.Sum(..., ({free[0]}, 0, N - 1)) around it."
                 raise EnergyError("integrand", given, "indices that a sum binds", fix)
+
+    @staticmethod
+    def _refuse_alone(expr: sp.Indexed) -> None:
+        """Refuse an entry of an array outside of sums: there is a number for it."""
+        free = sorted(set().union(*(i.free_symbols for i in expr.indices)), key=str)
+        lengths = {s for length in expr.base.shape or () for s in length.free_symbols}
+        if set(free) <= lengths and not any(i.has(sp.Indexed) for i in expr.indices):
+            given = f"{expr} outside of a sum over its array"
+            fix = "Write a Symbol, and pass the entry as its value."
+            raise EnergyError("integrand", given, "entries of arrays in sums", fix)
 
     def _check_range(
         self, expr: sp.Indexed, index: sp.Expr, bound: dict[sp.Symbol, sp.Tuple]

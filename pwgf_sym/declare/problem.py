@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
 import sympy as sp
@@ -11,7 +10,7 @@ import sympy as sp
 from ..arguments import brief, checked_call, number
 from ..errors import EnergyError, LawError, ParameterError
 from ..sharing import parts_of_kind
-from .arrays import array_values
+from .arrays import ASSUMED, array_values
 from .energy_checks import check_energy
 from .formula_checks import within_depth
 from .laws import Law
@@ -118,6 +117,8 @@ class GradientFlow:
         energy, density = (from_portable(state[name]) for name in ("energy", "density"))
         parameters = {from_portable(symbol): value for symbol, value in state["parameters"]}
         arrays = {from_portable(array): values for array, values in state["arrays"]}
+        for values in arrays.values():
+            values.setflags(write=False)
         drift, mobility = state["transport"]
         transport = Transport(
             tuple(map(from_portable, drift)), None if mobility is None else from_portable(mobility)
@@ -186,22 +187,9 @@ def _refuse_unused(key: object, wanted: list[sp.Symbol]) -> NoReturn:
     raise ParameterError("parameters", brief(key), accepted, fix)
 
 
-# Assumptions of a symbol that SymPy may have simplified with, and what they ask of a value.
-_ASSUMED: dict[str, Callable[[float], bool]] = {
-    "positive": lambda v: v > 0,
-    "negative": lambda v: v < 0,
-    "nonnegative": lambda v: v >= 0,
-    "nonpositive": lambda v: v <= 0,
-    "nonzero": lambda v: v != 0,
-    "integer": lambda v: v == math.floor(v),
-    "even": lambda v: v % 2 == 0,
-    "odd": lambda v: v % 2 == 1,
-}
-
-
 def _value(symbol: sp.Symbol, value: object) -> float:
     result = number(symbol.name, value, error=ParameterError)
-    for assumption, holds in _ASSUMED.items():
+    for assumption, holds in ASSUMED.items():
         if getattr(symbol, f"is_{assumption}") and not holds(result):
             accepted = f"a value that is {assumption}, as the symbol was declared"
             raise ParameterError(symbol.name, brief(value), accepted)

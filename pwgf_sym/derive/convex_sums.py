@@ -37,7 +37,7 @@ def beside_convex_sums(structure: EnergyStructure) -> sp.Expr | None:
         if not symbols_of(summand) & set(symbols):
             rest.append(summand)
             continue
-        factor, part = summand.as_independent(*symbols, as_Add=False)
+        factor, part = summand.as_independent(*symbols, *structure.coordinates, as_Add=False)
         if not (part in symbols and factor.is_positive and terms.is_convex(symbols[part])):
             return None
     return sp.Add(*rest)

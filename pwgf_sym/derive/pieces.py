@@ -30,9 +30,9 @@ Partials = Callable[[sp.Expr], Slopes]
 
 
 class JumpSlope(sp.Function):
-    """Stands for the derivative of a formula that jumps; no target prints it."""
+    """Stands for the derivative of a formula that jumps, by a symbol; no target prints it."""
 
-    nargs = 1
+    nargs = 2
 
 
 def in_pieces(expr: sp.Expr) -> sp.Expr:

@@ -90,18 +90,24 @@ class SumTable:
         if is_kept(formula):
             return self._of_sum(formula)
         if isinstance(formula, sp.log):
-            sums = [f for f in sp.Mul.make_args(formula.args[0]) if isinstance(f, sp.Sum)]
+            factors = sp.Mul.make_args(formula.args[0])
+            sums = [f for f in factors if isinstance(f, sp.Sum)]
+            outside = [f for f in factors if f not in sums]
             if len(sums) == 1:
-                outside = formula.args[0].xreplace({sums[0]: sp.S.One})
                 factor, rest = _split(sums[0])
-                factor = self.without_sums(factor * outside)
-                if is_kept(rest) and _all_positive(rest.function) and _least(factor) == "positive":
+                factor = self.without_sums(factor * sp.Mul(*outside))
+                if self._has_logarithms(rest) and _least(factor) == "positive":
                     return sp.log(factor) + self._symbol(sp.log(rest))
         if formula.is_Add:
             formula = self._together(formula)
             if not holds(formula, (sp.Sum, sp.Product)):
                 return formula
         return formula.func(*(self.without_sums(arg) for arg in formula.args))
+
+    def _has_logarithms(self, node: sp.Expr) -> bool:
+        """Whether the terms of a sum are seen to be positive, so that their logarithms do."""
+        x = as_copy(self.coordinates, "x").indexed_base
+        return is_kept(node) and not node.has(RHO) and _all_positive(node.function, x)
 
     def _together(self, formula: sp.Expr) -> sp.Expr:
         """Long sums over coordinates, and what stands beside them in coordinates, as one value.
@@ -163,19 +169,30 @@ def _split(node: sp.Sum) -> tuple[sp.Expr, sp.Expr]:
     """Factors that no index runs over, and the sum of the others."""
     indices = [limit[0] for limit in node.limits]
     factor, rest = node.function.as_independent(*indices, as_Add=False)
+    loose = [f for f in sp.Mul.make_args(factor) if _has_loose_entries(f)]
+    if loose:  # the entry of an array has a value inside of sums only
+        factor = sp.Mul(*(f for f in sp.Mul.make_args(factor) if f not in loose))
+        return factor, node.func(sp.Mul(rest, *loose), *node.limits)
     if not rest.has(*indices):  # the same number of times the same
         return factor * rest * sp.Mul(*(b - a + 1 for _, a, b in node.limits)), sp.S.One
     return factor, sp.Sum(rest, *node.limits)
 
 
-def _all_positive(term: sp.Expr) -> bool:
+def _has_loose_entries(formula: sp.Expr) -> bool:
+    """Whether entries of arrays stand outside of its sums."""
+    return any(isinstance(p, sp.Indexed) for p in parts(formula, within=lambda p: not is_kept(p)))
+
+
+def _all_positive(term: sp.Expr, x: sp.IndexedBase) -> bool:
     """Whether the terms of a sum are positive, so that their logarithms can be summed up.
 
-    Arrays among the factors are asked for their values, when these are given.
+    Arrays among the factors are asked for their values, when these are given; coordinates x, and
+    powers of entries by what differs from sample to sample, have any sign.
     """
     for factor in sp.Mul.make_args(term):
-        base = factor.base if factor.is_Pow else factor
-        if not (isinstance(base, sp.Indexed) or _least(factor) == "positive"):
+        base, power = factor.as_base_exp()
+        entry = isinstance(base, sp.Indexed) and base.base != x and power.is_number
+        if not (entry or _least(factor) == "positive"):
             return False
     return any(isinstance(factor, sp.exp) for factor in sp.Mul.make_args(term))
 

@@ -60,6 +60,8 @@ class Datum:
         The value in rows beyond the last; None repeats the last row.
     first : float or None
         The value in the first step, in place of the formula.
+    within : tuple of Expr and int, or None
+        An index of the coordinates that the formula holds, and their number.
     """
 
     name: str
@@ -68,6 +70,7 @@ class Datum:
     formula: sp.Expr
     beyond: float | None = None
     first: float | None = None
+    within: tuple[sp.Expr, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -128,6 +131,7 @@ class TermGraph:
     ):
         self.node, self.coordinates, self._sizes = node, tuple(coordinates), sizes
         self._base = as_copy(coordinates, "x").indexed_base
+        self._along = sp.Dummy("place", integer=True)
         self._place = {symbol: k for k, symbol in enumerate(coordinates)}
         axis = Axis(_COORDINATES, len(coordinates))
         self.x: Input = input_tensor("x", [axis], per_sample=True)
@@ -192,7 +196,13 @@ class TermGraph:
         found = tuple(d for d in self._data.values() if d.name in read)
         return found or (Datum("nothing", (), (), sp.S.Zero),)
 
-    def _datum(self, formula: sp.Expr, beyond: float | None = None, rows: bool = False) -> Tensor:
+    def _datum(
+        self,
+        formula: sp.Expr,
+        beyond: float | None = None,
+        rows: bool = False,
+        within: tuple[sp.Expr, int] | None = None,
+    ) -> Tensor:
         """A value that all samples share; with ``rows`` it has one for every row."""
         indices = sorted(formula.free_symbols & set(self._axes), key=str)
         if rows and self.rows.index is not None and self.rows.index not in indices:
@@ -202,7 +212,7 @@ class TermGraph:
         if key not in self._data:
             along = tuple((i, self._starts[i]) for i in indices)
             name = self._name(formula)
-            self._data[key] = Datum(name, key[1], along, formula, key[2])
+            self._data[key] = Datum(name, key[1], along, formula, key[2], within=within)
         datum = self._data[key]
         return input_tensor(datum.name, datum.axes)
 
@@ -220,8 +230,9 @@ class TermGraph:
     def start(self, value: float) -> Tensor:
         """A number that is ``value`` in the first step, and zero in all others."""
         if "start" not in self._data:
-            self._data["start"] = Datum("data_start", (), (), sp.S.Zero, first=value)
-        return input_tensor("data_start")
+            name = self._name(sp.S.Zero)  # no array is called so
+            self._data["start"] = Datum(name, (), (), sp.S.Zero, first=value)
+        return input_tensor(self._data["start"].name)
 
     # -- terms ---------------------------------------------------------------------------------
 
@@ -380,10 +391,10 @@ class TermGraph:
 
     def _unit(self, index: sp.Expr, axis: Axis) -> Tensor:
         """1 where an index is the place along the coordinates, and 0 elsewhere."""
-        place = sp.Symbol("place", integer=True)
+        place = self._along
         self._axes[place], self._starts[place] = axis, sp.S.Zero
         formula = sp.Piecewise((1, sp.Eq(index, place)), (0, True))
-        unit = self._datum(formula)
+        unit = self._datum(formula, within=(index, axis.size))
         del self._axes[place], self._starts[place]
         return unit
 

@@ -20,7 +20,7 @@ operation to its simplest form; the classes of these operations take it as it st
 """
 
 from .add import Add, add
-from .elementwise import Elementwise, apply, placeholder
+from .elementwise import Elementwise, apply, between_jumps, placeholder
 from .inverse import Inverse
 from .largest import Largest
 from .leaves import Constant, Delta, Input, Zero, constant, input_tensor
@@ -39,6 +39,7 @@ __all__ += [
     "Zero",
     "add",
     "apply",
+    "between_jumps",
     "constant",
 ]
 __all__ += ["count_uses", "einsum", "input_tensor", "placeholder", "product", "scale"]

@@ -20,9 +20,9 @@ from .product import product, pulled_through
 from .scalars.array_formulas import ArrayFormulas
 from .scalars.flops import expression_flops
 from .scalars.stable import smooth
-from .tensor import Array, Axes, Axis, Rule, Tensor, node
+from .tensor import Array, Axes, Axis, Rule, Tensor, node, topological
 
-__all__ = ["Elementwise", "apply", "placeholder"]
+__all__ = ["Elementwise", "apply", "between_jumps", "placeholder"]
 
 # Expressions of more parts are not written into formulas.
 _MANY = 150
@@ -54,7 +54,7 @@ class Elementwise(Tensor):
     def _partial(self, k: int) -> Tensor:
         """The derivative by operand ``k``: SymPy's, in smooth functions."""
         if jump(self.expression) is not None:
-            return apply(JumpSlope(placeholder(k)), *self.operands)
+            return apply(JumpSlope(self.expression, placeholder(k)), *self.operands)
         slope = smooth(derivative(self.expression, placeholder(k)))
         return apply(slope, *self.operands) if has_symbols(slope) else constant(slope)
 
@@ -120,3 +120,15 @@ def apply(expression: sp.Expr, *operands: Tensor, axes: Iterable[Axis] = ()) -> 
         expression = expression.xreplace(renamed)
         operands = tuple(operands[k] for k in used)
     return Elementwise(expression, tuple(operands), tuple(all_axes))
+
+
+def between_jumps(tensor: Tensor) -> Tensor:
+    """The tensor with derivatives of what jumps as they are between the jumps."""
+    found: dict[Tensor, Tensor] = {}
+    for one in topological([tensor]):
+        found[one] = one.with_operands(tuple(found[t] for t in one.operands))
+        if isinstance(one, Elementwise) and isinstance(one.expression, JumpSlope):
+            slope = smooth(derivative(*one.expression.args))
+            operands = found[one].operands
+            found[one] = apply(slope, *operands) if has_symbols(slope) else constant(slope)
+    return found[tensor]
