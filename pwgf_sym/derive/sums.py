@@ -25,7 +25,8 @@ from .borders import jump
 from .calculus import RHO, Gradient
 from .pieces import in_pieces
 
-__all__ = ["IndexedSum", "SampleGradient", "SumTable", "derivative_of_sum", "in_full"]
+__all__ = ["IndexedSum", "SampleGradient", "SumTable", "check_continuous", "derivative_of_sum"]
+__all__ += ["in_full"]
 
 
 # Up to so many coordinates formulas stand one below the other.
@@ -90,14 +91,11 @@ class SumTable:
         if is_kept(formula):
             return self._of_sum(formula)
         if isinstance(formula, sp.log):
-            factors = sp.Mul.make_args(formula.args[0])
-            sums = [f for f in factors if isinstance(f, sp.Sum)]
-            outside = [f for f in factors if f not in sums]
-            if len(sums) == 1:
-                factor, rest = _split(sums[0])
-                factor = self.without_sums(factor * sp.Mul(*outside))
-                if self._has_logarithms(rest) and _least(factor) == "positive":
-                    return sp.log(factor) + self._symbol(sp.log(rest))
+            if formula.args[0].is_Add:
+                return sp.log(sp.Add(*map(self._as_exponential, formula.args[0].args)))
+            found = self._logarithm(formula.args[0])
+            if found is not None and _least(found[0]) == "positive":
+                return sp.log(found[0]) + found[1]
         if formula.is_Add:
             formula = self._together(formula)
             if not holds(formula, (sp.Sum, sp.Product)):
@@ -128,6 +126,22 @@ class SumTable:
         rest = [a for a in formula.args if a not in own]
         return sp.Add(*rest, self._symbol(sp.Add(*own)))
 
+    def _as_exponential(self, term: sp.Expr) -> sp.Expr:
+        """A summand in a logarithm, with exp(log S) for a sum S that would overflow."""
+        found = self._logarithm(term)
+        return self.without_sums(term) if found is None else found[0] * sp.exp(found[1])
+
+    def _logarithm(self, term: sp.Expr) -> tuple[sp.Expr, sp.Expr] | None:
+        """c and the symbol of log S, of a product c S with one sum S of positive exponentials."""
+        sums = [f for f in sp.Mul.make_args(term) if isinstance(f, sp.Sum)]
+        if len(sums) != 1:
+            return None
+        factor, rest = _split(sums[0])
+        if not self._has_logarithms(rest):
+            return None
+        factor *= sp.Mul(*(f for f in sp.Mul.make_args(term) if f not in sums))
+        return self.without_sums(factor), self._symbol(sp.log(rest))
+
     def _of_sum(self, node: sp.Sum | sp.Product) -> sp.Expr:
         if isinstance(node, sp.Product):
             fix = "Write sp.exp(sp.Sum(sp.log(f), (n, 0, N - 1))) for positive factors f."
@@ -147,7 +161,7 @@ class SumTable:
 
     def _symbol(self, formula: sp.Expr) -> sp.Symbol:
         if formula not in self._found:
-            _check_continuous(formula)
+            check_continuous(formula)
             number = len(self._found)
             name = self._free(f"sum_{number}")
             slopes = tuple(
@@ -216,7 +230,7 @@ def _least(formula: sp.Expr) -> str:
     return "nonnegative" if formula.is_nonnegative or isinstance(formula, sp.Abs) else ""
 
 
-def _check_continuous(formula: sp.Expr) -> None:
+def check_continuous(formula: sp.Expr) -> None:
     """Refuse a sum of terms that jump: their derivatives would hold Dirac measures."""
     for part in parts(formula):
         if is_kept(part):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ..declare.problem import GradientFlow
+import sympy as sp
+
+from ..declare.symbols import Density
 from ..kernels.jacobian import JacobianForm
 from .header import jacobian_header
 from .module import Emission
@@ -14,15 +16,17 @@ from .shapes import documented, shapes_of
 __all__ = ["emit_jacobian"]
 
 
-def emit_jacobian(problem: GradientFlow, jacobian: JacobianForm, emission: Emission) -> Emission:
+def emit_jacobian(
+    energy: sp.Expr, density: Density, jacobian: JacobianForm, emission: Emission
+) -> Emission:
     """Print the kernels of a local Jacobian.
 
     The text does not depend on the map, so that maps share its machine code.
 
     Parameters
     ----------
-    problem : GradientFlow
-        The energy.
+    energy : sympy.Expr
+    density : Density
     jacobian : JacobianForm
         With at least one kernel.
     emission : Emission
@@ -40,7 +44,7 @@ def emit_jacobian(problem: GradientFlow, jacobian: JacobianForm, emission: Emiss
     rows = {name: shapes_of(name, kernel.summary, taken) for name, kernel in kernels.items()}
     body = documented(body, rows)
     values = next(iter(kernels.values())).values
-    text = jacobian_header(problem.energy, problem.density, target.line, values, rows)
+    text = jacobian_header(energy, density, target.line, values, rows)
     text += target.text(body)
     emission = replace(emission, kernels={}, formulas=kernels, left_out=frozenset())
     return replace(emission, text=text, statements=tuple(body), signatures=taken)

@@ -25,6 +25,7 @@ from ..arguments import brief, checked_call, integer
 from ..declare.flow_checks import check_flow, check_storable
 from ..declare.maps import Map, parameter_count
 from ..declare.problem import GradientFlow
+from ..derive.gather import derived_form
 from ..derive.variation import check_velocity, energy_terms
 from ..errors import OptionError, ToleranceWarning, warn
 from .adaptive import AdaptiveMarch
@@ -151,7 +152,7 @@ def equilibrium(
     theta = _start(problem, map, theta0, options.seed)
     if callback is not None and not callable(callback):
         raise OptionError("callback", brief(callback), "a function of one row")
-    check_velocity(energy_terms(problem.energy, problem.density))
+    check_velocity(energy_terms(derived_form(problem).energy, problem.density))
     if problem.transport.drift:
         accepted = "a problem without a drift, whose flow comes to rest"
         fix = "Use solve over a long time: along a drift samples never rest."

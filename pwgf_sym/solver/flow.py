@@ -11,6 +11,7 @@ from ..arguments import brief, checked_call, real_array
 from ..declare.flow_checks import check_flow, check_storable
 from ..declare.maps import Map, parameter_count
 from ..declare.problem import GradientFlow
+from ..derive.gather import derived_form
 from ..derive.variation import check_velocity, energy_terms
 from ..errors import FlowError, OptionError
 from .adaptive import AdaptiveMarch
@@ -177,7 +178,7 @@ def solve(
         raise OptionError("callback", brief(callback), "a function of one row")
     check_formulation(problem, options.formulation)
     if options.formulation == "velocity":
-        check_velocity(energy_terms(problem.energy, problem.density))
+        check_velocity(energy_terms(derived_form(problem).energy, problem.density))
     points = drawn(problem, options, "samples", 0, options.number)
     program = build_program(problem, map, options.target, options.dtype)
     right = RightSide(program, options, points, Record(begin))

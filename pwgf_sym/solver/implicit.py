@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..derive.gather import derived_form
 from ..derive.structure import energy_structure
 from ..errors import EnergyError, FlowError, FormulaError, OptionError
 from .decay import DecayingPart
@@ -88,8 +89,8 @@ def check_jacobian(program: Program) -> None:
 
 def entropy_factor(problem: GradientFlow) -> float:
     """sigma of an entropy sigma int rho log rho; 0 where the energy is no sum that holds one."""
-    structure = energy_structure(problem.energy, problem.density)
-    structure = structure.with_values(dict(problem.parameters))
+    form = derived_form(problem)
+    structure = energy_structure(form.energy, problem.density).with_values(form.parameters)
     return 0.0 if structure.other else max(float(structure.sigma), 0.0)
 
 

@@ -15,6 +15,7 @@ from ..declare.symbols import Density
 from ..declare.transport import Transport
 from ..derive.convexity import Modulus, convexity, gradient_bound
 from ..derive.ergodic import Coupling, log_sobolev, reflection_coupling
+from ..derive.gather import derived_form
 from ..derive.one_sided import OneSidedSum, one_sided
 from ..derive.structure import EnergyStructure, energy_structure
 from .bounds import contracted, coupled, entropy_growth
@@ -57,8 +58,9 @@ def theory_of(problem: GradientFlow) -> Theory:
     -------
     Theory
     """
-    values = tuple(problem.parameters.items())
-    return _theory(problem.energy, problem.density, values, problem.transport)
+    form = derived_form(problem)
+    values = tuple(form.parameters.items())
+    return _theory(form.energy, problem.density, values, problem.transport)
 
 
 @lru_cache(maxsize=8)

@@ -36,7 +36,7 @@ class Inspection:
         """
         if kernel is not None:
             return "\n".join(self._shown(kernel)._symbolic(kernel))
-        energy, density = self.problem.energy, self.problem.density
+        energy, density = self.derived.energy, self.problem.density
         texts = {
             "energy": energy_text(energy, density),
             "first variation": variation_text(energy, density),

@@ -95,7 +95,8 @@ class LocalJacobian:
         self.pattern.flags.writeable = False
         self.emission = self.path = None
         if self.form.kernels:
-            self.emission = emit_jacobian(program.problem, self.form, emission)
+            energy = program.derived.energy
+            self.emission = emit_jacobian(energy, program.problem.density, self.form, emission)
             name = f"jacobian_d{program.dim}_{program.dtype.name}"
             self.path = program.host.write(self.emission.text, name, program.folder)
 

@@ -12,6 +12,7 @@ import numpy as np
 from ..arguments import brief, checked_call, choice, file_path, flag
 from ..declare.flow_checks import check_flow, check_precision
 from ..declare.formula_checks import within_depth
+from ..derive.gather import derived_form
 from ..derive.samples import check_law
 from ..emit.module import Emission, emit_module
 from ..errors import OptionError
@@ -91,7 +92,8 @@ def compile_program(
         check_precision(problem, flow)
     Units.of(problem.initial).check(dtype)
     how = host.printed(dtype, moments)
-    emission = emit_module(problem.energy, problem.density, flow, how, kernels, problem.transport)
+    energy = derived_form(problem).energy
+    emission = emit_module(energy, problem.density, flow, how, kernels, problem.transport)
     check_law(emission.form, problem.initial)
     name = f"{type(flow).__name__.lower()}_d{flow.dim}_{dtype}"
     path = host.write(emission.text, name, folder)
@@ -121,6 +123,8 @@ class Program(Inspection, JacobianMethods, PointMethods, SumMethods):
         The generated module; None where nothing is generated.
     dim, size : int
         Dimension d, and number p of parameters ``theta``.
+    derived : DerivedForm
+        The energy that all of it is derived from, with arrays and parameters.
     form : SampleForm
         The energy in samples.
     folder : pathlib.Path or None
@@ -150,7 +154,8 @@ class Program(Inspection, JacobianMethods, PointMethods, SumMethods):
         self.dtype, self.form = np.dtype(dtype), emission.form
         self.dim, self.size = flow.dim, emission.layout.size * flow.steps
         self.units = Units.of(problem.initial)
-        self._parameters = [float(problem.parameters[s]) for s in self.form.parameters]
+        self.derived = derived_form(problem)
+        self._parameters = [float(self.derived.parameters[s]) for s in self.form.parameters]
 
     @cached_property
     def module(self):
@@ -271,7 +276,7 @@ class Program(Inspection, JacobianMethods, PointMethods, SumMethods):
     @cached_property
     def _constants(self) -> tuple[np.ndarray, str]:
         """int f(x, 0) dx of every integral, which means over samples leave out."""
-        return energy_constants(self.form, self.problem.parameters, self.problem.initial)
+        return energy_constants(self.form, self.derived.parameters, self.problem.initial)
 
     @cached_property
     def _places(self) -> tuple[list[int], list[int]]:

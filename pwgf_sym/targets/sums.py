@@ -93,9 +93,9 @@ class SampleSum:
     """
 
     def __init__(self, program, one: IndexedSum):
-        self.program, problem = program, program.problem
-        self.kernels = sum_kernels(one, program.form.coordinates, problem.parameters)
-        self.data = pack_data(self.kernels, problem.arrays, problem.parameters, program.dtype)
+        self.program, derived = program, program.derived
+        self.kernels = sum_kernels(one, program.form.coordinates, derived.parameters)
+        self.data = pack_data(self.kernels, derived.arrays, derived.parameters, program.dtype)
 
     @cached_property
     def first(self) -> SumModule:
