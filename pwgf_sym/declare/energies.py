@@ -17,7 +17,7 @@ from sympy.printing.str import StrPrinter
 
 from ..arguments import checked_call
 from ..errors import EnergyError
-from ..sharing import is_long
+from ..sharing import is_long, replaced
 from .formula_checks import check_formula, scalar_expression
 from .indexed import free_scalars, renamed_copies, without_indices
 from .symbols import Density, as_copy
@@ -98,7 +98,8 @@ class EnergyIntegral(sp.Expr):
         return EnergyIntegral(self.integrand.diff(symbol), *self.copies)
 
     def _eval_subs(self, old: sp.Basic, new: sp.Basic) -> sp.Expr:
-        if isinstance(old, Density) and old.args in self.copies:
+        inner = ordered_integrals(self.integrand)
+        if isinstance(old, Density) and any(old.args in term.copies for term in (self, *inner)):
             return self._with_density(old, new)
         bound = set(self.bound_symbols)
         if old.free_symbols & bound:
@@ -110,7 +111,8 @@ class EnergyIntegral(sp.Expr):
 
     def _with_density(self, density: Density, formula: sp.Expr) -> sp.Expr:
         """Put a formula in the place of the density, at every integrated copy."""
-        integrand = self.integrand
+        inner = {t: t._with_density(density, formula) for t in ordered_integrals(self.integrand)}
+        integrand = replaced(self.integrand, inner)
         for copy in self.copies:
             at_copy = formula.xreplace(dict(zip(density.args, copy, strict=True)))
             integrand = integrand._subs(density.func(*copy), at_copy)
@@ -192,7 +194,8 @@ def integral(expr: sp.Expr | float, *copies: Sequence[sp.Symbol]) -> EnergyInteg
     """The integral of a formula over one copy of the space, or over two.
 
     ``integral(f, x)`` is int f(x, rho(x)) dx and ``integral(f, x, y)`` the double integral,
-    whose integrand is W(x, y) rho(x) rho(y) in an energy.  A sum over coordinates,
+    whose integrand is W(x, y) rho(x) rho(y) in an energy.  An integral over one copy may hold
+    convolutions, ``integral(rho*sp.log(integral(K*rho.at(y), y)), x)``.  A sum over coordinates,
     ``sp.Sum(x[i]**2, (i, 0, d - 1))``, is written out.  A sum over data,
     ``sp.Sum(f(A[n, 0], x[0]), (n, 0, N - 1))`` with an ``sp.IndexedBase`` A, stays a sum: the
     problem is given an array for A, and may be given another one without compiling anew.
@@ -226,7 +229,9 @@ def integral(expr: sp.Expr | float, *copies: Sequence[sp.Symbol]) -> EnergyInteg
     integrand = scalar_expression(expr, "integrand")
     check_formula(integrand, "integrand")
     if integrand.has(sp.Sum, sp.Product, sp.Indexed):
-        integrand = without_indices(integrand, spaces)
+        inner = [c for term in ordered_integrals(integrand) for c in term.copies]
+        spaces_inside = [as_copy(copy, "copy of the space") for copy in inner]
+        integrand = without_indices(integrand, [*spaces, *spaces_inside])
     return EnergyIntegral(integrand, *spaces)
 
 

@@ -1,6 +1,7 @@
 """What an energy may hold: :func:`check_energy` says whether the package can derive it.
 
-:func:`pair_kernel` reads W off ``W(x, y) rho(x) rho(y)``.
+:func:`pair_kernel` reads W off ``W(x, y) rho(x) rho(y)``, and :func:`convolution_kernel` K off
+``K(x, y) rho(y)`` inside of another integral.
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ from .energies import EnergyIntegral, ordered_integrals, short_text
 from .formula_checks import check_formula, expanded_terms
 from .symbols import Density, copy_of
 
-__all__ = ["check_energy", "pair_kernel"]
+__all__ = ["check_energy", "convolution_kernel", "pair_kernel"]
 
+_CONVOLUTION = "integral(K*rho.at(y), y) with a kernel K in x and y"
 # Integrands are multiplied out in the densities, to at most so many terms.
 LARGEST_EXPANDED = 2000
 
@@ -32,7 +34,8 @@ def check_energy(energy: sp.Expr, rho: Density) -> None:
         Naming the offending term: coordinates or the density outside an integral, an integral
         without the density or with another one, the density at an argument that is not
         integrated over, derivatives of the density, a two-copy integrand that is not bilinear,
-        undefined functions, coordinates that are not integrated over.
+        undefined functions, coordinates that are not integrated over, an integral inside of
+        another that is no convolution.
     """
     if not isinstance(rho, Density):
         raise EnergyError("rho", short_text(rho), "a Density", "Write rho = Density(x).")
@@ -57,7 +60,8 @@ def _known_coordinates(found: list[EnergyIntegral], rho: Density) -> set[sp.Symb
     """Symbols that are certainly coordinates; all other symbols are parameters."""
     known = set(rho.coordinates) | set(copy_of(rho.coordinates))
     for term in found:
-        known.update(term.bound_symbols)
+        for one in (term, *ordered_integrals(term.integrand)):
+            known.update(one.bound_symbols)
         known.update(s for d in parts_of_kind(term.integrand, Density) for s in d.free_symbols)
     return known
 
@@ -101,10 +105,13 @@ def _check_part(part: sp.Expr, term: EnergyIntegral, rho: Density) -> None:
             "energy", f"{short_text(part)} in {short_text(term)}: {what}", accepted, fix
         )
 
-    functions = parts_of_kind(part, AppliedUndef, EnergyIntegral, sp.Derivative, sp.Subs)
+    kinds = (AppliedUndef, EnergyIntegral, sp.Derivative, sp.Subs)
+    outside = parts(part, within=lambda p: not isinstance(p, EnergyIntegral))
+    functions = [p for p in outside if isinstance(p, kinds)]
     for function in sorted(functions, key=lambda f: (isinstance(f, Density), str(f))):
         if isinstance(function, EnergyIntegral):
-            refuse("a nested integral", "integral(f, x, y)", "Write one double integral.")
+            _check_inner(function, term, rho)
+            continue
         if isinstance(function, (sp.Derivative, sp.Subs)):
             accepted = "formulas in the coordinates and the density itself"
             fix = "Write derivatives of known formulas out with .doit()."
@@ -138,6 +145,36 @@ def _check_slope(
         refuse(f"the second derivative {slope}", accepted, "Integrate by parts.")
 
 
+def _check_inner(inner: EnergyIntegral, term: EnergyIntegral, rho: Density) -> None:
+    """Check that an integral inside of another one is a convolution, int K(x, y) rho(y) dy."""
+
+    def refuse(what: str, accepted: str = "", fix: str = "") -> NoReturn:
+        given = f"{short_text(inner)} in {short_text(term)}: {what}"
+        accepted = accepted or f"inside an integral over x, convolutions {_CONVOLUTION}"
+        raise EnergyError("energy", given, accepted, fix)
+
+    if len(term.copies) == 2:
+        refuse("an integral inside a double integral")
+    if len(inner.copies) == 2:
+        refuse("a double integral inside an integral")
+    if ordered_integrals(inner.integrand):
+        refuse("integrals nested deeper than one level")
+    if set(inner.bound_symbols) & set(term.bound_symbols):
+        fix = "Use y = copy_of(x), and rho.at(y)."
+        refuse("both integrals over the same coordinates", fix=fix)
+    densities = parts_of_kind(inner.integrand, Density)
+    if any(density.args in term.copies for density in densities):
+        fix = "Take it out of the inner integral."
+        refuse("the density of the outer copy inside the inner integral", fix=fix)
+    if parts_of_kind(inner.integrand, sp.Derivative, sp.Subs):
+        refuse("a derivative inside the inner integral", fix="Integrate by parts.")
+    for part in sp.Add.make_args(inner.integrand):
+        _check_part(part, inner, rho)
+    if not densities:
+        refuse("an inner integral without the density")
+    convolution_kernel(inner, rho)
+
+
 def _check_real(expr: sp.Expr, term: sp.Expr) -> None:
     kinds = (sp.core.numbers.ImaginaryUnit, *map(type, (sp.zoo, sp.nan, sp.oo, -sp.oo)))
     wrong = parts_of_kind(expr, *kinds)
@@ -154,6 +191,22 @@ def pair_kernel(term: EnergyIntegral, rho: Density) -> sp.Expr:
     EnergyError
         Naming the summand that is not bilinear in rho(x) and rho(y).
     """
+    return _kernel(term, rho, "double integrals of W")
+
+
+def convolution_kernel(inner: EnergyIntegral, rho: Density) -> sp.Expr:
+    """K(x, y) of an inner integral of K(x, y) rho(y), in the integral's own copy y.
+
+    Raises
+    ------
+    EnergyError
+        Naming the summand that is not linear in rho(y).
+    """
+    return _kernel(inner, rho, "inside of an integral, integrals of K")
+
+
+def _kernel(term: EnergyIntegral, rho: Density, accepted: str) -> sp.Expr:
+    """What the densities at all copies of an integral are multiplied by."""
     marks = {rho.func(*copy): sp.Dummy(positive=True) for copy in term.copies}
     wanted = sp.Mul(*marks.values())
     found: dict[sp.Expr, list[tuple[sp.Expr, sp.Expr]]] = {wanted: []}
@@ -161,12 +214,13 @@ def pair_kernel(term: EnergyIntegral, rho: Density) -> sp.Expr:
         for densities, factor in _in_densities(part, marks):
             found.setdefault(densities, []).append((factor, part))
     for densities, summands in found.items():
-        # Other factors than rho(x)*rho(y) may only stand in summands that cancel.
+        # Other factors than the product of all densities may only stand in summands that cancel.
         if densities != wanted and sp.Add(*(factor for factor, _ in summands)) != 0:
             product = "*".join(map(str, marks))
             given = f"{short_text(summands[0][1])} in {short_text(term)}"
             fix = "Give each summand both factors, or write integral(f, x) for one of one copy."
-            raise EnergyError("energy", given, f"double integrals of W*{product}", fix)
+            fix = fix if len(marks) == 2 else ""
+            raise EnergyError("energy", given, f"{accepted}*{product}", fix)
     return sp.Add(*(factor for factor, _ in found[wanted]))
 
 
@@ -178,7 +232,8 @@ def _in_densities(
     factor, rest = part.xreplace(marks).as_independent(*both, as_Add=False)
     if expanded_terms(rest) > LARGEST_EXPANDED:
         given = f"{short_text(part)}, which has thousands of terms when it is multiplied out"
-        raise EnergyError("energy", given, "double integrals of W*rho(x)*rho(y)")
+        accepted = "integrals that are products of the densities, W*rho(x)*rho(y)"
+        raise EnergyError("energy", given, accepted)
     for piece in sp.Add.make_args(rest if rest.is_Symbol else sp.expand(rest)):
         inner, densities = piece.as_independent(*both, as_Add=False)
         yield densities, factor * inner

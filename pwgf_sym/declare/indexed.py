@@ -17,7 +17,7 @@ import sympy as sp
 from sympy.core.function import AppliedUndef
 
 from ..errors import EnergyError
-from ..sharing import parts
+from ..sharing import parts, replaced
 from .formula_checks import MOST_PARTS
 from .symbols import Coordinates, as_copy
 
@@ -40,11 +40,11 @@ def without_indices(expr: sp.Expr, spaces: Sequence[Coordinates]) -> sp.Expr:
     bases = {space.indexed_base: space for space in spaces}
     symbols = {symbol for space in spaces for symbol in space}
     expr = expr.xreplace({index: index.label for index in expr.atoms(sp.Idx)})
-    expr = expr.xreplace(_entries_by_number(bases))
+    expr = replaced(expr, _entries_by_number(bases))
     stays = partial(_stays, bases=set(bases), beside=_has_beside_sums(expr, symbols))
     if any(is_kept(p) and stays(p, beside=False) for p in parts(expr)):
         stays = partial(stays, beside=True)
-    expr = _written_out(expr, stays).xreplace(_entries_by_number(bases))
+    expr = replaced(_written_out(expr, stays), _entries_by_number(bases))
     _Scopes(bases).check(expr, {})
     return expr
 
@@ -92,9 +92,12 @@ def is_kept(part: sp.Basic) -> bool:
 
 
 def free_scalars(expr: sp.Basic) -> set[sp.Symbol]:
-    """Symbols of an integrand that are no bound indices and no names of arrays."""
+    """Symbols of an integrand that nothing in it binds, and no names of arrays."""
+    from .energies import EnergyIntegral
+
+    scopes = (*_OVER_INDEX, sp.Indexed, EnergyIntegral)
     found: set[sp.Symbol] = set()
-    for part in parts(expr, within=lambda p: not is_kept(p) and not isinstance(p, sp.Indexed)):
+    for part in parts(expr, within=lambda p: not isinstance(p, scopes)):
         if part.is_Symbol:
             found.add(part)
         elif is_kept(part):
@@ -102,6 +105,8 @@ def free_scalars(expr: sp.Basic) -> set[sp.Symbol]:
             found |= (free_scalars(part.function) | limits) - {limit[0] for limit in part.limits}
         elif isinstance(part, sp.Indexed):
             found |= {s for index in part.indices for s in index.free_symbols}
+        elif isinstance(part, EnergyIntegral):
+            found |= part.free_symbols
     return found
 
 

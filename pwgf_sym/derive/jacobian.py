@@ -42,8 +42,13 @@ def local_jacobian(form: SampleForm) -> Entries:
     Raises
     ------
     EnergyError
-        If more than ``MOST_CORNERS`` entries off the diagonal differ from sample to sample.
+        If more than ``MOST_CORNERS`` entries off the diagonal differ from sample to sample, or the
+        energy holds convolutions.
     """
+    if form.convolutions:
+        given = "one with an integral inside an integral"
+        accepted = "for the velocity's Jacobian, energies without convolutions"
+        raise EnergyError("energy", given, accepted, "Use an integrator that reads no Jacobian.")
     carried = {*form.coordinates, *form.beside_x}
     found = rows_jacobian(form.local_velocity, form.coordinates, carried, form.score)
     if found is None:

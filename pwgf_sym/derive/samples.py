@@ -6,11 +6,14 @@ phi(x, rho) is
 
     -grad phi = -d phi/dx - (rho d phi/d rho) s.
 
-A double integral of W is the mean of W over pairs of samples.
+A double integral of W is the mean of W over pairs of samples.  Of f(x, rho, c) with a convolution c
+all is in the mean but f(x, 0, 0), and the velocity has a mean over partners besides
+(:mod:`.convolutions`).
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -24,6 +27,7 @@ from ..declare.transport import Transport
 from ..errors import EnergyError, LawError
 from ..sharing import replaced, symbols_of
 from .calculus import RHO, Gradient, in_log_density, times_density
+from .convolutions import Convolution
 from .pieces import in_pieces
 from .slopes import has_slopes, in_score
 from .sums import IndexedSum
@@ -98,6 +102,10 @@ class SampleForm:
         Sums over an index: a sample carries their values and gradients.
     score_gradient : tuple of d Expr
         Derivatives of the energy's single integrals by the score; () where none reads it.
+    convolutions : tuple of Convolution
+        Inner integrals: so does it of these.
+    partner_weights : tuple of Expr
+        Their weights at a partner, derivatives of the energy by the convolutions over the density.
     """
 
     coordinates: tuple[sp.Symbol, ...]
@@ -115,6 +123,8 @@ class SampleForm:
     rough: EnergyError | None = None
     sums: tuple[IndexedSum, ...] = ()
     score_gradient: tuple[sp.Expr, ...] = ()
+    convolutions: tuple[Convolution, ...] = ()
+    partner_weights: tuple[sp.Expr, ...] = ()
 
     @property
     def reads(self) -> tuple[str, ...]:
@@ -129,6 +139,9 @@ class SampleForm:
         found = {"x": self.coordinates, **_beside_x(self.log_density, self.score)}
         for one in self.sums:
             found |= {one.name: (one.symbol,), f"{one.name}_slope": one.slopes}
+        if self.convolutions:
+            values = ((one.symbol, *one.slopes) for one in self.convolutions)
+            found["convolutions"] = tuple(itertools.chain.from_iterable(values))
         return found
 
     @property
@@ -159,10 +172,10 @@ def sample_form(energy: sp.Expr, rho: Density, transport: Transport | None = Non
     EnergyError
         If the energy cannot be derived; the message names the offending term.
     """
-    parts = energy_terms(energy, rho)
     if transport is None or transport.plain:
-        return _sample_form(energy, parts, frozenset())
-    form = _sample_form(energy, parts, frozenset(s.name for s in transport.symbols(rho)))
+        return _sample_form(energy, energy_terms(energy, rho), frozenset())
+    names = frozenset(s.name for s in transport.symbols(rho))
+    form = _sample_form(energy, energy_terms(energy, rho, names), names)
     return _transported(form, rho, transport)
 
 
@@ -172,8 +185,9 @@ def _transported(form: SampleForm, rho: Density, transport: Transport) -> Sample
         raise form.rough.with_traceback(None)
     rows = form.local_velocity
     if transport.mobility is not None:
-        if form.pair_terms:
-            given = "a mobility beside an interaction"
+        if form.pair_terms or form.convolutions:
+            kind = "an interaction" if form.pair_terms else "an integral inside an integral"
+            given = f"a mobility beside {kind}"
             accepted = "a mobility with integrals over one copy of the space"
             raise EnergyError("mobility", given, accepted, "Use the mobility rho, the default.")
         ratio = times_density(sp.expand(replaced(transport.mobility, {rho: RHO})), -1)
@@ -182,7 +196,8 @@ def _transported(form: SampleForm, rho: Density, transport: Transport) -> Sample
     if transport.drift:
         rows = tuple(row + b for row, b in zip(rows, map(in_pieces, transport.drift), strict=True))
     symbols = {*form.parameters, *transport.symbols(rho)}
-    reads = _reads(rows, _beside_x(form.log_density, form.score))
+    read = [*rows, *form.partner_weights]
+    reads = _reads(read, _beside_x(form.log_density, form.score))
     parameters = tuple(sorted(symbols, key=lambda s: (s.name, str(s.assumptions0))))
     return replace(form, local_velocity=rows, parameters=parameters, velocity_reads=reads)
 
@@ -215,13 +230,14 @@ def _sample_form(energy: sp.Expr, parts: Terms, names: frozenset[str]) -> Sample
     of_integral = {t.integral: s for t, s in zip(parts.terms, symbols, strict=True)}
     weights = [t.weight.xreplace(of_integral) for t in parts.terms]
     integrals = tuple(
-        _sample_integral(t, symbol, log_density, score)
+        _sample_integral(t, symbol, log_density, score, parts)
         for t, symbol in zip(parts.terms, symbols, strict=True)
     )
     rough = _roughness(parts)
     local = () if rough else _local_velocity(parts, weights, log_density, score)
     pairs = [(w, t) for w, t in zip(weights, parts.terms, strict=True) if t.pair]
     beside_x = _beside_x(log_density, score)
+    partner_weights = _partner_weights(parts, weights, log_density)
     return SampleForm(
         coordinates=parts.coordinates,
         partners=parts.partners,
@@ -234,10 +250,12 @@ def _sample_form(energy: sp.Expr, parts: Terms, names: frozenset[str]) -> Sample
         pair_terms=tuple((weight, tuple(term.drift)) for weight, term in pairs),
         local_gradient=_local_gradient(parts, weights, log_density, score),
         score_gradient=_score_gradient(parts, weights, log_density, score),
-        velocity_reads=_reads(local, beside_x),
+        velocity_reads=_reads([*local, *partner_weights], beside_x),
         energy_reads=_reads([i.density for i in integrals], beside_x),
         rough=rough,
         sums=parts.sums,
+        convolutions=parts.convolutions,
+        partner_weights=partner_weights,
     )
 
 
@@ -252,13 +270,39 @@ def _reads(formulas: Sequence[sp.Expr], carried: Symbols) -> tuple[str, ...]:
     return tuple(name for name, symbols in carried.items() if not used.isdisjoint(symbols))
 
 
+def _over_density(term: Term, parts: Terms, score: Sequence[sp.Symbol]) -> tuple[sp.Expr, sp.Expr]:
+    """e and f0 with f(x, RHO, c) = RHO e + f0, where f0 holds no convolution: it is f(x, 0, 0)."""
+    density, vacuum = over_density(in_score(term.formula, score))
+    own = {one.symbol: sp.S.Zero for one in parts.convolutions}
+    if symbols_of(vacuum).isdisjoint(own):
+        return density, vacuum
+    empty = vacuum.xreplace(own)
+    empty = empty if empty.is_finite is not False and not empty.has(sp.zoo, sp.nan) else sp.S.Zero
+    return density + times_density(vacuum - empty, -1), empty
+
+
+def _partner_weights(
+    parts: Terms, weights: Sequence[sp.Expr], log_density: sp.Symbol
+) -> tuple[sp.Expr, ...]:
+    """Derivatives of the energy by its convolutions over the density, in samples."""
+    found: list[list[sp.Expr]] = [[] for _ in parts.convolutions]
+    for weight, term in _single(parts, weights):
+        for row, slope in zip(found, term.by_convolution, strict=True):
+            row.append(weight * in_log_density(times_density(slope, -1), log_density))
+    return tuple(sp.Add(*row) for row in found)
+
+
 def _sample_integral(
-    term: Term, symbol: sp.Symbol, log_density: sp.Symbol, score: Sequence[sp.Symbol]
+    term: Term,
+    symbol: sp.Symbol,
+    log_density: sp.Symbol,
+    score: Sequence[sp.Symbol],
+    parts: Terms,
 ) -> SampleIntegral:
     label = short_text(term.integral)
     if term.pair:
         return SampleIntegral(symbol, True, term.formula, label)
-    density, vacuum = over_density(in_score(term.formula, score))
+    density, vacuum = _over_density(term, parts, score)
     return SampleIntegral(symbol, False, in_log_density(density, log_density), label, vacuum)
 
 
@@ -277,6 +321,8 @@ def _new_symbols(
     taken = [*parts.coordinates, *parts.partners, *parts.parameters]
     for one in parts.sums:
         taken += [one.symbol, *one.slopes]
+    for other in parts.convolutions:
+        taken += [other.symbol, *other.slopes, other.weight]
     used = {s.name for s in taken} | names
     log_density = sp.Symbol(free_name("l", used), real=True)
     used.add(log_density.name)
@@ -317,7 +363,7 @@ def _local_gradient(
     rows: list[list[sp.Expr]] = [[] for _ in parts.coordinates]
     by_log: list[sp.Expr] = []
     for weight, term in _single(parts, weights):
-        *slopes, change = parts.gradient(over_density(in_score(term.formula, score))[0])
+        *slopes, change = parts.gradient(_over_density(term, parts, score)[0])
         for row, slope in zip(rows, slopes, strict=True):
             row.append(weight * in_log_density(slope, log_density))
         by_log.append(weight * in_log_density(times_density(change, 1), log_density))
@@ -334,7 +380,7 @@ def _score_gradient(
     gradient = Gradient(score)
     for weight, term in _single(parts, weights):
         if has_slopes(term.formula, len(rows)):
-            density = over_density(in_score(term.formula, score))[0]
+            density = _over_density(term, parts, score)[0]
             for row, slope in zip(
                 rows, gradient(in_log_density(density, log_density)), strict=True
             ):

@@ -171,6 +171,8 @@ def _structure(parts: Terms) -> EnergyStructure:
             other.append(f"{short_text(term.integral)} reads the density's gradient")
         elif not hasattr(term, "pair"):
             other.append(f"{short_text(term.integral)} is of another kind")
+        elif term.has_convolutions:
+            other.append(f"{short_text(term.integral)} holds an integral inside")
         elif term.pair:
             pairs.append(_interaction(term, parts))
         else:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import sympy as sp
 
@@ -61,12 +62,12 @@ class SumTable:
     Parameters
     ----------
     coordinates : sequence of d Symbols
-    used : iterable of str
-        Names that the energy uses otherwise.
+    used : set of str
+        Names that the energy uses otherwise; those of new symbols are added.
     """
 
-    def __init__(self, coordinates: Sequence[sp.Symbol], used: Iterable[str]):
-        self.coordinates, self._used = tuple(coordinates), set(used)
+    def __init__(self, coordinates: Sequence[sp.Symbol], used: set[str]):
+        self.coordinates, self._used = tuple(coordinates), used
         self._found: dict[sp.Expr, IndexedSum] = {}
 
     @property
@@ -252,16 +253,28 @@ def _entries(formula: sp.Expr) -> list[sp.Basic]:
     return [p for p in parts(formula, within=inner) if not inner(p)]
 
 
+class SampleQuantity(Protocol):
+    """What a sample has a value and a gradient of."""
+
+    @property
+    def symbol(self) -> sp.Symbol:
+        """Its value."""
+
+    @property
+    def slopes(self) -> tuple[sp.Symbol, ...]:
+        """Its gradient."""
+
+
 class SampleGradient:
-    """Derivatives of formulas by (x0, ..., x{d-1}, RHO), the sums in them taken along.
+    """Derivatives of formulas by (x0, ..., x{d-1}, RHO), the quantities in them taken along.
 
     Parameters
     ----------
     coordinates : sequence of d Symbols
-    sums : sequence of IndexedSum
+    sums : sequence of IndexedSum or Convolution
     """
 
-    def __init__(self, coordinates: Sequence[sp.Symbol], sums: Sequence[IndexedSum]):
+    def __init__(self, coordinates: Sequence[sp.Symbol], sums: Sequence[SampleQuantity]):
         self._dim, self._sums = len(coordinates), tuple(sums)
         self._plain = Gradient((*coordinates, RHO, *(s.symbol for s in sums)))
 

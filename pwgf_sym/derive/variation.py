@@ -5,8 +5,9 @@ For E = F(I_1, ..., I_K) the chain rule gives dE/drho = sum_k (dF/dI_k) dI_k/drh
     I = int f(x, rho(x)) dx                      dI/drho = df/drho
     I = int int W(x, y) rho(x) rho(y) dx dy      dI/drho = int [W(x, y) + W(y, x)] rho(y) dy
 
-and the Wasserstein gradient flow is d rho/dt = div(rho grad dE/drho) (Jordan, Kinderlehrer and
-Otto, SIAM J. Math. Anal. 29, 1998; Ambrosio, Gigli and Savare, "Gradient Flows", 2008).
+with one term more where f holds convolutions (:mod:`.convolutions`), and the Wasserstein gradient
+flow is d rho/dt = div(rho grad dE/drho) (Jordan, Kinderlehrer and Otto, SIAM J. Math. Anal. 29,
+1998; Ambrosio, Gigli and Savare, "Gradient Flows", 2008).
 """
 
 from __future__ import annotations
@@ -22,11 +23,12 @@ from ..declare.energies import EnergyIntegral, ordered_integrals, short_text
 from ..declare.energy_checks import check_energy, pair_kernel
 from ..declare.formula_checks import expanded_terms, within_depth
 from ..declare.indexed import renamed_copies
-from ..declare.symbols import Density, copy_of
+from ..declare.symbols import Density, as_copy, coordinates, copy_of
 from ..errors import EnergyError
 from ..sharing import holds, replaced
 from .borders import jump
 from .calculus import RHO, Gradient, derivative, negated, times_density
+from .convolutions import Convolution, ConvolutionTable, convolutions_in_full
 from .pieces import in_pieces
 from .slopes import has_slopes, slope_marks, variation_with_slopes
 from .sums import IndexedSum, SampleGradient, SumTable, in_full
@@ -58,7 +60,7 @@ class Term:
     pair : bool
         Whether it is a double integral.
     formula : Expr
-        f(x, RHO) of a single integral, W(x, y) of a double one.
+        f(x, RHO) of a single integral, with symbols of convolutions; W(x, y) of a double one.
     variation : Expr
         df/dRHO, or W(x, y) + W(y, x), which is to be integrated against rho(y).
     slopes, drift : tuple of d Expr
@@ -72,6 +74,8 @@ class Term:
     steep : bool
         Whether the integrand reads the gradient of the density.  `variation` then holds its
         derivatives written out, and slopes, drift and change are zero.
+    by_convolution : tuple of Expr
+        Derivatives of `formula` by the energy's convolutions; () of a double integral.
     """
 
     integral: EnergyIntegral
@@ -84,6 +88,12 @@ class Term:
     weight: sp.Expr
     rough: str = ""
     steep: bool = False
+    by_convolution: tuple[sp.Expr, ...] = ()
+
+    @property
+    def has_convolutions(self) -> bool:
+        """Whether it is a single integral that depends on convolutions."""
+        return any(slope != 0 for slope in self.by_convolution)
 
 
 @dataclass(frozen=True)
@@ -91,7 +101,8 @@ class Terms:
     """An energy taken apart: its integrals, coordinates, partners, parameters and sums.
 
     `gradient` gives the derivatives of a formula by (x0, ..., x{d-1}, RHO).  Formulas hold the
-    symbols of `sums` in the place of sums over an index.
+    symbols of `sums` in the place of sums over an index, and those of `convolutions` in that of
+    inner integrals.
     """
 
     coordinates: tuple[sp.Symbol, ...]
@@ -100,14 +111,38 @@ class Terms:
     terms: tuple[Term, ...]
     gradient: SampleGradient = field(compare=False, repr=False)
     sums: tuple[IndexedSum, ...] = ()
+    convolutions: tuple[Convolution, ...] = ()
 
-    def in_full(self, formula: sp.Expr) -> sp.Expr:
-        """A formula with the sums, and their derivatives, in the place of their symbols."""
-        return in_full(formula, self.sums, self.coordinates) if self.sums else formula
+    def in_full(self, formula: sp.Expr, rho: Density) -> sp.Expr:
+        """A formula with sums, convolutions, and their derivatives, in the place of symbols."""
+        return self._written(formula, rho, self.partners)
+
+    def at_partners(self, formula: sp.Expr, rho: Density) -> sp.Expr:
+        """A formula in x, RHO and symbols, in full at the partners y."""
+        x, y = self.coordinates, self.partners
+        full = self._written(formula, rho, self._third_copy()).xreplace({RHO: rho})
+        return _in_names(full, [x], [y])
+
+    def _written(self, formula: sp.Expr, rho: Density, partners: Sequence[sp.Symbol]) -> sp.Expr:
+        found = in_full(formula, self.sums, self.coordinates) if self.sums else formula
+        if not self.convolutions:
+            return found
+        return convolutions_in_full(found, self.convolutions, rho, (self.partners, partners))
+
+    def _third_copy(self) -> tuple[sp.Symbol, ...]:
+        """Coordinates z of an inner integral where x and y are named."""
+        taken = {s.name for s in (*self.coordinates, *self.partners, *self.parameters)}
+        suffix, stem = "", as_copy(self.partners, "y").name
+        copy = copy_of(self.partners) if stem != "y" else coordinates(len(self.partners), "z")
+        while any(s.name + suffix in taken for s in copy):
+            suffix += "_"
+        return tuple(sp.Symbol(s.name + suffix, real=True) for s in copy)
 
 
-def energy_terms(energy: sp.Expr, rho: Density) -> Terms:
+def energy_terms(energy: sp.Expr, rho: Density, names: frozenset[str] = frozenset()) -> Terms:
     """Check an energy and take it apart; the last results are remembered.
+
+    No new symbol has one of ``names``.
 
     Raises
     ------
@@ -116,11 +151,11 @@ def energy_terms(energy: sp.Expr, rho: Density) -> Terms:
         term.
     """
     check_energy(energy, rho)
-    return _energy_terms(energy, rho)
+    return _energy_terms(energy, rho, names)
 
 
 @lru_cache(maxsize=8)
-def _energy_terms(energy: sp.Expr, rho: Density) -> Terms:
+def _energy_terms(energy: sp.Expr, rho: Density, names: frozenset[str]) -> Terms:
     x = tuple(rho.coordinates)
     parameters = tuple(sorted(energy.free_symbols, key=lambda s: (s.name, str(s.assumptions0))))
     found = ordered_integrals(energy)
@@ -129,29 +164,36 @@ def _energy_terms(energy: sp.Expr, rho: Density) -> Terms:
     value = in_pieces(energy.xreplace(marks))
     integrals = {mark: term for term, mark in marks.items()}
     _refuse_jump(value, "energy, as a function of its integrals,", integrals)
-    table = SumTable(x, {s.name for s in (*energy.atoms(sp.Symbol), *x, *y)})
-    formulas = [_formula(term, rho, y, table) for term in marks]
-    gradient = SampleGradient(x, table.sums)
-    terms = [
-        _term(term, formula, derivative(value, mark).xreplace(integrals), (x, y, rho), gradient)
-        for (term, mark), formula in zip(marks.items(), formulas, strict=True)
-    ]
-    return Terms(x, y, parameters, tuple(terms), gradient, table.sums)
+    used = {s.name for s in (*energy.atoms(sp.Symbol), *x, *y)} | names
+    tables = SumTable(x, used), ConvolutionTable(x, y, used)
+    formulas = [_formula(term, rho, y, *tables) for term in marks]
+    sums, convolutions = tables[0].sums, tables[1].convolutions
+    for one in convolutions:
+        _refuse_jump(one.kernel, f"the kernel {short_text(one.kernel)}", {})
+    gradient = SampleGradient(x, (*sums, *convolutions))
+    own = tuple(one.symbol for one in convolutions)
+    terms = []
+    for (term, mark), formula in zip(marks.items(), formulas, strict=True):
+        weight = derivative(value, mark).xreplace(integrals)
+        terms.append(_term(term, formula, weight, (x, y, rho), gradient, own))
+    return Terms(x, y, parameters, tuple(terms), gradient, sums, convolutions)
 
 
 def _formula(
-    integral: EnergyIntegral, rho: Density, y: Sequence[sp.Symbol], table: SumTable
+    integral: EnergyIntegral,
+    rho: Density,
+    y: Sequence[sp.Symbol],
+    table: SumTable,
+    convolutions: ConvolutionTable,
 ) -> sp.Expr:
     """f(x, RHO) of a single integral, W(x, y) of a double one."""
     x = tuple(rho.coordinates)
     if len(integral.copies) == 1:
-        integrand = in_pieces(integral.integrand)
+        integrand = in_pieces(convolutions.without_convolutions(integral, rho))
         formula = replaced(_in_names(integrand, integral.copies, [x]), slope_marks(rho))
         formula = table.without_sums(replaced(formula, {rho: RHO}))
-        if has_slopes(formula, len(x)) and holds(formula, table.symbols()):
-            given = f"{short_text(integral)}, with a sum over data and the density's gradient"
-            accepted = "sums over data in integrals without derivatives of the density"
-            raise EnergyError("energy", given, accepted, "Write two integrals.")
+        if has_slopes(formula, len(x)):
+            _check_beside_slopes(integral, formula, table, convolutions)
         return formula
     kernel = in_pieces(pair_kernel(integral, rho))
     if holds(kernel, (sp.Sum, sp.Product)):
@@ -161,12 +203,28 @@ def _formula(
     return _in_names(kernel, integral.copies, [x, y])
 
 
+def _check_beside_slopes(
+    integral: EnergyIntegral, formula: sp.Expr, table: SumTable, convolutions: ConvolutionTable
+) -> None:
+    """Refuse quantities of a sample in an integral that reads the density's gradient."""
+    own = [one.symbol for one in convolutions.convolutions]
+    for symbols, what, accepted in (
+        (table.symbols(), "a sum over data", "sums over data"),
+        (own, "an integral inside", "integrals inside"),
+    ):
+        if symbols and holds(formula, symbols):
+            given = f"{short_text(integral)}, with {what} and the density's gradient"
+            accepted += " in integrals without derivatives of the density"
+            raise EnergyError("energy", given, accepted, "Write two integrals.")
+
+
 def _term(
     integral: EnergyIntegral,
     formula: sp.Expr,
     weight: sp.Expr,
     names: tuple[Sequence[sp.Symbol], Sequence[sp.Symbol], Density],
     gradient: SampleGradient,
+    convolutions: Sequence[sp.Symbol],
 ) -> Term:
     x, y, rho = names
     pair = len(integral.copies) == 2
@@ -175,20 +233,24 @@ def _term(
         variation = variation_with_slopes(formula, rho)
         zeros = (sp.S.Zero,) * len(x)
         rest = zeros, zeros, sp.S.Zero, weight
-        return Term(integral, pair, formula, variation, *rest, steep=True)
+        none = (sp.S.Zero,) * len(convolutions)
+        return Term(integral, pair, formula, variation, *rest, steep=True, by_convolution=none)
     if pair:
         variation = _symmetrized(formula, x, y)
     else:
         (by_density,) = Gradient([RHO])(formula)
         variation = times_density(by_density, 0)
-    moving = formula if pair else sp.Add(*(p for p in sp.Add.make_args(formula) if p.has(RHO)))
+    own = (RHO, *convolutions)
+    moving = formula if pair else sp.Add(*(p for p in sp.Add.make_args(formula) if p.has(*own)))
     _refuse_jump(moving, short_text(integral), {RHO: rho})
     border = None if pair else jump(variation)
     rough = border.text({RHO: rho}) if border else ""
     *slopes, change = gradient(variation)
     change = times_density(change, 1)
     drift = tuple(negated(slope) for slope in slopes)
-    return Term(integral, pair, formula, variation, tuple(slopes), drift, change, weight, rough)
+    by_convolution = () if pair else Gradient(convolutions)(formula)
+    found = variation, tuple(slopes), drift, change, weight, rough
+    return Term(integral, pair, formula, *found, by_convolution=by_convolution)
 
 
 def _refuse_jump(formula: sp.Expr, what: str, names: dict[sp.Symbol, sp.Expr]) -> None:
@@ -256,7 +318,7 @@ def first_variation(energy: sp.Expr, rho: Density) -> sp.Expr:
     """
     parts = energy_terms(energy, rho)
     found = sp.Add(*(t.weight * _variation_of(t, parts, rho) for t in parts.terms))
-    return parts.in_full(found)
+    return parts.in_full(found, rho)
 
 
 @checked_call
@@ -345,7 +407,12 @@ def _along_gradient(parts: Terms, rho: Density, sign: sp.Integer, power: int) ->
                 pushed = [part * rho.diff(symbol) for part in sp.Add.make_args(change)]
                 along = sp.Add(local.xreplace({RHO: rho}), *pushed)
             component.append(term.weight * along)
-    return [parts.in_full(sp.Add(*component)) for component in components]
+        for one, slope in zip(parts.convolutions, term.by_convolution, strict=False):
+            factor = term.weight * sign * rho**power
+            partner = parts.at_partners(slope, rho)
+            for component, turned in zip(components, one.second, strict=True):
+                component.append(factor * EnergyIntegral(turned * partner, parts.partners))
+    return [parts.in_full(sp.Add(*component), rho) for component in components]
 
 
 def _over_partners(kernel: sp.Expr, parts: Terms, rho: Density) -> sp.Expr:
@@ -356,7 +423,11 @@ def _over_partners(kernel: sp.Expr, parts: Terms, rho: Density) -> sp.Expr:
 def _variation_of(term: Term, parts: Terms, rho: Density) -> sp.Expr:
     if term.pair:
         return _over_partners(term.variation, parts, rho)
-    return term.variation.xreplace({RHO: rho})
+    found = [term.variation.xreplace({RHO: rho})]
+    for one, slope in zip(parts.convolutions, term.by_convolution, strict=True):
+        at_partners = parts.at_partners(slope, rho)
+        found.append(EnergyIntegral(one.turned * at_partners, parts.partners))
+    return sp.Add(*found)
 
 
 def _partners(
@@ -364,8 +435,9 @@ def _partners(
 ) -> tuple[sp.Symbol, ...]:
     """The second copy: the one that the energy uses where it is free, else a new one."""
     names = {s.name for s in (*rho.coordinates, *parameters)}
-    for term in found:
-        for copy in term.copies[1:]:
+    inner = [one for term in found for one in ordered_integrals(term.integrand)]
+    for copies in [*(term.copies[1:] for term in found), *(one.copies for one in inner)]:
+        for copy in copies:
             if not any(s.name in names for s in copy):
                 return copy
     suffix = ""

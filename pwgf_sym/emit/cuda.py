@@ -17,6 +17,7 @@ __all__ = ["cuda_target"]
 _FIRST = frozenset(
     {
         *("integrals", "velocity", "slopes", "pair_integrals", "pair_velocity", "moments"),
+        *("convolutions", "convolution_weights", "convolution_velocity"),
         *("jvp", "vjp"),
     }
 )

@@ -17,6 +17,7 @@ from ..loops.kernel_arguments import (
     means_of,
     outputs_of,
     parameters,
+    partner_weights_of,
     reads_of,
     rows_of,
     stored_of,
@@ -166,7 +167,8 @@ class FormulaListing:
     def statements(self) -> list[Statement]:
         """The formulas, a line each."""
         kernel = self.kernel
-        found = [*reads_of(kernel), values_of(kernel), *fields_of(kernel), *means_of(kernel)]
+        found = [*reads_of(kernel), *partner_weights_of(kernel), values_of(kernel)]
+        found += [*fields_of(kernel), *means_of(kernel)]
         return [_listed(kernel.name, formula_lines(kernel), found)]
 
 

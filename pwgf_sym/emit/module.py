@@ -232,6 +232,9 @@ def emit_module(
         values |= {d: sp.Symbol(f"slope{k}", real=True) for k, d in enumerate(_slopes_in(term))}
         # Terms of sums are checked where they are lowered.
         values |= {s: sp.Symbol("S", real=True) for s in parts_of_kind(term, sp.Sum, sp.Product)}
+        # So are kernels of convolutions.
+        inner = ordered_integrals(term.integrand)
+        values |= {i: sp.Symbol("c", real=True) for i in inner}
         check_printable(in_pieces(replaced(term.integrand, values)), short_text(term))
     transport = Transport() if transport is None else transport
     for formula in transport.formulas:

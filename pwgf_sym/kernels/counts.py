@@ -76,14 +76,14 @@ def pair_count(kernel: FormulaKernel, samples: int, dtype: str) -> Count:
 
     Kernels that take every pair once, because the other order says the same, do less.
     """
-    dim, flops = len(kernel.partners), expression_flops(kernel.formulas(), dtype)
+    dim, flops = len(kernel.partner_symbols), expression_flops(kernel.formulas(), dtype)
     rows = [formula for row in kernel.fields.values() for formula in row]
     flops += sum(formula != 0 for formula in (*kernel.means, *rows))
     if kernel.distance in symbols_of(*kernel.formulas()):
-        flops += 3 * dim
+        flops += 3 * len(kernel.partners)
     if kernel.radial != 0:
-        flops += 2 * dim
-    pairs = samples * (samples - 1)
+        flops += 2 * len(kernel.partners)
+    pairs = samples * (samples if kernel.with_itself else samples - 1)
     numbers = samples * (dim + sum(map(len, kernel.fields.values())))
     return Count(pairs * flops, numbers * (8 if dtype == "float64" else 4))
 

@@ -61,7 +61,7 @@ class FormulaKernel:
     reads : dict of str to tuple of Symbols
         Per-sample arrays and the symbols of their components.
     partners : tuple of Symbols
-        Components of the partner sample; () for a kernel without pairs.
+        Coordinates of the partner sample; () for a kernel without pairs.
     values : tuple of Symbols
         Run-time parameters, then integrals; one array.
     fields : dict of str to tuple of Expr
@@ -78,6 +78,10 @@ class FormulaKernel:
         Whether the means over pairs stay the same when x and y change places.
     rolled : Rolled or None
         The formulas in component i, where those of all components differ in it only.
+    partner_weights : tuple of Symbols
+        What else is read of the partner, of the array of this name.
+    with_itself : bool
+        Whether a sample is a partner of its own.
     """
 
     name: str
@@ -92,6 +96,17 @@ class FormulaKernel:
     radial: sp.Expr = sp.S.Zero
     symmetric: bool = False
     rolled: Rolled | None = None
+    partner_weights: tuple[sp.Symbol, ...] = ()
+    with_itself: bool = False
+
+    @property
+    def partner_symbols(self) -> tuple[sp.Symbol, ...]:
+        """All that is read of the partner."""
+        return (*self.partners, *self.partner_weights)
+
+    def share(self, count: int) -> float:
+        """The part of a partner in a mean over the partners of a sample, of so many samples."""
+        return 1.0 / max(count if self.with_itself else count - 1, 1)
 
     def formulas(self) -> list[sp.Expr]:
         """All formulas in order."""
@@ -165,8 +180,51 @@ def energy_kernels(form: SampleForm, parts: PairParts) -> dict[str, FormulaKerne
             distance=parts.distance,
             radial=parts.radial,
         ),
+        *_convolution_kernels(form, values),
     ]
     return {k.name: lowered(k, centers) for k in candidates if any(e != 0 for e in k.formulas())}
+
+
+def _convolution_kernels(form: SampleForm, values: tuple[sp.Symbol, ...]) -> list[FormulaKernel]:
+    """Two passes over pairs, and the weights in between that the second one gives to partners.
+
+    A sample is a partner of its own, as in no interaction: a convolution stays positive where its
+    kernel is, and the two passes are each other's transpose.
+    """
+    found = form.convolutions
+    forward = tuple(e for one in found for e in (one.kernel, *one.first))
+    backward = []
+    for i in range(len(form.coordinates)):
+        backward.append(sp.Add(*(-one.weight * one.second[i] for one in found)))
+    return [
+        FormulaKernel(
+            "convolutions",
+            "means over partners y, the sample too, of K(x, y) and grad_x K(x, y)",
+            form.carried,
+            form.partners,
+            values,
+            {"convolutions_out": forward},
+            with_itself=True,
+        ),
+        FormulaKernel(
+            "convolution_weights",
+            "a = (dE/dc)/rho of a sample",
+            form.carried,
+            (),
+            values,
+            {"partner_weights_out": form.partner_weights},
+        ),
+        FormulaKernel(
+            "convolution_velocity",
+            "mean over partners y, the sample too, of -a(y) grad_x K(y, x)",
+            form.carried,
+            form.partners,
+            values,
+            {"velocity_out": tuple(backward)},
+            partner_weights=tuple(one.weight for one in found),
+            with_itself=True,
+        ),
+    ]
 
 
 def lowered(kernel: FormulaKernel, centers: Centers, linear: bool = True) -> FormulaKernel:

@@ -10,7 +10,7 @@ from .places import size_of
 from .signature import Argument, Kind, count, of_sample, of_step
 
 __all__ = ["SHARE", "fields_of", "gradient", "inputs_of", "means_of", "outputs_of", "parameters"]
-__all__ += ["reads_of", "rows_of", "stored_of", "values_of", "weight_of"]
+__all__ += ["partner_weights_of", "reads_of", "rows_of", "stored_of", "values_of", "weight_of"]
 
 # What samples carry as one number each is no vector, and these are vectors in one dimension, too.
 _VECTORS = ("x", "score")
@@ -69,6 +69,12 @@ def gradient(size: int) -> Argument:
 def reads_of(kernel: FormulaKernel) -> list[Argument]:
     """What samples carry."""
     return [_array(name, len(symbols), "input") for name, symbols in kernel.reads.items()]
+
+
+def partner_weights_of(kernel: FormulaKernel) -> list[Argument]:
+    """What is read of partners beside their coordinates."""
+    size = len(kernel.partner_weights)
+    return [_array("partner_weights", size, "input")] if size else []
 
 
 def values_of(kernel: FormulaKernel) -> Argument:

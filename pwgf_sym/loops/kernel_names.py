@@ -29,7 +29,7 @@ _PREFIXES = ("mean", "sum", "pull", "F")
 def formula_names(kernel: FormulaKernel, arguments: Iterable[str]) -> dict[sp.Symbol, Name]:
     """Variables of a kernel's symbols."""
     names = {s: s.name for s in kernel.values}
-    for symbols in (*kernel.reads.values(), kernel.partners):
+    for symbols in (*kernel.reads.values(), kernel.partner_symbols):
         names.update({s: s.name for s in symbols})
     for form in kernel.forms:
         names.update({s: s.name for s in form.symbols})

@@ -10,6 +10,7 @@ import numpy as np
 from ..emit.module import Emission
 from ..errors import FormulaError, OptionError
 from ..kernels.carried import levels
+from ..kernels.energies import FormulaKernel
 from ..loops.signature import KernelSignature
 from .algebra import HostAlgebra
 from .bound import BoundKernel
@@ -296,10 +297,26 @@ class KernelCaller:
         require_state(kernel.signature, state)
         found = {**state.carried, "values": values, "weight": samples.weight}
         if "partners" in kernel.signature:
-            found["partners"] = samples.rows(state.x).reshape(-1)
-            found["share"] = np.array([1.0 / max(samples.count - 1, 1)], self.dtype)
+            found["partners"] = self._partners(kernel, state)
+            found["share"] = np.array([self._share(kernel, samples)], self.dtype)
             found["number"] = samples.count
         return found
+
+    def _formulas(self, kernel: BoundKernel) -> FormulaKernel:
+        """What a kernel of the energy computes."""
+        return self.emission.formulas[kernel.signature.name]
+
+    def _share(self, kernel: BoundKernel, samples: Samples) -> float:
+        """The part of a partner in a mean over partners."""
+        return self._formulas(kernel).share(samples.count)
+
+    def _partners(self, kernel: BoundKernel, state: State) -> np.ndarray:
+        """What is read of partners, one after the other."""
+        rows = state.samples.rows(state.x)
+        if self._formulas(kernel).partner_weights:
+            weights = state.samples.rows(state.carried["partner_weights"])
+            rows = np.concatenate([rows, weights], axis=1)
+        return rows.reshape(-1)
 
     @staticmethod
     def _formula_bounds(kernel: BoundKernel, samples: Samples):

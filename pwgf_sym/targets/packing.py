@@ -185,9 +185,9 @@ class Samples:
         return slice(first * each, last * each)
 
     def rows(self, values: np.ndarray) -> np.ndarray:
-        """(M,) -> (tiles * lanes, d), padding included."""
-        grid = np.asarray(values).reshape(self.tiles, self.dim, self.lanes).transpose(0, 2, 1)
-        return np.ascontiguousarray(grid.reshape(-1, self.dim))
+        """(M,) -> (tiles * lanes, d), padding included; of other arrays, their components."""
+        grid = np.asarray(values).reshape(self.tiles, -1, self.lanes).transpose(0, 2, 1)
+        return np.ascontiguousarray(grid.reshape(-1, grid.shape[-1]))
 
     def unpack(self, values: np.ndarray) -> np.ndarray:
         """(M,) -> (N, d)."""

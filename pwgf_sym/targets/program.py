@@ -18,6 +18,7 @@ from ..emit.module import Emission, emit_module
 from ..errors import OptionError
 from ..kernels.carried import kernel_name, level_of
 from .constants import energy_constants
+from .convolutions import ConvolutionMethods
 from .inspection import Inspection
 from .jacobian import JacobianMethods
 from .kernels import KernelCaller
@@ -107,7 +108,7 @@ def _are_names(kernels) -> bool:
     return collection and all(isinstance(name, str) for name in kernels)
 
 
-class Program(Inspection, JacobianMethods, PointMethods, SumMethods):
+class Program(Inspection, JacobianMethods, PointMethods, ConvolutionMethods, SumMethods):
     """Kernels of one problem and one map.
 
     Fields and vectors of parameters go in as NumPy arrays and come out as such; on the target
@@ -262,7 +263,7 @@ class Program(Inspection, JacobianMethods, PointMethods, SumMethods):
         found = np.zeros(len(self.form.integrals))
         for kernel, places in zip(("integrals", "pair_integrals"), self._places, strict=True):
             if places and kernel in self.emission.formulas:
-                self._carry_sums(state, kernel)
+                self._carry_read(state, kernel)
                 found[places] = self.kernels.means(kernel, state, self.values(None))
         if self.moments is not None:
             self.moments.add_integrals(found, self._places[1], state, self._parameters)
@@ -320,8 +321,9 @@ class Program(Inspection, JacobianMethods, PointMethods, SumMethods):
         return np.array(self._numbers(integrals), self.dtype)
 
     def _pair_velocity(self, out, state: State, integrals) -> None:
-        """Add the velocity of the double integrals."""
-        if self.sums_pairs:
+        """Add the velocity of the double integrals, and of convolutions at partners."""
+        self._convolution_velocity(out, state, integrals)
+        if "pair_velocity" in self.emission.formulas:
             values = self.values(integrals)
             self.kernels.fields("pair_velocity", state, values, {"velocity": out})
         if self.moments is not None:
@@ -343,7 +345,7 @@ class Program(Inspection, JacobianMethods, PointMethods, SumMethods):
             integrals = self.integrals(state)
         out = self.kernels.zeros(state.samples.width)
         if "velocity" in self.emission.formulas:
-            self._carry_sums(state, "velocity")
+            self._carry_read(state, "velocity")
             self.kernels.fields("velocity", state, self.values(integrals), {"velocity": out})
         self._pair_velocity(out, state, integrals)
         return out
@@ -358,7 +360,7 @@ class Program(Inspection, JacobianMethods, PointMethods, SumMethods):
         self._pair_velocity(field_, state, integrals)
         if "slopes" in self.emission.formulas:
             local = zeros(samples.width)
-            self._carry_sums(state, "slopes")
+            self._carry_read(state, "slopes")
             found = {"field": local, "scalar": scalar}
             found |= {} if pull is None else {"pull": pull}
             self.kernels.fields("slopes", state, values, found)
@@ -375,7 +377,7 @@ class Program(Inspection, JacobianMethods, PointMethods, SumMethods):
     @property
     def sums_pairs(self) -> bool:
         """Whether the velocity is a sum over all pairs of samples."""
-        return "pair_velocity" in self.emission.formulas
+        return not {"pair_velocity", "convolutions"}.isdisjoint(self.emission.formulas)
 
     @cached_property
     def separable(self) -> bool:
@@ -383,7 +385,8 @@ class Program(Inspection, JacobianMethods, PointMethods, SumMethods):
         symbols = {integral.symbol for integral in self.form.integrals}
         rows, by_log = self.form.local_gradient
         coupled = any(e.free_symbols & symbols for e in (*rows, by_log, *self.form.score_gradient))
-        return not coupled and not any(integral.pair for integral in self.form.integrals)
+        alone = not any(integral.pair for integral in self.form.integrals)
+        return alone and not coupled and not self.form.convolutions
 
     def slope(self, theta, samples: Samples, keep: bool = True) -> Slope:
         """Integrals and gradient of the energy at theta, with the linearized map.

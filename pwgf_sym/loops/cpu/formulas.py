@@ -52,7 +52,7 @@ class TileFormulaBuilder(FormulaBuilder):
 
     def arguments(self) -> list[Argument]:
         k = self.kernel
-        partners = Argument("partners", "samples", ("i", "sample"), (len(k.partners), None))
+        partners = Argument("partners", "samples", ("i", "sample"), (len(k.partner_symbols), None))
         back = of_sample("back", [Axis("i", len(k.partners))], "workspace")
         pairs = [partners, SHARE, count("number")] if k.partners else []
         found = [*reads_of(k), *pairs, values_of(k), *weight_of(k), *fields_of(k)]
@@ -133,7 +133,8 @@ class TileFormulaBuilder(FormulaBuilder):
             tiles = Binary("//", Group(plus("number", lanes - 1)), Integer(lanes))
             write.let("room", Binary("*", tiles, Integer(lanes)))
         with write.loop("tile", Name("last"), Name("first")):
-            emit_own(write, lanes, halves)
+            if not k.with_itself:
+                emit_own(write, lanes, halves)
             if body:
                 PairBody(self, write, body, halves).emit()
             for name in means:

@@ -118,7 +118,7 @@ class PairBody:
         self.used = symbols_of(*formulas.values())
         self.distance = builder.kernel.distance in self.used
         # Partners side by side: a mean alone would wait for its own last addition.
-        self.rows = 2 if builder.kernel.means else 1
+        self.rows = 2 if builder.kernel.means and not builder.kernel.with_itself else 1
 
     def emit(self) -> None:
         """Write the loops over the partners."""
@@ -128,6 +128,12 @@ class PairBody:
             self.f.write_loads(write, array, symbols, wanted)
         for name in self.formulas:
             write.let(name, Zeros(rows, self.lanes))
+        if k.with_itself:  # no pair is masked
+            with write.loop("j", NUMBER):
+                self._emit_partners(1, masked=False)
+            for name in self.formulas:
+                write.let(name, call("row_sum", name))
+            return
         rest = Binary("//", Group(_minus(NUMBER, HIGH)), Integer(rows))
         write.let("whole", Binary("+", HIGH, _times(rest, rows)))
         apart: list[tuple[Expression, ...]] = [(HIGH, Name("whole"))]
@@ -148,11 +154,11 @@ class PairBody:
 
     def _emit_partners(self, rows: int, masked: bool) -> None:
         write, k, names = self.write, self.f.kernel, self.f.names
-        dim = len(k.partners)
-        for i, symbol in enumerate(k.partners):
+        size = len(k.partner_symbols)
+        for i, symbol in enumerate(k.partner_symbols):
             if symbol in self.used or self.distance:
-                place = Binary("+", _times(J, dim), Integer(i))
-                write.let(names[symbol].name, Load("partners", place, Integer(dim), rows))
+                place = Binary("+", _times(J, size), Integer(i))
+                write.let(names[symbol].name, Load("partners", place, Integer(size), rows))
         if self.distance:
             self._emit_distance(rows)
         if masked:

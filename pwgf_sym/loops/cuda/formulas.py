@@ -13,7 +13,15 @@ from ...kernels.energies import FormulaKernel, LinearForm
 from ...schedule.cuda import CudaTiling
 from ..block import Block
 from ..formulas import FormulaBuilder
-from ..kernel_arguments import SHARE, fields_of, means_of, reads_of, values_of, weight_of
+from ..kernel_arguments import (
+    SHARE,
+    fields_of,
+    means_of,
+    partner_weights_of,
+    reads_of,
+    values_of,
+    weight_of,
+)
 from ..nodes import (
     Accumulate,
     Assign,
@@ -54,8 +62,8 @@ class ThreadFormulaBuilder(FormulaBuilder):
     def arguments(self) -> list[Argument]:
         k = self.kernel
         pairs = [SHARE, count("number")] if k.partners else []
-        found = [*reads_of(k), *pairs, values_of(k), *weight_of(k), *self._forms()]
-        return [*found, *fields_of(k), *self._sums(), count("tiles")]
+        found = [*reads_of(k), *partner_weights_of(k), *pairs, values_of(k), *weight_of(k)]
+        return [*found, *self._forms(), *fields_of(k), *self._sums(), count("tiles")]
 
     def _forms(self) -> list[Argument]:
         """The matrices of the linear forms, row by row, each with its center after it."""
@@ -76,7 +84,7 @@ class ThreadFormulaBuilder(FormulaBuilder):
         k, write = self.kernel, Block()
         write(Let("lane", Name("cuda.threadIdx.x")))
         if k.partners:
-            write(Local("PARTNERS", Integer(len(k.partners) * self.lanes), "shared"))
+            write(Local("PARTNERS", Integer(len(k.partner_symbols) * self.lanes), "shared"))
         for j, symbol in enumerate(k.values):
             if symbol in self.used:
                 write.let(self.names[symbol].name, Entry("values", Integer(j)))

@@ -6,7 +6,7 @@ Partners come to shared memory a tile at a time; every thread adds over them in 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 
 from ...sharing import symbols_of
 from ..block import Block
@@ -40,18 +40,25 @@ def emit_pairs(builder: FormulaBuilder, write: Block) -> None:
     k, lanes, dim = builder.kernel, builder.lanes, len(builder.kernel.partners)
     body: _Body = (_DistanceBody if _by_distance(builder) else _PairBody)(builder, write)
     body.start()
-    own = Group(from_lane(times("tile", lanes)))
-    write.let("own", Binary("%", own, _NUMBER))  # padding repeats the samples
+    if not k.with_itself:
+        own = Group(from_lane(times("tile", lanes)))
+        write.let("own", Binary("%", own, _NUMBER))  # padding repeats the samples
     with write.loop("start", _NUMBER, 0, lanes):
         write(Barrier())
         with write.loop("i", dim):
             there = Entry("PARTNERS", from_lane(times(_I, lanes)))
             place = from_lane(Binary("*", _START, Integer(dim)), times(_I, lanes))
             write(Assign(there, Entry("x", place)))
+        for i in range(len(k.partner_weights)):
+            there = Entry("PARTNERS", from_lane(Integer((dim + i) * lanes)))
+            start = Binary("*", _START, Integer(len(k.partner_weights)))
+            place = from_lane(start, Integer(i * lanes))
+            write(Assign(there, Entry("partner_weights", place)))
         write(Barrier())
         partners = call("min", lanes, Binary("-", _NUMBER, _START))
         other = Binary("!=", Binary("+", _START, _N), Name("own"))
-        with write.loop("n", partners), write.when(other):
+        apart = nullcontext() if k.with_itself else write.when(other)
+        with write.loop("n", partners), apart:
             body.pair()
     write.let("scale", Entry("share", Integer(0)))
     body.finish()
@@ -164,7 +171,7 @@ class _PairBody(_Body):
 
     def pair(self) -> None:
         k, write, names = self.kernel, self.write, self.e.names
-        for i, symbol in enumerate(k.partners):
+        for i, symbol in enumerate(k.partner_symbols):
             if symbol in self.used:
                 place = Binary("+", Integer(i * self.e.lanes), _N)
                 write.let(names[symbol].name, Entry("PARTNERS", place))

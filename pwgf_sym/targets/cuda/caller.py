@@ -191,7 +191,8 @@ class CudaCaller(KernelCaller):
         found = {key: self.on_device(values) for key, values in state.carried.items()}
         found["weight"] = self.on_device(samples.weight)
         found["values"] = self.on_device(values if len(values) else np.zeros(1))
-        found["share"] = self._constant([1.0 / max(samples.count - 1, 1)])
+        if "share" in signature:
+            found["share"] = self._constant([self._share(kernel, samples)])
         found |= {a.name: self._constant(a.values) for a in signature.of("constant")}
         return found | {"number": samples.count, "tiles": samples.tiles}
 

@@ -226,7 +226,8 @@ class NumpyCaller:
         runner = self._energy_kernels[name]
         require_state(self.emission.signatures[name], state)
         count = state.samples.count
-        return runner, {key: state.carried[key].reshape(count, -1) for key in runner.kernel.reads}
+        names = [*runner.kernel.reads, *["partner_weights"] * bool(runner.kernel.partner_weights)]
+        return runner, {name: state.carried[name].reshape(count, -1) for name in names}
 
     def means(self, name: str, state: State, values) -> np.ndarray:
         """Run a kernel that averages formulas; (K,) float64."""

@@ -110,7 +110,7 @@ class _LocalKernel:
 
 
 class _PairKernel:
-    """Sums over the other samples of formulas of pairs."""
+    """Sums over the partners of samples of formulas of pairs."""
 
     def __init__(self, kernel: FormulaKernel, dtype: np.dtype, tiling: NumpyTiling):
         self.kernel, self.dtype, self.tiling = kernel, dtype, tiling
@@ -121,7 +121,7 @@ class _PairKernel:
     def fields(self, arrays: Mapping[str, np.ndarray], values, out: list) -> None:
         """Add the means over partners to the field, (N, components)."""
         (array,) = out
-        share = self.dtype.type(1.0 / max(len(array) - 1, 1))
+        share = self.dtype.type(self.kernel.share(len(array)))
         for own, sums in self._sums(arrays, values):
             array[own] += share * sums[: len(self._rows)].T
 
@@ -130,44 +130,46 @@ class _PairKernel:
         total = np.zeros(len(self.kernel.means))
         for own, sums in self._sums(arrays, values):
             total += np.sum(weight[own] * sums[len(self._rows) :], axis=1, dtype=float)
-        return total / max(len(weight) - 1, 1)
+        return total * self.kernel.share(len(weight))
 
     def _sums(self, arrays, values) -> Iterator[tuple[slice, np.ndarray]]:
         """Blocks of samples, and the sums over partners of every formula, (formulas, n)."""
         numbers = dict(zip(self.kernel.values, values, strict=True))
         number, count = len(self._rows) + len(self.kernel.means), len(arrays["x"])
+        weighted = bool(self.kernel.partner_weights)
         for first in range(0, count, self.tiling.own):
             own = slice(first, min(first + self.tiling.own, count))
             rows = _rows(arrays, own.start, own.stop)
+            of_partners = [arrays["x"], *([arrays["partner_weights"]] if weighted else [])]
             sums = np.zeros((number, own.stop - own.start), self.dtype)
             for start in range(0, count, self.tiling.partners):
                 others = slice(start, min(start + self.tiling.partners, count))
-                partners = _rows({"x": arrays["x"]}, others.start, others.stop)["x"]
+                partners = np.concatenate([a[others].T for a in of_partners])
                 self._add(sums, numbers, rows, partners, own, others)
             yield own, sums
 
     def _add(self, sums, numbers: Values, rows, partners, own: slice, others: slice) -> None:
         """Add a block of pairs to the sums over partners."""
         k, x = self.kernel, rows["x"]
-        known = numbers | dict(zip(k.partners, partners[:, None, :], strict=True))
+        known = numbers | dict(zip(k.partner_symbols, partners[:, None, :], strict=True))
         for name, symbols in k.reads.items():
             known |= zip(symbols, rows[name][:, :, None], strict=True)
         shape = (x.shape[1], partners.shape[1])
         if k.distance is not None:
             known[k.distance] = np.zeros(shape, self.dtype)
-            for a, b in zip(x, partners, strict=True):
+            for a, b in zip(x, partners[: len(x)], strict=True):
                 known[k.distance] += (a[:, None] - b) ** 2
-        # No pair of a sample with itself.
+        # No pair of a sample with itself, unless it is a partner of its own.
         same = np.arange(max(own.start, others.start), min(own.stop, others.stop))
         found = []
         for pairs in self._formulas(known):
             found.append(np.broadcast_to(pairs, shape))
-            if same.size:
+            if same.size and not k.with_itself:
                 found[-1] = found[-1].copy()
                 found[-1][same - own.start, same - others.start] = 0
         radial = found[len(sums) :]
         for total, pairs in zip(sums, found, strict=False):
             total += pairs.sum(axis=1)
         for factor in radial:
-            for i, (a, b) in enumerate(zip(x, partners, strict=True)):
+            for i, (a, b) in enumerate(zip(x, partners[: len(x)], strict=True)):
                 sums[i] += np.einsum("nm,nm->n", factor, a[:, None] - b)

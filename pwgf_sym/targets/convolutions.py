@@ -1,0 +1,58 @@
+"""Integrals inside integrals at samples: two passes over pairs, with weights of partners between.
+
+Forward, every sample takes the means over its partners of K(x_n, x_m) and its slope; backward, the
+mean of a_m grad_2 K(x_m, x_n).  Neither pass stores a number a pair.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .packing import State
+
+__all__ = ["ConvolutionMethods"]
+
+
+class ConvolutionMethods:
+    """Methods of a program about the convolutions in its energy."""
+
+    def convolutions_at(self, points: np.ndarray) -> np.ndarray:
+        """Values of the convolutions at points (N, d) that stand for the density, (N, K)."""
+        samples = self.packed(points)
+        state = State(samples, x=samples.z)
+        if not self.form.convolutions:
+            return np.zeros((samples.count, 0))
+        self._carry_convolutions(state)
+        values = samples.unpack(np.asarray(state.carried["convolutions"], float))
+        return values[:, :: 1 + self.dim]
+
+    def _carry_read(self, state: State, kernel: str) -> None:
+        """Compute what a kernel of the energy reads of samples, where the state has it not yet."""
+        self._carry_sums(state, kernel)
+        formulas = self.emission.formulas.get(kernel)
+        if formulas is not None and "convolutions" in formulas.reads:
+            self._carry_convolutions(state)
+
+    def _carry_convolutions(self, state: State) -> None:
+        """Add the convolutions and their gradients to what the samples carry."""
+        if "convolutions" not in state.carried:
+            out = self._zeros_of("convolutions", "convolutions_out", state)
+            self.kernels.fields("convolutions", state, self.values(None), {"convolutions": out})
+            state.carried["convolutions"] = out
+
+    def _convolution_velocity(self, out, state: State, integrals) -> None:
+        """Add the velocity that samples have since partners see them."""
+        if "convolution_velocity" not in self.emission.formulas:
+            return
+        name, values = "partner_weights", self.values(integrals)
+        self._carry_read(state, "convolution_weights")
+        weights = self._zeros_of("convolution_weights", f"{name}_out", state)
+        self.kernels.fields("convolution_weights", state, values, {name: weights})
+        state.carried[name] = weights
+        self.kernels.fields("convolution_velocity", state, values, {"velocity": out})
+        del state.carried[name]  # they hang on the integrals, too
+
+    def _zeros_of(self, kernel: str, field: str, state: State):
+        """A packed array for a field of a kernel of the energy."""
+        components = len(self.emission.formulas[kernel].fields[field])
+        return self.kernels.zeros(state.samples.tiles * state.samples.lanes * components)
