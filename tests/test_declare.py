@@ -225,7 +225,10 @@ NO_ENERGIES = {
     "undefined of density": (integral(F(RHO), X), r"the undefined function f\(rho"),
     "free copy": (integral(sp.exp(-Y[0]) * RHO, X), "free coordinate y0"),
     "free space": (integral(Z[0] * RHO, X) + integral(RHO.at(Z), Z), "free coordinate z0"),
-    "nested": (integral(RHO * integral(RHO.at(Y), Y), X), "a nested integral"),
+    "nested": (
+        integral(RHO * RHO.at(Z) * integral(RHO.at(Y), Y), X, Z),
+        "inside a double integral",
+    ),
     "imaginary": (integral(sp.I * RHO, X), "real, finite"),
     "imaginary factor": (sp.I * integral(RHO, X), "real, finite"),
     "infinite": (integral(RHO * sp.oo, X), "real, finite"),
