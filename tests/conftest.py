@@ -76,7 +76,7 @@ SLOW = [
 MANY, TAKEN = 6, 3
 # And in the simulator, where kernels are Python.
 SLOW_IN_THE_SIMULATOR = [
-    *(r"\[ornstein uhlenbeck", "test_gallery", "test_the_gradient_is_that_of_the_energy"),
+    *(r"\[ornstein uhlenbeck", "test_gallery", r"test_the_gradient_is_that.*cuda-2"),
     *(r"test_a_flow_is_that_of_the_cpu\[(?!velocity-lsmr)", r"test_the_host_sees.*\[energy"),
     *(r"test_generated_text\[cuda-(?!affine|euler-trace-1).*N(64|100)", r"\[cuda-rk4-exact-2-7-3"),
     r"test_generated_text_in_single_precision\[cuda-flow1",

@@ -425,14 +425,18 @@ def test_solutions_are_stored(tmp_path):
 
 def test_a_drift_beside_convolutions(target, tmp_path):
     """The drift is added; a parameter of it may be called as a convolution is."""
-    case, name = cases(2)["root"], sp.Symbol("C0", real=True, positive=True)
-    x, _, rho = copies(2)
-    law = pw.Gaussian([0.0, 0.0], 1.0)
-    given = pw.GradientFlow(case.energy, rho, law, {name: 3.0}, drift=[-name * x[1], name * x[0]])
-    program = program_on(target, given, pw.Affine(2), tmp_path)
-    points = np.random.default_rng(8).normal(size=(7, 2))
-    expected = descent(case.mean, points) + 3 * points[:, ::-1] * [-1, 1]
-    np.testing.assert_allclose(program.velocity_at(points), expected, rtol=1e-11, atol=1e-11)
+    name = sp.Symbol("C0", real=True, positive=True)
+    x, y, rho = copies(2)
+    energy = pw.integral(convolution(sp.exp(-square(x, y)), rho, y) ** 2, x)
+    law, points = pw.Gaussian([0.0, 0.0], 1.0), np.random.default_rng(8).normal(size=(7, 2))
+    found = []
+    for more in ({}, {"drift": [-name * x[1], name * x[0]], "parameters": {name: 3.0}}):
+        given = pw.GradientFlow(energy, rho, law, **more)
+        program = program_on(target, given, pw.Affine(2), tmp_path)
+        found.append(program.velocity_at(points))
+        assert program.form.velocity_reads == ("log_density",)
+    drift = 3 * points[:, ::-1] * [-1, 1]
+    np.testing.assert_allclose(found[1], found[0] + drift, rtol=1e-12, atol=1e-12)
 
 
 def test_no_mobility_beside_convolutions():
