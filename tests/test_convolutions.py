@@ -439,6 +439,34 @@ def test_a_drift_beside_convolutions(target, tmp_path):
     np.testing.assert_allclose(found[1], found[0] + drift, rtol=1e-12, atol=1e-12)
 
 
+def test_gathered_sums_beside_convolutions():
+    """Many like terms, each times a convolution: the sum over an index is of these terms alone."""
+    rows = np.random.default_rng(9).normal(size=(80, 2))
+    x, y, rho = copies(2)
+    c = convolution(sp.exp(-square(x, y)), rho, y)
+    terms = [sp.log(1 + sp.exp(a * x[0] + b * x[1])) for a, b in rows.tolist()]
+    points = np.random.default_rng(10).normal(size=(7, 2))
+
+    def mean(p):
+        return (np.log(1 + np.exp(p @ rows.T)).sum(1) * pairs(p, gauss).mean(1)).mean()
+
+    for energy in (sum(rho * c * t for t in terms), rho * c * sum(terms)):
+        given = problem(pw.integral(energy, x), 2)
+        program = compile_program(given, pw.Affine(2), "numpy")
+        assert program.form.sums
+        expected = descent(mean, points)
+        np.testing.assert_allclose(program.velocity_at(points), expected, rtol=1e-11, atol=1e-11)
+
+
+def test_the_gradient_beside_that_of_the_density(target, tmp_path):
+    x, y, rho = copies(2)
+    fisher = pw.integral(sum(rho.diff(s) ** 2 for s in x) / rho, x)
+    c = convolution(sp.exp(-square(x, y) / 4), rho, y)
+    energy = fisher / 10 + pw.integral(rho * sp.log(rho + c), x)
+    flow = pw.NeuralFlow(2, width=3, steps=1)
+    check_energy_gradient(program_on(target, problem(energy, 2), flow, tmp_path), 9)
+
+
 def test_no_mobility_beside_convolutions():
     given = pw.GradientFlow(blob(), RHO, pw.Gaussian([0.0], 1.0), mobility=RHO**2)
     with pytest.raises(EnergyError, match="a mobility beside an integral inside an integral"):
@@ -484,6 +512,14 @@ REFUSED = {
     "a free copy": (
         pw.integral(RHO * convolution(sp.exp(-Z[0] * Y[0]), RHO, Y), X) + pw.integral(RHO.at(Z), Z),
         "with the free coordinate z0",
+    ),
+    "a slope outside": (
+        pw.integral(RHO.diff(X[0]) ** 2 * C, X),
+        "with an integral inside and the density's gradient; .*Write two integrals",
+    ),
+    "a slope inside": (
+        pw.integral(RHO * pw.integral(SYMMETRIC * RHO.at(Y).diff(Y[0]), Y), X),
+        "a derivative inside the inner integral.*Integrate by parts",
     ),
     "a jump": (
         pw.integral(RHO * convolution(sp.Heaviside(X[0] - Y[0]), RHO, Y), X),

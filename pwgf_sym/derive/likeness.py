@@ -23,15 +23,12 @@ from sympy.functions.elementary.miscellaneous import MinMaxBase
 from sympy.functions.elementary.piecewise import ExprCondPair
 from sympy.logic.boolalg import Boolean
 
-from ..declare.energies import EnergyIntegral
-
 __all__ = ["Family", "Likeness", "Numbers", "UNKNOWN"]
 
 #: The place of parts that are compared as they are: densities, integrals, sums over an index.
 UNKNOWN = -1
 
-_INTEGRALS = (EnergyIntegral, sp.Integral)
-_OPAQUE = (AppliedUndef, *_INTEGRALS, sp.Sum, sp.Product, sp.Indexed, sp.Derivative, sp.Subs)
+_OPAQUE = (AppliedUndef, sp.Sum, sp.Product, sp.Indexed, sp.Integral, sp.Derivative, sp.Subs)
 _EVEN = (sp.Abs, sp.cos, sp.cosh)
 _UNORDERED = (MinMaxBase, sp.And, sp.Or)
 
