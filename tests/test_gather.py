@@ -375,6 +375,8 @@ def test_random_sums(case, data):
     known |= {x.indexed_base: np.array(places)}
     known |= lengths(arrays)
     terms = [value(sp.sympify(term), known) for term in map(formula, rows)]
+    if energy == 0:
+        return
     (density,) = energy.integrand.atoms(pw.Density)
     before = value(energy.integrand.xreplace({density: sp.S.One}), known)
     after = value(found.integrand.xreplace({density: sp.S.One}), known)
@@ -412,3 +414,38 @@ def test_the_form_of_a_problem_has_values_for_all_that_it_holds():
     assert sorted(map(tuple, np.abs(values))) == sorted(map(tuple, np.abs(rows)))
     assert array.shape[1] == 3 and not values.flags.writeable
     assert problem.parameters == {} and problem.arrays == {}
+
+
+@pytest.mark.parametrize("center", [7e3, 3e7])
+def test_rows_far_from_the_origin_lose_no_digits(center):
+    """u = a.(x - c) + b near c: gathered where that costs nothing, else left where it was."""
+    x = pw.coordinates(2)
+    rho = pw.Density(x)
+    rng = np.random.default_rng(3)
+    rows, places = rng.integers(1, 9, size=(40, 2)), center + rng.integers(0, 5, size=(40, 2))
+    terms = []
+    for row, place in zip(rows, places, strict=True):
+        line = sum(int(a) * (s - int(c)) for a, s, c in zip(row, x, place, strict=True))
+        terms.append(sp.log(1 + sp.exp(line)))
+    problem = pw.GradientFlow(pw.integral(sum(terms) * rho, x), rho, pw.Gaussian([center] * 2, 1.0))
+    points = center + rng.normal(size=(5, 2))
+    found = pw.compile(problem, pw.Affine(2), target="numpy").velocity_at(points)
+    u = ((points[:, None] - places) * rows).sum(-1)
+    truth = -np.einsum("nk,ki->ni", 1 / (1 + np.exp(-u)), rows)
+    np.testing.assert_allclose(found, truth, rtol=0, atol=1e-9 * np.abs(truth).max())
+
+
+def test_a_coordinate_that_stands_twice():
+    """SymPy keeps x + sqrt(3)*x as two summands; both numbers count."""
+    x = pw.coordinates(2)
+    rho = pw.Density(x)
+    rows = [sp.Add(x[0], sp.sqrt(3) * x[0], k * x[1]) for k in range(2, 62)]
+    energy = pw.integral(sum(sp.log(1 + sp.exp(row)) for row in rows) * rho, x)
+    found, arrays = gather.gathered(energy, rho)
+    assert found != energy and arrays
+    problem = pw.GradientFlow(energy, rho, pw.Gaussian([0.0, 0.0], 1.0))
+    points = np.random.default_rng(0).normal(size=(6, 2))
+    velocity = pw.compile(problem, pw.Affine(2), target="numpy").velocity_at(points)
+    slopes = np.stack([np.full(60, 1 + np.sqrt(3)), np.arange(2, 62)], axis=-1)
+    truth = -np.einsum("nk,ki->ni", 1 / (1 + np.exp(-points @ slopes.T)), slopes)
+    np.testing.assert_allclose(velocity, truth, rtol=0, atol=1e-12 * np.abs(truth).max())

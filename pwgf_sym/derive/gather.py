@@ -35,6 +35,8 @@ __all__ = ["DerivedForm", "derived_form", "gathered"]
 
 #: As few summands, and as few different parts of them all, are written one by one.
 FEWEST, SMALLEST = 16, 400
+#: Larger numbers are left in formulas, where coordinates are measured from centers near by.
+_LARGEST = 1e5
 
 _GROWING = (sp.exp, sp.cosh, sp.sinh)
 
@@ -291,14 +293,20 @@ class _Group:
         """Whether the summands are many, and about the same coordinates.
 
         Summands of few coordinates each, as in sum_i f(x_i), or of all pairs of them, are loops
-        over coordinates, and no data.
+        over coordinates, and no data.  Terms far from the origin stay as they are: as data
+        3 (x - c) would be 3 x - 3 c, in which digits cancel (:mod:`..kernels.centers`).
         """
-        if len(self._terms) < FEWEST:
+        if len(self._terms) < FEWEST or self._is_far():
             return False
         where = [self._of.places(term) for term in self._terms]
         if 2 * sum(map(len, where)) < len(where) * len(frozenset().union(*where)):
             return False
         return sum(1 for _ in islice(parts(*self._terms), SMALLEST)) == SMALLEST
+
+    def _is_far(self) -> bool:
+        """Whether a number in the terms is so large that digits cancel beside it."""
+        numbers = (n for term in self._terms for n in parts(term) if n.is_Number)
+        return any(abs(float(n)) > _LARGEST for n in numbers)
 
     def sum(self) -> sp.Expr | None:
         """The sum over an index; None where its terms cannot be written so."""

@@ -284,7 +284,9 @@ class _Reading:
             if self._any_place or len(where) != 1 or UNKNOWN in where:
                 self._add_other(number, body)
             elif body.is_Symbol:
-                self._linear[min(where)] = (number,)
+                (place,) = where  # SymPy keeps x + sqrt(2)*x as two summands
+                (before,) = self._linear.get(place, (sp.S.Zero,))
+                self._linear[place] = (before + number,)
             else:
                 part, own = self._likeness._body(body, True)
                 alike.setdefault(part, []).append((min(where), number, body, own))
