@@ -439,13 +439,13 @@ def test_a_coordinate_that_stands_twice():
     """SymPy keeps x + sqrt(3)*x as two summands; both numbers count."""
     x = pw.coordinates(2)
     rho = pw.Density(x)
-    rows = [sp.Add(x[0], sp.sqrt(3) * x[0], k * x[1]) for k in range(2, 62)]
+    rows = [sp.Add(x[0], sp.sqrt(3) * x[0], k * x[1]) for k in range(2, 162)]
     energy = pw.integral(sum(sp.log(1 + sp.exp(row)) for row in rows) * rho, x)
     found, arrays = gather.gathered(energy, rho)
     assert found != energy and arrays
     problem = pw.GradientFlow(energy, rho, pw.Gaussian([0.0, 0.0], 1.0))
     points = np.random.default_rng(0).normal(size=(6, 2))
     velocity = pw.compile(problem, pw.Affine(2), target="numpy").velocity_at(points)
-    slopes = np.stack([np.full(60, 1 + np.sqrt(3)), np.arange(2, 62)], axis=-1)
+    slopes = np.stack([np.full(160, 1 + np.sqrt(3)), np.arange(2, 162)], axis=-1)
     truth = -np.einsum("nk,ki->ni", 1 / (1 + np.exp(-points @ slopes.T)), slopes)
     np.testing.assert_allclose(velocity, truth, rtol=0, atol=1e-12 * np.abs(truth).max())
