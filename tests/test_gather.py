@@ -281,9 +281,10 @@ def test_energies_of_the_gallery_stay(name):
 def value(node, known):
     """The value of a formula with sums over an index; ``known`` has arrays, and values by name."""
     if isinstance(node, sp.Sum):
-        ((index, first, last),) = node.limits
+        *inner, (index, first, last) = node.limits
+        terms = sp.Sum(node.function, *inner) if inner else node.function
         places = range(int(value(first, known)), int(value(last, known)) + 1)
-        return math.fsum(value(node.function, known | {index: k}) for k in places)
+        return math.fsum(value(terms, known | {index: k}) for k in places)
     if isinstance(node, sp.Indexed):
         return known[node.base][tuple(int(value(k, known)) for k in node.indices)]
     if isinstance(node, sp.Piecewise):

@@ -90,7 +90,7 @@ def _check_shape(
 ) -> None:
     """Refuse an array that is not as long as formulas of lengths in its shape say."""
     for place, length in enumerate(array.shape or ()):
-        wanted = length.xreplace({s: sp.sympify(v, strict=True) for s, v in sizes.items()})
+        wanted = length.xreplace({s: sp.Integer(v) for s, v in sizes.items()})
         if wanted.is_number and wanted != values.shape[place]:
             accepted = f"{wanted} on axis {place}, which is {length}"
             raise ParameterError(str(array), f"shape {values.shape}", accepted)
