@@ -190,7 +190,10 @@ def _formula(
     x = tuple(rho.coordinates)
     if len(integral.copies) == 1:
         integrand = in_pieces(convolutions.without_convolutions(integral, rho))
-        formula = replaced(_in_names(integrand, integral.copies, [x]), slope_marks(rho))
+        formula = replaced(
+            _in_names(integrand, integral.copies, [x]),
+            slope_marks(rho) if holds(integrand, (sp.Derivative,)) else {},
+        )
         formula = table.without_sums(replaced(formula, {rho: RHO}))
         if has_slopes(formula, len(x)):
             _check_beside_slopes(integral, formula, table, convolutions)
