@@ -10,7 +10,7 @@ import sympy as sp
 
 from pwgf_sym.declare.symbols import coordinates
 
-__all__ = ["CASES", "Case", "numbers"]
+__all__ = ["CASES", "PRODUCT", "Case", "numbers"]
 
 n, m, k, i, j = sp.symbols("n m k i j", integer=True)
 N, K = sp.symbols("N K", integer=True, positive=True)
@@ -138,4 +138,21 @@ CASES = {
             np.arange(len(p[b])) ** 2 * x[..., 1:2] + np.cos(np.arange(len(p[b])) * x[..., :1])
         ).sum(-1),
     ),
+    "logarithm of a product": Case(
+        sp.log(sp.Product(1 + (b[n] - LINE) ** 2, ROWS)),
+        lambda x, p: np.log(1 + (p[b] - _line(x, p)) ** 2).sum(-1),
+        30.0,
+    ),
+    "sum of products": Case(
+        sp.Sum(w[n] * sp.Product(sp.cosh(A[n, i] * x[i] / 3), (i, 0, 2)), ROWS),
+        lambda x, p: (p[w] * np.cosh(p[A] * x[..., None, :] / 3).prod(-1)).sum(-1),
+    ),
 }
+# A function of a sum over rows: of no velocity's Jacobian.
+PRODUCT = Case(
+    sp.Product((1 + w[n] ** 2 * LINE**2) * sp.exp(b[n] * x[1] / 9), ROWS) / 100,
+    lambda x, p: np.exp(
+        np.log(1 + (p[w] * _line(x, p)) ** 2).sum(-1) + p[b].sum() * x[..., 1] / 9 - np.log(100)
+    ),
+    0.1,
+)

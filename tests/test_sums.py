@@ -9,7 +9,7 @@ import sympy as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from on_targets import fewer
-from sum_cases import CASES, A, N, b, beta, i, n, numbers, x
+from sum_cases import CASES, PRODUCT, A, N, b, beta, i, n, numbers, x
 from tile_numpy import interpret
 
 import pwgf_sym as pw
@@ -82,6 +82,16 @@ def test_a_sum_is_its_function(name, rows, target, tmp_path):
     truth = hessian(case.function, points, values)
     second = second if second.ndim == 3 else np.einsum("ni,ij->nij", second, np.eye(3))
     assert gap(-second, truth) < 1e-6
+
+
+@pytest.mark.parametrize("rows", [1, 40])
+def test_a_product_over_rows(rows, target, tmp_path):
+    values = numbers(rows)
+    program = compiled(target, PRODUCT.formula, values, tmp_path)
+    points = PRODUCT.scale * np.random.default_rng(1).normal(size=(fewer(5, 11), 3))
+    truth = gradient(PRODUCT.function, points, values)
+    assert gap(-program.velocity_at(points), truth) < 2e-12
+    assert gap(program.energy_at(points), PRODUCT.function(points, values).mean()) < 1e-13
 
 
 def test_rows_of_several_parts(target, tmp_path, monkeypatch):
@@ -235,7 +245,7 @@ def test_sums_that_say_nothing(formula, match):
             "^b: got log.b.n.., which has no value",
         ),
         (sp.Sum(S[n] * x[0], (n, 0, HALF)), {S: np.ones(4), HALF: -1}, ParameterError, "^n: "),
-        (sp.Product(1 + b[n] * x[0] ** 2, (n, 0, N - 1)), {b: np.ones(4)}, EnergyError, "product"),
+        (sp.Product(1 + b[n] * x[0] ** 2, (n, 0, N - 1)), {b: np.ones(4)}, EnergyError, "negative"),
         (sp.Sum(sp.sign(b[n] - x[0]), (n, 0, N - 1)), {b: np.ones(4)}, EnergyError, "jumps"),
         (
             sp.Sum(sp.exp(b[n] * RHO), (n, 0, N - 1)),

@@ -89,9 +89,13 @@ class SumTable:
         """
         if not holds(formula, (sp.Sum, sp.Product)):
             return formula
-        if is_kept(formula):
+        if isinstance(formula, sp.Product):
+            return self.without_sums(sp.exp(_logarithm_of_product(formula)))
+        if isinstance(formula, sp.Sum):
             return self._of_sum(formula)
         if isinstance(formula, sp.log):
+            if isinstance(formula.args[0], sp.Product):
+                return self.without_sums(_logarithm_of_product(formula.args[0]))
             if formula.args[0].is_Add:
                 return sp.log(sp.Add(*map(self._as_exponential, formula.args[0].args)))
             found = self._logarithm(formula.args[0])
@@ -143,10 +147,7 @@ class SumTable:
         factor *= sp.Mul(*(f for f in sp.Mul.make_args(term) if f not in sums))
         return self.without_sums(factor), self._symbol(sp.log(rest))
 
-    def _of_sum(self, node: sp.Sum | sp.Product) -> sp.Expr:
-        if isinstance(node, sp.Product):
-            fix = "Write sp.exp(sp.Sum(sp.log(f), (n, 0, N - 1))) for positive factors f."
-            raise EnergyError("energy", f"the product {short_text(node)}", "sums over data", fix)
+    def _of_sum(self, node: sp.Sum) -> sp.Expr:
         if isinstance(node.function, sp.Add) and node.function.has(RHO):
             return sp.Add(*(self._of_sum(node.func(t, *node.limits)) for t in node.function.args))
         factor, rest = _split(node)
@@ -161,6 +162,7 @@ class SumTable:
         return self.without_sums(factor) * self._symbol(rest)
 
     def _symbol(self, formula: sp.Expr) -> sp.Symbol:
+        formula = _without_products(formula)
         if formula not in self._found:
             check_continuous(formula)
             number = len(self._found)
@@ -191,6 +193,37 @@ def _split(node: sp.Sum) -> tuple[sp.Expr, sp.Expr]:
     if not rest.has(*indices):  # the same number of times the same
         return factor * rest * sp.Mul(*(b - a + 1 for _, a, b in node.limits)), sp.S.One
     return factor, sp.Sum(rest, *node.limits)
+
+
+def _without_products(formula: sp.Expr) -> sp.Expr:
+    """A formula with exp(Sum(log(f))) for a product of factors f."""
+    products = [p for p in parts(formula) if isinstance(p, sp.Product)]
+    return replaced(formula, {p: sp.exp(_logarithm_of_product(p)) for p in products})
+
+
+def _logarithm_of_product(node: sp.Product) -> sp.Sum:
+    """The logarithm of a product over an index of factors that are not negative, as a sum.
+
+    Raises
+    ------
+    EnergyError
+        If a factor may be negative: its logarithm would be no number.
+    """
+    if not _least(node.function):
+        given = f"the product {short_text(node)}, whose factors may be negative"
+        accepted = "products of factors that are seen to be positive, such as 1 + f**2 and exp(f)"
+        fix = "Write the factors as such: sp.Abs(f), or f**2."
+        raise EnergyError("energy", given, accepted, fix)
+    return sp.Sum(_logarithm(_without_products(node.function)), *node.limits)
+
+
+def _logarithm(formula: sp.Expr) -> sp.Expr:
+    """log f of a formula that is not negative, nor are its factors."""
+    if isinstance(formula, sp.exp):
+        return formula.args[0]
+    if formula.is_Mul:
+        return sp.Add(*map(_logarithm, formula.args))
+    return sp.log(formula)
 
 
 def _has_loose_entries(formula: sp.Expr) -> bool:

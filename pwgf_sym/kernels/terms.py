@@ -399,9 +399,6 @@ class TermGraph:
         return unit
 
     def _inner_sum(self, node: sp.Sum) -> Tensor:
-        if isinstance(node, sp.Product):
-            fix = "Write sp.exp(sp.Sum(sp.log(f), (n, 0, N - 1))) for positive factors f."
-            raise EnergyError("energy", f"the product {short_text(node)}", "sums over data", fix)
         self._open(node.limits)
         found = self._sum(node.function, [limit[0] for limit in node.limits], False)
         self._close(node.limits)
