@@ -3,6 +3,7 @@
 Python blocks of a page run in order in one namespace, from the root of a checkout.  What follows a
 block as a text block is what it prints.  Blocks of other languages are only shown.  Where sections
 stand for themselves, each begins with the names of what stands before the first of them.
+The blocks of catalogue.md are run by tests/test_catalogue.py, which writes the page anew.
 """
 
 import os

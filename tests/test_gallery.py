@@ -12,7 +12,9 @@ import pytest
 import pwgf_sym as pw
 
 ROOT = Path(__file__).parent.parent
-EXAMPLES = sorted(p for p in (ROOT / "examples").rglob("*.py") if p.name != "emit_gallery.py")
+#: The energies of examples/catalogue are data: tests/test_catalogue.py.
+APART = {"emit_gallery.py", *(p.name for p in (ROOT / "examples" / "catalogue").glob("*.py"))}
+EXAMPLES = sorted(p for p in (ROOT / "examples").rglob("*.py") if p.name not in APART)
 
 
 def example(name):
