@@ -41,8 +41,6 @@ def differences(function, at, h=1e-3):
         near, far = (
             (function(at + k * step) - function(at - k * step)) / (2 * k * h) for k in (1, 2)
         )
-            (function(at + k * step) - function(at - k * step)) / (2 * k * h) for k in (1, 2)
-        )
         rows.append((4 * near - far) / 3)
     return np.stack(rows, axis=-1)
 

@@ -21,8 +21,8 @@ it. Every entry has its formula in Python, its first variation and the equation 
 dimension in which it is checked, what the solver carries for a sample, and an exact answer with a
 bound of the error that was found.
 
-`tests/test_catalogue.py` runs every formula. It compares first variations with Gateaux derivatives by
-quadrature, velocities with differences of first variations, the energy form with differences of the
+`tests/test_catalogue.py` runs every formula. It compares first variations with Gateaux derivatives
+by quadrature, velocities with differences of first variations, the energy form with those of the
 energy of samples, and both formulations with each other. Formulas stand below these lines, with the
 dimension that the entry says (1 if it says none):
 
