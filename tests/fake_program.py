@@ -149,6 +149,9 @@ class AffineProgram:
         carried = law.log_density(points), law.score(points)
         return AffineSamples(points, shares, self.dtype, *carried)
 
+    def in_groups(self, samples: Any, partners: int, seed: int) -> AffineSamples:
+        raise NotImplementedError  # no sample has partners
+
     def packed(self, points: np.ndarray) -> AffineSamples:
         return self.samples(points)  # the map's coordinates are the user's
 

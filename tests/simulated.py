@@ -11,6 +11,7 @@ ON_TARGETS = [
         "test_map_energies.py",
         "test_map_kernels.py",
         "test_pair_sums.py",
+        "test_partners.py",
         "test_points.py",
         "test_protocols.py",
     ),

@@ -145,6 +145,10 @@ def equilibrium(
         raise OptionError("integrator", brief(given), "a method that estimates its error", fix)
     if options.samples.resample is False:
         raise OptionError("resample", "False", "True: each step to equilibrium has new samples")
+    if options.samples.partners is not None:
+        accepted = "None: samples that meet other partners in each step never rest"
+        fix = "Use solve over a long time."
+        raise OptionError("partners", str(options.samples.partners), accepted, fix)
     check_flow(problem, map)
     check_storable(problem, map)
     options = options.for_map(map, parameter_count(map)).for_times(False)

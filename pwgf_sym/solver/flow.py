@@ -12,7 +12,7 @@ from ..declare.flow_checks import check_flow, check_storable
 from ..declare.maps import Map, parameter_count
 from ..declare.problem import GradientFlow
 from ..derive.gather import derived_form
-from ..derive.variation import check_velocity, energy_terms
+from ..derive.variation import Terms, check_velocity, energy_terms
 from ..errors import FlowError, OptionError
 from .adaptive import AdaptiveMarch
 from .bar import Bar
@@ -177,8 +177,10 @@ def solve(
     if callback is not None and not callable(callback):
         raise OptionError("callback", brief(callback), "a function of one row")
     check_formulation(problem, options.formulation)
+    terms = energy_terms(derived_form(problem).energy, problem.density)
+    check_partners(terms, options.samples.partners)
     if options.formulation == "velocity":
-        check_velocity(energy_terms(derived_form(problem).energy, problem.density))
+        check_velocity(terms)
     points = drawn(problem, options, "samples", 0, options.number)
     program = build_program(problem, map, options.target, options.dtype)
     right = RightSide(program, options, points, Record(begin))
@@ -197,6 +199,15 @@ def check_formulation(problem: GradientFlow, formulation: str) -> None:
     if formulation == "energy" and not problem.transport.plain:
         accepted = '"velocity", for a problem with a drift or a mobility'
         raise OptionError("formulation", '"energy"', accepted, 'Use formulation="velocity".')
+
+
+def check_partners(terms: Terms, partners: int | None) -> None:
+    """Refuse a number of partners where no sample has any."""
+    if partners is None or terms.convolutions or any(term.pair for term in terms.terms):
+        return
+    given, accepted = f"{partners}, for an energy without interactions", "None"
+    fix = "Leave partners out: only means over a second copy of the space have partners."
+    raise OptionError("partners", given, accepted, fix)
 
 
 def _start(problem: GradientFlow, map: Map, theta0: np.ndarray | None, seed: int) -> np.ndarray:

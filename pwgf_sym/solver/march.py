@@ -93,7 +93,7 @@ class FixedMarch:
         right, before = self.right, stage.energy
         self.scale = max(self.scale, abs(before))
         taken = take_step(self.stepper, right, t, stage, t_next - t)
-        if self.options.samples.resample:
+        if right.renews:
             # The energy is compared on equal samples, where the sampling noise cancels.
             after = right.energy(taken.theta)
             right.draw(right.step + 1)

@@ -99,6 +99,13 @@ class Samples(OptionObject):
     fresh : int, optional
         Number of samples, drawn apart, on which the defect is measured, the keyword
         ``fresh_samples`` of `solve`; by default as many as the others, but at most 1024.
+    partners : int, optional
+        Number of partners of a sample in sums over pairs, at most N - 1; by default all others.
+        Each step puts the samples into random groups of so many and one, or a few more where N is
+        no multiple of that, and a sample meets the others of its group: a pass costs
+        O(N partners) instead of O(N^2).  Energies and velocities of pairs are right on average,
+        a function of a convolution is off by O(1/partners).  Defects and bounds are measured over
+        all pairs of their own samples.
     """
 
     number: int | None = option(None, _count, "samples")
@@ -108,6 +115,7 @@ class Samples(OptionObject):
     resample: bool | None = option(None, flag)
     tails: bool = option(True, flag)
     fresh: int | None = option(None, _count, "fresh_samples")
+    partners: int | None = option(None, _count)
 
 
 @option_object

@@ -200,6 +200,10 @@ class FlowOptions(OptionObject):
     def _settled_samples(self) -> Samples:
         """Samples with nothing left open."""
         number, given = self.number, self.samples
+        if given.partners is not None and given.partners >= number:
+            accepted = f"an integer from 1 to {number - 1}, for {number} samples"
+            fix = "Leave partners out, for all of them."
+            raise OptionError("partners", str(given.partners), accepted, fix)
         most = _MOST_DOUBLED * number if given.max is None else given.max
         fresh = min(number, _MOST_FRESH) if given.fresh is None else given.fresh
         resample = self.adaptive if given.resample is None else given.resample

@@ -358,6 +358,9 @@ class Program(Protocol):
     def samples(self, points: np.ndarray, shares: np.ndarray | None = None) -> Samples:
         """Pack points (N, d) of the initial law; ``shares`` (N,) are their parts of a mean."""
 
+    def in_groups(self, samples: Samples, partners: int, seed: int) -> Samples:
+        """The same samples, whose partners in sums over pairs are those of a random group."""
+
     def packed(self, points: np.ndarray) -> Samples:
         """Pack points (N, d) in the map's coordinates, without the law's density at them."""
 

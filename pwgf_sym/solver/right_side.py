@@ -162,7 +162,7 @@ class RightSide:
         if self.tails:
             self.draw(0)
         else:
-            self.samples = program.samples(points)
+            self.samples = self._grouped(program.samples(points), 0)
         fresh = drawn(program.problem, options, "defect", 0, settled(options.samples.fresh))
         self.fresh = program.samples(fresh)
         form, _ = program.form, program.unknown_constant  # found, or refused, before the first step
@@ -182,12 +182,21 @@ class RightSide:
         """Whether the energy may rise: a drift does work."""
         return bool(self.program.problem.transport.drift)
 
+    @property
+    def renews(self) -> bool:
+        """Whether every step has samples, or partners, of its own."""
+        of = self.options.samples
+        return bool(of.resample) or of.partners is not None
+
     def draw(self, step: int) -> None:
-        """Take new samples, those of a step."""
+        """Take new samples, those of a step, or the same with other partners."""
         program, options = self.program, self.options
+        if not options.samples.resample and options.samples.partners is not None:
+            self.samples = self._grouped(self.samples, step)
+            return
         if not self.tails:
             points = drawn(program.problem, options, "samples", step, self.count)
-            self.samples = program.samples(points)
+            self.samples = self._grouped(program.samples(points), step)
             return
         points, weights = draw_with_tails(
             program.problem.initial,
@@ -197,6 +206,14 @@ class RightSide:
             seed=seed_for(options.seed, "samples", step),
         )
         self.samples = program.samples(points, weights / weights.sum())
+
+    def _grouped(self, samples: Samples, step: int) -> Samples:
+        """Samples in random groups of partners, those of a step, if the run asks for them."""
+        partners = self.options.samples.partners
+        if partners is None:
+            return samples
+        seed = seed_for(self.options.seed, "partners", step)
+        return self.program.in_groups(samples, partners, seed)
 
     def grow(self, count: int) -> None:
         """Draw so many samples from now on."""

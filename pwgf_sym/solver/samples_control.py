@@ -66,7 +66,7 @@ class SamplesControl:
         ``estimate`` is that of the map's error, over the spread.
         """
         self.step += 1
-        if not self.options.samples.resample:
+        if not self.right.renews:
             return stage
         right, own = self.right, stage.misfit
         right.draw(self.step)
@@ -93,6 +93,6 @@ class SamplesControl:
 
     def found(self) -> dict[str, float]:
         """Distances that samples' noise and the map's limits have moved the samples by, at most."""
-        if not self.options.samples.resample:
+        if not self.right.renews:
             return {}
         return {"noise": self.noise, "missed": self.missed}

@@ -15,6 +15,7 @@ from ..loops.signature import KernelSignature
 from .algebra import HostAlgebra
 from .bound import BoundKernel
 from .packing import Samples, State, aligned_empty
+from .partners import GroupCalls
 from .threads import CHUNKS, chunk_bounds, chunk_count, run_chunks
 
 __all__ = [
@@ -84,7 +85,7 @@ def reused_rows(samples: Samples, shape: tuple[int, int], dtype: np.dtype) -> np
     return rows
 
 
-class KernelCaller:
+class KernelCaller(GroupCalls):
     """Calls the kernels of one loaded module.
 
     Attributes
@@ -328,6 +329,8 @@ class KernelCaller:
 
     def means(self, name: str, state: State, values) -> np.ndarray:
         """Run a kernel that averages formulas; (K,) float64."""
+        if self._in_groups(name, state):
+            return self._group_means(name, state, values)
         kernel = self.bound(name)
         bounds = self._formula_bounds(kernel, state.samples)
         sums = np.empty((len(bounds), kernel.sizes["sums"]), self.dtype)
@@ -337,6 +340,9 @@ class KernelCaller:
 
     def fields(self, name: str, state: State, values, out: dict) -> None:
         """Run a kernel that writes (or, with pairs, adds to) per-sample arrays, by their labels."""
+        if self._in_groups(name, state):
+            self._group_fields(name, state, values, out)
+            return
         kernel, samples = self.bound(name), state.samples
         bounds = self._formula_bounds(kernel, samples)
         given = self._field_values(kernel, state, values, out)

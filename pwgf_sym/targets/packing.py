@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from itertools import accumulate
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..errors import OptionError
 from ..kernels.carried import Carried, level_of, levels
+
+if TYPE_CHECKING:
+    from .partners import Batch
 
 __all__ = ["Samples", "State", "Units", "aligned_arrays", "aligned_empty", "pack_samples"]
 
@@ -147,6 +151,8 @@ class Samples:
         ``weight`` repeated for every component.
     origin : (M,) array
         Origin of the map's coordinates, repeated for every sample.
+    groups : tuple of Batch or None
+        Where partners are those of a group: the groups.
     """
 
     count: int
@@ -158,6 +164,7 @@ class Samples:
     origin: np.ndarray
     starts: dict[str, np.ndarray] = field(default_factory=dict)
     scratch: dict = field(default_factory=dict, repr=False)
+    groups: tuple[Batch, ...] | None = None
 
     @property
     def z(self) -> np.ndarray:

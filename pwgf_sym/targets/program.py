@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from copy import copy
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from .kernels import KernelCaller
 from .linearization import Linearization
 from .moments import Moments
 from .packing import Samples, State, Units, pack_samples
+from .partners import random_groups
 from .points import PointMethods
 from .slope import Slope, slope
 from .sums import SumMethods
@@ -202,6 +204,13 @@ class Program(Inspection, JacobianMethods, PointMethods, ConvolutionMethods, Sum
         pairs and the energy form's slope want equal ones.
         """
         return self._packed(points, self.problem.initial, self.units, shares)
+
+    def in_groups(self, samples: Samples, partners: int, seed: int) -> Samples:
+        """The same samples, whose partners in sums over pairs are those of a random group.
+
+        ``partners`` is from 1 to N - 1; see :func:`.partners.random_groups`.
+        """
+        return replace(samples, groups=random_groups(samples.count, partners, seed), scratch={})
 
     def again(self, samples: Samples, count: int | None = None) -> Samples:
         """The first samples of any program for this map, packed for this one: points only."""

@@ -61,7 +61,7 @@ class ThreadFormulaBuilder(FormulaBuilder):
 
     def arguments(self) -> list[Argument]:
         k = self.kernel
-        pairs = [SHARE, count("number")] if k.partners else []
+        pairs = [SHARE, count("number"), count("group")] if k.partners else []
         found = [*reads_of(k), *partner_weights_of(k), *pairs, values_of(k), *weight_of(k)]
         return [*found, *self._forms(), *fields_of(k), *self._sums(), count("tiles")]
 

@@ -32,6 +32,7 @@ from .names import from_lane
 __all__ = ["emit_pairs"]
 
 _I, _N, _START, _NUMBER = Name("i"), Name("n"), Name("start"), Name("number")
+_BEGIN, _END, _GROUP = Name("begin"), Name("end"), Name("group")
 _GAP, _SCALE = Name("gap"), Name("scale")
 
 
@@ -40,10 +41,15 @@ def emit_pairs(builder: FormulaBuilder, write: Block) -> None:
     k, lanes, dim = builder.kernel, builder.lanes, len(builder.kernel.partners)
     body: _Body = (_DistanceBody if _by_distance(builder) else _PairBody)(builder, write)
     body.start()
+    # Partners are those of the tile's group of tiles, all samples or a random batch.
+    whole = Binary("*", Group(Binary("//", Name("tile"), _GROUP)), _GROUP)
+    write.let("begin", Binary("*", whole, Integer(lanes)))
+    write.let("end", Binary("+", _BEGIN, _NUMBER))
     if not k.with_itself:
-        own = Group(from_lane(times("tile", lanes)))
-        write.let("own", Binary("%", own, _NUMBER))  # padding repeats the samples
-    with write.loop("start", _NUMBER, 0, lanes):
+        own = Group(Binary("-", from_lane(times("tile", lanes)), _BEGIN))
+        # Padding repeats the samples.
+        write.let("own", Binary("+", _BEGIN, Binary("%", own, _NUMBER)))
+    with write.loop("start", _END, _BEGIN, lanes):
         write(Barrier())
         with write.loop("i", dim):
             there = Entry("PARTNERS", from_lane(times(_I, lanes)))
@@ -55,7 +61,7 @@ def emit_pairs(builder: FormulaBuilder, write: Block) -> None:
             place = from_lane(start, Integer(i * lanes))
             write(Assign(there, Entry("partner_weights", place)))
         write(Barrier())
-        partners = call("min", lanes, Binary("-", _NUMBER, _START))
+        partners = call("min", lanes, Binary("-", _END, _START))
         other = Binary("!=", Binary("+", _START, _N), Name("own"))
         apart = nullcontext() if k.with_itself else write.when(other)
         with write.loop("n", partners), apart:

@@ -15,6 +15,7 @@ from ...runtime.cuda.shared import TEAM
 from ..bound import BoundKernel
 from ..kernels import KernelCaller, Storage, require_state
 from ..packing import Samples, State
+from ..partners import Batch
 from .device import require
 from .launch import launch
 
@@ -194,11 +195,24 @@ class CudaCaller(KernelCaller):
         if "share" in signature:
             found["share"] = self._constant([self._share(kernel, samples)])
         found |= {a.name: self._constant(a.values) for a in signature.of("constant")}
-        return found | {"number": samples.count, "tiles": samples.tiles}
+        return found | {"number": samples.count, "tiles": samples.tiles, "group": samples.tiles}
+
+    def _of_batch(self, batch: Batch | None, kernel: BoundKernel, samples: Samples) -> dict:
+        """What partners a sample has: those of its group, where there are groups."""
+        if batch is None:
+            return {}
+        share = self._constant([self._formulas(kernel).share(batch.size)])
+        return {"share": share, "number": batch.size, "group": batch.tiles(samples.lanes)}
 
     def means(self, name: str, state: State, values) -> np.ndarray:
+        if self._in_groups(name, state):
+            return self._group_means(name, state, values)
+        return self._means_of(None, name, state, values)
+
+    def _means_of(self, batch: Batch | None, name: str, state: State, values) -> np.ndarray:
         kernel, blocks = self.bound(name), self.blocks(state.samples)
         argument, given = kernel.signature["sums"], self._formula_values(kernel, state, values)
+        given |= self._of_batch(batch, kernel, state.samples)
         size = argument.length(block=blocks)
         sums = given["sums"] = self.empty(size)
         launch(kernel.function, blocks, self.threads, *kernel.arguments(given))
@@ -206,8 +220,15 @@ class CudaCaller(KernelCaller):
         return np.add.reduce(partial.astype(float), axis=0)
 
     def fields(self, name: str, state: State, values, out: dict) -> None:
+        if self._in_groups(name, state):
+            self._group_fields(name, state, values, out)
+        else:
+            self._fields_of(None, name, state, values, out)
+
+    def _fields_of(self, batch: Batch | None, name: str, state: State, values, out: dict) -> None:
         kernel, blocks = self.bound(name), self.blocks(state.samples)
         given = self._field_values(kernel, state, values, out)
+        given |= self._of_batch(batch, kernel, state.samples)
         launch(kernel.function, blocks, self.threads, *kernel.arguments(given))
 
 

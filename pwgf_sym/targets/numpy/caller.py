@@ -233,7 +233,7 @@ class NumpyCaller:
         """Run a kernel that averages formulas; (K,) float64."""
         with self._computing():
             runner, arrays = self._energy_kernel(name, state)
-            return runner.means(arrays, values, state.samples.weight)
+            return runner.means(arrays, values, state.samples)
 
     def fields(self, name: str, state: State, values, out: dict) -> None:
         """Run a kernel that writes (or, with pairs, adds to) per-sample arrays."""
@@ -241,7 +241,7 @@ class NumpyCaller:
             runner, arrays = self._energy_kernel(name, state)
             written = self.emission.signatures[name].of("output")
             rows = [out[a.label].reshape(state.samples.count, -1) for a in written]
-            runner.fields(arrays, values, rows)
+            runner.fields(arrays, values, rows, state.samples)
 
 
 def _blocks(pieces, most: int) -> Iterator[tuple[Storage | None, slice]]:

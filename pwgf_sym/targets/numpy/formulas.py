@@ -11,6 +11,7 @@ from ...kernels.energies import FormulaKernel
 from ...schedule.numpy import NumpyTiling
 from ...sharing import symbols_of
 from ...tensors.scalars.array_formulas import ArrayFormulas
+from ..packing import Samples
 
 __all__ = ["energy_kernel"]
 
@@ -41,6 +42,18 @@ def _rows(arrays: Mapping[str, np.ndarray], first: int, last: int) -> dict[str, 
     return {name: np.ascontiguousarray(a[first:last].T) for name, a in arrays.items()}
 
 
+def _groups(
+    arrays: Mapping[str, np.ndarray], samples: Samples
+) -> Iterator[tuple[slice | np.ndarray, Mapping[str, np.ndarray]]]:
+    """Samples that are partners of each other, and their arrays: all, or group by group."""
+    if samples.groups is None:
+        yield slice(None), arrays
+        return
+    for batch in samples.groups:
+        for members in batch.members:
+            yield members, {name: array[members] for name, array in arrays.items()}
+
+
 class _LocalKernel:
     """Formulas of every sample alone."""
 
@@ -61,7 +74,7 @@ class _LocalKernel:
         means = kernel.means if rolled is None else rolled.means
         self._formulas = _Formulas([*fields, *means], dtype)
 
-    def fields(self, arrays: Mapping[str, np.ndarray], values, out: list) -> None:
+    def fields(self, arrays: Mapping[str, np.ndarray], values, out: list, _: Samples) -> None:
         """Write the fields, (N, components) each."""
         for own, known in self._blocks(arrays, values):
             found = iter(self._formulas(known))
@@ -73,9 +86,9 @@ class _LocalKernel:
                 else:
                     array[own] = np.atleast_2d(rows[0]).T
 
-    def means(self, arrays: Mapping[str, np.ndarray], values, weight) -> np.ndarray:
+    def means(self, arrays: Mapping[str, np.ndarray], values, samples: Samples) -> np.ndarray:
         """Weighted sums over the samples, (K,) float64."""
-        total = np.zeros(len(self.kernel.means))
+        total, weight = np.zeros(len(self.kernel.means)), samples.weight
         for own, known in self._blocks(arrays, values):
             (*_,) = found = self._formulas(known)
             means = found[len(found) - total.size :]
@@ -118,19 +131,25 @@ class _PairKernel:
         self._rows = [e for rows in kernel.fields.values() for e in rows]
         self._formulas = _Formulas([*self._rows, *kernel.means, *self._radial], dtype)
 
-    def fields(self, arrays: Mapping[str, np.ndarray], values, out: list) -> None:
+    def fields(self, arrays: Mapping[str, np.ndarray], values, out: list, samples: Samples) -> None:
         """Add the means over partners to the field, (N, components)."""
         (array,) = out
-        share = self.dtype.type(self.kernel.share(len(array)))
-        for own, sums in self._sums(arrays, values):
-            array[own] += share * sums[: len(self._rows)].T
+        for members, own in _groups(arrays, samples):
+            part = np.empty((len(own["x"]), len(self._rows)), self.dtype)
+            for block, sums in self._sums(own, values):
+                part[block] = sums[: len(self._rows)].T
+            array[members] += self.dtype.type(self.kernel.share(len(part))) * part
 
-    def means(self, arrays: Mapping[str, np.ndarray], values, weight) -> np.ndarray:
+    def means(self, arrays: Mapping[str, np.ndarray], values, samples: Samples) -> np.ndarray:
         """Weighted sums over the samples of means over partners, (K,) float64."""
         total = np.zeros(len(self.kernel.means))
-        for own, sums in self._sums(arrays, values):
-            total += np.sum(weight[own] * sums[len(self._rows) :], axis=1, dtype=float)
-        return total * self.kernel.share(len(weight))
+        for members, own in _groups(arrays, samples):
+            weight = samples.weight[members]
+            share = self.kernel.share(len(weight))
+            for block, sums in self._sums(own, values):
+                rows = weight[block] * sums[len(self._rows) :]
+                total += np.sum(rows, axis=1, dtype=float) * share
+        return total
 
     def _sums(self, arrays, values) -> Iterator[tuple[slice, np.ndarray]]:
         """Blocks of samples, and the sums over partners of every formula, (formulas, n)."""
