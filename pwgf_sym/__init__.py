@@ -18,6 +18,7 @@ if _TYPE_CHECKING:  # the same names for type checkers, which do not run __getat
     from .declare.maps import Affine, NeuralFlow
     from .declare.problem import GradientFlow
     from .declare.symbols import Density, coordinates, copy_of
+    from .declare.vectors import vector
     from .derive.variation import first_variation, pde, velocity
     from .errors import PwgfError, PwgfWarning
     from .functions import logaddexp
@@ -37,6 +38,7 @@ _PUBLIC = {
     "coordinates": "declare.symbols",
     "copy_of": "declare.symbols",
     "Density": "declare.symbols",
+    "vector": "declare.vectors",
     "integral": "declare.energies",
     "GradientFlow": "declare.problem",
     "Gaussian": "declare.laws",

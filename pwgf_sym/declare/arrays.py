@@ -17,8 +17,9 @@ from ..arguments import brief, real_array
 from ..errors import ParameterError
 from ..sharing import parts
 from .indexed import data_arrays
+from .matrices import array_of
 
-__all__ = ["ASSUMED", "Arrays", "array_values"]
+__all__ = ["ASSUMED", "Arrays", "array_values", "by_array"]
 
 #: Assumptions that SymPy may have simplified with, and what they ask of values.
 ASSUMED: dict[str, Callable[[Any], Any]] = {
@@ -34,6 +35,25 @@ ASSUMED: dict[str, Callable[[Any], Any]] = {
 
 #: Values by array.
 Arrays = dict[sp.IndexedBase, NDArray[np.float64]]
+
+
+def by_array(given: Mapping[Any, Any]) -> dict[Any, Any]:
+    """Values with arrays as keys in the place of matrix symbols; a column may have one axis."""
+    found = {key: value for key, value in given.items() if not isinstance(key, sp.MatrixSymbol)}
+    for key, value in given.items():
+        if isinstance(key, sp.MatrixSymbol):
+            if array_of(key) in found:
+                fix = "Give one of them another name."
+                raise ParameterError(key.name, "two values", "one value of an array", fix)
+            found[array_of(key)] = _in_two_axes(key, value)
+    return found
+
+
+def _in_two_axes(symbol: sp.MatrixSymbol, value: Any) -> Any:
+    """The value of a column or row, given as an array with one axis, as a matrix."""
+    if 1 not in symbol.shape or np.ndim(value) != 1:
+        return value
+    return np.expand_dims(np.asarray(value), 1 if symbol.shape[1] == 1 else 0)
 
 
 def array_values(energy: sp.Expr, given: Mapping[Any, Any]) -> tuple[Arrays, dict[sp.Symbol, int]]:

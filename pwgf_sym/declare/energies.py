@@ -18,8 +18,9 @@ from sympy.printing.str import StrPrinter
 from ..arguments import checked_call
 from ..errors import EnergyError
 from ..sharing import is_long, replaced
-from .formula_checks import check_formula, scalar_expression
+from .formula_checks import check_formula
 from .indexed import free_scalars, renamed_copies, without_indices
+from .matrices import scalar_formula
 from .symbols import Density, as_copy
 
 if TYPE_CHECKING:
@@ -226,7 +227,7 @@ def integral(expr: sp.Expr | float, *copies: Sequence[sp.Symbol]) -> EnergyInteg
     if len(spaces) == 2 and len(symbols) != 2 * len(spaces[0]):
         accepted = "two copies of one dimension without a common symbol"
         raise EnergyError("integral", [tuple(s) for s in spaces], accepted, "Use y = copy_of(x).")
-    integrand = scalar_expression(expr, "integrand")
+    integrand = scalar_formula(expr, "integrand")
     check_formula(integrand, "integrand")
     if integrand.has(sp.Sum, sp.Product, sp.Indexed):
         inner = [c for term in ordered_integrals(integrand) for c in term.copies]

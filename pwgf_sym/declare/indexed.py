@@ -151,6 +151,8 @@ def _stays(expr: sp.Sum | sp.Product, bases: set[sp.IndexedBase], beside: bool) 
     if data or not all(n.is_Integer for _, *ends in expr.limits for n in ends):
         return data  # inner limits of the outer indices: terms are written out
     entries = {p for p in parts(expr) if isinstance(p, sp.Indexed) and p.base in bases}
+    if len({entry.base for entry in entries}) > 1:
+        return False  # of a sample and its partner: kernels of pairs find the loop
     lengths = [int(last) - int(first) + 1 for _, first, last in expr.limits]
     if (len(entries) > 1 or beside) and math.prod(lengths) > _WRITTEN_OUT:
         return isinstance(expr, sp.Sum)

@@ -10,7 +10,7 @@ import sympy as sp
 from ..arguments import brief, checked_call, number
 from ..errors import EnergyError, LawError, ParameterError
 from ..sharing import parts_of_kind
-from .arrays import ASSUMED, array_values
+from .arrays import ASSUMED, array_values, by_array
 from .energy_checks import check_energy
 from .formula_checks import within_depth
 from .laws import Law
@@ -36,8 +36,8 @@ class GradientFlow:
         The law at the start, of dimension d.
     parameters : dict, optional
         A finite number for every symbol of the energy that is no coordinate, and an array of them
-        for every ``sympy.IndexedBase``.  Lengths that the shape of an array names, such as N in
-        ``sp.IndexedBase("A", shape=(N, 5))``, are taken from the arrays.
+        for every ``sympy.IndexedBase`` and ``sympy.MatrixSymbol``.  Lengths that the shape of an
+        array names, such as N in ``sp.IndexedBase("A", shape=(N, 5))``, are taken from the arrays.
     drift : sequence of d Expr, optional
         A velocity b(x) beside that of the energy; it need not be a gradient, and the energy may
         rise along it.
@@ -93,6 +93,7 @@ class GradientFlow:
         given = {} if parameters is None else parameters
         if not isinstance(given, dict):
             raise ParameterError("parameters", brief(given), "a dict of Symbol to number")
+        given = by_array(given)
         self.arrays, lengths = array_values(energy, given)
         scalars = {key: value for key, value in given.items() if key not in self.arrays}
         wanted = energy.free_symbols | self.transport.symbols(rho)

@@ -18,7 +18,8 @@ from ..arguments import brief
 from ..errors import EnergyError
 from ..sharing import parts, replaced, symbols_of
 from .energies import EnergyIntegral
-from .formula_checks import check_formula, scalar_expression
+from .formula_checks import check_formula
+from .matrices import scalar_formula
 from .symbols import Density
 
 __all__ = ["Transport", "transport_of"]
@@ -78,9 +79,11 @@ def _drift(rho: Density, given: object) -> tuple[sp.Expr, ...]:
     accepted = f"{len(x)} formulas in the coordinates, one each"
     if isinstance(given, (sp.MatrixBase, sp.NDimArray)):
         given = list(sp.flatten(given))
+    if isinstance(given, sp.MatrixExpr):
+        given = [given[i, 0] for i in range(len(x))] if given.shape == (len(x), 1) else None
     if not isinstance(given, Iterable) or isinstance(given, (str, Mapping)):
         raise EnergyError("drift", brief(given), accepted, "Write drift=[-x[1], x[0]].")
-    formulas = tuple(scalar_expression(part, "drift") for part in given)
+    formulas = tuple(scalar_formula(part, "drift") for part in given)
     if len(formulas) != len(x):
         raise EnergyError("drift", f"{len(formulas)} formulas", accepted)
     for formula in formulas:
@@ -88,6 +91,8 @@ def _drift(rho: Density, given: object) -> tuple[sp.Expr, ...]:
         for part in parts(formula):
             if isinstance(part, (AppliedUndef, EnergyIntegral, sp.Derivative, sp.Sum, sp.Indexed)):
                 fix = "What depends on the density belongs into the energy."
+                if isinstance(part, (sp.Sum, sp.Indexed)):
+                    fix = "Write a sp.Matrix of numbers, and coordinates by number."
                 raise EnergyError("drift", f"{brief(formula)} with {brief(part)}", accepted, fix)
     return formulas
 
@@ -95,7 +100,7 @@ def _drift(rho: Density, given: object) -> tuple[sp.Expr, ...]:
 def _mobility(rho: Density, given: object) -> sp.Expr | None:
     if given is None or given == rho:
         return None
-    formula = scalar_expression(given, "mobility")
+    formula = scalar_formula(given, "mobility")
     check_formula(formula, "mobility")
     accepted = f"a formula in {rho.func.__name__} and parameters, such as rho*(1 - rho)"
     kinds = (AppliedUndef, EnergyIntegral, sp.Derivative, sp.Sum, sp.Indexed)
