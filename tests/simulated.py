@@ -16,6 +16,7 @@ ON_TARGETS = [
         "test_protocols.py",
     ),
     *(
+        "test_families.py",
         "test_gradient_energies.py",
         "test_sums.py",
         "test_pairs.py",

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ..arguments import brief, real_array
 from ..errors import ParameterError
 from ..sharing import parts
-from .indexed import data_arrays
+from .indexed import data_arrays, free_scalars
 from .matrices import array_of
 
 __all__ = ["ASSUMED", "Arrays", "array_values", "by_array"]
@@ -102,7 +102,7 @@ def array_values(energy: sp.Expr, given: Mapping[Any, Any]) -> tuple[Arrays, dic
     for array, values in arrays.items():
         _check_shape(array, values, sizes)
         _check_assumptions(array, values)
-    return arrays, {s: size for s, size in lengths.items() if s in energy.free_symbols}
+    return arrays, {s: size for s, size in lengths.items() if s in free_scalars(energy)}
 
 
 def _check_shape(

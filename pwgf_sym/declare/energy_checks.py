@@ -6,19 +6,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NoReturn
 
 import sympy as sp
 from sympy.core.function import AppliedUndef
 
 from ..errors import EnergyError
-from ..sharing import parts, parts_of_kind
+from ..sharing import parts, parts_of_kind, replaced
 from .energies import EnergyIntegral, ordered_integrals, short_text
+from .families import check_family, energy_parts, is_family
 from .formula_checks import check_formula, expanded_terms
-from .symbols import Density, copy_of
+from .indexed import check_bound
+from .symbols import Density, as_copy, copy_of
 
-__all__ = ["check_energy", "convolution_kernel", "pair_kernel"]
+__all__ = ["check_energy", "convolution_kernel", "linear_kernel", "pair_kernel"]
 
 _CONVOLUTION = "integral(K*rho.at(y), y) with a kernel K in x and y"
 # Integrands are multiplied out in the densities, to at most so many terms.
@@ -43,9 +45,18 @@ def check_energy(energy: sp.Expr, rho: Density) -> None:
         fix = "Build it with integral(f, x)."
         raise EnergyError("energy", short_text(energy), "a SymPy expression of integrals", fix)
     check_formula(energy, "energy")
+    outermost = energy_parts(energy)
+    for node in outermost:
+        if is_family(node):
+            check_family(node)
     found = ordered_integrals(energy)
     known = _known_coordinates(found, rho)
-    _check_outside(energy, found, known)
+    _check_outside(energy, outermost, known)
+    for node in outermost:
+        if is_family(node):
+            _check_family_of(node, rho, known)
+        else:
+            _check_indices(node, ())
     for term in found:
         _check_integrand(term, rho)
         foreign = term.free_symbols & known
@@ -66,7 +77,30 @@ def _known_coordinates(found: list[EnergyIntegral], rho: Density) -> set[sp.Symb
     return known
 
 
-def _check_outside(energy: sp.Expr, found: list[EnergyIntegral], known: set[sp.Symbol]) -> None:
+def _check_indices(term: EnergyIntegral, limits: Sequence[sp.Tuple]) -> None:
+    inner = [copy for one in ordered_integrals(term.integrand) for copy in one.copies]
+    spaces = [as_copy(copy, "copy of the space") for copy in (*term.copies, *inner)]
+    check_bound(term.integrand, spaces, limits)
+
+
+def _check_family_of(node: sp.Sum, rho: Density, known: set[sp.Symbol]) -> None:
+    """Check what stands in a sum over integrals."""
+    marks = {}
+    for term in ordered_integrals(node.function):
+        _check_indices(term, node.limits)
+        linear_kernel(term, rho)
+        marks[term] = sp.Dummy(real=True)
+    outer = replaced(node, marks)
+    wrong = sorted(outer.atoms(AppliedUndef) | (outer.free_symbols & known), key=str)
+    if wrong:
+        given = f"{short_text(node)} with {wrong[0]} outside an integral"
+        accepted = "integrals, arrays, parameters and functions of them"
+        raise EnergyError("energy", given, accepted, "Write integral(f, x) around it.")
+    _check_real(outer, node)
+    check_bound(outer, [])
+
+
+def _check_outside(energy: sp.Expr, found: list[sp.Expr], known: set[sp.Symbol]) -> None:
     marks = {term: sp.Dummy(real=True) for term in found}
     for term in sp.Add.make_args(energy):
         outer = term.xreplace(marks)
@@ -192,6 +226,17 @@ def pair_kernel(term: EnergyIntegral, rho: Density) -> sp.Expr:
         Naming the summand that is not bilinear in rho(x) and rho(y).
     """
     return _kernel(term, rho, "double integrals of W")
+
+
+def linear_kernel(term: EnergyIntegral, rho: Density) -> sp.Expr:
+    """h of an integral of h rho in a sum over integrals, in the integral's own copy.
+
+    Raises
+    ------
+    EnergyError
+        Naming the summand that is not linear in rho.
+    """
+    return _kernel(term, rho, "in a sum over integrals, integrals of h")
 
 
 def convolution_kernel(inner: EnergyIntegral, rho: Density) -> sp.Expr:

@@ -21,8 +21,8 @@ from ..sharing import parts, replaced
 from .formula_checks import MOST_PARTS
 from .symbols import Coordinates, as_copy
 
-__all__ = ["data_arrays", "free_scalars", "is_kept", "renamed_copies", "without_indices"]
-__all__ += ["written_out"]
+__all__ = ["check_bound", "data_arrays", "free_scalars", "is_kept", "renamed_copies"]
+__all__ += ["without_indices", "written_out"]
 
 _OVER_INDEX = (sp.Sum, sp.Product)
 # Sums of terms in several coordinates with more terms than this stay sums.
@@ -45,8 +45,22 @@ def without_indices(expr: sp.Expr, spaces: Sequence[Coordinates]) -> sp.Expr:
     if any(is_kept(p) and stays(p, beside=False) for p in parts(expr)):
         stays = partial(stays, beside=True)
     expr = replaced(_written_out(expr, stays), _entries_by_number(bases))
-    _Scopes(bases).check(expr, {})
+    _Scopes(bases, open=True).check(expr, {})
     return expr
+
+
+def check_bound(
+    expr: sp.Expr, spaces: Sequence[Coordinates], limits: Sequence[sp.Tuple] = ()
+) -> None:
+    """Refuse entries of arrays whose indices no sum binds; ``limits`` are of sums around.
+
+    Raises
+    ------
+    EnergyError
+    """
+    if expr.has(*_OVER_INDEX, sp.Indexed):
+        bases = {space.indexed_base: space for space in spaces}
+        _Scopes(bases).check(expr, {limit[0]: limit for limit in limits})
 
 
 def written_out(formula: sp.Expr, space: Coordinates) -> sp.Expr | None:
@@ -160,10 +174,13 @@ def _stays(expr: sp.Sum | sp.Product, bases: set[sp.IndexedBase], beside: bool) 
 
 
 class _Scopes:
-    """Checks that every index is bound once, by a sum around it."""
+    """Checks that every index is bound once, by a sum around it.
 
-    def __init__(self, bases: Mapping[sp.IndexedBase, Coordinates]):
-        self._bases = bases
+    With ``open`` the sum may be around the integral.
+    """
+
+    def __init__(self, bases: Mapping[sp.IndexedBase, Coordinates], open: bool = False):
+        self._bases, self._open = bases, open
 
     def check(self, expr: sp.Basic, bound: dict[sp.Symbol, sp.Tuple]) -> None:
         """Check the sums of an integrand, and what stands in them."""
@@ -222,7 +239,7 @@ class _Scopes:
                 _refuse(expr, "indices in bound symbols and numbers", fix)
             lengths = {s for length in expr.base.shape or () for s in length.free_symbols}
             free = sorted(index.free_symbols - set(bound) - lengths, key=str)
-            if free:
+            if free and not (self._open and all(s.is_integer for s in free)):
                 given = f"the index {free[0]} in {expr}, which no sum binds"
                 fix = f"Write sp.Sum(..., ({free[0]}, 0, N - 1)) around it."
                 raise EnergyError("integrand", given, "indices that a sum binds", fix)

@@ -13,6 +13,7 @@ from ..sharing import parts_of_kind
 from .arrays import ASSUMED, array_values, by_array
 from .energy_checks import check_energy
 from .formula_checks import within_depth
+from .indexed import free_scalars
 from .laws import Law
 from .symbols import Coordinates, Density
 from .transport import Transport, transport_of
@@ -96,7 +97,7 @@ class GradientFlow:
         given = by_array(given)
         self.arrays, lengths = array_values(energy, given)
         scalars = {key: value for key, value in given.items() if key not in self.arrays}
-        wanted = energy.free_symbols | self.transport.symbols(rho)
+        wanted = free_scalars(energy) | self.transport.symbols(rho)
         values = {**lengths, **scalars}
         self.parameters = _parameter_values(wanted, self.coordinates, values)
         _check_lengths(lengths, self.parameters)

@@ -28,6 +28,7 @@ from ..errors import EnergyError, LawError
 from ..sharing import replaced, symbols_of
 from .calculus import RHO, Gradient, in_log_density, times_density
 from .convolutions import Convolution
+from .families import Family
 from .pieces import in_pieces
 from .slopes import has_slopes, in_score
 from .sums import IndexedSum
@@ -58,6 +59,8 @@ class SampleIntegral:
         its integral is added to the mean.
     label : str
         The integral as text.
+    family : Family or None
+        A sum over integrals instead, whose value is a function of many means.
     """
 
     symbol: sp.Symbol
@@ -65,6 +68,7 @@ class SampleIntegral:
     density: sp.Expr
     label: str
     vacuum: sp.Expr = sp.S.Zero
+    family: Family | None = None
 
 
 @dataclass(frozen=True)
@@ -125,6 +129,17 @@ class SampleForm:
     score_gradient: tuple[sp.Expr, ...] = ()
     convolutions: tuple[Convolution, ...] = ()
     partner_weights: tuple[sp.Expr, ...] = ()
+
+    @property
+    def densities(self) -> tuple[sp.Expr, ...]:
+        """Those of the integrals that are means over single samples."""
+        return tuple(i.density for i in self.integrals if not i.pair and i.family is None)
+
+    @property
+    def families(self) -> dict[str, Family]:
+        """Sums over integrals, by the names of the sums that are their first variations."""
+        found = (i.family for i in self.integrals if i.family is not None)
+        return {family.moved.name: family for family in found}
 
     @property
     def reads(self) -> tuple[str, ...]:
@@ -300,6 +315,9 @@ def _sample_integral(
     parts: Terms,
 ) -> SampleIntegral:
     label = short_text(term.integral)
+    for family in parts.families:
+        if family.node == term.integral:
+            return SampleIntegral(symbol, False, sp.S.Zero, label, family=family)
     if term.pair:
         return SampleIntegral(symbol, True, term.formula, label)
     density, vacuum = _over_density(term, parts, score)

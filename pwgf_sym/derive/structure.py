@@ -16,6 +16,7 @@ from functools import lru_cache
 import sympy as sp
 
 from ..declare.energies import short_text
+from ..declare.families import is_family
 from ..declare.formula_checks import expanded_terms, within_depth
 from ..declare.indexed import written_out
 from ..declare.symbols import Density, as_copy
@@ -167,6 +168,8 @@ def _structure(parts: Terms) -> EnergyStructure:
     for term in parts.terms:
         if symbols_of(term.weight) - set(parts.parameters) or term.weight.atoms(Density):
             other.append(f"it is no linear function of {short_text(term.integral)}")
+        elif is_family(term.integral):
+            other.append(f"{short_text(term.integral)} is a function of many integrals")
         elif term.steep:
             other.append(f"{short_text(term.integral)} reads the density's gradient")
         elif not hasattr(term, "pair"):

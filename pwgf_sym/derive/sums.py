@@ -161,21 +161,27 @@ class SumTable:
             raise EnergyError("energy", given, accepted, "Take the density out of the sum.")
         return self.without_sums(factor) * self._symbol(rest)
 
+    def whole(self, formula: sp.Sum) -> IndexedSum:
+        """A sum that is a quantity of its own, as it stands."""
+        self._symbol(formula)
+        return self._found[_without_products(formula)]
+
     def _symbol(self, formula: sp.Expr) -> sp.Symbol:
         formula = _without_products(formula)
         if formula not in self._found:
             check_continuous(formula)
             number = len(self._found)
-            name = self._free(f"sum_{number}")
+            name = self.free(f"sum_{number}")
             slopes = tuple(
-                sp.Symbol(self._free(f"dS{number}_{i}"), real=True)
+                sp.Symbol(self.free(f"dS{number}_{i}"), real=True)
                 for i in range(len(self.coordinates))
             )
-            symbol = sp.Symbol(self._free(f"S{number}"), real=True)
+            symbol = sp.Symbol(self.free(f"S{number}"), real=True)
             self._found[formula] = IndexedSum(name, symbol, slopes, formula)
         return self._found[formula].symbol
 
-    def _free(self, name: str) -> str:
+    def free(self, name: str) -> str:
+        """The name, with underscores until nothing else has it."""
         while name in self._used:
             name += "_"
         self._used.add(name)

@@ -21,14 +21,16 @@ import sympy as sp
 from ..arguments import checked_call
 from ..declare.energies import EnergyIntegral, ordered_integrals, short_text
 from ..declare.energy_checks import check_energy, pair_kernel
+from ..declare.families import energy_parts, is_family
 from ..declare.formula_checks import expanded_terms, within_depth
-from ..declare.indexed import renamed_copies
+from ..declare.indexed import free_scalars, renamed_copies
 from ..declare.symbols import Density, as_copy, coordinates, copy_of
 from ..errors import EnergyError
 from ..sharing import holds, replaced
 from .borders import jump
 from .calculus import RHO, Gradient, derivative, negated, times_density
 from .convolutions import Convolution, ConvolutionTable, convolutions_in_full
+from .families import Family, family_of, weights_in_full
 from .pieces import in_pieces
 from .slopes import has_slopes, slope_marks, variation_with_slopes
 from .sums import IndexedSum, SampleGradient, SumTable, in_full
@@ -55,7 +57,7 @@ class Term:
 
     Attributes
     ----------
-    integral : EnergyIntegral
+    integral : EnergyIntegral, or Sum over integrals
         As it stands in the energy.
     pair : bool
         Whether it is a double integral.
@@ -112,6 +114,7 @@ class Terms:
     gradient: SampleGradient = field(compare=False, repr=False)
     sums: tuple[IndexedSum, ...] = ()
     convolutions: tuple[Convolution, ...] = ()
+    families: tuple[Family, ...] = ()
 
     def in_full(self, formula: sp.Expr, rho: Density) -> sp.Expr:
         """A formula with sums, convolutions, and their derivatives, in the place of symbols."""
@@ -125,6 +128,7 @@ class Terms:
 
     def _written(self, formula: sp.Expr, rho: Density, partners: Sequence[sp.Symbol]) -> sp.Expr:
         found = in_full(formula, self.sums, self.coordinates) if self.sums else formula
+        found = weights_in_full(found, self.families, rho, partners)
         if not self.convolutions:
             return found
         return convolutions_in_full(found, self.convolutions, rho, (self.partners, partners))
@@ -157,26 +161,28 @@ def energy_terms(energy: sp.Expr, rho: Density, names: frozenset[str] = frozense
 @lru_cache(maxsize=8)
 def _energy_terms(energy: sp.Expr, rho: Density, names: frozenset[str]) -> Terms:
     x = tuple(rho.coordinates)
-    parameters = tuple(sorted(energy.free_symbols, key=lambda s: (s.name, str(s.assumptions0))))
-    found = ordered_integrals(energy)
-    y = _partners(found, rho, parameters)
-    marks = {term: sp.Dummy(f"I_{k}", real=True) for k, term in enumerate(found)}
+    parameters = tuple(sorted(free_scalars(energy), key=lambda s: (s.name, str(s.assumptions0))))
+    y = _partners(ordered_integrals(energy), rho, parameters)
+    marks = {term: sp.Dummy(f"I_{k}", real=True) for k, term in enumerate(energy_parts(energy))}
     value = in_pieces(energy.xreplace(marks))
     integrals = {mark: term for term, mark in marks.items()}
     _refuse_jump(value, "energy, as a function of its integrals,", integrals)
     used = {s.name for s in (*energy.atoms(sp.Symbol), *x, *y)} | names
     tables = SumTable(x, used), ConvolutionTable(x, y, used)
-    formulas = [_formula(term, rho, y, *tables) for term in marks]
+    families = {node: family_of(node, rho, tables[0]) for node in marks if is_family(node)}
+    own = {node: family.formula for node, family in families.items()}
+    formulas = [own.get(t) or _formula(t, rho, y, *tables) for t in marks]
     sums, convolutions = tables[0].sums, tables[1].convolutions
     for one in convolutions:
         _refuse_jump(one.kernel, f"the kernel {short_text(one.kernel)}", {})
     gradient = SampleGradient(x, (*sums, *convolutions))
-    own = tuple(one.symbol for one in convolutions)
+    own_symbols = tuple(one.symbol for one in convolutions)
     terms = []
     for (term, mark), formula in zip(marks.items(), formulas, strict=True):
         weight = derivative(value, mark).xreplace(integrals)
-        terms.append(_term(term, formula, weight, (x, y, rho), gradient, own))
-    return Terms(x, y, parameters, tuple(terms), gradient, sums, convolutions)
+        terms.append(_term(term, formula, weight, (x, y, rho), gradient, own_symbols))
+    tables_found = sums, convolutions, tuple(families.values())
+    return Terms(x, y, parameters, tuple(terms), gradient, *tables_found)
 
 
 def _formula(
@@ -230,7 +236,7 @@ def _term(
     convolutions: Sequence[sp.Symbol],
 ) -> Term:
     x, y, rho = names
-    pair = len(integral.copies) == 2
+    pair = not is_family(integral) and len(integral.copies) == 2
     if not pair and has_slopes(formula, len(x)):
         _refuse_jump(formula, short_text(integral), {RHO: rho})
         variation = variation_with_slopes(formula, rho)

@@ -10,6 +10,7 @@ from typing import Protocol
 import sympy as sp
 
 from ..declare.energies import ordered_integrals, short_text
+from ..declare.families import energy_parts, is_family
 from ..declare.maps import Map
 from ..declare.symbols import Density
 from ..declare.transport import Transport
@@ -225,7 +226,9 @@ def emit_module(
 
     if hasattr(flow, "activation"):
         check_printable(in_pieces(flow.activation), "activation")
-    for term in ordered_integrals(energy):  # before SymPy is asked for derivatives
+    for term in energy_parts(energy):  # before SymPy is asked for derivatives
+        if is_family(term):  # its terms are checked where they are lowered
+            continue
         values = {
             d: sp.Symbol(d.func.__name__, positive=True) for d in parts_of_kind(term, Density)
         }

@@ -126,7 +126,7 @@ def energy_kernels(form: SampleForm, parts: PairParts) -> dict[str, FormulaKerne
     """
     values = (*form.parameters, *(integral.symbol for integral in form.integrals))
     carried = form.carried
-    single = tuple(i.density for i in form.integrals if not i.pair)
+    single = form.densities
     symmetric = all(
         is_symmetric(mean, form.coordinates, form.partners)
         for mean in parts.means

@@ -174,8 +174,7 @@ def _local_kernels(form: SampleForm, moving: Entries) -> dict[str, Placed]:
 def _kernel(
     form: SampleForm, name: str, summary: str, entries: Entries, places: Iterable[Place]
 ) -> FormulaKernel:
-    single = tuple(i.density for i in form.integrals if not i.pair)
-    centers = Centers(single, form.coordinates, form.beside_x)
+    centers = Centers(form.densities, form.coordinates, form.beside_x)
     fields = {"jacobian_out": tuple(entries[p] for p in places)}
     kernel = FormulaKernel(name, summary, form.carried, (), _values(form), fields)
     return lowered(kernel, centers, linear=False)

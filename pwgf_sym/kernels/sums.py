@@ -22,6 +22,7 @@ from dataclasses import dataclass
 import sympy as sp
 
 from ..declare.energies import short_text
+from ..derive.families import Family
 from ..derive.sums import IndexedSum
 from ..tensors import (
     Axis,
@@ -81,7 +82,10 @@ class SumKernels:
 
 
 def sum_kernels(
-    one: IndexedSum, coordinates: tuple[sp.Symbol, ...], sizes: Mapping[sp.Symbol, float]
+    one: IndexedSum,
+    coordinates: tuple[sp.Symbol, ...],
+    sizes: Mapping[sp.Symbol, float],
+    family: Family | None = None,
 ) -> SumKernels:
     """The kernels of a sum.
 
@@ -91,6 +95,8 @@ def sum_kernels(
     coordinates : tuple of d Symbols
     sizes : dict of Symbol to int
         Lengths of arrays: axes within a block of rows have these lengths.
+    family : Family, optional
+        The sum over integrals whose first variation it is: their means are kernels, too.
 
     Raises
     ------
@@ -101,7 +107,10 @@ def sum_kernels(
     node = one.formula.args[0] if logarithm else one.formula
     graph = TermGraph(node, coordinates, sizes)
     make = _logarithm if logarithm else _plain
-    kernels = {kernel.name: _simplified(kernel) for kernel in make(one, graph)}
+    made = make(one, graph)
+    if family is not None:
+        made.append(_means_kernel(one, graph, family))
+    kernels = {kernel.name: _simplified(kernel) for kernel in made}
     data = graph.data(list(kernels.values()))
     return SumKernels(one.name, kernels, logarithm, data, graph.rows)
 
@@ -111,6 +120,18 @@ def _plain(one: IndexedSum, graph: TermGraph) -> list[Kernel]:
     (gradient,) = vjp({found: constant(1)}, [graph.x])
     after = add(input_tensor(one.name, (), per_sample=True), found)
     return [_value_kernel(one, graph, after), *_derivatives(one, graph, gradient, {})]
+
+
+def _means_kernel(one: IndexedSum, graph: TermGraph, family: Family) -> Kernel:
+    """Of S = sum of c_j g_j the means of g_j, its derivatives by c_j."""
+    weight = input_tensor("weight", (), per_sample=True)
+    entries = [graph.datum_of(c[family.limits[0]]) for c in family.weights]
+    means = vjp({graph.summed(): weight}, entries)
+    by_name = {entry.name: mean for entry, mean in zip(entries, means, strict=True)}
+    summary = f"sum over samples of weight dS/dc, S = {short_text(one.formula)}"
+    inputs: dict[str, tuple[Axis, ...]] = {"x": graph.x.axes, "weight": ()}
+    sweep = Sweep(-1, {}, gradients=by_name)
+    return Kernel(f"{one.name}_means", summary, inputs, {}, [sweep])
 
 
 def _logarithm(one: IndexedSum, graph: TermGraph) -> list[Kernel]:

@@ -216,6 +216,11 @@ class TermGraph:
         datum = self._data[key]
         return input_tensor(datum.name, datum.axes)
 
+    def datum_of(self, formula: sp.Expr) -> Input:
+        """The tensor of a value that terms read as it is."""
+        (datum,) = (d for d in self._data.values() if d.formula == formula)
+        return input_tensor(datum.name, datum.axes)
+
     def _name(self, formula: sp.Expr) -> str:
         """The name of the array, where a datum is its entries; else a number."""
         taken = {datum.name for datum in self._data.values()}

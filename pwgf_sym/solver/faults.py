@@ -73,7 +73,7 @@ def _of_samples(state: State, target: Target, where: Where) -> FlowError | None:
 
 def _of_integrals(program: Program, integrals: np.ndarray, where: Where) -> FlowError | None:
     """The first integral that is not finite, or an energy without a value."""
-    for integral, value in zip(program.form.integrals, integrals, strict=True):
+    for integral, value in zip(program.form.integrals, integrals):
         if not np.isfinite(value):
             fix = "Check that the term is finite wherever samples can go. " + SMALLER
             given = f"value {value}"

@@ -26,9 +26,9 @@ class ConvolutionMethods:
         values = samples.unpack(np.asarray(state.carried["convolutions"], float))
         return values[:, :: 1 + self.dim]
 
-    def _carry_read(self, state: State, kernel: str) -> None:
+    def _carry_read(self, state: State, kernel: str, integrals) -> None:
         """Compute what a kernel of the energy reads of samples, where the state has it not yet."""
-        self._carry_sums(state, kernel)
+        self._carry_sums(state, kernel, integrals)
         formulas = self.emission.formulas.get(kernel)
         if formulas is not None and "convolutions" in formulas.reads:
             self._carry_convolutions(state)
@@ -45,7 +45,7 @@ class ConvolutionMethods:
         if "convolution_velocity" not in self.emission.formulas:
             return
         name, values = "partner_weights", self.values(integrals)
-        self._carry_read(state, "convolution_weights")
+        self._carry_read(state, "convolution_weights", integrals)
         weights = self._zeros_of("convolution_weights", f"{name}_out", state)
         self.kernels.fields("convolution_weights", state, values, {name: weights})
         state.carried[name] = weights

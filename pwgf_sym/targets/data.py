@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import sympy as sp
@@ -17,7 +17,7 @@ from ..kernels.terms import Datum, Rows, length_of_limit, numbers_of
 from ..sharing import parts, replaced
 from ..tensors.scalars.array_formulas import ArrayFormulas
 
-__all__ = ["pack_data"]
+__all__ = ["leaf_values", "pack_data"]
 
 #: Values of indices, each along its own axis.
 Places = dict[sp.Symbol, NDArray[np.int64]]
@@ -57,6 +57,17 @@ def pack_data(
             accepted = f"data within the range of {dtype.name}"
             raise ParameterError(_names(datum.formula), given, accepted, "Scale the data.")
     return np.ascontiguousarray(np.concatenate(columns, axis=1), dtype).ravel()
+
+
+def leaf_values(
+    leaves: Sequence[sp.Expr],
+    places: Places,
+    arrays: Arrays,
+    parameters: Mapping[sp.Symbol, float],
+) -> list[NDArray[np.float64]]:
+    """Values of entries of arrays, and of sums of them, at all values of an index."""
+    packing = _Packing(Rows(), arrays, parameters)
+    return [(packing._sum if is_kept(e) else packing._entries)(e, places) for e in leaves]
 
 
 def _names(formula: sp.Expr) -> str:

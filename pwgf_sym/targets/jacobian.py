@@ -142,7 +142,7 @@ class LocalJacobian:
             for place, function in functions.items():
                 found[:, self._column[place]] += share * function(*numbers)
         for name, factor in self._factors.items():
-            hessians = self.program.sums[name].hessians(state)
+            hessians = self.program.sums[name].hessians(state, integrals)
             found += factor(*numbers) * hessians[:, self._rows, self._columns]
         if self.form.moments is not None:
             moments = self.program.moments

@@ -260,7 +260,8 @@ class Program(Inspection, JacobianMethods, PointMethods, ConvolutionMethods, Sum
     def integrals(self, state: State, samples: Samples | None = None) -> np.ndarray:
         """Values of the energy's integrals on the samples, (K,) float64.
 
-        ``samples`` need not be given: they are the state's.
+        After them stand the means of its sums over integrals, if it has any.  ``samples`` need not
+        be given: they are the state's.
 
         Raises
         ------
@@ -270,13 +271,15 @@ class Program(Inspection, JacobianMethods, PointMethods, ConvolutionMethods, Sum
         if samples is not None and samples is not state.samples:
             raise OptionError("samples", "other ones than the state's", "those that were pushed")
         found = np.zeros(len(self.form.integrals))
+        means = self._add_families(found, state)
         for kernel, places in zip(("integrals", "pair_integrals"), self._places, strict=True):
             if places and kernel in self.emission.formulas:
-                self._carry_read(state, kernel)
+                self._carry_read(state, kernel, None)
                 found[places] = self.kernels.means(kernel, state, self.values(None))
         if self.moments is not None:
             self.moments.add_integrals(found, self._places[1], state, self._parameters)
-        return found + self._constants[0]
+        found += self._constants[0]
+        return np.concatenate([found, *means]) if means else found
 
     @property
     def unknown_constant(self) -> str:
@@ -293,12 +296,14 @@ class Program(Inspection, JacobianMethods, PointMethods, ConvolutionMethods, Sum
         """Places of the single and of the double integrals among all."""
         single, double = [], []
         for k, integral in enumerate(self.form.integrals):
-            (double if integral.pair else single).append(k)
+            if integral.family is None:
+                (double if integral.pair else single).append(k)
         return single, double
 
     def energy(self, integrals: np.ndarray) -> float:
         """The energy, from its integrals; NaN where its formula has no value."""
-        return self._energy_of(*self._parameters, *map(float, integrals))
+        own = integrals[: len(self.form.integrals)]
+        return self._energy_of(*self._parameters, *map(float, own))
 
     def check_value(self) -> None:
         """Refuse an energy whose value cannot be computed from its integrals."""
@@ -321,9 +326,8 @@ class Program(Inspection, JacobianMethods, PointMethods, ConvolutionMethods, Sum
 
     def _numbers(self, integrals: np.ndarray | None) -> list[float]:
         """Values of the parameters and of the integrals, zero where they are not known."""
-        if integrals is None:
-            integrals = np.zeros(len(self.form.integrals))
-        return [*self._parameters, *integrals]
+        count = len(self.form.integrals)
+        return [*self._parameters, *(np.zeros(count) if integrals is None else integrals[:count])]
 
     def values(self, integrals: np.ndarray | None) -> np.ndarray:
         """What kernels of formulas read as ``values``: parameters, then integrals or zeros."""
@@ -354,7 +358,7 @@ class Program(Inspection, JacobianMethods, PointMethods, ConvolutionMethods, Sum
             integrals = self.integrals(state)
         out = self.kernels.zeros(state.samples.width)
         if "velocity" in self.emission.formulas:
-            self._carry_read(state, "velocity")
+            self._carry_read(state, "velocity", integrals)
             self.kernels.fields("velocity", state, self.values(integrals), {"velocity": out})
         self._pair_velocity(out, state, integrals)
         return out
@@ -369,7 +373,7 @@ class Program(Inspection, JacobianMethods, PointMethods, ConvolutionMethods, Sum
         self._pair_velocity(field_, state, integrals)
         if "slopes" in self.emission.formulas:
             local = zeros(samples.width)
-            self._carry_read(state, "slopes")
+            self._carry_read(state, "slopes", integrals)
             found = {"field": local, "scalar": scalar}
             found |= {} if pull is None else {"pull": pull}
             self.kernels.fields("slopes", state, values, found)
@@ -395,7 +399,7 @@ class Program(Inspection, JacobianMethods, PointMethods, ConvolutionMethods, Sum
         rows, by_log = self.form.local_gradient
         coupled = any(e.free_symbols & symbols for e in (*rows, by_log, *self.form.score_gradient))
         alone = not any(integral.pair for integral in self.form.integrals)
-        return alone and not coupled and not self.form.convolutions
+        return alone and not coupled and not self.form.convolutions and not self.form.families
 
     def slope(self, theta, samples: Samples, keep: bool = True) -> Slope:
         """Integrals and gradient of the energy at theta, with the linearized map.
