@@ -34,6 +34,11 @@ def density_and_direction(one):
     return density, direction * (1 + x[-1] / 3)
 
 
+def options_of(one):
+    """Of quadratures of that density: a box in which it does not vanish."""
+    return {**one.options, "box": (-8, 8) if one.dim == 1 else (-6, 6)}
+
+
 def differences(function, at, h=1e-3):
     """Central differences of a function of arrays (n, d) in every coordinate, extrapolated."""
     rows = []
@@ -55,17 +60,18 @@ def test_exact_answer(name):
 def test_first_variation_is_the_gateaux_derivative(name):
     one = ENTRIES[name]
     density, direction = density_and_direction(one)
-    truth = gateaux(one.energy, one.rho, density, direction, **one.options)
+    options = options_of(one)
+    truth = gateaux(one.energy, one.rho, density, direction, **options)
     variation = pw.first_variation(one.energy, one.rho)
-    found = pairing(variation, one.rho, density, direction, **one.options)
+    found = pairing(variation, one.rho, density, direction, **options)
     assert abs(truth) > 1e-3  # else the test would see nothing
     assert abs(found - truth) < 1e-8 * abs(truth)
 
 
-@ALL
+@pytest.mark.parametrize("name", [n for n, one in ENTRIES.items() if not one.singular])
 def test_velocity_is_minus_the_gradient(name):
     one = ENTRIES[name]
-    made = Quadrature(one.rho, density_and_direction(one)[0], **one.options)
+    made = Quadrature(one.rho, density_and_direction(one)[0], **options_of(one))
     points = points_of(one, count=5)
     variation = pw.first_variation(one.energy, one.rho)
     truth = -differences(lambda at: made(variation, at), points)
@@ -109,16 +115,16 @@ def both_forms(one, program, theta, count, seed):
 def test_both_forms_agree(name):
     """Exactly where no density is read, else in expectation, to the standard error."""
     one = ENTRIES[name]
-    program, theta = small_program(one, pw.Affine(one.dim))
+    program, theta = small_program(one, pw.NeuralFlow(one.dim, 2, 1))
     if not program.form.reads:
         velocity, energy = both_forms(one, program, theta, 60, 0)
         assert gap(velocity, energy) < 1e-10
         return
-    runs = [both_forms(one, program, theta, 600, seed) for seed in range(20)]
+    runs = [both_forms(one, program, theta, 500, seed) for seed in range(16)]
     apart = np.array([velocity - energy for velocity, energy in runs])
     error = apart.std(axis=0, ddof=1) / np.sqrt(len(runs))
-    scale = np.abs(runs[0][1]).max()
-    assert np.all(error < 0.2 * scale)  # else the test would see little
+    scale = max(np.abs(runs[0][1]).max(), 0.1)  # Gaussians may be at rest
+    assert np.all(error < 0.3 * scale)  # else the test would see little
     assert np.all(np.abs(apart.mean(axis=0)) < 4.5 * error + 1e-10 * scale)
 
 

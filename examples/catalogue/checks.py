@@ -117,7 +117,7 @@ def flows(claim, exact, end=1.0, limit=1e-5, **options):
     """A flow with an affine map, to its exact Lagrangian map ``exact`` of points (n, d)."""
 
     def error(one):
-        settings = {"target": "numpy", "samples": 256, "tol": 1e-6} | options
+        settings = {"target": "numpy", "samples": 64, "dt": 0.02} | options
         solution = pw.solve(one.problem, pw.Affine(one.dim), (0, end), **settings)
         z = one.law.sample(40, seed=3)
         return gap(solution.push(z), exact(z))

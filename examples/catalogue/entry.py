@@ -44,6 +44,10 @@ class Entry:
     exact : Check
     breaks : tuple of float
         Where formulas have kinks on the line.
+    reach : float
+        Distance at which a kernel on the line has a kink.
+    singular : bool
+        Whether the kernel is infinite where x = y.
     box : (float, float)
         Where the densities of checks live.
     """
@@ -59,6 +63,8 @@ class Entry:
     drift: Callable = None
     mobility: Callable = None
     breaks: tuple = ()
+    reach: float = 0
+    singular: bool = False
     box: tuple = (-10, 10)
 
     @cached_property
@@ -114,7 +120,8 @@ class Entry:
     @property
     def options(self) -> dict:
         """Of quadratures."""
-        return {"values": self.parameters, "box": self.box, "breaks": self.breaks}
+        kinks = {"breaks": self.breaks, "reach": self.reach, "singular": self.singular}
+        return {"values": self.parameters, "box": self.box, **kinks}
 
     @property
     def has_velocity_form(self) -> bool:

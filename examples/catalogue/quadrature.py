@@ -30,10 +30,11 @@ def numeric(names, formula):
     return sp.lambdify(names, formula, MODULES)
 
 
-def written_out(formula, values):
+def written_out(formula, values, coordinates=()):
     """A formula with numbers in the place of parameters, arrays, and sums over their rows.
 
-    ``values`` has numbers and arrays by Symbol and by IndexedBase.
+    ``values`` has numbers and arrays by Symbol and by IndexedBase; other entries ``x[i]`` are
+    ``coordinates``.
     """
     numbers = {s: sp.sympify(v) for s, v in values.items() if isinstance(s, sp.Symbol)}
     arrays = {s.name: v for s, v in values.items() if isinstance(s, sp.IndexedBase)}
@@ -44,14 +45,18 @@ def written_out(formula, values):
     if not formula.has(sp.Sum, sp.Indexed):
         return formula
 
+    by_name = {s.name: s for s in coordinates}
+
     def entry(array, *indices):
+        if array.name not in arrays:
+            return by_name[f"{array.name}{indices[0]}"]
         return sp.Float(arrays[array.name][tuple(map(int, indices))])
 
     def terms(function, *limits):
         (index, first, last), *others = limits[::-1]
         inner = sp.Sum(function, *others[::-1]) if others else function
         each = (inner.xreplace({index: sp.Integer(k)}) for k in range(int(first), int(last) + 1))
-        return sp.Add(*(written_out(one, values) for one in each))
+        return sp.Add(*(written_out(one, values, coordinates) for one in each))
 
     while formula.has(sp.Sum):  # outermost first: limits of inner ones are numbers then
         outer = next(e for e in sp.preorder_traversal(formula) if isinstance(e, sp.Sum))
@@ -74,6 +79,11 @@ class Quadrature:
         Where the density lives.
     breaks : tuple of float
         Points of the line where formulas have kinks.
+    reach : float
+        Kernels have a kink at this distance too, on the line.
+    singular : bool
+        Whether kernels have a singularity that can be integrated where x = y: nodes on the line
+        are gathered at the ends of the pieces, and pairs of one node are left out in the plane.
     order : int
         Nodes of a piece of the line, or of an axis in more dimensions.
     direction, step : Expr, complex
@@ -81,12 +91,23 @@ class Quadrature:
     """
 
     def __init__(
-        self, rho, density, values=(), box=(-10, 10), breaks=(), order=None, direction=0, step=0
+        self,
+        rho,
+        density,
+        values=(),
+        box=(-10, 10),
+        breaks=(),
+        reach=0,
+        singular=False,
+        order=None,
+        direction=0,
+        step=0,
     ):
         self.rho, self.values, self.breaks = rho, dict(values), tuple(breaks)
         self.dim = len(rho.args)
         self.boxes = [box] * self.dim if np.ndim(box) == 1 else list(box)
-        self.order = order or {1: 40, 2: 48}.get(self.dim, 20)
+        self.singular, self.reach = singular, reach
+        self.order = order or {1: 100 if singular else 40, 2: 56}.get(self.dim, 20)
         self.density, self.direction = sp.sympify(density), sp.sympify(direction)
         self.step = step
 
@@ -110,6 +131,17 @@ class Quadrature:
         weights = np.prod([w.ravel() for w in np.meshgrid(*products, indexing="ij")], axis=0)
         return np.stack([m.ravel() for m in mesh], axis=-1), weights
 
+    @cached_property
+    def _line(self):
+        """Nodes and weights on (-1, 1)."""
+        nodes, weights = np.polynomial.legendre.leggauss(self.order)
+        if not self.singular:
+            return nodes, weights
+        u, p = (1 + nodes) / 2, 5
+        near, far = u**p, (1 - u) ** p
+        slope = p * (u * (1 - u)) ** (p - 1) / (near + far) ** 2
+        return (near - far) / (near + far), weights * slope
+
     def _nodes(self, axes):
         """Coordinates, a list of d arrays, and weights, with one axis more than ``axes``."""
         if self.dim > 1:
@@ -118,9 +150,10 @@ class Quadrature:
         (low, high), outside = self.boxes[0], list(axes.values())
         shape = np.broadcast_shapes(*(a.shape for a in outside)) if outside else ()
         cuts = [np.full(shape, float(c)) for c in (low, *self.breaks, (low + high) / 2, high)]
-        cuts += [np.broadcast_to(np.clip(a, low, high), shape) for a in outside]
-        cuts = np.sort(np.stack(cuts, axis=-1), axis=-1)
-        nodes, weights = np.polynomial.legendre.leggauss(self.order)
+        offsets = {-self.reach, 0, self.reach}
+        cuts += [np.broadcast_to(a + o, shape) for a in outside for o in sorted(offsets)]
+        cuts = np.sort(np.clip(np.stack(cuts, axis=-1), low, high), axis=-1)
+        nodes, weights = self._line
         half = np.diff(cuts, axis=-1)[..., None] / 2
         middle = (cuts[..., 1:] + cuts[..., :-1])[..., None] / 2
         flat = (*shape, -1)
@@ -134,7 +167,7 @@ class Quadrature:
             marks[term] = sp.Symbol(f"integral_{k}")
             names.append(marks[term])
             arrays.append(self._integral(term, axes))
-        formula = written_out(formula.xreplace(marks), self.values)
+        formula = written_out(formula.xreplace(marks), self.values, axes)
         held = formula.atoms(sp.Derivative) | formula.atoms(type(self.rho))
         densities = [d for d in held if d.has(self.rho.func)]
         for k, one in enumerate(sorted(densities, key=lambda d: -d.count_ops())):
@@ -142,8 +175,10 @@ class Quadrature:
             formula = formula.xreplace({one: mark})
             names.append(mark)
             arrays.append(self._density(one, axes))
-        with np.errstate(over="ignore"):
-            return np.asarray(numeric(tuple(names), formula)(*arrays))
+        beside = "ignore" if self.singular else "warn"
+        with np.errstate(over="ignore", divide=beside, invalid=beside):
+            found = np.asarray(numeric(tuple(names), formula)(*arrays))
+        return np.where(np.isfinite(found), found, 0) if self.singular else found
 
     def _density(self, one, axes):
         """Values of the density, or of a derivative of it, at a copy of the space."""

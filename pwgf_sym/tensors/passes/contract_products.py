@@ -35,6 +35,8 @@ class ContractProducts(Rewriting):
         if not isinstance(tensor, Product):
             return tensor
         coefficient, factors = tensor.coefficient, tensor.factors
+        if coefficient == 0:  # a second derivative between kinks
+            return product(0, (), tensor.axes)
         if tensor.sum_samples:
             factors = _reduced_first(factors, tensor.axes)
         elif abs(coefficient) != 1:
