@@ -14,7 +14,7 @@ from typing import Any as _Any
 if _TYPE_CHECKING:  # the same names for type checkers, which do not run __getattr__
     from . import errors, exact
     from .declare.energies import integral
-    from .declare.laws import Barenblatt, Gaussian, UniformBall, UniformBox
+    from .declare.laws import Barenblatt, Circle, Gaussian, UniformBall, UniformBox
     from .declare.maps import Affine, NeuralFlow
     from .declare.problem import GradientFlow
     from .declare.symbols import Density, coordinates, copy_of
@@ -45,6 +45,7 @@ _PUBLIC = {
     "UniformBall": "declare.laws",
     "UniformBox": "declare.laws",
     "Barenblatt": "declare.laws",
+    "Circle": "declare.laws",
     "Affine": "declare.maps",
     "NeuralFlow": "declare.maps",
     "first_variation": "derive.variation",

@@ -21,6 +21,7 @@ from ..sharing import is_long, replaced
 from .formula_checks import check_formula
 from .indexed import free_scalars, renamed_copies, without_indices
 from .matrices import scalar_formula
+from .periods import renamed
 from .symbols import Density, as_copy
 
 if TYPE_CHECKING:
@@ -123,7 +124,7 @@ class EnergyIntegral(sp.Expr):
         suffix = "_"
         while any(s.name + suffix in names for s in self.bound_symbols):
             suffix += "_"
-        copies = [[sp.Symbol(s.name + suffix, **s.assumptions0) for s in c] for c in self.copies]
+        copies = [[renamed(s, s.name + suffix) for s in c] for c in self.copies]
         return self.over(*copies)
 
     def _xreplace(self, rule: Mapping[sp.Basic, sp.Basic]) -> tuple[sp.Basic, bool]:

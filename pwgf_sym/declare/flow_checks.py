@@ -11,7 +11,7 @@ from .maps import Map
 from .problem import GradientFlow
 from .tree import to_tree
 
-__all__ = ["check_flow", "check_precision", "check_storable"]
+__all__ = ["check_flow", "check_precision", "check_storable", "periodic"]
 
 _SMALLEST, _LARGEST = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
 
@@ -46,6 +46,20 @@ def check_flow(problem: object, map: object, argument: str = "map") -> None:
     if map.dim != problem.dim:
         given = f"a map of dimension {brief(map.dim)}"
         raise OptionError(argument, given, f"dimension {problem.dim}, the problem's")
+
+
+def periodic(problem: GradientFlow, map: Map) -> Map:
+    """The map on the problem's circles, in the coordinates that it sees; itself on the line.
+
+    Raises
+    ------
+    MapError
+        If it is of a family that does not commute with the period.
+    """
+    if not any(problem.periods):
+        return map
+    unit = problem.initial.spread
+    return map.on_circle(tuple(None if p is None else p / unit for p in problem.periods))
 
 
 def check_storable(problem: GradientFlow, map: Map) -> None:

@@ -50,6 +50,15 @@ class Law:
     support: str = "space"
 
     @property
+    def periods(self) -> tuple[float | None, ...]:
+        """Periods of the density; None for coordinates of the line, which most laws are on."""
+        return (None,) * self.dim
+
+    def coordinates_apart(self) -> list[Law] | None:
+        """The laws of the coordinates, if these are known to be independent."""
+        return None
+
+    @property
     def spread(self) -> float:
         """Root mean variance of a coordinate, sqrt(tr(covariance)/d): the unit of length."""
         return float(np.sqrt(np.trace(self.covariance) / self.dim))
@@ -121,6 +130,11 @@ class Law:
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON-able form; :func:`law_from_dict` restores an equal law."""
         raise NotImplementedError
+
+    @classmethod
+    def from_entries(cls, entries: dict[str, Any]) -> Law:
+        """The law of the entries that ``to_dict`` has beside the name: arguments, as a rule."""
+        return cls(**entries)
 
     def _transform(self, u: NDArray[np.float64]) -> NDArray[np.float64]:
         raise NotImplementedError

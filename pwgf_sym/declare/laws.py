@@ -12,13 +12,14 @@ import numpy as np
 from ..arguments import brief, checked_call
 from ..errors import LawError
 from .balls import Barenblatt, UniformBall
+from .circle import Arc, Circle, Wrapped
 from .law import Law, WhitenedLaw
 from .law_checks import checked_covariance, common_dim, frozen, measurable, real_array
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["Barenblatt", "Gaussian", "Law", "UniformBall", "UniformBox", "WhitenedLaw"]
+__all__ = ["Barenblatt", "Circle", "Gaussian", "Law", "UniformBall", "UniformBox", "WhitenedLaw"]
 __all__ += ["law_from_dict"]
 
 
@@ -58,6 +59,12 @@ class Gaussian(Law):
         from scipy.special import ndtri
 
         return self.mean + ndtri(u) @ self._factor.T
+
+    def coordinates_apart(self) -> list[Law] | None:
+        variances = np.diag(self.covariance)
+        if not np.array_equal(self.covariance, np.diag(variances)):
+            return None
+        return [Gaussian([m], v) for m, v in zip(self.mean, variances, strict=True)]
 
     def _whiten(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
         """L^-1 (x - mean) as columns, for cov = L L'."""
@@ -123,6 +130,9 @@ class UniformBox(Law):
         # Rounding may step over the upper corner by one unit in the last place.
         return np.clip(self.low + u * (self.high - self.low), self.low, self.high)
 
+    def coordinates_apart(self) -> list[Law]:
+        return [UniformBox([a], [b]) for a, b in zip(self.low, self.high, strict=True)]
+
     def _inside(self, points: NDArray[np.float64]) -> NDArray[np.bool_]:
         return np.all((points >= self.low) & (points <= self.high), axis=1)
 
@@ -136,9 +146,8 @@ class UniformBox(Law):
         return {"law": "UniformBox", "low": self.low.tolist(), "high": self.high.tolist()}
 
 
-_LAWS: dict[str, type[Law]] = {
-    law.__name__: law for law in (Gaussian, UniformBall, UniformBox, Barenblatt)
-}
+_ALL = (Gaussian, UniformBall, UniformBox, Barenblatt, Circle, Arc, Wrapped)
+_LAWS: dict[str, type[Law]] = {law.__name__: law for law in _ALL}
 
 
 def law_from_dict(entries: dict[str, Any]) -> Law:
@@ -154,6 +163,6 @@ def law_from_dict(entries: dict[str, Any]) -> Law:
         raise LawError("law", brief(entries), f"a dictionary whose law is one of {sorted(_LAWS)}")
     arguments = {key: value for key, value in entries.items() if key != "law"}
     try:
-        return _LAWS[name](**arguments)
+        return _LAWS[name].from_entries(arguments)
     except TypeError as error:
         raise LawError("law", sorted(map(str, arguments)), f"the arguments of {name}") from error

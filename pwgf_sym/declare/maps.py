@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
 import sympy as sp
 
-from ..arguments import brief, checked_call, choice, dimension, integer
+from ..arguments import brief, checked_call, choice, dimension, integer, number
 from ..errors import EnergyError, MapError, StoredSolutionError
 from ..memory import fitting
 from .formula_checks import check_formula, scalar_expression
+from .periods import Periods, same_period
 from .tree import from_portable, from_tree, portable, to_tree
 
 if TYPE_CHECKING:
@@ -51,6 +52,10 @@ class Operations(Protocol[V]):
 
     def apply(self, expression: sp.Expr, tensor: V, /) -> V:
         """A SymPy formula in one symbol, entry by entry."""
+        ...
+
+    def entries(self, formulas: Sequence[tuple[int, sp.Expr]], vector: V, axis: str, /) -> V:
+        """The vector over an axis whose entry k is the formula k of the entry of that number."""
         ...
 
     def integrate(
@@ -106,6 +111,26 @@ class Map:
         coordinates that the map sees: mean 0, and covariance of trace d.
         """
         raise NotImplementedError
+
+    def on_circle(self, periods: Periods) -> Map:
+        """The map that commutes with the periods, T(z + P e_i) = T(z) + P e_i.
+
+        Only such a map moves laws of periodic coordinates: what it does to a point must not depend
+        on which of its images is given.
+
+        Parameters
+        ----------
+        periods : tuple of d floats or None
+            In the coordinates that the map sees; None for coordinates of the line.
+
+        Raises
+        ------
+        MapError
+            If the family has none.
+        """
+        given = f"{self} on periodic coordinates"
+        accepted = "a map whose displacement is periodic: NeuralFlow, or one with on_circle()"
+        raise MapError("map", given, accepted, f"Use NeuralFlow({self.dim}, width=16).")
 
     def to_dict(self) -> dict[str, Any]:
         """The map as JSON-able data; :func:`map_from_dict` inverts it."""
@@ -181,12 +206,17 @@ class Affine(Map):
 class NeuralFlow(Map):
     """A chain of steps of the fields v(x) = A x + b + W2 sigma(W1 x + c), one field a step.
 
+    Of a periodic coordinate x_j with the period P the field reads s_j = sin(w x_j)/w in the place
+    of x_j, and q_j = (1 - cos(w x_j))/w besides, w = 2 pi/P:
+    v = A s + B q + b + W2 sigma(W1 s + U q + c).
+
     Parameters
     ----------
     dim : int
         Dimension d.
     width : int
-        Number m of hidden units; a step has d^2 + d + 2 d m + m parameters.
+        Number m of hidden units; a step has d^2 + d + 2 d m + m parameters, and d + m more for
+        each periodic coordinate.
     steps : int
         Number of steps, each over 1/steps of the unit interval of flow time.
     activation : callable
@@ -198,6 +228,9 @@ class NeuralFlow(Map):
         "exact": the log density of the very map, log|det| of each step's Jacobian, O(d^2 width +
         d^3) a sample.  "trace": the divergence integrated along with x by the same scheme, O(d
         width) a sample, off by the scheme's own error (O(h) for euler, O(h^4) for rk4).
+    period : sequence of d numbers or None, optional
+        Periods in the coordinates that the map sees, which are those of the problem over the spread
+        of its initial law.  Not given, they are the problem's: :meth:`on_circle`.
 
     Raises
     ------
@@ -206,7 +239,7 @@ class NeuralFlow(Map):
 
     Notes
     -----
-    T starts as the identity: A, b and W2 are zero, W1 and c are random features placed on the
+    T starts as the identity: A, B, b and W2 are zero, W1, U and c are random features placed on the
     whitened initial law.  The linear term represents every affine flow exactly.
     """
 
@@ -219,6 +252,7 @@ class NeuralFlow(Map):
         activation: Callable[[sp.Symbol], sp.Expr] | sp.Expr = sp.tanh,
         substep: str = "euler",
         log_determinant: str = "exact",
+        period: Sequence[float | None] | None = None,
     ) -> None:
         self.dim = dimension("dim", dim, error=MapError)
         self.width = _positive("width", width)
@@ -226,23 +260,57 @@ class NeuralFlow(Map):
         self.substep = choice("substep", substep, ("euler", "rk4"), error=MapError)
         kinds = ("exact", "trace")
         self.log_determinant = choice("log_determinant", log_determinant, kinds, error=MapError)
+        self.period = _map_periods(period, self.dim)
         size = parameter_count(self)
         fitting("width", size, 8 * VECTORS, "parameters", error=MapError)
         self.activation = _activation(activation)
 
+    @property
+    def _angles(self) -> list[int]:
+        """Numbers of the periodic coordinates."""
+        return [j for j, period in enumerate(self.period) if period is not None]
+
     def axes(self) -> dict[str, int]:
-        return {"i": self.dim, "j": self.dim, "k": self.width}
+        own = {"l": len(self._angles)} if self._angles else {}
+        return {"i": self.dim, "j": self.dim, "k": self.width} | own
 
     def parameters(self) -> dict[str, str]:
-        return {"A": "ij", "b": "i", "W1": "kj", "c": "k", "W2": "ik"}
+        linear = {"A": "ij", "b": "i", "W1": "kj", "c": "k", "W2": "ik"}
+        return linear | ({"B": "il", "U": "kl"} if self._angles else {})
 
     def field(self, op: Operations[V], p: dict[str, V], x: V) -> V:
-        hidden = op.apply(self.activation, op.einsum("kj,j->k", p["W1"], x) + p["c"])
-        linear = p["b"] + op.einsum("ij,j->i", p["A"], x)
-        return linear + op.einsum("ik,k->i", p["W2"], hidden)
+        seen = op.entries(list(enumerate(self._sines())), x, "j") if self._angles else x
+        inner = op.einsum("kj,j->k", p["W1"], seen) + p["c"]
+        linear = p["b"] + op.einsum("ij,j->i", p["A"], seen)
+        if self._angles:
+            cosines = op.entries(self._cosines(), x, "l")
+            inner = inner + op.einsum("kl,l->k", p["U"], cosines)
+            linear = linear + op.einsum("il,l->i", p["B"], cosines)
+        return linear + op.einsum("ik,k->i", p["W2"], op.apply(self.activation, inner))
+
+    def _sines(self) -> list[sp.Expr]:
+        """What the field reads in the place of each coordinate."""
+        waves = [None if period is None else _wave(period) for period in self.period]
+        return [_ANGLE if w is None else sp.sin(w * _ANGLE) / w for w in waves]
+
+    def _cosines(self) -> list[tuple[int, sp.Expr]]:
+        waves = [(j, _wave(p)) for j, p in enumerate(self.period) if p is not None]
+        return [(j, (1 - sp.cos(w * _ANGLE)) / w) for j, w in waves]
 
     def step(self, op: Operations[V], p: dict[str, V], x: V) -> V:
         return op.integrate(lambda y: [self.field(op, p, y[0])], [x], self.substep, self.steps)[0]
+
+    def on_circle(self, periods: Periods) -> NeuralFlow:
+        if not self._angles:
+            entries = self.to_dict() | {"period": list(periods)}
+            found = map_from_dict(entries)
+            assert isinstance(found, NeuralFlow)
+            return found
+        if not all(map(same_period, self.period, periods)):
+            given = f"a map of the periods {list(self.period)}"
+            accepted = f"{list(periods)}, those of the problem over the spread of its initial law"
+            raise MapError("map", given, accepted, "Leave out period: the problem's is taken.")
+        return self
 
     def initial_parameters(self, law: Law | WhitenedLaw, seed: int = 0) -> NDArray[np.float64]:
         import numpy as np
@@ -250,6 +318,8 @@ class NeuralFlow(Map):
         rng = np.random.default_rng([seed, 20240419])
         variance = np.diag(law.covariance)
         spread = np.sqrt(variance / variance.mean())
+        angles = self._angles
+        waves = np.array([float(_wave(p)) for p in self.period if p is not None])
         theta = []
         # Half of the units look along one coordinate each, which suits potentials that are sums
         # over coordinates; the others look in random directions.
@@ -261,9 +331,18 @@ class NeuralFlow(Map):
             w1 = direction * scale / spread
             # Each unit bends where the reference has its mass.
             at = spread * rng.standard_normal((self.width, self.dim))
-            shift = -np.sum(w1 * at, axis=1)
+            # On a circle w1 sin(w (x - at))/w takes the place of w1 (x - at), turned a little: else
+            # tanh of it would have opposite values at opposite places, and no second harmonic.
+            turned = rng.uniform(-1, 1, (self.width, len(angles))) if angles else 0.0
+            turn, place = waves * at[:, angles] + turned, np.array(at)
+            u = w1[:, angles] * np.sin(turn)
+            w1[:, angles] *= np.cos(turn)
+            place[:, angles] = np.sin(waves * at[:, angles]) / waves
+            cosines = (1 - np.cos(waves * at[:, angles])) / waves
+            shift = -np.sum(w1 * place, axis=1) - np.sum(u * cosines, axis=1)
             theta += [np.zeros(self.dim**2 + self.dim), w1.ravel(), shift]
             theta += [np.zeros(self.dim * self.width)]
+            theta += [np.zeros(self.dim * len(angles)), u.ravel()]
         return np.concatenate(theta)
 
     def __getstate__(self) -> dict[str, object]:
@@ -273,7 +352,7 @@ class NeuralFlow(Map):
         self.__dict__.update(state, activation=from_portable(state["activation"]))
 
     def to_dict(self) -> dict[str, Any]:
-        return {
+        entries: dict[str, Any] = {
             "map": "NeuralFlow",
             "dim": self.dim,
             "width": self.width,
@@ -282,6 +361,7 @@ class NeuralFlow(Map):
             "substep": self.substep,
             "log_determinant": self.log_determinant,
         }
+        return entries | ({"period": list(self.period)} if self._angles else {})
 
     def __repr__(self) -> str:
         plain = isinstance(self.activation, sp.Function) and self.activation.args[0].is_Symbol
@@ -289,7 +369,29 @@ class NeuralFlow(Map):
         parts = [f"dim={self.dim}, width={self.width}, steps={self.steps}", formula]
         parts += [self.substep] * (self.substep != "euler")
         parts += [f"{self.log_determinant} log det"] * (self.log_determinant != "exact")
+        lengths = ["none" if p is None else f"{p:.6g}" for p in self.period]
+        parts += [f"period {', '.join(lengths)}"] if self._angles else []
         return f"NeuralFlow({', '.join(parts)})"
+
+
+_ANGLE = sp.Symbol("a", real=True)
+
+
+def _wave(period: float) -> sp.Expr:
+    """The natural frequency."""
+    return sp.Float(2 * math.pi / period)
+
+
+def _map_periods(given: object, dim: int) -> Periods:
+    """Periods of a map's coordinates; None for each where none is given."""
+    if given is None:
+        return (None,) * dim
+    accepted = f"{dim} positive numbers, or None for coordinates of the line"
+    if not isinstance(given, Sequence) or isinstance(given, str) or len(given) != dim:
+        raise MapError("period", brief(given), accepted)
+    return tuple(
+        None if one is None else number("period", one, above=0.0, error=MapError) for one in given
+    )
 
 
 def map_from_dict(data: dict[str, Any]) -> Map:

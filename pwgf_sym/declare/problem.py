@@ -11,10 +11,12 @@ from ..arguments import brief, checked_call, number
 from ..errors import EnergyError, LawError, ParameterError
 from ..sharing import parts_of_kind
 from .arrays import ASSUMED, array_values, by_array
+from .circle import on_circle
 from .energy_checks import check_energy
 from .formula_checks import within_depth
 from .indexed import free_scalars
 from .laws import Law
+from .period_checks import check_law_periods, check_periods
 from .symbols import Coordinates, Density
 from .transport import Transport, transport_of
 from .tree import from_portable, portable
@@ -48,7 +50,8 @@ class GradientFlow:
     Attributes
     ----------
     energy, density, coordinates, dim, initial
-        As given; `coordinates` are those of the density and `dim` is their number.
+        As given; `coordinates` are those of the density and `dim` is their number.  In periodic
+        coordinates the initial law of a law of the line is the one modulo the period.
     parameters : dict of Symbol to float
         Sorted by name.
     arrays : dict of IndexedBase to array
@@ -91,6 +94,8 @@ class GradientFlow:
         if initial.dim != self.dim:
             accepted = f"a law of dimension {self.dim}, that of {rho}"
             raise LawError("initial", f"a law of dimension {initial.dim}", accepted)
+        check_law_periods(initial, self.periods)
+        self.initial = on_circle(initial, self.periods)
         given = {} if parameters is None else parameters
         if not isinstance(given, dict):
             raise ParameterError("parameters", brief(given), "a dict of Symbol to number")
@@ -101,6 +106,12 @@ class GradientFlow:
         values = {**lengths, **scalars}
         self.parameters = _parameter_values(wanted, self.coordinates, values)
         _check_lengths(lengths, self.parameters)
+        check_periods(energy, rho, self.transport.drift, self.parameters)
+
+    @property
+    def periods(self) -> tuple[float | None, ...]:
+        """The periods of the coordinates; None for those of the line."""
+        return tuple(None if p is None else float(p) for p in self.coordinates.periods)
 
     def __getstate__(self) -> dict[str, object]:
         # As trees: SymPy would evaluate formulas anew, and an equal one might come out otherwise.

@@ -18,6 +18,7 @@ from ..arguments import brief, checked_call, dimension
 from ..errors import CoordinateError, EnergyError
 from .formula_checks import scalar_expression
 from .numpy_functions import answer_numpy, refuse_function, remember
+from .periods import PeriodicSymbol, period_of, periods_of, renamed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -68,6 +69,11 @@ class Coordinates(tuple[sp.Symbol, ...]):
         return len(self)
 
     @property
+    def periods(self) -> tuple[sp.Expr | None, ...]:
+        """The period of every coordinate; None for those of the line."""
+        return periods_of(tuple(self))
+
+    @property
     def indexed_base(self) -> sp.IndexedBase:
         """The object that stands for the whole copy where an index is symbolic."""
         return sp.IndexedBase(self.name, real=True)
@@ -112,8 +118,15 @@ class Coordinates(tuple[sp.Symbol, ...]):
 
 
 @checked_call
-def coordinates(dim: int, name: str = "x") -> Coordinates:
+def coordinates(
+    dim: int,
+    name: str = "x",
+    period: float | sp.Expr | Sequence[float | sp.Expr | None] | None = None,
+) -> Coordinates:
     """Real symbols ``x0, ..., x{dim-1}``: the coordinates of the space.
+
+    On a circle x and x + period are the same place: ``coordinates(1, period=2*sp.pi)`` is an angle,
+    and ``coordinates(2, period=[2*sp.pi, None])`` a cylinder.
 
     Parameters
     ----------
@@ -121,6 +134,8 @@ def coordinates(dim: int, name: str = "x") -> Coordinates:
         Dimension of the space, at least 1.
     name : str
         Name of the coordinates, an identifier.
+    period : positive number, or one a coordinate, optional
+        The period of all coordinates, or a list with None for those of the line.
 
     Returns
     -------
@@ -130,14 +145,33 @@ def coordinates(dim: int, name: str = "x") -> Coordinates:
     Raises
     ------
     EnergyError
-        If `dim` is no positive integer or `name` no identifier.
+        If `dim` is no positive integer, `name` no identifier, or a period no positive number.
     """
     count = dimension("dim", dim, error=EnergyError)
     if not (isinstance(name, str) and name.isidentifier()):
         raise EnergyError("name", brief(name), "an identifier such as 'x'")
     # x1 + 0 and x + 10 must not both be called x10.
     stem = f"{name}_" if name[-1].isdigit() else name
-    return Coordinates((sp.Symbol(f"{stem}{i}", real=True) for i in range(count)), name)
+    names = [f"{stem}{i}" for i in range(count)]
+    return Coordinates(map(_symbol, names, _periods(period, count)), name)
+
+
+def _symbol(name: str, period: sp.Expr | None) -> sp.Symbol:
+    return sp.Symbol(name, real=True) if period is None else PeriodicSymbol(name, period)
+
+
+def _periods(given: object, count: int) -> list[sp.Expr | None]:
+    """A period, or None, for each of so many coordinates."""
+    if not isinstance(given, Iterable) or isinstance(given, (str, sp.Basic)):
+        return [period_of(given)] * count
+    try:
+        several = list(given)
+    except TypeError:  # an array of no dimension
+        several = []
+    if len(several) != count:
+        accepted = f"a number, or {count} numbers, with None for coordinates of the line"
+        raise EnergyError("period", brief(given), accepted)
+    return [period_of(one) for one in several]
 
 
 @checked_call
@@ -163,8 +197,8 @@ def copy_of(x: Sequence[sp.Symbol]) -> Coordinates:
     symbols = as_copy(x, "x")
     name = symbols.name
     if name:
-        return coordinates(len(symbols), "y" if name == "x" else f"{name}_copy")
-    return Coordinates((sp.Symbol(f"{s.name}_copy", real=True) for s in symbols), "")
+        return coordinates(len(symbols), "y" if name == "x" else f"{name}_copy", symbols.periods)
+    return Coordinates((renamed(s, f"{s.name}_copy") for s in symbols), "")
 
 
 def as_copy(symbols: object, argument: str) -> Coordinates:
@@ -187,12 +221,13 @@ def as_copy(symbols: object, argument: str) -> Coordinates:
         symbols = tuple(symbols)
     except TypeError:  # an array of no dimension
         raise EnergyError(argument, brief(symbols), accepted, fix) from None
-    real = all(type(s) is sp.Symbol and s.is_real for s in symbols)
+    real = all(type(s) in (sp.Symbol, PeriodicSymbol) and s.is_real for s in symbols)
     if not symbols or not real or len(set(symbols)) != len(symbols):
         raise EnergyError(argument, brief(symbols), accepted, fix)
     for symbol in symbols:
         more = {name for name, holds in symbol.assumptions0.items() if holds} - _OF_REAL
-        if more or symbol != sp.Symbol(symbol.name, real=True):
+        plain = _symbol(symbol.name, *periods_of([symbol]))
+        if more or symbol != plain:
             given = f"{symbol}, declared {', '.join(sorted(more)) or 'otherwise'}"
             fix = (
                 f"Write sp.Symbol({symbol.name!r}, real=True): a coordinate takes all real values."
@@ -206,7 +241,10 @@ def _common_name(symbols: Sequence[sp.Symbol]) -> str | None:
     """The name n such that the symbols are those of coordinates(d, n), if there is one."""
     stem = symbols[0].name[:-1]
     name = stem[:-1] if stem.endswith("_") and stem[:-1][-1:].isdigit() else stem
-    if not name.isidentifier() or coordinates(len(symbols), name) != tuple(symbols):
+    if not name.isidentifier():
+        return None
+    named = coordinates(len(symbols), name, periods_of(symbols))
+    if named != tuple(symbols):
         return None
     return name
 

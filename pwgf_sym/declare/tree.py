@@ -21,9 +21,10 @@ import sympy as sp
 from sympy.functions.elementary.piecewise import ExprCondPair
 from sympy.logic.boolalg import BooleanFalse, BooleanTrue
 
-from ..errors import FormulaError, StoredSolutionError
+from ..errors import EnergyError, FormulaError, StoredSolutionError
 from ..functions import STRUCTURES, function_of
 from .energies import EnergyIntegral
+from .periods import PeriodicSymbol, period_of
 from .symbols import Density
 
 __all__ = ["from_portable", "from_tree", "portable", "to_tree"]
@@ -98,6 +99,8 @@ def _leaf(expr: sp.Basic) -> Tree | None:
     if isinstance(expr, sp.Float) and expr.is_finite:
         sign, mantissa, exponent, _ = expr._mpf_
         return ["Float", int(sign), str(int(mantissa)), int(exponent), int(expr._prec)]
+    if isinstance(expr, PeriodicSymbol):
+        return ["PeriodicSymbol", expr.name, to_tree(expr.period)]
     if type(expr) is sp.Symbol:
         return ["Symbol", expr.name, _generators(expr)]
     if isinstance(expr, (BooleanTrue, BooleanFalse)):
@@ -199,6 +202,16 @@ def _read_symbol(name: str, assumptions: dict[str, bool]) -> sp.Symbol:
     return sp.Symbol(name, **assumptions)
 
 
+def _read_periodic(name: str, period: Tree) -> PeriodicSymbol:
+    if not isinstance(name, str) or not name.isprintable():
+        raise ValueError("malformed symbol")
+    try:
+        found = period_of(_read(period))
+    except EnergyError as error:
+        raise ValueError("malformed period") from error
+    return PeriodicSymbol(name, found)
+
+
 def _read_density(name: str, *arguments: Tree) -> Density:
     if not (isinstance(name, str) and name.isidentifier()):
         raise ValueError("malformed density")
@@ -220,6 +233,7 @@ _READERS: dict[str, Callable[..., sp.Basic]] = {
     "Rational": _read_rational,
     "Float": _read_float,
     "Symbol": _read_symbol,
+    "PeriodicSymbol": _read_periodic,
     "Density": _read_density,
     "IndexedBase": _read_array,
 }

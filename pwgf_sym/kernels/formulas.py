@@ -28,6 +28,7 @@ from ..tensors import (
     product,
     scale,
     topological,
+    window,
 )
 from ..tensors.differentiate import jacobian, jvp
 from ..tensors.scalars.stable import smooth
@@ -52,6 +53,28 @@ class Formulas:
             fix = "A map moves samples continuously: use tanh, or Max(a, 0) without a log density."
             raise FormulaError("activation", given, accepted, fix)
         return apply(smooth(expression.xreplace({symbol: placeholder(0)})), tensor)
+
+    @staticmethod
+    def entries(formulas: Sequence[tuple[int, sp.Expr]], vector: Tensor, axis: str) -> Tensor:
+        """The vector over an axis whose entry k is formula k of the entry of that number.
+
+        Entries of one formula that follow each other are computed together.
+        """
+        (whole,) = vector.axes
+        places, kinds = zip(*formulas, strict=True)
+        if places == tuple(range(whole.size)) and len(set(kinds)) == 1:
+            return Formulas.apply(kinds[0], vector)
+        long, parts, first = Axis(axis, len(formulas)), [], 0
+        for last in range(1, len(formulas) + 1):
+            place, formula = formulas[first]
+            if last < len(formulas) and formulas[last] == (place + last - first, formula):
+                continue
+            own = Axis(f"{axis}{first}", last - first)
+            part = window(vector, whole, own, place)
+            part = part if formula.is_Symbol else Formulas.apply(formula, part)
+            parts.append(window(part, own, long, -first))
+            first = last
+        return add(*parts)
 
     @staticmethod
     def integrate(

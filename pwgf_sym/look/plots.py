@@ -49,7 +49,8 @@ def plot(
 ):
     """Draw a solution.
 
-    In one dimension the densities at a few times share one panel.  In two dimensions each time has
+    In one dimension the densities at a few times share one panel; a periodic coordinate is shown
+    from 0 to its period.  In two dimensions each time has
     its panel with the density.  Where the map cannot be inverted or is folded, and in more
     dimensions, the panels show samples in the first two coordinates.  Below are the energy, and the
     dissipation with the defect; beside them, when it is asked for, the bound on the distance of
@@ -107,7 +108,8 @@ def plot(
     bounds = _bounds(solution, bound)
     points = [solution.sample(samples, t=t, seed=seed) for t in times]
     notes = _notes_of_samples(points)
-    ranges = [_window(points, axis) for axis in range(min(dim, 2))]
+    periods = solution.problem.periods
+    ranges = [_window(points, axis, periods[axis]) for axis in range(min(dim, 2))]
     count = 1 if dim == 1 else len(times)
     width = max(2.8 * count, 7.2 if bounds is None else 9.6)
     height = 3.0 if dim == 1 else np.clip(width / count * _shape(ranges), 1.8, 4.0)
@@ -168,8 +170,10 @@ def _times(solution, times) -> list[float]:
     return [float(t) for t in chosen]
 
 
-def _window(points: list[np.ndarray], axis: int) -> tuple[float, float]:
-    """Range of a coordinate that holds nearly all samples of all times, with a margin."""
+def _window(points: list[np.ndarray], axis: int, period: float | None) -> tuple[float, float]:
+    """Range of a coordinate that holds nearly all samples of all times, with a margin; a period."""
+    if period is not None:
+        return 0.0, period
     values = np.concatenate([p[:, axis] for p in points])
     low, high = np.quantile(values[np.isfinite(values)], [_TAIL, 1 - _TAIL])
     margin = 0.08 * (high - low) or 0.5

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from ..arguments import brief, checked_call, integer
-from ..declare.flow_checks import check_flow, check_storable
+from ..declare.flow_checks import check_flow, check_storable, periodic
 from ..declare.maps import Map, parameter_count
 from ..declare.problem import GradientFlow
 from ..derive.gather import derived_form
@@ -150,6 +150,7 @@ def equilibrium(
         fix = "Use solve over a long time."
         raise OptionError("partners", str(options.samples.partners), accepted, fix)
     check_flow(problem, map)
+    map = periodic(problem, map)
     check_storable(problem, map)
     options = options.for_map(map, parameter_count(map)).for_times(False)
     check_memory(map, options, 2)

@@ -15,6 +15,7 @@ import numpy as np
 import sympy as sp
 
 from ..arguments import brief, integer, number
+from ..declare.periods import wrapped
 from ..errors import OptionError
 from ..functions import host_function
 from ..sharing import symbols_of
@@ -53,7 +54,7 @@ class Diagnostics:
     effective_sample_size : float
         (sum w)^2/sum w^2, of `samples`.
     mean, standard_errors : (d,) arrays
-        The mean of pi, and its errors.
+        The mean of pi, and its errors; periodic coordinates are taken from 0 to the period.
     covariance, covariance_errors : (d, d) arrays
         The covariance of pi, and its errors.
     samples : int
@@ -128,7 +129,7 @@ def diagnostics(
     for k in range(_SETS):
         points = draw(law, count, seed=seed_for(seed, "evidence", k))
         x, log_density = pushed(program, theta, points, law)
-        places.append(x)
+        places.append(wrapped(x, program.problem.periods))
         logs.append(_log_weights(potential_at, sigma, x, log_density))
     return _summary(np.stack(places), np.stack(logs))
 

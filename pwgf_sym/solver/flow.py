@@ -8,7 +8,7 @@ from time import perf_counter
 import numpy as np
 
 from ..arguments import brief, checked_call, real_array
-from ..declare.flow_checks import check_flow, check_storable
+from ..declare.flow_checks import check_flow, check_storable, periodic
 from ..declare.maps import Map, parameter_count
 from ..declare.problem import GradientFlow
 from ..derive.gather import derived_form
@@ -167,6 +167,7 @@ def solve(
         dense_output=dense_output,
     )
     check_flow(problem, map)
+    map = periodic(problem, map)
     check_storable(problem, map)
     dt = options.steps.dt
     times, stored = stops(t_span, save_at) if dt is None else time_grid(t_span, dt, save_at)

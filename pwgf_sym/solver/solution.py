@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..arguments import brief, checked_call, file_path, number, real_array
+from ..declare.periods import wrapped
 from ..errors import FoldedMapWarning, InversionWarning, OptionError, warn
 from .assured import Assured
 from .columns import COLUMNS, STEPS, Row
@@ -184,6 +185,7 @@ class Solution(Assured):
         Returns
         -------
         (n, d) array
+            In periodic coordinates from 0 to the period.
 
         Raises
         ------
@@ -191,7 +193,9 @@ class Solution(Assured):
             If ``t`` is no time of the run, or another argument is not accepted.
         """
         _, theta = self._at(t)
-        return self._push(draw(self.problem.initial, n, sampling=sampling, seed=seed), theta)
+        problem = self.problem
+        x = self._push(draw(problem.initial, n, sampling=sampling, seed=seed), theta)
+        return wrapped(x, problem.periods)
 
     @checked_call
     def push(self, z: ArrayLike, t: float | None = None) -> np.ndarray:
@@ -207,6 +211,7 @@ class Solution(Assured):
         Returns
         -------
         (n, d) array
+            Periodic coordinates are not taken modulo the period: points go continuously.
 
         Raises
         ------
@@ -220,6 +225,7 @@ class Solution(Assured):
         """Logarithm of the density at given points.
 
         log rho_t(x) = log lambda(z) - log|det dT/dz (z)| with z = T^-1(x), lambda the initial law.
+        In periodic coordinates it is the density on the circle.
 
         Parameters
         ----------
@@ -262,9 +268,12 @@ class Solution(Assured):
 
     def _log_density(self, points: np.ndarray, theta: np.ndarray) -> np.ndarray:
         """The values, NaN where no preimage was found, and not a word."""
-        program = self.program
+        program, law, periods = self.program, self.problem.initial, self.problem.periods
+        # The image that is near the law: rounding grows with the distance from it.
+        half = np.array([0.0 if p is None else p / 2 for p in periods])
+        points = wrapped(points, periods, law.mean - half)
         z, logdet = program.invert(theta.astype(program.dtype), points)
-        return self.problem.initial.log_density(z) - np.asarray(logdet, np.float64)
+        return law.log_density(z) - np.asarray(logdet, np.float64)
 
     def _folded(self, time: float, theta: np.ndarray) -> float | None:
         """Part of the initial law on which the map is folded at a time."""

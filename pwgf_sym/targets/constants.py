@@ -23,12 +23,14 @@ __all__ = ["energy_constants", "integral_over_space"]
 _ACCURATE = 1e-3
 # Points of the trapezoidal rule along an axis, by dimension; they lie at sinh(t), |t| <= _RANGE.
 _POINTS, _RANGE = {1: 8001, 2: 801, 3: 201}, 30.0
+# And of a period.
+_POINTS_OF_PERIOD = {1: 4096, 2: 512, 3: 64}
 # Quasi-random points of importance sampling, by which the centre of a function is found, too.
 _DRAWS, _REPLICATES, _ROUNDS = 1 << 13, 8, 6
 _TAIL = 3.0  # degrees of freedom of the law that is drawn from
 
 
-def energy_constants(form, parameters: dict, law) -> tuple[np.ndarray, str]:
+def energy_constants(form, parameters: dict, law, periods=()) -> tuple[np.ndarray, str]:
     """What is to be added to the means of an energy's integrals, and what is not known.
 
     Parameters
@@ -38,6 +40,8 @@ def energy_constants(form, parameters: dict, law) -> tuple[np.ndarray, str]:
     parameters : dict of Symbol to float
     law : Law
         The initial law: where to look.
+    periods : tuple of d floats or None
+        Of the coordinates: their integrals are over one period.
 
     Returns
     -------
@@ -54,17 +58,22 @@ def energy_constants(form, parameters: dict, law) -> tuple[np.ndarray, str]:
     """
     found, unknown = np.zeros(len(form.integrals)), []
     center, spread = tuple(law.mean), tuple(np.sqrt(np.diag(law.covariance)))
+    lengths = periods or (None,) * len(form.coordinates)
+    line = [x for x, period in zip(form.coordinates, lengths, strict=True) if period is None]
     for k, integral in enumerate(form.integrals):
         value = sp.S.Zero if integral.vacuum == 0 else _at(integral.vacuum, parameters)
         if value == 0:
             continue
-        number = integral_over_space(value, form.coordinates, center, spread)
+        if any(periods):
+            number = integral_over_periods(value, form.coordinates, periods)
+        else:
+            number = integral_over_space(value, form.coordinates, center, spread)
         if number is not None:
             found[k] = number
             continue
         if any(integral.symbol in w.free_symbols for w in _weights(form)):
-            raise _needed(integral.label, value, _is_infinite(value, form.coordinates))
-        infinite = " (infinite)" if _is_infinite(value, form.coordinates) else ""
+            raise _needed(integral.label, value, _is_infinite(value, line))
+        infinite = " (infinite)" if _is_infinite(value, line) else ""
         unknown.append(integral.label + infinite)
     return found, ", ".join(unknown)
 
@@ -94,6 +103,23 @@ def _weights(form) -> list[sp.Expr]:
 def _at(formula: sp.Expr, parameters: dict) -> sp.Expr:
     numbers = {s: sp.Float(v, 17) for s, v in parameters.items() if s in formula.free_symbols}
     return formula.xreplace(numbers)
+
+
+def integral_over_periods(formula: sp.Expr, coordinates, periods) -> float | None:
+    """The integral of a periodic formula over one period of each coordinate.
+
+    By the trapezoidal rule, which converges exponentially there.  None where it was not found, in
+    more than three dimensions, or on a space that has coordinates of the line, too.
+    """
+    if None in periods or len(coordinates) > 3:
+        return None
+    values, count = _function(formula, coordinates), _POINTS_OF_PERIOD[len(coordinates)]
+    sides = [period * np.arange(count) / count for period in periods]
+    grid = np.stack(np.meshgrid(*sides, indexing="ij"), axis=-1).reshape(-1, len(periods))
+    found = values(grid).reshape([count] * len(periods))
+    coarse = found[(slice(None, None, 2),) * len(periods)]
+    steady = abs(found.mean() - coarse.mean()) <= _ACCURATE * np.abs(found).mean()
+    return float(found.mean() * np.prod(periods)) if steady else None
 
 
 @lru_cache(maxsize=64)

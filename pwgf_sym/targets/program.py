@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from ..arguments import brief, checked_call, choice, file_path, flag
-from ..declare.flow_checks import check_flow, check_precision
+from ..declare.flow_checks import check_flow, check_precision, periodic
 from ..declare.formula_checks import within_depth
 from ..derive.gather import derived_form
 from ..derive.samples import check_law
@@ -27,6 +27,7 @@ from .linearization import Linearization
 from .moments import Moments
 from .packing import Samples, State, Units, pack_samples
 from .partners import random_groups
+from .periods import check_displacement
 from .points import PointMethods
 from .slope import Slope, slope
 from .sums import SumMethods
@@ -91,6 +92,7 @@ def compile_program(
     host = TARGETS[target]
     host.require_compiler()
     check_flow(problem, flow, "flow")
+    flow = periodic(problem, flow)
     if dtype == "float32":
         check_precision(problem, flow)
     Units.of(problem.initial).check(dtype)
@@ -102,6 +104,8 @@ def compile_program(
     path = host.write(emission.text, name, folder)
     program = Program(problem, flow, dtype, emission, path, target, kernels, folder)
     program.check_value()
+    if any(problem.periods):
+        check_displacement(program)
     return program
 
 
@@ -289,7 +293,8 @@ class Program(Inspection, JacobianMethods, PointMethods, ConvolutionMethods, Sum
     @cached_property
     def _constants(self) -> tuple[np.ndarray, str]:
         """int f(x, 0) dx of every integral, which means over samples leave out."""
-        return energy_constants(self.form, self.derived.parameters, self.problem.initial)
+        problem, parameters = self.problem, self.derived.parameters
+        return energy_constants(self.form, parameters, problem.initial, problem.periods)
 
     @cached_property
     def _places(self) -> tuple[list[int], list[int]]:
