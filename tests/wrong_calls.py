@@ -109,12 +109,12 @@ class Calls:
         law, path = pw.Gaussian([0.0], 1.0), os.path.join(folder, "a.npz")
         solution.save(path)
         flat = [[0.1], [0.2]]
-        exact, grid = pw.exact, [0.0, 1.0, 2.0]
+        exact, grid, angle = pw.exact, [0.0, 1.0, 2.0], pw.coordinates(1, period=1)
         profile = (lambda s: s**2, 1.0, lambda s: np.exp(-(s**2) / 2) / math.sqrt(2 * math.pi))
         plane = lambda a, b: profile[2](a) * profile[2](b)  # noqa: E731
         program = pw.compile(problem, flow)
         self.calls = {
-            "coordinates": (pw.coordinates, {"dim": 2, "name": "x"}),
+            "coordinates": (pw.coordinates, {"dim": 2, "name": "x", "period": [1.0, None]}),
             "copy_of": (pw.copy_of, {"x": x}),
             "Density": (lambda x=0, name="rho", **o: pw.Density(x, name=name, **o), {"x": x}),
             "Density.at": (rho.at, {"y": pw.copy_of(x)}),
@@ -135,6 +135,7 @@ class Calls:
             "UniformBox": (pw.UniformBox, {"low": [0.0], "high": 1.0}),
             "UniformBall": (pw.UniformBall, {"center": [0.0], "radius": 1.0}),
             "Barenblatt": (pw.Barenblatt, {"dim": 1, "m": 2.0, "t0": 1.0, "center": [0.0]}),
+            "Circle": (pw.Circle, {"density": 2 + sp.cos(2 * sp.pi * angle[0]), "x": angle}),
             "law.sample": (law.sample, {"n": 3, "seed": 0}),
             "law.transform": (law.transform, {"u": [[0.5]]}),
             "law.log_density": (law.log_density, {"points": flat}),
@@ -143,7 +144,7 @@ class Calls:
             "NeuralFlow": (
                 pw.NeuralFlow,
                 {"dim": 1, "width": 2, "steps": 1, "activation": sp.tanh, "substep": "euler"}
-                | {"log_determinant": "exact"},
+                | {"log_determinant": "exact", "period": [1.0]},
             ),
             "logaddexp": (pw.logaddexp, {"a": x[0], "b": 1}),
             "first_variation": (pw.first_variation, {"energy": energy, "rho": rho}),
