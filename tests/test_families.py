@@ -10,6 +10,8 @@ from on_targets import fewer
 from tile_numpy import interpret
 
 import pwgf_sym as pw
+from pwgf_sym.declare.energies import ordered_integrals
+from pwgf_sym.derive.gather import derived_form
 from pwgf_sym.derive.structure import energy_structure
 from pwgf_sym.errors import EnergyError
 from pwgf_sym.targets.program import compile_program
@@ -177,6 +179,36 @@ def test_a_network_of_the_mean_field(tmp_path):
     again = pw.load_solution(tmp_path / "network.npz")
     assert again.problem.energy == energy
     assert again.energy_at(1) == solution.energy_at(1)
+
+
+def _written_out(count):
+    """A risk that is a sum in Python, and the same in NumPy."""
+    values = numbers(count)
+    risks = [
+        (mean(x[2] * sp.tanh(float(u) * x[0] + float(v) * x[1])) - float(y)) ** 2
+        for (u, v), y in zip(values[A], values[b], strict=True)
+    ]
+    return sum(risks) / (2 * count), lambda points: _squares(points, values)
+
+
+@pytest.mark.parametrize("count", [17, 65])
+def test_a_sum_in_python_is_gathered(count):
+    energy, function = _written_out(count)
+    flow = pw.GradientFlow(energy, RHO, pw.Gaussian([0.2, 0.0, 0.1], 0.7))
+    derived = derived_form(flow)
+    assert (count == 17) or len(ordered_integrals(derived.energy)) == 1
+    program = compile_program(flow, pw.Affine(3), "numpy")
+    points = np.random.default_rng(1).normal(size=(11, 3))
+    truth = gradient(lambda points, _: function(points), points, None)
+    assert gap(-program.velocity_at(points), truth) < 1e-12
+    assert abs(program.energy_at(points) / function(points) - 1) < 1e-13
+
+
+def test_potentials_in_many_integrals_stay_a_potential():
+    parts = [mean(sp.log(1 + sp.exp(k * x[0] - x[1] / (k + 1)))) / 3 for k in range(20)]
+    energy = sum(parts) + mean(sp.log(RHO)) + mean(x[0]) ** 2
+    flow = pw.GradientFlow(energy, RHO, pw.Gaussian([0.2, 0.0, 0.1], 0.7))
+    assert derived_form(flow).energy == energy
 
 
 def test_there_is_no_bound_of_the_error():

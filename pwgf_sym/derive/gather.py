@@ -28,6 +28,7 @@ from ..declare.problem import GradientFlow
 from ..declare.symbols import Density, as_copy
 from ..errors import EnergyError
 from ..sharing import parts, replaced
+from .features import in_integrals, in_means
 from .likeness import UNKNOWN, Family, Likeness, Numbers
 from .sums import check_continuous
 
@@ -108,9 +109,16 @@ def gathered(energy: sp.Expr, density: Density) -> tuple[sp.Expr, Arrays]:
                 if gatherer.arrays:
                     found[term] = EnergyIntegral(integrand, *term.copies)
                     arrays |= gatherer.arrays
+        result = replaced(energy, found) if found else energy
+        if len(ordered_integrals(energy)) >= FEWEST:
+            of_means, others = in_means(result, density)
+            gatherer = _Gatherer(density.coordinates, names)
+            formula = gatherer.gathered(of_means)
+            if gatherer.arrays:
+                result, arrays = in_integrals(formula, others, density), arrays | gatherer.arrays
     except RecursionError:  # deeper than SymPy, which has the last word
         return energy, {}
-    return (replaced(energy, found), arrays) if found else (energy, {})
+    return result, arrays
 
 
 class _Names:
