@@ -43,7 +43,7 @@ SIGN = "\N{INTEGRAL}"
 
 
 class EnergyIntegral(sp.Expr):
-    """The integral of a formula over one or two copies of the space; made by :func:`integral`.
+    """The integral of a formula over one to three copies of the space; made by :func:`integral`.
 
     Behaves as a real number in SymPy: it can be added, multiplied, raised to powers, put into
     functions and differentiated by parameters.  The integrated coordinates are bound:
@@ -53,7 +53,7 @@ class EnergyIntegral(sp.Expr):
     ----------
     integrand : Expr
     copies : tuple of tuples of Symbol
-        The integrated copies of the space, one or two.
+        The integrated copies of the space, one to three.
     """
 
     is_commutative = True
@@ -193,10 +193,11 @@ def unicode_text(expr: sp.Basic, names: Mapping[sp.Basic, str] | None = None) ->
 
 @checked_call
 def integral(expr: sp.Expr | float, *copies: Sequence[sp.Symbol]) -> EnergyIntegral:
-    """The integral of a formula over one copy of the space, or over two.
+    """The integral of a formula over one copy of the space, over two, or over three.
 
     ``integral(f, x)`` is int f(x, rho(x)) dx and ``integral(f, x, y)`` the double integral,
-    whose integrand is W(x, y) rho(x) rho(y) in an energy.  An integral over one copy may hold
+    whose integrand is W(x, y) rho(x) rho(y) in an energy; that of ``integral(f, x, y, z)`` is
+    W(x, y, z) rho(x) rho(y) rho(z).  An integral over one copy may hold
     convolutions, ``integral(rho*sp.log(integral(K*rho.at(y), y)), x)``.  A sum over coordinates,
     ``sp.Sum(x[i]**2, (i, 0, d - 1))``, is written out.  A sum over data,
     ``sp.Sum(f(A[n, 0], x[0]), (n, 0, N - 1))`` with an ``sp.IndexedBase`` A, stays a sum: the
@@ -206,7 +207,7 @@ def integral(expr: sp.Expr | float, *copies: Sequence[sp.Symbol]) -> EnergyInteg
     ----------
     expr : Expr or number
         The integrand, in the coordinates, the density and parameters.
-    *copies : one or two Coordinates, or sequences of d real symbols
+    *copies : one to three Coordinates, or sequences of d real symbols
         The copies of the space that are integrated over.
 
     Returns
@@ -219,15 +220,17 @@ def integral(expr: sp.Expr | float, *copies: Sequence[sp.Symbol]) -> EnergyInteg
         If the integrand is no SymPy expression, an index is out of range or left symbolic, or
         the copies share symbols or differ in dimension.
     """
-    if len(copies) not in (1, 2):
-        raise EnergyError(
-            "integral", f"{len(copies)} copies", "integral(f, x) or integral(f, x, y)"
-        )
+    if len(copies) not in (1, 2, 3):
+        accepted = "integral(f, x), integral(f, x, y) or integral(f, x, y, z)"
+        raise EnergyError("integral", f"{len(copies)} copies", accepted)
     spaces = [as_copy(copy, "copy of the space") for copy in copies]
     symbols = {symbol for space in spaces for symbol in space}
-    if len(spaces) == 2 and len(symbols) != 2 * len(spaces[0]):
-        accepted = "two copies of one dimension without a common symbol"
-        raise EnergyError("integral", [tuple(s) for s in spaces], accepted, "Use y = copy_of(x).")
+    if len(spaces) > 1 and not (
+        len({len(space) for space in spaces}) == 1 and len(symbols) == len(spaces) * len(spaces[0])
+    ):
+        accepted = "copies of one dimension without a common symbol"
+        fix = "Use y = copy_of(x)" + (", and z = copy_of(y)." if len(spaces) > 2 else ".")
+        raise EnergyError("integral", [tuple(s) for s in spaces], accepted, fix)
     integrand = scalar_formula(expr, "integrand")
     check_formula(integrand, "integrand")
     if integrand.has(sp.Sum, sp.Product, sp.Indexed):

@@ -23,6 +23,7 @@ from .symbols import Density, as_copy, copy_of
 __all__ = ["check_energy", "convolution_kernel", "linear_kernel", "pair_kernel"]
 
 _CONVOLUTION = "integral(K*rho.at(y), y) with a kernel K in x and y"
+_MANY = {2: "double", 3: "triple"}
 # Integrands are multiplied out in the densities, to at most so many terms.
 LARGEST_EXPANDED = 2000
 
@@ -127,7 +128,7 @@ def _check_integrand(term: EnergyIntegral, rho: Density) -> None:
         accepted = f"integrals with the density {rho} in them"
         fix = "A constant needs no integral; write f*rho for a mean."
         raise EnergyError("energy", short_text(term), accepted, fix)
-    if len(term.copies) == 2:
+    if len(term.copies) > 1:
         pair_kernel(term, rho)
 
 
@@ -172,7 +173,7 @@ def _check_slope(
     """Check a derivative in an integrand: one of the density, of first order."""
     accepted = f"first derivatives of {rho.func.__name__} in integrals over one copy of the space"
     if len(term.copies) > 1:
-        refuse(f"the derivative {slope} in a double integral", accepted)
+        refuse(f"the derivative {slope} in a {_MANY[len(term.copies)]} integral", accepted)
     if not isinstance(slope, sp.Derivative) or not isinstance(slope.expr, Density):
         refuse(f"the unevaluated derivative {slope}", accepted, "Carry it out with .doit().")
     if slope.derivative_count > 1:
@@ -187,10 +188,10 @@ def _check_inner(inner: EnergyIntegral, term: EnergyIntegral, rho: Density) -> N
         accepted = accepted or f"inside an integral over x, convolutions {_CONVOLUTION}"
         raise EnergyError("energy", given, accepted, fix)
 
-    if len(term.copies) == 2:
-        refuse("an integral inside a double integral")
-    if len(inner.copies) == 2:
-        refuse("a double integral inside an integral")
+    if len(term.copies) > 1:
+        refuse(f"an integral inside a {_MANY[len(term.copies)]} integral")
+    if len(inner.copies) > 1:
+        refuse(f"a {_MANY[len(inner.copies)]} integral inside an integral")
     if ordered_integrals(inner.integrand):
         refuse("integrals nested deeper than one level")
     if set(inner.bound_symbols) & set(term.bound_symbols):
@@ -220,12 +221,14 @@ def _check_real(expr: sp.Expr, term: sp.Expr) -> None:
 def pair_kernel(term: EnergyIntegral, rho: Density) -> sp.Expr:
     """W(x, y) of an integral of W(x, y) rho(x) rho(y), in the integral's own copies.
 
+    So of one over three copies W(x, y, z).
+
     Raises
     ------
     EnergyError
-        Naming the summand that is not bilinear in rho(x) and rho(y).
+        Naming the summand that is not linear in the density at each copy.
     """
-    return _kernel(term, rho, "double integrals of W")
+    return _kernel(term, rho, f"{_MANY[len(term.copies)]} integrals of W")
 
 
 def linear_kernel(term: EnergyIntegral, rho: Density) -> sp.Expr:
@@ -263,8 +266,9 @@ def _kernel(term: EnergyIntegral, rho: Density, accepted: str) -> sp.Expr:
         if densities != wanted and sp.Add(*(factor for factor, _ in summands)) != 0:
             product = "*".join(map(str, marks))
             given = f"{short_text(summands[0][1])} in {short_text(term)}"
-            fix = "Give each summand both factors, or write integral(f, x) for one of one copy."
-            fix = fix if len(marks) == 2 else ""
+            every = "both factors" if len(marks) == 2 else "all factors"
+            fix = f"Give each summand {every}, or write integral(f, x) for one of one copy."
+            fix = fix if len(marks) > 1 else ""
             raise EnergyError("energy", given, f"{accepted}*{product}", fix)
     return sp.Add(*(factor for factor, _ in found[wanted]))
 

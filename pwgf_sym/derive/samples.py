@@ -50,10 +50,11 @@ class SampleIntegral:
     ----------
     symbol : Symbol
         Stands for the value of the integral.
-    pair : bool
-        Mean over pairs of different samples (x, y), else over single samples.
+    copies : int
+        Mean over single samples, over pairs of different samples (x, y), or over three (x, y, z).
     density : Expr
-        e(x, l) = (f(x, e^l) - f0(x)) e^-l of a single integral, W(x, y) of a double one.
+        e(x, l) = (f(x, e^l) - f0(x)) e^-l of a single integral, W(x, y) of a double one,
+        W(x, y, z) of a triple one.
     vacuum : Expr
         f0(x), the limit of f(x, rho) as rho goes to 0, or of those summands that have a finite one:
         its integral is added to the mean.
@@ -64,11 +65,26 @@ class SampleIntegral:
     """
 
     symbol: sp.Symbol
-    pair: bool
+    copies: int
     density: sp.Expr
     label: str
     vacuum: sp.Expr = sp.S.Zero
     family: Family | None = None
+
+    @property
+    def single(self) -> bool:
+        """Whether it is over one copy of the space."""
+        return self.copies == 1
+
+    @property
+    def pair(self) -> bool:
+        """Whether it is a double integral."""
+        return self.copies == 2
+
+    @property
+    def triple(self) -> bool:
+        """Whether it is a triple integral."""
+        return self.copies == 3
 
 
 @dataclass(frozen=True)
@@ -94,6 +110,8 @@ class SampleForm:
     pair_terms : tuple of (Expr, tuple of d Expr)
         For each double integral its weight in the velocity, in the integrals and parameters, and
         its part -grad_x (W(x, y) + W(y, x)), to be averaged over the partners y.
+    triple_terms : tuple of (Expr, tuple of d Expr)
+        The same of each triple integral, to be averaged over pairs of partners (y, z).
     local_gradient : (tuple of d Expr, Expr)
         Derivatives of the energy's single integrals by x at fixed l, and by l.  For pairs the
         gradient is minus the velocity.
@@ -110,6 +128,8 @@ class SampleForm:
         Inner integrals: so does it of these.
     partner_weights : tuple of Expr
         Their weights at a partner, derivatives of the energy by the convolutions over the density.
+    thirds : tuple of d Symbols
+        The third sample z; () where no integral is over three copies.
     """
 
     coordinates: tuple[sp.Symbol, ...]
@@ -129,11 +149,13 @@ class SampleForm:
     score_gradient: tuple[sp.Expr, ...] = ()
     convolutions: tuple[Convolution, ...] = ()
     partner_weights: tuple[sp.Expr, ...] = ()
+    thirds: tuple[sp.Symbol, ...] = ()
+    triple_terms: tuple[tuple[sp.Expr, tuple[sp.Expr, ...]], ...] = ()
 
     @property
     def densities(self) -> tuple[sp.Expr, ...]:
         """Those of the integrals that are means over single samples."""
-        return tuple(i.density for i in self.integrals if not i.pair and i.family is None)
+        return tuple(i.density for i in self.integrals if i.single and i.family is None)
 
     @property
     def families(self) -> dict[str, Family]:
@@ -200,8 +222,9 @@ def _transported(form: SampleForm, rho: Density, transport: Transport) -> Sample
         raise form.rough.with_traceback(None)
     rows = form.local_velocity
     if transport.mobility is not None:
-        if form.pair_terms or form.convolutions:
-            kind = "an interaction" if form.pair_terms else "an integral inside an integral"
+        others = form.pair_terms or form.triple_terms
+        if others or form.convolutions:
+            kind = "an interaction" if others else "an integral inside an integral"
             given = f"a mobility beside {kind}"
             accepted = "a mobility with integrals over one copy of the space"
             raise EnergyError("mobility", given, accepted, "Use the mobility rho, the default.")
@@ -250,7 +273,14 @@ def _sample_form(energy: sp.Expr, parts: Terms, names: frozenset[str]) -> Sample
     )
     rough = _roughness(parts)
     local = () if rough else _local_velocity(parts, weights, log_density, score)
-    pairs = [(w, t) for w, t in zip(weights, parts.terms, strict=True) if t.pair]
+    drifts = {
+        number: tuple(
+            (w, tuple(t.drift))
+            for w, t in zip(weights, parts.terms, strict=True)
+            if t.copies == number
+        )
+        for number in (2, 3)
+    }
     beside_x = _beside_x(log_density, score)
     partner_weights = _partner_weights(parts, weights, log_density)
     return SampleForm(
@@ -262,7 +292,9 @@ def _sample_form(energy: sp.Expr, parts: Terms, names: frozenset[str]) -> Sample
         integrals=integrals,
         value=energy.xreplace(of_integral),
         local_velocity=local,
-        pair_terms=tuple((weight, tuple(term.drift)) for weight, term in pairs),
+        pair_terms=drifts[2],
+        triple_terms=drifts[3],
+        thirds=parts.thirds,
         local_gradient=_local_gradient(parts, weights, log_density, score),
         score_gradient=_score_gradient(parts, weights, log_density, score),
         velocity_reads=_reads([*local, *partner_weights], beside_x),
@@ -317,11 +349,11 @@ def _sample_integral(
     label = short_text(term.integral)
     for family in parts.families:
         if family.node == term.integral:
-            return SampleIntegral(symbol, False, sp.S.Zero, label, family=family)
-    if term.pair:
-        return SampleIntegral(symbol, True, term.formula, label)
+            return SampleIntegral(symbol, 1, sp.S.Zero, label, family=family)
+    if not term.single:
+        return SampleIntegral(symbol, term.copies, term.formula, label)
     density, vacuum = _over_density(term, parts, score)
-    return SampleIntegral(symbol, False, in_log_density(density, log_density), label, vacuum)
+    return SampleIntegral(symbol, 1, in_log_density(density, log_density), label, vacuum)
 
 
 def _roughness(parts: Terms) -> EnergyError | None:
@@ -336,7 +368,7 @@ def _new_symbols(
     parts: Terms, names: frozenset[str]
 ) -> tuple[sp.Symbol, tuple[sp.Symbol, ...], tuple[sp.Symbol, ...]]:
     """l, s0.., I_0..: with underscores appended where formulas, or ``names``, have these names."""
-    taken = [*parts.coordinates, *parts.partners, *parts.parameters]
+    taken = [*parts.coordinates, *parts.partners, *parts.thirds, *parts.parameters]
     for one in parts.sums:
         taken += [one.symbol, *one.slopes]
     for other in parts.convolutions:
@@ -354,7 +386,7 @@ def _new_symbols(
 
 
 def _single(parts: Terms, weights: Sequence[sp.Expr]) -> list[tuple[sp.Expr, Term]]:
-    return [(w, t) for w, t in zip(weights, parts.terms, strict=True) if not t.pair]
+    return [(w, t) for w, t in zip(weights, parts.terms, strict=True) if t.single]
 
 
 def _local_velocity(

@@ -172,8 +172,8 @@ def _structure(parts: Terms) -> EnergyStructure:
             other.append(f"{short_text(term.integral)} is a function of many integrals")
         elif term.steep:
             other.append(f"{short_text(term.integral)} reads the density's gradient")
-        elif not hasattr(term, "pair"):
-            other.append(f"{short_text(term.integral)} is of another kind")
+        elif term.triple:
+            other.append(f"{short_text(term.integral)} is over three copies of the space")
         elif term.has_convolutions:
             other.append(f"{short_text(term.integral)} holds an integral inside")
         elif term.pair:

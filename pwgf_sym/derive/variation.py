@@ -4,6 +4,8 @@ For E = F(I_1, ..., I_K) the chain rule gives dE/drho = sum_k (dF/dI_k) dI_k/drh
 
     I = int f(x, rho(x)) dx                      dI/drho = df/drho
     I = int int W(x, y) rho(x) rho(y) dx dy      dI/drho = int [W(x, y) + W(y, x)] rho(y) dy
+    I = int int int W(x, y, z) rho rho rho       dI/drho = int int [W(x, y, z) + W(y, x, z)
+                                                               + W(y, z, x)] rho(y) rho(z) dy dz
 
 with one term more where f holds convolutions (:mod:`.convolutions`), and the Wasserstein gradient
 flow is d rho/dt = div(rho grad dE/drho) (Jordan, Kinderlehrer and Otto, SIAM J. Math. Anal. 29,
@@ -53,22 +55,24 @@ LARGEST_EXPANDED = 400
 
 @dataclass(frozen=True)
 class Term:
-    """One integral I_k of an energy, written in the coordinates x and the partners y.
+    """One integral I_k of an energy, written in the coordinates x, and y and z of other copies.
 
     Attributes
     ----------
     integral : EnergyIntegral, or Sum over integrals
         As it stands in the energy.
-    pair : bool
-        Whether it is a double integral.
+    copies : int
+        Over how many copies of the space.
     formula : Expr
-        f(x, RHO) of a single integral, with symbols of convolutions; W(x, y) of a double one.
+        f(x, RHO) of a single integral, with symbols of convolutions; W(x, y) of a double one,
+        W(x, y, z) of a triple one.
     variation : Expr
-        df/dRHO, or W(x, y) + W(y, x), which is to be integrated against rho(y).
+        df/dRHO, or W(x, y) + W(y, x), which is to be integrated against rho(y), or
+        W(x, y, z) + W(y, x, z) + W(y, z, x), against rho(y) rho(z).
     slopes, drift : tuple of d Expr
-        Derivatives of `variation` by x at fixed RHO and y, and their negatives.
+        Derivatives of `variation` by x at fixed RHO, y and z, and their negatives.
     change : Expr
-        RHO times the derivative of `variation` by RHO; 0 for a double integral.
+        RHO times the derivative of `variation` by RHO; 0 where other copies are integrated over.
     weight : Expr
         dE/dI_k, in the integrals of the energy.
     rough : str
@@ -77,11 +81,11 @@ class Term:
         Whether the integrand reads the gradient of the density.  `variation` then holds its
         derivatives written out, and slopes, drift and change are zero.
     by_convolution : tuple of Expr
-        Derivatives of `formula` by the energy's convolutions; () of a double integral.
+        Derivatives of `formula` by the energy's convolutions; () beside other copies.
     """
 
     integral: EnergyIntegral
-    pair: bool
+    copies: int
     formula: sp.Expr
     variation: sp.Expr
     slopes: tuple[sp.Expr, ...]
@@ -93,6 +97,21 @@ class Term:
     by_convolution: tuple[sp.Expr, ...] = ()
 
     @property
+    def single(self) -> bool:
+        """Whether it is over one copy of the space."""
+        return self.copies == 1
+
+    @property
+    def pair(self) -> bool:
+        """Whether it is a double integral."""
+        return self.copies == 2
+
+    @property
+    def triple(self) -> bool:
+        """Whether it is a triple integral."""
+        return self.copies == 3
+
+    @property
     def has_convolutions(self) -> bool:
         """Whether it is a single integral that depends on convolutions."""
         return any(slope != 0 for slope in self.by_convolution)
@@ -101,6 +120,8 @@ class Term:
 @dataclass(frozen=True)
 class Terms:
     """An energy taken apart: its integrals, coordinates, partners, parameters and sums.
+
+    `thirds` are the coordinates of the third copy of the space, () where no integral has one.
 
     `gradient` gives the derivatives of a formula by (x0, ..., x{d-1}, RHO).  Formulas hold the
     symbols of `sums` in the place of sums over an index, and those of `convolutions` in that of
@@ -115,6 +136,7 @@ class Terms:
     sums: tuple[IndexedSum, ...] = ()
     convolutions: tuple[Convolution, ...] = ()
     families: tuple[Family, ...] = ()
+    thirds: tuple[sp.Symbol, ...] = ()
 
     def in_full(self, formula: sp.Expr, rho: Density) -> sp.Expr:
         """A formula with sums, convolutions, and their derivatives, in the place of symbols."""
@@ -135,7 +157,8 @@ class Terms:
 
     def _third_copy(self) -> tuple[sp.Symbol, ...]:
         """Coordinates z of an inner integral where x and y are named."""
-        taken = {s.name for s in (*self.coordinates, *self.partners, *self.parameters)}
+        named = (*self.coordinates, *self.partners, *self.thirds, *self.parameters)
+        taken = {s.name for s in named}
         suffix, stem = "", as_copy(self.partners, "y").name
         copy = copy_of(self.partners) if stem != "y" else coordinates(len(self.partners), "z")
         while any(s.name + suffix in taken for s in copy):
@@ -162,16 +185,18 @@ def energy_terms(energy: sp.Expr, rho: Density, names: frozenset[str] = frozense
 def _energy_terms(energy: sp.Expr, rho: Density, names: frozenset[str]) -> Terms:
     x = tuple(rho.coordinates)
     parameters = tuple(sorted(free_scalars(energy), key=lambda s: (s.name, str(s.assumptions0))))
-    y = _partners(ordered_integrals(energy), rho, parameters)
+    found = ordered_integrals(energy)
+    y = _partners(found, rho, parameters)
+    z = _thirds(found, y, parameters)
     marks = {term: sp.Dummy(f"I_{k}", real=True) for k, term in enumerate(energy_parts(energy))}
     value = in_pieces(energy.xreplace(marks))
     integrals = {mark: term for term, mark in marks.items()}
     _refuse_jump(value, "energy, as a function of its integrals,", integrals)
-    used = {s.name for s in (*energy.atoms(sp.Symbol), *x, *y)} | names
+    used = {s.name for s in (*energy.atoms(sp.Symbol), *x, *y, *z)} | names
     tables = SumTable(x, used), ConvolutionTable(x, y, used)
     families = {node: family_of(node, rho, tables[0]) for node in marks if is_family(node)}
     own = {node: family.formula for node, family in families.items()}
-    formulas = [own.get(t) or _formula(t, rho, y, *tables) for t in marks]
+    formulas = [own.get(t) or _formula(t, rho, (y, z), *tables) for t in marks]
     sums, convolutions = tables[0].sums, tables[1].convolutions
     for one in convolutions:
         _refuse_jump(one.kernel, f"the kernel {short_text(one.kernel)}", {})
@@ -180,19 +205,19 @@ def _energy_terms(energy: sp.Expr, rho: Density, names: frozenset[str]) -> Terms
     terms = []
     for (term, mark), formula in zip(marks.items(), formulas, strict=True):
         weight = derivative(value, mark).xreplace(integrals)
-        terms.append(_term(term, formula, weight, (x, y, rho), gradient, own_symbols))
+        terms.append(_term(term, formula, weight, (x, y, z, rho), gradient, own_symbols))
     tables_found = sums, convolutions, tuple(families.values())
-    return Terms(x, y, parameters, tuple(terms), gradient, *tables_found)
+    return Terms(x, y, parameters, tuple(terms), gradient, *tables_found, z)
 
 
 def _formula(
     integral: EnergyIntegral,
     rho: Density,
-    y: Sequence[sp.Symbol],
+    others: Sequence[Sequence[sp.Symbol]],
     table: SumTable,
     convolutions: ConvolutionTable,
 ) -> sp.Expr:
-    """f(x, RHO) of a single integral, W(x, y) of a double one."""
+    """f(x, RHO) of a single integral, W(x, y) of a double one, W(x, y, z) of a triple one."""
     x = tuple(rho.coordinates)
     if len(integral.copies) == 1:
         integrand = in_pieces(convolutions.without_convolutions(integral, rho))
@@ -206,10 +231,11 @@ def _formula(
         return formula
     kernel = in_pieces(pair_kernel(integral, rho))
     if holds(kernel, (sp.Sum, sp.Product)):
-        given = f"{short_text(integral)}, a double integral with a sum over data"
+        kind = "double" if len(integral.copies) == 2 else "triple"
+        given = f"{short_text(integral)}, a {kind} integral with a sum over data"
         accepted = "sums over data in integrals over one copy of the space"
         raise EnergyError("energy", given, accepted, "Write the sum out, or split the energy.")
-    return _in_names(kernel, integral.copies, [x, y])
+    return _in_names(kernel, integral.copies, [x, *others][: len(integral.copies)])
 
 
 def _check_beside_slopes(
@@ -231,35 +257,39 @@ def _term(
     integral: EnergyIntegral,
     formula: sp.Expr,
     weight: sp.Expr,
-    names: tuple[Sequence[sp.Symbol], Sequence[sp.Symbol], Density],
+    names: tuple[Sequence[sp.Symbol], Sequence[sp.Symbol], Sequence[sp.Symbol], Density],
     gradient: SampleGradient,
     convolutions: Sequence[sp.Symbol],
 ) -> Term:
-    x, y, rho = names
-    pair = not is_family(integral) and len(integral.copies) == 2
-    if not pair and has_slopes(formula, len(x)):
+    x, y, z, rho = names
+    copies = 1 if is_family(integral) else len(integral.copies)
+    if copies == 1 and has_slopes(formula, len(x)):
         _refuse_jump(formula, short_text(integral), {RHO: rho})
         variation = variation_with_slopes(formula, rho)
         zeros = (sp.S.Zero,) * len(x)
         rest = zeros, zeros, sp.S.Zero, weight
         none = (sp.S.Zero,) * len(convolutions)
-        return Term(integral, pair, formula, variation, *rest, steep=True, by_convolution=none)
-    if pair:
+        return Term(integral, copies, formula, variation, *rest, steep=True, by_convolution=none)
+    if copies == 2:
         variation = _symmetrized(formula, x, y)
+    elif copies == 3:
+        variation = _symmetrized_of_three(formula, x, y, z)
     else:
         (by_density,) = Gradient([RHO])(formula)
         variation = times_density(by_density, 0)
     own = (RHO, *convolutions)
-    moving = formula if pair else sp.Add(*(p for p in sp.Add.make_args(formula) if p.has(*own)))
+    moving = (
+        formula if copies > 1 else sp.Add(*(p for p in sp.Add.make_args(formula) if p.has(*own)))
+    )
     _refuse_jump(moving, short_text(integral), {RHO: rho})
-    border = None if pair else jump(variation)
+    border = None if copies > 1 else jump(variation)
     rough = border.text({RHO: rho}) if border else ""
     *slopes, change = gradient(variation)
     change = times_density(change, 1)
     drift = tuple(negated(slope) for slope in slopes)
-    by_convolution = () if pair else Gradient(convolutions)(formula)
+    by_convolution = () if copies > 1 else Gradient(convolutions)(formula)
     found = variation, tuple(slopes), drift, change, weight, rough
-    return Term(integral, pair, formula, *found, by_convolution=by_convolution)
+    return Term(integral, copies, formula, *found, by_convolution=by_convolution)
 
 
 def _refuse_jump(formula: sp.Expr, what: str, names: dict[sp.Symbol, sp.Expr]) -> None:
@@ -405,12 +435,12 @@ def _along_gradient(parts: Terms, rho: Density, sign: sp.Integer, power: int) ->
     components: list[list[sp.Expr]] = [[] for _ in parts.coordinates]
     for term in parts.terms:
         change = times_density(sign * term.change, power - 1).xreplace({RHO: rho})
-        slopes = term.drift if sign == -1 and not term.pair else term.slopes
+        slopes = term.drift if sign == -1 and term.single else term.slopes
         for component, slope, symbol in zip(components, slopes, rho.coordinates, strict=True):
             if term.steep:
                 along = sign * rho**power * term.variation.diff(symbol)
-            elif term.pair:
-                along = sign * rho**power * _over_partners(slope, parts, rho)
+            elif not term.single:
+                along = sign * rho**power * _over_partners(slope, term, parts, rho)
             else:
                 local = times_density(slope, power) if power or slope.has(RHO) else slope
                 pushed = [part * rho.diff(symbol) for part in sp.Add.make_args(change)]
@@ -424,14 +454,15 @@ def _along_gradient(parts: Terms, rho: Density, sign: sp.Integer, power: int) ->
     return [parts.in_full(sp.Add(*component), rho) for component in components]
 
 
-def _over_partners(kernel: sp.Expr, parts: Terms, rho: Density) -> sp.Expr:
-    """The nonlocal term: the integral of kernel(x, y) rho(y) over y."""
-    return EnergyIntegral(kernel * rho.at(parts.partners), parts.partners)
+def _over_partners(kernel: sp.Expr, term: Term, parts: Terms, rho: Density) -> sp.Expr:
+    """The nonlocal term: the integral of kernel(x, y) rho(y) over y, or of three copies."""
+    others = [parts.partners, parts.thirds][: term.copies - 1]
+    return EnergyIntegral(kernel * sp.Mul(*map(rho.at, others)), *others)
 
 
 def _variation_of(term: Term, parts: Terms, rho: Density) -> sp.Expr:
-    if term.pair:
-        return _over_partners(term.variation, parts, rho)
+    if not term.single:
+        return _over_partners(term.variation, term, parts, rho)
     found = [term.variation.xreplace({RHO: rho})]
     for one, slope in zip(parts.convolutions, term.by_convolution, strict=True):
         at_partners = parts.at_partners(slope, rho)
@@ -453,6 +484,23 @@ def _partners(
     while any(s.name + suffix in names for s in copy_of(rho.coordinates)):
         suffix += "_"
     return tuple(sp.Symbol(s.name + suffix, real=True) for s in copy_of(rho.coordinates))
+
+
+def _thirds(
+    found: Sequence[EnergyIntegral], partners: Sequence[sp.Symbol], parameters: Sequence[sp.Symbol]
+) -> tuple[sp.Symbol, ...]:
+    """The third copy: one that the energy uses, where it is free; () without triple integrals."""
+    triple = [term for term in found if len(term.copies) == 3]
+    if not triple:
+        return ()
+    own = {s.name for s in (*triple[0].copies[0], *partners, *parameters)}
+    for copy in (*triple[0].copies[::-1], coordinates(len(partners), "z")):
+        if not any(s.name in own for s in copy):
+            return tuple(copy)
+    suffix = "_"
+    while any(s.name + suffix in own for s in copy):
+        suffix += "_"
+    return tuple(sp.Symbol(s.name + suffix, real=True) for s in copy)
 
 
 def _in_names(
@@ -481,6 +529,16 @@ def _symmetrized(kernel: sp.Expr, x: Sequence[sp.Symbol], y: Sequence[sp.Symbol]
     if is_symmetric(kernel, x, y):
         return 2 * kernel
     return kernel + _in_names(kernel, [x, y], [y, x])
+
+
+def _symmetrized_of_three(
+    kernel: sp.Expr, x: Sequence[sp.Symbol], y: Sequence[sp.Symbol], z: Sequence[sp.Symbol]
+) -> sp.Expr:
+    """W(x, y, z) + W(y, x, z) + W(y, z, x), as 3 W where W is seen to be symmetric."""
+    if is_symmetric(kernel, x, y) and is_symmetric(kernel, y, z):
+        return 3 * kernel
+    turned = _in_names(kernel, [x, y, z], [y, z, x])
+    return _symmetrized(kernel, x, y) + turned
 
 
 def _signs_dropped(expr: sp.Expr) -> sp.Expr:

@@ -82,6 +82,9 @@ class FormulaKernel:
         What else is read of the partner, of the array of this name.
     with_itself : bool
         Whether a sample is a partner of its own.
+    thirds : tuple of Symbols
+        Coordinates of a third sample, of the array of this name, which is the same for a sample and
+        its partners: a sum over three is one over pairs of the others for each third.
     """
 
     name: str
@@ -98,6 +101,7 @@ class FormulaKernel:
     rolled: Rolled | None = None
     partner_weights: tuple[sp.Symbol, ...] = ()
     with_itself: bool = False
+    thirds: tuple[sp.Symbol, ...] = ()
 
     @property
     def partner_symbols(self) -> tuple[sp.Symbol, ...]:
@@ -181,6 +185,7 @@ def energy_kernels(form: SampleForm, parts: PairParts) -> dict[str, FormulaKerne
             radial=parts.radial,
         ),
         *_convolution_kernels(form, values),
+        *_triple_kernels(form, values),
     ]
     return {k.name: lowered(k, centers) for k in candidates if any(e != 0 for e in k.formulas())}
 
@@ -223,6 +228,35 @@ def _convolution_kernels(form: SampleForm, values: tuple[sp.Symbol, ...]) -> lis
             {"velocity_out": tuple(backward)},
             partner_weights=tuple(one.weight for one in found),
             with_itself=True,
+        ),
+    ]
+
+
+def _triple_kernels(form: SampleForm, values: tuple[sp.Symbol, ...]) -> list[FormulaKernel]:
+    """Sums over three samples, by kernels of pairs that are given the third."""
+    x, y, z = form.coordinates, form.partners, form.thirds
+    reads = {"x": x, "thirds": z}
+    means = tuple(i.density for i in form.integrals if i.triple)
+    rows = tuple(sp.Add(*(w * rows[i] for w, rows in form.triple_terms)) for i in range(len(x)))
+    return [
+        FormulaKernel(
+            "triple_integrals",
+            "means of W(x, y, z) over pairs (x, y) of the samples but z",
+            reads,
+            y,
+            values,
+            means=means,
+            symmetric=all(is_symmetric(mean, x, y) for mean in means),
+            thirds=z,
+        ),
+        FormulaKernel(
+            "triple_velocity",
+            "mean over partners y but z of -grad_x (W(x, y, z) + W(y, x, z) + W(y, z, x))",
+            reads,
+            y,
+            values,
+            {"velocity_out": rows},
+            thirds=z,
         ),
     ]
 

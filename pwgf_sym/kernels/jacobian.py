@@ -96,7 +96,7 @@ def jacobian_form(form: SampleForm, parts: PairParts) -> JacobianForm:
     fixed, moving = _apart(local, carried)
     kernels = _local_kernels(form, moving)
     pairs = _pair_entries(form, parts)
-    complete = pairs is not None
+    complete = pairs is not None and not form.triple_terms
     pair_fixed, pair_moving = _apart(pairs or {}, {*carried, *form.partners, parts.distance})
     if pair_moving:
         kernels["pair_velocity_jacobian"] = (

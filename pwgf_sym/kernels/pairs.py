@@ -96,7 +96,7 @@ def pair_parts(form: SampleForm, moments: bool = True) -> PairParts:
 
 
 def _distance_symbol(form: SampleForm) -> sp.Symbol:
-    taken = (*form.coordinates, *form.partners, *form.parameters, *form.beside_x)
+    taken = (*form.coordinates, *form.partners, *form.thirds, *form.parameters, *form.beside_x)
     name, used = "q", {s.name for s in taken}
     while name in used:
         name += "_"

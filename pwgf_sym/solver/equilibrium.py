@@ -40,6 +40,7 @@ from .memory import check_memory
 from .option_fields import settled
 from .option_objects import FIELDS, RENAMED, LinearSolve, Samples, Steps
 from .options import FlowOptions
+from .partners import with_partners
 from .right_side import RightSide, Stage, drawn
 from .solution import Row, Solution
 from .steppers import Stepper, stepper_named
@@ -152,12 +153,15 @@ def equilibrium(
     check_flow(problem, map)
     map = periodic(problem, map)
     check_storable(problem, map)
+    fresh = options.samples.fresh
     options = options.for_map(map, parameter_count(map)).for_times(False)
     check_memory(map, options, 2)
     theta = _start(problem, map, theta0, options.seed)
     if callback is not None and not callable(callback):
         raise OptionError("callback", brief(callback), "a function of one row")
-    check_velocity(energy_terms(derived_form(problem).energy, problem.density))
+    terms = energy_terms(derived_form(problem).energy, problem.density)
+    options = with_partners(options, terms, fresh)
+    check_velocity(terms)
     if problem.transport.drift:
         accepted = "a problem without a drift, whose flow comes to rest"
         fix = "Use solve over a long time: along a drift samples never rest."

@@ -12,7 +12,7 @@ from ..declare.flow_checks import check_flow, check_storable, periodic
 from ..declare.maps import Map, parameter_count
 from ..declare.problem import GradientFlow
 from ..derive.gather import derived_form
-from ..derive.variation import Terms, check_velocity, energy_terms
+from ..derive.variation import check_velocity, energy_terms
 from ..errors import FlowError, OptionError
 from .adaptive import AdaptiveMarch
 from .bar import Bar
@@ -25,6 +25,7 @@ from .march import FixedMarch
 from .memory import check_memory
 from .option_objects import FIELDS, RENAMED, LinearSolve, Samples, Steps
 from .options import FlowOptions
+from .partners import with_partners
 from .right_side import RightSide, drawn
 from .sampling import seed_for
 from .signals import Terminated, termination_interrupts
@@ -171,6 +172,7 @@ def solve(
     check_storable(problem, map)
     dt = options.steps.dt
     times, stored = stops(t_span, save_at) if dt is None else time_grid(t_span, dt, save_at)
+    fresh = options.samples.fresh
     options = options.for_map(map, parameter_count(map)).for_times(save_at is not None)
     check_memory(map, options, times.size if options.adaptive else int(np.count_nonzero(stored)))
     theta = _start(problem, map, theta0, options.seed)
@@ -179,7 +181,7 @@ def solve(
         raise OptionError("callback", brief(callback), "a function of one row")
     check_formulation(problem, options.formulation)
     terms = energy_terms(derived_form(problem).energy, problem.density)
-    check_partners(terms, options.samples.partners)
+    options = with_partners(options, terms, fresh)
     if options.formulation == "velocity":
         check_velocity(terms)
     points = drawn(problem, options, "samples", 0, options.number)
@@ -200,15 +202,6 @@ def check_formulation(problem: GradientFlow, formulation: str) -> None:
     if formulation == "energy" and not problem.transport.plain:
         accepted = '"velocity", for a problem with a drift or a mobility'
         raise OptionError("formulation", '"energy"', accepted, 'Use formulation="velocity".')
-
-
-def check_partners(terms: Terms, partners: int | None) -> None:
-    """Refuse a number of partners where no sample has any."""
-    if partners is None or terms.convolutions or any(term.pair for term in terms.terms):
-        return
-    given, accepted = f"{partners}, for an energy without interactions", "None"
-    fix = "Leave partners out: only means over a second copy of the space have partners."
-    raise OptionError("partners", given, accepted, fix)
 
 
 def _start(problem: GradientFlow, map: Map, theta0: np.ndarray | None, seed: int) -> np.ndarray:

@@ -285,6 +285,8 @@ class Solution(Assured):
     def energy_at(self, t: float | None = None) -> float:
         """Energy at a time, on samples of the number and seed that the run began with.
 
+        With ``partners`` they meet those that they met then.
+
         Parameters
         ----------
         t : float, optional
@@ -307,6 +309,9 @@ class Solution(Assured):
             seed=seed_for(options["seed"], "samples"),
         )
         samples, theta = program.samples(points), self._at(t)[1].astype(program.dtype)
+        if options.get("partners"):
+            seed = seed_for(options["seed"], "partners")
+            samples = program.in_groups(samples, options["partners"], seed)
         state = program.push(theta, samples, program.form.energy_reads)
         return program.energy(program.integrals(state))
 

@@ -21,7 +21,7 @@ from .threads import chunk_bounds, run_chunks
 if TYPE_CHECKING:
     from .bound import BoundKernel
 
-__all__ = ["Batch", "GroupCalls", "random_groups"]
+__all__ = ["Batch", "GroupCalls", "batches", "random_groups"]
 
 
 @dataclass(frozen=True)
@@ -94,39 +94,59 @@ def random_groups(count: int, partners: int, seed: int) -> tuple[Batch, ...]:
     return tuple(Batch(members) for members in found if len(members))
 
 
+def batches(samples: Samples, three: bool = False) -> Iterator[tuple[Batch, np.ndarray | None]]:
+    """Groups of partners, all samples where there are none; with ``three`` for every third sample.
+
+    A sum over three different samples x, y, z of a group is one over the pairs x, y of its other
+    members for every member z: then come groups without a member, and that member of each.
+    """
+    for batch in samples.groups or (Batch(np.arange(samples.count)[None]),):
+        if not three:
+            yield batch, None
+            continue
+        for k in range(batch.size if batch.size > 2 else 0):
+            yield Batch(np.delete(batch.members, k, axis=1)), batch.members[:, k]
+
+
 class GroupCalls:
-    """Calls of kernels of pairs where samples stand in groups."""
+    """Calls of kernels of pairs where samples stand in groups, or pairs have a third."""
 
     def _in_groups(self, name: str, state: State) -> bool:
-        """Whether a kernel sums over partners, and they are those of groups."""
-        return state.samples.groups is not None and bool(self.emission.formulas[name].partners)
-
-    def _batches(self, name: str, state: State) -> Iterator[tuple[Batch, State]]:
+        """Whether a kernel sums over partners of groups, or over three samples."""
         formulas = self.emission.formulas[name]
-        names = [*formulas.reads, *["partner_weights"] * bool(formulas.partner_weights)]
-        for batch in state.samples.groups:
-            yield batch, batch.state(state, names)
+        return bool(formulas.partners) and bool(state.samples.groups or formulas.thirds)
+
+    def _batches(self, name: str, state: State) -> Iterator[tuple[Batch, State, float]]:
+        """Groups, what their members carry, and their part of the mean over third samples."""
+        formulas, samples = self.emission.formulas[name], state.samples
+        names = [n for n in formulas.reads if n != "thirds"]
+        names += ["partner_weights"] * bool(formulas.partner_weights)
+        for batch, thirds in batches(samples, bool(formulas.thirds)):
+            own = batch.state(state, names)
+            if "thirds" in formulas.reads:
+                width = own.samples.tiles * own.samples.lanes // batch.groups
+                rows = samples.rows(state.x)[np.repeat(thirds, width)]
+                own.carried["thirds"] = own.samples.pack(rows)
+            yield batch, own, 1.0 if thirds is None else 1.0 / batch.size
 
     def _group_means(self, name: str, state: State, values) -> np.ndarray:
-        total = 0.0
-        for batch, own in self._batches(name, state):
-            total = total + self._means_of(batch, name, own, values)
+        total = np.zeros(len(self.emission.formulas[name].means))
+        for batch, own, part in self._batches(name, state):
+            total += part * self._means_of(batch, name, own, values)
         return total
 
     def _group_fields(self, name: str, state: State, values, out: dict) -> None:
-        """Add to per-sample arrays what the groups of every size make of them."""
+        """Add to per-sample arrays what groups make of them."""
         samples, lanes = state.samples, state.samples.lanes
-        found = {}
-        for batch, own in self._batches(name, state):
-            components = {a.label: a.numbers for a in self.bound(name).signature.of("output")}
+        components = {a.label: a.numbers for a in self.bound(name).signature.of("output")}
+        found = {n: np.zeros((samples.count, size), self.dtype) for n, size in components.items()}
+        for batch, own, share in self._batches(name, state):
             width = own.samples.tiles * lanes
-            parts = {label: self.zeros(width * number) for label, number in components.items()}
+            parts = {label: self.zeros(width * size) for label, size in components.items()}
             self._fields_of(batch, name, own, values, parts)
             for label, part in parts.items():
                 rows = batch.rows(own.samples.rows(part), lanes)
-                if label not in found:
-                    found[label] = np.zeros((samples.count, rows.shape[1]), self.dtype)
-                found[label][batch.members.reshape(-1)] = rows
+                found[label][batch.members.reshape(-1)] += self.dtype.type(share) * rows
         for label, rows in found.items():
             out[label] += self.vector(label, samples.pack(rows), out[label].size)
 

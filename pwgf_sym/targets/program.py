@@ -276,7 +276,8 @@ class Program(Inspection, JacobianMethods, PointMethods, ConvolutionMethods, Sum
             raise OptionError("samples", "other ones than the state's", "those that were pushed")
         found = np.zeros(len(self.form.integrals))
         means = self._add_families(found, state)
-        for kernel, places in zip(("integrals", "pair_integrals"), self._places, strict=True):
+        kernels = ("integrals", "pair_integrals", "triple_integrals")
+        for kernel, places in zip(kernels, self._places, strict=True):
             if places and kernel in self.emission.formulas:
                 self._carry_read(state, kernel, None)
                 found[places] = self.kernels.means(kernel, state, self.values(None))
@@ -297,13 +298,13 @@ class Program(Inspection, JacobianMethods, PointMethods, ConvolutionMethods, Sum
         return energy_constants(self.form, parameters, problem.initial, problem.periods)
 
     @cached_property
-    def _places(self) -> tuple[list[int], list[int]]:
-        """Places of the single and of the double integrals among all."""
-        single, double = [], []
+    def _places(self) -> tuple[list[int], ...]:
+        """Places of the single, of the double and of the triple integrals among all."""
+        found: tuple[list[int], ...] = [], [], []
         for k, integral in enumerate(self.form.integrals):
             if integral.family is None:
-                (double if integral.pair else single).append(k)
-        return single, double
+                found[integral.copies - 1].append(k)
+        return found
 
     def energy(self, integrals: np.ndarray) -> float:
         """The energy, from its integrals; NaN where its formula has no value."""
@@ -339,11 +340,11 @@ class Program(Inspection, JacobianMethods, PointMethods, ConvolutionMethods, Sum
         return np.array(self._numbers(integrals), self.dtype)
 
     def _pair_velocity(self, out, state: State, integrals) -> None:
-        """Add the velocity of the double integrals, and of convolutions at partners."""
+        """Add the velocity of double and triple integrals, and of convolutions at partners."""
         self._convolution_velocity(out, state, integrals)
-        if "pair_velocity" in self.emission.formulas:
-            values = self.values(integrals)
-            self.kernels.fields("pair_velocity", state, values, {"velocity": out})
+        for kernel in ("pair_velocity", "triple_velocity"):
+            if kernel in self.emission.formulas:
+                self.kernels.fields(kernel, state, self.values(integrals), {"velocity": out})
         if self.moments is not None:
             self.moments.add_velocity(out, state, self._numbers(integrals))
 
@@ -395,7 +396,8 @@ class Program(Inspection, JacobianMethods, PointMethods, ConvolutionMethods, Sum
     @property
     def sums_pairs(self) -> bool:
         """Whether the velocity is a sum over all pairs of samples."""
-        return not {"pair_velocity", "convolutions"}.isdisjoint(self.emission.formulas)
+        kernels = {"pair_velocity", "convolutions", "triple_velocity"}
+        return not kernels.isdisjoint(self.emission.formulas)
 
     @cached_property
     def separable(self) -> bool:
@@ -403,7 +405,7 @@ class Program(Inspection, JacobianMethods, PointMethods, ConvolutionMethods, Sum
         symbols = {integral.symbol for integral in self.form.integrals}
         rows, by_log = self.form.local_gradient
         coupled = any(e.free_symbols & symbols for e in (*rows, by_log, *self.form.score_gradient))
-        alone = not any(integral.pair for integral in self.form.integrals)
+        alone = all(integral.single for integral in self.form.integrals)
         return alone and not coupled and not self.form.convolutions and not self.form.families
 
     def slope(self, theta, samples: Samples, keep: bool = True) -> Slope:

@@ -77,6 +77,8 @@ def _by_distance(builder: FormulaBuilder) -> bool:
     """Whether a pair asks for |x - y|^2 and x - y only."""
     k = builder.kernel
     rows = [e for row in k.fields.values() for e in row]
+    if k.distance is None:
+        return False
     used = symbols_of(k.radial, *k.means)
     return all(e == 0 for e in rows) and not used & {*k.reads["x"], *k.partners}
 
@@ -171,7 +173,8 @@ class _PairBody(_Body):
             self.used |= {*k.reads["x"], *k.partners}
 
     def start(self) -> None:
-        self.e.write_loads(self.write, "x", self.kernel.reads["x"], self.used)
+        for array, symbols in self.kernel.reads.items():
+            self.e.write_loads(self.write, array, symbols, self.used)
         for name in self.sums:
             self.write.let(name, self.e.zero)
 

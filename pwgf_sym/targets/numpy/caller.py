@@ -226,7 +226,8 @@ class NumpyCaller:
         runner = self._energy_kernels[name]
         require_state(self.emission.signatures[name], state)
         count = state.samples.count
-        names = [*runner.kernel.reads, *["partner_weights"] * bool(runner.kernel.partner_weights)]
+        reads = [n for n in runner.kernel.reads if n != "thirds"]
+        names = [*reads, *["partner_weights"] * bool(runner.kernel.partner_weights)]
         return runner, {name: state.carried[name].reshape(count, -1) for name in names}
 
     def means(self, name: str, state: State, values) -> np.ndarray:

@@ -12,6 +12,7 @@ from ...schedule.numpy import NumpyTiling
 from ...sharing import symbols_of
 from ...tensors.scalars.array_formulas import ArrayFormulas
 from ..packing import Samples
+from ..partners import batches
 
 __all__ = ["energy_kernel"]
 
@@ -40,18 +41,6 @@ class _Formulas:
 def _rows(arrays: Mapping[str, np.ndarray], first: int, last: int) -> dict[str, np.ndarray]:
     """Components of some samples, (components, n) by name, of arrays (N, components)."""
     return {name: np.ascontiguousarray(a[first:last].T) for name, a in arrays.items()}
-
-
-def _groups(
-    arrays: Mapping[str, np.ndarray], samples: Samples
-) -> Iterator[tuple[slice | np.ndarray, Mapping[str, np.ndarray]]]:
-    """Samples that are partners of each other, and their arrays: all, or group by group."""
-    if samples.groups is None:
-        yield slice(None), arrays
-        return
-    for batch in samples.groups:
-        for members in batch.members:
-            yield members, {name: array[members] for name, array in arrays.items()}
 
 
 class _LocalKernel:
@@ -123,7 +112,7 @@ class _LocalKernel:
 
 
 class _PairKernel:
-    """Sums over the partners of samples of formulas of pairs."""
+    """Sums over the partners of samples of formulas of pairs, in groups of one size at a time."""
 
     def __init__(self, kernel: FormulaKernel, dtype: np.dtype, tiling: NumpyTiling):
         self.kernel, self.dtype, self.tiling = kernel, dtype, tiling
@@ -134,50 +123,62 @@ class _PairKernel:
     def fields(self, arrays: Mapping[str, np.ndarray], values, out: list, samples: Samples) -> None:
         """Add the means over partners to the field, (N, components)."""
         (array,) = out
-        for members, own in _groups(arrays, samples):
-            part = np.empty((len(own["x"]), len(self._rows)), self.dtype)
-            for block, sums in self._sums(own, values):
-                part[block] = sums[: len(self._rows)].T
-            array[members] += self.dtype.type(self.kernel.share(len(part))) * part
+        for members, share, sums in self._sums(arrays, values, samples):
+            rows = np.moveaxis(sums[: len(self._rows)], 0, -1)
+            array[members] += self.dtype.type(share) * rows
 
     def means(self, arrays: Mapping[str, np.ndarray], values, samples: Samples) -> np.ndarray:
         """Weighted sums over the samples of means over partners, (K,) float64."""
         total = np.zeros(len(self.kernel.means))
-        for members, own in _groups(arrays, samples):
-            weight = samples.weight[members]
-            share = self.kernel.share(len(weight))
-            for block, sums in self._sums(own, values):
-                rows = weight[block] * sums[len(self._rows) :]
-                total += np.sum(rows, axis=1, dtype=float) * share
+        for members, share, sums in self._sums(arrays, values, samples):
+            rows = samples.weight[members] * sums[len(self._rows) :]
+            total += np.sum(rows, axis=(1, 2), dtype=float) * share
         return total
 
-    def _sums(self, arrays, values) -> Iterator[tuple[slice, np.ndarray]]:
-        """Blocks of samples, and the sums over partners of every formula, (formulas, n)."""
-        numbers = dict(zip(self.kernel.values, values, strict=True))
-        number, count = len(self._rows) + len(self.kernel.means), len(arrays["x"])
-        weighted = bool(self.kernel.partner_weights)
-        for first in range(0, count, self.tiling.own):
-            own = slice(first, min(first + self.tiling.own, count))
-            rows = _rows(arrays, own.start, own.stop)
-            of_partners = [arrays["x"], *([arrays["partner_weights"]] if weighted else [])]
-            sums = np.zeros((number, own.stop - own.start), self.dtype)
-            for start in range(0, count, self.tiling.partners):
-                others = slice(start, min(start + self.tiling.partners, count))
-                partners = np.concatenate([a[others].T for a in of_partners])
-                self._add(sums, numbers, rows, partners, own, others)
-            yield own, sums
+    def _sums(
+        self, arrays, values, samples: Samples
+    ) -> Iterator[tuple[np.ndarray, float, np.ndarray]]:
+        """Samples (groups, n), their part of a mean, and sums over partners of every formula."""
+        numbers, k = dict(zip(self.kernel.values, values, strict=True)), self.kernel
+        for batch, thirds in batches(samples, bool(k.thirds)):
+            share = k.share(batch.size) / (1 if thirds is None else batch.size)
+            at_once = max(1, self.tiling.own * self.tiling.partners // batch.size**2)
+            for first in range(0, batch.groups, at_once):
+                known = dict(numbers)
+                if thirds is not None:
+                    third = arrays["x"][thirds[first : first + at_once]].T
+                    known |= zip(k.thirds, third[:, :, None, None], strict=True)
+                members = batch.members[first : first + at_once]
+                for start in range(0, batch.size, self.tiling.own):
+                    own = slice(start, min(start + self.tiling.own, batch.size))
+                    yield members[:, own], share, self._of_block(arrays, known, members, own)
 
-    def _add(self, sums, numbers: Values, rows, partners, own: slice, others: slice) -> None:
+    def _of_block(self, arrays, known: Values, members: np.ndarray, own: slice) -> np.ndarray:
+        """Sums over all partners of some members of every group, (formulas, groups, n)."""
+        k, rows = self.kernel, _components(arrays, members[:, own])
+        number, size = len(self._rows) + len(k.means), members.shape[1]
+        sums = np.zeros((number, *members[:, own].shape), self.dtype)
+        of_partners = [arrays["x"], *([arrays["partner_weights"]] if k.partner_weights else [])]
+        read = {n: a for n, a in rows.items() if n in k.reads}
+        for start in range(0, size, self.tiling.partners):
+            others = slice(start, min(start + self.tiling.partners, size))
+            partners = np.concatenate(
+                [np.moveaxis(a[members[:, others]], -1, 0) for a in of_partners]
+            )
+            self._add(sums, known, read, partners, own, others)
+        return sums
+
+    def _add(self, sums, known: Values, rows, partners, own: slice, others: slice) -> None:
         """Add a block of pairs to the sums over partners."""
         k, x = self.kernel, rows["x"]
-        known = numbers | dict(zip(k.partner_symbols, partners[:, None, :], strict=True))
-        for name, symbols in k.reads.items():
-            known |= zip(symbols, rows[name][:, :, None], strict=True)
-        shape = (x.shape[1], partners.shape[1])
+        known = known | dict(zip(k.partner_symbols, partners[:, :, None, :], strict=True))
+        for name, values in rows.items():
+            known |= zip(k.reads[name], values[..., None], strict=True)
+        shape = (*x.shape[1:], partners.shape[2])
         if k.distance is not None:
             known[k.distance] = np.zeros(shape, self.dtype)
             for a, b in zip(x, partners[: len(x)], strict=True):
-                known[k.distance] += (a[:, None] - b) ** 2
+                known[k.distance] += (a[:, :, None] - b[:, None, :]) ** 2
         # No pair of a sample with itself, unless it is a partner of its own.
         same = np.arange(max(own.start, others.start), min(own.stop, others.stop))
         found = []
@@ -185,10 +186,17 @@ class _PairKernel:
             found.append(np.broadcast_to(pairs, shape))
             if same.size and not k.with_itself:
                 found[-1] = found[-1].copy()
-                found[-1][same - own.start, same - others.start] = 0
+                found[-1][:, same - own.start, same - others.start] = 0
         radial = found[len(sums) :]
         for total, pairs in zip(sums, found, strict=False):
-            total += pairs.sum(axis=1)
+            total += pairs.sum(axis=2)
         for factor in radial:
             for i, (a, b) in enumerate(zip(x, partners[: len(x)], strict=True)):
-                sums[i] += np.einsum("nm,nm->n", factor, a[:, None] - b)
+                sums[i] += np.einsum("gnm,gnm->gn", factor, a[:, :, None] - b[:, None, :])
+
+
+def _components(arrays: Mapping[str, np.ndarray], members: np.ndarray) -> dict[str, np.ndarray]:
+    """Components of some samples, (components, groups, n) by name, of arrays (N, components)."""
+    return {
+        name: np.ascontiguousarray(np.moveaxis(a[members], -1, 0)) for name, a in arrays.items()
+    }
