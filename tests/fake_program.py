@@ -138,6 +138,9 @@ class AffineProgram:
         (self.entropy,) = problem.parameters.values()
         self.calls = {"push": 0, "jvp": 0, "metric": 0}
 
+    def at(self, time: float, /) -> "AffineProgram":
+        return self
+
     @property
     def local_jacobian(self) -> None:
         raise EnergyError("energy", "the stand-in", "a compiled energy")

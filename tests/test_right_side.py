@@ -45,9 +45,9 @@ def test_a_measurement_is_one_pass():
     right = right_side()
     passes, stage = right.program.calls, right(0.0, THETA)
     before = passes["push"]
-    gap = right.gap(stage.theta, stage.eta)
-    assert passes["push"] == before + 1 and right.gap(stage.theta, stage.eta) is gap
-    other = right.gap(stage.theta, 2 * stage.eta)
+    gap = right.gap(0.0, stage.theta, stage.eta)
+    assert passes["push"] == before + 1 and right.gap(0.0, stage.theta, stage.eta) is gap
+    other = right.gap(0.0, stage.theta, 2 * stage.eta)
     assert passes["push"] == before + 1
     moved = gap.moved(stage.eta)
     np.testing.assert_allclose(other.field, gap.field + moved, rtol=1e-12, atol=1e-12)
@@ -61,9 +61,9 @@ def test_methods_may_write_into_their_own_array():
     """What a stage says is of the parameters that it was made at."""
     right, theta = right_side(), THETA.copy()
     stage = right(0.0, theta)
-    gap = right.gap(stage.theta, stage.eta)
+    gap = right.gap(0.0, stage.theta, stage.eta)
     theta += 0.5
     moved = right(0.0, theta)
     np.testing.assert_array_equal(stage.theta, THETA)
-    other = right.gap(moved.theta, moved.eta)
+    other = right.gap(0.0, moved.theta, moved.eta)
     assert np.abs(other.velocity - gap.velocity).max() > 1e-3

@@ -75,6 +75,7 @@ def check_storable(problem: GradientFlow, map: Map) -> None:
         problem.density,
         *problem.parameters,
         *problem.transport.formulas,
+        *([] if problem.time is None else [problem.time]),
     ):
         to_tree(formula)
     activation = getattr(map, "activation", None)

@@ -23,6 +23,9 @@ from .tree import from_portable, portable
 
 __all__ = ["GradientFlow"]
 
+# Names that are likely to be meant as the time.
+_TIMES = ("t", "time", "tau")
+
 
 class GradientFlow:
     """The Wasserstein gradient flow d rho/dt = div(rho grad(dE/drho)) from an initial law.
@@ -46,6 +49,8 @@ class GradientFlow:
         rise along it.
     mobility : Expr, optional
         h(rho), by default rho: the velocity of the energy is -(h/rho) grad dE/drho.
+    time : Symbol, optional
+        The time t, where energy, drift or mobility hold it: E(rho, t), b(x, t), h(rho, t).
 
     Attributes
     ----------
@@ -57,7 +62,7 @@ class GradientFlow:
     arrays : dict of IndexedBase to array
         Sorted by name; read only.
     transport : Transport
-        Drift and mobility.
+        Drift and mobility, and the symbol of time.
 
     Raises
     ------
@@ -68,7 +73,8 @@ class GradientFlow:
         If the initial law is none, or has another dimension.
     ParameterError
         If a symbol has no finite value, a value contradicts its symbol's assumptions, a
-        parameter does not occur in the energy, or arrays do not have the shapes that it reads.
+        parameter does not occur in the energy, arrays do not have the shapes that it reads, or
+        the time is no symbol of its own.
     """
 
     @checked_call
@@ -81,9 +87,10 @@ class GradientFlow:
         parameters: dict[sp.Basic, Any] | None = None,
         drift: Sequence[sp.Expr] | None = None,
         mobility: sp.Expr | None = None,
+        time: sp.Symbol | None = None,
     ) -> None:
         check_energy(energy, rho)
-        self.transport = transport_of(rho, drift, mobility)
+        self.transport = transport_of(energy, rho, drift, mobility, time)
         _check_names((energy, *self.transport.formulas), rho)
         self.energy, self.density, self.initial = energy, rho, initial
         self.coordinates: Coordinates = rho.coordinates
@@ -104,7 +111,10 @@ class GradientFlow:
         scalars = {key: value for key, value in given.items() if key not in self.arrays}
         wanted = free_scalars(energy) | self.transport.symbols(rho)
         values = {**lengths, **scalars}
-        self.parameters = _parameter_values(wanted, self.coordinates, values)
+        if time in given:
+            fix = f"Leave it out: {time} is the time, which runs through t_span."
+            raise ParameterError("parameters", f"a value for {time}", "values of parameters", fix)
+        self.parameters = _parameter_values(wanted, self.coordinates, values, self.time)
         _check_lengths(lengths, self.parameters)
         check_periods(energy, rho, self.transport.drift, self.parameters)
 
@@ -113,14 +123,25 @@ class GradientFlow:
         """The periods of the coordinates; None for those of the line."""
         return tuple(None if p is None else float(p) for p in self.coordinates.periods)
 
+    @property
+    def time(self) -> sp.Symbol | None:
+        """The symbol of time; None where no formula holds it."""
+        return self.transport.time
+
+    @property
+    def energy_moves(self) -> bool:
+        """Whether the energy itself depends on the time."""
+        return self.time is not None and self.time in self.energy.free_symbols
+
     def __getstate__(self) -> dict[str, object]:
         # As trees: SymPy would evaluate formulas anew, and an equal one might come out otherwise.
         trees: dict[str, object]
         trees = {"energy": portable(self.energy), "density": portable(self.density)}
-        mobility = self.transport.mobility
+        mobility, time = self.transport.mobility, self.time
         trees["transport"] = (
             [portable(formula) for formula in self.transport.drift],
             None if mobility is None else portable(mobility),
+            None if time is None else portable(time),
         )
         parameters = [(portable(symbol), value) for symbol, value in self.parameters.items()]
         arrays = [(portable(array), values) for array, values in self.arrays.items()]
@@ -132,10 +153,9 @@ class GradientFlow:
         arrays = {from_portable(array): values for array, values in state["arrays"]}
         for values in arrays.values():
             values.setflags(write=False)
-        drift, mobility = state["transport"]
-        transport = Transport(
-            tuple(map(from_portable, drift)), None if mobility is None else from_portable(mobility)
-        )
+        drift, *others = state["transport"]
+        mobility, time = (None if tree is None else from_portable(tree) for tree in others)
+        transport = Transport(tuple(map(from_portable, drift)), mobility, time)
         found = {"energy": energy, "density": density, "parameters": parameters, "arrays": arrays}
         found["transport"] = transport
         self.__dict__.update(state | found)
@@ -146,6 +166,7 @@ class GradientFlow:
         drift, mobility = self.transport.drift, self.transport.mobility
         values += f", drift={list(drift)}" if drift else ""
         values += "" if mobility is None else f", mobility={mobility}"
+        values += "" if self.time is None else f", time={self.time}"
         return f"GradientFlow({self.energy}, initial={self.initial!r}{values})"
 
 
@@ -160,9 +181,9 @@ def _check_names(formulas: Sequence[sp.Expr], rho: Density) -> None:
 
 
 def _parameter_values(
-    symbols: set[sp.Symbol], x: Coordinates, given: dict[sp.Basic, Any]
+    symbols: set[sp.Symbol], x: Coordinates, given: dict[sp.Basic, Any], time: sp.Symbol | None
 ) -> dict[sp.Symbol, float]:
-    """Check names and values; return them as floats in the order of the names."""
+    """Check names and values; return those of all but the time, in the order of the names."""
     wanted = sorted(symbols, key=lambda s: s.name)
     coordinate_names = {s.name for s in x}
     for before, symbol in zip([None, *wanted], wanted, strict=False):
@@ -171,12 +192,16 @@ def _parameter_values(
             what = "parameter" if twin else "coordinate"
             given_text = f"{symbol}, whose name another {what} has with other assumptions"
             raise ParameterError("energy", given_text, "distinct names", f"Rename {symbol}.")
+    if time is not None:
+        wanted.remove(time)
     for key in given:
         if key not in wanted:
             _refuse_unused(key, wanted)
     for symbol in wanted:
         if symbol not in given:
             fix = f"Pass parameters={{{symbol.name}: ...}}; a coordinate must be integrated over."
+            if symbol.name in _TIMES and time is None:
+                fix += f"  If {symbol.name} is the time, pass time={symbol.name}."
             raise ParameterError(symbol.name, "no value", "a finite number", fix)
     return {symbol: _value(symbol, given[symbol]) for symbol in wanted}
 

@@ -1,6 +1,8 @@
-"""What moves mass beside the gradient of an energy: a drift, and a mobility.
+"""What moves mass beside the gradient of an energy: a drift, a mobility, and explicit time.
 
     d rho/dt = div(h(rho) grad dE/drho) - div(rho b)
+
+E, b and h may depend on the time t.
 
 With h(rho) = rho and b = 0 it is the Wasserstein gradient flow (Jordan, Kinderlehrer and Otto, SIAM
 J. Math. Anal. 29, 1998).
@@ -9,7 +11,7 @@ J. Math. Anal. 29, 1998).
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import sympy as sp
 from sympy.core.function import AppliedUndef
@@ -17,6 +19,7 @@ from sympy.core.function import AppliedUndef
 from ..arguments import brief
 from ..errors import EnergyError
 from ..sharing import parts, replaced, symbols_of
+from .clock import time_symbol
 from .energies import EnergyIntegral
 from .formula_checks import check_formula
 from .matrices import scalar_formula
@@ -27,22 +30,25 @@ __all__ = ["Transport", "transport_of"]
 
 @dataclass(frozen=True)
 class Transport:
-    """A drift and a mobility.
+    """A drift and a mobility, and the symbol of time.
 
     Attributes
     ----------
     drift : tuple of d Expr
-        b, in coordinates and parameters; () for none.
+        b, in coordinates, parameters and the time; () for none.
     mobility : Expr or None
-        h, in the density and parameters; None for h(rho) = rho.
+        h, in the density, parameters and the time; None for h(rho) = rho.
+    time : Symbol or None
+        t, as the energy, too, holds it; None where nothing depends on the time.
     """
 
     drift: tuple[sp.Expr, ...] = ()
     mobility: sp.Expr | None = None
+    time: sp.Symbol | None = None
 
     @property
     def plain(self) -> bool:
-        """Whether there is neither."""
+        """Whether there is neither drift nor mobility."""
         return not self.drift and self.mobility is None
 
     @property
@@ -51,25 +57,34 @@ class Transport:
         return self.drift if self.mobility is None else (*self.drift, self.mobility)
 
     def symbols(self, rho: Density) -> set[sp.Symbol]:
-        """Parameters of the formulas."""
+        """Parameters of the formulas, with the time."""
         bare = [replaced(e, {rho: sp.Symbol(rho.func.__name__)}) for e in self.formulas]
         return symbols_of(*bare) - {*rho.coordinates, sp.Symbol(rho.func.__name__)}
 
     def with_values(self, values: Mapping[sp.Symbol, sp.Expr]) -> Transport:
         """With other formulas in the place of symbols."""
         mobility = None if self.mobility is None else replaced(self.mobility, values)
-        return Transport(tuple(replaced(e, values) for e in self.drift), mobility)
+        return Transport(tuple(replaced(e, values) for e in self.drift), mobility, self.time)
 
 
-def transport_of(rho: Density, drift: object, mobility: object) -> Transport:
-    """The transport of what a user gives for drift and mobility; None is none.
+def transport_of(
+    energy: sp.Expr, rho: Density, drift: object, mobility: object, time: object = None
+) -> Transport:
+    """The transport of what a user gives for drift, mobility and time; None is none.
+
+    Its time is None where no formula holds the symbol.
 
     Raises
     ------
     EnergyError
         Naming the argument that is no formula, or of another kind or length.
     """
-    return Transport(_drift(rho, drift), _mobility(rho, mobility))
+    found = Transport(_drift(rho, drift), _mobility(rho, mobility))
+    if time is None:
+        return found
+    symbols = energy.free_symbols | found.symbols(rho)
+    symbol = time_symbol(energy, rho, time, symbols)
+    return replace(found, time=symbol) if symbol in symbols else found
 
 
 def _drift(rho: Density, given: object) -> tuple[sp.Expr, ...]:

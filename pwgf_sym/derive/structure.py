@@ -112,6 +112,7 @@ class EnergyStructure:
     def forgets_to_gibbs(self) -> bool:
         """Whether the flow is a Fokker-Planck equation with the equilibrium exp(-V/sigma)/Z."""
         known = self.is_fokker_planck and not self.interactions and self.transport.plain
+        known = known and self.transport.time is None
         return bool(known and self.sigma > 0)
 
     @property

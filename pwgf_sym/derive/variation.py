@@ -21,6 +21,7 @@ from functools import lru_cache
 import sympy as sp
 
 from ..arguments import checked_call
+from ..declare.clock import time_symbol
 from ..declare.energies import EnergyIntegral, ordered_integrals, short_text
 from ..declare.energy_checks import check_energy, pair_kernel
 from ..declare.families import energy_parts, is_family
@@ -389,7 +390,7 @@ def velocity(energy: sp.Expr, rho: Density) -> sp.Matrix:
 
 @checked_call
 @within_depth
-def pde(energy: sp.Expr, rho: Density) -> sp.Eq:
+def pde(energy: sp.Expr, rho: Density, time: sp.Symbol | None = None) -> sp.Eq:
     """The equation d rho/dt = div(rho grad dE/drho) of the flow, with rho(t, x0, ...).
 
     The outer derivatives of the divergence are left unevaluated, as a conservation law is read.
@@ -398,6 +399,8 @@ def pde(energy: sp.Expr, rho: Density) -> sp.Eq:
     ----------
     energy : Expr
     rho : Density
+    time : Symbol, optional
+        t, where the energy holds it; a new symbol by default.
 
     Returns
     -------
@@ -411,7 +414,10 @@ def pde(energy: sp.Expr, rho: Density) -> sp.Eq:
     parts = energy_terms(energy, rho)
     _check_continuous(parts)
     used = {s.name for s in energy.atoms(sp.Symbol) | {*parts.coordinates, *parts.partners}}
-    time = sp.Symbol(free_name("t", used), real=True)
+    if time is None:
+        time = sp.Symbol(free_name("t", used), real=True)
+    else:
+        time = time_symbol(energy, rho, time, parts.parameters)
     fluxes = _along_gradient(parts, rho, sp.S.One, 1)
     divergence = sp.Add(
         *(

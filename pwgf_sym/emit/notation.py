@@ -46,7 +46,8 @@ def equation(energy: sp.Expr, density: Density, transport: Transport | None = No
     transport = Transport() if transport is None else transport
     mobility = name if transport.mobility is None else "h"
     drift = f" - div({name} b)" if transport.drift else ""
-    return f"d{name}/dt = div({mobility} grad({inside})){drift}"
+    time = "t" if transport.time is None else str(transport.time)
+    return f"d{name}/d{time} = div({mobility} grad({inside})){drift}"
 
 
 def transport_texts(density: Density, transport: Transport) -> dict[str, str]:

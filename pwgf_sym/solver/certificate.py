@@ -230,7 +230,7 @@ def bounds_over_time(
     if program.form.rough:
         fix = "Write a smooth kink, max(u, 0)**2: there is no velocity to compare with."
         raise OptionError("error_bound", "an energy whose first variation jumps", "others", fix)
-    theory = theory_of(program.problem)
+    theory = theory_of(program.problem, (first, max([first, *times])))
     moduli = None if isinstance(theory.one_sided, str) else theory.one_sided
     gaps = measure(
         *(path, program, times, moduli),

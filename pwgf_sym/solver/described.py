@@ -51,6 +51,7 @@ def describe(solution: Solution) -> dict[str, Any]:
         "parameters": [[to_tree(symbol), value] for symbol, value in problem.parameters.items()],
         "drift": [to_tree(formula) for formula in problem.transport.drift],
         "mobility": None if mobility is None else to_tree(mobility),
+        "time": None if problem.time is None else to_tree(problem.time),
         "arrays": [to_tree(array) for array in problem.arrays],
         "map": solution.map.to_dict(),
         "options": solution.options,
@@ -201,7 +202,9 @@ def _problem(description: dict[str, Any], dim: int, data: Sequence[np.ndarray]) 
     mobility = None if mobility is None else from_tree(mobility)
     for formula in [*(drift or []), *([] if mobility is None else [mobility])]:
         _check_powers(formula)
-    return GradientFlow(energy, rho, law_from_dict(entries), parameters, drift, mobility)
+    time = description.get("time")
+    time = None if time is None else from_tree(time)
+    return GradientFlow(energy, rho, law_from_dict(entries), parameters, drift, mobility, time)
 
 
 def _check_powers(energy: sp.Expr) -> None:

@@ -166,6 +166,10 @@ def equilibrium(
         accepted = "a problem without a drift, whose flow comes to rest"
         fix = "Use solve over a long time: along a drift samples never rest."
         raise OptionError("problem", "a problem with a drift", accepted, fix)
+    if problem.time is not None:
+        given, accepted = f"a problem that depends on the time {problem.time}", "one that does not"
+        fix = "Use solve, or put a number in the place of the time."
+        raise OptionError("problem", given, accepted, fix)
     points = drawn(problem, options, "samples", 0, options.number)
     program = build_program(problem, map, options.target, options.dtype)
     right = RightSide(program, options, points, Record(begin))

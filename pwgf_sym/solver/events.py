@@ -40,6 +40,7 @@ class Moment:
 
     def __init__(self, right: RightSide, t: float, theta: Vector) -> None:
         self._right, self.t = right, float(t)
+        self._program = right.program.at(self.t)
         self._theta = like(theta, right.fresh.weights)
 
     @property
@@ -48,22 +49,21 @@ class Moment:
 
     @cached_property
     def _state(self) -> State:
-        right = self._right
-        theta = self._theta.astype(right.program.dtype)
-        return right.program.push(theta, right.fresh, right.carry)
+        right, program = self._right, self._program
+        return program.push(self._theta.astype(program.dtype), right.fresh, right.carry)
 
     @cached_property
     def _integrals(self) -> np.ndarray:
-        return self._right.program.integrals(self._state)
+        return self._program.integrals(self._state)
 
     @cached_property
     def energy(self) -> float:
-        return self._right.program.energy(self._integrals)
+        return self._program.energy(self._integrals)
 
     @cached_property
     def dissipation(self) -> float:
         right = self._right
-        w = as_double(right.program.velocity(self._state, self._integrals))
+        w = as_double(self._program.velocity(self._state, self._integrals))
         return norm(w, as_double(right.fresh.weights) * w) ** 2
 
     @cached_property

@@ -185,10 +185,13 @@ def _target(
     """V as a function of d arrays, and sigma: what is given, else what the energy has."""
     structure = theory_of(program.problem).structure
     known = structure.is_fokker_planck and not structure.interactions and structure.transport.plain
+    known = known and structure.transport.time is None
     if (potential is None or sigma is None) and not known:
         what = structure.other or "it has interactions, an internal energy, or no entropy"
         if not structure.transport.plain:
             what = "there is a drift or a mobility beside it"
+        if structure.transport.time is not None:
+            what = f"it depends on the time {structure.transport.time}"
         accepted = "an energy int V rho + sigma int rho log rho, or a potential and sigma"
         raise OptionError(
             "diagnostics", f"an energy that has no known equilibrium: {what}", accepted

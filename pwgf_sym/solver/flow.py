@@ -8,6 +8,7 @@ from time import perf_counter
 import numpy as np
 
 from ..arguments import brief, checked_call, real_array
+from ..declare.clock import check_times
 from ..declare.flow_checks import check_flow, check_storable, periodic
 from ..declare.maps import Map, parameter_count
 from ..declare.problem import GradientFlow
@@ -172,6 +173,7 @@ def solve(
     check_storable(problem, map)
     dt = options.steps.dt
     times, stored = stops(t_span, save_at) if dt is None else time_grid(t_span, dt, save_at)
+    check_times(problem.time, float(times[0]), float(times[-1]))
     fresh = options.samples.fresh
     options = options.for_map(map, parameter_count(map)).for_times(save_at is not None)
     check_memory(map, options, times.size if options.adaptive else int(np.count_nonzero(stored)))

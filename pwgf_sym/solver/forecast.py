@@ -56,7 +56,7 @@ class Forecast:
     def begins(self, stage: Stage) -> None:
         """Take the slope at the start of a step."""
         if self.error is not None:
-            self._before = self.right.gap(stage.theta, stage.eta).field
+            self._before = self.right.gap(stage.t, stage.theta, stage.eta).field
 
     def step(self, length: float, end: Stage, local: np.ndarray | None = None) -> None:
         """Follow a step of a length to its end.
@@ -66,7 +66,7 @@ class Forecast:
         """
         if self.error is None or self.of_steps is None:
             return
-        gap = self.right.gap(end.theta, end.eta)
+        gap = self.right.gap(end.t, end.theta, end.eta)
         missed = (self._before + gap.field) / 2
         if not np.isfinite(missed).all():
             self.error = self.of_steps = None
@@ -87,7 +87,7 @@ class Forecast:
         if not self._jacobian:
             return None
         try:
-            found = self.right.program.velocity_jacobian(gap.state, gap.integrals)
+            found = self.right.program.at(gap.t).velocity_jacobian(gap.state, gap.integrals)
         except (EnergyError, FormulaError):
             self._jacobian = False
             return None

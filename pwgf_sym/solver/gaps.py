@@ -266,7 +266,7 @@ def _gap_and_places(
     path: Curve, program: Program, points: Points, t: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """u - w at the points, and where the map takes them; both (n, d)."""
-    theta = np.asarray(path(t), float).astype(program.dtype)
+    program, theta = program.at(t), np.asarray(path(t), float).astype(program.dtype)
     rate = np.asarray(path.rate(t), float).astype(program.dtype)
     samples = points.samples
     map = program.linearize(theta, samples, program.form.reads)

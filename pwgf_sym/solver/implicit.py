@@ -27,10 +27,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+import sympy as sp
 
 from ..derive.gather import derived_form
 from ..derive.structure import energy_structure
 from ..errors import EnergyError, FlowError, FormulaError, OptionError
+from ..sharing import replaced
 from .decay import DecayingPart
 from .option_fields import settled
 
@@ -87,11 +89,14 @@ def check_jacobian(program: Program) -> None:
         raise OptionError("integrator", '"rosenbrock"', accepted, _STABILIZED) from error
 
 
-def entropy_factor(problem: GradientFlow) -> float:
+def entropy_factor(problem: GradientFlow, t: float = 0.0) -> float:
     """sigma of an entropy sigma int rho log rho; 0 where the energy is no sum that holds one."""
     form = derived_form(problem)
-    structure = energy_structure(form.energy, problem.density).with_values(form.parameters)
-    return 0.0 if structure.other else max(float(structure.sigma), 0.0)
+    structure = energy_structure(form.energy, problem.density)
+    values = {s: sp.Rational(v) for s, v in form.parameters.items()}
+    if problem.time is not None:
+        values[problem.time] = sp.Rational(t)
+    return 0.0 if structure.other else max(float(replaced(structure.sigma, values)), 0.0)
 
 
 class StageOperator:

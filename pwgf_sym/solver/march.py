@@ -95,7 +95,7 @@ class FixedMarch:
         taken = take_step(self.stepper, right, t, stage, t_next - t)
         if right.renews:
             # The energy is compared on equal samples, where the sampling noise cancels.
-            after = right.energy(taken.theta)
+            after = right.energy(t_next, taken.theta)
             right.draw(right.step + 1)
             new = right(t_next, taken.theta)
         else:

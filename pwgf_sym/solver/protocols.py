@@ -351,6 +351,9 @@ class Program(Protocol):
     def unknown_constant(self) -> str:
         """Integrals that are known up to a constant; empty if there are none."""
 
+    def at(self, time: float, /) -> Program:
+        """The program at a time; itself where nothing depends on the time."""
+
     @property
     def local_jacobian(self) -> Any:
         """What computes ``velocity_jacobian``; raises where there is none."""

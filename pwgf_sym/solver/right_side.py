@@ -69,6 +69,8 @@ class Stage:
         The energy's integrals on the samples.
     step, time : int, float
         Where the run is, for errors.
+    t : float
+        The stage's own time.
     """
 
     theta: Vector
@@ -82,11 +84,12 @@ class Stage:
     integrals: np.ndarray
     step: int
     time: float
+    t: float
 
     @property
     def program(self) -> Program:
-        """The kernels."""
-        return self.right.program
+        """The kernels, at the stage's time."""
+        return self.right.program.at(self.t)
 
     @property
     def samples(self) -> Samples:
@@ -167,6 +170,7 @@ class RightSide:
         self.fresh = program.samples(fresh)
         form, _ = program.form, program.unknown_constant  # found, or refused, before the first step
         self.carry = form.reads
+        self._may_rise = bool(program.problem.transport.drift) or program.problem.energy_moves
         self.step, self.time = 0, 0.0
         self.direction: Vector | None = None
         self._last: tuple[Vector, Linearized] | None = None
@@ -178,9 +182,14 @@ class RightSide:
         return settled(self.linear.shift)
 
     @property
+    def has_time(self) -> bool:
+        """Whether eta depends on the time at fixed theta."""
+        return self.program.problem.time is not None
+
+    @property
     def may_rise(self) -> bool:
-        """Whether the energy may rise: a drift does work."""
-        return bool(self.program.problem.transport.drift)
+        """Whether the energy may rise: a drift does work, and so does a time that it holds."""
+        return self._may_rise
 
     @property
     def renews(self) -> bool:
@@ -223,11 +232,12 @@ class RightSide:
         """Take another shift from now on."""
         self.linear = replace(self.linear, shift=shift)
 
-    def energy(self, theta: Vector) -> float:
+    def energy(self, t: float, theta: Vector) -> float:
         """Energy of the samples, whether finite or not."""
-        theta = theta.astype(self.program.dtype)
-        state = self.program.push(theta, self.samples, self.program.form.energy_reads)
-        return self.program.energy(self.program.integrals(state))
+        program = self.program.at(t)
+        theta = theta.astype(program.dtype)
+        state = program.push(theta, self.samples, program.form.energy_reads)
+        return program.energy(program.integrals(state))
 
     def __call__(self, t: float, theta: Vector) -> Stage:
         """The stage at (t, theta).
@@ -237,7 +247,7 @@ class RightSide:
         FlowError
             Where a number is not finite.
         """
-        program, samples = self.program, self.samples
+        program, samples = self.program.at(t), self.samples
         given = theta.astype(np.float64, copy=True)  # a method in time may write into its own array
         theta = theta.astype(program.dtype)
         velocity = self.options.formulation == "velocity"
@@ -271,7 +281,8 @@ class RightSide:
         self.direction = linear.eta
         field = target.get("field")
         ends = state, field, self, self.shift, integrals
-        return Stage(given, linear.eta, energy, linear, *ends, self.step, self.time)
+        where_it_is = self.step, self.time, float(t)
+        return Stage(given, linear.eta, energy, linear, *ends, *where_it_is)
 
     def linearized(self, theta: Vector, samples: Samples) -> Linearized:
         """The map at a stage's theta and samples; that of the last stage is still there."""
@@ -287,7 +298,7 @@ class RightSide:
 
     def row(self, t: float, stage: Stage) -> Row:
         """Record a stored time; the linear statistics are those since the row before."""
-        defect, speed = self.defect(stage.theta, stage.eta)
+        defect, speed = self.defect(stage.t, stage.theta, stage.eta)
         return Row(
             t=float(t),
             theta=np.array(stage.theta),
@@ -298,25 +309,25 @@ class RightSide:
             **self.record.row(),
         )
 
-    def defect(self, theta: Vector, eta: Vector) -> tuple[float, float]:
+    def defect(self, t: float, theta: Vector, eta: Vector) -> tuple[float, float]:
         """sqrt(mean |u - w|^2) and sqrt(mean |w|^2) on samples that the flow does not use.
 
         NaN where the first variation jumps: there is no w.
         """
         if self.program.form.rough:
             return np.nan, 1.0
-        gap = self.gap(theta, eta)
+        gap = self.gap(t, theta, eta)
         return gap.defect, gap.speed
 
-    def gap(self, theta: Vector, eta: Vector) -> Gap:
+    def gap(self, t: float, theta: Vector, eta: Vector) -> Gap:
         """u - w on samples that the flow does not use; the last one is kept."""
-        if self._gap is None or self._gap.theta is not theta:
+        if self._gap is None or self._gap.theta is not theta or self._gap.t != t:
             self._gap = None  # the next one takes the arrays of its map
-            program = self.program
+            program = self.program.at(t)
             map = program.linearize(theta.astype(program.dtype), self.fresh, self.carry)
             integrals = program.integrals(map.state)
             w = as_double(program.velocity(map.state, integrals))
-            self._gap = Gap(theta, eta, map, integrals, w)
+            self._gap = Gap(t, theta, eta, map, integrals, w)
         elif self._gap.eta is not eta:
             self._gap = replace(self._gap, eta=eta)
         return self._gap
@@ -324,10 +335,12 @@ class RightSide:
 
 @dataclass(frozen=True)
 class Gap:
-    """u - w at one (theta, eta), on samples that the flow does not use.
+    """u - w at one (t, theta, eta), on samples that the flow does not use.
 
     Attributes
     ----------
+    t : float
+        Time.
     theta, eta : (p,) arrays
         Parameters and their rate.
     map : Linearized
@@ -338,6 +351,7 @@ class Gap:
         w, packed.
     """
 
+    t: float
     theta: Vector
     eta: Vector
     map: Linearized

@@ -301,18 +301,19 @@ class Solution(Assured):
         OptionError
             If ``t`` is no time of the run.
         """
-        program, options = self.program, self.options
+        time, theta = self._at(t)
+        program, options = self.program.at(time), self.options
         points = draw(
             self.problem.initial,
             options["samples"],
             sampling=options["sampling"],
             seed=seed_for(options["seed"], "samples"),
         )
-        samples, theta = program.samples(points), self._at(t)[1].astype(program.dtype)
+        samples = program.samples(points)
         if options.get("partners"):
             seed = seed_for(options["seed"], "partners")
             samples = program.in_groups(samples, options["partners"], seed)
-        state = program.push(theta, samples, program.form.energy_reads)
+        state = program.push(theta.astype(program.dtype), samples, program.form.energy_reads)
         return program.energy(program.integrals(state))
 
     @checked_call

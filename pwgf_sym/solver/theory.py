@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, TypeVar
 
@@ -17,6 +17,7 @@ from ..derive.convexity import Modulus, convexity, gradient_bound
 from ..derive.ergodic import Coupling, log_sobolev, reflection_coupling
 from ..derive.gather import derived_form
 from ..derive.one_sided import OneSidedSum, one_sided
+from ..derive.over_time import Span, convexity_over, moving_parts, without_common_forces
 from ..derive.structure import EnergyStructure, energy_structure
 from .bounds import contracted, coupled, entropy_growth
 from .directions import entropy_by_directions, transport_by_directions
@@ -47,12 +48,15 @@ class Theory:
     one_sided: OneSidedSum | str
 
 
-def theory_of(problem: GradientFlow) -> Theory:
+def theory_of(problem: GradientFlow, span: Span | None = None) -> Theory:
     """The constants of a problem's energy with its parameters; the last ones are remembered.
 
     Parameters
     ----------
     problem : GradientFlow
+    span : (float, float), optional
+        Times at all of which the constants hold, where the problem depends on the time; without,
+        there are none then.
 
     Returns
     -------
@@ -60,7 +64,8 @@ def theory_of(problem: GradientFlow) -> Theory:
     """
     form = derived_form(problem)
     values = tuple(form.parameters.items())
-    return _theory(form.energy, problem.density, values, problem.transport)
+    span = None if problem.time is None else span
+    return _theory(form.energy, problem.density, values, problem.transport, span)
 
 
 @lru_cache(maxsize=8)
@@ -69,10 +74,38 @@ def _theory(
     density: Density,
     values: tuple[tuple[sp.Symbol, float], ...],
     transport: Transport,
+    span: Span | None,
 ) -> Theory:
     structure = energy_structure(energy, density, transport).with_values(dict(values))
+    if transport.time is not None:
+        return _theory_over(structure, span)
     modulus, slope = (_known(find, structure) for find in (convexity, gradient_bound))
     coupling, local = _known(reflection_coupling, structure), _known(one_sided, structure)
+    return Theory(
+        structure,
+        modulus,
+        slope,
+        coupling.reason if isinstance(coupling, Modulus) else coupling,
+        local.reason if isinstance(local, Modulus) else local,
+    )
+
+
+def _theory_over(structure: EnergyStructure, span: Span | None) -> Theory:
+    """Constants that hold at all times of a span."""
+    if span is None:
+        none = Modulus(np.nan, "none", "the problem depends on the time")
+        return Theory(structure, none, none, none.reason, none.reason)
+    moving = moving_parts(structure)
+    structure = without_common_forces(structure, span)
+    modulus = _known(lambda one: convexity_over(one, span), structure)
+    slope = Modulus(np.nan, "none", "an interaction changes with the time")
+    if "an interaction" not in moving:
+        slope = _known(gradient_bound, structure)
+    if moving_parts(structure) or "the factor of the entropy" in moving:
+        why = f"{[*moving_parts(structure), *moving][0]} changes with the time"
+        return Theory(structure, modulus, slope, why, why)
+    still = replace(structure, transport=replace(structure.transport, time=None))
+    coupling, local = _known(reflection_coupling, still), _known(one_sided, still)
     return Theory(
         structure,
         modulus,

@@ -64,17 +64,19 @@ def energy_constants(form, parameters: dict, law, periods=()) -> tuple[np.ndarra
         value = sp.S.Zero if integral.vacuum == 0 else _at(integral.vacuum, parameters)
         if value == 0:
             continue
-        if any(periods):
+        moves = bool(value.free_symbols & set(form.parameters))  # with the time, which has no value
+        number = None
+        if any(periods) and not moves:
             number = integral_over_periods(value, form.coordinates, periods)
-        else:
+        elif not moves:
             number = integral_over_space(value, form.coordinates, center, spread)
         if number is not None:
             found[k] = number
             continue
         if any(integral.symbol in w.free_symbols for w in _weights(form)):
-            raise _needed(integral.label, value, _is_infinite(value, line))
+            raise _needed(integral.label, value, _is_infinite(value, line), moves)
         infinite = " (infinite)" if _is_infinite(value, line) else ""
-        unknown.append(integral.label + infinite)
+        unknown.append(integral.label + infinite + " (which changes with the time)" * moves)
     return found, ", ".join(unknown)
 
 
@@ -83,12 +85,13 @@ def _is_infinite(value: sp.Expr, coordinates) -> bool:
     return not set(coordinates) <= value.free_symbols
 
 
-def _needed(label: str, value: sp.Expr, infinite: bool) -> EnergyError:
+def _needed(label: str, value: sp.Expr, infinite: bool, moves: bool) -> EnergyError:
     """The error where the flow depends on the integral of a formula that is not known."""
     what = "is infinite" if infinite else f"was not found to a part of {_ACCURATE:g}"
+    what = "changes with the time" if moves and not infinite else what
     given = f"{label} inside of a function; at rho = 0 it is that of {value}, which {what}"
     accepted = "there, integrals whose value at rho = 0 is finite"
-    if not infinite:
+    if not infinite and not moves:
         accepted += " and found by quadrature about the initial law"
     return EnergyError(
         "energy", given, accepted, "Subtract the integrand at rho = 0: it moves no mass."

@@ -28,6 +28,7 @@ class ConvolutionMethods:
 
     def _carry_read(self, state: State, kernel: str, integrals) -> None:
         """Compute what a kernel of the energy reads of samples, where the state has it not yet."""
+        self._at_own_time(state)
         self._carry_sums(state, kernel, integrals)
         formulas = self.emission.formulas.get(kernel)
         if formulas is not None and "convolutions" in formulas.reads:

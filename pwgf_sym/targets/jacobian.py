@@ -52,7 +52,8 @@ class JacobianMethods:
         FormulaError
             If a second derivative holds a function that no target prints.
         """
-        return self.local_jacobian(state, integrals)
+        self._at_own_time(state)
+        return self.local_jacobian(state, integrals, self)
 
 
 class LocalJacobian:
@@ -112,9 +113,9 @@ class LocalJacobian:
         kind = type(program.kernels)
         return kind(self.module, self.emission, program.dtype, program.size, lambda: None)
 
-    def __call__(self, state: State, integrals: np.ndarray) -> np.ndarray:
-        """See :meth:`.program.Program.velocity_jacobian`."""
-        found = self._entries(state, integrals)
+    def __call__(self, state: State, integrals: np.ndarray, program=None) -> np.ndarray:
+        """See :meth:`.program.Program.velocity_jacobian`; ``program`` has the parameters."""
+        found = self._entries(state, integrals, self.program if program is None else program)
         count, d = state.samples.count, self.form.dim
         if self.form.diagonal:
             result = np.zeros((count, d), found.dtype)
@@ -125,10 +126,10 @@ class LocalJacobian:
         result[:, self._columns, self._rows] = found
         return result
 
-    def _entries(self, state: State, integrals) -> np.ndarray:
+    def _entries(self, state: State, integrals, program) -> np.ndarray:
         """The entries at the form's places, (N, number of places)."""
         samples = state.samples
-        values = self.program.values(integrals)
+        values = program.values(integrals)
         numbers = values.astype(float).tolist()
         found = np.zeros((samples.count, len(self.form.places)), self.dtype)
         for name, places in self.form.fields.items():
@@ -142,7 +143,7 @@ class LocalJacobian:
             for place, function in functions.items():
                 found[:, self._column[place]] += share * function(*numbers)
         for name, factor in self._factors.items():
-            hessians = self.program.sums[name].hessians(state, integrals)
+            hessians = program.sums[name].hessians(state, integrals)
             found += factor(*numbers) * hessians[:, self._rows, self._columns]
         if self.form.moments is not None:
             moments = self.program.moments

@@ -226,11 +226,14 @@ class State:
         What the samples carry (:mod:`pwgf_sym.kernels.carried`), by name.
     moments : tuple or None
         Moments of x, once they are computed.
+    time : float or None
+        Of what samples carry of the energy, where that depends on the time.
     """
 
     def __init__(self, samples: Samples, **carried: np.ndarray):
         self.samples, self.carried = samples, carried
         self.moments: tuple[np.ndarray, float, float] | None = None
+        self.time: float | None = None
 
     @property
     def x(self) -> np.ndarray:

@@ -138,11 +138,17 @@ class Program(Inspection, JacobianMethods, PointMethods, ConvolutionMethods, Sum
         Where modules are written, if not into the cache.
     units : Units
         The coordinates that the map sees; states and fields are in the user's.
+    parameters : dict of Symbol to float
+        Values of parameters and lengths; that of the time is NaN but in :meth:`at`.
+    time : float or None
+        The time of :meth:`at`.
     target : {"cpu", "cuda", "numpy"}
         Where kernels run.
     host : TargetHost
         The host's side of the target.
     """
+
+    time: float | None = None
 
     def __init__(
         self,
@@ -162,7 +168,27 @@ class Program(Inspection, JacobianMethods, PointMethods, ConvolutionMethods, Sum
         self.dim, self.size = flow.dim, emission.layout.size * flow.steps
         self.units = Units.of(problem.initial)
         self.derived = derived_form(problem)
-        self._parameters = [float(self.derived.parameters[s]) for s in self.form.parameters]
+        # A time that nobody has said is no number, so that no value is that of a wrong time.
+        self.take({**self.derived.parameters, **dict.fromkeys(self._clock, np.nan)})
+
+    def take(self, parameters: dict) -> None:
+        """Compute with these values of parameters, the time among them."""
+        self.parameters = parameters
+        self._parameters = [float(parameters[s]) for s in self.form.parameters]
+
+    @property
+    def _clock(self) -> tuple:
+        """The symbol of time, where there is one."""
+        return () if self.problem.time is None else (self.problem.time,)
+
+    def at(self, time: float) -> Program:
+        """This program at a time: the same kernels, with the time as one more parameter.
+
+        It is the program itself where nothing depends on the time.
+        """
+        from .timed import ProgramAtTime
+
+        return ProgramAtTime(self, time) if self._clock else self
 
     @cached_property
     def module(self):

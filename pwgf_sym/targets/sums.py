@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from copy import copy
+from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
@@ -10,8 +12,12 @@ import numpy as np
 from ..derive.families import Family
 from ..derive.sums import IndexedSum
 from ..emit.sums import emit_sum
+from ..errors import OptionError
+from ..kernels.carried import levels
 from ..kernels.sums import SumKernels, sum_kernels
+from ..kernels.terms import length_of_limit
 from ..schedule.groups import parts_of
+from ..sharing import symbols_of
 from .data import pack_data
 from .families import FamilyRows
 from .packing import State
@@ -38,10 +44,18 @@ class SumMethods:
         """Values of the sums at points (N, d) of the user's coordinates, (N,) each, by name."""
         samples = self.packed(points)
         state, found = State(samples, x=samples.z), {}
+        self._at_own_time(state)
         for name, one in self.sums.items():
             one.carry(state, name, None)
             found[name] = samples.unpack_scalar(np.asarray(state.carried[name], float))
         return found
+
+    def _at_own_time(self, state: State) -> None:
+        """Forget what samples carry of the energy where that is of another time."""
+        if state.time != self.time:
+            for name in {*state.carried} - {one.name for one in levels()[-1]}:
+                del state.carried[name]
+            state.time = self.time
 
     def _carry_sums(self, state: State, kernel: str, integrals) -> None:
         """Compute what a kernel of the energy reads of sums, where the state has it not yet."""
@@ -104,8 +118,8 @@ class SampleSum:
     ----------
     kernels : SumKernels
         What is computed.
-    data : (steps * size,) array
-        What the kernels' steps read.
+    data : (steps * size,) array or None
+        What the kernels' steps read; None where it depends on a time that is not said.
     family : Family or None
         The sum over integrals whose first variation it is.
 
@@ -116,35 +130,67 @@ class SampleSum:
     """
 
     def __init__(self, program, one: IndexedSum, family: Family | None, place: int):
-        self.program, derived, self.family = program, program.derived, family
-        form, parameters = program.form, derived.parameters
-        self.kernels = sum_kernels(one, form.coordinates, parameters, family)
-        self._place, self._rows = place, None
-        if family is None:
-            self.data = pack_data(self.kernels, derived.arrays, parameters, program.dtype)
+        self.program, self.family = program, family
+        parameters = program.derived.parameters
+        self.kernels = sum_kernels(one, program.form.coordinates, parameters, family)
+        self._place, self._rows, self.data = place, None, None
+        self._modules: dict[str, SumModule] = {}
+        formulas = [one.formula] if family is None else [one.formula, family.node]
+        self._moves = program.problem.time in symbols_of(*formulas)
+        if not self._moves:
+            self._read(parameters)
+
+    def _read(self, parameters: dict) -> None:
+        """Take the values of parameters."""
+        derived, dtype = replace(self.program.derived, parameters=parameters), self.program.dtype
+        if self.family is None:
+            self.data = pack_data(self.kernels, derived.arrays, parameters, dtype)
         else:
-            self._rows = FamilyRows(family, self.kernels, derived, program.dtype)
+            self._rows = FamilyRows(self.family, self.kernels, derived, dtype)
             self.data = self._rows.data(None)
+
+    def at(self, parameters: dict) -> SampleSum:
+        """The sum with other values of parameters, of which the time is one."""
+        if not self._moves:
+            return self
+        found = copy(self)
+        found._read(parameters)
+        return found
 
     @property
     def number_of_means(self) -> int:
         """J and rows of its means; 0 where there are none."""
-        return 0 if self.family is None else len(self.family.means) * self._rows.count
+        if self.family is None:
+            return 0
+        count = length_of_limit(self.family.node.limits[0], self.program.derived.parameters)
+        return len(self.family.means) * count
 
-    @cached_property
+    def _module(self, *names: str) -> SumModule:
+        if names[-1] not in self._modules:
+            self._modules[names[-1]] = SumModule(self.program, self.kernels, names)
+        return self._modules[names[-1]]
+
+    @property
     def first(self) -> SumModule:
         """Values and gradients."""
         name = self.kernels.name
         own = name if self.family is None else f"{name}_means"
-        return SumModule(self.program, self.kernels, [own, f"{name}_slope"])
+        return self._module(own, f"{name}_slope")
 
-    @cached_property
+    @property
     def second(self) -> SumModule:
         """Second derivatives, which only some methods in time ask for."""
-        return SumModule(self.program, self.kernels, [f"{self.kernels.name}_hessian"])
+        return self._module(f"{self.kernels.name}_hessian")
+
+    def _check_time(self) -> None:
+        """Refuse what has no value without a time."""
+        if self.data is None:
+            accepted = "a time, of which the terms of a sum are"
+            raise OptionError("time", "None", accepted, "Use program.at(0.0).")
 
     def means(self, state: State) -> np.ndarray:
         """Means of the integrands over the samples, one after the other, float64."""
+        self._check_time()
         name, module = f"{self.kernels.name}_means", self.first
         inputs = {"x": state.x, "weight": state.samples.weight}
         calls = module.calls(self.data.size)
@@ -156,6 +202,7 @@ class SampleSum:
 
     def _data_at(self, integrals) -> np.ndarray:
         """What the kernels' steps read where the integrals have these values."""
+        self._check_time()
         if self.family is None:
             return self.data
         return self._rows.data(integrals[self._place : self._place + self.number_of_means])
