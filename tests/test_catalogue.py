@@ -139,4 +139,4 @@ def test_the_page_builds_the_energy(name):
     one = ENTRIES[name]
     names = {"pw": pw, "sp": sp, "np": np, "x": one.x, "y": one.y, "rho": one.rho}
     exec(compile(one.code, name, "exec"), names)
-    assert names["energy"] == one.energy
+    assert names["energy"] == one.energy and names.get("transport", {}) == one.transport

@@ -44,7 +44,7 @@ def energy_is(claim, density, exact, limit=1e-10):
         made = Quadrature(one.rho, density(one.x), **one.options)
         return gap(made(one.energy), float(exact))
 
-    return Check(claim, error, limit)
+    return Check(f"the energy {claim}", error, limit)
 
 
 def velocity_of(one, density, points):

@@ -102,10 +102,6 @@ def root(x, y, rho):
     return sp.sqrt(pw.integral(k * rho * rho.at(y), x, y))
 
 
-def turning(x):
-    return [-3 * x[1], 3 * x[0]]
-
-
 def turned(z):
     """The Lagrangian map from N((2, 0), I/2) to t = 1/2, a turn by 3/2."""
     c, s = np.cos(1.5), np.sin(1.5)
@@ -118,7 +114,6 @@ def turned(z):
     dim=2,
     source="Lelievre, Nier and Pavliotis 2013",
     law=pw.Gaussian([2.0, 0.0], 0.5),
-    drift=turning,
     exact=flows(
         "the Lagrangian map to t = 1/2: the mean turns, the variance goes to 1",
         turned,
@@ -128,13 +123,13 @@ def turned(z):
 )
 def circulation(x, y, rho):
     """Ornstein-Uhlenbeck with the drift (-3 x1, 3 x0), which is no gradient."""
-    return pw.integral(sum(s**2 for s in x) / 2 * rho + rho * sp.log(rho), x)
+    E = pw.integral(sum(s**2 for s in x) / 2 * rho + rho * sp.log(rho), x)
+    return E, {"drift": [-3 * x[1], 3 * x[0]]}
 
 
 @entry(
     "Exclusion",
     source="Burger, Di Francesco, Pietschmann and Schlake 2010",
-    mobility=lambda rho: rho * (1 - rho),
     exact=moves(
         "with this entropy the velocity is that of the heat equation",
         lambda z: (z - 0.3) / 0.7,
@@ -142,13 +137,13 @@ def circulation(x, y, rho):
 )
 def exclusion(x, y, rho):
     """The mobility rho (1 - rho): particles leave no room for others."""
-    return pw.integral(rho * sp.log(rho) + (1 - rho) * sp.log(1 - rho), x)
+    E = pw.integral(rho * sp.log(rho) + (1 - rho) * sp.log(1 - rho), x)
+    return E, {"mobility": rho * (1 - rho)}
 
 
 @entry(
     "Nonlinear mobility",
     source="Dolbeault, Nazaret and Savare 2009",
-    mobility=lambda rho: sp.sqrt(rho),
     exact=moves(
         "grad rho over sqrt(rho): the velocity is (x - m) sqrt(rho)/v",
         lambda z: (z - 0.3) / 0.7 * np.sqrt(np.exp(-((z - 0.3) ** 2) / 1.4) / np.sqrt(1.4 * np.pi)),
@@ -156,4 +151,4 @@ def exclusion(x, y, rho):
 )
 def nonlinear_mobility(x, y, rho):
     """Half int rho^2 with the mobility sqrt(rho): a porous medium equation with m = 3/2."""
-    return pw.integral(rho**2, x) / 2
+    return pw.integral(rho**2, x) / 2, {"mobility": sp.sqrt(rho)}

@@ -36,8 +36,7 @@ def minus_score(potential):
     return error
 
 
-def posterior(x, y, rho, loss):
-    return pw.integral(loss * rho + rho * sp.log(rho), x)
+POSTERIOR = "the velocity: score of the posterior, by complex steps, less that of the density"
 
 
 @entry(
@@ -46,7 +45,7 @@ def posterior(x, y, rho, loss):
     source="Wang, Zhu and Li 2021",
     given={"A": ROWS, "b": LABELS},
     exact=particles(
-        "complex steps of the loss as NumPy has it",
+        POSTERIOR,
         minus_score(lambda z: np.sum(np.log(1 + np.exp(-LABELS * (ROWS @ z)))) + z @ z / 2),
     ),
 )
@@ -89,7 +88,7 @@ def correlated(mean, cov):
     given={"A": ROWS, "b": VALUES},
     box=(-6, 6),
     exact=energy_is(
-        "the posterior's energy is minus the logarithm of the evidence",
+        "of the posterior: minus the logarithm of the evidence",
         lambda x: correlated(*bayes()[:2])(x),
         bayes()[2],
         limit=1e-8,
@@ -134,7 +133,7 @@ def poisson_regression(x, y, rho):
     source="Lange, Little and Taylor 1989",
     given={"A": ROWS, "b": VALUES},
     exact=particles(
-        "complex steps of the loss as NumPy has it",
+        POSTERIOR,
         minus_score(lambda z: 2 * np.sum(np.log(1 + (ROWS @ z - VALUES) ** 2 / 3)) + z @ z / 2),
     ),
 )
@@ -162,7 +161,7 @@ OBSERVED = np.array([0.5, -1.0])
     given={"P": PRECISION, "b": OBSERVED},
     box=(-6, 6),
     exact=energy_is(
-        "at the posterior, C = (P + 4 I)^-1, in closed form",
+        "of the posterior, covariance (P + 4 I)^-1, in closed form",
         lambda x: correlated(
             np.linalg.solve(PRECISION + 4 * np.eye(2), 4 * OBSERVED),
             np.linalg.inv(PRECISION + 4 * np.eye(2)),
@@ -199,7 +198,10 @@ def schools(z):
     source="Rubin 1981; Gelman et al. 2013",
     law=pw.Gaussian([0.5, 0.0, 1.0, 0.5], 0.3),
     given={"a": EFFECTS, "s": ERRORS},
-    exact=particles("complex steps of the log posterior as NumPy has it", minus_score(schools)),
+    exact=particles(
+        POSTERIOR,
+        minus_score(schools),
+    ),
 )
 def eight_schools(x, y, rho):
     """A hierarchy, centred: x = (mu, log tau, effects); here with two schools, in units of 10."""
@@ -240,7 +242,7 @@ def mixture(x, y, rho):
     source="Gabrie, Rotskoff and Vanden-Eijnden 2022",
     given={"a": 0.1},
     exact=moves(
-        "forces of two sites as NumPy has them",
+        "forces on two sites, by complex steps in NumPy",
         slope_of(
             lambda z: (
                 0.1 * (z[0] ** 2 + (z[1] - z[0]) ** 2 + z[1] ** 2) + np.sum((1 - z**2) ** 2) / 0.8
@@ -263,7 +265,7 @@ def lattice(x, y, rho):
     dim=2,
     source="Mei, Montanari and Nguyen 2018; Chizat and Bach 2018",
     exact=energy_is(
-        "neurons N(1, 1) x N(0, 1): means are exp(-r^2/2)",
+        "of neurons N(1, 1) x N(0, 1), whose outputs are exp(-r^2/2)",
         lambda x: gaussian(x, [1, 0]),
         sum((np.exp(-(r**2) / 2) - v) ** 2 for r, v in ((-1, 0.5), (0.5, 1), (2, -0.25))) / 2,
     ),
@@ -280,7 +282,7 @@ def neural_network(x, y, rho):
     dim=2,
     source="Hu, Ren, Siska and Szpruch 2021",
     exact=energy_is(
-        "neurons N(0, I): means are zero",
+        "of neurons N(0, I), whose outputs are zero",
         lambda x: gaussian(x),
         (0.25 + 1) / 2 + 0.01 - 0.01 * np.log(2 * np.pi * np.e),
     ),

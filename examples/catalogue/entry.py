@@ -33,14 +33,13 @@ class Entry:
     ----------
     name, family, source : str
     build : Callable
-        The energy of the coordinates x, a copy y, and the density rho.
+        The energy of the coordinates x, a copy y, and the density rho; or the energy, and a dict
+        with a drift or a mobility.
     dim : int
     law : Law
         The initial law of checks.
     given : dict of str to number or array
         Values of parameters, by their names.
-    drift, mobility
-        Of x and rho, where there are some.
     exact : Check
     breaks : tuple of float
         Where formulas have kinks on the line.
@@ -60,8 +59,6 @@ class Entry:
     dim: int = 1
     law: pw.Gaussian = None
     given: dict = field(default_factory=dict)
-    drift: Callable = None
-    mobility: Callable = None
     breaks: tuple = ()
     reach: float = 0
     singular: bool = False
@@ -80,8 +77,18 @@ class Entry:
         return pw.Density(self.x)
 
     @cached_property
+    def built(self):
+        made = self.build(self.x, self.y, self.rho)
+        return made if isinstance(made, tuple) else (made, {})
+
+    @property
     def energy(self):
-        return self.build(self.x, self.y, self.rho)
+        return self.built[0]
+
+    @property
+    def transport(self) -> dict:
+        """Drift and mobility, by these names."""
+        return self.built[1]
 
     @cached_property
     def form(self) -> SampleForm:
@@ -98,12 +105,7 @@ class Entry:
 
     @cached_property
     def problem(self):
-        options = {}
-        if self.drift:
-            options["drift"] = self.drift(self.x)
-        if self.mobility:
-            options["mobility"] = self.mobility(self.rho)
-        return pw.GradientFlow(self.energy, self.rho, self.law, self.parameters, **options)
+        return pw.GradientFlow(self.energy, self.rho, self.law, self.parameters, **self.transport)
 
     @property
     def code(self) -> str:
@@ -111,7 +113,8 @@ class Entry:
         source = textwrap.dedent(inspect.getsource(self.build))
         body = source[re.search(r"^def .*:\n", source, re.MULTILINE).end() :]
         body = re.sub(r'^    """.*?"""\n', "", body, flags=re.DOTALL)
-        return textwrap.dedent(body).replace("return ", "energy = ")
+        names = "energy, transport" if self.transport else "energy"
+        return textwrap.dedent(body).replace("return ", f"{names} = ")
 
     @property
     def about(self) -> str:
@@ -129,7 +132,7 @@ class Entry:
 
     @property
     def has_energy_form(self) -> bool:
-        return self.drift is None and self.mobility is None
+        return not self.transport
 
     @property
     def needs(self) -> list[str]:

@@ -90,7 +90,7 @@ def kullback_leibler(x, y, rho):
     ),
 )
 def reverse_kullback_leibler(x, y, rho):
-    """KL(pi | rho): the velocity is grad(pi/rho)/... of the ratio of the densities."""
+    """KL(pi | rho), the forward divergence of expectation propagation."""
     pi = sp.exp(-sum(s**2 for s in x) / 2) / sp.sqrt(2 * sp.pi) ** len(x)
     return pw.integral(pi * sp.log(pi / rho), x)
 

@@ -177,7 +177,7 @@ def saturating(x, y, rho):
     "Nonparametric maximum likelihood",
     source="Kiefer and Wolfowitz 1956; Yan, Wang and Rigollet 2024",
     exact=energy_is(
-        "of N(0, 1): data of N(0, 2)",
+        "of N(0, 1): minus the mean log density of N(0, 2) at the data",
         lambda x: gaussian(x),
         np.log(4 * np.pi) / 2 + np.mean(np.array([-1.0, 0.5, 2.0]) ** 2) / 4,
     ),

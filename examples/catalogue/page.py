@@ -4,8 +4,10 @@ import itertools
 import re
 import textwrap
 
+import sympy as sp
+
 import pwgf_sym as pw
-from pwgf_sym.declare.energies import unicode_text
+from pwgf_sym.declare.energies import ordered_integrals, unicode_text
 
 from .families import ENTRIES
 
@@ -33,10 +35,12 @@ dimension that the entry says (1 if it says none):
     y = pw.copy_of(x)
     rho = pw.Density(x)
 
-`pw.solve(pw.GradientFlow(energy, rho, law, parameters), pw.NeuralFlow(1, 16), (0, 1))` is the flow.
+`pw.solve(pw.GradientFlow(energy, rho, law, parameters), pw.NeuralFlow(1, 16), (0, 1))` is the flow,
+with `**transport` in the problem where the entry has a drift or a mobility.
 What a sample carries beside its position is a log density or a score; "pairs" and "inner integrals"
 are means over pairs of samples, "data" are arrays that `parameters` gives. The velocity form is the
-default; where "energy" stands alone, give `formulation="energy"`.
+default; where "energy" stands alone, give `formulation="energy"`. Formulas write rho for the
+density at x, rho_x0 for its derivative, and I0, I1 for integrals that are numbers.
 """
 
 
@@ -55,20 +59,60 @@ def bound(limit):
     return f"< {limit:.0e}".replace("e-0", "e-")
 
 
+class Notation:
+    """Formulas of one entry as text: short names for rho, its derivatives, integrals."""
+
+    def __init__(self, one):
+        self.one, self.numbers = one, {}
+
+    def __call__(self, formula):
+        """The text; integrals that depend on no coordinate have a name."""
+        coordinates = {*self.one.x, *self.one.y}
+        marks = {}
+        for term in ordered_integrals(formula):
+            if not term.free_symbols & coordinates:
+                text = self._text(term)
+                name = self.numbers.setdefault(text, f"I{len(self.numbers)}")
+                marks[term] = sp.Symbol(name, real=True)
+        return self._text(formula.xreplace(marks))
+
+    def _text(self, formula):
+        names = {}
+        for density in formula.atoms(type(self.one.rho)):
+            place = [s for s in density.args if s in {*self.one.x, *self.one.y}]
+            elsewhere = f"({', '.join(map(str, place))})"
+            names[density] = "rho" if place == [*self.one.x] else f"rho{elsewhere}"
+        for slope in formula.atoms(sp.Derivative):
+            if slope.expr in names:
+                order = "".join(f"{s}" * n for s, n in slope.variable_count)
+                names[slope] = f"rho_{order}"
+        return unicode_text(formula, names)
+
+    def equation(self):
+        """d rho/dt = div(h grad dE/drho - rho b), h = rho and b = 0 if there is no other."""
+        one = self.one
+        left, right = pw.pde(one.energy, one.rho).args
+        rho, *fluxes = left.expr, *[0] * one.dim
+        for part in sp.Add.make_args(right):
+            (symbol, count), *_ = part.variable_count
+            fluxes[one.x.index(symbol)] = part.expr if count == 1 else part.expr.diff(symbol)
+        if "mobility" in one.transport:
+            factor = one.transport["mobility"].xreplace({one.rho: rho}) / rho
+            fluxes = [sp.simplify(flux * factor) for flux in fluxes]
+        drift = one.transport.get("drift", [0] * one.dim)
+        fluxes = [flux - rho * b for flux, b in zip(fluxes, drift)]
+        divergence = " + ".join(f"d/d{s}({self(flux)})" for s, flux in zip(one.x, fluxes))
+        return f"{self(left)} = {divergence}"
+
+    def definitions(self):
+        """What the names of numbers stand for."""
+        return [f"{name} = {text}" for text, name in self.numbers.items()]
+
+
 def wrapped(label, formula):
+    formula = formula if len(formula) <= LONGEST else "(long)"
     lines = textwrap.wrap(formula, WIDTH - 10, break_long_words=False, break_on_hyphens=False)
     return "\n".join(f"{label if not k else '':10}{line}" for k, line in enumerate(lines))
-
-
-def text_of(label, formula):
-    text = unicode_text(formula)
-    return wrapped(label, text if len(text) <= LONGEST else "(long)")
-
-
-def equation_of(one):
-    equation = pw.pde(one.energy, one.rho)
-    left, right = map(unicode_text, equation.args)
-    return wrapped("equation", f"{left} = {right}" if len(right) <= LONGEST else "(long)")
 
 
 def table():
@@ -81,16 +125,26 @@ def table():
     return "\n".join(rows)
 
 
+def bullet(text):
+    return textwrap.fill(f"- {text}", WIDTH, subsequent_indent="  ", break_on_hyphens=False)
+
+
 def section(one):
     """What the page has of one entry."""
-    about = f"{one.about} ({one.source})"
-    parts = [f"### {one.name}", textwrap.fill(about, WIDTH), f"```python\n{one.code}```"]
-    lines = [text_of("dE/drho", pw.first_variation(one.energy, one.rho)), equation_of(one)]
-    parts.append("```text\n" + "\n".join(lines) + "\n```")
+    text = Notation(one)
+    lines = [wrapped("dE/drho", text(pw.first_variation(one.energy, one.rho)))]
+    lines.append(wrapped("equation", text.equation()))
+    lines += [wrapped("with", line) for line in text.definitions()]
     dimension = f"d = {one.dim}; " if one.dim > 1 else ""
-    facts = f"{dimension}carries {', '.join(one.needs)}; {formulations(one)} form; "
-    facts += f"exact: {one.exact.claim} (error {bound(one.exact.limit)})."
-    parts.append(textwrap.fill(facts[0].upper() + facts[1:], WIDTH))
+    parts = [
+        f"### {one.name}",
+        textwrap.fill(f"{one.about} ({one.source})", WIDTH),
+        f"```python\n{one.code}```",
+        "```text\n" + "\n".join(lines) + "\n```",
+        bullet(f"{dimension}carries: {', '.join(one.needs)}; formulations: {formulations(one)}")
+        + "\n"
+        + bullet(f"exact: {one.exact.claim} (error {bound(one.exact.limit)})"),
+    ]
     return "\n\n".join(parts)
 
 

@@ -61,9 +61,7 @@ def double_well(x, y, rho):
     source="Salim, Korba and Luise 2020",
     breaks=(0,),
     box=(-40, 40),
-    exact=energy_is(
-        "exp(-|x|)/2 has the energy -log 2", lambda x: sp.exp(-sp.Abs(x[0])) / 2, -np.log(2)
-    ),
+    exact=energy_is("of exp(-|x|)/2: -log 2", lambda x: sp.exp(-sp.Abs(x[0])) / 2, -np.log(2)),
 )
 def laplace(x, y, rho):
     """A potential with a kink."""
@@ -118,7 +116,7 @@ def student(x, y, rho):
     dim=2,
     source="Styblinski and Tang 1990; Karatzas and Tschiderer",
     exact=energy_is(
-        "of N(0, I), d = 2, closed moments: 6/25*(3 - 16)/2 - log(2 pi) - 1",
+        "of N(0, I): 3/25 (3 - 16) - log(2 pi) - 1",
         lambda x: gaussian(x),
         2 * 3 / 50 * (3 - 16) - np.log(2 * np.pi) - 1,
     ),
