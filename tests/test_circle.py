@@ -477,6 +477,25 @@ def test_files_and_evidence(tmp_path):
     assert solution.error_bound(distance="KL", evaluations=1 << 12).status == "proven"
 
 
+def test_laws_in_files_are_checked():
+    from pwgf_sym.errors import StoredSolutionError
+    from pwgf_sym.solver.described import _check_law
+
+    law = pw.Circle(2 + sp.cos(X[0]) + sp.cos(2 * X[0]) / 2)
+    _check_law(law.to_dict(), 1)
+    tower = ["Integer", "10"]
+    for _ in range(3):
+        tower = ["Pow", ["Integer", "10"], tower]
+    arc = law.to_dict()["parts"][0]
+    wide = {"law": "Wrapped", "of": {"law": "Gaussian", "mean": [0] * 9, "cov": 1}, "periods": [1]}
+    for bad in ({"law": "Circle", "parts": [arc | {"formula": tower}]}, wide):
+        with pytest.raises(StoredSolutionError):
+            _check_law(bad, 1)
+    for bad in (arc | {"formula": to_tree(X[0])}, arc | {"coordinate": ["Symbol", "x0", {}]}):
+        with pytest.raises(LawError):
+            law_from_dict({"law": "Circle", "parts": [bad]})
+
+
 def test_constants_of_an_energy_are_over_one_period():
     """int (rho - a)^2 dx is int rho^2 dx - 2 a + a^2 P on a circle of length P."""
     x = pw.coordinates(1, period=3)
@@ -522,6 +541,8 @@ def test_points_modulo_a_period():
     assert isinstance(X[0], PeriodicSymbol)
 
 
+# Errors of single samples grow where the flow parts, opposite to the mean angle; the law is right.
+@pytest.mark.filterwarnings("ignore::pwgf_sym.errors.AccuracyWarning")
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("law", "coupling"),
@@ -531,7 +552,7 @@ def test_points_modulo_a_period():
 def test_noisy_kuramoto(law, coupling):
     """Its stationary order parameter, by samples that the run did not use."""
     problem = pw.GradientFlow(kuramoto(coupling), RHO, law)
-    solution = pw.solve(problem, pw.NeuralFlow(1, width=16), (0, 10), tol=1e-2, **NUMPY)
+    solution = pw.solve(problem, pw.NeuralFlow(1, width=12), (0, 10), tol=5e-2, samples=1024)
     found = order(solution.sample(1 << 16, seed=77, sampling="sobol"))
     assert found == pytest.approx(stationary_order(coupling), abs=2e-3)
 

@@ -14,7 +14,7 @@ from ..functions import host_function
 from ..sharing import symbols_of
 from .formula_checks import check_formula, scalar_expression
 from .law import Law
-from .law_checks import frozen
+from .law_checks import frozen, number_above
 from .periods import PeriodicSymbol, wrapped
 from .symbols import as_copy
 from .tree import from_tree, to_tree
@@ -122,7 +122,8 @@ class Arc(Law):
 
     @classmethod
     def from_entries(cls, entries: dict[str, Any]) -> Law:
-        return cls(from_tree(entries["formula"]), from_tree(entries["coordinate"]))
+        # As what a user gives: entries come from files.
+        return _part(from_tree(entries["formula"]), from_tree(entries["coordinate"]))
 
     def __repr__(self) -> str:
         return str(self.formula)
@@ -272,7 +273,10 @@ class Wrapped(Law):
     """
 
     def __init__(self, law: Law, periods: Sequence[float | None]) -> None:
-        self.law, self._periods, self.dim = law, tuple(periods), law.dim
+        self.law, self.dim = law, law.dim
+        if len(periods) != law.dim:
+            raise LawError("periods", f"{len(periods)} periods", f"{law.dim}, one a coordinate")
+        self._periods = tuple(None if p is None else number_above("periods", p, 0) for p in periods)
         self.jump, self.support, self.mean = law.jump, law.support, law.mean
         # Coordinates that the law is periodic in already have no images.
         self._summed = [

@@ -259,6 +259,8 @@ def check_law(form: SampleForm, law: Law) -> None:
     given = f"{type(law).__name__}, whose density jumps, while {label or 'the energy'} reads it"
     accepted = "a law with a continuous density: Gaussian, Barenblatt"
     fix = "Use Gaussian(law.mean, law.covariance), or leave out the terms in the density itself."
+    if any(law.periods):
+        accepted, fix = "a law with a continuous density: Gaussian, Circle", "Use Circle(density)."
     raise LawError("initial", given, accepted, fix)
 
 

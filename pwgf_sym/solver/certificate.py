@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypedDict, Unpack
 
 import numpy as np
 
-from ..arguments import brief, integer, number
+from ..arguments import choice, integer, number
 from ..errors import OptionError
 from .gaps import Gaps, measure, points_of, velocity_at
 from .sampling import seed_for
@@ -143,8 +143,8 @@ def bounds_along(
     OptionError
         As of :func:`error_bound`.
     """
-    if distance is not None and distance not in DISTANCES:
-        raise OptionError("distance", brief(distance), ", ".join(f'"{d}"' for d in DISTANCES))
+    if distance is not None:
+        choice("distance", distance, DISTANCES)
     found = bounds_over_time(path, program, times, **options)
     if distance is None:
         distance = _chosen(found[-1], program.problem.initial.spread)
@@ -361,8 +361,7 @@ def equilibrium_bound(
     OptionError
         If the distance is unknown, or the energy has no known constant.
     """
-    if distance not in DISTANCES:
-        raise OptionError("distance", brief(distance), ", ".join(f'"{d}"' for d in DISTANCES))
+    choice("distance", distance, DISTANCES)
     seed, samples = integer("seed", seed, 0), integer("samples", samples, 16)
     structure = theory_of(program.problem).structure
     constant = log_sobolev_of(structure)

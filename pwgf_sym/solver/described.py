@@ -34,6 +34,8 @@ _SCHEMA, _VERSION = "pwgf_sym.solution", 3
 # version 2 fixed steps only, and no dense output.
 _READ = (1, 2, 3)
 _LARGEST_EXPONENT = 10**6
+# Entries of laws that are formulas.
+_FORMULAS = ("formula", "coordinate")
 #: How a run can have ended.
 STATUSES = ("completed", "stopped", "interrupted", "failed")
 
@@ -187,9 +189,9 @@ def _problem(description: dict[str, Any], dim: int, data: Sequence[np.ndarray]) 
     energy, rho = from_tree(description["energy"]), from_tree(description["density"])
     _check_powers(energy)
     entries = description["initial"]
-    lengths = [len(value) for value in entries.values() if isinstance(value, list)]
-    if len(rho.args) != dim or entries.get("dim", dim) != dim or max(lengths, default=0) > dim:
+    if len(rho.args) != dim or entries.get("dim", dim) != dim:
         raise StoredSolutionError("initial", "another dimension", f"dimension {dim}, the map's")
+    _check_law(entries, dim)
     parameters: dict[sp.Basic, Any] = {
         from_tree(tree): value for tree, value in description["parameters"]
     }
@@ -205,6 +207,21 @@ def _problem(description: dict[str, Any], dim: int, data: Sequence[np.ndarray]) 
     time = description.get("time")
     time = None if time is None else from_tree(time)
     return GradientFlow(energy, rho, law_from_dict(entries), parameters, drift, mobility, time)
+
+
+def _check_law(entries: dict[str, Any], dim: int) -> None:
+    """Refuse laws of another dimension, and formulas of laws, before anything is made of them."""
+    left = [entries]
+    while left:
+        one = left.pop()
+        plain = [v for k, v in one.items() if isinstance(v, list) and k not in _FORMULAS]
+        if max([one.get("dim", dim), *map(len, plain)]) > dim:
+            raise StoredSolutionError("initial", "another dimension", f"dimension {dim}, the map's")
+        for name in _FORMULAS:
+            if name in one:
+                _check_powers(from_tree(one[name]))
+        parts = [*one.values(), *(part for value in plain for part in value)]
+        left += [part for part in parts if isinstance(part, dict)]
 
 
 def _check_powers(energy: sp.Expr) -> None:
