@@ -11,6 +11,9 @@ parameters: theta holds A[i,j], b[i], W1[k,j], c[k], W2[i,k] of each of 4 steps
 target: cpu, float64, 256-bit vectors, 8 samples a tile
 
 kernels, of N samples and p parameters:
+  moments                means of functions of a sample, of which interactions are sums of products -> means (8,)
+  velocity               w = -grad dE/drho, without pairs -> velocity (N, 2)
+  slopes                 dE/dx and dE/dl of a sample, without pairs -> field (N, 2), scalar (N,)
   push                   x = T(z) -> x (N, 2)
   push_log_density       x = T(z), l = log rho(x) -> x (N, 2), log_density (N,)
   push_score             x = T(z), l = log rho(x), s = grad l; stores what derivatives of T read (of extent tiles; with 0 they are not kept) -> x (N, 2), log_density (N,), score (N, 2)
@@ -25,8 +28,8 @@ kernels, of N samples and p parameters:
   factors                factors of dT/dtheta of every sample
 
 Per-sample arrays are flat: tile by tile, component by component, sample innermost.
-values[] holds nothing.
-content: d972d20b39acacf5
+values[] holds 0: I_0, 1: center0, 2: center1, 3: moment0, 4: moment1, 5: moment2, 6: moment3, 7: moment4, 8: moment5, 9: moment6, 10: moment7, 11: share0, 12: share1.
+content: c07070a220af1098
 """
 
 from numba import njit
@@ -91,92 +94,115 @@ def invert_8(matrix, m, inverse, k, log_det, v, d):
 
 
 @njit(**OPTIONS)
-def moments(x, weight, sums, tiles, first, last):
-    """A center c, and sums of |y|^2, |y|^4, y, |y|^2 y, lower half of y y^T, y = x - c.
+def moments(x, values, weight, sums, first, last):
+    """means of functions of a sample, of which interactions are sums of products
 
-    c is the mean of some samples, the same for every chunk.
+    x (N, 2), values (13,) -> means (8,)
     """
-    y = aligned(x, 2*8)
-    acc = aligned(x, 10*8)
-    for n in range(2 + 10):
-        sums[n] = 0.0
-    apart = max(1, tiles//8)
-    for i in range(2):
-        v = zeros(x, 1, 8)
-        for tile in range(0, tiles, apart):
-            v = v + load(x, tile*16 + i*8, 0, 1, 8)
-        add_lane_sums(sums, i, v)
-        sums[i] = sums[i]/(len(range(0, tiles, apart))*8)
-    for n in range(10):
-        store(acc, n*8, 0, zeros(x, 1, 8))
+    center0 = load(values, 1, 0, 1, 1)
+    center1 = load(values, 2, 0, 1, 1)
+    mean0 = zeros(x, 1, 8)
+    mean1 = zeros(x, 1, 8)
+    mean2 = zeros(x, 1, 8)
+    mean3 = zeros(x, 1, 8)
+    mean4 = zeros(x, 1, 8)
+    mean5 = zeros(x, 1, 8)
+    mean6 = zeros(x, 1, 8)
+    mean7 = zeros(x, 1, 8)
     for tile in range(first, last):
+        x0 = load(x, tile*16, 0, 1, 8)
+        x1 = load(x, tile*16 + 8, 0, 1, 8)
+        t0 = (x0 - center0)
+        t1 = (x1 - center1)
+        t2 = (t0*t0)
+        t3 = (t1*t1)
+        t4 = t2 + t3
         w = load(weight, tile*8, 0, 1, 8)
-        t = zeros(x, 1, 8)
-        for i in range(2):
-            v = load(x, tile*16 + i*8, 0, 1, 8) - load(sums, i, 0, 1, 1)
-            store(y, i*8, 0, v)
-            t = fma(v, v, t)
-        wt = w*t
-        store(acc, 0, 0, load(acc, 0, 0, 1, 8) + wt)
-        store(acc, 8, 0, fma(wt, t, load(acc, 8, 0, 1, 8)))
-        for i in range(2):
-            v = load(y, i*8, 0, 1, 8)
-            first_order, third_order = (2 + i)*8, (2 + 2 + i)*8
-            store(acc, first_order, 0, fma(w, v, load(acc, first_order, 0, 1, 8)))
-            store(acc, third_order, 0, fma(wt, v, load(acc, third_order, 0, 1, 8)))
-            wv = w*v
-            for j in range(i + 1):
-                n = (6 + i*2 + j)*8
-                store(acc, n, 0, fma(wv, load(y, j*8, 0, 1, 8), load(acc, n, 0, 1, 8)))
-    for n in range(10):
-        add_lane_sums(sums, 2 + n, load(acc, n*8, 0, 1, 8))
+        mean0 = mean0 + w*(t0)
+        mean1 = mean1 + w*(t1)
+        mean2 = mean2 + w*(t2)
+        mean3 = mean3 + w*(t0*t1)
+        mean4 = mean4 + w*(t0*t4)
+        mean5 = mean5 + w*(t3)
+        mean6 = mean6 + w*(t1*t4)
+        mean7 = mean7 + w*((t4*t4))
+    sums[0] = 0.0
+    add_lane_sums(sums, 0, mean0)
+    sums[1] = 0.0
+    add_lane_sums(sums, 1, mean1)
+    sums[2] = 0.0
+    add_lane_sums(sums, 2, mean2)
+    sums[3] = 0.0
+    add_lane_sums(sums, 3, mean3)
+    sums[4] = 0.0
+    add_lane_sums(sums, 4, mean4)
+    sums[5] = 0.0
+    add_lane_sums(sums, 5, mean5)
+    sums[6] = 0.0
+    add_lane_sums(sums, 6, mean6)
+    sums[7] = 0.0
+    add_lane_sums(sums, 7, mean7)
 
 
 @njit(**OPTIONS)
-def moments_finish(sums, means, found):
-    """The chunks' sums added up; found begins with the means of |x - y|^2 and |x - y|^4."""
-    for n in range(2 + 10):
-        total = 0.0
-        for chunk in range(sums.shape[0] if n >= 2 else 1):
-            total += sums[chunk, n]
-        found[2 + n] = total
-    t, tt, y, ty, yy = 2 + 2, 2 + 3, 2 + 4, 2*2 + 4, 3*2 + 4
-    first, third, second = 0.0, 0.0, 0.0
-    for i in range(2):
-        first += found[y + i]*found[y + i]
-        third += found[y + i]*found[ty + i]
-        for j in range(i + 1):
-            found[yy + j*2 + i] = found[yy + i*2 + j]
-            second += (1 if i == j else 2)*found[yy + i*2 + j]**2
-    found[0] = 2*(found[t] - first)
-    found[1] = 2*found[tt] + 2*found[t]**2 + 4*second - 8*third
-    for n in range(2 + 10):
-        means[n] = found[2 + n]
+def velocity(x, values, velocity_out, first, last):
+    """w = -grad dE/drho, without pairs
 
-
-@njit(**OPTIONS)
-def moments_velocity(x, means, slopes, velocity_out, first, last):
-    """Adds the mean over partners y of (k1 |x - y|^2 + k0) (x - y); slopes holds k1, k0."""
-    y = aligned(x, 2*8)
-    k1, k0 = load(slopes, 0, 0, 1, 1), load(slopes, 1, 0, 1, 1)
+    x (N, 2), values (13,) -> velocity (N, 2)
+    """
+    center0 = load(values, 1, 0, 1, 1)
+    center1 = load(values, 2, 0, 1, 1)
+    moment0 = load(values, 3, 0, 1, 1)
+    moment1 = load(values, 4, 0, 1, 1)
+    moment2 = load(values, 5, 0, 1, 1)
+    moment3 = load(values, 6, 0, 1, 1)
+    moment4 = load(values, 7, 0, 1, 1)
+    moment5 = load(values, 8, 0, 1, 1)
+    moment6 = load(values, 9, 0, 1, 1)
+    share0 = load(values, 11, 0, 1, 1)
     for tile in range(first, last):
-        s = zeros(x, 1, 8)
-        inner = zeros(x, 1, 8)
-        for i in range(2):
-            v = load(x, tile*16 + i*8, 0, 1, 8) - load(means, i, 0, 1, 1)
-            store(y, i*8, 0, v)
-            s = fma(v, v, s)
-            inner = fma(load(means, 4 + i, 0, 1, 1), v, inner)
-        slope = k1*(s + load(means, 2, 0, 1, 1) - 2.0*inner) + k0
-        for i in range(2):
-            total = zeros(x, 1, 8)
-            for j in range(2):
-                v = load(means, 2 + 6 + i*2 + j, 0, 1, 1)
-                total = fma(v, load(y, j*8, 0, 1, 8), total)
-            mean, third = load(means, 4 + i, 0, 1, 1), load(means, 4 + 2 + i, 0, 1, 1)
-            v = slope*load(y, i*8, 0, 1, 8) - k0*mean - k1*(s*mean + third - 2.0*total)
-            at = tile*16 + i*8
-            store(velocity_out, at, 0, load(velocity_out, at, 0, 1, 8) + v)
+        x0 = load(x, tile*16, 0, 1, 8)
+        x1 = load(x, tile*16 + 8, 0, 1, 8)
+        t0 = (x0 - center0)
+        t1 = (x1 - center1)
+        t2 = (t0*t0) + (t1*t1)
+        t3 = 2.0*moment3
+        t4 = -moment0*t0 - moment1*t1
+        t5 = 2.0*t0
+        t6 = 2.0*t1
+        store(velocity_out, tile*16, 0, -share0*(-moment0*t2 + moment0 - moment4 + t0*t2 + t1*t3 + t4*t5 + t5*((1.5)*moment2 + (0.5)*moment5 - 0.5)))
+        store(velocity_out, tile*16 + 8, 0, -share0*(-moment1*t2 + moment1 - moment6 + t0*t3 + t1*t2 + t4*t6 + t6*((0.5)*moment2 + (1.5)*moment5 - 0.5)))
+
+
+@njit(**OPTIONS)
+def slopes(x, values, field_out, scalar_out, first, last):
+    """dE/dx and dE/dl of a sample, without pairs
+
+    x (N, 2), values (13,) -> field (N, 2), scalar (N,)
+    """
+    center0 = load(values, 1, 0, 1, 1)
+    center1 = load(values, 2, 0, 1, 1)
+    moment0 = load(values, 3, 0, 1, 1)
+    moment1 = load(values, 4, 0, 1, 1)
+    moment2 = load(values, 5, 0, 1, 1)
+    moment3 = load(values, 6, 0, 1, 1)
+    moment4 = load(values, 7, 0, 1, 1)
+    moment5 = load(values, 8, 0, 1, 1)
+    moment6 = load(values, 9, 0, 1, 1)
+    share0 = load(values, 11, 0, 1, 1)
+    for tile in range(first, last):
+        x0 = load(x, tile*16, 0, 1, 8)
+        x1 = load(x, tile*16 + 8, 0, 1, 8)
+        t0 = (x0 - center0)
+        t1 = (x1 - center1)
+        t2 = (t0*t0) + (t1*t1)
+        t3 = 2.0*moment3
+        t4 = -moment0*t0 - moment1*t1
+        t5 = 2.0*t0
+        t6 = 2.0*t1
+        store(field_out, tile*16, 0, share0*(-moment0*t2 + moment0 - moment4 + t0*t2 + t1*t3 + t4*t5 + t5*((1.5)*moment2 + (0.5)*moment5 - 0.5)))
+        store(field_out, tile*16 + 8, 0, share0*(-moment1*t2 + moment1 - moment6 + t0*t3 + t1*t2 + t4*t6 + t6*((0.5)*moment2 + (1.5)*moment5 - 0.5)))
+        store(scalar_out, tile*8, 0, zeros(x, 1, 8) + 0.0)
 
 
 @njit(**OPTIONS)

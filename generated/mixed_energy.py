@@ -12,6 +12,7 @@ target: cpu, float64, 256-bit vectors, 8 samples a tile
 
 kernels, of N samples and p parameters:
   integrals              means of the energy densities f(x, rho)/rho -> means (1,)
+  moments                means of functions of a sample, of which interactions are sums of products -> means (3,)
   velocity               w = -grad dE/drho, without pairs -> velocity (N, 2)
   slopes                 dE/dx and dE/dl of a sample, without pairs -> field (N, 2), scalar (N,)
   push                   x = T(z) -> x (N, 2)
@@ -28,8 +29,8 @@ kernels, of N samples and p parameters:
   factors                factors of dT/dtheta of every sample
 
 Per-sample arrays are flat: tile by tile, component by component, sample innermost.
-values[] holds 0: beta, 1: I_0, 2: I_1.
-content: caf0690019c64988
+values[] holds 0: beta, 1: I_0, 2: I_1, 3: center0, 4: center1, 5: moment0, 6: moment1, 7: moment2, 8: share0, 9: share1.
+content: bd2abf829f696320
 """
 
 from numba import njit
@@ -97,7 +98,7 @@ def invert_8(matrix, m, inverse, k, log_det, v, d):
 def integrals(x, log_density, values, weight, sums, first, last):
     """means of the energy densities f(x, rho)/rho
 
-    x (N, 2), log_density (N,), values (3,) -> means (1,)
+    x (N, 2), log_density (N,), values (10,) -> means (1,)
     """
     beta = load(values, 0, 0, 1, 1)
     mean0 = zeros(x, 1, 8)
@@ -112,124 +113,73 @@ def integrals(x, log_density, values, weight, sums, first, last):
 
 
 @njit(**OPTIONS)
+def moments(x, values, weight, sums, first, last):
+    """means of functions of a sample, of which interactions are sums of products
+
+    x (N, 2), values (10,) -> means (3,)
+    """
+    center0 = load(values, 3, 0, 1, 1)
+    center1 = load(values, 4, 0, 1, 1)
+    mean0 = zeros(x, 1, 8)
+    mean1 = zeros(x, 1, 8)
+    mean2 = zeros(x, 1, 8)
+    for tile in range(first, last):
+        x0 = load(x, tile*16, 0, 1, 8)
+        x1 = load(x, tile*16 + 8, 0, 1, 8)
+        t0 = (x0 - center0)
+        t1 = (x1 - center1)
+        w = load(weight, tile*8, 0, 1, 8)
+        mean0 = mean0 + w*(t0)
+        mean1 = mean1 + w*(t1)
+        mean2 = mean2 + w*((t0*t0) + (t1*t1))
+    sums[0] = 0.0
+    add_lane_sums(sums, 0, mean0)
+    sums[1] = 0.0
+    add_lane_sums(sums, 1, mean1)
+    sums[2] = 0.0
+    add_lane_sums(sums, 2, mean2)
+
+
+@njit(**OPTIONS)
 def velocity(x, score, values, velocity_out, first, last):
     """w = -grad dE/drho, without pairs
 
-    x (N, 2), score (N, 2), values (3,) -> velocity (N, 2)
+    x (N, 2), score (N, 2), values (10,) -> velocity (N, 2)
     """
     beta = load(values, 0, 0, 1, 1)
+    center0 = load(values, 3, 0, 1, 1)
+    center1 = load(values, 4, 0, 1, 1)
+    moment0 = load(values, 5, 0, 1, 1)
+    moment1 = load(values, 6, 0, 1, 1)
+    share0 = load(values, 8, 0, 1, 1)
     for tile in range(first, last):
         x0 = load(x, tile*16, 0, 1, 8)
         x1 = load(x, tile*16 + 8, 0, 1, 8)
         s0 = load(score, tile*16, 0, 1, 8)
         s1 = load(score, tile*16 + 8, 0, 1, 8)
         t0 = 1.0/(beta)
-        store(velocity_out, tile*16, 0, -s0*t0 + (-1.0)*x0 + (-0.4)*x1)
-        store(velocity_out, tile*16 + 8, 0, -s1*t0 + (-0.4)*x0 + (-2.0)*x1)
+        store(velocity_out, tile*16, 0, -s0*t0 - share0*((-0.8)*moment0 + 0.8*(x0 - center0)) + (-1.0)*x0 + (-0.4)*x1)
+        store(velocity_out, tile*16 + 8, 0, -s1*t0 - share0*((-0.8)*moment1 + 0.8*(x1 - center1)) + (-0.4)*x0 + (-2.0)*x1)
 
 
 @njit(**OPTIONS)
 def slopes(x, values, field_out, scalar_out, first, last):
     """dE/dx and dE/dl of a sample, without pairs
 
-    x (N, 2), values (3,) -> field (N, 2), scalar (N,)
+    x (N, 2), values (10,) -> field (N, 2), scalar (N,)
     """
     beta = load(values, 0, 0, 1, 1)
+    center0 = load(values, 3, 0, 1, 1)
+    center1 = load(values, 4, 0, 1, 1)
+    moment0 = load(values, 5, 0, 1, 1)
+    moment1 = load(values, 6, 0, 1, 1)
+    share0 = load(values, 8, 0, 1, 1)
     for tile in range(first, last):
         x0 = load(x, tile*16, 0, 1, 8)
         x1 = load(x, tile*16 + 8, 0, 1, 8)
-        store(field_out, tile*16, 0, 1.0*x0 + 0.4*x1)
-        store(field_out, tile*16 + 8, 0, 0.4*x0 + 2.0*x1)
+        store(field_out, tile*16, 0, share0*((-0.8)*moment0 + 0.8*(x0 - center0)) + 1.0*x0 + 0.4*x1)
+        store(field_out, tile*16 + 8, 0, share0*((-0.8)*moment1 + 0.8*(x1 - center1)) + 0.4*x0 + 2.0*x1)
         store(scalar_out, tile*8, 0, zeros(x, 1, 8) + 1.0/(beta))
-
-
-@njit(**OPTIONS)
-def moments(x, weight, sums, tiles, first, last):
-    """A center c, and sums of |y|^2, |y|^4, y, |y|^2 y, lower half of y y^T, y = x - c.
-
-    c is the mean of some samples, the same for every chunk.
-    """
-    y = aligned(x, 2*8)
-    acc = aligned(x, 10*8)
-    for n in range(2 + 10):
-        sums[n] = 0.0
-    apart = max(1, tiles//8)
-    for i in range(2):
-        v = zeros(x, 1, 8)
-        for tile in range(0, tiles, apart):
-            v = v + load(x, tile*16 + i*8, 0, 1, 8)
-        add_lane_sums(sums, i, v)
-        sums[i] = sums[i]/(len(range(0, tiles, apart))*8)
-    for n in range(10):
-        store(acc, n*8, 0, zeros(x, 1, 8))
-    for tile in range(first, last):
-        w = load(weight, tile*8, 0, 1, 8)
-        t = zeros(x, 1, 8)
-        for i in range(2):
-            v = load(x, tile*16 + i*8, 0, 1, 8) - load(sums, i, 0, 1, 1)
-            store(y, i*8, 0, v)
-            t = fma(v, v, t)
-        wt = w*t
-        store(acc, 0, 0, load(acc, 0, 0, 1, 8) + wt)
-        store(acc, 8, 0, fma(wt, t, load(acc, 8, 0, 1, 8)))
-        for i in range(2):
-            v = load(y, i*8, 0, 1, 8)
-            first_order, third_order = (2 + i)*8, (2 + 2 + i)*8
-            store(acc, first_order, 0, fma(w, v, load(acc, first_order, 0, 1, 8)))
-            store(acc, third_order, 0, fma(wt, v, load(acc, third_order, 0, 1, 8)))
-            wv = w*v
-            for j in range(i + 1):
-                n = (6 + i*2 + j)*8
-                store(acc, n, 0, fma(wv, load(y, j*8, 0, 1, 8), load(acc, n, 0, 1, 8)))
-    for n in range(10):
-        add_lane_sums(sums, 2 + n, load(acc, n*8, 0, 1, 8))
-
-
-@njit(**OPTIONS)
-def moments_finish(sums, means, found):
-    """The chunks' sums added up; found begins with the means of |x - y|^2 and |x - y|^4."""
-    for n in range(2 + 10):
-        total = 0.0
-        for chunk in range(sums.shape[0] if n >= 2 else 1):
-            total += sums[chunk, n]
-        found[2 + n] = total
-    t, tt, y, ty, yy = 2 + 2, 2 + 3, 2 + 4, 2*2 + 4, 3*2 + 4
-    first, third, second = 0.0, 0.0, 0.0
-    for i in range(2):
-        first += found[y + i]*found[y + i]
-        third += found[y + i]*found[ty + i]
-        for j in range(i + 1):
-            found[yy + j*2 + i] = found[yy + i*2 + j]
-            second += (1 if i == j else 2)*found[yy + i*2 + j]**2
-    found[0] = 2*(found[t] - first)
-    found[1] = 2*found[tt] + 2*found[t]**2 + 4*second - 8*third
-    for n in range(2 + 10):
-        means[n] = found[2 + n]
-
-
-@njit(**OPTIONS)
-def moments_velocity(x, means, slopes, velocity_out, first, last):
-    """Adds the mean over partners y of (k1 |x - y|^2 + k0) (x - y); slopes holds k1, k0."""
-    y = aligned(x, 2*8)
-    k1, k0 = load(slopes, 0, 0, 1, 1), load(slopes, 1, 0, 1, 1)
-    for tile in range(first, last):
-        s = zeros(x, 1, 8)
-        inner = zeros(x, 1, 8)
-        for i in range(2):
-            v = load(x, tile*16 + i*8, 0, 1, 8) - load(means, i, 0, 1, 1)
-            store(y, i*8, 0, v)
-            s = fma(v, v, s)
-            inner = fma(load(means, 4 + i, 0, 1, 1), v, inner)
-        slope = k1*(s + load(means, 2, 0, 1, 1) - 2.0*inner) + k0
-        for i in range(2):
-            total = zeros(x, 1, 8)
-            for j in range(2):
-                v = load(means, 2 + 6 + i*2 + j, 0, 1, 1)
-                total = fma(v, load(y, j*8, 0, 1, 8), total)
-            mean, third = load(means, 4 + i, 0, 1, 1), load(means, 4 + 2 + i, 0, 1, 1)
-            v = slope*load(y, i*8, 0, 1, 8) - k0*mean - k1*(s*mean + third - 2.0*total)
-            at = tile*16 + i*8
-            store(velocity_out, at, 0, load(velocity_out, at, 0, 1, 8) + v)
 
 
 @njit(**OPTIONS)

@@ -3,6 +3,7 @@
 The truth is computed from x - c, which is exact near c in double precision.
 """
 
+import mpmath
 import numpy as np
 import pytest
 import sympy as sp
@@ -11,7 +12,7 @@ from on_targets import program_on
 from pwgf_sym import GradientFlow, integral
 from pwgf_sym.declare.laws import Gaussian
 from pwgf_sym.declare.maps import Affine
-from pwgf_sym.declare.symbols import Density, coordinates
+from pwgf_sym.declare.symbols import Density, coordinates, copy_of
 from pwgf_sym.kernels.centers import Centers
 from pwgf_sym.targets.packing import State
 from pwgf_sym.tensors.scalars.offset import offset
@@ -167,3 +168,77 @@ def test_offsets():
     assert centers.written(density.diff(x[0]) + 5) == 3 * offset(x[0], c) + 5
     far = 3 * x[0] - 5
     assert centers.written(far) == far
+
+
+# ------------------------------------------------------------------------ interactions by moments
+def _pairs(points, kernel, slope):
+    """Mean of W over pairs of different samples, and -grad_x (W(x, y) + W(y, x)), in 60 digits."""
+    with mpmath.workdps(60):
+        exact = [[mpmath.mpf(float(v)) for v in row] for row in points]
+        count, dim = points.shape
+        value, rows = mpmath.mpf(0), [[mpmath.mpf(0)] * dim for _ in exact]
+        for n, p in enumerate(exact):
+            for q in (q for m, q in enumerate(exact) if m != n):
+                value += kernel(p, q)
+                rows[n] = [a - 2 * b for a, b in zip(rows[n], slope(p, q), strict=True)]
+        share = mpmath.mpf(1) / (count - 1)
+        velocity = [[float(a * share) for a in row] for row in rows]
+        return float(value * share / count), np.array(velocity)
+
+
+def _gap(p, q):
+    return [a - b for a, b in zip(p, q, strict=True)]
+
+
+def _dot(p, q):
+    return sum(a * b for a, b in zip(p, q, strict=True))
+
+
+def _quartic(p, q):
+    return _dot(_gap(p, q), _gap(p, q)) ** 2
+
+
+def _quartic_slope(p, q):
+    return [4 * _dot(_gap(p, q), _gap(p, q)) * a for a in _gap(p, q)]
+
+
+FAR = {  # W and its slope by x, of numbers or symbols; W is symmetric
+    "quartic": (_quartic, _quartic_slope),
+    "dot squared": (
+        lambda p, q: _dot(p, q) ** 2,
+        lambda p, q: [2 * _dot(p, q) * a for a in q],
+    ),
+    "weighted": (
+        lambda p, q: (p[0] + q[0]) * _dot(_gap(p, q), _gap(p, q)),
+        lambda p, q: [
+            2 * (p[0] + q[0]) * a + (i == 0) * _dot(_gap(p, q), _gap(p, q))
+            for i, a in enumerate(_gap(p, q))
+        ],
+    ),
+    "sixth": (
+        lambda p, q: (p[0] - q[0] + p[1] - q[1]) ** 6,
+        lambda p, q: [6 * (p[0] - q[0] + p[1] - q[1]) ** 5] * 2,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FAR)
+@pytest.mark.parametrize("center", [(1e6, -1e6), (3e5, 2e6)], ids=str)
+def test_interactions_of_far_clouds(name, center, target, tmp_path):
+    """A cloud of width 1 far from the origin: relative errors are those of rounding."""
+    kernel, slope = FAR[name]
+    x = coordinates(2)
+    y, rho = copy_of(x), Density(x)
+    formula = kernel(x, y)
+    energy = integral(formula * rho * rho.at(y), x, y)
+    problem = GradientFlow(energy, rho, Gaussian(np.zeros(2), 1.0))
+    program = program_on(target, problem, Affine(2), tmp_path)
+    assert program.moments is not None
+    points, _ = near(np.array(center), 12)
+    samples = program.samples(points)
+    state = State(samples, x=samples.z)
+    integrals = program.integrals(state)
+    velocity = program.unpack(program.velocity(state, integrals), samples)
+    value, true = _pairs(points, kernel, slope)
+    close(integrals[0], value)
+    close(velocity, true)

@@ -272,7 +272,7 @@ def _term(
         none = (sp.S.Zero,) * len(convolutions)
         return Term(integral, copies, formula, variation, *rest, steep=True, by_convolution=none)
     if copies == 2:
-        variation = _symmetrized(formula, x, y)
+        variation = symmetrized(formula, x, y)
     elif copies == 3:
         variation = _symmetrized_of_three(formula, x, y, z)
     else:
@@ -530,7 +530,7 @@ def is_symmetric(kernel: sp.Expr, x: Sequence[sp.Symbol], y: Sequence[sp.Symbol]
     return bool(small and sp.expand(difference) == 0)
 
 
-def _symmetrized(kernel: sp.Expr, x: Sequence[sp.Symbol], y: Sequence[sp.Symbol]) -> sp.Expr:
+def symmetrized(kernel: sp.Expr, x: Sequence[sp.Symbol], y: Sequence[sp.Symbol]) -> sp.Expr:
     """W(x, y) + W(y, x), as 2 W where W is seen to be symmetric."""
     if is_symmetric(kernel, x, y):
         return 2 * kernel

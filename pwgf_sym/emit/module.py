@@ -22,7 +22,8 @@ from ..errors import FormulaError, OptionError
 from ..kernels.carried import Level, differentiable_levels, kernel_name, level_of, levels, pullbacks
 from ..kernels.energies import FormulaKernel, energy_kernels
 from ..kernels.kernels import Kernel, map_kernels
-from ..kernels.pairs import MomentForm, pair_parts
+from ..kernels.moments import MomentForm
+from ..kernels.pairs import DistanceForm, pair_parts
 from ..loops.cpu.formulas import TileFormulaBuilder
 from ..loops.cpu.kernels import TileKernelBuilder
 from ..loops.cpu.moments import moments_functions
@@ -80,6 +81,8 @@ class Emission:
         kernels, and of their parts, which end in "_table", "_finish" or "_velocity".
     moments : MomentForm or None
         Interactions that are computed from moments of the samples.
+    polynomials : DistanceForm or None
+        The same, of polynomials of the distance in many coordinates.
     left_out : frozenset of str
         Kernels that the module does not hold.
     timings : dict of str to float
@@ -98,6 +101,7 @@ class Emission:
     formulas: dict[str, FormulaKernel]
     signatures: dict[str, KernelSignature]
     moments: MomentForm | None
+    polynomials: DistanceForm | None
     left_out: frozenset[str]
     timings: dict[str, float]
     target: Target
@@ -248,7 +252,7 @@ def emit_module(
     lap("derive")
     parts = pair_parts(form, target.moments is not None)
     kernels, formulas = map_kernels(flow, level_of(form.energy_reads)), energy_kernels(form, parts)
-    names = {*kernels, *formulas, *({"moments"} if parts.moments else ())}
+    names = {*kernels, *formulas, *({"moments"} if parts.polynomials else ())}
     unknown = set(wanted or ()) - names
     if unknown:
         raise OptionError("kernels", repr(min(unknown)), ", ".join([*kernels, *formulas]))
@@ -264,7 +268,7 @@ def emit_module(
     for name, printer in printers.items():
         if name in wanted:
             body += printer.statements()
-    if target.moments is not None and "moments" in wanted:
+    if target.moments is not None and parts.polynomials and "moments" in wanted:
         body.append(target.moments(flow.dim))
     left_out = _without(emitters, wanted) | (names - set(kernels) - set(wanted))
     body += _map_functions(flow, form, kernels, emitters)
@@ -277,7 +281,7 @@ def emit_module(
     read = next(iter(formulas.values())).values if formulas else ()
     text = header(energy, density, flow, target.line, read, rows, transport) + target.text(body)
     lap("emit")
-    found = (target.tiling, layout, kernels, formulas, taken, parts.moments)
+    found = (target.tiling, layout, kernels, formulas, taken, parts.moments, parts.polynomials)
     return Emission(text, form, *found, frozenset(left_out), timings, target, tuple(body))
 
 

@@ -53,6 +53,7 @@ def emit_sum(kernels: SumKernels, names: Collection[str], emission: Emission) ->
         kernels=own,
         formulas={},
         moments=None,
+        polynomials=None,
         left_out=frozenset(),
         statements=tuple(body),
         signatures=taken,

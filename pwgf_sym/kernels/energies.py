@@ -23,7 +23,7 @@ from .centers import Centers
 from .pairs import PairParts
 from .rolling import Rolled, roll
 
-__all__ = ["FormulaKernel", "LinearForm", "energy_kernels", "lowered"]
+__all__ = ["FormulaKernel", "LinearForm", "energy_kernels", "lowered", "read_values"]
 
 # Multiplying out may leave terms so many times larger, for each degree by which they are lower.
 MULTIPLIED = 64
@@ -63,7 +63,7 @@ class FormulaKernel:
     partners : tuple of Symbols
         Coordinates of the partner sample; () for a kernel without pairs.
     values : tuple of Symbols
-        Run-time parameters, then integrals; one array.
+        Run-time parameters, integrals, then what belongs to moments; one array.
     fields : dict of str to tuple of Expr
         Per-sample results.
     means : tuple of Expr
@@ -128,7 +128,8 @@ def energy_kernels(form: SampleForm, parts: PairParts) -> dict[str, FormulaKerne
     parts : PairParts
         Its double integrals, taken apart.
     """
-    values = (*form.parameters, *(integral.symbol for integral in form.integrals))
+    moments = parts.moments
+    values = read_values(form, parts)
     carried = form.carried
     single = form.densities
     symmetric = all(
@@ -136,7 +137,10 @@ def energy_kernels(form: SampleForm, parts: PairParts) -> dict[str, FormulaKerne
         for mean in parts.means
         if parts.distance not in symbols_of(mean)
     )
-    slopes, by_log = form.local_gradient
+    velocity, (slopes, by_log) = form.local_velocity, form.local_gradient
+    if moments is not None:  # in the kernels of what has no partners
+        slopes = tuple(a - b for a, b in zip(slopes, moments.rows, strict=True))
+        velocity = velocity and tuple(a + b for a, b in zip(velocity, moments.rows, strict=True))
     pulls = {"pull_out": form.score_gradient} if form.score_gradient else {}
     centers = Centers(single, form.coordinates, form.beside_x)
     candidates = [
@@ -149,12 +153,20 @@ def energy_kernels(form: SampleForm, parts: PairParts) -> dict[str, FormulaKerne
             means=single,
         ),
         FormulaKernel(
+            "moments",
+            "means of functions of a sample, of which interactions are sums of products",
+            carried,
+            (),
+            values,
+            means=moments.features if moments else (),
+        ),
+        FormulaKernel(
             "velocity",
             "w = -grad dE/drho, without pairs",
             carried,
             (),
             values,
-            {"velocity_out": form.local_velocity},
+            {"velocity_out": velocity},
         ),
         FormulaKernel(
             "slopes",
@@ -188,6 +200,12 @@ def energy_kernels(form: SampleForm, parts: PairParts) -> dict[str, FormulaKerne
         *_triple_kernels(form, values),
     ]
     return {k.name: lowered(k, centers) for k in candidates if any(e != 0 for e in k.formulas())}
+
+
+def read_values(form: SampleForm, parts: PairParts) -> tuple[sp.Symbol, ...]:
+    """What kernels of an energy read as ``values``."""
+    moments = parts.moments.symbols if parts.moments else ()
+    return (*form.parameters, *(integral.symbol for integral in form.integrals), *moments)
 
 
 def _convolution_kernels(form: SampleForm, values: tuple[sp.Symbol, ...]) -> list[FormulaKernel]:

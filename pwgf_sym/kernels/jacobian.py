@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import sympy as sp
 
+from ..derive.calculus import Gradient
 from ..derive.jacobian import (
     MOST_CORNERS,
     factors_of_sums,
@@ -19,9 +20,11 @@ from ..derive.jacobian import (
     rows_jacobian,
 )
 from ..derive.samples import SampleForm
+from ..derive.variation import symmetrized
 from ..sharing import symbols_of
 from .centers import Centers
-from .energies import FormulaKernel, lowered
+from .energies import FormulaKernel, lowered, read_values
+from .moments import MomentForm, vanishing
 from .pairs import PairParts
 
 __all__ = ["JacobianForm", "jacobian_form"]
@@ -93,17 +96,20 @@ def jacobian_form(form: SampleForm, parts: PairParts) -> JacobianForm:
     carried = {*form.coordinates, *form.beside_x}
     sums = factors_of_sums(form)
     local = local_jacobian(form) if form.local_velocity else {}
+    of_moments = moment_entries(parts.moments, form)
+    for place, entry in (of_moments or {}).items():
+        local[place] = local.get(place, sp.S.Zero) + entry
     fixed, moving = _apart(local, carried)
-    kernels = _local_kernels(form, moving)
+    kernels = _local_kernels(form, parts, moving)
     pairs = _pair_entries(form, parts)
-    complete = pairs is not None and not form.triple_terms
+    complete = pairs is not None and of_moments is not None and not form.triple_terms
     pair_fixed, pair_moving = _apart(pairs or {}, {*carried, *form.partners, parts.distance})
     if pair_moving:
         kernels["pair_velocity_jacobian"] = (
             _pair_kernel(form, parts, pair_moving),
             tuple(pair_moving),
         )
-    slopes = parts.moments.slopes if parts.moments else None
+    slopes = parts.polynomials.slopes if parts.polynomials else None
     places = {*fixed, *moving, *pair_fixed, *pair_moving, *_of_moments(slopes, form)}
     d = len(form.coordinates)
     places |= {(i, j) for i in range(d) for j in range(i, d)} if sums else set()
@@ -151,7 +157,29 @@ def _pair_entries(form: SampleForm, parts: PairParts) -> Entries | None:
     return found
 
 
-def _local_kernels(form: SampleForm, moving: Entries) -> dict[str, Placed]:
+def moment_entries(moments: MomentForm | None, form: SampleForm) -> Entries | None:
+    """Entries of what is computed from moments; None where there are too many.
+
+    The derivatives hold the partners fixed, also that one which is the sample itself.
+    """
+    if moments is None:
+        return {}
+    own = moments.shares[1]
+    x, mirror = form.coordinates, dict(zip(form.partners, form.coordinates, strict=True))
+    found = rows_jacobian([row.xreplace({own: sp.S.Zero}) for row in moments.rows], x, {*x})
+    if found is None:
+        return None
+    gradient = Gradient(x)
+    for part in moments.separated:
+        slopes = gradient(symmetrized(part.formula, x, form.partners))
+        for i, slope in enumerate(slopes):
+            for j, entry in enumerate(gradient(slope)[i:], i):
+                entry = own * part.weight * vanishing(entry.xreplace(mirror))
+                found[i, j] = found.get((i, j), sp.S.Zero) + entry
+    return {place: entry for place, entry in found.items() if entry != 0}
+
+
+def _local_kernels(form: SampleForm, parts: PairParts, moving: Entries) -> dict[str, Placed]:
     """By name one kernel, or two where the diagonal is a loop over the coordinates."""
     if not moving:
         return {}
@@ -159,24 +187,31 @@ def _local_kernels(form: SampleForm, moving: Entries) -> dict[str, Placed]:
     diagonal = tuple((i, i) for i in range(d))
     corners = tuple(p for p in moving if p not in diagonal)
     if all(p in moving for p in diagonal):
-        kernel = _kernel(form, name, f"{_SUMMARY}: its diagonal", moving, diagonal)
+        kernel = _kernel(form, parts, name, f"{_SUMMARY}: its diagonal", moving, diagonal)
         if kernel.rolled is not None:
             found = {name: (kernel, diagonal)}
             if corners:
                 other, summary = f"{name}_corners", f"{_SUMMARY}: above its diagonal"
-                found[other] = _kernel(form, other, summary, moving, corners), corners
+                found[other] = _kernel(form, parts, other, summary, moving, corners), corners
             return found
     places = tuple(moving)
     where = ", ".join(f"{i},{j}" for i, j in places)
-    return {name: (_kernel(form, name, f"{_SUMMARY}: entries {where}", moving, places), places)}
+    return {
+        name: (_kernel(form, parts, name, f"{_SUMMARY}: entries {where}", moving, places), places)
+    }
 
 
 def _kernel(
-    form: SampleForm, name: str, summary: str, entries: Entries, places: Iterable[Place]
+    form: SampleForm,
+    parts: PairParts,
+    name: str,
+    summary: str,
+    entries: Entries,
+    places: Iterable[Place],
 ) -> FormulaKernel:
     centers = Centers(form.densities, form.coordinates, form.beside_x)
     fields = {"jacobian_out": tuple(entries[p] for p in places)}
-    kernel = FormulaKernel(name, summary, form.carried, (), _values(form), fields)
+    kernel = FormulaKernel(name, summary, form.carried, (), read_values(form, parts), fields)
     return lowered(kernel, centers, linear=False)
 
 
@@ -187,12 +222,8 @@ def _pair_kernel(form: SampleForm, parts: PairParts, entries: Entries) -> Formul
         f"mean over partners y of -Hess_x (W(x, y) + W(y, x)): entries {where}",
         form.carried,
         form.partners,
-        _values(form),
+        read_values(form, parts),
         {"jacobian_out": tuple(entries.values())},
         distance=parts.distance,
     )
     return lowered(kernel, Centers((), form.coordinates, ()))
-
-
-def _values(form: SampleForm) -> tuple[sp.Symbol, ...]:
-    return (*form.parameters, *(integral.symbol for integral in form.integrals))

@@ -12,10 +12,13 @@ from dataclasses import dataclass, field
 import sympy as sp
 
 from ..declare.formula_checks import expanded_terms
-from ..derive.calculus import derivative
+from ..derive.calculus import Gradient, derivative, negated
 from ..derive.samples import SampleForm
+from ..derive.variation import symmetrized
+from .moments import MomentForm, MomentParts, moment_parts
+from .rolling import UNROLLED
 
-__all__ = ["MomentForm", "PairParts", "pair_parts"]
+__all__ = ["DistanceForm", "PairParts", "pair_parts"]
 
 # Sums with more operations than this are not multiplied out, nor powers of |x - y|^2 above this.
 _LARGEST, _HIGHEST = 1000, 3
@@ -26,7 +29,7 @@ Coefficients = tuple[sp.Expr, sp.Expr, sp.Expr]
 
 
 @dataclass(frozen=True)
-class MomentForm:
+class DistanceForm:
     """The polynomial parts of an energy's interactions, as coefficients.
 
     Attributes
@@ -57,7 +60,9 @@ class PairParts:
     rows : tuple of Expr
         What is left of the velocity, in x and y.
     moments : MomentForm or None
-        The polynomial parts.
+        What is computed from moments of the samples.
+    polynomials : DistanceForm or None
+        The same, of polynomials of q in many coordinates.
     """
 
     distance: sp.Symbol
@@ -65,23 +70,32 @@ class PairParts:
     radial: sp.Expr = sp.S.Zero
     rows: tuple[sp.Expr, ...] = ()
     moments: MomentForm | None = None
+    polynomials: DistanceForm | None = None
 
 
 def pair_parts(form: SampleForm, moments: bool = True) -> PairParts:
     """Take the double integrals of an energy apart; ``moments=False`` leaves all to the pairs."""
     distance = _distance_symbol(form)
-    parts = PairParts(distance)
+    small = len(form.coordinates) <= UNROLLED
+    doubles = [integral.density for integral in form.integrals if integral.pair]
+    found = MomentParts()
+    if moments and small:
+        found = moment_parts(form, [_in_squares(density, form, distance) for density in doubles])
+    parts = PairParts(distance, moments=found.form)
     polynomials, slopes = {}, [sp.S.Zero, sp.S.Zero]
     rest: list[list[sp.Expr]] = [[] for _ in form.coordinates]
-    doubles = [i for i in form.integrals if i.pair]
-    for number, (integral, (weight, rows)) in enumerate(zip(doubles, form.pair_terms, strict=True)):
-        profile = _profile(integral.density, form.coordinates, form.partners, distance)
+    for number, (density, (weight, rows)) in enumerate(zip(doubles, form.pair_terms, strict=True)):
+        if number in found.rest:
+            density = found.rest[number]
+            rows = _velocity(density, form)
+        profile = _profile(density, form.coordinates, form.partners, distance)
         if profile is None:
-            parts.means.append(integral.density)
+            parts.means.append(density)
             for row, formula in zip(rest, rows, strict=True):
                 row.append(weight * formula)
             continue
-        coefficients, left = _split(profile, distance) if moments else (None, profile)
+        split = moments and not small
+        coefficients, left = _split(profile, distance) if split else (None, profile)
         if coefficients is not None:
             polynomials[number] = coefficients
             slopes[0] -= 8 * weight * coefficients[0]
@@ -91,8 +105,21 @@ def pair_parts(form: SampleForm, moments: bool = True) -> PairParts:
         parts.radial += -4 * weight * derivative(left, distance)
     parts.rows = tuple(sp.Add(*row) for row in rest)
     if polynomials:
-        parts.moments = MomentForm(polynomials, tuple(slopes))
+        parts.polynomials = DistanceForm(polynomials, tuple(slopes))
     return parts
+
+
+def _in_squares(formula: sp.Expr, form: SampleForm, distance: sp.Symbol) -> sp.Expr:
+    """The formula with |x - y|^2 as the sum of squares, also where that was multiplied out."""
+    x, y = form.coordinates, form.partners
+    square = sp.Add(*((a - b) ** 2 for a, b in zip(x, y, strict=True)))
+    return _in_distance(formula, x, y, distance).xreplace({distance: square})
+
+
+def _velocity(density: sp.Expr, form: SampleForm) -> tuple[sp.Expr, ...]:
+    """-grad_x (W(x, y) + W(y, x))."""
+    both = symmetrized(density, form.coordinates, form.partners)
+    return tuple(map(negated, Gradient(form.coordinates)(both)))
 
 
 def _distance_symbol(form: SampleForm) -> sp.Symbol:

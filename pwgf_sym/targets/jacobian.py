@@ -86,7 +86,7 @@ class LocalJacobian:
         if program.form.rough:
             raise copy(program.form.rough)
         self.program, emission, self.dtype = program, program.emission, program.dtype
-        parts = pair_parts(program.form, emission.moments is not None)
+        parts = pair_parts(program.form, program.uses_moments)
         self.form: JacobianForm = jacobian_form(program.form, parts)
         self.complete = self.form.complete
         self._rows, self._columns = np.array(self.form.places, int).reshape(-1, 2).T
@@ -129,7 +129,7 @@ class LocalJacobian:
     def _entries(self, state: State, integrals, program) -> np.ndarray:
         """The entries at the form's places, (N, number of places)."""
         samples = state.samples
-        values = program.values(integrals)
+        values = program.values(integrals, state)
         numbers = values.astype(float).tolist()
         found = np.zeros((samples.count, len(self.form.places)), self.dtype)
         for name, places in self.form.fields.items():
@@ -146,7 +146,7 @@ class LocalJacobian:
             hessians = program.sums[name].hessians(state, integrals)
             found += factor(*numbers) * hessians[:, self._rows, self._columns]
         if self.form.moments is not None:
-            moments = self.program.moments
+            moments = self.program.polynomials
             places = self._rows, self._columns
             found += moments.velocity_jacobian(state, numbers, *places).astype(found.dtype)
         return found
@@ -154,15 +154,13 @@ class LocalJacobian:
     @cached_property
     def _factors(self) -> dict:
         """Functions of parameters and integrals: the factors of sums over an index."""
-        form = self.program.form
-        symbols = (*form.parameters, *(integral.symbol for integral in form.integrals))
+        symbols = self.program.value_symbols
         return {name: real_function(symbols, factor) for name, factor in self.form.sums.items()}
 
     @cached_property
     def _fixed(self) -> list[dict]:
         """Functions of parameters and integrals by place: local ones, those of every pair."""
-        form = self.program.form
-        symbols = (*form.parameters, *(integral.symbol for integral in form.integrals))
+        symbols = self.program.value_symbols
         return [
             {place: real_function(symbols, entry) for place, entry in entries.items()}
             for entries in (self.form.fixed, self.form.pair_fixed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 
@@ -68,12 +69,16 @@ def missing_kernel(name: str) -> FormulaError:
     return FormulaError("activation", f"one without the kernel {name}", accepted)
 
 
-def require_state(signature: KernelSignature, state: State) -> None:
+def carried_by(signature: KernelSignature) -> tuple[str, ...]:
+    """What a kernel reads of what samples carry."""
+    return tuple(quantity.name for quantity in levels()[-1] if quantity.name in signature)
+
+
+def require_state(name: str, read: Iterable[str], state: State) -> None:
     """Refuse a state that lacks what a kernel reads."""
-    read = [quantity.name for quantity in levels()[-1] if quantity.name in signature]
     missing = [key for key in read if key not in state.carried]
     if missing:
-        fix, accepted = f'Push with carry="{missing[-1]}".', f"what {signature.name} reads"
+        fix, accepted = f'Push with carry="{missing[-1]}".', f"what {name} reads"
         raise OptionError("state", f"no {' and no '.join(missing)}", accepted, fix)
 
 
@@ -109,6 +114,7 @@ class KernelCaller(GroupCalls):
         self._rest = rest
         self._orders: dict[str, np.ndarray] = {}
         self._bound: dict[str, BoundKernel] = {}
+        self._reads: dict[BoundKernel, tuple[str, ...]] = {}
 
     # -- kernels of the map -------------------------------------------------------------------
 
@@ -127,6 +133,10 @@ class KernelCaller(GroupCalls):
     def resident(self, samples: Samples) -> Samples:
         """Samples whose arrays stand where kernels run."""
         return samples
+
+    def first(self, vector, count: int) -> np.ndarray:
+        """The first numbers of a vector, on the host."""
+        return np.asarray(vector[:count])
 
     def wait(self) -> None:
         """Wait for the end of kernels that were started."""
@@ -295,12 +305,19 @@ class KernelCaller(GroupCalls):
     def _formula_values(self, kernel: BoundKernel, state: State, values) -> dict:
         """What a kernel of the energy reads, and perhaps more."""
         samples = state.samples
-        require_state(kernel.signature, state)
+        require_state(kernel.signature.name, self._carried(kernel), state)
         found = {**state.carried, "values": values, "weight": samples.weight}
         if "partners" in kernel.signature:
             found["partners"] = self._partners(kernel, state)
             found["share"] = np.array([self._share(kernel, samples)], self.dtype)
             found["number"] = samples.count
+        return found
+
+    def _carried(self, kernel: BoundKernel) -> tuple[str, ...]:
+        """What a kernel reads of what samples carry; looked up once."""
+        found = self._reads.get(kernel)
+        if found is None:
+            found = self._reads[kernel] = carried_by(kernel.signature)
         return found
 
     def _formulas(self, kernel: BoundKernel) -> FormulaKernel:

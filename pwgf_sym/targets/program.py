@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+import sympy as sp
 
 from ..arguments import brief, checked_call, choice, file_path, flag
 from ..declare.flow_checks import check_flow, check_precision, periodic
@@ -20,6 +21,7 @@ from ..errors import OptionError
 from ..kernels.carried import kernel_name, level_of
 from .constants import energy_constants
 from .convolutions import ConvolutionMethods
+from .features import FeatureMoments
 from .inspection import Inspection
 from .jacobian import JacobianMethods
 from .kernels import KernelCaller
@@ -222,7 +224,7 @@ class Program(Inspection, JacobianMethods, PointMethods, ConvolutionMethods, Sum
 
     def _call(self, dtype: str, kernels) -> tuple:
         """What compiles this problem and map again, as this program was."""
-        moments = self.emission.moments is not None
+        moments = self.uses_moments
         return self.problem, self.map, self.target, dtype, self.folder, moments, kernels
 
     # -- samples ------------------------------------------------------------------------------
@@ -308,7 +310,9 @@ class Program(Inspection, JacobianMethods, PointMethods, ConvolutionMethods, Sum
                 self._carry_read(state, kernel, None)
                 found[places] = self.kernels.means(kernel, state, self.values(None))
         if self.moments is not None:
-            self.moments.add_integrals(found, self._places[1], state, self._parameters)
+            self.moments.add_integrals(found, self._places[1], state)
+        if self.polynomials is not None:
+            self.polynomials.add_integrals(found, self._places[1], state, self._parameters)
         found += self._constants[0]
         return np.concatenate([found, *means]) if means else found
 
@@ -347,23 +351,50 @@ class Program(Inspection, JacobianMethods, PointMethods, ConvolutionMethods, Sum
         return real_function(symbols, self.form.value)
 
     @cached_property
-    def moments(self) -> Moments | None:
+    def moments(self) -> FeatureMoments | None:
         """Interactions that are computed from moments of the samples, if the energy has any."""
-        if self.emission.moments is None:
+        form, numbers = self.emission.moments, self._parameters
+        if form is None:
+            return None
+        count = len(self.form.integrals)
+        return FeatureMoments(self.kernels, form, self.form.parameters, numbers, count)
+
+    @cached_property
+    def polynomials(self) -> Moments | None:
+        """The same, of polynomials of the distance in many coordinates."""
+        if self.emission.polynomials is None:
             return None
         integrals = [i.symbol for i in self.form.integrals]
         kind = self.host.moments()
-        form, parameters = self.emission.moments, self.form.parameters
+        form, parameters = self.emission.polynomials, self.form.parameters
         return kind(self.kernels, form, parameters, integrals, self.dim)
 
-    def _numbers(self, integrals: np.ndarray | None) -> list[float]:
-        """Values of the parameters and of the integrals, zero where they are not known."""
-        count = len(self.form.integrals)
-        return [*self._parameters, *(np.zeros(count) if integrals is None else integrals[:count])]
+    @property
+    def uses_moments(self) -> bool:
+        """Whether interactions are computed from moments of the samples."""
+        return not (self.emission.moments is None and self.emission.polynomials is None)
 
-    def values(self, integrals: np.ndarray | None) -> np.ndarray:
-        """What kernels of formulas read as ``values``: parameters, then integrals or zeros."""
-        return np.array(self._numbers(integrals), self.dtype)
+    @cached_property
+    def value_symbols(self) -> tuple[sp.Symbol, ...]:
+        """Symbols of :meth:`values`."""
+        form, moments = self.form, self.emission.moments
+        found = (*form.parameters, *(integral.symbol for integral in form.integrals))
+        return (*found, *(moments.symbols if moments else ()))
+
+    def values(self, integrals: np.ndarray | None, state: State | None = None) -> np.ndarray:
+        """What kernels of formulas read as ``values``: parameters, integrals, moments.
+
+        Integrals that are not given are zeros, and so are the moments without a state.
+        """
+        start, count = len(self._parameters), len(self.form.integrals)
+        if self.moments is not None and state is not None:
+            found = self.moments.of(state)[0].copy()
+        else:
+            found = np.zeros(len(self.value_symbols), self.dtype)
+            found[:start] = self._parameters
+        if integrals is not None:
+            found[start : start + count] = integrals[:count]
+        return found
 
     def _pair_velocity(self, out, state: State, integrals) -> None:
         """Add the velocity of double and triple integrals, and of convolutions at partners."""
@@ -371,8 +402,8 @@ class Program(Inspection, JacobianMethods, PointMethods, ConvolutionMethods, Sum
         for kernel in ("pair_velocity", "triple_velocity"):
             if kernel in self.emission.formulas:
                 self.kernels.fields(kernel, state, self.values(integrals), {"velocity": out})
-        if self.moments is not None:
-            self.moments.add_velocity(out, state, self._numbers(integrals))
+        if self.polynomials is not None:
+            self.polynomials.add_velocity(out, state, self.values(integrals).tolist())
 
     def velocity(self, state: State, integrals: np.ndarray | None = None) -> np.ndarray:
         """w = -grad dE/drho at the pushed samples, packed (M,).
@@ -391,7 +422,8 @@ class Program(Inspection, JacobianMethods, PointMethods, ConvolutionMethods, Sum
         out = self.kernels.zeros(state.samples.width)
         if "velocity" in self.emission.formulas:
             self._carry_read(state, "velocity", integrals)
-            self.kernels.fields("velocity", state, self.values(integrals), {"velocity": out})
+            values = self.values(integrals, state)
+            self.kernels.fields("velocity", state, values, {"velocity": out})
         self._pair_velocity(out, state, integrals)
         return out
 
@@ -399,7 +431,7 @@ class Program(Inspection, JacobianMethods, PointMethods, ConvolutionMethods, Sum
         """grad_theta of the energy of the samples, (p,), where the map was linearized."""
         state = linearization.state
         samples = state.samples
-        zeros, values = self.kernels.zeros, self.values(integrals)
+        zeros, values = self.kernels.zeros, self.values(integrals, state)
         field_, scalar = zeros(samples.width), zeros(samples.width // self.dim)
         pull = zeros(samples.width) if self.form.score_gradient else None
         self._pair_velocity(field_, state, integrals)

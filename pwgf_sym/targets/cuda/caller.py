@@ -74,6 +74,9 @@ class CudaCaller(KernelCaller):
             setattr(samples, name, self.vectors.of(getattr(samples, name), self.dtype))
         return samples
 
+    def first(self, vector, count: int) -> np.ndarray:
+        return self.on_device(vector).first(count)
+
     def wait(self) -> None:
         self.cuda.synchronize()
 
@@ -188,7 +191,7 @@ class CudaCaller(KernelCaller):
 
     def _formula_values(self, kernel: BoundKernel, state: State, values) -> dict:
         signature, samples = kernel.signature, state.samples
-        require_state(signature, state)
+        require_state(signature.name, self._carried(kernel), state)
         found = {key: self.on_device(values) for key, values in state.carried.items()}
         found["weight"] = self.on_device(samples.weight)
         found["values"] = self.on_device(values if len(values) else np.zeros(1))

@@ -234,6 +234,12 @@ class Vector:
             found = copy_from_device(self.pointer, self.size, self.dtype)
         return found if dtype is None else found.astype(dtype, copy=False)
 
+    def first(self, count: int) -> np.ndarray:
+        """The first numbers, on the host."""
+        if self.pointer is None:
+            return self.data[:count].copy_to_host()
+        return copy_from_device(self.pointer, count, self.dtype)
+
     def astype(self, dtype, copy: bool = False) -> Vector:
         """The same numbers in a precision; the vector itself where it has that already."""
         return self if self.dtype == dtype and not copy else self._combined(1.0, self, 0.0, dtype)

@@ -14,6 +14,7 @@ from ...loops.signature import Argument, KernelSignature
 from ..algebra import HostAlgebra
 from ..kernels import (
     Storage,
+    carried_by,
     checked_vector,
     missing_kernel,
     require_state,
@@ -61,6 +62,10 @@ class NumpyCaller:
     def resident(self, samples: Samples) -> Samples:
         """Samples whose arrays stand where kernels run."""
         return samples
+
+    def first(self, vector: np.ndarray, count: int) -> np.ndarray:
+        """The first numbers of a vector."""
+        return vector[:count]
 
     def wait(self) -> None:
         """Wait for the end of kernels that were started."""
@@ -224,7 +229,7 @@ class NumpyCaller:
             formulas, tiling = self.emission.formulas[name], self.emission.tiling
             self._energy_kernels[name] = energy_kernel(formulas, self.dtype, tiling)
         runner = self._energy_kernels[name]
-        require_state(self.emission.signatures[name], state)
+        require_state(name, carried_by(self.emission.signatures[name]), state)
         count = state.samples.count
         reads = [n for n in runner.kernel.reads if n != "thirds"]
         names = [*reads, *["partner_weights"] * bool(runner.kernel.partner_weights)]

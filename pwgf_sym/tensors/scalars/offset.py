@@ -17,6 +17,10 @@ class offset(sp.Function):
     def _eval_is_real(self) -> bool:
         return True
 
+    def fdiff(self, argindex: int = 1) -> sp.Expr:
+        """1 by the coordinate, -1 by the center."""
+        return sp.S.One if argindex == 1 else sp.S.NegativeOne
+
     def _written(self, printer: Any) -> str:
         return f"({printer._print(self.args[0])} - ({printer._print(self.args[1])}))"
 

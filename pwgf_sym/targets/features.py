@@ -1,0 +1,75 @@
+"""Separable interactions, through means of functions of a sample."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import numpy as np
+
+from .packing import State
+from .values import real_function
+
+__all__ = ["FeatureMoments"]
+
+# About so many samples give the center.
+_CENTER_SAMPLES = 8
+
+
+class FeatureMoments:
+    """Values of an energy's separable interactions, and what its kernels read of them.
+
+    Parameters
+    ----------
+    caller : KernelCaller
+    form : MomentForm
+    parameters : sequence of Symbol
+    numbers : sequence of float
+        Their values.
+    integrals : int
+        How many integrals stand after them in what kernels read.
+    """
+
+    def __init__(self, caller, form, parameters, numbers, integrals: int):
+        self.caller, self.form = caller, form
+        self._symbols = (*parameters, *form.symbols)
+        self._numbers, start = list(numbers), len(numbers) + integrals
+        self._centers = slice(start, start + len(form.centers))
+        self._empty = np.zeros(start + len(form.symbols), caller.dtype)
+        self._empty[: len(numbers)] = numbers
+
+    @cached_property
+    def _functions(self):
+        """The parts of the double integrals."""
+        formulas = self.form.integrals
+        return {number: real_function(self._symbols, e) for number, e in formulas.items()}
+
+    def of(self, state: State) -> tuple[np.ndarray, list[float]]:
+        """What kernels read, the integrals zero, and the numbers of the double integrals' parts."""
+        if state.moments is None or state.moments[0] is not self:
+            state.moments = self, self._of(state)
+        return state.moments[1]
+
+    def _of(self, state: State) -> tuple[np.ndarray, list[float]]:
+        values, others = self._empty.copy(), state.samples.count - 1
+        values[self._centers] = self._center(state) if self.form.centers else ()
+        means = self.caller.means("moments", state, values).tolist()
+        shares = ((others + 1) / others, 1 / others) if others else (0.0, 0.0)
+        values[self._centers.stop :] = [*means, *shares]
+        return values, [*self._numbers, *values[self._centers].tolist(), *means, *shares]
+
+    def _center(self, state: State) -> np.ndarray:
+        """The mean of some samples: polynomials of distances from it keep their digits."""
+        samples = state.samples
+        dim, lanes = samples.dim, samples.lanes
+        tiles = min(samples.tiles, -(-_CENTER_SAMPLES // lanes))
+        some = self.caller.first(state.x, tiles * dim * lanes).reshape(tiles, dim, lanes)
+        return some.sum(axis=2).sum(axis=0) / (tiles * lanes)
+
+    def add_integrals(self, found: np.ndarray, places: list[int], state: State) -> None:
+        """Add the means over pairs of different samples to the double integrals, at their places.
+
+        The mean over the others is N/(N - 1) times the mean over all, less W(x, x)/(N - 1).
+        """
+        _, numbers = self.of(state)
+        for number, function in self._functions.items():
+            found[places[number]] += function(*numbers)
