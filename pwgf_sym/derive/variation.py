@@ -544,7 +544,7 @@ def _symmetrized_of_three(
     if is_symmetric(kernel, x, y) and is_symmetric(kernel, y, z):
         return 3 * kernel
     turned = _in_names(kernel, [x, y, z], [y, z, x])
-    return _symmetrized(kernel, x, y) + turned
+    return symmetrized(kernel, x, y) + turned
 
 
 def _signs_dropped(expr: sp.Expr) -> sp.Expr:

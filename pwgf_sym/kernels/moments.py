@@ -262,7 +262,9 @@ class _Names:
 
     def __init__(self, form: SampleForm):
         taken = (*form.coordinates, *form.partners, *form.thirds, *form.parameters)
-        self._taken = {s.name for s in (*taken, *form.beside_x, *(i.symbol for i in form.integrals))}
+        self._taken = {
+            s.name for s in (*taken, *form.beside_x, *(i.symbol for i in form.integrals))
+        }
 
     def several(self, stem: str, count: int) -> tuple[sp.Symbol, ...]:
         """Symbols with a stem and a number."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 from functools import cached_property
 
 import numpy as np
+import sympy as sp
 
+from .moments import Moments
 from .packing import State
 from .values import real_function
 
-__all__ = ["FeatureMoments"]
+__all__ = ["FeatureMoments", "MomentMethods"]
 
 # About so many samples give the center.
 _CENTER_SAMPLES = 8
@@ -73,3 +75,53 @@ class FeatureMoments:
         _, numbers = self.of(state)
         for number, function in self._functions.items():
             found[places[number]] += function(*numbers)
+
+
+class MomentMethods:
+    """Methods of a program about moments, and what kernels of formulas read beside samples."""
+
+    @cached_property
+    def moments(self) -> FeatureMoments | None:
+        """Interactions that are computed from moments of the samples, if the energy has any."""
+        form, numbers = self.emission.moments, self._parameters
+        if form is None:
+            return None
+        count = len(self.form.integrals)
+        return FeatureMoments(self.kernels, form, self.form.parameters, numbers, count)
+
+    @cached_property
+    def polynomials(self) -> Moments | None:
+        """The same, of polynomials of the distance in many coordinates."""
+        if self.emission.polynomials is None:
+            return None
+        integrals = [i.symbol for i in self.form.integrals]
+        kind = self.host.moments()
+        form, parameters = self.emission.polynomials, self.form.parameters
+        return kind(self.kernels, form, parameters, integrals, self.dim)
+
+    @property
+    def uses_moments(self) -> bool:
+        """Whether interactions are computed from moments of the samples."""
+        return not (self.emission.moments is None and self.emission.polynomials is None)
+
+    @cached_property
+    def value_symbols(self) -> tuple[sp.Symbol, ...]:
+        """Symbols of :meth:`values`."""
+        form, moments = self.form, self.emission.moments
+        found = (*form.parameters, *(integral.symbol for integral in form.integrals))
+        return (*found, *(moments.symbols if moments else ()))
+
+    def values(self, integrals: np.ndarray | None, state: State | None = None) -> np.ndarray:
+        """What kernels of formulas read as ``values``: parameters, integrals, moments.
+
+        Integrals that are not given are zeros, and so are the moments without a state.
+        """
+        start, count = len(self._parameters), len(self.form.integrals)
+        if self.moments is not None and state is not None:
+            found = self.moments.of(state)[0].copy()
+        else:
+            found = np.zeros(len(self.value_symbols), self.dtype)
+            found[:start] = self._parameters
+        if integrals is not None:
+            found[start : start + count] = integrals[:count]
+        return found

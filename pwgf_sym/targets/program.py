@@ -9,7 +9,6 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-import sympy as sp
 
 from ..arguments import brief, checked_call, choice, file_path, flag
 from ..declare.flow_checks import check_flow, check_precision, periodic
@@ -21,12 +20,11 @@ from ..errors import OptionError
 from ..kernels.carried import kernel_name, level_of
 from .constants import energy_constants
 from .convolutions import ConvolutionMethods
-from .features import FeatureMoments
+from .features import MomentMethods
 from .inspection import Inspection
 from .jacobian import JacobianMethods
 from .kernels import KernelCaller
 from .linearization import Linearization
-from .moments import Moments
 from .packing import Samples, State, Units, pack_samples
 from .partners import random_groups
 from .periods import check_displacement
@@ -116,7 +114,9 @@ def _are_names(kernels) -> bool:
     return collection and all(isinstance(name, str) for name in kernels)
 
 
-class Program(Inspection, JacobianMethods, PointMethods, ConvolutionMethods, SumMethods):
+class Program(
+    Inspection, JacobianMethods, PointMethods, ConvolutionMethods, SumMethods, MomentMethods
+):
     """Kernels of one problem and one map.
 
     Fields and vectors of parameters go in as NumPy arrays and come out as such; on the target
@@ -349,52 +349,6 @@ class Program(Inspection, JacobianMethods, PointMethods, ConvolutionMethods, Sum
     def _energy_of(self):
         symbols = [*self.form.parameters, *(i.symbol for i in self.form.integrals)]
         return real_function(symbols, self.form.value)
-
-    @cached_property
-    def moments(self) -> FeatureMoments | None:
-        """Interactions that are computed from moments of the samples, if the energy has any."""
-        form, numbers = self.emission.moments, self._parameters
-        if form is None:
-            return None
-        count = len(self.form.integrals)
-        return FeatureMoments(self.kernels, form, self.form.parameters, numbers, count)
-
-    @cached_property
-    def polynomials(self) -> Moments | None:
-        """The same, of polynomials of the distance in many coordinates."""
-        if self.emission.polynomials is None:
-            return None
-        integrals = [i.symbol for i in self.form.integrals]
-        kind = self.host.moments()
-        form, parameters = self.emission.polynomials, self.form.parameters
-        return kind(self.kernels, form, parameters, integrals, self.dim)
-
-    @property
-    def uses_moments(self) -> bool:
-        """Whether interactions are computed from moments of the samples."""
-        return not (self.emission.moments is None and self.emission.polynomials is None)
-
-    @cached_property
-    def value_symbols(self) -> tuple[sp.Symbol, ...]:
-        """Symbols of :meth:`values`."""
-        form, moments = self.form, self.emission.moments
-        found = (*form.parameters, *(integral.symbol for integral in form.integrals))
-        return (*found, *(moments.symbols if moments else ()))
-
-    def values(self, integrals: np.ndarray | None, state: State | None = None) -> np.ndarray:
-        """What kernels of formulas read as ``values``: parameters, integrals, moments.
-
-        Integrals that are not given are zeros, and so are the moments without a state.
-        """
-        start, count = len(self._parameters), len(self.form.integrals)
-        if self.moments is not None and state is not None:
-            found = self.moments.of(state)[0].copy()
-        else:
-            found = np.zeros(len(self.value_symbols), self.dtype)
-            found[:start] = self._parameters
-        if integrals is not None:
-            found[start : start + count] = integrals[:count]
-        return found
 
     def _pair_velocity(self, out, state: State, integrals) -> None:
         """Add the velocity of double and triple integrals, and of convolutions at partners."""
