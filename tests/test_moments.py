@@ -172,3 +172,18 @@ def test_gradient_of_the_energy(dtype, target, tmp_path):
     relative = 1e-12 if dtype == "float64" else 2e-5
     for a, b in zip(*found, strict=True):
         np.testing.assert_allclose(a, b, rtol=0, atol=relative * np.abs(b).max())
+
+
+def test_a_kernel_that_changes_with_the_time(target, tmp_path):
+    """The time stands in functions of a sample, and in what their means are multiplied by."""
+    x, y = copies(2)
+    rho, t = pw.Density(x), sp.Symbol("t", real=True)
+    pair = sp.cos(t * (x[0] - y[0])) + sp.exp(-t) * dot(x, y) ** 2
+    law = pw.Gaussian(mean=[0.0, 0.0], cov=1.0)
+    energy = pw.integral(pair * rho * rho.at(y), x, y)
+    flow = pw.GradientFlow(energy, rho, initial=law, time=t)
+    points = law.sample(fewer(4, 9), np.random.default_rng(3))
+    program = program_on(target, flow, pw.Affine(2), tmp_path)
+    assert program.moments is not None
+    for time in (0.5, 2.0):
+        check(program.at(time), pair.subs(t, time), points)

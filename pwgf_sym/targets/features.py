@@ -25,19 +25,16 @@ class FeatureMoments:
     caller : KernelCaller
     form : MomentForm
     parameters : sequence of Symbol
-    numbers : sequence of float
-        Their values.
     integrals : int
         How many integrals stand after them in what kernels read.
     """
 
-    def __init__(self, caller, form, parameters, numbers, integrals: int):
+    def __init__(self, caller, form, parameters, integrals: int):
         self.caller, self.form = caller, form
         self._symbols = (*parameters, *form.symbols)
-        self._numbers, start = list(numbers), len(numbers) + integrals
+        start = len(parameters) + integrals
         self._centers = slice(start, start + len(form.centers))
         self._empty = np.zeros(start + len(form.symbols), caller.dtype)
-        self._empty[: len(numbers)] = numbers
 
     @cached_property
     def _functions(self):
@@ -45,19 +42,21 @@ class FeatureMoments:
         formulas = self.form.integrals
         return {number: real_function(self._symbols, e) for number, e in formulas.items()}
 
-    def of(self, state: State) -> tuple[np.ndarray, list[float]]:
+    def of(self, state: State, parameters: list[float]) -> tuple[np.ndarray, list[float]]:
         """What kernels read, the integrals zero, and the numbers of the double integrals' parts."""
-        if state.moments is None or state.moments[0] is not self:
-            state.moments = self, self._of(state)
-        return state.moments[1]
+        known = state.moments
+        if known is None or known[0] is not self or known[1] != parameters:
+            state.moments = known = self, parameters, self._of(state, parameters)
+        return known[2]
 
-    def _of(self, state: State) -> tuple[np.ndarray, list[float]]:
+    def _of(self, state: State, parameters: list[float]) -> tuple[np.ndarray, list[float]]:
         values, others = self._empty.copy(), state.samples.count - 1
+        values[: len(parameters)] = parameters
         values[self._centers] = self._center(state) if self.form.centers else ()
         means = self.caller.means("moments", state, values).tolist()
         shares = ((others + 1) / others, 1 / others) if others else (0.0, 0.0)
         values[self._centers.stop :] = [*means, *shares]
-        return values, [*self._numbers, *values[self._centers].tolist(), *means, *shares]
+        return values, [*parameters, *values[self._centers].tolist(), *means, *shares]
 
     def _center(self, state: State) -> np.ndarray:
         """The mean of some samples: polynomials of distances from it keep their digits."""
@@ -67,12 +66,14 @@ class FeatureMoments:
         some = self.caller.first(state.x, tiles * dim * lanes).reshape(tiles, dim, lanes)
         return some.sum(axis=2).sum(axis=0) / (tiles * lanes)
 
-    def add_integrals(self, found: np.ndarray, places: list[int], state: State) -> None:
+    def add_integrals(
+        self, found: np.ndarray, places: list[int], state: State, parameters: list[float]
+    ) -> None:
         """Add the means over pairs of different samples to the double integrals, at their places.
 
         The mean over the others is N/(N - 1) times the mean over all, less W(x, x)/(N - 1).
         """
-        _, numbers = self.of(state)
+        _, numbers = self.of(state, parameters)
         for number, function in self._functions.items():
             found[places[number]] += function(*numbers)
 
@@ -83,11 +84,10 @@ class MomentMethods:
     @cached_property
     def moments(self) -> FeatureMoments | None:
         """Interactions that are computed from moments of the samples, if the energy has any."""
-        form, numbers = self.emission.moments, self._parameters
+        form, count = self.emission.moments, len(self.form.integrals)
         if form is None:
             return None
-        count = len(self.form.integrals)
-        return FeatureMoments(self.kernels, form, self.form.parameters, numbers, count)
+        return FeatureMoments(self.kernels, form, self.form.parameters, count)
 
     @cached_property
     def polynomials(self) -> Moments | None:
@@ -118,7 +118,7 @@ class MomentMethods:
         """
         start, count = len(self._parameters), len(self.form.integrals)
         if self.moments is not None and state is not None:
-            found = self.moments.of(state)[0].copy()
+            found = self.moments.of(state, self._parameters)[0].copy()
         else:
             found = np.zeros(len(self.value_symbols), self.dtype)
             found[:start] = self._parameters

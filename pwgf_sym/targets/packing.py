@@ -232,7 +232,7 @@ class State:
 
     def __init__(self, samples: Samples, **carried: np.ndarray):
         self.samples, self.carried = samples, carried
-        self.moments: tuple[np.ndarray, float, float] | None = None
+        self.moments: tuple | None = None
         self.time: float | None = None
 
     @property

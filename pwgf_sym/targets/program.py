@@ -310,7 +310,7 @@ class Program(
                 self._carry_read(state, kernel, None)
                 found[places] = self.kernels.means(kernel, state, self.values(None))
         if self.moments is not None:
-            self.moments.add_integrals(found, self._places[1], state)
+            self.moments.add_integrals(found, self._places[1], state, self._parameters)
         if self.polynomials is not None:
             self.polynomials.add_integrals(found, self._places[1], state, self._parameters)
         found += self._constants[0]

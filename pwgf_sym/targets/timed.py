@@ -33,6 +33,7 @@ class ProgramAtTime(Program):
 
     module, kernels, in_single, rest = map(_of_whole, ("module", "kernels", "in_single", "rest"))
     moments, local_jacobian = map(_of_whole, ("moments", "local_jacobian"))
+    polynomials, value_symbols = map(_of_whole, ("polynomials", "value_symbols"))
     separable, _places, _constants = map(_of_whole, ("separable", "_places", "_constants"))
     _energy_of = _of_whole("_energy_of")
 
