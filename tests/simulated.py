@@ -19,6 +19,7 @@ ON_TARGETS = [
         "test_families.py",
         "test_gradient_energies.py",
         "test_sums.py",
+        "test_time.py",
         "test_triples.py",
         "test_pairs.py",
         "test_rolled.py",

@@ -11,6 +11,7 @@ from scipy.integrate import solve_ivp
 
 import pwgf_sym as pw
 from pwgf_sym.errors import LawError, OptionError, ParameterError
+from pwgf_sym.solver.theory import formulas_of, theory_of
 
 T = sp.Symbol("t", real=True)
 X = pw.coordinates(2)
@@ -296,6 +297,7 @@ def test_bounds_hold_for_moving_wells():
     """W2 and KL of exact Gaussians at most the bound, and not far below it."""
     options = {"integrator": "euler", "dt": 0.05, "target": "numpy", "samples": 128}
     cases = (
+        (pw.GradientFlow(well(), RHO, START, time=T), moments(lambda t: 0.0, 1.0)),
         (turning(1 + sp.sin(4 * T)), moments(lambda t: 1 + np.sin(4 * t), 1.0)),
         (
             pw.GradientFlow(well(2 + sp.cos(3 * T)), RHO, START, time=T),
@@ -315,6 +317,59 @@ def test_bounds_hold_for_moving_wells():
             bound = solution.error_bound(t=1.0, distance=distance)
             assert bound.status == "proven" and value > 1e-5
             assert value <= float(bound) < 30 * value
+
+
+# V, the drift, and a modulus that holds from 0 to 2; None where none is found.
+MODULI = [
+    ((2 + sp.cos(T)) * X[0] ** 2 / 2 + X[1] ** 2, None, 2 + np.cos(2)),
+    (X[0] ** 2 + X[0] * X[1] * sp.sin(T) + X[1] ** 2 + sp.exp(T) * X[0], None, 1),
+    (((X[0] - T) ** 2 - 1) ** 2 / 4 + X[1] ** 2, None, -1),
+    (sp.cos(2 * X[0] - T) + X[1] ** 2, None, None),
+    (X[0] ** 2 + sp.cos(X[0] - T) + X[0] ** 4 + X[1] ** 2, None, 1),
+    ((T - 1) * sp.cos(X[0]) + X[0] ** 2 + X[1] ** 2, None, 1),
+    ((T - 1) * X[0] ** 4 + X[1] ** 2, None, None),
+    (sp.Abs(X[0] - sp.sin(T)) + (1 + T) * (X[0] ** 2 + X[1] ** 2) / 2, None, 1),
+    (X[0] ** 2 + X[1] ** 2, [-T * X[1] + sp.cos(T), T * X[0] + T * X[1] / 4], 1.5),
+    (X[0] ** 2 + X[1] ** 2, [sp.sin(T * X[0]), sp.S.Zero], None),
+    (sp.log(T - 1) * X[0] ** 2 + X[1] ** 2, None, None),
+]
+
+
+@pytest.mark.parametrize(("potential", "drift", "value"), MODULI)
+def test_moduli_hold_at_all_times(potential, drift, value):
+    """Below all eigenvalues of Hess V less the drift's strain, on a grid of places and times."""
+    energy = pw.integral(potential * RHO + RHO * sp.log(RHO), X)
+    flow = pw.GradientFlow(energy, RHO, START, time=T, drift=drift)
+    modulus = theory_of(flow, (0.0, 2.0)).modulus
+    assert modulus.holds == (value is not None)
+    if value is None:
+        return
+    assert modulus.status == "proven" and modulus.value <= value
+    assert modulus.value == pytest.approx(value, abs=1e-3)
+    strain = sp.Matrix([[b.diff(s) for s in X] for b in drift or (0 * X[0],) * 2])
+    matrix = sp.hessian(potential, X) - (strain + strain.T) / 2
+    matrix = matrix.replace(sp.DiracDelta, lambda *_: sp.S.Zero)
+    at = sp.lambdify([T, *X], matrix, "numpy")
+    rng = np.random.default_rng(3)
+    for t, x, y in zip(rng.uniform(0, 2, 300), *rng.normal(size=(2, 300)), strict=True):
+        assert np.linalg.eigvalsh(np.asarray(at(t, x, y), float))[0] >= modulus.value - 1e-12
+
+
+def test_bounds_that_do_not_hold_are_refused():
+    """Where the time stands in an interaction, in the entropy, or nobody has said which times."""
+    pair = pw.integral(T * SQUARE * RHO * RHO.at(Y) / 4, X, Y)
+    theory = theory_of(pw.GradientFlow(well() + pair, RHO, START, time=T), (0.0, 1.0))
+    assert not (theory.modulus.holds or theory.slope.holds)
+    assert all("changes with the time" in str(why) for why in formulas_of(theory).values())
+    falling = pw.GradientFlow(well(sigma=1 / (1 + T)), RHO, START, time=T)
+    theory = theory_of(falling, (0.0, 3.0))
+    assert theory.modulus.value == 1.0 and isinstance(theory.coupling, str)
+    assert 0.2499 < float(theory.structure.sigma) <= 0.25
+    assert isinstance(formulas_of(theory)["KL"], list)
+    vanishing = pw.GradientFlow(well(sigma=1 - T), RHO, START, time=T)
+    assert "KL" in formulas_of(theory_of(vanishing, (0.0, 1.0)))["KL"]
+    assert not theory_of(vanishing, (0.0, 1.5)).modulus.holds
+    assert not theory_of(falling).modulus.holds
 
 
 def test_files_and_pickles_keep_the_time(tmp_path):

@@ -49,6 +49,7 @@ class Solution(Assured):
         Energy of the run's samples.
     dissipation : (K,) array
         -dE/dt: mean <w, u> = mean |u|^2 in the velocity form, -grad E . eta in the energy form.
+        Of an energy that holds the time, less its partial derivative by it.
     defect : (K,) array
         delta = sqrt(mean |u - w|^2), u the velocity of the map's samples and w the target
         velocity, on samples that the flow does not use.  Means over pairs of samples are taken
