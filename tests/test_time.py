@@ -10,12 +10,12 @@ from on_targets import program_on
 from scipy.integrate import solve_ivp
 
 import pwgf_sym as pw
-from pwgf_sym.errors import LawError, OptionError, ParameterError
+from pwgf_sym.errors import EnergyError, LawError, OptionError, ParameterError
 from pwgf_sym.solver.theory import formulas_of, theory_of
 
 T = sp.Symbol("t", real=True)
 X = pw.coordinates(2)
-Y = pw.copy_of(X)
+Y, Z = pw.copy_of(X), pw.coordinates(2, "z")
 RHO = pw.Density(X)
 START = pw.Gaussian([1.0, -0.5], [[0.5, 0.1], [0.1, 0.3]])
 CENTRE = (sp.cos(2 * T), sp.sin(3 * T))
@@ -43,6 +43,14 @@ PROBLEMS = {
     "pairs": {
         "energy": pw.integral(
             sp.cos(X[0] - Y[0] + 0 * T) * sp.exp(-T * SQUARE) * RHO * RHO.at(Y), X, Y
+        )
+    },
+    "triples": {
+        "energy": pw.integral(
+            sp.sqrt(2 + T + (X[0] + Y[0] - 2 * Z[0] * T) ** 2) * RHO * RHO.at(Y) * RHO.at(Z),
+            X,
+            Y,
+            Z,
         )
     },
     "convolution": {"energy": pw.integral(RHO * sp.log(BLOB), X) + well()},
@@ -118,7 +126,7 @@ def test_a_problem_at_a_time_is_that_of_the_number(name, target, tmp_path):
             slope = other.slope(theta, other.samples(points)).gradient
             found = np.asarray(there.slope(theta, samples).gradient)
             np.testing.assert_allclose(found, slope, rtol=1e-10, atol=1e-12)
-        if name != "convolution":
+        if name not in ("convolution", "triples"):
             own = other.push(theta, other.samples(points), other.form.reads)
             jacobian = other.velocity_jacobian(own, other.integrals(own))
             found = there.velocity_jacobian(state, integrals)
@@ -325,6 +333,7 @@ MODULI = [
     (X[0] ** 2 + X[0] * X[1] * sp.sin(T) + X[1] ** 2 + sp.exp(T) * X[0], None, 1),
     (((X[0] - T) ** 2 - 1) ** 2 / 4 + X[1] ** 2, None, -1),
     (sp.cos(2 * X[0] - T) + X[1] ** 2, None, None),
+    (X[0] ** 2 + sp.cos(X[0]) - sp.cos(X[0] - T) + X[1] ** 2, None, 0),
     (X[0] ** 2 + sp.cos(X[0] - T) + X[0] ** 4 + X[1] ** 2, None, 1),
     ((T - 1) * sp.cos(X[0]) + X[0] ** 2 + X[1] ** 2, None, 1),
     ((T - 1) * X[0] ** 4 + X[1] ** 2, None, None),
@@ -388,6 +397,32 @@ def test_files_and_pickles_keep_the_time(tmp_path):
     np.testing.assert_array_equal(program.velocity_at(points, time=0.3), there.velocity_at(points))
     assert "cos(2*t)" in program.code_symbolic() and "drho/dt" in program.code_symbolic()
     assert pickle.loads(pickle.dumps(there)).time == 0.3
+
+
+def test_a_potential_that_runs_around_the_circle():
+    x = pw.coordinates(1, period=2 * sp.pi)
+    rho = pw.Density(x)
+    energy = pw.integral(-sp.cos(x[0] - T) * rho + rho * sp.log(rho) / 2, x)
+    flow = pw.GradientFlow(energy, rho, pw.Gaussian([0.5], 0.3), time=T)
+    program = pw.compile(flow, pw.NeuralFlow(1, width=4), target="numpy")
+    points = np.linspace(-1.0, 1.0, 5)[:, None]
+    truth = -np.sin(points - 0.75) + (points - 0.5) / 0.6
+    np.testing.assert_allclose(program.velocity_at(points, time=0.75), truth, atol=1e-12)
+
+
+def test_constants_that_change_are_not_added():
+    """int (rho - f)^2 over the plane but for int f^2; inside of a function they are refused."""
+    moving = sp.exp(-((X[0] - T) ** 2) - X[1] ** 2)
+    energy = pw.integral((RHO - moving) ** 2, X)
+    program = pw.compile(pw.GradientFlow(energy, RHO, START, time=T), pw.Affine(2), target="numpy")
+    assert "which changes with the time" in program.unknown_constant
+    points = START.sample(9, seed=2)
+    density = np.exp(START.log_density(points))
+    f = np.exp(-((points[:, 0] - 0.4) ** 2) - points[:, 1] ** 2)
+    assert program.energy_at(points, time=0.4) == pytest.approx(np.mean(density - 2 * f), rel=1e-12)
+    squared = pw.GradientFlow(energy**2, RHO, START, time=T)
+    with pytest.raises(EnergyError, match="which changes with the time"):
+        pw.solve(squared, pw.Affine(2), (0, 1), target="numpy")
 
 
 def test_formulas_print_the_time():
