@@ -95,6 +95,13 @@ def test_what_cannot_be_reached_is_said():
     assert not found["reached"] and found["distance"] > 0.1
 
 
+def test_more_samples_are_drawn_while_they_help():
+    """What is left is the map's: four times as many samples are tried once."""
+    with pytest.warns(ToleranceWarning, match="no nearer"):
+        run = pw.equilibrium(PROBLEM, pw.Affine(1), target="numpy")
+    assert [change["value"] for change in run.statistics["changes"]] == [4096]
+
+
 def test_refusals():
     for wrong in ({"integrator": "euler"}, {"max_steps": 0}, {"tol": -1}, {"dt": 0.1}):
         with pytest.raises(OptionError):

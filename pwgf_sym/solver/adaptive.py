@@ -31,6 +31,9 @@ __all__ = ["AdaptiveMarch"]
 _SHARE = 0.1
 # When such errors have come to this part of the tolerance, steps are shortened, down to this part.
 _SHARE_OF_STEPS, _LEAST_SHARE = 0.3, 0.005
+# Where steps follow a smaller tolerance than the run's, that of an affine map, they need not be
+# more exact than this part of what the map misses anyway.
+_OF_MISSED = 0.01
 # PI controller: K. Gustafsson, ACM Trans. Math. Softw. 17 (1991) 533-554, in the form of
 # E. Hairer, G. Wanner, Solving Ordinary Differential Equations II, 1996, IV.2.
 _SAFETY, _LEAST, _MOST, _NOW, _BEFORE = 0.9, 0.2, 5.0, 0.7, 0.4
@@ -150,6 +153,12 @@ class AdaptiveMarch:
             return _SHARE
         return max(_SHARE * (limit / found) ** 2, _LEAST_SHARE)
 
+    def tolerance_of_steps(self, spread: float) -> float:
+        """That of the options, or up to the run's own what the map's misses let through."""
+        least, most = settled(self.options.step_tol), settled(self.options.tol)
+        missed = _OF_MISSED * self.forecast.distance_of_map / spread if spread > 0 else math.nan
+        return min(missed, most) if missed > least else least
+
     def error_of(self, taken: Step) -> float:
         """The estimate of a step's error, in units of what is allowed."""
         end = settled(taken.stage)
@@ -262,6 +271,7 @@ class AdaptiveMarch:
         extrapolated = self.stepper.error_order < self.stepper.order
         self.forecast.step(after - t, end, None if extrapolated else taken.error)
         self.estimate = self.forecast.distance / end.spread if end.spread > 0 else math.nan
+        self.step_tol = self.tolerance_of_steps(end.spread)
         self.share = self.next_share(end.spread)
         if ended is not None:
             return end

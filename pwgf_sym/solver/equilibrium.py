@@ -55,7 +55,9 @@ _HORIZON = 1e6
 _LOOSE = 30.0
 # No progress: the least distance of so many steps is above this part of the least one before.
 _WINDOW, _PROGRESS = 8, 0.8
-_GROWTH = 4
+# More samples, so many times, while those before have brought the distance below this part of what
+# it was: where it is the map's own, they bring nothing, and noise alone would be halved.
+_GROWTH, _GAIN = 4, 0.9
 # What an equilibrium takes where nothing else is given.
 _DEFAULTS = {"integrator": "rkc", "max_samples": 16384}
 
@@ -102,7 +104,8 @@ def equilibrium(
         Method in time, one that estimates its error: by default "rkc".
     samples : int or Samples, optional
         Those of a step to begin with, new ones each step.  Where a run comes no nearer and may
-        choose it takes four times as many, up to ``Samples(max=...)``, by default 16384.
+        choose it takes four times as many, up to ``Samples(max=...)``, by default 16384, as long as
+        that brings it nearer.
     linear, target, dtype, seed, progress, theta0, callback, **fields
         As of :func:`pwgf_sym.solve`.
 
@@ -195,6 +198,7 @@ class EquilibriumMarch(AdaptiveMarch):
         self.forecast.error = None  # the error of a flow is not asked for
         self.distance, self.progress = _Distance(right), (max_steps, "step")
         self.last, self.least, self.tol = np.inf, np.inf, settled(self.options.tol)
+        self.before_growth = np.inf
         self.recent: deque[float] = deque(maxlen=_WINDOW)
 
     def rows(self, theta: np.ndarray, bar: Bar) -> Iterator[Row]:
@@ -253,10 +257,14 @@ class EquilibriumMarch(AdaptiveMarch):
         return False
 
     def grows(self, t: float) -> bool:
-        """Take more samples, if there may be more."""
+        """Take more samples, if there may be more and the last ones that came have helped."""
         count = min(_GROWTH * self.right.samples.count, settled(self.options.samples.max))
         if count <= self.right.samples.count or "samples" not in self.options.chosen:
             return False
+        least = min(self.least, *self.recent)
+        if least > _GAIN * self.before_growth:
+            return False
+        self.before_growth = least
         self.right.grow(count)
         self.record.changed(t, "samples", count, f"no nearer than {self.least:.2g}")
         self.recent.clear()

@@ -103,6 +103,13 @@ class Forecast:
         """The same of the part that is the method's in time."""
         return _size(self.of_steps)
 
+    @property
+    def distance_of_map(self) -> float:
+        """The same of what is left: what the map and its samples miss."""
+        if self.error is None or self.of_steps is None:
+            return float("nan")
+        return _size(self.error - self.of_steps)
+
 
 def _size(vectors: np.ndarray | None) -> float:
     if vectors is None:

@@ -128,8 +128,9 @@ class LinearSolve(OptionObject):
     method : {"auto", "dense", "lsmr", "cg", "minres", "kernel"}
         The keyword ``linear_solver`` of `solve`; :func:`pwgf_sym.solver.linear.solve_metric` says
         what each is.  "auto" is "dense" on the CPU up to 1500 parameters and 6000 over the
-        dimension, else "minres" with products in float32 and a preconditioner of 64 samples; with
-        fixed steps "dense" up to 800, else "lsmr".
+        dimension, else "minres" with products in float32 and a preconditioner of 64 samples, or for
+        a map that is linear in its parameters "lsmr"; with fixed steps "dense" up to 800, else
+        "lsmr".
     tolerance : float, optional
         Largest relative residual |(G + shift I) eta - b| / |b| of a solve that counts as converged;
         1e-4 in float64, 1e-3 in float32.  It also regularizes: directions that the samples hardly

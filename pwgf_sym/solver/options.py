@@ -33,9 +33,9 @@ NAMES = {
 #: Parameters up to which "auto" takes the dense solver: with fixed steps, and with adaptive ones,
 #: which beyond take "minres" with products in float32 and a preconditioner of so many samples.
 MOST_DENSE, MOST_DENSE_ADAPTIVE, _PRECONDITIONER = 800, 1500, 64
-# The same for parameters times dimensions, but for a map that is linear in its parameters, whose
-# error is that of the solve, and for Rosenbrock steps, which need the matrix.  G takes p^2 d a
-# sample, a product with it some 4 p: in 15 and 20 dimensions MINRES took a third of the time.
+# The same for parameters times dimensions, but for Rosenbrock steps, which need the matrix.  G
+# takes p^2 d a sample, a product with it some 4 p: in 15 and 20 dimensions MINRES took a third of
+# the time, and LSMR with an affine map in 25 a fiftieth.
 _MOST_DENSE_ROWS = 6000
 #: Fixed steps: their length for methods without an estimate of the error, and their samples.
 DT, SAMPLES = 0.01, 4096
@@ -215,11 +215,13 @@ class FlowOptions(OptionObject):
             return self
         rows = parameters * self.number * map.dim * np.dtype(self.dtype).itemsize
         most = MOST_DENSE_ADAPTIVE if self.adaptive else MOST_DENSE
-        few = parameters * map.dim <= _MOST_DENSE_ROWS or not self.adaptive or linear
+        few = parameters * map.dim <= _MOST_DENSE_ROWS or not self.adaptive
         few = few or stepper_named(self.steps.method).name == "rosenbrock"
         if few and parameters <= most and rows <= storage_limit() and self.on_host:
             return replace(self, linear=replace(self.linear, method="dense"))
-        if not self.adaptive or not self.on_host:
+        # A linear map's metric is that of the initial law, the unit matrix or nearly so where the
+        # map is affine: a few products with J take less than to form it, and need no shift.
+        if linear or not self.adaptive or not self.on_host:
             return replace(self, linear=replace(self.linear, method="lsmr"))
         mixed = "mixed" if self.dtype == "float64" else "working"
         options = replace(
