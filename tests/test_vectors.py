@@ -190,6 +190,42 @@ def test_stored_solutions_have_the_arrays(tmp_path):
     assert loaded.energy_at(0.02) == solution.energy_at(0.02)
 
 
+def covariance(s):
+    """The covariance of the density, a matrix of integrals."""
+    rho = pw.Density(s)
+    mean = [pw.integral(c * rho, s) for c in s]
+    return sp.Matrix(
+        len(s),
+        len(s),
+        lambda k, l: pw.integral(s[k] * s[l] * rho, s) - mean[k] * mean[l],  # noqa: E741
+    )
+
+
+@pytest.mark.parametrize("dim", [2, 3, 5])
+def test_the_determinant_of_a_covariance(dim):
+    """E = -log det C / 2, whose velocity is C^-1 (x - m)."""
+    s = pw.coordinates(dim)
+    energy = -sp.log(sp.Determinant(covariance(s))) / 2
+    flow = pw.GradientFlow(energy, pw.Density(s), pw.Gaussian([0.0] * dim, 1.0))
+    points = RNG.normal(size=(40, dim)) * np.arange(1, dim + 1)
+    program = pw.compile(flow, pw.Affine(dim), target="numpy")
+    cov = np.cov(points.T, bias=True)
+    truth = (points - points.mean(0)) @ np.linalg.inv(cov)
+    np.testing.assert_allclose(program.velocity_at(points), truth, atol=1e-12)
+    assert abs(program.energy_at(points) + np.linalg.slogdet(cov)[1] / 2) < 1e-12
+
+
+def test_determinants_without_a_first_pivot():
+    """Rows are exchanged; the sign is that of the permutation."""
+    entries = sp.Matrix([[0, 0, 0, x[0]], [x[1], 1, 0, 0], [0, 2, x[2], 0], [0, 0, 0, 0]])
+    entries[3, :] = sp.Matrix([[0, 1, 3, x[3]]])
+    assert pw.integral(sp.Determinant(entries) * RHO, x).integrand.expand() == (
+        (entries.det() * RHO).expand()
+    )
+
+
+coordinates9 = pw.coordinates(9)
+RHO9 = pw.Density(coordinates9)
 WRONG = sp.MatrixSymbol("W", D + 1, D)
 
 
@@ -214,7 +250,11 @@ WRONG = sp.MatrixSymbol("W", D + 1, D)
         (lambda: pw.integral(RHO * (v.T * Q.I * v)[0], x), "Inverse.*Pass the inverse"),
         (lambda: pw.integral(RHO * (sp.Matrix(FIXED) * v)[i, 0], x), "an index that is no number"),
         (lambda: pw.integral(RHO * Q[0, 1], x), r"Q\[0, 1\] outside of a sum"),
-        (lambda: pw.integral(RHO * sp.det(Q) * v.dot(v), x), "the matrix Q"),
+        (lambda: pw.integral(RHO * sp.det(Q) * v.dot(v), x), "the determinant of Q"),
+        (
+            lambda: pw.first_variation(sp.log(sp.Determinant(covariance(coordinates9))), RHO9),
+            "a determinant of 9 x 9; accepted: at most 8 x 8",
+        ),
         (lambda: pw.vector("x"), "^x: got 'x'"),
         (
             lambda: pw.GradientFlow(

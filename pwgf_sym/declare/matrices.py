@@ -24,8 +24,10 @@ from ..sharing import parts, symbols_of
 from .formula_checks import scalar_expression
 from .vectors import CoordinateVector, Entry, MatrixFormula
 
-__all__ = ["array_of", "scalar_formula"]
+__all__ = ["array_of", "scalar_formula", "without_matrices"]
 
+#: Rows of a determinant of formulas, which is written out.
+LARGEST_DETERMINANT = 8
 _INDICES = "ijklmpqrstuv"
 _ACCEPTED = "sums, products, powers and transposes of matrices, and their entries and traces"
 
@@ -52,14 +54,23 @@ def scalar_formula(value: object, argument: str) -> sp.Expr:
     """
     if not isinstance(value, sp.Basic):
         value = scalar_expression(value, argument)
-    if not any(getattr(part, "is_Matrix", False) for part in parts(value)):
-        return scalar_expression(value, argument)
+    return scalar_expression(without_matrices(value, argument), argument)
+
+
+def without_matrices(formula: sp.Basic, argument: str) -> sp.Basic:
+    """The same for what is checked elsewhere."""
+    if not isinstance(formula, sp.Basic) or not any(map(_is_matrix, parts(formula))):
+        return formula
     lowering = _Lowering(argument)
-    if isinstance(value, (sp.MatrixExpr, sp.MatrixBase)) and value.shape == (1, 1):
-        found = lowering.entry(value, sp.S.Zero, sp.S.Zero)
+    if isinstance(formula, (sp.MatrixExpr, sp.MatrixBase)) and formula.shape == (1, 1):
+        found = lowering.entry(formula, sp.S.Zero, sp.S.Zero)
     else:
-        found = lowering.scalar(value)
-    return scalar_expression(_named(found, {s.name for s in symbols_of(found)}), argument)
+        found = lowering.scalar(formula)
+    return _named(found, {symbol.name for symbol in symbols_of(found)})
+
+
+def _is_matrix(part: sp.Basic) -> bool:
+    return bool(getattr(part, "is_Matrix", False))
 
 
 class _Index(sp.Dummy):
@@ -105,7 +116,9 @@ class _Lowering:
             found = self.entry(*node.args) if isinstance(node, Entry) else self._trace(node.arg)
             # Entries of arrays have values in sums: beside a matrix of numbers there is none.
             return sp.Sum(found, (_Index(integer=True), 0, 0)) if _has_loose(found) else found
-        if getattr(node, "is_Matrix", False):
+        if isinstance(node, sp.Determinant):
+            return self._determinant(_bare(node.arg))
+        if _is_matrix(node):
             given = f"the matrix {brief(node)} of shape {tuple(node.shape)}"
             fix = "Take an entry, M[0, 0], the trace or the norm; apply functions to entries."
             raise EnergyError(self._argument, given, "formulas of one value", fix)
@@ -167,13 +180,28 @@ class _Lowering:
                 fix = "Use x = pw.coordinates(d), whose entries have an index."
             raise EnergyError(self._argument, given, "arrays, whose entries have indices", fix)
 
+    def _determinant(self, matrix: sp.MatrixExpr) -> sp.Expr:
+        """A determinant by elimination, whose parts are shared: d**3/3 operations."""
+        size = matrix.shape[0]
+        if not isinstance(matrix, sp.MatrixBase):
+            fix = "Pass its value, as that of a Symbol, or write a sp.Matrix of formulas."
+            given = f"the determinant of {brief(matrix)}"
+            raise EnergyError(self._argument, given, "determinants of a sp.Matrix", fix)
+        if size > LARGEST_DETERMINANT:
+            given = f"a determinant of {size} x {size}"
+            accepted = f"at most {LARGEST_DETERMINANT} x {LARGEST_DETERMINANT} formulas"
+            fix = "It is written out: every row more triples the time that deriving it takes."
+            raise EnergyError(self._argument, given, accepted, fix)
+        rows = [[self.scalar(entry) for entry in matrix.row(k)] for k in range(size)]
+        return sp.Matrix(rows).det() if size <= 3 else _eliminated(rows)
+
     # -- products ------------------------------------------------------------------------------
 
     def _trace(self, matrix: sp.MatrixExpr) -> sp.Expr:
         matrix = _bare(matrix)
         if isinstance(matrix, sp.MatAdd):
             return sp.Add(*map(self._trace, matrix.args))
-        size = sp.sympify(matrix.shape[0])
+        size = _length(matrix, 0)
         if size == 1 or (size.is_Integer and (_is_numbered(matrix, 0) or _is_numbered(matrix, 1))):
             return sp.Add(*(self.entry(matrix, i, i) for i in map(sp.Integer, range(int(size)))))
         index, (factor, factors) = _Index(integer=True), _factors(matrix)
@@ -205,7 +233,7 @@ class _Lowering:
             return sp.Add(*(self._closed((first, t), row, column) for t in rest[0].args)), []
         if len(rest) == 1 and _is_diagonal(rest[0]):
             return self.entry(first, row, column) * self._diagonal(rest[0], column), []
-        size = sp.sympify(first.shape[1])
+        size = _length(first, 1)
         if size == 1:
             term, limits = self._product(rest, sp.S.Zero, column)
             return self.entry(first, row, sp.S.Zero) * term, limits
@@ -223,6 +251,22 @@ class _Lowering:
             factor, factors = matrix.as_coeff_matrices()
             return self.scalar(factor) * sp.Mul(*(self._diagonal(f, place) for f in factors))
         return sp.S.One if matrix.is_Identity else self.entry(matrix.args[0], place, sp.S.Zero)
+
+
+def _eliminated(rows: list[list[sp.Expr]]) -> sp.Expr:
+    """A determinant as the product of the pivots; rows are exchanged where a pivot is zero."""
+    pivots = []
+    while rows:
+        place = next((k for k, row in enumerate(rows) if row[0] != 0), None)
+        if place is None:
+            return sp.S.Zero
+        pivots.append(rows[place][0] * (-1) ** place)
+        first, others = rows[place], rows[:place] + rows[place + 1 :]
+        scaled = [entry / first[0] for entry in first]
+        rows = [
+            [a - row[0] * b for a, b in zip(row[1:], scaled[1:], strict=True)] for row in others
+        ]
+    return sp.Mul(*pivots)
 
 
 def _has_loose(formula: sp.Expr) -> bool:
@@ -251,6 +295,12 @@ def _factors(matrix: sp.MatrixExpr) -> tuple[sp.Expr, tuple[sp.MatrixExpr, ...]]
     return factor, tuple(found)
 
 
+def _length(matrix: sp.MatrixExpr, axis: int) -> sp.Expr:
+    """Rows or columns; those of a matrix of numbers are Python's."""
+    length = matrix.shape[axis]
+    return sp.Integer(length) if isinstance(length, int) else length
+
+
 def _is_diagonal(matrix: sp.MatrixExpr) -> bool:
     if isinstance(matrix, sp.MatMul):
         return all(map(_is_diagonal, matrix.as_coeff_matrices()[1]))
@@ -274,4 +324,4 @@ def _is_numbered(matrix: sp.MatrixExpr, axis: int) -> bool:
     if isinstance(matrix, sp.MatMul):
         factors = _factors(matrix)[1]
         inner = factors[:1] if axis == 0 else factors[-1:]
-    return any(_is_numbered(m, axis) for m in inner if getattr(m, "is_Matrix", False))
+    return any(_is_numbered(m, axis) for m in inner if _is_matrix(m))

@@ -16,6 +16,7 @@ from .energy_checks import check_energy
 from .formula_checks import within_depth
 from .indexed import free_scalars
 from .laws import Law
+from .matrices import without_matrices
 from .period_checks import check_law_periods, check_periods
 from .symbols import Coordinates, Density
 from .transport import Transport, transport_of
@@ -89,6 +90,7 @@ class GradientFlow:
         mobility: sp.Expr | None = None,
         time: sp.Symbol | None = None,
     ) -> None:
+        energy = without_matrices(energy, "energy")
         check_energy(energy, rho)
         self.transport = transport_of(energy, rho, drift, mobility, time)
         _check_names((energy, *self.transport.formulas), rho)

@@ -16,6 +16,7 @@ from sympy.matrices.exceptions import ShapeError
 
 from ..arguments import brief, checked_call, real_array
 from ..errors import EnergyError
+from .formula_checks import scalar_expression
 from .symbols import Coordinates, as_copy
 
 if TYPE_CHECKING:
@@ -269,10 +270,7 @@ def _operand(value: Any) -> sp.Basic:
     if isinstance(value, sp.MatrixBase):
         _check_size(value)
         return sp.ImmutableMatrix(value)
-    try:
-        return sp.sympify(value, strict=True)
-    except (sp.SympifyError, TypeError, ValueError, AttributeError):
-        raise EnergyError("matrix", brief(value), "matrices, arrays and formulas") from None
+    return value if isinstance(value, sp.Basic) else scalar_expression(value, "matrix")
 
 
 def _matrix(value: object, beside: sp.MatrixExpr) -> sp.MatrixExpr:

@@ -10,10 +10,18 @@ from collections.abc import Callable, Iterable, Sequence
 import sympy as sp
 from sympy.core.function import AppliedUndef
 
-from ..sharing import holds, symbols_of
+from ..sharing import holds, is_long, parts, symbols_of
 from .pieces import KINKS, STEPS, piecewise_slopes
 
-__all__ = ["RHO", "Gradient", "derivative", "in_log_density", "negated", "times_density"]
+__all__ = [
+    "RHO",
+    "Gradient",
+    "derivative",
+    "derivatives",
+    "in_log_density",
+    "negated",
+    "times_density",
+]
 
 RHO = sp.Dummy("rho", positive=True)
 
@@ -102,6 +110,13 @@ def derivative(expr: sp.Expr, symbol: sp.Symbol) -> sp.Expr:
     if holds(expr, (*STEPS, *KINKS, sp.Piecewise)):
         return Gradient([symbol])(expr)[0]
     return expr.diff(symbol)
+
+
+def derivatives(expr: sp.Expr, symbols: Sequence[sp.Symbol]) -> Sequence[sp.Expr]:
+    """The derivatives by symbols; of what shares most of its parts, a determinant, all at once."""
+    if is_long(expr, 4 * sum(1 for _ in parts(expr))):
+        return Gradient(symbols)(expr)
+    return [derivative(expr, symbol) for symbol in symbols]
 
 
 def _has_derivative(node: sp.Expr) -> bool:

@@ -268,7 +268,7 @@ def check_law(form: SampleForm, law: Law) -> None:
 def _sample_form(energy: sp.Expr, parts: Terms, names: frozenset[str]) -> SampleForm:
     log_density, score, symbols = _new_symbols(parts, names)
     of_integral = {t.integral: s for t, s in zip(parts.terms, symbols, strict=True)}
-    weights = [t.weight.xreplace(of_integral) for t in parts.terms]
+    weights = [replaced(t.weight, of_integral) for t in parts.terms]
     integrals = tuple(
         _sample_integral(t, symbol, log_density, score, parts)
         for t, symbol in zip(parts.terms, symbols, strict=True)

@@ -27,11 +27,12 @@ from ..declare.energy_checks import check_energy, pair_kernel
 from ..declare.families import energy_parts, is_family
 from ..declare.formula_checks import expanded_terms, within_depth
 from ..declare.indexed import free_scalars, renamed_copies
+from ..declare.matrices import without_matrices
 from ..declare.symbols import Density, as_copy, coordinates, copy_of
 from ..errors import EnergyError
 from ..sharing import holds, replaced
 from .borders import jump
-from .calculus import RHO, Gradient, derivative, negated, times_density
+from .calculus import RHO, Gradient, derivatives, negated, times_density
 from .convolutions import Convolution, ConvolutionTable, convolutions_in_full
 from .families import Family, family_of, weights_in_full
 from .pieces import in_pieces
@@ -178,6 +179,7 @@ def energy_terms(energy: sp.Expr, rho: Density, names: frozenset[str] = frozense
         If the energy cannot be derived, or an integrand jumps; the message names the offending
         term.
     """
+    energy = without_matrices(energy, "energy")
     check_energy(energy, rho)
     return _energy_terms(energy, rho, names)
 
@@ -190,7 +192,7 @@ def _energy_terms(energy: sp.Expr, rho: Density, names: frozenset[str]) -> Terms
     y = _partners(found, rho, parameters)
     z = _thirds(found, y, parameters)
     marks = {term: sp.Dummy(f"I_{k}", real=True) for k, term in enumerate(energy_parts(energy))}
-    value = in_pieces(energy.xreplace(marks))
+    value = in_pieces(replaced(energy, marks))
     integrals = {mark: term for term, mark in marks.items()}
     _refuse_jump(value, "energy, as a function of its integrals,", integrals)
     used = {s.name for s in (*energy.atoms(sp.Symbol), *x, *y, *z)} | names
@@ -204,8 +206,9 @@ def _energy_terms(energy: sp.Expr, rho: Density, names: frozenset[str]) -> Terms
     gradient = SampleGradient(x, (*sums, *convolutions))
     own_symbols = tuple(one.symbol for one in convolutions)
     terms = []
-    for (term, mark), formula in zip(marks.items(), formulas, strict=True):
-        weight = derivative(value, mark).xreplace(integrals)
+    slopes = derivatives(value, list(integrals))
+    for term, slope, formula in zip(marks, slopes, formulas, strict=True):
+        weight = replaced(slope, integrals)
         terms.append(_term(term, formula, weight, (x, y, z, rho), gradient, own_symbols))
     tables_found = sums, convolutions, tuple(families.values())
     return Terms(x, y, parameters, tuple(terms), gradient, *tables_found, z)

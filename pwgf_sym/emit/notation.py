@@ -71,7 +71,7 @@ def _depends(term: sp.Expr, density: Density) -> bool:
 
 def _text(formula: sp.Expr, density: Density) -> str:
     """A formula; one that shares its parts so often that only cse could write it is not written."""
-    if is_long(formula, _MOST) and 4 * sum(1 for _ in parts(formula)) < _MOST:
+    if is_long(formula, _MOST) and is_long(formula, 4 * sum(1 for _ in parts(formula))):
         return "a formula that is too long where shared parts have no names"
     found = readable(formula, density.coordinates)
     return unicode_text(found, _short(found, density))
