@@ -2,6 +2,7 @@
 
 import pickle
 from contextlib import nullcontext
+from functools import cached_property
 
 import numpy as np
 import pytest
@@ -12,6 +13,8 @@ from scipy.integrate import solve_ivp
 import pwgf_sym as pw
 from pwgf_sym.errors import EnergyError, LawError, OptionError, ParameterError
 from pwgf_sym.solver.theory import formulas_of, theory_of
+from pwgf_sym.targets.program import Program
+from pwgf_sym.targets.timed import ProgramAtTime
 
 T = sp.Symbol("t", real=True)
 X = pw.coordinates(2)
@@ -378,7 +381,7 @@ def test_bounds_that_do_not_hold_are_refused():
     vanishing = pw.GradientFlow(well(sigma=1 - T), RHO, START, time=T)
     assert "KL" in formulas_of(theory_of(vanishing, (0.0, 1.0)))["KL"]
     assert not theory_of(vanishing, (0.0, 1.5)).modulus.holds
-    assert not theory_of(falling).modulus.holds
+    assert all("depends on the time" in str(w) for w in formulas_of(theory_of(falling)).values())
 
 
 def test_files_and_pickles_keep_the_time(tmp_path):
@@ -489,3 +492,17 @@ def test_what_needs_a_time_or_none():
         pw.solve(flow, pw.Affine(2), (0, 1), target="numpy")
     with pytest.raises(LawError, match=r"^mean: got \[t, 0.0\]"):
         pw.Gaussian([T, 0.0], 1.0)
+
+
+def test_a_program_at_a_time_makes_nothing_anew():
+    """What a program keeps is shared by all times, or is of one."""
+    found = {
+        name
+        for kind in Program.__mro__
+        for name, value in vars(kind).items()
+        if isinstance(value, cached_property)
+    }
+    assert found and found <= vars(ProgramAtTime).keys()
+    program = pw.compile(turning(), pw.Affine(2), target="numpy")
+    there = program.at(0.25).at(0.5)
+    assert there.kernels is program.kernels and there.time == 0.5

@@ -129,6 +129,8 @@ class _Equilibrium(Event):
 def until_equilibrium(dissipation: float = 1e-6) -> Event:
     """End a run when the dissipation mean |w|^2 = -dE/dt falls below a number.
 
+    Where the problem depends on the time this may be a moment of rest, and no equilibrium.
+
     Parameters
     ----------
     dissipation : float

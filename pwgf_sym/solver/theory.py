@@ -93,8 +93,8 @@ def _theory(
 def _theory_over(structure: EnergyStructure, span: Span | None) -> Theory:
     """Constants that hold at all times of a span."""
     if span is None:
-        none = Modulus(np.nan, "none", "the problem depends on the time")
-        return Theory(structure, none, none, none.reason, none.reason)
+        none = Modulus(np.nan, "none", f"it depends on the time {structure.transport.time}")
+        return Theory(replace(structure, other=none.reason), none, none, none.reason, none.reason)
     moving = moving_parts(structure)
     structure = without_common_forces(structure, span)
     modulus = _known(lambda one: convexity_over(one, span), structure)
