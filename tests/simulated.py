@@ -7,6 +7,7 @@ ON_TARGETS = [
         "test_cancellation.py",
         "test_carried.py",
         "test_convolutions.py",
+        "test_density_pairs.py",
         "test_energy_kernels.py",
         "test_map_energies.py",
         "test_map_kernels.py",

@@ -216,7 +216,7 @@ NO_ENERGIES = {
     "density at a point": (integral(RHO * RHO.at((0, 0)), X), r"rho\(0, 0\) used as a test"),
     "another density": (integral(RHO * Density(X, "mu"), X), r"the density mu\(x0, x1\)"),
     "another dimension": (integral(Density(coordinates(3)), coordinates(3)), r"rho\(x0, x1, x2\)"),
-    "not bilinear": (integral(X[0] * RHO**2 * RHO.at(Y), X, Y), r"x0\*rho\(x0, x1\)\*\*2.*double"),
+    "not bilinear": (integral(X[0] * RHO**2 * Y[0], X, Y), r"x0\*y0\*rho\(x0, x1\)\*\*2.*double"),
     "one factor": (integral(RHO * RHO.at(Y) + X[1] * RHO, X, Y), r"got x1\*rho\(x0, x1\) in"),
     "log in a pair": (integral(RHO * sp.log(RHO.at(Y)), X, Y), r"log\(rho\(y0, y1\)\).*double"),
     "second derivative": (integral(RHO.diff(X[0], 2) ** 2, X), "the second derivative"),
@@ -252,7 +252,7 @@ def test_density_argument_is_checked():
     "arguments",
     [
         (RHO,),
-        (RHO, X, Y, Z),
+        (RHO, X, Y, Z, coordinates(2, "u")),
         (RHO, X, X),
         (RHO, X, coordinates(3, "y")),
         (RHO, sp.symbols("a b")),

@@ -20,7 +20,7 @@ from .formula_checks import check_formula, expanded_terms
 from .indexed import check_bound
 from .symbols import Density, as_copy, copy_of
 
-__all__ = ["check_energy", "convolution_kernel", "linear_kernel", "pair_kernel"]
+__all__ = ["check_energy", "convolution_kernel", "is_density_pair", "linear_kernel", "pair_kernel"]
 
 _CONVOLUTION = "integral(K*rho.at(y), y) with a kernel K in x and y"
 _MANY = {2: "double", 3: "triple"}
@@ -128,7 +128,7 @@ def _check_integrand(term: EnergyIntegral, rho: Density) -> None:
         accepted = f"integrals with the density {rho} in them"
         fix = "A constant needs no integral; write f*rho for a mean."
         raise EnergyError("energy", short_text(term), accepted, fix)
-    if len(term.copies) > 1:
+    if len(term.copies) > 1 and not is_density_pair(term, rho):
         pair_kernel(term, rho)
 
 
@@ -240,6 +240,25 @@ def linear_kernel(term: EnergyIntegral, rho: Density) -> sp.Expr:
         Naming the summand that is not linear in rho.
     """
     return _kernel(term, rho, "in a sum over integrals, integrals of h")
+
+
+def is_density_pair(term: EnergyIntegral, rho: Density) -> bool:
+    """Whether a double integral is one of f(x, y, rho(x), rho(y)) that is no W(x, y) rho rho.
+
+    Where one of the densities is 0 so has to be f, or its integral over the whole space diverges.
+    """
+    if len(term.copies) != 2:
+        return False
+    marks = {rho.func(*copy): sp.Dummy(positive=True) for copy in term.copies}
+    integrand = term.integrand.xreplace(marks)
+    at_zero = [integrand.xreplace({mark: sp.S.Zero}) for mark in marks.values()]
+    if any(value != 0 and not value.has(sp.nan) for value in at_zero):  # nan: of rho log(rho)
+        return False
+    try:
+        pair_kernel(term, rho)
+    except EnergyError:
+        return True
+    return False
 
 
 def convolution_kernel(inner: EnergyIntegral, rho: Density) -> sp.Expr:

@@ -28,6 +28,7 @@ from ..errors import EnergyError, LawError
 from ..sharing import replaced, symbols_of
 from .calculus import RHO, Gradient, in_log_density, times_density
 from .convolutions import Convolution
+from .density_pairs import DensityPairs, density_pairs, energy_of_pair
 from .families import Family
 from .pieces import in_pieces
 from .slopes import has_slopes, in_score
@@ -54,7 +55,7 @@ class SampleIntegral:
         Mean over single samples, over pairs of different samples (x, y), or over three (x, y, z).
     density : Expr
         e(x, l) = (f(x, e^l) - f0(x)) e^-l of a single integral, W(x, y) of a double one,
-        W(x, y, z) of a triple one.
+        W(x, y, z) of a triple one; e(x, y, l, m) of one that is ``dense``.
     vacuum : Expr
         f0(x), the limit of f(x, rho) as rho goes to 0, or of those summands that have a finite one:
         its integral is added to the mean.
@@ -70,6 +71,7 @@ class SampleIntegral:
     label: str
     vacuum: sp.Expr = sp.S.Zero
     family: Family | None = None
+    dense: bool = False
 
     @property
     def single(self) -> bool:
@@ -78,8 +80,8 @@ class SampleIntegral:
 
     @property
     def pair(self) -> bool:
-        """Whether it is a double integral."""
-        return self.copies == 2
+        """Whether it is a double integral of W(x, y) rho(x) rho(y)."""
+        return self.copies == 2 and not self.dense
 
     @property
     def triple(self) -> bool:
@@ -130,6 +132,8 @@ class SampleForm:
         Their weights at a partner, derivatives of the energy by the convolutions over the density.
     thirds : tuple of d Symbols
         The third sample z; () where no integral is over three copies.
+    density_pairs : DensityPairs or None
+        The double integrals that read the density at both copies.
     """
 
     coordinates: tuple[sp.Symbol, ...]
@@ -151,6 +155,7 @@ class SampleForm:
     partner_weights: tuple[sp.Expr, ...] = ()
     thirds: tuple[sp.Symbol, ...] = ()
     triple_terms: tuple[tuple[sp.Expr, tuple[sp.Expr, ...]], ...] = ()
+    density_pairs: DensityPairs | None = None
 
     @property
     def densities(self) -> tuple[sp.Expr, ...]:
@@ -222,7 +227,7 @@ def _transported(form: SampleForm, rho: Density, transport: Transport) -> Sample
         raise form.rough.with_traceback(None)
     rows = form.local_velocity
     if transport.mobility is not None:
-        others = form.pair_terms or form.triple_terms
+        others = form.pair_terms or form.triple_terms or form.density_pairs
         if others or form.convolutions:
             kind = "an interaction" if others else "an integral inside an integral"
             given = f"a mobility beside {kind}"
@@ -234,7 +239,7 @@ def _transported(form: SampleForm, rho: Density, transport: Transport) -> Sample
     if transport.drift:
         rows = tuple(row + b for row, b in zip(rows, map(in_pieces, transport.drift), strict=True))
     symbols = {*form.parameters, *transport.symbols(rho)}
-    read = [*rows, *form.partner_weights]
+    read = [*rows, *form.partner_weights, *_of_dense(form.density_pairs, form.log_density)]
     reads = _reads(read, _beside_x(form.log_density, form.score))
     parameters = tuple(sorted(symbols, key=lambda s: (s.name, str(s.assumptions0))))
     return replace(form, local_velocity=rows, parameters=parameters, velocity_reads=reads)
@@ -269,8 +274,9 @@ def _sample_form(energy: sp.Expr, parts: Terms, names: frozenset[str]) -> Sample
     log_density, score, symbols = _new_symbols(parts, names)
     of_integral = {t.integral: s for t, s in zip(parts.terms, symbols, strict=True)}
     weights = [replaced(t.weight, of_integral) for t in parts.terms]
+    partner = sp.Symbol(free_name("l_y", _used_names(parts) | names), real=True)
     integrals = tuple(
-        _sample_integral(t, symbol, log_density, score, parts)
+        _sample_integral(t, symbol, (log_density, partner), score, parts)
         for t, symbol in zip(parts.terms, symbols, strict=True)
     )
     rough = _roughness(parts)
@@ -279,12 +285,14 @@ def _sample_form(energy: sp.Expr, parts: Terms, names: frozenset[str]) -> Sample
         number: tuple(
             (w, tuple(t.drift))
             for w, t in zip(weights, parts.terms, strict=True)
-            if t.copies == number
+            if t.copies == number and not t.dense
         )
         for number in (2, 3)
     }
     beside_x = _beside_x(log_density, score)
     partner_weights = _partner_weights(parts, weights, log_density)
+    both = _density_pairs(parts, weights, (log_density, score, partner), bool(rough))
+    dense = _of_dense(both, log_density)
     return SampleForm(
         coordinates=parts.coordinates,
         partners=parts.partners,
@@ -299,13 +307,34 @@ def _sample_form(energy: sp.Expr, parts: Terms, names: frozenset[str]) -> Sample
         thirds=parts.thirds,
         local_gradient=_local_gradient(parts, weights, log_density, score),
         score_gradient=_score_gradient(parts, weights, log_density, score),
-        velocity_reads=_reads([*local, *partner_weights], beside_x),
-        energy_reads=_reads([i.density for i in integrals], beside_x),
+        density_pairs=both,
+        velocity_reads=_reads([*local, *partner_weights, *dense], beside_x),
+        energy_reads=_reads([*(i.density for i in integrals), *dense[-1:]], beside_x),
         rough=rough,
         sums=parts.sums,
         convolutions=parts.convolutions,
         partner_weights=partner_weights,
     )
+
+
+def _density_pairs(
+    parts: Terms,
+    weights: Sequence[sp.Expr],
+    names: tuple[sp.Symbol, tuple[sp.Symbol, ...], sp.Symbol],
+    rough: bool,
+) -> DensityPairs | None:
+    dense = [
+        (weight, t.formula, t.drift, t.change)
+        for weight, t in zip(weights, parts.terms, strict=True)
+        if t.dense
+    ]
+    own = parts.coordinates, parts.partners, *names
+    return density_pairs(dense, own, rough) if dense else None
+
+
+def _of_dense(pairs: DensityPairs | None, log_density: sp.Symbol) -> tuple[sp.Expr, ...]:
+    """What reads of a sample beside x, where integrals read the density at both copies."""
+    return () if pairs is None else (*pairs.velocity, log_density)
 
 
 def _beside_x(log_density: sp.Symbol, score: tuple[sp.Symbol, ...]) -> Symbols:
@@ -344,7 +373,7 @@ def _partner_weights(
 def _sample_integral(
     term: Term,
     symbol: sp.Symbol,
-    log_density: sp.Symbol,
+    logs: tuple[sp.Symbol, sp.Symbol],
     score: Sequence[sp.Symbol],
     parts: Terms,
 ) -> SampleIntegral:
@@ -352,10 +381,12 @@ def _sample_integral(
     for family in parts.families:
         if family.node == term.integral:
             return SampleIntegral(symbol, 1, sp.S.Zero, label, family=family)
+    if term.dense:
+        return SampleIntegral(symbol, 2, energy_of_pair(term.formula, *logs), label, dense=True)
     if not term.single:
         return SampleIntegral(symbol, term.copies, term.formula, label)
     density, vacuum = _over_density(term, parts, score)
-    return SampleIntegral(symbol, 1, in_log_density(density, log_density), label, vacuum)
+    return SampleIntegral(symbol, 1, in_log_density(density, logs[0]), label, vacuum)
 
 
 def _roughness(parts: Terms) -> EnergyError | None:
@@ -366,16 +397,21 @@ def _roughness(parts: Terms) -> EnergyError | None:
     return None
 
 
-def _new_symbols(
-    parts: Terms, names: frozenset[str]
-) -> tuple[sp.Symbol, tuple[sp.Symbol, ...], tuple[sp.Symbol, ...]]:
-    """l, s0.., I_0..: with underscores appended where formulas, or ``names``, have these names."""
+def _used_names(parts: Terms) -> set[str]:
+    """Names of symbols in formulas."""
     taken = [*parts.coordinates, *parts.partners, *parts.thirds, *parts.parameters]
     for one in parts.sums:
         taken += [one.symbol, *one.slopes]
     for other in parts.convolutions:
         taken += [other.symbol, *other.slopes, other.weight]
-    used = {s.name for s in taken} | names
+    return {s.name for s in taken}
+
+
+def _new_symbols(
+    parts: Terms, names: frozenset[str]
+) -> tuple[sp.Symbol, tuple[sp.Symbol, ...], tuple[sp.Symbol, ...]]:
+    """l, s0.., I_0..: with underscores appended where formulas, or ``names``, have these names."""
+    used = _used_names(parts) | names
     log_density = sp.Symbol(free_name("l", used), real=True)
     used.add(log_density.name)
     groups = []

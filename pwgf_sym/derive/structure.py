@@ -173,6 +173,8 @@ def _structure(parts: Terms) -> EnergyStructure:
             other.append(f"{short_text(term.integral)} is a function of many integrals")
         elif term.steep:
             other.append(f"{short_text(term.integral)} reads the density's gradient")
+        elif term.dense:
+            other.append(f"{short_text(term.integral)} reads the density at two points")
         elif term.triple:
             other.append(f"{short_text(term.integral)} is over three copies of the space")
         elif term.has_convolutions:

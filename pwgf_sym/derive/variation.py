@@ -4,6 +4,7 @@ For E = F(I_1, ..., I_K) the chain rule gives dE/drho = sum_k (dF/dI_k) dI_k/drh
 
     I = int f(x, rho(x)) dx                      dI/drho = df/drho
     I = int int W(x, y) rho(x) rho(y) dx dy      dI/drho = int [W(x, y) + W(y, x)] rho(y) dy
+    I = int int f(x, y, rho(x), rho(y)) dx dy    see :mod:`.density_pairs`
     I = int int int W(x, y, z) rho rho rho       dI/drho = int int [W(x, y, z) + W(y, x, z)
                                                                + W(y, z, x)] rho(y) rho(z) dy dz
 
@@ -23,7 +24,7 @@ import sympy as sp
 from ..arguments import checked_call
 from ..declare.clock import time_symbol
 from ..declare.energies import EnergyIntegral, ordered_integrals, short_text
-from ..declare.energy_checks import check_energy, pair_kernel
+from ..declare.energy_checks import check_energy, is_density_pair, pair_kernel
 from ..declare.families import energy_parts, is_family
 from ..declare.formula_checks import expanded_terms, within_depth
 from ..declare.indexed import free_scalars, renamed_copies
@@ -34,6 +35,7 @@ from ..sharing import holds, replaced
 from .borders import jump
 from .calculus import RHO, Gradient, derivatives, negated, times_density
 from .convolutions import Convolution, ConvolutionTable, convolutions_in_full
+from .density_pairs import RHO_Y, exchanged, left_over
 from .families import Family, family_of, weights_in_full
 from .pieces import in_pieces
 from .slopes import has_slopes, slope_marks, variation_with_slopes
@@ -84,6 +86,9 @@ class Term:
         derivatives written out, and slopes, drift and change are zero.
     by_convolution : tuple of Expr
         Derivatives of `formula` by the energy's convolutions; () beside other copies.
+    dense : bool
+        Whether it is a double integral of f(x, y, RHO, RHO_Y), which is then `formula`; `variation`
+        is to be integrated over y alone.
     """
 
     integral: EnergyIntegral
@@ -97,6 +102,7 @@ class Term:
     rough: str = ""
     steep: bool = False
     by_convolution: tuple[sp.Expr, ...] = ()
+    dense: bool = False
 
     @property
     def single(self) -> bool:
@@ -105,8 +111,8 @@ class Term:
 
     @property
     def pair(self) -> bool:
-        """Whether it is a double integral."""
-        return self.copies == 2
+        """Whether it is a double integral of W(x, y) rho(x) rho(y)."""
+        return self.copies == 2 and not self.dense
 
     @property
     def triple(self) -> bool:
@@ -233,13 +239,31 @@ def _formula(
         if has_slopes(formula, len(x)):
             _check_beside_slopes(integral, formula, table, convolutions)
         return formula
-    kernel = in_pieces(pair_kernel(integral, rho))
+    dense = is_density_pair(integral, rho)
+    kernel = in_pieces(integral.integrand if dense else pair_kernel(integral, rho))
     if holds(kernel, (sp.Sum, sp.Product)):
         kind = "double" if len(integral.copies) == 2 else "triple"
         given = f"{short_text(integral)}, a {kind} integral with a sum over data"
         accepted = "sums over data in integrals over one copy of the space"
         raise EnergyError("energy", given, accepted, "Write the sum out, or split the energy.")
-    return _in_names(kernel, integral.copies, [x, *others][: len(integral.copies)])
+    found = _in_names(kernel, integral.copies, [x, *others][: len(integral.copies)])
+    return _with_densities(found, integral, rho, others[0]) if dense else found
+
+
+def _with_densities(
+    integrand: sp.Expr, integral: EnergyIntegral, rho: Density, y: Sequence[sp.Symbol]
+) -> sp.Expr:
+    """f(x, y, RHO, RHO_Y) of a double integral, which has to vanish with either density."""
+    names = {rho: RHO, rho.at(y): RHO_Y}
+    formula = replaced(integrand, names)
+    rest = left_over(formula)
+    if rest != 0:
+        rest = replaced(rest, {symbol: density for density, symbol in names.items()})
+        given = f"{short_text(integral)}, of which {short_text(rest)} is left without one density"
+        accepted = "double integrals of f(x, y, rho(x), rho(y)) that vanish with either density"
+        fix = "Write the rest as integrals over one copy."
+        raise EnergyError("energy", given, accepted, fix)
+    return formula
 
 
 def _check_beside_slopes(
@@ -274,7 +298,11 @@ def _term(
         rest = zeros, zeros, sp.S.Zero, weight
         none = (sp.S.Zero,) * len(convolutions)
         return Term(integral, copies, formula, variation, *rest, steep=True, by_convolution=none)
-    if copies == 2:
+    dense = copies == 2 and holds(formula, (RHO,))
+    if dense:
+        by_x, by_y = Gradient([RHO, RHO_Y])(formula)
+        variation = times_density(by_x, 0) + exchanged(by_y, x, y)
+    elif copies == 2:
         variation = symmetrized(formula, x, y)
     elif copies == 3:
         variation = _symmetrized_of_three(formula, x, y, z)
@@ -285,15 +313,15 @@ def _term(
     moving = (
         formula if copies > 1 else sp.Add(*(p for p in sp.Add.make_args(formula) if p.has(*own)))
     )
-    _refuse_jump(moving, short_text(integral), {RHO: rho})
-    border = None if copies > 1 else jump(variation)
-    rough = border.text({RHO: rho}) if border else ""
+    _refuse_jump(moving, short_text(integral), {RHO: rho, RHO_Y: rho.at(y)})
+    border = jump(variation) if copies == 1 or dense else None
+    rough = border.text({RHO: rho, RHO_Y: rho.at(y)}) if border else ""
     *slopes, change = gradient(variation)
     change = times_density(change, 1)
     drift = tuple(negated(slope) for slope in slopes)
     by_convolution = () if copies > 1 else Gradient(convolutions)(formula)
     found = variation, tuple(slopes), drift, change, weight, rough
-    return Term(integral, copies, formula, *found, by_convolution=by_convolution)
+    return Term(integral, copies, formula, *found, by_convolution=by_convolution, dense=dense)
 
 
 def _refuse_jump(formula: sp.Expr, what: str, names: dict[sp.Symbol, sp.Expr]) -> None:
@@ -449,7 +477,11 @@ def _along_gradient(parts: Terms, rho: Density, sign: sp.Integer, power: int) ->
             if term.steep:
                 along = sign * rho**power * term.variation.diff(symbol)
             elif not term.single:
-                along = sign * rho**power * _over_partners(slope, term, parts, rho)
+                along = _over_partners(slope, term, parts, rho)
+                if term.dense:
+                    by_density = times_density(term.change, -1)
+                    along += _over_partners(by_density, term, parts, rho) * rho.diff(symbol)
+                along *= sign * rho**power
             else:
                 local = times_density(slope, power) if power or slope.has(RHO) else slope
                 pushed = [part * rho.diff(symbol) for part in sp.Add.make_args(change)]
@@ -465,6 +497,9 @@ def _along_gradient(parts: Terms, rho: Density, sign: sp.Integer, power: int) ->
 
 def _over_partners(kernel: sp.Expr, term: Term, parts: Terms, rho: Density) -> sp.Expr:
     """The nonlocal term: the integral of kernel(x, y) rho(y) over y, or of three copies."""
+    if term.dense:
+        own = replaced(kernel, {RHO: rho, RHO_Y: rho.at(parts.partners)})
+        return EnergyIntegral(own, parts.partners)
     others = [parts.partners, parts.thirds][: term.copies - 1]
     return EnergyIntegral(kernel * sp.Mul(*map(rho.at, others)), *others)
 

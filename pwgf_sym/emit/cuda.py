@@ -18,7 +18,7 @@ _FIRST = frozenset(
     {
         *("integrals", "velocity", "slopes", "pair_integrals", "pair_velocity", "moments"),
         *("convolutions", "convolution_weights", "convolution_velocity"),
-        *("triple_integrals", "triple_velocity"),
+        *("triple_integrals", "triple_velocity", "density_pair_integrals", "density_pair_velocity"),
         *("jvp", "vjp"),
     }
 )

@@ -198,6 +198,7 @@ def energy_kernels(form: SampleForm, parts: PairParts) -> dict[str, FormulaKerne
         ),
         *_convolution_kernels(form, values),
         *_triple_kernels(form, values),
+        *_density_pair_kernels(form, values),
     ]
     return {k.name: lowered(k, centers) for k in candidates if any(e != 0 for e in k.formulas())}
 
@@ -276,6 +277,41 @@ def _triple_kernels(form: SampleForm, values: tuple[sp.Symbol, ...]) -> list[For
             {"velocity_out": rows},
             thirds=z,
         ),
+    ]
+
+
+def _density_pair_kernels(form: SampleForm, values: tuple[sp.Symbol, ...]) -> list[FormulaKernel]:
+    """Means over pairs of functions of both densities, and what they do to a sample."""
+    pairs = form.density_pairs
+    if pairs is None:
+        return []
+    common = form.carried, form.partners, values
+    means = tuple(i.density for i in form.integrals if i.dense)
+    kernels: list[tuple[str, str, dict[str, tuple[sp.Expr, ...]]]] = [
+        ("integrals", "means of e = f/(rho(x) rho(y)) over pairs", {}),
+        (
+            "velocity",
+            "mean over partners y of (-grad_x V - rho V_rho s)/rho(y)",
+            {"velocity_out": pairs.velocity},
+        ),
+        (
+            "slopes",
+            "mean over partners y of grad_x (e(x, y) + e(y, x))",
+            {"field_out": pairs.slopes},
+        ),
+        ("pulls", "the same of its derivative by l", {"scalar_out": (pairs.by_log,)}),
+    ]
+    return [
+        FormulaKernel(
+            f"density_pair_{name}",
+            summary,
+            *common,
+            fields=fields,
+            means=() if fields else means,
+            partner_weights=(pairs.log_density,),
+        )
+        for name, summary, fields in kernels
+        if all(fields.values())
     ]
 
 

@@ -102,7 +102,8 @@ def jacobian_form(form: SampleForm, parts: PairParts) -> JacobianForm:
     fixed, moving = _apart(local, carried)
     kernels = _local_kernels(form, parts, moving)
     pairs = _pair_entries(form, parts)
-    complete = pairs is not None and of_moments is not None and not form.triple_terms
+    others = form.triple_terms or form.density_pairs
+    complete = pairs is not None and of_moments is not None and not others
     pair_fixed, pair_moving = _apart(pairs or {}, {*carried, *form.partners, parts.distance})
     if pair_moving:
         kernels["pair_velocity_jacobian"] = (

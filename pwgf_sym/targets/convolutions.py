@@ -6,6 +6,9 @@ mean of a_m grad_2 K(x_m, x_n).  Neither pass stores a number a pair.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import numpy as np
 
 from .packing import State
@@ -52,6 +55,24 @@ class ConvolutionMethods:
         state.carried[name] = weights
         self.kernels.fields("convolution_velocity", state, values, {"velocity": out})
         del state.carried[name]  # they hang on the integrals, too
+
+    @contextmanager
+    def _partners_know(self, kernel: str, state: State) -> Iterator[None]:
+        """The log density of partners, where a kernel of pairs reads it."""
+        name = "partner_weights"
+        if self.emission.formulas[kernel].partner_weights:
+            state.carried[name] = state.carried["log_density"]
+        try:
+            yield
+        finally:
+            state.carried.pop(name, None)
+
+    def _density_pairs(self, part: str, state: State, integrals, out: dict) -> None:
+        """Add what double integrals of the density at both copies do to samples."""
+        kernel = f"density_pair_{part}"
+        if kernel in self.emission.formulas:
+            with self._partners_know(kernel, state):
+                self.kernels.fields(kernel, state, self.values(integrals), out)
 
     def _zeros_of(self, kernel: str, field: str, state: State):
         """A packed array for a field of a kernel of the energy."""

@@ -304,11 +304,12 @@ class Program(
             raise OptionError("samples", "other ones than the state's", "those that were pushed")
         found = np.zeros(len(self.form.integrals))
         means = self._add_families(found, state)
-        kernels = ("integrals", "pair_integrals", "triple_integrals")
+        kernels = ("integrals", "pair_integrals", "triple_integrals", "density_pair_integrals")
         for kernel, places in zip(kernels, self._places, strict=True):
             if places and kernel in self.emission.formulas:
                 self._carry_read(state, kernel, None)
-                found[places] = self.kernels.means(kernel, state, self.values(None))
+                with self._partners_know(kernel, state):
+                    found[places] = self.kernels.means(kernel, state, self.values(None))
         if self.moments is not None:
             self.moments.add_integrals(found, self._places[1], state, self._parameters)
         if self.polynomials is not None:
@@ -329,11 +330,11 @@ class Program(
 
     @cached_property
     def _places(self) -> tuple[list[int], ...]:
-        """Places of the single, of the double and of the triple integrals among all."""
-        found: tuple[list[int], ...] = [], [], []
+        """Places of single, double and triple integrals, and of those of both densities."""
+        found: tuple[list[int], ...] = [], [], [], []
         for k, integral in enumerate(self.form.integrals):
             if integral.family is None:
-                found[integral.copies - 1].append(k)
+                found[3 if integral.dense else integral.copies - 1].append(k)
         return found
 
     def energy(self, integrals: np.ndarray) -> float:
@@ -379,6 +380,7 @@ class Program(
             values = self.values(integrals, state)
             self.kernels.fields("velocity", state, values, {"velocity": out})
         self._pair_velocity(out, state, integrals)
+        self._density_pairs("velocity", state, integrals, {"velocity": out})
         return out
 
     def gradient(self, linearization: Linearization, integrals: np.ndarray) -> np.ndarray:
@@ -398,6 +400,8 @@ class Program(
             field_ = local - field_
         else:
             field_ = -field_
+        self._density_pairs("slopes", state, integrals, {"field": field_})
+        self._density_pairs("pulls", state, integrals, {"scalar": scalar})
         field_ = field_ * samples.weights
         if not self.form.energy_reads:
             return linearization.vjp(field_)
@@ -408,7 +412,7 @@ class Program(
     @property
     def sums_pairs(self) -> bool:
         """Whether the velocity is a sum over all pairs of samples."""
-        kernels = {"pair_velocity", "convolutions", "triple_velocity"}
+        kernels = {"pair_velocity", "convolutions", "triple_velocity", "density_pair_integrals"}
         return not kernels.isdisjoint(self.emission.formulas)
 
     @cached_property
