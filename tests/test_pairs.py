@@ -7,8 +7,8 @@ from on_targets import fewer, program_on
 from tile_numpy import interpreted
 
 import pwgf_sym as pw
+from pwgf_sym.derive.copies import is_symmetric
 from pwgf_sym.derive.samples import sample_form
-from pwgf_sym.derive.variation import is_symmetric
 from pwgf_sym.kernels.pairs import pair_parts
 from pwgf_sym.targets.program import compile_program
 

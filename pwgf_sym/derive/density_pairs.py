@@ -16,11 +16,21 @@ from dataclasses import dataclass
 
 import sympy as sp
 
+from ..declare.energies import EnergyIntegral, short_text
+from ..declare.symbols import Density
+from ..errors import EnergyError
 from ..sharing import replaced
 from .calculus import RHO, Gradient, in_log_density, negated, times_density
 from .vacuum import limit_in_vacuum, over_density
 
-__all__ = ["RHO_Y", "DensityPairs", "density_pairs", "energy_of_pair", "exchanged", "left_over"]
+__all__ = [
+    "RHO_Y",
+    "DensityPairs",
+    "density_pairs",
+    "energy_of_pair",
+    "exchanged",
+    "with_densities",
+]
 
 #: The density at the partner y.
 RHO_Y = sp.Dummy("rho_y", positive=True)
@@ -58,7 +68,7 @@ def _partner_named(formula: sp.Expr) -> sp.Expr:
     return replaced(formula, {RHO: RHO_Y, RHO_Y: RHO})
 
 
-def left_over(formula: sp.Expr) -> sp.Expr:
+def _left_over(formula: sp.Expr) -> sp.Expr:
     """What is left of f where one of the densities is 0, which has no mean over samples."""
     for turn in (lambda e: e, _partner_named):
         named = turn(formula)
@@ -68,6 +78,22 @@ def left_over(formula: sp.Expr) -> sp.Expr:
         if rest != 0:
             return turn(rest)
     return sp.S.Zero
+
+
+def with_densities(
+    integrand: sp.Expr, integral: EnergyIntegral, rho: Density, y: Sequence[sp.Symbol]
+) -> sp.Expr:
+    """f(x, y, RHO, RHO_Y) of a double integral, which has to vanish with either density."""
+    names = {rho: RHO, rho.at(y): RHO_Y}
+    formula = replaced(integrand, names)
+    rest = _left_over(formula)
+    if rest != 0:
+        rest = replaced(rest, {symbol: density for density, symbol in names.items()})
+        given = f"{short_text(integral)}, of which {short_text(rest)} is left without one density"
+        accepted = "double integrals of f(x, y, rho(x), rho(y)) that vanish with either density"
+        fix = "Write the rest as integrals over one copy."
+        raise EnergyError("energy", given, accepted, fix)
+    return formula
 
 
 def _over_partner(formula: sp.Expr, log_density: sp.Symbol, partner: sp.Symbol) -> sp.Expr:

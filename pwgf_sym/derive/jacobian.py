@@ -22,8 +22,8 @@ from ..declare.formula_checks import expanded_terms
 from ..errors import EnergyError
 from ..sharing import symbols_of
 from .calculus import Gradient
+from .copies import LARGEST_EXPANDED
 from .samples import SampleForm
-from .variation import LARGEST_EXPANDED
 
 __all__ = ["MOST_CORNERS", "factors_of_sums", "local_jacobian", "radial_jacobian"]
 __all__ += ["rows_jacobian"]

@@ -23,8 +23,9 @@ from ..declare.symbols import Density, as_copy
 from ..declare.transport import Transport
 from ..sharing import holds, replaced, symbols_of
 from .calculus import RHO, in_log_density
+from .copies import LARGEST_EXPANDED
 from .sums import IndexedSum
-from .variation import LARGEST_EXPANDED, Term, Terms, energy_terms
+from .variation import Term, Terms, energy_terms
 
 __all__ = ["EnergyStructure", "Interaction", "energy_structure"]
 

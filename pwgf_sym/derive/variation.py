@@ -26,8 +26,8 @@ from ..declare.clock import time_symbol
 from ..declare.energies import EnergyIntegral, ordered_integrals, short_text
 from ..declare.energy_checks import check_energy, is_density_pair, pair_kernel
 from ..declare.families import energy_parts, is_family
-from ..declare.formula_checks import expanded_terms, within_depth
-from ..declare.indexed import free_scalars, renamed_copies
+from ..declare.formula_checks import within_depth
+from ..declare.indexed import free_scalars
 from ..declare.matrices import without_matrices
 from ..declare.symbols import Density, as_copy, coordinates, copy_of
 from ..errors import EnergyError
@@ -35,7 +35,8 @@ from ..sharing import holds, replaced
 from .borders import jump
 from .calculus import RHO, Gradient, derivatives, negated, times_density
 from .convolutions import Convolution, ConvolutionTable, convolutions_in_full
-from .density_pairs import RHO_Y, exchanged, left_over
+from .copies import in_names, in_time, second_copy, symmetrized, symmetrized_of_three, third_copy
+from .density_pairs import RHO_Y, exchanged, with_densities
 from .families import Family, family_of, weights_in_full
 from .pieces import in_pieces
 from .slopes import has_slopes, slope_marks, variation_with_slopes
@@ -48,13 +49,9 @@ __all__ = [
     "energy_terms",
     "first_variation",
     "free_name",
-    "is_symmetric",
     "pde",
     "velocity",
 ]
-
-# Kernels with more operations than this are not expanded to find out whether they are symmetric.
-LARGEST_EXPANDED = 400
 
 
 @dataclass(frozen=True)
@@ -154,7 +151,7 @@ class Terms:
         """A formula in x, RHO and symbols, in full at the partners y."""
         x, y = self.coordinates, self.partners
         full = self._written(formula, rho, self._third_copy()).xreplace({RHO: rho})
-        return _in_names(full, [x], [y])
+        return in_names(full, [x], [y])
 
     def _written(self, formula: sp.Expr, rho: Density, partners: Sequence[sp.Symbol]) -> sp.Expr:
         found = in_full(formula, self.sums, self.coordinates) if self.sums else formula
@@ -195,8 +192,8 @@ def _energy_terms(energy: sp.Expr, rho: Density, names: frozenset[str]) -> Terms
     x = tuple(rho.coordinates)
     parameters = tuple(sorted(free_scalars(energy), key=lambda s: (s.name, str(s.assumptions0))))
     found = ordered_integrals(energy)
-    y = _partners(found, rho, parameters)
-    z = _thirds(found, y, parameters)
+    y = second_copy(found, rho, parameters)
+    z = third_copy(found, y, parameters)
     marks = {term: sp.Dummy(f"I_{k}", real=True) for k, term in enumerate(energy_parts(energy))}
     value = in_pieces(replaced(energy, marks))
     integrals = {mark: term for term, mark in marks.items()}
@@ -232,7 +229,7 @@ def _formula(
     if len(integral.copies) == 1:
         integrand = in_pieces(convolutions.without_convolutions(integral, rho))
         formula = replaced(
-            _in_names(integrand, integral.copies, [x]),
+            in_names(integrand, integral.copies, [x]),
             slope_marks(rho) if holds(integrand, (sp.Derivative,)) else {},
         )
         formula = table.without_sums(replaced(formula, {rho: RHO}))
@@ -246,24 +243,8 @@ def _formula(
         given = f"{short_text(integral)}, a {kind} integral with a sum over data"
         accepted = "sums over data in integrals over one copy of the space"
         raise EnergyError("energy", given, accepted, "Write the sum out, or split the energy.")
-    found = _in_names(kernel, integral.copies, [x, *others][: len(integral.copies)])
-    return _with_densities(found, integral, rho, others[0]) if dense else found
-
-
-def _with_densities(
-    integrand: sp.Expr, integral: EnergyIntegral, rho: Density, y: Sequence[sp.Symbol]
-) -> sp.Expr:
-    """f(x, y, RHO, RHO_Y) of a double integral, which has to vanish with either density."""
-    names = {rho: RHO, rho.at(y): RHO_Y}
-    formula = replaced(integrand, names)
-    rest = left_over(formula)
-    if rest != 0:
-        rest = replaced(rest, {symbol: density for density, symbol in names.items()})
-        given = f"{short_text(integral)}, of which {short_text(rest)} is left without one density"
-        accepted = "double integrals of f(x, y, rho(x), rho(y)) that vanish with either density"
-        fix = "Write the rest as integrals over one copy."
-        raise EnergyError("energy", given, accepted, fix)
-    return formula
+    found = in_names(kernel, integral.copies, [x, *others][: len(integral.copies)])
+    return with_densities(found, integral, rho, others[0]) if dense else found
 
 
 def _check_beside_slopes(
@@ -305,7 +286,7 @@ def _term(
     elif copies == 2:
         variation = symmetrized(formula, x, y)
     elif copies == 3:
-        variation = _symmetrized_of_three(formula, x, y, z)
+        variation = symmetrized_of_three(formula, x, y, z)
     else:
         (by_density,) = Gradient([RHO])(formula)
         variation = times_density(by_density, 0)
@@ -452,12 +433,12 @@ def pde(energy: sp.Expr, rho: Density, time: sp.Symbol | None = None) -> sp.Eq:
     fluxes = _along_gradient(parts, rho, sp.S.One, 1)
     divergence = sp.Add(
         *(
-            sp.Derivative(_in_time(flux, rho, time), symbol)
+            sp.Derivative(in_time(flux, rho, time), symbol)
             for flux, symbol in zip(fluxes, rho.coordinates, strict=True)
             if flux != 0
         )
     )
-    return sp.Eq(sp.Derivative(_in_time(rho, rho, time), time), divergence, evaluate=False)
+    return sp.Eq(sp.Derivative(in_time(rho, rho, time), time), divergence, evaluate=False)
 
 
 def free_name(stem: str, used: set[str]) -> str:
@@ -512,91 +493,3 @@ def _variation_of(term: Term, parts: Terms, rho: Density) -> sp.Expr:
         at_partners = parts.at_partners(slope, rho)
         found.append(EnergyIntegral(one.turned * at_partners, parts.partners))
     return sp.Add(*found)
-
-
-def _partners(
-    found: Sequence[EnergyIntegral], rho: Density, parameters: Sequence[sp.Symbol]
-) -> tuple[sp.Symbol, ...]:
-    """The second copy: the one that the energy uses where it is free, else a new one."""
-    names = {s.name for s in (*rho.coordinates, *parameters)}
-    inner = [one for term in found for one in ordered_integrals(term.integrand)]
-    for copies in [*(term.copies[1:] for term in found), *(one.copies for one in inner)]:
-        for copy in copies:
-            if not any(s.name in names for s in copy):
-                return copy
-    suffix = ""
-    while any(s.name + suffix in names for s in copy_of(rho.coordinates)):
-        suffix += "_"
-    return tuple(sp.Symbol(s.name + suffix, real=True) for s in copy_of(rho.coordinates))
-
-
-def _thirds(
-    found: Sequence[EnergyIntegral], partners: Sequence[sp.Symbol], parameters: Sequence[sp.Symbol]
-) -> tuple[sp.Symbol, ...]:
-    """The third copy: one that the energy uses, where it is free; () without triple integrals."""
-    triple = [term for term in found if len(term.copies) == 3]
-    if not triple:
-        return ()
-    own = {s.name for s in (*triple[0].copies[0], *partners, *parameters)}
-    for copy in (*triple[0].copies[::-1], coordinates(len(partners), "z")):
-        if not any(s.name in own for s in copy):
-            return tuple(copy)
-    suffix = "_"
-    while any(s.name + suffix in own for s in copy):
-        suffix += "_"
-    return tuple(sp.Symbol(s.name + suffix, real=True) for s in copy)
-
-
-def _in_names(
-    expr: sp.Expr, old: Sequence[Sequence[sp.Symbol]], new: Sequence[Sequence[sp.Symbol]]
-) -> sp.Expr:
-    """A formula with copies of the space called otherwise."""
-    names: dict[sp.Basic, sp.Basic] = {}
-    for one, other in zip(old, new, strict=True):
-        if tuple(one) != tuple(other):
-            names |= dict(zip(one, other, strict=True)) | renamed_copies(one, other)
-    return replaced(expr, names) if names else expr
-
-
-def is_symmetric(kernel: sp.Expr, x: Sequence[sp.Symbol], y: Sequence[sp.Symbol]) -> bool:
-    """Whether W(x, y) = W(y, x) is seen, without multiplying out a long formula."""
-    swapped = _in_names(kernel, [x, y], [y, x])
-    if swapped == kernel or _signs_dropped(swapped) == _signs_dropped(kernel):
-        return True
-    difference = kernel - swapped
-    small = max(sp.count_ops(difference), expanded_terms(difference)) <= LARGEST_EXPANDED
-    return bool(small and sp.expand(difference) == 0)
-
-
-def symmetrized(kernel: sp.Expr, x: Sequence[sp.Symbol], y: Sequence[sp.Symbol]) -> sp.Expr:
-    """W(x, y) + W(y, x), as 2 W where W is seen to be symmetric."""
-    if is_symmetric(kernel, x, y):
-        return 2 * kernel
-    return kernel + _in_names(kernel, [x, y], [y, x])
-
-
-def _symmetrized_of_three(
-    kernel: sp.Expr, x: Sequence[sp.Symbol], y: Sequence[sp.Symbol], z: Sequence[sp.Symbol]
-) -> sp.Expr:
-    """W(x, y, z) + W(y, x, z) + W(y, z, x), as 3 W where W is seen to be symmetric."""
-    if is_symmetric(kernel, x, y) and is_symmetric(kernel, y, z):
-        return 3 * kernel
-    turned = _in_names(kernel, [x, y, z], [y, z, x])
-    return symmetrized(kernel, x, y) + turned
-
-
-def _signs_dropped(expr: sp.Expr) -> sp.Expr:
-    """Give (y - x)**2 and (x - y)**2 one form."""
-    return expr.replace(
-        lambda e: e.is_Pow and e.exp.is_even and e.base.could_extract_minus_sign(),
-        lambda e: (-e.base) ** e.exp,
-    )
-
-
-def _in_time(expr: sp.Expr, rho: Density, time: sp.Symbol) -> sp.Expr:
-    """Write rho(t, x0, ...) for rho(x0, ...), also under integral signs."""
-    if isinstance(expr, Density) and expr.func == rho.func:
-        return expr.func(time, *expr.args)
-    if not expr.args or not expr.has(rho.func):
-        return expr
-    return expr.func(*(_in_time(arg, rho, time) for arg in expr.args))

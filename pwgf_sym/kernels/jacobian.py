@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import sympy as sp
 
 from ..derive.calculus import Gradient
+from ..derive.copies import symmetrized
 from ..derive.jacobian import (
     MOST_CORNERS,
     factors_of_sums,
@@ -20,7 +21,6 @@ from ..derive.jacobian import (
     rows_jacobian,
 )
 from ..derive.samples import SampleForm
-from ..derive.variation import symmetrized
 from ..sharing import symbols_of
 from .centers import Centers
 from .energies import FormulaKernel, lowered, read_values

@@ -13,8 +13,8 @@ import sympy as sp
 
 from ..declare.formula_checks import expanded_terms
 from ..derive.calculus import Gradient, derivative, negated
+from ..derive.copies import symmetrized
 from ..derive.samples import SampleForm
-from ..derive.variation import symmetrized
 from .moments import MomentForm, MomentParts, moment_parts
 from .rolling import UNROLLED
 

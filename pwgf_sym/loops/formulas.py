@@ -10,7 +10,8 @@ from collections.abc import Collection
 
 import sympy as sp
 
-from ..kernels.energies import FormulaKernel, LinearForm
+from ..kernels.energies import FormulaKernel
+from ..kernels.linear_forms import LinearForm
 from ..sharing import symbols_of
 from .block import Block
 from .kernel_names import formula_names, prefix

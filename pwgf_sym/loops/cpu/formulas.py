@@ -6,7 +6,8 @@ from collections.abc import Iterable
 
 import sympy as sp
 
-from ...kernels.energies import FormulaKernel, LinearForm
+from ...kernels.energies import FormulaKernel
+from ...kernels.linear_forms import LinearForm
 from ...schedule.cpu import CpuTiling
 from ...sharing import symbols_of
 from ...tensors import Axis

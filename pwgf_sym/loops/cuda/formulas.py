@@ -9,7 +9,8 @@ from dataclasses import replace
 
 import sympy as sp
 
-from ...kernels.energies import FormulaKernel, LinearForm
+from ...kernels.energies import FormulaKernel
+from ...kernels.linear_forms import LinearForm
 from ...schedule.cuda import CudaTiling
 from ..block import Block
 from ..formulas import FormulaBuilder
