@@ -42,7 +42,7 @@ POSTERIOR = "the velocity: score of the posterior, by complex steps, less that o
 @entry(
     "Logistic regression",
     dim=2,
-    source="Wang, Zhu and Li 2021",
+    source="Liu and Wang 2016",
     given={"A": ROWS, "b": LABELS},
     exact=particles(
         POSTERIOR,

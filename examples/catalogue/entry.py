@@ -140,7 +140,8 @@ class Entry:
         form, found = self.form, []
         reads = {*form.energy_reads, *(form.velocity_reads if self.has_velocity_form else ())}
         found += ["log density"] * ("log_density" in reads) + ["score"] * ("score" in reads)
-        found += ["pairs"] * any(i.pair for i in form.integrals)
+        for copies, name in ((2, "pairs"), (3, "triples")):
+            found += [name] * any(i.copies == copies for i in form.integrals)
         found += ["inner integrals"] * bool(form.convolutions)
         found += ["data"] * bool(self.energy.atoms(sp.IndexedBase))
         return found or ["positions"]

@@ -291,3 +291,15 @@ def gaussian_attraction(x, y, rho):
 def asymmetric(x, y, rho):
     """A kernel that is no function of the distance: what a particle feels depends on its place."""
     return pw.integral(sp.exp(x[0]) * (x[0] - y[0]) ** 2 * rho * rho.at(y), x, y)
+
+
+@entry(
+    "Three-body interaction",
+    source="Axilrod and Teller 1943",
+    exact=energy_is("of N(0, 1): -1/4", lambda x: gaussian(x), -0.25),
+)
+def three_body(x, y, rho):
+    """Particles that meet in threes: an integral over three copies of the space."""
+    z = pw.coordinates(len(x), "z")
+    square = sum((a - b) ** 2 + (b - c) ** 2 + (c - a) ** 2 for a, b, c in zip(x, y, z))
+    return pw.integral(-sp.exp(-square / 2) * rho * rho.at(y) * rho.at(z), x, y, z)

@@ -81,7 +81,7 @@ def kullback_leibler(x, y, rho):
 
 @entry(
     "Reverse Kullback-Leibler divergence",
-    source="Amari 2016; Zhu 2023",
+    source="Minka 2001; Amari 2016",
     law=pw.Gaussian([0.3], 1.8),
     exact=energy_is(
         "of N(1, 2) from N(0, 1): log(2)/2",
@@ -171,7 +171,7 @@ def renyi_divergence(x, y, rho):
 
 @entry(
     "Squared L2 distance",
-    source="Carrillo, Craig and Patacchini 2019",
+    source="Craig et al. 2023",
     exact=energy_is(
         "of N(1, 1) and N(0, 1): (1 - exp(-1/4))/sqrt(4 pi)",
         lambda x: gaussian(x, 1, 1),

@@ -36,11 +36,13 @@ dimension that the entry says (1 if it says none):
     rho = pw.Density(x)
 
 `pw.solve(pw.GradientFlow(energy, rho, law, parameters), pw.NeuralFlow(1, 16), (0, 1))` is the flow,
-with `**transport` in the problem where the entry has a drift or a mobility.
-What a sample carries beside its position is a log density or a score; "pairs" and "inner integrals"
-are means over pairs of samples, "data" are arrays that `parameters` gives. The velocity form is the
-default; where "energy" stands alone, give `formulation="energy"`. Formulas write rho for the
+with `**transport` in the problem where the entry has a drift or a mobility. What a sample carries
+beside its position is a log density or a score; "pairs" and "inner integrals" are means over pairs
+of samples, "triples" over three, and "data" are arrays that `parameters` gives. The velocity form
+is the default; where "energy" stands alone, give `formulation="energy"`. Formulas write rho for the
 density at x, rho_x0 for its derivative, and I0, I1 for integrals that are numbers.
+
+![Flows of the catalogue: densities and samples at four times](catalogue.png)
 """
 
 
@@ -79,7 +81,7 @@ class Notation:
     def _text(self, formula):
         names = {}
         for density in formula.atoms(type(self.one.rho)):
-            place = [s for s in density.args if s in {*self.one.x, *self.one.y}]
+            place = [s for s in density.args if s.name != "t"]
             elsewhere = f"({', '.join(map(str, place))})"
             names[density] = "rho" if place == [*self.one.x] else f"rho{elsewhere}"
         for slope in formula.atoms(sp.Derivative):

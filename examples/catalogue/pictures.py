@@ -12,22 +12,22 @@ from .families import ENTRIES
 ON_THE_LINE = [
     ("Boltzmann entropy", pw.Gaussian([0], 0.1), 1.0, 4, {}),
     ("Porous medium, m = 2", pw.Gaussian([0], 0.1), 1.0, 2.5, {}),
-    ("Fast diffusion, m = 1/2", pw.Gaussian([0], 0.1), 1.0, 6, {}),
+    ("Fast diffusion, m = 1/2", pw.Gaussian([0], 0.1), 0.5, 6, {"tol": 0.1}),
     ("Double well", pw.Gaussian([0.2], 0.3), 1.0, 2, {}),
     ("Student's t", pw.Gaussian([2], 0.3), 2.0, 6, {}),
     ("Desai-Zwanzig", pw.Gaussian([0.2], 0.5), 3.0, 2.5, {}),
     ("Morse potential", pw.Gaussian([0], 0.3), 8.0, 4, {}),
     ("Newtonian attraction on the line", pw.Gaussian([0], 0.2), 2.0, 5, {}),
-    ("Kuramoto", pw.Gaussian([0.5], 0.2), 2.0, 4, {}),
+    ("Kuramoto", pw.Gaussian([0.5], 0.2), 2.0, 4, {"tol": 0.1}),
     ("Log gas", pw.Gaussian([0.3], 0.2), 1.0, 2.5, {}),
     ("Maximum mean discrepancy to data", pw.Gaussian([0], 1.0), 6.0, 4, {}),
     ("Blob Kullback-Leibler", pw.Gaussian([1.5], 0.2), 2.0, 4, {}),
     ("Quantum drift diffusion", pw.Gaussian([0], 0.1), 0.5, 3, {}),
     ("Cahn-Hilliard", pw.Gaussian([0], 0.5), 0.5, 4, {}),
-    ("Negentropy", pw.Gaussian([0], 0.5), 1.0, 4, {}),
+    ("Kernel Stein discrepancy", pw.Gaussian([1.5], 0.3), 3.0, 4, {}),
 ]
 IN_THE_PLANE = [
-    ("Banana", pw.Gaussian([0, 0], 0.25), 3.0, 4, {}),
+    ("Banana", pw.Gaussian([0, 0], 0.25), 2.0, 4, {"tol": 0.1}),
     ("Mixture of Gaussians", pw.Gaussian([0, 0], 0.25), 2.0, 4.5, {}),
     ("Quartic aggregation", pw.Gaussian([0, 0], 0.5), 4.0, 2, {}),
     ("Circulation", pw.Gaussian([2, 0], 0.1), 1.0, 3, {}),
@@ -61,7 +61,7 @@ def contact_sheet(path, columns=5):
             solution = solved(name, law, end, options)
         draw = on_the_line if law.dim == 1 else in_the_plane
         draw(axis, solution, law, width)
-        axis.set_title(f"{name}, t < {end:g}", fontsize=7)
+        axis.set_title(f"{name}, to t = {end:g}", fontsize=6)
         axis.tick_params(labelsize=6, length=2)
         print(f"{name:40} {solution.message}")
     figure.tight_layout(pad=0.4)

@@ -114,7 +114,7 @@ def student(x, y, rho):
 @entry(
     "Styblinski-Tang",
     dim=2,
-    source="Styblinski and Tang 1990; Karatzas and Tschiderer",
+    source="Styblinski and Tang 1990",
     exact=energy_is(
         "of N(0, I): 3/25 (3 - 16) - log(2 pi) - 1",
         lambda x: gaussian(x),
