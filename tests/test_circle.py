@@ -294,7 +294,36 @@ def test_the_map_starts_as_the_identity():
     np.testing.assert_allclose(samples.unpack(program.push(theta, samples).x), points, atol=1e-14)
 
 
-@pytest.mark.parametrize("kind", ["euler", "rk4", "trace"])
+def test_the_field_reads_sines_and_cosines():
+    """Steps of v = A s + B q + b + W2 tanh(W1 s + U q + c), written out in NumPy."""
+    problem, width, steps = line_and_circles(), 4, 3
+    program = pw.compile(problem, pw.NeuralFlow(3, width, steps), **NUMPY)
+    theta, points = moved_theta(program), problem.initial.sample(9, 2)
+    unit = problem.initial.spread
+    z = (points - problem.initial.mean) / unit
+    sizes = [(3, 3), (3,), (width, 3), (width,), (3, width), (3, 2), (width, 2)]
+    ends = np.cumsum([np.prod(size) for size in sizes])
+    for own in theta.reshape(steps, -1):
+        parts = np.split(own, ends[:-1])
+        A, b, W1, c, W2, B, U = (p.reshape(n) for p, n in zip(parts, sizes, strict=True))
+        w = unit * np.array([np.pi, 1.0])
+        s, q = z.copy(), (1 - np.cos(w * z[:, [0, 2]])) / w
+        s[:, [0, 2]] = np.sin(w * z[:, [0, 2]]) / w
+        hidden = np.tanh(s @ W1.T + q @ U.T + c)
+        z = z + (s @ A.T + q @ B.T + b + hidden @ W2.T) / steps
+    samples = program.samples(points)
+    found = samples.unpack(program.push(theta, samples).x)
+    np.testing.assert_allclose(found, problem.initial.mean + unit * z, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "euler",
+        pytest.param("rk4", marks=pytest.mark.slow),
+        pytest.param("trace", marks=pytest.mark.slow),
+    ],
+)
 def test_kernels_of_a_map_on_circles(target, tmp_path, kind):
     """Shifts by the period, and differences, on circles of two periods and a line between them."""
     problem = line_and_circles()

@@ -318,6 +318,10 @@ class Wrapped(Law):
     def periods(self) -> tuple[float | None, ...]:
         return self._periods
 
+    @property
+    def family(self) -> str:
+        return f"{self.law.family} modulo the period"
+
     def _around_mean(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
         half = [0.0 if p is None else p / 2 for p in self._periods]
         own = [p if i in self._summed else None for i, p in enumerate(self._periods)]

@@ -54,6 +54,11 @@ class Law:
         """Periods of the density; None for coordinates of the line, which most laws are on."""
         return (None,) * self.dim
 
+    @property
+    def family(self) -> str:
+        """What the law is called in messages."""
+        return type(self).__name__
+
     def coordinates_apart(self) -> list[Law] | None:
         """The laws of the coordinates, if these are known to be independent."""
         return None

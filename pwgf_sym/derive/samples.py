@@ -261,7 +261,7 @@ def check_law(form: SampleForm, law: Law) -> None:
     label = next(
         (i.label for i in form.integrals if form.log_density in i.density.free_symbols), ""
     )
-    given = f"{type(law).__name__}, whose density jumps, while {label or 'the energy'} reads it"
+    given = f"{law.family}, whose density jumps, while {label or 'the energy'} reads it"
     accepted = "a law with a continuous density: Gaussian, Barenblatt"
     fix = "Use Gaussian(law.mean, law.covariance), or leave out the terms in the density itself."
     if any(law.periods):
