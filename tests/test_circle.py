@@ -258,6 +258,11 @@ def test_laws_are_values(law):
         (pw.Gaussian([0.0], 1.0), X, "x0"),
         ([pw.Gaussian([0.0, 1.0], 1.0)], None, "dimension 2"),
         ("cos", None, "density"),
+        (np.array([1 + 1j]), X, "density"),
+        ([sp.nan], X, "density"),
+        (np.array("x"), X, "density"),
+        (RHO, X, "density"),
+        (pw.integral(RHO, X), X, "density"),
         (None, X, "density"),
     ],
 )

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import sympy as sp
+from sympy.core.function import AppliedUndef
 
 from ..arguments import brief, checked_call
 from ..errors import EnergyError, LawError
 from ..functions import host_function
 from ..sharing import symbols_of
+from .energies import EnergyIntegral
 from .formula_checks import check_formula, scalar_expression
 from .law import Law
 from .law_checks import frozen, number_above
@@ -175,7 +177,8 @@ class Circle(Law):
     ) -> None:
         given: list[object] = [density]
         if isinstance(density, Iterable) and not isinstance(density, (str, sp.Basic)):
-            given = list(density)
+            if not (isinstance(density, np.ndarray) and density.ndim == 0):
+                given = list(density)
         space = None if x is None else as_copy(x, "x")
         if not given or (space is not None and len(space) != len(given)):
             count = "no density" if not given else f"{len(given)} densities"
@@ -253,6 +256,9 @@ def _part(given: object, symbol: sp.Symbol | None) -> Law:
         check_formula(formula, "density")
     except EnergyError as error:
         raise LawError("density", error.given, error.accepted, error.fix) from error
+    kinds = (AppliedUndef, EnergyIntegral, sp.Derivative, sp.Sum, sp.Product, sp.Indexed)
+    if formula.has(sp.I, sp.nan, sp.oo, -sp.oo, sp.zoo, *kinds):
+        raise LawError("density", brief(given), accepted, fix)
     found = symbols_of(formula)
     if symbol is None and len(found) == 1:
         (symbol,) = found
