@@ -176,9 +176,9 @@ class Circle(Law):
         x: Sequence[sp.Symbol] | None = None,
     ) -> None:
         given: list[object] = [density]
-        if isinstance(density, Iterable) and not isinstance(density, (str, sp.Basic)):
-            if not (isinstance(density, np.ndarray) and density.ndim == 0):
-                given = list(density)
+        alone = isinstance(density, (str, sp.Basic)) or getattr(density, "ndim", 1) == 0
+        if isinstance(density, Iterable) and not alone:
+            given = list(density)
         space = None if x is None else as_copy(x, "x")
         if not given or (space is not None and len(space) != len(given)):
             count = "no density" if not given else f"{len(given)} densities"
