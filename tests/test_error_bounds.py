@@ -49,7 +49,7 @@ def test_refusals():
     for wrong, text in [
         ({"t": 1.5}, "time from 0 to 1"),
         ({"t": "end"}, "t"),
-        ({"distance": "L2"}, '"KL", "TV", "W1", "W2"'),
+        ({"distance": "L2"}, '"KL" or "TV" or "W1" or "W2"'),
         ({"accuracy": -1}, "accuracy"),
         ({"dist": "W2"}, "Did you mean distance"),
     ]:
