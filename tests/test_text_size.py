@@ -9,7 +9,9 @@ import sympy as sp
 import tile_numpy
 
 from pwgf_sym.declare.energies import integral
+from pwgf_sym.declare.laws import Gaussian
 from pwgf_sym.declare.maps import Affine, NeuralFlow
+from pwgf_sym.declare.problem import GradientFlow
 from pwgf_sym.declare.symbols import Density, coordinates
 from pwgf_sym.derive.calculus import Gradient
 from pwgf_sym.emit.cuda import cuda_target
@@ -22,6 +24,7 @@ from pwgf_sym.printers.cpu import CpuPrinter
 from pwgf_sym.printers.cuda import CudaPrinter
 from pwgf_sym.schedule.cpu import CpuTiling, Machine
 from pwgf_sym.sharing import parts
+from pwgf_sym.targets.program import compile_program
 
 x = coordinates(1)
 TARGETS = {"cpu": cpu_target("float64", Machine(256)), "cuda": cuda_target("float32")}
@@ -188,3 +191,29 @@ def test_names_only_where_they_are_needed():
 def test_extrema_of_many_do_not_multiply(formula):
     lines, text = written(formula, CudaPrinter("float32", 128))
     assert sum(map(len, [text, *(line for _, line in lines)])) < 500
+
+
+def lines(potential, u):
+    """Lines of what the flow of int V rho + rho log rho calls first, those of its sums among it."""
+    rho = Density(u)
+    energy = integral(potential * rho + rho * sp.log(rho), u)
+    parameters = dict.fromkeys(energy.free_symbols, 0.1)
+    law = Gaussian(np.zeros(len(u)), 1.0)
+    program = compile_program(GradientFlow(energy, rho, law, parameters), Affine(len(u)), "cpu")
+    texts = [program.emission.text, *(s.first.emission.text for s in program.sums.values())]
+    return sum(text.count("\n") for text in texts)
+
+
+def test_a_lattice_of_a_hundred_sites():
+    """Lattice phi^4: all sums are one module, of 200 lines beside those of |x|^2/2."""
+    a, i = sp.Symbol("a", positive=True), sp.Symbol("i", integer=True)
+    for d in (60, 100):
+        u = coordinates(d)
+        wells = sp.Sum((1 - u[i] ** 2) ** 2, (i, 0, d - 1)) / (4 * a)
+        bonds = sp.Sum((u[i + 1] - u[i]) ** 2, (i, 0, d - 2))
+        ring = sp.Sum((u[sp.Mod(i + 1, d)] - u[i]) ** 2 / 2 + u[i] ** 4 / 4, (i, 0, d - 1))
+        few = lines(sum(s**2 for s in u) / 2, u)
+        assert lines(ring, u) - few <= 150
+        assert lines(a * bonds / 2 + wells, u) - few <= 200
+        pinned = a * (u[0] ** 2 + bonds + u[d - 1] ** 2) / 2 + wells
+        assert lines(pinned, u) - few <= 210  # each end is a value of its own

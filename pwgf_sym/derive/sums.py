@@ -116,6 +116,7 @@ class SumTable:
         """Long sums over coordinates, and what stands beside them in coordinates, as one value.
 
         Of many coordinates some have a term of their own: there is no loop over all of them.
+        Several long sums share the loads of their coordinates.
         """
         if len(self.coordinates) <= _UNROLLED:
             return formula
@@ -126,7 +127,7 @@ class SumTable:
             if not a.has(RHO) and (holds(a, (sp.Sum,)) or symbols_of(a) & places)
         ]
         long = [holds(a, (sp.Sum,)) for a in own]
-        if all(long) or not any(long) or any(written_out(a, x) is None for a in own):
+        if len(own) == 1 or not any(long) or any(written_out(a, x) is None for a in own):
             return formula
         rest = [a for a in formula.args if a not in own]
         return sp.Add(*rest, self._symbol(sp.Add(*own)))
