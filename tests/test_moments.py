@@ -145,6 +145,17 @@ def test_many_features_stay_pairs():
     assert parts_of(many, 3).moments is None
 
 
+def test_many_coordinates(target, tmp_path):
+    """Waves of twelve coordinates: two means for each."""
+    x, y = copies(12)
+    formula = sp.Add(*(sp.cos(a - b) for a, b in zip(x, y, strict=True))) + dot(x, y)
+    parts = parts_of(formula, 12)
+    assert len(parts.moments.features) <= 37 and parts.means == [0]
+    points = np.random.default_rng(7).standard_normal((fewer(2, 3), 12))
+    program = program_on(target, problem(12, formula), pw.Affine(12), tmp_path)
+    check(program, formula, points)
+
+
 def test_noisy_kuramoto_is_two_means():
     x, y = copies(1)
     moments = parts_of(-K * sp.cos(x[0] - y[0]), 1).moments

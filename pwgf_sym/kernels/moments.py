@@ -19,7 +19,7 @@ from ..derive.separable import Separation, Terms, sum_of
 from ..sharing import symbols_of
 from ..tensors.scalars.offset import offset
 
-__all__ = ["MomentForm", "MomentParts", "moment_parts", "vanishing"]
+__all__ = ["MOST_FEATURES", "MomentForm", "MomentParts", "moment_parts", "vanishing"]
 
 # With more functions of a sample the pairs are summed: each is a line of the kernels, and costs
 # every sample about what a partner does.

@@ -15,7 +15,8 @@ from ..declare.formula_checks import expanded_terms
 from ..derive.calculus import Gradient, derivative, negated
 from ..derive.copies import symmetrized
 from ..derive.samples import SampleForm
-from .moments import MomentForm, MomentParts, moment_parts
+from ..sharing import symbols_of
+from .moments import MOST_FEATURES, MomentForm, MomentParts, moment_parts
 from .rolling import UNROLLED
 
 __all__ = ["DistanceForm", "PairParts", "pair_parts"]
@@ -76,11 +77,8 @@ class PairParts:
 def pair_parts(form: SampleForm, moments: bool = True) -> PairParts:
     """Take the double integrals of an energy apart; ``moments=False`` leaves all to the pairs."""
     distance = _distance_symbol(form)
-    small = len(form.coordinates) <= UNROLLED
     doubles = [integral.density for integral in form.integrals if integral.pair]
-    found = MomentParts()
-    if moments and small:
-        found = moment_parts(form, [_in_squares(density, form, distance) for density in doubles])
+    found = _moments(form, doubles, distance) if moments else MomentParts()
     parts = PairParts(distance, moments=found.form)
     polynomials, slopes = {}, [sp.S.Zero, sp.S.Zero]
     rest: list[list[sp.Expr]] = [[] for _ in form.coordinates]
@@ -94,7 +92,7 @@ def pair_parts(form: SampleForm, moments: bool = True) -> PairParts:
             for row, formula in zip(rest, rows, strict=True):
                 row.append(weight * formula)
             continue
-        split = moments and not small
+        split = moments and found.form is None
         coefficients, left = _split(profile, distance) if split else (None, profile)
         if coefficients is not None:
             polynomials[number] = coefficients
@@ -107,6 +105,26 @@ def pair_parts(form: SampleForm, moments: bool = True) -> PairParts:
     if polynomials:
         parts.polynomials = DistanceForm(polynomials, tuple(slopes))
     return parts
+
+
+def _moments(form: SampleForm, densities: list[sp.Expr], distance: sp.Symbol) -> MomentParts:
+    """What is computed from moments of functions that are written out one by one.
+
+    In more coordinates than formulas have lines polynomials of the distance have kernels in loops.
+    """
+    x, y = form.coordinates, form.partners
+    if len(x) <= UNROLLED:
+        return moment_parts(form, [_in_squares(density, form, distance) for density in densities])
+    if any(_mixed(density, form) > MOST_FEATURES for density in densities):
+        return MomentParts()
+    if any(_profile(density, x, y, distance) is not None for density in densities):
+        return MomentParts()
+    return moment_parts(form, densities)
+
+
+def _mixed(density: sp.Expr, form: SampleForm) -> int:
+    """How many coordinates of x a formula reads."""
+    return len(symbols_of(density) & set(form.coordinates))
 
 
 def _in_squares(formula: sp.Expr, form: SampleForm, distance: sp.Symbol) -> sp.Expr:

@@ -28,6 +28,8 @@ class BoundKernel:
         What it takes.
     steps : int
         Steps of the map that it takes.
+    names : frozenset of str
+        Its arguments.
     sizes : dict of str to int
         Lengths of its arrays, where these do not depend on the samples.
     vectors : tuple of (str, int)
@@ -42,6 +44,7 @@ class BoundKernel:
 
     def __init__(self, function: Callable[..., Any], signature: KernelSignature, steps: int):
         self.function, self.signature = function, signature
+        self.names = frozenset(a.name for a in signature)
         own = signature["theta"].sizes[0] if "theta" in signature else None
         self.steps = steps if own is None else own
         self.sizes = {

@@ -34,6 +34,8 @@ class FeatureMoments:
         self._symbols = (*parameters, *form.symbols)
         start = len(parameters) + integrals
         self._centers = slice(start, start + len(form.centers))
+        lanes = caller.emission.tiling.samples
+        self._lanes = np.full(lanes, 1 / lanes, caller.dtype)
         self._empty = np.zeros(start + len(form.symbols), caller.dtype)
 
     @cached_property
@@ -63,8 +65,9 @@ class FeatureMoments:
         samples = state.samples
         dim, lanes = samples.dim, samples.lanes
         tiles = min(samples.tiles, -(-_CENTER_SAMPLES // lanes))
-        some = self.caller.first(state.x, tiles * dim * lanes).reshape(tiles, dim, lanes)
-        return some.sum(axis=2).sum(axis=0) / (tiles * lanes)
+        some = self.caller.first(state.x, tiles * dim * lanes).reshape(-1, lanes)
+        means = some.dot(self._lanes)  # which is faster than a sum over so few
+        return means if tiles == 1 else means.reshape(tiles, dim).sum(axis=0) / tiles
 
     def add_integrals(
         self, found: np.ndarray, places: list[int], state: State, parameters: list[float]

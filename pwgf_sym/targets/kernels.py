@@ -307,7 +307,7 @@ class KernelCaller(GroupCalls):
         samples = state.samples
         require_state(kernel.signature.name, self._carried(kernel), state)
         found = {**state.carried, "values": values, "weight": samples.weight}
-        if "partners" in kernel.signature:
+        if "partners" in kernel.names:
             found["partners"] = self._partners(kernel, state)
             found["share"] = np.array([self._share(kernel, samples)], self.dtype)
             found["number"] = samples.count
@@ -340,7 +340,7 @@ class KernelCaller(GroupCalls):
     def _formula_bounds(kernel: BoundKernel, samples: Samples):
         """Chunks of the samples for a kernel of the energy."""
         most = CHUNKS
-        if "partners" not in kernel.signature:
+        if "partners" not in kernel.names:
             most = chunk_count(_FORMULA * samples.width)
         return chunk_bounds(samples.tiles, 1, most)
 
@@ -353,7 +353,7 @@ class KernelCaller(GroupCalls):
         sums = np.empty((len(bounds), kernel.sizes["sums"]), self.dtype)
         given = self._formula_values(kernel, state, values)
         run_chunks(kernel.work(given, "sums", sums), bounds)
-        return np.add.reduce(sums.astype(float), axis=0)
+        return sums[0].astype(float) if len(sums) == 1 else np.add.reduce(sums.astype(float), axis=0)
 
     def fields(self, name: str, state: State, values, out: dict) -> None:
         """Run a kernel that writes (or, with pairs, adds to) per-sample arrays, by their labels."""
@@ -363,7 +363,7 @@ class KernelCaller(GroupCalls):
         kernel, samples = self.bound(name), state.samples
         bounds = self._formula_bounds(kernel, samples)
         given = self._field_values(kernel, state, values, out)
-        if "back" not in kernel.signature:
+        if "back" not in kernel.names:
             run_chunks(kernel.work(given), bounds)
             return
         back = np.zeros((len(bounds), samples.width), self.dtype)
