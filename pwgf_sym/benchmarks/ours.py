@@ -69,7 +69,7 @@ def build_pairs(case: PairCase, kind: str) -> list[Timed]:
     found = []
     for variant, moments in (("moments", True), ("all pairs", False)):
         program = pair_program(case, kind, moments)
-        if variant == "all pairs" or program.moments is not None:
+        if variant == "all pairs" or program.uses_moments:
             found.append(_pair_call(program, case, kind, variant))
     return found
 

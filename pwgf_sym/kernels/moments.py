@@ -118,6 +118,8 @@ def moment_parts(form: SampleForm, densities: Sequence[sp.Expr]) -> MomentParts:
     found: dict[int, Separated] = {}
     rest: dict[int, sp.Expr] = {}
     for number, (density, (weight, _)) in enumerate(zip(densities, form.pair_terms, strict=True)):
+        if symbols_of(density) - {*x, *y, *form.parameters}:  # what else a sample carries
+            continue
         terms, taken, left = separation.split(density)
         coupled = any(p != 1 and q != 1 for p, q in terms)
         if terms and (coupled or left == 0):  # what reads one copy is cheap beside other pairs
