@@ -353,7 +353,8 @@ class KernelCaller(GroupCalls):
         sums = np.empty((len(bounds), kernel.sizes["sums"]), self.dtype)
         given = self._formula_values(kernel, state, values)
         run_chunks(kernel.work(given, "sums", sums), bounds)
-        return sums[0].astype(float) if len(sums) == 1 else np.add.reduce(sums.astype(float), axis=0)
+        found = sums.astype(float)
+        return found[0] if len(found) == 1 else np.add.reduce(found, axis=0)
 
     def fields(self, name: str, state: State, values, out: dict) -> None:
         """Run a kernel that writes (or, with pairs, adds to) per-sample arrays, by their labels."""
