@@ -81,7 +81,7 @@ def test_velocity_is_minus_the_gradient(name):
 
 def small_program(one, flow):
     program = compile_program(one.problem, flow, "numpy")
-    theta = flow.initial_parameters(one.law.whitened)
+    theta = program.map.initial_parameters(one.law.whitened)
     return program, theta + 0.1 * np.random.default_rng(0).normal(size=program.size)
 
 

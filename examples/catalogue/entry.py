@@ -43,6 +43,8 @@ class Entry:
     exact : Check
     breaks : tuple of float
         Where formulas have kinks on the line.
+    period : Expr
+        Of the coordinates on a circle.
     reach : float
         Distance at which a kernel on the line has a kink.
     singular : bool
@@ -60,13 +62,14 @@ class Entry:
     law: pw.Gaussian = None
     given: dict = field(default_factory=dict)
     breaks: tuple = ()
+    period: sp.Expr = None
     reach: float = 0
     singular: bool = False
     box: tuple = (-10, 10)
 
     @cached_property
     def x(self):
-        return pw.coordinates(self.dim)
+        return pw.coordinates(self.dim, period=self.period)
 
     @cached_property
     def y(self):

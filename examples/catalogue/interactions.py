@@ -6,7 +6,7 @@ import numpy as np
 import sympy as sp
 from scipy.integrate import quad
 from scipy.optimize import brentq
-from scipy.special import roots_hermite
+from scipy.special import iv, roots_hermite
 
 import pwgf_sym as pw
 
@@ -258,6 +258,32 @@ def bounded_confidence(x, y, rho):
 )
 def kuramoto(x, y, rho):
     """Noisy phases that synchronize; here on the line, without wrapping."""
+    K = sp.Symbol("K", positive=True)
+    W = -K * sp.cos(x[0] - y[0])
+    return pw.integral(W * rho * rho.at(y), x, y) / 2 + pw.integral(rho * sp.log(rho), x)
+
+
+@cache
+def synchrony():
+    """The order r > 0 of exp(3 r cos x), r = I1(3 r)/I0(3 r): 0.724159."""
+    return brentq(lambda r: iv(1, 3 * r) / iv(0, 3 * r) - r, 0.6, 0.8, xtol=1e-15)
+
+
+def von_mises(x):
+    r = synchrony()
+    return sp.exp(3 * sp.Float(r) * sp.cos(x[0])) / (2 * sp.pi * sp.Float(iv(0, 3 * r)))
+
+
+@entry(
+    "Kuramoto on the circle",
+    source="Kuramoto 1975; Bertini, Giacomin and Pakdaman 2010",
+    given={"K": 3.0},
+    period=2 * sp.pi,
+    box=(-np.pi, np.pi),
+    exact=stationary("the density of order .724159 is stationary for K = 3", von_mises),
+)
+def kuramoto_on_the_circle(x, y, rho):
+    """Noisy phases on a circle: after a full turn a phase is where it was."""
     K = sp.Symbol("K", positive=True)
     W = -K * sp.cos(x[0] - y[0])
     return pw.integral(W * rho * rho.at(y), x, y) / 2 + pw.integral(rho * sp.log(rho), x)

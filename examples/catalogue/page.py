@@ -26,7 +26,7 @@ bound of the error that was found.
 `tests/test_catalogue.py` runs every formula. It compares first variations with Gateaux derivatives
 by quadrature, velocities with differences of first variations, the energy form with those of the
 energy of samples, and both formulations with each other. Formulas stand below these lines, with the
-dimension that the entry says (1 if it says none):
+dimension that the entry says (1 if it says none), and its period if it has one:
 
     import sympy as sp
     import pwgf_sym as pw
@@ -138,6 +138,7 @@ def section(one):
     lines.append(wrapped("equation", text.equation()))
     lines += [wrapped("with", line) for line in text.definitions()]
     dimension = f"d = {one.dim}; " if one.dim > 1 else ""
+    dimension += f"period {one.period}; " if one.period else ""
     parts = [
         f"### {one.name}",
         textwrap.fill(f"{one.about} ({one.source})", WIDTH),
