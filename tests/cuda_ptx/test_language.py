@@ -1,4 +1,4 @@
-"""Energies with data, convolutions, drifts, mobilities and gradients: their PTX, run on the CPU.
+"""Energies with data, convolutions, pairs, drifts and gradients: their PTX, run on the CPU.
 
 One problem of each kind, against the text of the CPU at the same samples and parameters.
 """
@@ -52,12 +52,19 @@ def fisher():
     return pw.integral(sum(rho.diff(s) ** 2 for s in x) / rho + x[0] ** 4 * rho, x), {}
 
 
-KINDS = {f.__name__: f for f in (posterior, blob, transport, fisher)}
+def densities():
+    """An interaction, and a function of the density at two points."""
+    both = sp.exp(-((x[0] - y[0]) ** 2)) * rho * rho.at(y) ** 2 / (1 + rho)
+    return pw.integral(both, x, y) + pw.integral(sp.cos(x[0] * y[1]) * rho * rho.at(y), x, y), {}
+
+
+KINDS = {f.__name__: f for f in (posterior, blob, transport, fisher, densities)}
 CASES = [
     ("posterior", "float64"),
     ("blob", "float32"),
     ("transport", "float32"),
     ("fisher", "float64"),
+    ("densities", "float64"),
 ]
 
 
@@ -72,6 +79,9 @@ def results(program, points):
         yield "velocity", program.velocity_at(points)
     if not program.problem.transport.formulas:
         yield "gradient", program.slope(theta, samples).gradient
+    if program.sums_pairs:
+        groups = program.in_groups(samples, 6, seed=1)
+        yield "gradient of groups", program.slope(theta, groups).gradient
 
 
 @pytest.mark.parametrize(("kind", "dtype"), CASES)
