@@ -28,6 +28,7 @@ from ..declare.problem import GradientFlow
 from ..declare.symbols import Density, as_copy
 from ..errors import EnergyError
 from ..sharing import parts, replaced
+from .chains import chained
 from .features import in_integrals, in_means
 from .likeness import UNKNOWN, Family, Likeness, Numbers
 from .sums import check_continuous
@@ -106,7 +107,7 @@ def gathered(energy: sp.Expr, density: Density) -> tuple[sp.Expr, Arrays]:
             if len(term.copies) == 1:
                 gatherer = _Gatherer(term.copies[0], names)
                 integrand = gatherer.gathered(term.integrand)
-                if gatherer.arrays:
+                if gatherer.arrays or gatherer.chains:
                     found[term] = EnergyIntegral(integrand, *term.copies)
                     arrays |= gatherer.arrays
         result = replaced(energy, found) if found else energy
@@ -156,6 +157,8 @@ class _Gatherer:
     ----------
     arrays : dict of IndexedBase to array
         Of the sums so far.
+    chains : bool
+        Whether there are sums over neighbours.
     """
 
     def __init__(self, copy: Sequence[sp.Symbol], names: _Names):
@@ -164,6 +167,7 @@ class _Gatherer:
         self._wide: dict[sp.Basic, bool] = {}
         self._found: dict[tuple[sp.Basic, bool], sp.Basic] = {}
         self.arrays: Arrays = {}
+        self.chains = False
 
     def gathered(self, formula: sp.Basic, inside: bool = False) -> sp.Basic:
         """The formula with sums over an index.
@@ -207,6 +211,8 @@ class _Gatherer:
                 rest += group.summands
             else:
                 sums.append(factor * made)
+        rest = chained(rest, self._copy, self._likeness, lambda: self._names.row)
+        self.chains = self.chains or any(isinstance(term, sp.Sum) for term in rest)
         return sp.Add(*sums, *(self.gathered(term, inside) for term in rest))
 
     def _of_logarithm(self, node: sp.log) -> sp.Expr:

@@ -129,6 +129,11 @@ class SumTable:
         long = [holds(a, (sp.Sum,)) for a in own]
         if len(own) == 1 or not any(long) or any(written_out(a, x) is None for a in own):
             return formula
+        if 2 * long.count(False) > len(self.coordinates):
+            # A loop over all of them is found where each has a term of its own.
+            own = [a for a in own if holds(a, (sp.Sum,)) or len(symbols_of(a) & places) > 1]
+            if len(own) == 1:
+                return formula
         rest = [a for a in formula.args if a not in own]
         return sp.Add(*rest, self._symbol(sp.Add(*own)))
 

@@ -52,8 +52,9 @@ class JacobianMethods:
         FormulaError
             If a second derivative holds a function that no target prints.
         """
+        jacobian = self.local_jacobian  # or why there is none
         self._at_own_time(state)
-        return self.local_jacobian(state, integrals, self)
+        return jacobian(state, integrals, self)
 
 
 class LocalJacobian:
