@@ -97,6 +97,11 @@ CASES = {
         lambda x, p: -_log_sum(np.log(p[w]) - _far(x, p) / (2 * p[w] ** 2)),
         30.0,
     ),
+    "mixture of one width": Case(
+        -sp.log(sp.Sum(w[n] * sp.exp(-FAR / (2 * beta)), ROWS)),
+        lambda x, p: -_log_sum(np.log(p[w]) - _far(x, p) / (2 * p[beta])),
+        30.0,
+    ),
     "heavy tails": Case(
         sp.log(beta * sp.Sum(sp.exp(-sp.sqrt(1 + FAR)) / (1 + FAR), ROWS)),
         lambda x, p: np.log(p[beta]) + _log_sum(-np.sqrt(1 + _far(x, p)) - np.log(1 + _far(x, p))),

@@ -188,6 +188,11 @@ def _traps():
             ir.product(1, [(copies, (m,)), (x, (i,)), (r, ())], (m, i)),
             x,
         ),
+        "a function under an axis that its operand has not": ir.product(
+            1,
+            [(ir.apply(sp.sin(A), square, axes=(axis("m"),)), (axis("m"),))],
+            (),
+        ),
         "trace of a delta": ir.product(1, [(DELTA, (i, i)), (square, ())], ()),
         "diagonal of a delta": ir.product(3, [(DELTA, (i, i)), (x, (i,))], (i,)),
         "sum of a delta": ir.product(1, [(DELTA, DELTA.axes), (r, ())], ()),

@@ -72,6 +72,17 @@ CASES = {
         sp.Trace(sp.HadamardProduct(Q, P) * v * v.T),
         lambda x: quadratic(q * p, x),
     ),
+    "rows": (
+        -sp.log(sp.Sum(sp.exp(-((v - A[n, :].T).norm() ** 2) / 2), (n, 0, N - 1))),
+        lambda x: -np.log(np.exp(-((x[..., None, :] - a) ** 2).sum(-1) / 2).sum(-1)),
+    ),
+    "blocks": (
+        (v[1:3, :].T * Q[::2, 1:3].T * P[2:4, :] * v)[0] + (m[1:, :].T * v[:3, :])[0] ** 2,
+        lambda x: (
+            np.einsum("...i,ij,...j->...", x[..., 1:3], q[::2, 1:3].T @ p[2:4], x)
+            + (x[..., :3] @ mu[1:]) ** 2
+        ),
+    ),
     "numbers": (
         ((v - sp.Matrix(CENTER)).T * FIXED * (v - sp.Matrix(CENTER)))[0],
         lambda x: quadratic(FIXED, x - np.array(CENTER)),

@@ -17,6 +17,7 @@ from typing import NoReturn
 import sympy as sp
 from sympy.matrices.expressions.applyfunc import ElementwiseApplyFunction
 from sympy.matrices.expressions.matexpr import MatrixElement
+from sympy.matrices.expressions.slice import MatrixSlice
 
 from ..arguments import brief
 from ..errors import EnergyError
@@ -29,7 +30,7 @@ __all__ = ["array_of", "scalar_formula", "without_matrices"]
 #: Rows of a determinant of formulas, which is written out.
 LARGEST_DETERMINANT = 8
 _INDICES = "ijklmpqrstuv"
-_ACCEPTED = "sums, products, powers and transposes of matrices, and their entries and traces"
+_ACCEPTED = "sums, products, powers, transposes and slices of matrices, their entries and traces"
 
 
 def array_of(symbol: sp.MatrixSymbol) -> sp.IndexedBase:
@@ -157,6 +158,9 @@ class _Lowering:
             return sp.Mul(*(self.entry(factor, row, column) for factor in matrix.args))
         if isinstance(matrix, ElementwiseApplyFunction):
             return matrix.function(self.entry(matrix.expr, row, column))
+        if isinstance(matrix, MatrixSlice):
+            (first, _, step), (left, _, stride) = matrix.rowslice, matrix.colslice
+            return self.entry(matrix.parent, first + step * row, left + stride * column)
         if isinstance(matrix, (sp.ZeroMatrix, sp.OneMatrix)):
             return sp.Integer(isinstance(matrix, sp.OneMatrix))
         if _is_diagonal(matrix):

@@ -13,6 +13,7 @@ import numpy as np
 import sympy as sp
 from sympy.core.kind import NumberKind
 from sympy.matrices.exceptions import ShapeError
+from sympy.matrices.expressions.slice import MatrixSlice
 
 from ..arguments import brief, checked_call, real_array
 from ..errors import EnergyError
@@ -134,6 +135,13 @@ class MatrixFormula(sp.MatrixExpr):
         if isinstance(self.bare, CoordinateVector):
             return self.bare._entry(i, j)
         return Entry(self, i, j)
+
+    def __getitem__(self, key: Any) -> sp.Expr:
+        """An entry, or the formula of a slice, ``v[1:3, :]``."""
+        found = super().__getitem__(key)
+        if isinstance(found, MatrixSlice):
+            return MatrixFormula(MatrixSlice(self.bare, found.rowslice, found.colslice))
+        return found
 
     def doit(self, **hints: bool) -> sp.MatrixExpr:
         """The same as an expression of SymPy's."""

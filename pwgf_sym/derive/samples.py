@@ -108,7 +108,7 @@ class SampleForm:
         The energy in the symbols of its integrals and the parameters.
     local_velocity : tuple of d Expr
         The velocity's part from single integrals, in x, l, s, the integrals and parameters; ()
-        where the first variation jumps, which `rough` says.
+        where there is no velocity, as `rough` says.
     pair_terms : tuple of (Expr, tuple of d Expr)
         For each double integral its weight in the velocity, in the integrals and parameters, and
         its part -grad_x (W(x, y) + W(y, x)), to be averaged over the partners y.
@@ -121,7 +121,8 @@ class SampleForm:
         What `local_velocity`, and what the densities, read of a sample beside x: names in
         `carried`.
     rough : EnergyError or None
-        Why there is no velocity: an integrand has a kink in the density, as ``Abs(rho - c)`` has.
+        Why there is no velocity: an integrand has a kink in the density, as ``Abs(rho - c)`` has,
+        or holds its derivatives.
     sums : tuple of IndexedSum
         Sums over an index: a sample carries their values and gradients.
     score_gradient : tuple of d Expr

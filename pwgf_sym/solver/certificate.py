@@ -221,15 +221,18 @@ def bounds_over_time(
     Raises
     ------
     OptionError
-        If an option is out of range, or the first variation jumps, so that there is no velocity.
+        If an option is out of range, or there is no velocity: the first variation jumps, or the
+        integrand holds derivatives of the density.
     """
     first, last = float(path.t[0]), float(path.t[-1])
     times = [_within(t, first, last) for t in times]
     seed, evaluations = integer("seed", seed, 0), integer("evaluations", evaluations, 1)
     accuracy = number("accuracy", accuracy, above=0.0)
-    if program.form.rough:
-        fix = "Write a smooth kink, max(u, 0)**2: there is no velocity to compare with."
-        raise OptionError("error_bound", "an energy whose first variation jumps", "others", fix)
+    if rough := program.form.rough:
+        fix = "Compare runs of two maps and tolerances; in the place of a jump write a smooth kink."
+        raise OptionError(
+            "error_bound", rough.given, "energies with a velocity to compare with", fix
+        )
     theory = theory_of(program.problem, (first, max([first, *times])))
     moduli = None if isinstance(theory.one_sided, str) else theory.one_sided
     gaps = measure(

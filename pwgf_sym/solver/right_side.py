@@ -312,7 +312,7 @@ class RightSide:
     def defect(self, t: float, theta: Vector, eta: Vector) -> tuple[float, float]:
         """sqrt(mean |u - w|^2) and sqrt(mean |w|^2) on samples that the flow does not use.
 
-        NaN where the first variation jumps: there is no w.
+        NaN where there is no w: the first variation jumps, or integrands hold derivatives of rho.
         """
         if self.program.form.rough:
             return np.nan, 1.0

@@ -54,7 +54,8 @@ class Solution(Assured):
         delta = sqrt(mean |u - w|^2), u the velocity of the map's samples and w the target
         velocity, on samples that the flow does not use.  Means over pairs of samples are taken
         over these, with their sampling noise.  Infinite where it has no finite value, and NaN
-        where the first variation jumps, so that there is no w.
+        where there is no w: the first variation jumps, or the integrand holds derivatives of the
+        density.
     relative_defect : (K,) array
         ``defect`` over sqrt(mean |w|^2).  Near equilibrium w tends to 0 and this to 1 or beyond,
         however good the map is: what a misfit costs there is seen in ``misfit``.

@@ -21,7 +21,7 @@ def summary(solution: Solution) -> str:
     defect = f"{solution.defect[0]:.3g} to {solution.defect[-1]:.3g}; squared, {misfit[0]:.2g} to "
     defect += f"{misfit[-1]:.2g} of the largest dissipation"
     if np.all(np.isnan(solution.defect)):
-        defect = "none: the first variation jumps"
+        defect = "none: no velocity to compare with"
     lines = {
         "status": solution.status + (f": {solution.message}" if solution.message else ""),
         "success": f"{solution.success}",

@@ -63,10 +63,19 @@ class Elementwise(Tensor):
         return apply(self.expression, *operands, axes=self.axes)
 
     def of_arrays(self, dtype: np.dtype[Any]) -> Rule:
-        """The expression of whole arrays."""
+        """The expression of whole arrays; then axes that no operand carries."""
         symbols = [placeholder(k) for k in range(len(self.operands))]
         formula = ArrayFormulas([self.expression], symbols, dtype)
-        return partial(_entry_by_entry, formula, alignments(self))
+        rule = partial(_entry_by_entry, formula, alignments(self))
+        if {axis for operand in self.operands for axis in operand.axes}.issuperset(self.axes):
+            return rule
+        whole = tuple(axis.size for axis in self.axes)
+
+        def repeated(*values: Array) -> Array:
+            found = rule(*values)
+            return np.broadcast_to(found, found.shape[: int(self.per_sample)] + whole)
+
+        return repeated
 
     def formula(self, write: Notation) -> str:
         """The expression, entries of the operands in the place of its symbols."""
