@@ -241,6 +241,30 @@ def test_events_are_zeros_of_functions_as_in_scipy(compiled):
         adaptive(events=lambda moment: "zero")
 
 
+@pytest.mark.parametrize("function", [sp.exp, np.exp, len, lambda: 0.0, lambda moment: moment.mean])
+def test_events_that_are_functions_of_something_else(function):
+    x = pw.coordinates(1)
+    rho = pw.Density(x)
+    flow = pw.GradientFlow(pw.integral(x[0] ** 2 * rho, x), rho, pw.Gaussian([1.0], 1.0))
+    with pytest.raises(OptionError, match=r"^events: got .*Error.*functions of a Moment") as caught:
+        pw.solve(flow, pw.Affine(1), (0, 0.1), target="numpy", samples=8, events=function)
+    assert caught.value.__cause__ is not None
+
+
+def test_what_an_event_raises_on_purpose_is_what_comes():
+    class Enough(Exception):
+        pass
+
+    def function(moment):
+        raise Enough
+
+    x = pw.coordinates(1)
+    rho = pw.Density(x)
+    flow = pw.GradientFlow(pw.integral(x[0] ** 2 * rho, x), rho, pw.Gaussian([1.0], 1.0))
+    with pytest.raises(Enough):
+        pw.solve(flow, pw.Affine(1), (0, 0.1), target="numpy", samples=8, events=function)
+
+
 def test_what_the_run_chose_travels_with_the_solution(compiled, tmp_path):
     solution = adaptive((0.0, 1.0), events=[lambda moment: moment.points[:, 0].mean() - 0.8])
     solution.save(tmp_path / "flow.npz")

@@ -226,6 +226,63 @@ def test_the_determinant_of_a_covariance(dim):
     assert abs(program.energy_at(points) + np.linalg.slogdet(cov)[1] / 2) < 1e-12
 
 
+@pytest.mark.parametrize("dim", [2, 3, 5])
+def test_the_determinant_of_a_covariance_far_from_the_origin(dim):
+    """E x^2 - (E x)^2 loses six digits at 1000; multiplied out it would lose twelve or more."""
+    s = pw.coordinates(dim)
+    energy = sp.log(sp.Determinant(covariance(s)))
+    flow = pw.GradientFlow(energy, pw.Density(s), pw.Gaussian([1e3] * dim, 1.0))
+    points = 1e3 + np.random.default_rng(4).normal(size=(30, dim))
+    program = pw.compile(flow, pw.Affine(dim), target="numpy")
+    cov = np.cov(points.T, bias=True)
+    truth = -2 * (points - points.mean(0)) @ np.linalg.inv(cov)
+    np.testing.assert_allclose(program.velocity_at(points), truth, atol=1e-7)
+    assert abs(program.energy_at(points) - np.linalg.slogdet(cov)[1]) < 1e-7
+
+
+def unsymmetric(size, angle):
+    """Functions of x, the first of which has the mean 0 over symmetric points."""
+
+    def entry(row, column):
+        if row == column == 0:
+            return angle
+        return (row + 2 * column + 1) * angle**2 if (row + column) % 2 else angle**3 - row + column
+
+    return [[entry(row, column) for column in range(size)] for row in range(size)]
+
+
+@pytest.mark.parametrize("size", [3, 4, 6])
+@pytest.mark.parametrize("shift", [0.0, 1e-13])
+def test_determinants_whose_first_pivot_vanishes_in_numbers(size, shift):
+    """d det = det tr(M^-1 dM), against linear algebra of NumPy."""
+    s = pw.coordinates(1)
+    rho = pw.Density(s)
+    rows = [[pw.integral(f * rho, s) for f in row] for row in unsymmetric(size, s[0] + 0)]
+    rows[-1][-1] += 3
+    flow = pw.GradientFlow(sp.Determinant(sp.Matrix(rows)), rho, pw.Gaussian([0.0], 1.0))
+    points = np.array([1.0, -1.0, 2.0, -2.0 + shift, 0.5, -0.5])
+    values = np.array([[np.mean(f + 0 * points) for f in r] for r in unsymmetric(size, points)])
+    values[-1, -1] += 3
+    step = 1e-20j  # derivatives by a complex step
+    slopes = np.array(unsymmetric(size, points[1] + step)).imag / step.imag
+    adjugate = np.array(
+        [
+            [
+                (-1) ** (i + j) * np.linalg.det(np.delete(np.delete(values, j, axis=0), i, axis=1))
+                for j in range(size)
+            ]
+            for i in range(size)
+        ]
+    )
+    program = pw.compile(flow, pw.Affine(1), target="numpy")
+    size_of_terms = np.abs(adjugate).max() * np.abs(values).max()
+    found = program.energy_at(points[:, None])
+    assert abs(found - np.linalg.det(values)) < 1e-12 * size_of_terms
+    velocity = program.velocity_at(points[:, None])[1, 0]
+    truth = -np.trace(adjugate @ slopes)
+    assert truth != 0 and abs(velocity - truth) < 1e-10 * size_of_terms
+
+
 def test_determinants_without_a_first_pivot():
     """Rows are exchanged; the sign is that of the permutation."""
     entries = sp.Matrix([[0, 0, 0, x[0]], [x[1], 1, 0, 0], [0, 2, x[2], 0], [0, 0, 0, 0]])
@@ -265,6 +322,10 @@ WRONG = sp.MatrixSymbol("W", D + 1, D)
         (
             lambda: pw.first_variation(sp.log(sp.Determinant(covariance(coordinates9))), RHO9),
             "a determinant of 9 x 9; accepted: at most 8 x 8",
+        ),
+        (
+            lambda: pw.integral(RHO * sp.Determinant(sp.Matrix(8, 8, lambda k, n: x[0] + k)), x),
+            "a determinant of 8 x 8, of rows that are not symmetric; accepted: at most 7 x 7",
         ),
         (lambda: pw.vector("x"), "^x: got 'x'"),
         (

@@ -11,7 +11,7 @@ Where a factor is a matrix of numbers or formulas the sum over its index is writ
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import chain, count
+from itertools import chain, combinations, count
 from typing import NoReturn
 
 import sympy as sp
@@ -28,7 +28,7 @@ from .vectors import CoordinateVector, Entry, MatrixFormula
 __all__ = ["array_of", "scalar_formula", "without_matrices"]
 
 #: Rows of a determinant of formulas, which is written out.
-LARGEST_DETERMINANT = 8
+LARGEST_DETERMINANT, LARGEST_MINORS = 8, 7
 _INDICES = "ijklmpqrstuv"
 _ACCEPTED = "sums, products, powers, transposes and slices of matrices, their entries and traces"
 
@@ -185,19 +185,26 @@ class _Lowering:
             raise EnergyError(self._argument, given, "arrays, whose entries have indices", fix)
 
     def _determinant(self, matrix: sp.MatrixExpr) -> sp.Expr:
-        """A determinant by elimination, whose parts are shared: d**3/3 operations."""
+        """A determinant by elimination where many rows are symmetric, as covariances: d**3/3.
+
+        Their pivots are positive; those of other matrices may vanish, so that there are minors.
+        Entries stay as they are: of E x^2 - (E x)^2, multiplied out, far more digits would cancel.
+        """
         size = matrix.shape[0]
         if not isinstance(matrix, sp.MatrixBase):
             fix = "Pass its value, as that of a Symbol, or write a sp.Matrix of formulas."
             given = f"the determinant of {brief(matrix)}"
             raise EnergyError(self._argument, given, "determinants of a sp.Matrix", fix)
-        if size > LARGEST_DETERMINANT:
-            given = f"a determinant of {size} x {size}"
-            accepted = f"at most {LARGEST_DETERMINANT} x {LARGEST_DETERMINANT} formulas"
+        rows = [[self.scalar(entry) for entry in matrix.row(k)] for k in range(size)]
+        symmetric = all(rows[i][k] == rows[k][i] for i in range(size) for k in range(i))
+        most = LARGEST_DETERMINANT if symmetric else LARGEST_MINORS
+        if size > most:
+            kind = "" if symmetric else ", of rows that are not symmetric"
+            given = f"a determinant of {size} x {size}{kind}"
+            accepted = f"at most {most} x {most} formulas"
             fix = "It is written out: every row more triples the time that deriving it takes."
             raise EnergyError(self._argument, given, accepted, fix)
-        rows = [[self.scalar(entry) for entry in matrix.row(k)] for k in range(size)]
-        return sp.Matrix(rows).det() if size <= 3 else _eliminated(rows)
+        return _eliminated(rows) if size > 3 and symmetric else _by_minors(rows)
 
     # -- products ------------------------------------------------------------------------------
 
@@ -255,6 +262,23 @@ class _Lowering:
             factor, factors = matrix.as_coeff_matrices()
             return self.scalar(factor) * sp.Mul(*(self._diagonal(f, place) for f in factors))
         return sp.S.One if matrix.is_Identity else self.entry(matrix.args[0], place, sp.S.Zero)
+
+
+def _by_minors(rows: list[list[sp.Expr]]) -> sp.Expr:
+    """A determinant without a division, as pivots may vanish: d 2**d operations.
+
+    From the last row up every minor is made once, by the columns that it has left.
+    """
+    size = len(rows)
+    minors: dict[tuple[int, ...], sp.Expr] = {(): sp.S.One}
+    for length, row in enumerate(reversed(rows), 1):
+        minors = {
+            own: sp.Add(
+                *((-1) ** k * (row[c] * minors[own[:k] + own[k + 1 :]]) for k, c in enumerate(own))
+            )
+            for own in combinations(range(size), length)
+        }
+    return minors[tuple(range(size))]
 
 
 def _eliminated(rows: list[list[sp.Expr]]) -> sp.Expr:

@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import sympy as sp
 
 from ..arguments import brief, checked_call, flag, integer, number
 from ..errors import OptionError
@@ -106,7 +107,12 @@ class Event:
     at_once = False
 
     def __call__(self, moment: Moment) -> float:
-        value = self.function(moment)
+        try:
+            value = self.function(moment)
+        except (TypeError, AttributeError, sp.SympifyError) as error:
+            # A function of something else, such as sp.exp; what else it raises is its own affair.
+            given = f"{self.name}, which ended in {type(error).__name__}: {error}"
+            raise OptionError("events", given, "functions of a Moment") from error
         try:
             return float(value)
         except (TypeError, ValueError):
