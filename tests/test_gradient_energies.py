@@ -6,7 +6,7 @@ import sympy as sp
 from on_targets import fewer, program_on
 
 import pwgf_sym as pw
-from pwgf_sym.errors import EnergyError
+from pwgf_sym.errors import EnergyError, OptionError
 from pwgf_sym.targets.program import compile_program
 
 X1, X2 = pw.coordinates(1), pw.coordinates(2)
@@ -107,6 +107,21 @@ def test_the_form_that_works_is_named():
     with pytest.raises(EnergyError, match="third derivatives"):
         program.velocity_at(np.zeros((2, 2)))
     assert "Derivative" in str(pw.pde(energies(R1)["Fisher"], R1))
+    options = {"formulation": "energy", "samples": 32, "target": "numpy"}
+    solution = pw.solve(problem, pw.Affine(2), (0, 0.1), **options)
+    assert solution.error_estimate is None and "none: no velocity" in repr(solution)
+    with pytest.raises(OptionError, match=r"error_bound: got .*third derivatives.*two maps"):
+        solution.error_bound(t=0.1)
+
+
+@pytest.mark.parametrize("given", [{"drift": [X1[0]]}, {"mobility": R1**2}])
+def test_neither_a_drift_nor_a_mobility(given):
+    """The message does not send from one form to the other and back."""
+    law = pw.Gaussian([0.0], 1.0)
+    problem = pw.GradientFlow(energies(R1)["Dirichlet"], R1, law, **given)
+    match = rf"got a {next(iter(given))} beside .*third derivatives.*Leave out"
+    with pytest.raises(EnergyError, match=match):
+        pw.solve(problem, pw.Affine(1), (0, 1), target="numpy")
 
 
 @pytest.mark.parametrize(

@@ -225,7 +225,10 @@ def sample_form(energy: sp.Expr, rho: Density, transport: Transport | None = Non
 def _transported(form: SampleForm, rho: Density, transport: Transport) -> SampleForm:
     """The velocity (h/rho) w + b in the place of w."""
     if form.rough:
-        raise form.rough.with_traceback(None)
+        what = "a drift" if transport.mobility is None else "a mobility"
+        accepted = f"with {what}, which wants the velocity form, energies that have a velocity"
+        fix = f'Leave out {what} and use formulation="energy".'
+        raise EnergyError("energy", f"{what} beside {form.rough.given}", accepted, fix)
     rows = form.local_velocity
     if transport.mobility is not None:
         others = form.pair_terms or form.triple_terms or form.density_pairs

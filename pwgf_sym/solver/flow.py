@@ -184,7 +184,7 @@ def solve(
     check_formulation(problem, options.formulation)
     terms = energy_terms(derived_form(problem).energy, problem.density)
     options = with_partners(options, terms, fresh)
-    if options.formulation == "velocity":
+    if options.formulation == "velocity" and problem.transport.plain:  # else the program does
         check_velocity(terms)
     points = drawn(problem, options, "samples", 0, options.number)
     program = build_program(problem, map, options.target, options.dtype)

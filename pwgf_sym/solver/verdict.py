@@ -62,8 +62,9 @@ def warn_of(solution: Solution) -> None:
                 f"At t = {solution.t[-1]:.6g} the estimated error of the map is "
                 f"{solution.error_estimate:.2g} of the spread, above tol = "
                 f"{solution.options['tol']:g}.  Where solution.statistics['missed'] is much larger "
-                "than ['noise'] the map cannot follow the flow: use a wider map; else more samples "
-                "(max_samples), or a larger tol if that error is small enough for you.",
+                "than ['noise'] the map cannot follow the flow: use a wider map, a NeuralFlow for "
+                "an affine one; else more samples (max_samples), or a larger tol if that error is "
+                "small enough for you.",
                 AccuracyWarning,
             )
         if solution.folded and solution.reads_density:
