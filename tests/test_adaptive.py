@@ -84,8 +84,8 @@ def test_an_affine_map_is_followed_no_closer_than_it_can_follow():
     problem = pw.GradientFlow(energy, rho, Gaussian([1.0], 0.8))
     with pytest.warns(AccuracyWarning):
         solution = solve(problem, pw.Affine(1), (0, 1), target="numpy", samples=256)
-    last = solution.history.error[-1]
-    assert 1e-6 < last < 0.1 * 0.01 * 2 * solution.error_estimate and solution.nsteps < 200
+    largest = solution.history.error.max()
+    assert 1e-6 < largest < 0.1 * 0.01 * 2 * solution.error_estimate and solution.nsteps < 200
 
 
 def test_where_samples_of_the_tails_are_taken(compiled):
@@ -134,6 +134,22 @@ def test_equal_calls_are_equal_and_samples_are_new_each_step(compiled):
     assert not np.array_equal(first.theta, adaptive(seed=4).theta)
     frozen = adaptive(resample=False)
     assert "noise" in first.statistics and "noise" not in frozen.statistics
+
+
+def test_methods_are_not_changed_to_and_fro():
+    """Where one is stable and the other exact enough for no longer steps, one is kept."""
+    rates = (1.0, 20.0, 60.0, 200.0)
+    x = pw.coordinates(len(rates))
+    rho = pw.Density(x)
+    potential = sum(rate * s**2 for rate, s in zip(rates, x, strict=True)) / 2
+    energy = pw.integral((potential + sp.log(rho)) * rho, x)
+    law = pw.Gaussian([0.5] * len(rates), 1.0)
+    options = {"target": "numpy", "samples": 64}
+    found = pw.solve(pw.GradientFlow(energy, rho, law), pw.Affine(len(rates)), (0, 0.5), **options)
+    changes = [c for c in found.statistics["changes"] if c["choice"] == "integrator"]
+    assert len(changes) <= 8
+    mean = found.push(law.sample(2**14, seed=1)).mean(axis=0)
+    np.testing.assert_allclose(mean, 0.5 * np.exp(-0.5 * np.array(rates)), atol=0.02)
 
 
 def test_a_stiff_flow_takes_stabilized_steps(compiled):

@@ -21,7 +21,8 @@ __all__ = ["Automatic"]
 # The pair of order 3(2) is stable on the negative axis up to 2.51.  Long before, the noise of new
 # samples in the fastest directions is damped by the stabilized method alone: on a double well the
 # pair at its limit ended with four times the error.  After so many such steps the flow is stiff.
-_LIMIT, _STIFF_STEPS = 1.0, 2
+# The pair of order 5(4), for tolerances at which there is no such noise, is stable up to 3.3.
+_LIMITS, _STIFF_STEPS = {"rk23": 1.0, "rk45": 2.5}, 2
 # Below this product of step and rate, for so many steps, the explicit pair comes back.
 _SOFT, _SOFT_STEPS = 0.4, 8
 # A Rosenbrock step costs about as much as seven stages of the stabilized method, and is longer: on
@@ -59,6 +60,7 @@ class Automatic(Stepper):
         self.switches: list[tuple[int, str, str]] = []
         self._steps, self._signs = 0, 0
         self._last: Stepper | None = None
+        self._returns = 0
 
     def fresh(self, tol: float | None = None) -> Automatic:
         return Automatic(tol)
@@ -85,6 +87,7 @@ class Automatic(Stepper):
         self._signs = self._signs + 1 if asked is self._last else 1
         self._last = asked
         if asked is not None and self._signs >= patience and self._can(asked, right):
+            self._returns += asked is self.explicit
             self._use(asked)
             self._last = None
             why = f"{why}: step times rate is {step * self.stabilized.rate:.2g}"
@@ -94,8 +97,9 @@ class Automatic(Stepper):
     def _asked(self, step: float) -> tuple[Stepper | None, int, str]:
         """The method that such a step would be better with, if any, after how many, and why."""
         product, stages = step * self.stabilized.rate, self.stabilized.needed(step)
-        if self.method is self.explicit and product > _LIMIT:
-            return self.stabilized, _STIFF_STEPS, "stiff"
+        if self.method is self.explicit and product > _LIMITS[self.explicit.name]:
+            # What was left since its steps were short is tried again later and later.
+            return self.stabilized, _STIFF_STEPS << self._returns, "stiff"
         if self.method is self.stabilized and product < _SOFT:
             return self.explicit, _SOFT_STEPS, "no longer stiff"
         if self.method is self.stabilized and self.implicit is not None and stages > _MANY:
