@@ -57,6 +57,8 @@ PROVEN = [
     ((A - B) ** 4 + A**4 - 16 * A**2, -32.0),
     ((A + 2 * B - 1) ** 2 + sp.exp(A), 0.0),
     (-sp.cosh(A) + sp.cosh(A) + 3 * A * B, -3.0),
+    (sp.cosh(sp.sqrt(R2)), 1.0),  # of a root that is 0 at a place, and smooth
+    (R2 ** sp.Rational(3, 4), 0.0),
 ]
 
 
@@ -76,6 +78,7 @@ def test_proven_moduli(potential, value):
         sp.log(sp.exp(A) + sp.exp(B - A) + 3) - R2 / 3,
         sp.atan(A) * 5 + B**4,
         A**4 + A**2 * B**2 + B**4,  # a search
+        sp.asin(sp.tanh(A) / 2),  # does not come to the end of asin
     ],
     ids=str,
 )
@@ -94,6 +97,38 @@ def test_no_modulus_lies_above_any_eigenvalue(potential):
 def test_what_is_not_semiconvex_has_no_modulus(potential):
     value, status, reason = curvature(potential, X)
     assert np.isnan(value) and status == "none" and reason
+
+
+# V, and a place and a direction where its slope falls at once.
+R = sp.sqrt(R2)
+KINKS = [
+    (sp.acos(sp.cos(A)) ** 2, (np.pi, 0), (1, 0)),
+    (sp.atan2(sp.sin(A - 1), sp.cos(A - 1)) ** 2 / 2 + B**2, (np.pi + 1, 0), (1, 0)),
+    (sp.atan(sp.tan(A / 2)) ** 2, (np.pi, 0), (1, 0)),
+    (sp.asin(sp.sin(A - B)), (np.pi / 2, 0), (1, -1)),
+    (-sp.acosh(sp.cosh(B)), (0, 0), (0, 1)),
+    (sp.atan(1 / A) ** 2, (0, 0), (1, 0)),
+    (-sp.sqrt(A**4 + A**2) + R2, (0, 0), (1, 0)),
+    (-sp.sqrt(1 - sp.cos(A)), (0, 0), (1, 0)),
+    (-R, (0, 0), (1, 2)),
+    (R2 - R / 10, (0, 0), (1, 2)),
+    (sp.exp(-R), (0, 0), (1, 2)),
+    (-sp.sqrt(R), (0, 0), (1, 2)),
+    (R2 - sp.exp(-R2) - sp.sin(R), (0, 0), (1, 2)),
+]
+
+
+@pytest.mark.parametrize(("potential", "place", "direction"), KINKS, ids=lambda v: str(v)[:40])
+def test_a_slope_that_falls_at_a_place_has_no_modulus(potential, place, direction):
+    at = sp.lambdify(X, potential, "numpy")
+    place, move = np.array(place) + 1e-13, np.array(direction) / np.hypot(*direction)
+    second = [
+        (at(*(place + h * move)) + at(*(place - h * move)) - 2 * at(*place)) / h**2
+        for h in (1e-2, 1e-4)
+    ]
+    assert second[1] < 50 * second[0] < 0  # like 1/h: no bound from below
+    value, status, reason = curvature(potential, X)
+    assert np.isnan(value) and status == "none" and "may jump" in reason
 
 
 def test_searches_are_called_conditional():

@@ -9,12 +9,13 @@ lower bound:
 * f(a.x + b): the least value of f'' times a a^T;
 * f(q) with q = x^T A x/2 + ... >= q0 and A >= 0: Hess f(q) = f' A + f'' grad q grad q^T, and
   0 <= grad q grad q^T <= 2 (q - q0) A, so that min(f', f' + 2 (q - q0) f'') A is below it.  The
-  least value of the second is that of both: where f' comes to its own, f'' <= 0 or q = q0;
+  least value of the second is that of both, unless f has a tip at q0 as -sqrt(q) has;
 * c |a.x + b| and c max(...) of affine functions are convex;
 * -log sum exp of affine functions with slopes a_k: minus the covariance of the slopes, which
   is at most D^2/4 with their diameter D (Popoviciu); log sum exp itself is convex.
 
-Where a summand fits no rule the least eigenvalue is searched numerically: "conditional".
+Where a summand fits no rule the least eigenvalue is searched numerically: "conditional".  Slopes
+that may jump, as of acos(cos(x)), have none (:mod:`.smoothness`).
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from ..sharing import holds, symbols_of
 from .compositions import as_composition, degree_of, hessian_of, is_of_degree, slope_at_origin
 from .intervals import bounds
 from .least_values import lower_bound
+from .smoothness import has_tip, may_have_kink
 from .structure import in_fractions
 
 __all__ = ["additive", "curvature", "separated"]
@@ -117,7 +119,7 @@ class _Summands:
         """All summands of one coordinate: the least second derivative of their sum."""
         symbol, total = self.x[place], sp.Add(*summands)
         value = lower_bound(total.diff(symbol, 2), symbol)
-        if np.isfinite(value):
+        if np.isfinite(value) and may_have_kink(total, [symbol]) is None:
             self.matrix[place, place] += value
             exact = total.is_polynomial(symbol)
             how = "critical points" if exact else "interval arithmetic"
@@ -136,7 +138,9 @@ class _Summands:
         first, second = outer.diff(u), outer.diff(u, 2)
         least_of = second if affine else first + 2 * (u - least) * second
         value = lower_bound(least_of, u, least)
-        if not np.isfinite(value):
+        if not np.isfinite(value) or may_have_kink(outer, [u], least) is not None:
+            return False
+        if least is not None and has_tip(first, u, least, value):
             return False
         self.matrix += value * matrix
         kind = "functions of one direction" if affine else "functions of a squared distance"
@@ -246,6 +250,9 @@ def separated(potential: sp.Expr, x: Sequence[sp.Symbol]) -> list[sp.Poly] | Non
 
 def _search(potential: sp.Expr, x: Sequence[sp.Symbol], left: sp.Expr) -> tuple[float, str, str]:
     """The least eigenvalue found at many points near and far; no proof."""
+    kink = may_have_kink(left, x)
+    if kink is not None:
+        return np.nan, "none", f"the slope of {kink} may jump"
     rng = np.random.default_rng(1997)
     second = [[sp.S.Zero] * len(x) for _ in x]
     for i, a in enumerate(x):
