@@ -12,6 +12,7 @@ import pwgf_sym as pw
 from pwgf_sym.derive.samples import sample_form
 from pwgf_sym.kernels.moments import MOST_FEATURES
 from pwgf_sym.kernels.pairs import pair_parts
+from pwgf_sym.targets.program import compile_program
 
 
 def parts_of(formula, dim):
@@ -134,6 +135,21 @@ def test_what_is_left_stays_with_the_pairs(target, tmp_path):
     points = np.random.default_rng(1).standard_normal((fewer(4, 11), 2))
     program = program_on(target, problem(2, formula), pw.Affine(2), tmp_path)
     check(program, formula, points)
+
+
+@pytest.mark.parametrize("power", [3, 4])
+def test_narrow_clouds_keep_their_digits(power):
+    """Powers of what is near zero are summed over pairs: multiplied out they would cancel."""
+    x, y = pw.coordinates(1), pw.coordinates(1, "y")
+    rho = pw.Density(x)
+    kernel = (1 - sp.cos(x[0] - y[0])) ** power
+    energy = pw.integral(kernel * rho * rho.at(y), x, y)
+    flow = pw.GradientFlow(energy, rho, pw.Gaussian([0.0], 1.0))
+    program = compile_program(flow, pw.Affine(1), "numpy")
+    points = 1e-3 * np.random.default_rng(0).normal(size=(9, 1))
+    gaps = points - points.T
+    truth = -4 * power * (2 * np.sin(gaps / 2) ** 2) ** (power - 1) * np.sin(gaps) / 16
+    np.testing.assert_allclose(program.velocity_at(points)[:, 0], truth.sum(axis=1), rtol=1e-6)
 
 
 def test_many_features_stay_pairs():

@@ -289,6 +289,7 @@ def test_refused_formulas():
         ({}, r"partners: got None.*1\.1e\+09 triples of 1024 samples.*Use partners=32"),
         ({"samples": 257}, r"partners: got None.*at most 256 samples.*partners=256 takes all"),
         ({"partners": 1}, r"partners: got 1, .* three copies; accepted: an integer of at least 2"),
+        ({"samples": 2}, r"samples: got 2, for an integral over 3 copies.*at least 3"),
         ({"partners": 8, "fresh_samples": 300}, r"fresh_samples: got 300.*at most 256"),
     ],
 )

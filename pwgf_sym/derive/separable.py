@@ -120,11 +120,11 @@ class Separation:
             return [], terms
         return polynomials, [term for term in terms if term not in set(polynomials)]
 
-    def _of(self, node: sp.Expr, powered: bool) -> Terms | None:
+    def _of(self, node: sp.Expr, powered: int) -> Terms | None:
         """The terms of a node, or None.
 
-        ``powered`` says that it is multiplied by another that reads both copies, so that its terms
-        cancel in higher powers: functions that have no bound are left alone there.
+        ``powered`` is the number of factors that read both copies, itself one of them, where there
+        are several: terms of sums cancel in powers.
         """
         side = self._side_of(node)
         if side != _BOTH:
@@ -150,7 +150,7 @@ class Separation:
     def _key(self, node: sp.Expr) -> tuple[sp.Expr, sp.Expr]:
         return (node, sp.S.One) if self._side_of(node) == _X else (sp.S.One, node)
 
-    def _sum(self, args: Iterable[sp.Expr], powered: bool = False) -> Terms | None:
+    def _sum(self, args: Iterable[sp.Expr], powered: int = 0) -> Terms | None:
         """The terms of a sum."""
         polynomials, others = self._sorted(args)
         found: Terms = {}
@@ -160,13 +160,22 @@ class Separation:
                 return None
             _add(found, terms)
         for node in others:
-            if powered and self._side_of(node) not in (0, _BOTH) and not self._is_bounded(node):
+            if powered and self._cancels(node, powered):
                 return None
             terms = self._of(node, powered)
             if terms is None:
                 return None
             _add(found, terms)
         return _together(_without_zeros(found)) if powered else found
+
+    def _cancels(self, node: sp.Expr, power: int) -> bool:
+        """Whether a summand of a power cancels against others in a narrow cloud.
+
+        (sin x - sin y)^2 has no digits left in a cloud that is 1e-8 wide; higher powers, and powers
+        of 1 - cos(x - y), lose theirs in wider ones.
+        """
+        side = self._side_of(node)
+        return side == _BOTH or (side != 0 and (power > 2 or not self._is_bounded(node)))
 
     def _is_bounded(self, node: sp.Expr) -> bool:
         """Whether it is a product of sines and cosines, and of what is the same everywhere."""
@@ -192,10 +201,10 @@ class Separation:
         factors = [node.base] * int(node.exp) if node.is_Pow else node.args
         return self._multiplied(map(self._from_center, factors))
 
-    def _product(self, factors: Sequence[sp.Expr], powered: bool) -> Terms | None:
+    def _product(self, factors: Sequence[sp.Expr], powered: int) -> Terms | None:
         mixed = [factor for factor in factors if self._side_of(factor) == _BOTH]
         single = [factor for factor in factors if self._side_of(factor) != _BOTH]
-        powered = powered or len(mixed) > 1
+        powered = max(powered, 1) * len(mixed) if powered or len(mixed) > 1 else 0
         found = [self._of(factor, powered) for factor in (*single, *mixed)]
         return self._multiplied(found)
 
@@ -213,7 +222,7 @@ class Separation:
 
     def _apart(self, argument: sp.Expr) -> tuple[sp.Expr, sp.Expr] | None:
         """A(x) and B(y) with argument = A(x) + B(y)."""
-        terms = self._of(argument, False)
+        terms = self._of(argument, 0)
         if terms is None or any(p != 1 and q != 1 for p, q in terms):
             return None
         terms = _without_zeros(terms)

@@ -31,7 +31,8 @@ def with_partners(options: FlowOptions, terms: Terms, fresh: int | None) -> Flow
     ------
     OptionError
         For a number of partners where no sample has any, for a single one where three samples
-        meet, and for so many samples without such a number that a pass would take minutes.
+        meet, for fewer samples than meet, and for so many of them without such a number that a pass
+        would take minutes.
     """
     samples, partners = options.samples, options.samples.partners
     triple = any(term.triple for term in terms.terms)
@@ -40,6 +41,7 @@ def with_partners(options: FlowOptions, terms: Terms, fresh: int | None) -> Flow
         given, accepted = f"{partners}, for an energy without interactions", "None"
         fix = "Leave partners out: only means over a second copy of the space have partners."
         raise OptionError("partners", given, accepted, fix)
+    _check_meetings(options, max(term.copies for term in terms.terms))
     if not triple:
         return options
     if partners == 1:
@@ -58,3 +60,12 @@ def with_partners(options: FlowOptions, terms: Terms, fresh: int | None) -> Flow
         accepted = f"at most {MOST_IN_TRIPLES}"
         raise OptionError("fresh_samples", given, accepted, f"By default it is {FRESH_IN_TRIPLES}.")
     return options
+
+
+def _check_meetings(options: FlowOptions, least: int) -> None:
+    """Refuse fewer samples than meet in an integral: there would be no force."""
+    if options.number < least:
+        given = f"{options.number}, for an integral over {least} copies of the space"
+        raise OptionError(
+            "samples", given, f"at least {least}: samples are no partners of their own"
+        )
