@@ -13,7 +13,7 @@ import pwgf_sym as pw
 from pwgf_sym.declare.energies import ordered_integrals
 from pwgf_sym.derive.gather import derived_form
 from pwgf_sym.derive.structure import energy_structure
-from pwgf_sym.errors import EnergyError
+from pwgf_sym.errors import EnergyError, ParameterError
 from pwgf_sym.targets.program import compile_program
 
 n, i = sp.symbols("n i", integer=True)
@@ -233,3 +233,11 @@ def test_there_is_no_bound_of_the_error():
 def test_sums_that_are_refused(energy, match):
     with pytest.raises(EnergyError, match=match):
         pw.first_variation(energy, RHO)
+
+
+def test_more_terms_than_memory_holds():
+    law, many = pw.Gaussian([0.2, 0.0, 0.1], 0.7), sp.Sum(mean(sp.cos(WAVE)) ** 2, (n, 0, 10**11))
+    with pytest.raises(ParameterError, match="n: got 100000000001 values .* GiB of memory"):
+        compile_program(pw.GradientFlow(many, RHO, law), pw.Affine(3), "numpy").velocity_at(
+            [[0] * 3]
+        )

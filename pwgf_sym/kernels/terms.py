@@ -16,6 +16,7 @@ from ..declare.indexed import is_kept
 from ..declare.symbols import as_copy
 from ..derive.pieces import in_pieces
 from ..errors import EnergyError, ParameterError
+from ..memory import fitting
 from ..sharing import parts, symbols_of
 from ..tensors import (
     Axis,
@@ -36,6 +37,8 @@ from .kernels import Kernel
 
 __all__ = ["Datum", "Rows", "TermGraph", "length_of_limit", "numbers_of"]
 
+# What a value of an index takes at least, where terms are packed.
+_BYTES = 64
 # Rows of a step: with fewer in all, fewer.
 _BLOCK, _SMALL = 64, 16
 # Letters of axes: those that kernels do not use themselves, nor the coordinates.
@@ -111,7 +114,8 @@ def length_of_limit(limit: sp.Tuple, sizes: Mapping[sp.Symbol, float]) -> int:
     if not (count.is_number and float(count).is_integer() and count >= 1):
         given = f"an index {index} from {first} to {last}, {count} values"
         raise ParameterError(str(index), given, "at least one whole number")
-    return int(count)
+    what = f"values of the index {index}"
+    return fitting(str(index), int(count), _BYTES, what, error=ParameterError)
 
 
 class TermGraph:
