@@ -237,7 +237,7 @@ def test_sums_that_are_refused(energy, match):
 
 def test_more_terms_than_memory_holds():
     law, many = pw.Gaussian([0.2, 0.0, 0.1], 0.7), sp.Sum(mean(sp.cos(WAVE)) ** 2, (n, 0, 10**11))
-    with pytest.raises(ParameterError, match="n: got 100000000001 values .* GiB of memory"):
+    with pytest.raises(ParameterError, match=r"n: got 100000000001 values .* GiB of memory"):
         compile_program(pw.GradientFlow(many, RHO, law), pw.Affine(3), "numpy").velocity_at(
             [[0] * 3]
         )
