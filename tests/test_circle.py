@@ -18,6 +18,7 @@ from pwgf_sym.declare.maps import Map, map_from_dict
 from pwgf_sym.declare.periods import PeriodicSymbol, wrapped
 from pwgf_sym.declare.tree import from_tree, to_tree
 from pwgf_sym.errors import EnergyError, LawError, MapError
+from pwgf_sym.solver.theory import theory_of
 
 TURN = 2 * sp.pi
 X = pw.coordinates(1, period=TURN)
@@ -593,3 +594,34 @@ def test_noisy_kuramoto(law, coupling):
 
 def test_the_order_parameter_of_the_literature():
     assert stationary_order(3) == pytest.approx(0.724159, abs=1e-6)
+
+
+@pytest.mark.parametrize("width", [0.1, 0.02, 0.004])
+def test_narrow_wells_without_the_period_are_refused(width):
+    """A Gaussian well, which is 0 to all digits at most places."""
+    well = sp.exp(-((X[0] - 1) ** 2) / (2 * sp.Rational(str(width)) ** 2))
+    with pytest.raises(EnergyError, match="changes as x0 grows by its period"):
+        pw.GradientFlow(energy(-well), RHO, pw.Circle(1, X))
+    other = sp.exp((sp.cos(X[0] - 1) - 1) / sp.Rational(str(width)) ** 2)
+    pw.GradientFlow(energy(-other), RHO, pw.Circle(1, X))
+
+
+def test_densities_that_jump_are_for_energies_without_the_density():
+    wrapped_line = 1 + sp.atan2(sp.sin(X[0] - 1), sp.cos(X[0] - 1)) / 4
+    step = sp.Piecewise((1, sp.sin(X[0]) > sp.Rational(1, 3)), (2, True))
+    small = 1 + sp.Piecewise((sp.cos(X[0]) / 500, sp.sin(X[0]) > 0), (0, True))
+    for density in (wrapped_line, step, small):
+        law = pw.Circle(density)
+        assert law.jump
+        with pytest.raises(LawError, match="whose density jumps"):
+            pw.compile(pw.GradientFlow(energy(), RHO, law), pw.NeuralFlow(1, width=2), **NUMPY)
+    for density in (1 + sp.Abs(sp.sin(X[0])), sp.exp(600 * sp.cos(X[0])), sp.Integer(1)):
+        assert not pw.Circle(density, X).jump
+    with pytest.raises(LawError, match="derivative"):
+        pw.Circle(1 + sp.frac(X[0] / TURN))
+
+
+def test_formulas_that_sympy_does_not_differentiate_have_no_modulus():
+    place = sp.frac(X[0] / TURN)
+    flow = pw.GradientFlow(energy(place**2 - place), RHO, pw.Circle(1, X))
+    assert not theory_of(flow).modulus.holds

@@ -28,6 +28,8 @@ __all__ = ["Arc", "Circle", "Wrapped", "on_circle"]
 
 # Cells of a period, with a Gauss rule of five points each, and Newton's steps of a quantile.
 _CELLS, _GAUSS, _NEWTON = 2048, np.polynomial.legendre.leggauss(5), 40
+# Cells in which a jump is looked for, how often they are halved, and what is none, as a part.
+_STEEPEST, _HALVINGS, _ROUGH = 16, 30, 1e-5
 # Standard deviations beyond which a law of the line has no mass, to round-off; points of the
 # lattice by which its moments modulo the period are found, and numbers of a block of images.
 _REACH, _LATTICE, _BLOCK, _MOST_IMAGES = 9.0, 1 << 13, 1 << 20, 100_000
@@ -44,7 +46,11 @@ class Arc(Law):
     def __init__(self, formula: sp.Expr, symbol: PeriodicSymbol) -> None:
         self.formula, self.symbol, self.period = formula, symbol, float(symbol.period)
         self._value = host_function([symbol], formula, "numpy")
-        self._slope = host_function([symbol], sp.diff(formula, symbol), "numpy")
+        try:
+            self._slope = host_function([symbol], sp.diff(formula, symbol), "numpy")
+        except ValueError:
+            accepted = "a formula whose derivative SymPy finds"
+            raise LawError("density", str(formula), accepted) from None
         grid = self.period * np.arange(_CELLS) / _CELLS
         values = self._values(grid)
         bad = ~(np.isfinite(values) & (values > 0))
@@ -52,6 +58,7 @@ class Arc(Law):
             at = f"{formula}, which is {values[bad][0]:.6g} at {symbol} = {grid[bad][0]:.6g}"
             raise LawError("density", at, "a formula that is positive on the whole circle")
         self._check_period(grid, values)
+        self.jump = self._jumps(grid, values)
         self._edges = grid[np.argmin(values)] + self.period * np.arange(_CELLS + 1) / _CELLS
         mass = self._mass(self._edges[:-1], self._edges[1:])
         self._total = float(mass.sum())
@@ -74,6 +81,19 @@ class Arc(Law):
             given = f"{self.formula}, which is {values[k]:.6g} at {self.symbol} = {grid[k]:.6g} and"
             given += f" {further[k]:.6g} a period {self.symbol.period} further"
             raise LawError("density", given, f"a formula of the period {self.symbol.period}")
+
+    def _jumps(self, grid: NDArray[np.float64], values: NDArray[np.float64]) -> bool:
+        """Whether the formula jumps in the cells of the steepest ends: a half keeps its change."""
+        rise = np.abs(np.diff(np.append(values, values[0])))
+        steepest = np.argsort(rise)[-_STEEPEST:]
+        left, wide = grid[steepest], np.full(steepest.size, self.period / _CELLS)
+        for _ in range(_HALVINGS):
+            wide = wide / 2
+            first, second = self._values(left + wide), self._values(left + 2 * wide)
+            right = np.abs(second - first) > np.abs(first - self._values(left))
+            left = np.where(right, left + wide, left)
+        rise = np.abs(self._values(left + wide) - self._values(left))
+        return bool((rise > _ROUGH * values.max()).any())
 
     def _values(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
         """The formula, without its normalization."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import mpmath
 import sympy as sp
@@ -24,6 +25,8 @@ __all__ = ["check_law_periods", "check_periods"]
 
 # Points that a formula is tried at, with so many digits, up to so many periods from the origin.
 _POINTS, _DIGITS, _FAR = 24, 50, (1, 10, 1000)
+# Cells of a period where a change is looked for with the digits of doubles.
+_GRID = 4096
 # Periods that are floats, and floats in formulas, are right to this part.
 _TOLERANCE = 1e-12
 
@@ -151,8 +154,11 @@ def _agree(formula: sp.Expr, symbol: PeriodicSymbol) -> bool:
     chance, compared = random.Random(1), 0
     with mpmath.workdps(_DIGITS):
         period = mpmath.mpf(sp.N(symbol.period, _DIGITS))
-        for turn in range(_POINTS):
-            place = {s: _value(s, chance, _FAR[turn % len(_FAR)]) for s in symbols}
+        places = [
+            {s: _value(s, chance, _FAR[turn % len(_FAR)]) for s in symbols}
+            for turn in range(_POINTS)
+        ]
+        for place in [*places, *_suspected(formula, symbols, symbol, places[0])]:
             further = place | {symbol: place[symbol] + period}
             try:
                 here, there = (compiled(*p.values()) for p in (place, further))
@@ -164,6 +170,27 @@ def _agree(formula: sp.Expr, symbol: PeriodicSymbol) -> bool:
             if abs(here - there) > _TOLERANCE * (abs(here) + abs(there)) + _TOLERANCE:
                 return False
     return compared >= _POINTS // 4
+
+
+def _suspected(
+    formula: sp.Expr, symbols: list[sp.Symbol], symbol: PeriodicSymbol, place: dict[sp.Symbol, Any]
+) -> list[dict[sp.Symbol, Any]]:
+    """The place of the largest change in double precision, on a grid that meets narrow wells."""
+    import numpy as np
+
+    at = [float(place[s]) for s in symbols]
+    period = float(symbol.period)
+    grid = period * (np.arange(-_GRID, _GRID) + 0.5) / _GRID
+    at_grid = [grid if s is symbol else value for s, value in zip(symbols, at, strict=True)]
+    beyond = [grid + period if s is symbol else value for s, value in zip(symbols, at, strict=True)]
+    with np.errstate(all="ignore"):
+        try:
+            compiled = host_function(symbols, formula, "numpy")
+            change = np.abs(np.asarray(compiled(*beyond), float) - compiled(*at_grid))
+        except (ValueError, ArithmeticError, TypeError, NameError):
+            return []
+    change = np.broadcast_to(np.where(np.isfinite(change), change, 0.0), grid.shape)
+    return [place | {symbol: mpmath.mpf(float(grid[int(np.argmax(change))]))}]
 
 
 def _value(symbol: sp.Symbol, chance: random.Random, far: int) -> mpmath.mpf:

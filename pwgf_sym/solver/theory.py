@@ -119,7 +119,7 @@ def _known(find: Callable[[EnergyStructure], T], structure: EnergyStructure) -> 
     """What a derivation finds; none where SymPy gives up on a formula."""
     try:
         return find(structure)
-    except (NotImplementedError, sp.PolynomialError, ArithmeticError) as error:
+    except (NotImplementedError, sp.PolynomialError, ArithmeticError, ValueError) as error:
         return Modulus(
             np.nan, "none", f"SymPy gives up ({type(error).__name__}: {str(error)[:80]})"
         )
