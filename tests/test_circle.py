@@ -17,6 +17,7 @@ from pwgf_sym.declare.laws import law_from_dict
 from pwgf_sym.declare.maps import Map, map_from_dict
 from pwgf_sym.declare.periods import PeriodicSymbol, wrapped
 from pwgf_sym.declare.tree import from_tree, to_tree
+from pwgf_sym.derive.variation import energy_terms
 from pwgf_sym.errors import EnergyError, LawError, MapError
 from pwgf_sym.solver.theory import theory_of
 
@@ -625,3 +626,12 @@ def test_formulas_that_sympy_does_not_differentiate_have_no_modulus():
     place = sp.frac(X[0] / TURN)
     flow = pw.GradientFlow(energy(place**2 - place), RHO, pw.Circle(1, X))
     assert not theory_of(flow).modulus.holds
+
+
+def test_an_angle_itself_jumps_at_its_cut_and_its_square_does_not():
+    angle = sp.atan2(sp.sin(X[0]), sp.cos(X[0]))
+    for jumping in (angle, angle + sp.cos(X[0]), angle**3):
+        with pytest.raises(EnergyError, match=r"which jumps at sin\(x0\) = 0"):
+            energy_terms(energy(jumping), RHO)
+    for continuous in (angle**2, sp.Abs(angle), angle**2 * sp.sin(X[0])):
+        energy_terms(energy(continuous), RHO)

@@ -28,7 +28,7 @@ __all__ = ["Border", "jump"]
 
 DIGITS = 60
 # Points of a border that are compared, lines that are tried to find them, and places on a line.
-POINTS, LINES = 16, 48
+POINTS, LINES, _FAR = 16, 48, 20.0
 _PLACES = [s * 10.0 ** (k / 4) for k in range(-8, 37) for s in (-1, 1)]
 # Functions with finite limits, or one-sided ones, at infinite arguments: steps of 1/u, tan(u).
 _BOUNDED = (
@@ -228,8 +228,8 @@ def _compared(node: sp.Expr, zero: sp.Expr, bounded: bool = False) -> bool:
     rng = random.Random(20240419)
     points = 0
     with mpmath.workdps(DIGITS):
-        for _ in range(LINES):
-            line = _line(symbols, rng)
+        for turn in range(LINES):
+            line = _line(symbols, rng, far=turn % 2 == 1)
             place = _crossing(side, line)
             if place is None:
                 continue
@@ -268,9 +268,14 @@ def _function(symbols: Sequence[sp.Symbol], expr: sp.Expr) -> AtPoint:
     return value
 
 
-def _line(symbols: Sequence[sp.Symbol], rng: random.Random) -> Line:
-    """A random line through the space of the symbols, bent so that signs they have are kept."""
-    starts = [rng.choice((-1, 1)) * 10 ** rng.uniform(-2, 1) for _ in symbols]
+def _line(symbols: Sequence[sp.Symbol], rng: random.Random, far: bool) -> Line:
+    """A random line through the space of the symbols, bent so that signs they have are kept.
+
+    Every other one is ``far``, at any place within some periods: sin(x) = 0 has even and odd
+    crossings, and most places near 0 have the same nearest one.
+    """
+    sizes = [_FAR * rng.random() if far else 10 ** rng.uniform(-2, 1) for _ in symbols]
+    starts = [rng.choice((-1, 1)) * size for size in sizes]
     slopes = [rng.gauss(0, 1) for _ in symbols]
 
     def at(t: mpmath.mpf) -> list[mpmath.mpf]:
