@@ -37,8 +37,7 @@ def nested(function, depth, start=X[0]):
         (lambda: nested(lambda e: sp.exp(-e), 100), "more than 150 nested parts"),
         (lambda: sp.Sum(X[0], (sp.Symbol("k"), 1, 10**7)), "of 10000000 terms"),
         (lambda: sp.Matrix([X[0], X[1]]), "matrix of shape"),
-        (lambda: sp.MatrixSymbol("M", 3, 3)[1, 2] * X[0], "the matrix M"),
-        (lambda: sp.MatrixSymbol("M", 1, 1), "the matrix M"),
+        (lambda: sp.MatrixSymbol("M", 3, 3)[1, 2] * X[0], "outside of a sum over its array"),
         (lambda: sp.Tuple(X[0]), "a SymPy expression"),
         (lambda: X[0] > X[1], "Write sp.Piecewise"),
         (lambda: sp.false, "Write sp.Piecewise"),
@@ -115,7 +114,7 @@ S = sp.Symbol("s")
     [
         *(sp.Si, sp.fresnelc, sp.zeta, sp.airyai, sp.elliptic_k, sp.Chi, sp.erfi, sp.floor),
         *(lambda e: sp.Integral(sp.exp(-e * S), (S, 0, 2)), lambda e: sp.Heaviside(e - 2)),
-        *(lambda e: sp.Sum(e**S, (S, 0, 5)), lambda e: sp.Derivative(e**3, e), sp.Function("g")),
+        *(lambda e: sp.Product(e, (S, 0, 5)), lambda e: sp.Derivative(e**3, e), sp.Function("g")),
         *(lambda e: sp.I * e, lambda e: e + sp.oo, lambda e: sp.Mod(e, 3), sp.DiracDelta),
     ],
 )

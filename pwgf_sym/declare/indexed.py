@@ -109,7 +109,7 @@ def free_scalars(expr: sp.Basic) -> set[sp.Symbol]:
     """Symbols of an integrand that nothing in it binds, and no names of arrays."""
     from .energies import EnergyIntegral
 
-    scopes = (*_OVER_INDEX, sp.Indexed, EnergyIntegral)
+    scopes = (*_OVER_INDEX, sp.Indexed, EnergyIntegral, sp.Integral)
     found: set[sp.Symbol] = set()
     for part in parts(expr, within=lambda p: not isinstance(p, scopes)):
         if part.is_Symbol:
@@ -119,7 +119,7 @@ def free_scalars(expr: sp.Basic) -> set[sp.Symbol]:
             found |= (free_scalars(part.function) | limits) - {limit[0] for limit in part.limits}
         elif isinstance(part, sp.Indexed):
             found |= {s for index in part.indices for s in index.free_symbols}
-        elif isinstance(part, EnergyIntegral):
+        elif isinstance(part, (EnergyIntegral, sp.Integral)):
             found |= part.free_symbols
     return found
 

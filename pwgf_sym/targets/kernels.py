@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -114,6 +115,7 @@ class KernelCaller(GroupCalls):
         self._rest = rest
         self._orders: dict[str, np.ndarray] = {}
         self._bound: dict[str, BoundKernel] = {}
+        self._rooms = threading.local()
         self._reads: dict[BoundKernel, tuple[str, ...]] = {}
 
     # -- kernels of the map -------------------------------------------------------------------
@@ -276,7 +278,10 @@ class KernelCaller(GroupCalls):
     def _forgotten(self, name: str, first: int, last: int):
         """Pieces of a chunk whose stored values nobody reads: all steps write to one place."""
         tiles = min(self.piece_tiles, last - first)
-        stored = self.storage(0, tiles, name)
+        rooms = self._rooms.__dict__  # of this thread: fresh arrays take longer than small kernels
+        if rooms.get(name, (0, None))[0] < tiles:
+            rooms[name] = tiles, self.storage(0, tiles, name)
+        stored = rooms[name][1]
         stored.extent = 0
         for start in range(first, last, tiles):
             stored.origin = start
