@@ -162,6 +162,27 @@ def test_random_sums(case, rows):
     assert np.abs(program.velocity_at(points) + truth).max() < 1e-11 * max(1, np.abs(truth).max())
 
 
+@settings(max_examples=15, deadline=None)
+@given(terms(), st.integers(1, 3))
+def test_random_sums_at_fifty_digits(case, rows):
+    """The sum written out, differentiated by SymPy, with exact numbers."""
+    formula, _ = case
+    values = numbers(rows)
+    entries = {A[p, q]: values[A][p, q] for p in range(rows) for q in range(3)}
+    entries |= {b[p]: values[b][p] for p in range(rows)} | {beta: values[beta]}
+    exact = {entry: sp.Rational(float(value)) for entry, value in entries.items()}
+    coordinates = {x.indexed_base[q]: x[q] for q in range(3)}
+    written = sp.Sum(formula, (n, 0, rows - 1)).doit().xreplace(coordinates).xreplace(exact)
+    point = np.random.default_rng(rows).normal(size=3)
+    at = {symbol: sp.Rational(float(value)) for symbol, value in zip(x, point, strict=True)}
+    truth = [float(written.diff(symbol).xreplace(at).evalf(50)) for symbol in x]
+    program = compile_program(
+        problem(sp.Sum(formula, (n, 0, N - 1)), values), pw.Affine(3), "numpy"
+    )
+    found = -program.velocity_at(point[None])[0]
+    np.testing.assert_allclose(found, truth, rtol=1e-12, atol=1e-12 * np.abs(truth).max())
+
+
 def test_the_first_variation_keeps_the_sum():
     energy = pw.integral(RHO * CASES["logistic"].formula + RHO * sp.log(RHO), x)
     variation = pw.first_variation(energy, RHO)
