@@ -298,6 +298,8 @@ def value(node, known):
         return math.fsum(args) if node.is_Add else math.prod(args)
     plain = {sp.Pow: pow, sp.Abs: abs, sp.Max: max, sp.Min: min, sp.exp: math.exp}
     plain |= {sp.StrictLessThan: lambda a, b: a < b, sp.StrictGreaterThan: lambda a, b: a > b}
+    plain |= {sp.ITE: lambda a, b, c: b if a else c, sp.Not: lambda a: not a}
+    plain |= {sp.And: lambda *a: all(a), sp.Or: lambda *a: any(a)}
     plain |= {sp.LessThan: lambda a, b: a <= b, sp.GreaterThan: lambda a, b: a >= b}
     return plain.get(node.func, getattr(math, node.func.__name__, None))(*args)
 

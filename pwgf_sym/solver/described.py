@@ -163,7 +163,10 @@ def restore(
         raise refused(path, "a file without a description of a solution")
     if schema != _SCHEMA or type(version) is not int or version not in _READ:
         fix = "Read it with the version of the package that wrote it."
-        given = f"a file of schema {str(schema)[:40]!r} version {str(version)[:40]}"
+        # The text of anything else, a long list say, would take longer than all the rest.
+        named = schema[:40] if isinstance(schema, str) else f"a {type(schema).__name__}"
+        numbered = version if type(version) is int else f"a {type(version).__name__}"
+        given = f"a file of schema {named!r} version {numbered}"
         raise refused(path, given, fix)
     try:
         map = _map(description["map"], width)
