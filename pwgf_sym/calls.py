@@ -134,6 +134,19 @@ def _checked(
     return wrapper
 
 
+def takes_one(function: object) -> bool:
+    """Whether a value is a function that can be called with one argument, as far as it tells."""
+    if not callable(function):
+        return False
+    try:
+        inspect.signature(function).bind(None)
+    except TypeError:
+        return False
+    except ValueError:  # one that is not written in Python
+        pass
+    return True
+
+
 def _names(signature: inspect.Signature, also: Collection[str]) -> list[str]:
     """Names of all arguments; those that a ``**`` takes stand for it."""
     names = [n for n in signature.parameters if n not in ("self", "cls")]

@@ -86,6 +86,10 @@ SLOW_IN_THE_SIMULATOR = [
 ]
 
 
+# What would take minutes there, of kernels that other tests run there, too.
+NEVER_IN_THE_SIMULATOR = [r"test_kernels_of_a_map_on_circles.*trace"]
+
+
 @pytest.hookimpl(tryfirst=True)  # before pytest selects by markers
 def pytest_collection_modifyitems(config, items):
     items.sort(key=lambda item: item.path.name != SIMULATOR)  # the first: the longest
@@ -100,7 +104,9 @@ def pytest_collection_modifyitems(config, items):
         if left_out or slow.search(item.name):
             item.add_marker("slow")
     if simulated:
+        never = re.compile("|".join(NEVER_IN_THE_SIMULATOR))
         others = [i for i in items if i.path.name in ON_TARGETS and "target" not in i.fixturenames]
+        others += [i for i in items if never.search(i.name) and i not in others]
         config.hook.pytest_deselected(items=others)
         items[:] = [item for item in items if item not in others]
 

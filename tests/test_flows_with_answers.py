@@ -201,6 +201,7 @@ def rest_of_desai_and_zwanzig(theta, sigma):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::pwgf_sym.errors.AccuracyWarning")  # estimates are larger
 @pytest.mark.parametrize(("theta", "sigma"), [(1.0, 0.2), (2.0, 0.4)])
 def test_desai_and_zwanzig_come_to_rest(theta, sigma):
     x = pw.coordinates(1)

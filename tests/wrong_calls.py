@@ -116,6 +116,7 @@ class Calls:
         self.calls = {
             "coordinates": (pw.coordinates, {"dim": 2, "name": "x", "period": [1.0, None]}),
             "copy_of": (pw.copy_of, {"x": x}),
+            "vector": (pw.vector, {"x": x}),
             "Density": (lambda x=0, name="rho", **o: pw.Density(x, name=name, **o), {"x": x}),
             "Density.at": (rho.at, {"y": pw.copy_of(x)}),
             "Density()": (rho, {"y": x}),

@@ -144,7 +144,7 @@ class Separation:
             return self._wave(node)
         if isinstance(node, sp.cosh | sp.sinh):
             half, sign = sp.exp(node.args[0]) / 2, 1 if isinstance(node, sp.cosh) else -1
-            return self._sum([half, sign * sp.exp(-node.args[0]) / 2], powered)
+            return self._sum([half, sign * sp.exp(-node.args[0]) / 2], min(powered, 2))
         return None
 
     def _key(self, node: sp.Expr) -> tuple[sp.Expr, sp.Expr]:
@@ -171,11 +171,11 @@ class Separation:
     def _cancels(self, node: sp.Expr, power: int) -> bool:
         """Whether a summand of a power cancels against others in a narrow cloud.
 
-        (sin x - sin y)^2 has no digits left in a cloud that is 1e-8 wide; higher powers, and powers
-        of 1 - cos(x - y), lose theirs in wider ones.
+        (sin x - sin y)^2 has no digits left in a cloud that is 1e-8 wide; higher powers lose theirs
+        in wider ones.
         """
         side = self._side_of(node)
-        return side == _BOTH or (side != 0 and (power > 2 or not self._is_bounded(node)))
+        return side != 0 and (power > 2 or (side != _BOTH and not self._is_bounded(node)))
 
     def _is_bounded(self, node: sp.Expr) -> bool:
         """Whether it is a product of sines and cosines, and of what is the same everywhere."""

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from ..arguments import brief, checked_call, integer
+from ..calls import takes_one
 from ..declare.flow_checks import check_flow, check_storable, periodic
 from ..declare.maps import Map, parameter_count
 from ..declare.problem import GradientFlow
@@ -160,7 +161,7 @@ def equilibrium(
     options = options.for_map(map, parameter_count(map)).for_times(False)
     check_memory(map, options, 2)
     theta = _start(problem, map, theta0, options.seed)
-    if callback is not None and not callable(callback):
+    if callback is not None and not takes_one(callback):
         raise OptionError("callback", brief(callback), "a function of one row")
     terms = energy_terms(derived_form(problem).energy, problem.density)
     options = with_partners(options, terms, fresh)

@@ -8,6 +8,7 @@ from time import perf_counter
 import numpy as np
 
 from ..arguments import brief, checked_call, real_array
+from ..calls import takes_one
 from ..declare.clock import check_times
 from ..declare.flow_checks import check_flow, check_storable, periodic
 from ..declare.maps import Map, parameter_count
@@ -179,7 +180,7 @@ def solve(
     check_memory(map, options, times.size if options.adaptive else int(np.count_nonzero(stored)))
     theta = _start(problem, map, theta0, options.seed)
     watch = Watch(events_of(events))
-    if callback is not None and not callable(callback):
+    if callback is not None and not takes_one(callback):
         raise OptionError("callback", brief(callback), "a function of one row")
     check_formulation(problem, options.formulation)
     terms = energy_terms(derived_form(problem).energy, problem.density)

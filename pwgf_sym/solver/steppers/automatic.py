@@ -98,8 +98,10 @@ class Automatic(Stepper):
         """The method that such a step would be better with, if any, after how many, and why."""
         product, stages = step * self.stabilized.rate, self.stabilized.needed(step)
         if self.method is self.explicit and product > _LIMITS[self.explicit.name]:
-            # What was left since its steps were short is tried again later and later.
-            return self.stabilized, _STIFF_STEPS << self._returns, "stiff"
+            # What was left since its steps were short is tried again later and later, but for the
+            # noise that it damps.
+            noisy = self.explicit.name == "rk23"
+            return self.stabilized, _STIFF_STEPS << (0 if noisy else self._returns), "stiff"
         if self.method is self.stabilized and product < _SOFT:
             return self.explicit, _SOFT_STEPS, "no longer stiff"
         if self.method is self.stabilized and self.implicit is not None and stages > _MANY:
