@@ -14,6 +14,7 @@ from ..sharing import replaced
 
 __all__ = [
     "LARGEST_EXPANDED",
+    "OverCopies",
     "in_names",
     "in_time",
     "is_symmetric",
@@ -113,3 +114,26 @@ def in_time(expr: sp.Expr, rho: Density, time: sp.Symbol) -> sp.Expr:
     if not expr.args or not expr.has(rho.func):
         return expr
     return expr.func(*(in_time(arg, rho, time) for arg in expr.args))
+
+
+class OverCopies:
+    """An integral over ``copies`` copies of the space; ``dense`` says of a double one that it reads
+    the density at both in other ways than W(x, y) rho(x) rho(y)."""
+
+    copies: int
+    dense: bool
+
+    @property
+    def single(self) -> bool:
+        """Whether it is over one copy of the space."""
+        return self.copies == 1
+
+    @property
+    def pair(self) -> bool:
+        """Whether it is a double integral of W(x, y) rho(x) rho(y)."""
+        return self.copies == 2 and not self.dense
+
+    @property
+    def triple(self) -> bool:
+        """Whether it is a triple integral."""
+        return self.copies == 3

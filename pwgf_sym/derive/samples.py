@@ -28,6 +28,7 @@ from ..errors import EnergyError, LawError
 from ..sharing import replaced, symbols_of
 from .calculus import RHO, Gradient, in_log_density, times_density
 from .convolutions import Convolution
+from .copies import OverCopies
 from .density_pairs import DensityPairs, density_pairs, energy_of_pair
 from .families import Family
 from .pieces import in_pieces
@@ -44,7 +45,7 @@ Symbols = dict[str, tuple[sp.Symbol, ...]]
 
 
 @dataclass(frozen=True)
-class SampleIntegral:
+class SampleIntegral(OverCopies):
     """One integral of the energy as a mean over samples, or over pairs of samples.
 
     Attributes
@@ -72,21 +73,6 @@ class SampleIntegral:
     vacuum: sp.Expr = sp.S.Zero
     family: Family | None = None
     dense: bool = False
-
-    @property
-    def single(self) -> bool:
-        """Whether it is over one copy of the space."""
-        return self.copies == 1
-
-    @property
-    def pair(self) -> bool:
-        """Whether it is a double integral of W(x, y) rho(x) rho(y)."""
-        return self.copies == 2 and not self.dense
-
-    @property
-    def triple(self) -> bool:
-        """Whether it is a triple integral."""
-        return self.copies == 3
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,15 @@ from ..sharing import holds, replaced
 from .borders import jump
 from .calculus import RHO, Gradient, derivatives, negated, times_density
 from .convolutions import Convolution, ConvolutionTable, convolutions_in_full
-from .copies import in_names, in_time, second_copy, symmetrized, symmetrized_of_three, third_copy
+from .copies import (
+    OverCopies,
+    in_names,
+    in_time,
+    second_copy,
+    symmetrized,
+    symmetrized_of_three,
+    third_copy,
+)
 from .density_pairs import RHO_Y, exchanged, with_densities
 from .families import Family, family_of, weights_in_full
 from .pieces import in_pieces
@@ -55,7 +63,7 @@ __all__ = [
 
 
 @dataclass(frozen=True)
-class Term:
+class Term(OverCopies):
     """One integral I_k of an energy, written in the coordinates x, and y and z of other copies.
 
     Attributes
@@ -100,21 +108,6 @@ class Term:
     steep: bool = False
     by_convolution: tuple[sp.Expr, ...] = ()
     dense: bool = False
-
-    @property
-    def single(self) -> bool:
-        """Whether it is over one copy of the space."""
-        return self.copies == 1
-
-    @property
-    def pair(self) -> bool:
-        """Whether it is a double integral of W(x, y) rho(x) rho(y)."""
-        return self.copies == 2 and not self.dense
-
-    @property
-    def triple(self) -> bool:
-        """Whether it is a triple integral."""
-        return self.copies == 3
 
     @property
     def has_convolutions(self) -> bool:
