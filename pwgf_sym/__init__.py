@@ -47,6 +47,8 @@ _PUBLIC = {
     "Barenblatt": "declare.laws",
     "Circle": "declare.laws",
     "Affine": "declare.maps",
+    "Chain": "declare.chain",
+    "Permute": "declare.chain",
     "NeuralFlow": "declare.maps",
     "first_variation": "derive.variation",
     "velocity": "derive.variation",

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeAlias, TypeVar
 
 import sympy as sp
 
@@ -30,28 +30,67 @@ if TYPE_CHECKING:
 __all__ = ["Affine", "Map", "NeuralFlow", "Operations", "map_from_dict", "parameter_count"]
 
 
-class Value(Protocol):
-    """A tensor of one step of a map, such as a parameter or the sample."""
+Number: TypeAlias = "sp.Expr | float"
 
-    def __add__(self, other: Self, /) -> Self: ...
-    def __sub__(self, other: Self, /) -> Self: ...
+
+class Value(Protocol):
+    """A tensor of one step of a map, such as a parameter or the sample: NumPy's operators."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    def __getitem__(self, key: Any, /) -> Self: ...
+    def __add__(self, other: Self | Number, /) -> Self: ...
+    def __radd__(self, other: Number, /) -> Self: ...
+    def __sub__(self, other: Self | Number, /) -> Self: ...
+    def __rsub__(self, other: Number, /) -> Self: ...
     def __neg__(self) -> Self: ...
-    def __mul__(self, factor: sp.Expr | float, /) -> Self: ...
-    def __rmul__(self, factor: sp.Expr | float, /) -> Self: ...
+    def __mul__(self, factor: Self | Number, /) -> Self: ...
+    def __rmul__(self, factor: Number, /) -> Self: ...
+    def __truediv__(self, other: Self | Number, /) -> Self: ...
+    def __rtruediv__(self, other: Number, /) -> Self: ...
+    def __pow__(self, other: Self | Number, /) -> Self: ...
+    def __matmul__(self, other: Self, /) -> Self: ...
 
 
 V = TypeVar("V", bound=Value)
 
 
 class Operations(Protocol[V]):
-    """What a map's formula is written with, beside + - * of its tensors."""
+    """What a map's formula is written with, beside the operators and brackets of its tensors."""
+
+    @property
+    def number(self) -> int:
+        """The step's number, from 0 on."""
+        ...
+
+    @property
+    def time(self) -> sp.Rational:
+        """Flow time at which the step begins, from 0 to 1."""
+        ...
+
+    @property
+    def length(self) -> sp.Rational:
+        """The step's part of flow time, one over the number of steps."""
+        ...
 
     def einsum(self, subscripts: str, /, *operands: V) -> V:
         """The sum of products that NumPy's ``einsum`` means by these subscripts."""
         ...
 
-    def apply(self, expression: sp.Expr, tensor: V, /) -> V:
-        """A SymPy formula in one symbol, entry by entry."""
+    def apply(self, function: object, /, *tensors: V) -> V:
+        """A SymPy function, or a lambda of SymPy formulas, entry by entry."""
+        ...
+
+    def concatenate(self, parts: Sequence[V], /) -> V:
+        """Vectors, and numbers, one after the other."""
+        ...
+
+    def sum(self, tensor: V, /) -> V:
+        """The sum of all entries."""
+        ...
+
+    def gradient(self, potential: Callable[[V], V], x: V, /) -> V:
+        """The gradient at x of a function of vectors, which gives a number."""
         ...
 
     def entries(self, formulas: Sequence[tuple[int, sp.Expr]], vector: V, axis: str, /) -> V:
@@ -59,8 +98,13 @@ class Operations(Protocol[V]):
         ...
 
     def integrate(
-        self, field: Callable[[list[V]], list[V]], states: Sequence[V], scheme: str, steps: int, /
-    ) -> list[V]:
+        self,
+        field: Callable[..., Any],
+        states: Any,
+        scheme: str = "rk4",
+        steps: int | None = None,
+        time: sp.Expr | float | None = None,
+    ) -> Any:
         """One step of length 1/steps of d states/d tau = field(states)."""
         ...
 
@@ -84,7 +128,7 @@ class Map:
     """
 
     dim: int
-    steps: int
+    steps: int = 1
     log_determinant: str = "exact"
     substep: str  # "euler" or "rk4", of a map whose log determinant is "trace"
 
@@ -92,13 +136,42 @@ class Map:
         """Axis names and lengths that the parameters use (``i`` and ``j`` are features)."""
         return {"i": self.dim, "j": self.dim}
 
+    def axis_lengths(self) -> dict[str, int]:
+        """Lengths of all axes by their letters, ``i`` and ``j`` among them.
+
+        Raises
+        ------
+        MapError
+            If ``axes`` gives anything but lengths of letters.
+        """
+        given = self.axes()
+        accepted = f"a dictionary from letters to lengths; 'i' and 'j' have the length {self.dim}"
+        if not isinstance(given, dict):
+            raise MapError("axes", brief(given), accepted)
+        found = {"i": self.dim, "j": self.dim}
+        for letter, size in given.items():
+            if not (isinstance(letter, str) and len(letter) == 1 and letter.isascii()):
+                raise MapError("axes", brief(letter), accepted, "Name an axis by one letter.")
+            if not letter.isalpha() or size != found.get(letter, size):
+                raise MapError("axes", f"{letter!r} of length {brief(size)}", accepted)
+            found[letter] = _positive(f"axes, {letter}", size)
+        return found
+
     def parameters(self) -> dict[str, str]:
         """Parameters of one step: name -> axes, in their order in ``theta``."""
-        raise NotImplementedError
+        raise _unwritten(self, "parameters", "{'A': 'ij', 'b': 'i'}")
+
+    def shared(self) -> dict[str, str]:
+        """Parameters that all steps share: name -> axes; in ``theta`` they stand first."""
+        return {}
+
+    def parts(self) -> list[Map]:
+        """The maps that this one applies one after the other: itself, if it is no chain."""
+        return [self]
 
     def step(self, op: Operations[V], p: dict[str, V], x: V) -> V:
-        """One step on one sample: ``op.einsum``, ``op.apply`` and + - * on tensors."""
-        raise NotImplementedError
+        """One step on one sample x, of shape (d,), in operations ``op`` and operators."""
+        raise _unwritten(self, "step", "x + p['b']")
 
     def field(self, op: Operations[V], p: dict[str, V], x: V) -> V | None:
         """The field v of dx/dtau = v(x) whose step this is; ``None`` for a map that is no flow."""
@@ -110,7 +183,7 @@ class Map:
         ``law`` has the attributes ``mean`` and ``covariance``, those of the initial law in the
         coordinates that the map sees: mean 0, and covariance of trace d.
         """
-        raise NotImplementedError
+        raise _unwritten(self, "initial_parameters", "np.zeros(self.dim)")
 
     def on_circle(self, periods: Periods) -> Map:
         """The map that commutes with the periods, T(z + P e_i) = T(z) + P e_i.
@@ -136,6 +209,12 @@ class Map:
         """The map as JSON-able data; :func:`map_from_dict` inverts it."""
         raise NotImplementedError
 
+    def __matmul__(self, inner: Map) -> Map:
+        """The chain of two maps, ``(A @ B)(z) = A(B(z))``."""
+        from .chain import Chain
+
+        return Chain([inner, self])
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Map) and self.to_dict() == other.to_dict()
 
@@ -146,11 +225,22 @@ class Map:
 _positive = functools.partial(integer, least=1, error=MapError)
 
 
+def _unwritten(map: Map, method: str, example: str) -> MapError:
+    fix = f"Write the method {method} of {type(map).__name__}, which returns {example}, say."
+    return MapError("map", f"a family without the method {method}", "one that has it", fix)
+
+
 def parameter_count(map: Map) -> int:
     """Number p of parameters ``theta`` of a map, without making any of them."""
-    axes = map.axes()
-    one_step = sum(math.prod(axes[axis] for axis in term) for term in map.parameters().values())
-    return one_step * map.steps
+
+    def count(terms: dict[str, str]) -> int:
+        return sum(math.prod(axes[axis] for axis in term) for term in terms.values())
+
+    found = 0
+    for part in map.parts():
+        axes = part.axis_lengths()
+        found += count(part.shared()) + count(part.parameters()) * part.steps
+    return found
 
 
 def _activation(given: object) -> sp.Expr:

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping
 
 import sympy as sp
 
-from ..declare.maps import Map
 from ..declare.symbols import Density
 from ..declare.transport import Transport
+from ..kernels.looped import Looped
 from ..kernels.sums import SumKernels
 from ..kernels.terms import Datum
 from .notation import energy_text, equation, transport_texts, variation_text
@@ -26,7 +26,7 @@ Rows = Mapping[str, Shapes]
 def header(
     energy: sp.Expr,
     density: Density,
-    flow: Map,
+    flow: Looped,
     target: str,
     values: Iterable[sp.Symbol],
     kernels: Rows,
@@ -38,7 +38,7 @@ def header(
     ----------
     energy : sympy.Expr
     density : Density
-    flow : Map
+    flow : Looped
     target : str
         What is said of the target.
     values : iterable of Symbol
@@ -53,7 +53,7 @@ def header(
         "first variation": variation_text(energy, density),
         "equation": equation(energy, density, transport),
         **transport_texts(density, transport),
-        "map": repr(flow),
+        "map": repr(flow.map),
         "parameters": _layout_line(flow),
         "target": target,
     }
@@ -142,6 +142,8 @@ def _wrapped(text: str) -> list[str]:
     return [*lines, current]
 
 
-def _layout_line(flow: Map) -> str:
-    shapes = ", ".join(f"{name}[{','.join(axes)}]" for name, axes in flow.parameters().items())
+def _layout_line(flow: Looped) -> str:
+    shapes = ", ".join(
+        f"{name}[{','.join(axis.name for axis in axes)}]" for name, axes in flow.parameters.items()
+    )
     return f"theta holds {shapes} of each of {flow.steps} steps"

@@ -21,7 +21,8 @@ from ..derive.samples import SampleForm, sample_form
 from ..errors import FormulaError, OptionError
 from ..kernels.carried import Level, differentiable_levels, kernel_name, level_of, levels, pullbacks
 from ..kernels.energies import FormulaKernel, energy_kernels
-from ..kernels.kernels import Kernel, map_kernels
+from ..kernels.kernels import Kernel, map_kernels, newton_names
+from ..kernels.looped import Looped
 from ..kernels.moments import MomentForm
 from ..kernels.pairs import DistanceForm, pair_parts
 from ..loops.cpu.formulas import TileFormulaBuilder
@@ -72,6 +73,8 @@ class Emission:
         Shapes of tiles and blocks.
     layout : Layout
         Where parameters stand in ``theta``.
+    looped : Looped
+        The map as a loop over its steps.
     kernels : dict of str to Kernel
         Kernels of the map.
     formulas : dict of str to FormulaKernel
@@ -97,6 +100,7 @@ class Emission:
     form: SampleForm
     tiling: SampleTiling
     layout: Layout
+    looped: Looped
     kernels: dict[str, Kernel]
     formulas: dict[str, FormulaKernel]
     signatures: dict[str, KernelSignature]
@@ -251,7 +255,11 @@ def emit_module(
     check_printable(form.value, "energy, outside its integrals")
     lap("derive")
     parts = pair_parts(form, target.moments is not None)
-    kernels, formulas = map_kernels(flow, level_of(form.energy_reads)), energy_kernels(form, parts)
+    looped = Looped(flow)
+    kernels, formulas = (
+        map_kernels(looped, level_of(form.energy_reads)),
+        energy_kernels(form, parts),
+    )
     names = {*kernels, *formulas, *({"moments"} if parts.polynomials else ())}
     unknown = set(wanted or ()) - names
     if unknown:
@@ -259,9 +267,9 @@ def emit_module(
     if wanted is None:
         wanted = names
         if target.first:
-            wanted = target.first & (names - set(kernels) | _called(form))
+            wanted = target.first & (names - set(kernels) | _called(form, looped))
     lap("lower")
-    layout = Layout.of(flow)
+    layout = Layout.of_axes(looped.parameters)
     emitters = target.builders(kernels, layout)
     printers = {name: target.formula_builder(kernel) for name, kernel in formulas.items()}
     body: list[Statement] = []
@@ -271,7 +279,7 @@ def emit_module(
     if target.moments is not None and parts.polynomials and "moments" in wanted:
         body.append(target.moments(flow.dim))
     left_out = _without(emitters, wanted) | (names - set(kernels) - set(wanted))
-    body += _map_functions(flow, form, kernels, emitters)
+    body += _map_functions(looped, form, kernels, emitters)
     taken = signatures_of(body)
     rows = {n: shapes_of(n, k.summary, taken) for n, k in formulas.items() if n in wanted}
     printed = {emitter.kernel.name: emitter.kernel for emitter in emitters.values()}
@@ -279,9 +287,18 @@ def emit_module(
     body = documented(body, rows)
     taken |= _second_names(emitters, taken)
     read = next(iter(formulas.values())).values if formulas else ()
-    text = header(energy, density, flow, target.line, read, rows, transport) + target.text(body)
+    text = header(energy, density, looped, target.line, read, rows, transport) + target.text(body)
     lap("emit")
-    found = (target.tiling, layout, kernels, formulas, taken, parts.moments, parts.polynomials)
+    found = (
+        target.tiling,
+        layout,
+        looped,
+        kernels,
+        formulas,
+        taken,
+        parts.moments,
+        parts.polynomials,
+    )
     return Emission(text, form, *found, frozenset(left_out), timings, target, tuple(body))
 
 
@@ -290,9 +307,9 @@ def _slopes_in(term: sp.Expr) -> list[sp.Basic]:
     return sorted(parts_of_kind(term, sp.Derivative), key=str)
 
 
-def _called(form: SampleForm) -> set[str]:
+def _called(form: SampleForm, looped: Looped) -> set[str]:
     """Kernels of the map that a flow of this energy may call."""
-    called = {"jvp", "metric", "jacobian", "newton", "factors"}
+    called = {"jvp", "metric", "jacobian", "factors", *newton_names(looped)}
     called |= {made.kernel for made in pullbacks(level_of(form.energy_reads))}
     for level in levels()[: len(level_of(form.reads))]:
         called |= {kernel_name("push", level), kernel_name("linearize", level)}
@@ -321,7 +338,7 @@ def _second_names(
 
 
 def _map_functions(
-    flow: Map,
+    looped: Looped,
     form: SampleForm,
     kernels: dict[str, Kernel],
     emitters: dict[str, MapBuilder],
@@ -332,7 +349,7 @@ def _map_functions(
     log density; a potential or an interaction does not ask for them.  A kernel of two names has one
     builder, and is printed under the name that the builder has.
     """
-    called = _called(form)
+    called = _called(form, looped)
     printed: dict[Function, str] = {}
     found: list[Statement] = []
     for name, emitter in list(emitters.items()):
@@ -342,7 +359,7 @@ def _map_functions(
             found += emitter.statements(printed)
         except FormulaError as error:
             if name in called:
-                raise _no_derivative(flow, error) from error
+                raise _no_derivative(looped.map, error) from error
             for same in [n for n, e in emitters.items() if e is emitter]:
                 del kernels[same], emitters[same]
     return found

@@ -11,7 +11,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from ..declare.maps import Map
 from ..tensors import (
     Add,
     Axis,
@@ -31,8 +30,9 @@ from ..tensors.scalars.applications import is_function
 from .carried import Level, differentiable_levels, kernel_name, levels, pullbacks
 from .factors import RowFactors, factor_kernel
 from .formulas import StepFormulas
+from .looped import Looped
 
-__all__ = ["Carry", "Kernel", "Sweep", "map_kernels"]
+__all__ = ["Carry", "Kernel", "Sweep", "map_kernels", "newton_names"]
 
 #: The lowest level: positions alone.
 _X = levels()[0]
@@ -126,7 +126,7 @@ class Kernel:
         return any(sweep.rows for sweep in self.sweeps)
 
 
-def map_kernels(flow: Map, read: Level = ()) -> dict[str, Kernel]:
+def map_kernels(flow: Looped, read: Level = ()) -> dict[str, Kernel]:
     """All kernels of a map by name, simplified and ready to be scheduled.
 
     ``read`` is the level that the energy reads, of rare derivatives.
@@ -136,7 +136,7 @@ def map_kernels(flow: Map, read: Level = ()) -> dict[str, Kernel]:
     linearizations = [_linearize(formulas, level) for level in levels()]
     vjp_, *others = [_pullback(formulas, level) for level in differentiable_levels(read)]
     derivatives = [_jvp(formulas), vjp_, _metric(formulas), _jacobian(formulas), *others]
-    kernels += [*linearizations, *derivatives, _newton(formulas)]
+    kernels += [*linearizations, *derivatives, *_newton(formulas)]
     for kernel in kernels:
         kernel.sweeps = [_with_entries(sweep) for sweep in kernel.sweeps]
     for step in PASSES:
@@ -236,7 +236,7 @@ def _metric(f: StepFormulas) -> Kernel:
 
 def _jacobian(f: StepFormulas) -> Kernel:
     (after,) = f.after(_X)
-    basis = Axis("o", f.map.dim)
+    basis = Axis("o", f.dim)
     u = input_tensor("u", (basis, *f.x.axes), per_sample=True)
     found = vjp({after: u}, [f.x, *f.parameters.values()], extra=(basis,), lift=True)
     unit = Delta(basis, f.x.axes[0])
@@ -246,17 +246,26 @@ def _jacobian(f: StepFormulas) -> Kernel:
     return Kernel("jacobian", "dT/dtheta of every sample", {}, {}, [seed, backward])
 
 
-def _newton(f: StepFormulas) -> Kernel:
-    moved, miss, volume = f.newton()
-    carries = {
-        "x": Carry(f.x, moved, "z"),
-        "miss": Carry(input_tensor("miss", f.x.axes, True), miss, "0"),
-        "log_det": Carry(input_tensor("log_det", (), True), volume, "0"),
-    }
-    inputs = {"z": f.x.axes, "target": f.x.axes}
-    outputs = {"x": f.x.axes, "miss": f.x.axes, "log_det": ()}
-    summary = "a Newton step for step(x) = target"
-    return Kernel("newton", summary, inputs, outputs, [Sweep(+1, carries)], steps=1)
+def newton_names(flow: Looped) -> list[str]:
+    """Names of the kernels of Newton steps, one a stage, in order."""
+    count = len(flow.stages)
+    return ["newton"] if count == 1 else [f"newton_{place}" for place in range(count)]
+
+
+def _newton(f: StepFormulas) -> list[Kernel]:
+    found = []
+    for name, stage in zip(newton_names(f.looped), f.looped.stages, strict=True):
+        moved, miss, volume = f.newton(stage)
+        carries = {
+            "x": Carry(f.x, moved, "z"),
+            "miss": Carry(input_tensor("miss", f.x.axes, True), miss, "0"),
+            "log_det": Carry(input_tensor("log_det", (), True), volume, "0"),
+        }
+        inputs = {"z": f.x.axes, "target": f.x.axes}
+        outputs = {"x": f.x.axes, "miss": f.x.axes, "log_det": ()}
+        summary = "a Newton step for step(x) = target"
+        found.append(Kernel(name, summary, inputs, outputs, [Sweep(+1, carries)], steps=1))
+    return found
 
 
 def _store(linearizations: list[Kernel], derivatives: list[Kernel]) -> None:

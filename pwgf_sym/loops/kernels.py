@@ -9,7 +9,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from ..declare.maps import Map
 from ..kernels.kernels import Kernel, Sweep
 from ..schedule.groups import Tiling, parts_of
 from ..schedule.reductions import outer_tiles
@@ -42,14 +41,6 @@ class Layout:
     offsets: dict[str, int]
     axes: dict[str, tuple[Axis, ...]]
     size: int
-
-    @classmethod
-    def of(cls, flow: Map) -> Layout:
-        """The layout of a map's parameters, one after the other."""
-        axis = {name: Axis(name, size) for name, size in flow.axes().items()}
-        return cls.of_axes(
-            {name: tuple(axis[a] for a in letters) for name, letters in flow.parameters().items()}
-        )
 
     @classmethod
     def of_axes(cls, axes: Mapping[str, Axes]) -> Layout:

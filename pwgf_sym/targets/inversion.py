@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..kernels.kernels import newton_names
 from .packing import Samples, pack_samples
 
 __all__ = ["invert"]
@@ -19,11 +20,14 @@ def invert(program, theta, points, tolerance, iterations):
     size = program.emission.layout.size
     target, total = samples.z, np.zeros(samples.tiles * samples.lanes)
     good = np.ones(samples.tiles * samples.lanes, bool)
-    for step in reversed(range(theta.size // size)):
+    stages = newton_names(program.emission.looped)
+    for step in reversed(range(program.emission.looped.steps)):
         own = theta[step * size : (step + 1) * size]
-        target, volume, done = _invert_step(program, own, samples, target, tolerance, iterations)
-        total += volume
-        good &= done
+        for name in reversed(stages):
+            found = _invert_step(program, name, own, samples, target, tolerance, iterations)
+            target, volume, done = found
+            total += volume
+            good &= done
     z, log_det = units.outward(samples.unpack(target).astype(float)), total[: samples.count]
     bad = ~good[: samples.count]
     z[bad], log_det[bad] = np.nan, np.nan
@@ -35,12 +39,12 @@ def _norms(values: np.ndarray, samples: Samples) -> np.ndarray:
     return np.abs(values.reshape(samples.tiles, samples.dim, samples.lanes)).max(axis=1)
 
 
-def _invert_step(program, theta, samples, target, tolerance, iterations):
-    """Newton with halved steps where the miss does not shrink."""
+def _invert_step(program, name, theta, samples, target, tolerance, iterations):
+    """Newton's steps of a stage, halved where the miss does not shrink."""
 
     def newton(x):
         inputs = {"z": x, "target": target}
-        found = program.kernels.run("newton", samples, theta, inputs)
+        found = program.kernels.run(name, samples, theta, inputs)
         return [np.asarray(found[key]) for key in ("x", "miss", "log_det")]
 
     scale = 1.0 + _norms(target, samples)

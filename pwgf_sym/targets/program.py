@@ -167,7 +167,7 @@ class Program(
         self.host = TARGETS[target]
         self.problem, self.map, self.path, self.emission = problem, flow, path, emission
         self.dtype, self.form = np.dtype(dtype), emission.form
-        self.dim, self.size = flow.dim, emission.layout.size * flow.steps
+        self.dim, self.size = flow.dim, emission.layout.size * emission.looped.steps
         self.units = Units.of(problem.initial)
         self.derived = derived_form(problem)
         # A time that nobody has said is no number, so that no value is that of a wrong time.

@@ -161,23 +161,79 @@ class Tensor(metaclass=_Interning):
 
     # -- arithmetic, as maps write it ----------------------------------------------------------
 
-    def __add__(self, other: Tensor) -> Tensor:
-        from .add import add
+    #: NumPy leaves operators with its arrays to tensors, which say what is accepted.
+    __array_ufunc__ = None
 
-        return add(self, other)
+    def __add__(self, other: object) -> Tensor:
+        from .arithmetic import plus
 
-    def __sub__(self, other: Tensor) -> Tensor:
-        return self + -other
+        return plus(self, other)
+
+    __radd__ = __add__
+
+    def __sub__(self, other: object) -> Tensor:
+        from .arithmetic import minus
+
+        return minus(self, other)
+
+    def __rsub__(self, other: object) -> Tensor:
+        return -self + other
 
     def __neg__(self) -> Tensor:
         return self * -1
 
-    def __mul__(self, factor: Any) -> Tensor:
-        from .product import scale
+    def __mul__(self, factor: object) -> Tensor:
+        from .arithmetic import times
 
-        return scale(factor, self)
+        return times(self, factor)
 
     __rmul__ = __mul__
+
+    def __truediv__(self, other: object) -> Tensor:
+        from .arithmetic import divided
+
+        return divided(self, other)
+
+    def __rtruediv__(self, other: object) -> Tensor:
+        from .arithmetic import divided
+
+        return divided(other, self)
+
+    def __pow__(self, other: object) -> Tensor:
+        from .arithmetic import power
+
+        return power(self, other)
+
+    def __rpow__(self, other: object) -> Tensor:
+        from .arithmetic import power
+
+        return power(other, self)
+
+    def __matmul__(self, other: object) -> Tensor:
+        from .arithmetic import matrix_product
+
+        return matrix_product(self, other)
+
+    __rmatmul__ = __matmul__
+
+    def __getitem__(self, key: Any) -> Tensor:
+        from .arithmetic import item
+
+        return item(self, key)
+
+    def __len__(self) -> int:
+        return self.axes[0].size if self.axes else 1
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return (self[k] for k in range(len(self)))
+
+    def __bool__(self) -> bool:
+        return True
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Lengths of the axes."""
+        return tuple(axis.size for axis in self.axes)
 
     # -- names and sizes -----------------------------------------------------------------------
 

@@ -1,0 +1,217 @@
+"""A map as a loop over equal steps, each of one stage or several.
+
+A family writes one step.  Most maps are loops over it, each step with parameters of its own.  A
+chain of different maps repeats the shortest run of them; steps that share parameters, or that read
+their number, are stages of one long step.
+"""
+
+from __future__ import annotations
+
+import keyword
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ..arguments import brief
+from ..declare.maps import Map
+from ..errors import MapError
+from ..tensors import Axis, Tensor, input_tensor
+from ..tensors.arithmetic import shape_text, under
+from .carried import levels
+from .operations import Formulas, ReadsNumber
+
+__all__ = ["Looped", "Stage"]
+
+# Names that kernels use themselves: as axes of a basis, loop variables, offsets, arrays.
+_AXES = {"e", "g", "n", "o", "p", "q", "z"}
+_RESERVED = {"acc", "block", "dx", "eta", "first", "last", "log_det", "miss", "rows", "scratch"}
+_RESERVED |= {"step", "steps", "sums", "table", "target", "theta", "tile", "turn", "weight"}
+_RESERVED |= {"width", *_AXES}
+_RESERVED |= {name for c in levels()[-1] for name in (c.name, c.start, c.cotangent)}
+
+Axes = tuple[Axis, ...]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step of a map within a loop's body.
+
+    Attributes
+    ----------
+    map : Map
+        Whose step it is.
+    place : int or None
+        Its number; None where the formula is that of all steps.
+    names : mapping of str to str
+        What its parameters are called in kernels.
+    axes : mapping of str to Axis
+        The map's axes by their letters.
+    parameters : mapping of str to tuple of Axis
+        Axes of its parameters, by their own names.
+    """
+
+    map: Map
+    place: int | None
+    names: Mapping[str, str]
+    axes: Mapping[str, Axis]
+    parameters: Mapping[str, Axes]
+
+    def after(self, x: Tensor) -> Tensor:
+        """The step of x."""
+        return _checked(self.map, self.map.step(self.operations, self._tensors(), x), x)
+
+    def field(self, x: Tensor) -> Tensor:
+        """The field of the step at x."""
+        velocity = self.map.field(self.operations, self._tensors(), x)
+        if velocity is None:
+            given, fix = "'trace' of a map without a field", "Write the field, or take 'exact'."
+            raise MapError("log_determinant", given, "'trace' of a flow, or 'exact'", fix)
+        return _checked(self.map, velocity, x)
+
+    def _tensors(self) -> dict[str, Tensor]:
+        """The parameters, by their own names."""
+        found = self.parameters.items()
+        return {name: input_tensor(self.names[name], axes) for name, axes in found}
+
+    @property
+    def operations(self) -> Formulas:
+        """What the formula is written with."""
+        return Formulas(self.axes, self.map.steps, self.place)
+
+
+def _checked(map: Map, after: object, x: Tensor) -> Tensor:
+    """What a step gave, on the axis of the sample."""
+    if not isinstance(after, Tensor) or after.shape != x.shape:
+        shape = shape_text(after) if isinstance(after, Tensor) else brief(after)
+        given = f"{shape} of the step of {map}"
+        raise MapError("step", given, f"a tensor of shape {shape_text(x)}, as the sample")
+    return after if after.axes == x.axes else under(after, x.axes, x.axes)
+
+
+@dataclass(frozen=True)
+class _Unit:
+    """A step, or all steps of a map where they differ or share parameters."""
+
+    map: Map
+    whole: bool
+
+
+class Looped:
+    """A map as what its kernels loop over.
+
+    Attributes
+    ----------
+    steps : int
+        Turns of the loop.
+    stages : tuple of Stage
+        What one turn does, in order.
+    parameters : dict of str to tuple of Axis
+        Parameters of a turn as they stand in ``theta``, by their names in kernels.
+    """
+
+    def __init__(self, flow: Map) -> None:
+        self.map = flow
+        units = [unit for part in flow.parts() for unit in _units(part)]
+        body = units[: _period(units)]
+        self.steps = len(units) // len(body)
+        self.parameters: dict[str, Axes] = {}
+        self._axis_names: dict[str, int] = {"i": flow.dim, "j": flow.dim}
+        stages: list[Stage] = []
+        axes = [self._axes(unit.map) for unit in body]
+        for number, (unit, own) in enumerate(zip(body, axes, strict=True)):
+            stages += self._stages(unit, own, f"_{number}" if len(body) > 1 else "")
+        self.stages = tuple(stages)
+
+    def _stages(self, unit: _Unit, axes: dict[str, Axis], tag: str) -> list[Stage]:
+        map = unit.map
+        if not unit.whole:
+            own = _parameter_axes(map, map.parameters(), axes)
+            names = {name: self._take(name, tag, own[name]) for name in own}
+            return [Stage(map, None, names, axes, own)]
+        shared = _parameter_axes(map, map.shared(), axes)
+        common = {name: self._take(name, tag, shared[name]) for name in shared}
+        own = _parameter_axes(map, map.parameters(), axes)
+        both = sorted(set(own) & set(shared))
+        if both:
+            given = f"{both[0]!r} of a step and of the map"
+            raise MapError("parameter", given, "names that differ", "Rename one of them.")
+        found = []
+        for place in range(map.steps):
+            numbered = {name: self._take(name, f"{tag}_{place}", own[name]) for name in own}
+            found.append(Stage(map, place, common | numbered, axes, shared | own))
+        return found
+
+    def _axes(self, map: Map) -> dict[str, Axis]:
+        """The map's axes, with names that kernels do not use and no other length has."""
+        found = {}
+        for letter, size in map.axis_lengths().items():
+            name = letter
+            if letter in _AXES or letter.isupper() or self._axis_names.get(letter, size) != size:
+                name = f"{letter.lower()}{'_' * letter.isupper()}{size}"
+            self._axis_names[name] = size
+            found[letter] = Axis(name, size)
+        return found
+
+    def _take(self, name: str, tag: str, axes: Axes) -> str:
+        """A name in kernels that nothing else has."""
+        found = name + tag
+        free = _RESERVED | set(self.parameters) | set(self._axis_names)
+        while found in free or keyword.iskeyword(found) or _is_made(found):
+            found += "_"
+        self.parameters[found] = axes
+        return found
+
+
+def _is_made(name: str) -> bool:
+    """Whether kernels make such names: v0, hidden_0, ..."""
+    return (name[:1] == "v" and name[1:].isdigit()) or name.startswith(("hidden_", "constant_"))
+
+
+def _units(part: Map) -> list[_Unit]:
+    """The steps of a map; one for all of them where they share or read what is not their own."""
+    if part.shared() or _reads_number(part):
+        return [_Unit(part, True)]
+    return [_Unit(part, False)] * part.steps
+
+
+def _reads_number(part: Map) -> bool:
+    """Whether the step's formula reads the step's number."""
+    axes = {letter: Axis(letter, size) for letter, size in part.axis_lengths().items()}
+    own = _parameter_axes(part, part.parameters(), axes)
+    stage = Stage(part, None, {name: name for name in own}, axes, own)
+    try:
+        stage.after(input_tensor("x", (axes["i"],), per_sample=True))
+    except ReadsNumber:
+        return True
+    return False
+
+
+def _period(units: list[_Unit]) -> int:
+    """The length of the shortest run of steps that the whole chain repeats."""
+    count = len(units)
+    for length in range(1, count + 1):
+        if count % length == 0 and units[length:] == units[:-length]:
+            return length
+    return count
+
+
+def _parameter_axes(map: Map, given: object, axes: Mapping[str, Axis]) -> dict[str, Axes]:
+    """Axes of a map's parameters by name, checked."""
+    accepted = "a dictionary from names to letters of axes, such as {'A': 'ij', 'b': 'i'}"
+    if not isinstance(given, dict):
+        raise MapError("parameters", brief(given), accepted)
+    found = {}
+    for name, letters in given.items():
+        if not isinstance(name, str) or not name.isidentifier() or not name.isascii():
+            raise MapError("parameter", brief(name), "a Python name of plain letters", "Rename it.")
+        if not isinstance(letters, str):
+            raise MapError(f"parameter {name}", brief(letters), accepted)
+        if len(set(letters)) < len(letters):
+            given_text, fix = f"axes {letters!r}", "Give the second one a letter of its own."
+            raise MapError(f"parameter {name}", given_text, "every axis once", fix)
+        unknown = [letter for letter in letters if letter not in axes]
+        if unknown:
+            given_text, known = f"the axis {unknown[0]!r}", ", ".join(axes)
+            fix = f"Give its length in axes() of {type(map).__name__}."
+            raise MapError(f"parameter {name}", given_text, f"the map's axes {known}", fix)
+        found[name] = tuple(axes[letter] for letter in letters)
+    return found

@@ -1,0 +1,304 @@
+"""Arithmetic of tensors as NumPy writes it: operators, broadcasting from the last axis, slices.
+
+NumPy aligns shapes, and tensors have named axes: operands are renamed to the axes of the one with
+the most.  What does not fit is said with the line that wrote it.
+"""
+
+from __future__ import annotations
+
+import linecache
+import operator
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import sympy as sp
+
+from ..arguments import brief
+from ..errors import MapError
+from .add import add
+from .elementwise import apply, placeholder
+from .leaves import constant
+from .product import product, scale
+from .tensor import Axes, Axis, Tensor
+from .window import Window, window
+
+__all__ = ["aligned", "concatenated", "divided", "elementwise", "item", "matrix_product", "minus"]
+__all__ += ["plus", "power", "shape_text", "times", "under", "written"]
+
+_PACKAGE = str(Path(__file__).parent.parent)
+
+
+def written() -> str:
+    """Where the line stands that a user wrote, for messages."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+        frame = frame.f_back
+    file, number = frame.f_code.co_filename, frame.f_lineno
+    line = linecache.getline(file, number).strip()
+    return f" in {brief(line)} ({Path(file).name}, line {number})"
+
+
+def shape_text(tensor: Tensor) -> str:
+    """The shape as NumPy writes it."""
+    return str(tuple(axis.size for axis in tensor.axes))
+
+
+def _number(value: object) -> sp.Expr | None:
+    """A finite real number of Python's, NumPy's or SymPy's; None of anything else."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(
+        value, (int, float, np.number, sp.Expr)
+    ):
+        return None
+    value = value.item() if isinstance(value, np.number) else value
+    if isinstance(value, complex):
+        return None
+    found = value if isinstance(value, sp.Expr) else constant(value).value
+    plain = found.is_number and found.is_extended_real and found.is_finite
+    return found if plain else None
+
+
+def _operand(sign: str, value: object) -> sp.Expr:
+    """A number beside a tensor, or an error that says what is accepted."""
+    found = _number(value)
+    if found is None:
+        given = f"{brief(value)} beside {sign!r}{written()}"
+        fix = "Write op.constant(array) of an array, and op.apply(f, x) of a function."
+        raise MapError("step", given, "a tensor or a finite number", fix)
+    return found
+
+
+# -- axes -----------------------------------------------------------------------------------------
+
+
+def apart(axis: Axis, taken: Iterable[Axis]) -> Axis:
+    """The axis, or one of its length whose name nothing else has."""
+    names = {a.name for a in taken}
+    while axis.name in names:
+        axis = axis.fresh
+    return axis
+
+
+def aligned(sign: str, *tensors: Tensor) -> tuple[list[Axes], Axes]:
+    """Labels of every tensor, last axis to last axis, and the axes of the result.
+
+    An axis of length 1 is repeated where another one is longer.
+
+    Raises
+    ------
+    MapError
+        Naming the shapes and the line.
+    """
+    rank = max(len(tensor.axes) for tensor in tensors)
+    whole: list[Axis] = []
+    for place in range(rank, 0, -1):
+        given = [tensor.axes[-place] for tensor in tensors if len(tensor.axes) >= place]
+        if len({axis.size for axis in given} - {1}) > 1:
+            shapes = " and ".join(map(shape_text, tensors))
+            given_text = f"{sign!r} of shapes {shapes}{written()}"
+            raise MapError("step", given_text, "shapes that NumPy broadcasts")
+        long = max(given, key=lambda axis: axis.size)
+        whole.append(apart(long, whole))
+    labels = []
+    for tensor in tensors:
+        own: list[Axis] = []
+        for axis, other in zip(tensor.axes, whole[rank - len(tensor.axes) :], strict=True):
+            own.append(other if axis.size == other.size else apart(axis, [*whole, *own]))
+        labels.append(tuple(own))
+    return labels, tuple(whole)
+
+
+def under(tensor: Tensor, labels: Axes, axes: Axes) -> Tensor:
+    """The tensor under other labels, repeated along axes that it has not."""
+    return product(1, [(tensor, labels)], axes)
+
+
+# -- operators ------------------------------------------------------------------------------------
+
+
+def plus(first: Tensor, second: object, sign: str = "+") -> Tensor:
+    """The sum; a number is added to every entry."""
+    if not isinstance(second, Tensor):
+        number = _operand(sign, second)
+        return first if number == 0 else apply(placeholder(0) + number, first)
+    if first.axes == second.axes:
+        return add(first, second)
+    labels, axes = aligned(sign, first, second)
+    return add(*(under(t, own, axes) for t, own in zip((first, second), labels, strict=True)))
+
+
+def minus(first: Tensor, second: object) -> Tensor:
+    """The difference."""
+    if not isinstance(second, Tensor):
+        return plus(first, -_operand("-", second), "-")
+    return plus(first, scale(-1, second), "-")
+
+
+def times(first: Tensor, second: object) -> Tensor:
+    """The product entry by entry."""
+    if not isinstance(second, Tensor):
+        return scale(_operand("*", second), first)
+    labels, axes = aligned("*", first, second)
+    return product(1, list(zip((first, second), labels, strict=True)), axes)
+
+
+def divided(first: object, second: object) -> Tensor:
+    """The quotient entry by entry."""
+    a, b = placeholder(0), placeholder(1)
+    if isinstance(first, Tensor) and isinstance(second, Tensor):
+        return elementwise("/", a / b, first, second)
+    if isinstance(first, Tensor):
+        number = _operand("/", second)
+        if number == 0:
+            raise MapError("step", f"a division by 0{written()}", "a number other than 0")
+        return scale(1 / number, first)
+    assert isinstance(second, Tensor)
+    return apply(_operand("/", first) / a, second)
+
+
+def power(first: object, second: object) -> Tensor:
+    """The power entry by entry."""
+    a, b = placeholder(0), placeholder(1)
+    if isinstance(first, Tensor) and isinstance(second, Tensor):
+        return elementwise("**", a**b, first, second)
+    if isinstance(first, Tensor):
+        number = _operand("**", second)
+        formula = a**number
+        return apply(formula, first) if formula.has(a) else under(constant(1), (), first.axes)
+    assert isinstance(second, Tensor)
+    base = _operand("**", first)
+    if base <= 0:
+        raise MapError("step", f"a power of {base}{written()}", "a positive base")
+    return apply(base**a, second) if base != 1 else under(constant(1), (), second.axes)
+
+
+def elementwise(sign: str, formula: sp.Expr, *tensors: Tensor) -> Tensor:
+    """A formula in ``placeholder(0..)`` of tensors that are aligned as NumPy aligns them."""
+    labels, axes = aligned(sign, *tensors)
+    parts = []
+    for tensor, own in zip(tensors, labels, strict=True):
+        parts.append(tensor if own == tensor.axes else under(tensor, own, _kept(own, axes)))
+    return apply(formula, *parts, axes=axes)
+
+
+def _kept(labels: Axes, axes: Axes) -> Axes:
+    return tuple(axis for axis in labels if axis in axes)
+
+
+def matrix_product(first: Tensor, second: object) -> Tensor:
+    """What ``@`` is of vectors and matrices."""
+    if not isinstance(second, Tensor):
+        given = f"{brief(second)} beside '@'{written()}"
+        raise MapError("step", given, "two tensors", "Write op.constant(array) of an array.")
+    ranks = len(first.axes), len(second.axes)
+    if not all(1 <= rank <= 2 for rank in ranks) or first.axes[-1].size != second.axes[0].size:
+        given = f"'@' of shapes {shape_text(first)} and {shape_text(second)}{written()}"
+        raise MapError("step", given, "vectors or matrices that fit, as NumPy multiplies them")
+    labels = [first.axes[-1]]
+    labels += [apart(axis, first.axes) for axis in second.axes[1:]]
+    axes = (*first.axes[:-1], *labels[1:])
+    return product(1, [(first, first.axes), (second, tuple(labels))], axes)
+
+
+# -- parts ----------------------------------------------------------------------------------------
+
+
+def item(tensor: Tensor, key: Any) -> Tensor:
+    """What NumPy's brackets give: integers, slices and lists of integers, axis by axis."""
+    keys = list(key) if isinstance(key, tuple) else [key]
+    ellipses = [n for n, k in enumerate(keys) if k is Ellipsis]
+    if ellipses:
+        place = ellipses[0]
+        missing = len(tensor.axes) - len(keys) + 1
+        keys[place : place + 1] = [slice(None)] * missing
+    if len(keys) > len(tensor.axes):
+        given = f"{len(keys)} indices of a tensor of shape {shape_text(tensor)}{written()}"
+        raise MapError("step", given, "at most one an axis")
+    for axis, one in zip(tensor.axes, keys):
+        tensor = _along(tensor, axis, one)
+    return tensor
+
+
+def _along(tensor: Tensor, axis: Axis, key: Any) -> Tensor:
+    """Entries along one axis."""
+    if isinstance(key, slice):
+        places = range(axis.size)[key]
+        if places.step == 1 and len(places):
+            return _slice(tensor, axis, places.start, places.stop)
+        return _chosen(tensor, axis, places)
+    if isinstance(key, (list, tuple, range, np.ndarray)):
+        return _chosen(tensor, axis, [_place(axis, one) for one in key])
+    place = _place(axis, key)
+    part = _slice(tensor, axis, place, place + 1)
+    return product(1, [(part, part.axes)], [a for a in part.axes if a in tensor.axes and a != axis])
+
+
+def _place(axis: Axis, key: Any) -> int:
+    """The number of an entry; a negative one counts from the end."""
+    try:
+        place = operator.index(key)
+    except TypeError as error:
+        given = f"the index {brief(key)}{written()}"
+        raise MapError("step", given, "an integer, a slice or a list of integers") from error
+    if isinstance(key, (bool, np.bool_)) or not -axis.size <= place < axis.size:
+        given = f"the index {brief(key)} of an axis of length {axis.size}{written()}"
+        raise MapError("step", given, f"an integer from {-axis.size} to {axis.size - 1}")
+    return place % axis.size
+
+
+def _slice(tensor: Tensor, axis: Axis, first: int, last: int) -> Tensor:
+    """Entries from one place to another one, of the vector that is not yet cut."""
+    if (first, last) == (0, axis.size):
+        return tensor
+    if isinstance(tensor, Window) and tensor.axis == axis and tensor.inside == (0, axis.size):
+        start = tensor.start
+        return _slice(tensor.operand, tensor.of, start + first, start + last)
+    own = apart(Axis(f"{axis.name}{first}to{last}", last - first), tensor.axes)
+    return window(tensor, axis, own, first)
+
+
+def _chosen(tensor: Tensor, axis: Axis, places: Sequence[int]) -> Tensor:
+    """Entries in any order: runs of neighbours, one after the other."""
+    if not places:
+        raise MapError("step", f"no entries{written()}", "at least one entry")
+    runs: list[list[int]] = []
+    for place in places:
+        if runs and runs[-1][1] == place:
+            runs[-1][1] += 1
+        else:
+            runs.append([place, place + 1])
+    parts = [_slice(tensor, axis, first, last) for first, last in runs]
+    if len(parts) == 1:
+        return parts[0]
+    where = tensor.axes.index(axis)
+    return _joined(parts, where, len(places), axis if len(places) == axis.size else None)
+
+
+def concatenated(parts: Sequence[Tensor], whole: Iterable[Axis]) -> Tensor:
+    """Vectors one after the other; a number is a vector of length 1.
+
+    ``whole`` are axes by whose names the result may be called, if one has its length.
+    """
+    if not parts or any(len(part.axes) > 1 for part in parts):
+        shapes = ", ".join(map(shape_text, parts)) or "nothing"
+        raise MapError("step", f"op.concatenate of {shapes}{written()}", "vectors and numbers")
+    vectors = [p if p.axes else under(p, (), (Axis("one", 1),)) for p in parts]
+    length = sum(part.axes[0].size for part in vectors)
+    return _joined(vectors, 0, length, next((a for a in whole if a.size == length), None))
+
+
+def _joined(parts: Sequence[Tensor], where: int, length: int, axis: Axis | None) -> Tensor:
+    """Tensors one after the other along an axis: each in its place among zeros, and their sum."""
+    first = parts[0].axes
+    others = [*first[:where], *first[where + 1 :]]
+    long = apart(axis or Axis(f"c{length}", length), others)
+    found, at = [], 0
+    for part in parts:
+        own = part.axes[where]
+        axes = (*first[:where], own, *first[where + 1 :])
+        same = under(part, axes, axes) if part.axes != axes else part
+        found.append(window(same, own, long, -at))
+        at += own.size
+    return add(*found)
