@@ -13,9 +13,10 @@ from typing import Any as _Any
 
 if _TYPE_CHECKING:  # the same names for type checkers, which do not run __getattr__
     from . import errors, exact
+    from .declare.chain import Chain, Permute
     from .declare.energies import integral
     from .declare.laws import Barenblatt, Circle, Gaussian, UniformBall, UniformBox
-    from .declare.maps import Affine, NeuralFlow
+    from .declare.maps import Affine, Map, NeuralFlow
     from .declare.problem import GradientFlow
     from .declare.symbols import Density, coordinates, copy_of
     from .declare.vectors import vector
@@ -49,6 +50,7 @@ _PUBLIC = {
     "Affine": "declare.maps",
     "Chain": "declare.chain",
     "Permute": "declare.chain",
+    "Map": "declare.maps",
     "NeuralFlow": "declare.maps",
     "first_variation": "derive.variation",
     "velocity": "derive.variation",

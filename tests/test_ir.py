@@ -11,6 +11,7 @@ from pwgf_sym.declare.maps import NeuralFlow
 from pwgf_sym.kernels.carried import levels
 from pwgf_sym.kernels.formulas import StepFormulas
 from pwgf_sym.kernels.kernels import map_kernels
+from pwgf_sym.kernels.looped import Looped
 from pwgf_sym.tensors import Add, Axis, Delta, Elementwise, Product, Zero, placeholder
 from pwgf_sym.tensors.differentiate import jacobian, jvp, trace_of_jacobian, vjp
 from pwgf_sym.tensors.evaluate import evaluate
@@ -384,7 +385,7 @@ def test_divergence_of_random_fields(activation, substep, dim, width, seed):
     flow = NeuralFlow(
         dim, width, 1, lambda a: activation.xreplace({_symbol(activation): a}), substep
     )
-    formulas = StepFormulas(flow)
+    formulas = StepFormulas(Looped(flow))
     field = flow.field(_Operations, formulas.parameters, formulas.x)
     (divergence,) = simplify([trace_of_jacobian(field, formulas.x)])
     per_sample = [t for t in ir.topological([divergence]) if t.per_sample]
@@ -416,7 +417,7 @@ class _Operations:
 @pytest.mark.parametrize("substep", ["euler", "rk4"])
 def test_jacobian_of_a_step(substep):
     flow = NeuralFlow(3, 5, 2, sp.tanh, substep)
-    formulas = StepFormulas(flow)
+    formulas = StepFormulas(Looped(flow))
     (after,) = formulas.after(levels()[0])
     matrix = jacobian(after, formulas.x)
     values = random_values(0, {"x": formulas.x, **formulas.parameters})
@@ -429,7 +430,7 @@ def test_jacobian_of_a_step(substep):
 
 def test_functions_are_computed_once():
     """The backward sweep reads tanh(a) back; tanh' and tanh'' are written in tanh."""
-    kernels = map_kernels(NeuralFlow(3, 5, 2))
+    kernels = map_kernels(Looped(NeuralFlow(3, 5, 2)))
     for kernel in kernels.values():
         tensors = [t for s in kernel.sweeps for t in ir.topological(s.outputs())]
         found = [t for t in tensors if isinstance(t, Elementwise) and t.expression.has(sp.tanh)]
@@ -439,7 +440,7 @@ def test_functions_are_computed_once():
 @pytest.mark.parametrize("name", ["vjp", "metric"])
 def test_the_time_step_is_multiplied_once_a_cotangent(name):
     """Sums over the samples carry it to the end, where there are no samples."""
-    sweep = map_kernels(NeuralFlow(3, 5, 4))[name].sweeps[-1]
+    sweep = map_kernels(Looped(NeuralFlow(3, 5, 4)))[name].sweeps[-1]
     tensors = [t for t in ir.topological(sweep.outputs()) if t.per_sample]
     quarter = sp.Rational(1, 4)
     found = [t for t in tensors if isinstance(t, Product) and abs(t.coefficient) != 1]

@@ -20,7 +20,7 @@ from pwgf_sym.declare.symbols import Density
 from pwgf_sym.derive.calculus import Gradient
 from pwgf_sym.derive.samples import sample_form
 from pwgf_sym.functions import expm1, log1p, sigmoid
-from pwgf_sym.kernels.formulas import Formulas
+from pwgf_sym.kernels.operations import Formulas
 from pwgf_sym.tensors.differentiate import vjp
 from pwgf_sym.tensors.passes import ShareFunctions
 from pwgf_sym.tensors.scalars.applications import is_function
