@@ -15,7 +15,7 @@ if _TYPE_CHECKING:  # the same names for type checkers, which do not run __getat
     from . import errors, exact
     from .declare.energies import integral
     from .declare.laws import Barenblatt, Circle, Gaussian, UniformBall, UniformBox
-    from .declare.maps import Affine, NeuralFlow
+    from .declare.maps import Affine, Map, NeuralFlow
     from .declare.problem import GradientFlow
     from .declare.symbols import Density, coordinates, copy_of
     from .declare.vectors import vector
@@ -46,6 +46,7 @@ _PUBLIC = {
     "UniformBox": "declare.laws",
     "Barenblatt": "declare.laws",
     "Circle": "declare.laws",
+    "Map": "declare.maps",
     "Affine": "declare.maps",
     "NeuralFlow": "declare.maps",
     "first_variation": "derive.variation",
