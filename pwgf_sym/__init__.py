@@ -47,6 +47,7 @@ _PUBLIC = {
     "UniformBox": "declare.laws",
     "Barenblatt": "declare.laws",
     "Circle": "declare.laws",
+    "Map": "declare.maps",
     "Affine": "declare.maps",
     "Chain": "declare.chain",
     "Permute": "declare.chain",

@@ -18,6 +18,7 @@ from .formula_checks import check_formula, scalar_expression
 from .law import Law
 from .law_checks import frozen, number_above
 from .periods import PeriodicSymbol, wrapped
+from .registry import description, restored
 from .symbols import as_copy
 from .tree import from_tree, to_tree
 
@@ -233,13 +234,11 @@ class Circle(Law):
         return _joined_scores(self._parts, points)
 
     def to_dict(self) -> dict[str, Any]:
-        return {"law": "Circle", "parts": [part.to_dict() for part in self._parts]}
+        return {"law": "Circle", "parts": [description(part) for part in self._parts]}
 
     @classmethod
     def from_entries(cls, entries: dict[str, Any]) -> Law:
-        from .laws import law_from_dict
-
-        parts = [law_from_dict(part) for part in entries["parts"]]
+        parts = [_law(part) for part in entries["parts"]]
         symbols = [
             p.symbol if isinstance(p, Arc) else sp.Symbol(f"_{k}", real=True)
             for k, p in enumerate(parts)
@@ -390,17 +389,22 @@ class Wrapped(Law):
         return self._of_images(points, True)[1]
 
     def to_dict(self) -> dict[str, Any]:
-        return {"law": "Wrapped", "of": self.law.to_dict(), "periods": list(self._periods)}
+        return {"law": "Wrapped", "of": description(self.law), "periods": list(self._periods)}
 
     @classmethod
     def from_entries(cls, entries: dict[str, Any]) -> Law:
-        from .laws import law_from_dict
-
-        return cls(law_from_dict(entries["of"]), entries["periods"])
+        return cls(_law(entries["of"]), entries["periods"])
 
     def __repr__(self) -> str:
         lengths = ", ".join("none" if p is None else f"{p:.6g}" for p in self._periods)
         return f"{self.law!r} modulo {lengths}"
+
+
+def _law(entries: dict[str, Any]) -> Law:
+    """A law within the entries of another."""
+    found = restored("law", entries)
+    assert isinstance(found, Law)
+    return found
 
 
 def on_circle(law: Law, periods: Sequence[float | None]) -> Law:

@@ -6,14 +6,15 @@ by content, and ``to_dict`` stores it as plain JSON.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..arguments import brief, checked_call, whole_seed
+from ..arguments import checked_call, whole_seed
 from ..errors import LawError
 from ..memory import fitting
 from .law_checks import frozen, integer_from, real_array
+from .registry import Described
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -21,11 +22,11 @@ if TYPE_CHECKING:
 __all__ = ["Law", "WhitenedLaw"]
 
 
-class Law:
+class Law(Described):
     """A probability density on R^d that samples can be drawn from.
 
     Subclasses set ``dim``, ``mean`` and ``covariance`` and define ``_transform``, ``_log_density``,
-    ``_score`` and ``to_dict``; the public methods here check arguments and hand on float64 arrays.
+    ``_score``; the public methods here check arguments and hand on float64 arrays.
     A subclass also says what its density carries, by ``jump`` and ``support``.
 
     Attributes
@@ -43,6 +44,7 @@ class Law:
         Where the density is positive: everywhere, or in a bounded set.
     """
 
+    _kind = "law"
     dim: int
     mean: NDArray[np.float64]
     covariance: NDArray[np.float64]
@@ -132,15 +134,6 @@ class Law:
         """
         return self._score(self._points("points", points))
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON-able form; :func:`law_from_dict` restores an equal law."""
-        raise NotImplementedError
-
-    @classmethod
-    def from_entries(cls, entries: dict[str, Any]) -> Law:
-        """The law of the entries that ``to_dict`` has beside the name: arguments, as a rule."""
-        return cls(**entries)
-
     def _transform(self, u: NDArray[np.float64]) -> NDArray[np.float64]:
         raise NotImplementedError
 
@@ -163,18 +156,6 @@ class Law:
         for value in state.values():
             if isinstance(value, np.ndarray):
                 value.setflags(write=False)
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Law):
-            return NotImplemented
-        return self.to_dict() == other.to_dict()
-
-    def __hash__(self) -> int:
-        return hash((type(self).__name__, *self.mean.tolist(), np.trace(self.covariance)))
-
-    def __repr__(self) -> str:
-        entries = {key: value for key, value in self.to_dict().items() if key != "law"}
-        return f"{type(self).__name__}({', '.join(f'{k}={brief(v)}' for k, v in entries.items())})"
 
 
 class WhitenedLaw:

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..arguments import brief, checked_call
+from ..arguments import checked_call
 from ..errors import LawError
 from .balls import Barenblatt, UniformBall
 from .circle import Arc, Circle, Wrapped
 from .law import Law, WhitenedLaw
 from .law_checks import checked_covariance, common_dim, frozen, measurable, real_array
+from .registry import declare_families, restored
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -147,7 +148,7 @@ class UniformBox(Law):
 
 
 _ALL = (Gaussian, UniformBall, UniformBox, Barenblatt, Circle, Arc, Wrapped)
-_LAWS: dict[str, type[Law]] = {law.__name__: law for law in _ALL}
+declare_families(Law, *_ALL, error=LawError)
 
 
 def law_from_dict(entries: dict[str, Any]) -> Law:
@@ -157,12 +158,9 @@ def law_from_dict(entries: dict[str, Any]) -> Law:
     ------
     LawError
         If the name is not one of the package's laws, or the entries are not that law's arguments.
+    StoredSolutionError
+        If the class of a law of the user's is not imported, or refuses the entries.
     """
-    name = entries.get("law") if isinstance(entries, dict) else None
-    if not isinstance(name, str) or name not in _LAWS:
-        raise LawError("law", brief(entries), f"a dictionary whose law is one of {sorted(_LAWS)}")
-    arguments = {key: value for key, value in entries.items() if key != "law"}
-    try:
-        return _LAWS[name].from_entries(arguments)
-    except TypeError as error:
-        raise LawError("law", sorted(map(str, arguments)), f"the arguments of {name}") from error
+    found = restored("law", entries)
+    assert isinstance(found, Law)
+    return found

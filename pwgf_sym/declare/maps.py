@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any, Protocol, Self, TypeAlias, TypeVar
 import sympy as sp
 
 from ..arguments import brief, checked_call, choice, dimension, integer, number
-from ..errors import EnergyError, MapError, StoredSolutionError
+from ..errors import EnergyError, MapError, PwgfError, StoredSolutionError
 from ..memory import fitting
 from .formula_checks import check_formula, scalar_expression
 from .periods import Periods, same_period
+from .registry import Described, declare_families, remade, restored
 from .tree import from_portable, from_tree, portable, to_tree
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ class Operations(Protocol[V]):
 VECTORS = 12
 
 
-class Map:
+class Map(Described):
     """Base of the families of maps.
 
     A map acts on whitened coordinates: with m and s the mean and the spread of the initial law,
@@ -127,6 +128,7 @@ class Map:
         Number of equal steps, each with parameters of its own.
     """
 
+    _kind = "map"
     dim: int
     steps: int = 1
     log_determinant: str = "exact"
@@ -205,21 +207,11 @@ class Map:
         accepted = "a map whose displacement is periodic: NeuralFlow, or one with on_circle()"
         raise MapError("map", given, accepted, f"Use NeuralFlow({self.dim}, width=16).")
 
-    def to_dict(self) -> dict[str, Any]:
-        """The map as JSON-able data; :func:`map_from_dict` inverts it."""
-        raise NotImplementedError
-
     def __matmul__(self, inner: Map) -> Map:
         """The chain of two maps, ``(A @ B)(z) = A(B(z))``."""
         from .chain import Chain
 
         return Chain([inner, self])
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Map) and self.to_dict() == other.to_dict()
-
-    def __hash__(self) -> int:
-        return hash(repr(self))
 
 
 _positive = functools.partial(integer, least=1, error=MapError)
@@ -390,10 +382,12 @@ class NeuralFlow(Map):
     def step(self, op: Operations[V], p: dict[str, V], x: V) -> V:
         return op.integrate(lambda y: [self.field(op, p, y[0])], [x], self.substep, self.steps)[0]
 
-    def on_circle(self, periods: Periods) -> NeuralFlow:
+    def on_circle(self, periods: Periods) -> Map:
         if not self._angles:
-            entries = self.to_dict() | {"period": list(periods)}
-            found = map_from_dict(entries)
+            try:
+                found = remade(self, period=list(periods))
+            except (TypeError, PwgfError):  # a class of the user's that does not take them
+                return super().on_circle(periods)
             assert isinstance(found, NeuralFlow)
             return found
         if not all(map(same_period, self.period, periods)):
@@ -453,6 +447,10 @@ class NeuralFlow(Map):
         }
         return entries | ({"period": list(self.period)} if self._angles else {})
 
+    @classmethod
+    def from_entries(cls, entries: dict[str, Any]) -> Self:
+        return cls(**entries | {"activation": from_tree(entries["activation"])})
+
     def __repr__(self) -> str:
         plain = isinstance(self.activation, sp.Function) and self.activation.args[0].is_Symbol
         formula = type(self.activation).__name__ if plain else str(self.activation)
@@ -484,19 +482,17 @@ def _map_periods(given: object, dim: int) -> Periods:
     )
 
 
-def map_from_dict(data: dict[str, Any]) -> Map:
+declare_families(Map, Affine, NeuralFlow, error=StoredSolutionError)
+
+
+def map_from_dict(entries: dict[str, Any]) -> Map:
     """The map that :meth:`Map.to_dict` described.
 
     Raises
     ------
     StoredSolutionError
-        When the family is unknown.
+        When it is none of the package's maps, nor of a class of the user's that is imported.
     """
-    family = data.get("map")
-    if family == "Affine":
-        return Affine(data["dim"])
-    if family == "NeuralFlow":
-        rest = {k: v for k, v in data.items() if k not in ("map", "activation")}
-        return NeuralFlow(activation=from_tree(data["activation"]), **rest)
-    fix = "A map of your own needs a case of its own in map_from_dict of declare/maps.py."
-    raise StoredSolutionError("map", repr(family), "Affine or NeuralFlow", fix)
+    found = restored("map", entries)
+    assert isinstance(found, Map)
+    return found

@@ -13,6 +13,7 @@ rebuilt as they were, unevaluated, so the result equals what was stored.
 
 from __future__ import annotations
 
+import math
 import reprlib
 from collections.abc import Callable
 from typing import TypeAlias, Union
@@ -27,7 +28,7 @@ from .energies import EnergyIntegral
 from .periods import PeriodicSymbol, period_of
 from .symbols import Density
 
-__all__ = ["from_portable", "from_tree", "portable", "to_tree"]
+__all__ = ["check_powers", "from_portable", "from_tree", "portable", "to_tree"]
 
 #: The head, and what belongs to it.
 Tree: TypeAlias = list[Union[str, int, dict[str, bool], "Tree"]]
@@ -57,6 +58,7 @@ _ASSUMPTIONS = frozenset(sp.Symbol("s", positive=True, integer=True).assumptions
 }
 # Bits and exponents of numbers beyond this are nothing that a formula of doubles has.
 _MOST_BITS = 10**5
+_LARGEST_EXPONENT = 10**6
 _NOT_STORED = "numbers, symbols, densities, energy integrals and the functions of formulas"
 
 
@@ -146,6 +148,36 @@ def portable(expr: sp.Basic) -> Tree | sp.Basic:
 def from_portable(given: Tree | sp.Basic) -> sp.Basic:
     """The expression of :func:`portable`."""
     return from_tree(given) if isinstance(given, list) else given
+
+
+def check_powers(formula: sp.Basic) -> sp.Basic:
+    """Refuse towers of numbers, which take all memory when anything looks at their value.
+
+    Returns
+    -------
+    The formula itself.
+
+    Raises
+    ------
+    StoredSolutionError
+    """
+    sizes: dict[sp.Basic, float] = {}
+    for node in sp.postorder_traversal(formula):
+        if node in sizes:
+            continue
+        args = [sizes.get(arg, 1.0) for arg in node.args]
+        try:
+            if node.is_Number:
+                sizes[node] = abs(float(node))
+            elif isinstance(node, sp.Pow):
+                if args[1] > _LARGEST_EXPONENT:
+                    raise StoredSolutionError("energy", "a power without end", "smaller exponents")
+                sizes[node] = args[0] ** (args[1] if args[0] > 1 else 1)
+            else:
+                sizes[node] = max(args, default=1.0) if not node.is_Mul else math.prod(args)
+        except OverflowError:
+            sizes[node] = math.inf
+    return formula
 
 
 def _read(tree: object) -> sp.Basic:

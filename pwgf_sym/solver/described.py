@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +12,8 @@ from ..arguments import brief
 from ..declare.laws import law_from_dict
 from ..declare.maps import map_from_dict, parameter_count
 from ..declare.problem import GradientFlow
-from ..declare.tree import from_tree, to_tree
+from ..declare.registry import saved
+from ..declare.tree import check_powers, from_tree, to_tree
 from ..errors import StoredSolutionError
 from .history import Counts
 from .options import NAMES, FlowOptions
@@ -33,7 +33,6 @@ _SCHEMA, _VERSION = "pwgf_sym.solution", 3
 # Version 1 has no history, no counts and no word on folds, and maps of the user's coordinates;
 # version 2 fixed steps only, and no dense output.
 _READ = (1, 2, 3)
-_LARGEST_EXPONENT = 10**6
 # Entries of laws that are formulas.
 _FORMULAS = ("formula", "coordinate")
 #: How a run can have ended.
@@ -49,13 +48,13 @@ def describe(solution: Solution) -> dict[str, Any]:
         "version": _VERSION,
         "energy": to_tree(problem.energy),
         "density": to_tree(problem.density),
-        "initial": problem.initial.to_dict(),
+        "initial": saved(problem.initial),
         "parameters": [[to_tree(symbol), value] for symbol, value in problem.parameters.items()],
         "drift": [to_tree(formula) for formula in problem.transport.drift],
         "mobility": None if mobility is None else to_tree(mobility),
         "time": None if problem.time is None else to_tree(problem.time),
         "arrays": [to_tree(array) for array in problem.arrays],
-        "map": solution.map.to_dict(),
+        "map": saved(solution.map),
         "options": solution.options,
         "status": solution.status,
         "message": solution.message,
@@ -175,6 +174,8 @@ def restore(
         found |= _ending(description, version)
     except Exception as error:  # whatever SymPy and the constructors make of nonsense
         given = f"a description that cannot be read ({str(error)[:200]})"
+        if isinstance(error, StoredSolutionError) and error.fix:
+            raise refused(path, f"{error.argument} {error.given}", error.fix) from error
         raise refused(path, given) from error
     return found
 
@@ -190,7 +191,7 @@ def _map(entries: dict[str, Any], width: int) -> Map:
 def _problem(description: dict[str, Any], dim: int, data: Sequence[np.ndarray]) -> GradientFlow:
     """The problem, of the map's dimension; laws of another one are not even made."""
     energy, rho = from_tree(description["energy"]), from_tree(description["density"])
-    _check_powers(energy)
+    check_powers(energy)
     entries = description["initial"]
     if len(rho.args) != dim or entries.get("dim", dim) != dim:
         raise StoredSolutionError("initial", "another dimension", f"dimension {dim}, the map's")
@@ -206,7 +207,7 @@ def _problem(description: dict[str, Any], dim: int, data: Sequence[np.ndarray]) 
     mobility = description.get("mobility")
     mobility = None if mobility is None else from_tree(mobility)
     for formula in [*(drift or []), *([] if mobility is None else [mobility])]:
-        _check_powers(formula)
+        check_powers(formula)
     time = description.get("time")
     time = None if time is None else from_tree(time)
     return GradientFlow(energy, rho, law_from_dict(entries), parameters, drift, mobility, time)
@@ -217,34 +218,16 @@ def _check_law(entries: dict[str, Any], dim: int) -> None:
     left = [entries]
     while left:
         one = left.pop()
+        if "class" in one:  # of the user's: its class knows what its lists are
+            continue
         plain = [v for k, v in one.items() if isinstance(v, list) and k not in _FORMULAS]
         if max([one.get("dim", dim), *map(len, plain)]) > dim:
             raise StoredSolutionError("initial", "another dimension", f"dimension {dim}, the map's")
         for name in _FORMULAS:
             if name in one:
-                _check_powers(from_tree(one[name]))
+                check_powers(from_tree(one[name]))
         parts = [*one.values(), *(part for value in plain for part in value)]
         left += [part for part in parts if isinstance(part, dict)]
-
-
-def _check_powers(energy: sp.Expr) -> None:
-    """Refuse towers of numbers, which take all memory when anything looks at their value."""
-    sizes: dict[sp.Basic, float] = {}
-    for node in sp.postorder_traversal(energy):
-        if node in sizes:
-            continue
-        args = [sizes.get(arg, 1.0) for arg in node.args]
-        try:
-            if node.is_Number:
-                sizes[node] = abs(float(node))
-            elif isinstance(node, sp.Pow):
-                if args[1] > _LARGEST_EXPONENT:
-                    raise StoredSolutionError("energy", "a power without end", "smaller exponents")
-                sizes[node] = args[0] ** (args[1] if args[0] > 1 else 1)
-            else:
-                sizes[node] = max(args, default=1.0) if not node.is_Mul else math.prod(args)
-        except OverflowError:
-            sizes[node] = math.inf
 
 
 def _options(entries: dict[str, Any]) -> dict[str, Any]:

@@ -50,11 +50,11 @@ def write_archive(
     """
     text = np.array(json.dumps(description, allow_nan=False))
     if text.dtype.itemsize > 4 * _LONGEST_TEXT:
-        given, fix = (
-            f"a formula of {text.dtype.itemsize // 4} characters",
-            "Do not multiply it out.",
+        given = f"a description of {text.dtype.itemsize // 4} characters"
+        fix = "Do not multiply formulas out, and keep large arrays out of maps and laws."
+        raise StoredSolutionError(
+            "problem and map", given, f"at most {_LONGEST_TEXT} characters", fix
         )
-        raise StoredSolutionError("energy", given, f"at most {_LONGEST_TEXT} characters", fix)
     everything: dict[str, Any] = {_DESCRIPTION: text} | arrays  # savez has options of its own, too
     write_atomically(Path(path), lambda file: np.savez(file, **everything))
 
