@@ -7,9 +7,10 @@ is derived from it (:mod:`.carried`).
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import sympy as sp
+from numpy.typing import ArrayLike
 
 from ..declare.maps import Map
 from ..derive.borders import jump
@@ -33,12 +34,26 @@ from ..tensors import (
 from ..tensors.differentiate import jacobian, jvp
 from ..tensors.scalars.stable import smooth
 from .carried import ExactStep, Level, Rate, levels
+from .constant_arrays import checked_constant
 
 __all__ = ["Formulas", "StepFormulas", "is_linear"]
 
 
 class Formulas:
-    """What a map's formula is written with: ``einsum``, ``apply``, ``integrate``."""
+    """What a map's formula is written with: ``einsum``, ``apply``, ``constant``, ``integrate``.
+
+    Parameters
+    ----------
+    axes : mapping of str to Axis
+        The map's axes by their letters.
+    """
+
+    def __init__(self, axes: Mapping[str, Axis]) -> None:
+        self._axes = axes
+
+    def constant(self, values: ArrayLike, letters: str) -> Tensor:
+        """Numbers over axes of the map: a mask, fixed features, a matrix that selects."""
+        return checked_constant(values, letters, self._axes)
 
     einsum = staticmethod(einsum)
 
@@ -112,7 +127,7 @@ def _combined(terms: list[tuple[sp.Expr, Tensor]]) -> Tensor:
 _AXES = {"e", "g", "n", "o", "p", "q", "z"}
 _PARAMETERS = {"acc", "block", "dx", "eta", "first", "last", "log_det", "miss", "rows", "scratch"}
 _PARAMETERS |= {"step", "steps", "sums", "table", "target", "theta", "tile", "turn", "weight"}
-_PARAMETERS |= {"width", *_AXES}
+_PARAMETERS |= {"constants", "width", *_AXES}
 
 
 def _check_names(flow: Map) -> None:
@@ -132,9 +147,9 @@ def _check_names(flow: Map) -> None:
             given, known = f"the axis {unknown[0]!r}", ", ".join(flow.axes())
             fix = "Give its length in the map's axes()."
             raise MapError(f"parameter {name}", given, f"the map's axes {known}", fix)
-        own = name not in reserved and not re.fullmatch(r"v\d+|hidden_.*", name)
+        own = name not in reserved and not re.fullmatch(r"(v|constant_)\d+|hidden_.*", name)
         if not own or not name.isidentifier():
-            taken = ", ".join([*sorted(reserved), "v0, v1, ..., hidden_..."])
+            taken = ", ".join([*sorted(reserved), "v0, v1, ..., constant_0, ..., hidden_..."])
             accepted = f"a Python name other than those that kernels use: {taken}"
             raise MapError("parameter", repr(name), accepted, "Rename it.")
 
@@ -161,6 +176,7 @@ class StepFormulas:
             for c in levels()[-1]
         }
         self.x = self.before["x"]
+        self.formulas = Formulas(self.axis)
         self.parameters = self.parameter_tensors("")
 
     def parameter_tensors(self, prefix: str) -> dict[str, Tensor]:
@@ -181,11 +197,11 @@ class StepFormulas:
                 return [c.rate(rate) for c in level]
 
             return Formulas.integrate(field, before, self.map.substep, self.map.steps)
-        step = ExactStep(self.before, self.map.step(Formulas, self.parameters, self.x))
+        step = ExactStep(self.before, self.map.step(self.formulas, self.parameters, self.x))
         return [c.step(step) for c in level]
 
     def _field(self, x: Tensor) -> Tensor:
-        velocity = self.map.field(Formulas, self.parameters, x)
+        velocity = self.map.field(self.formulas, self.parameters, x)
         if velocity is None:
             given, fix = "'trace' of a map without a field", "Write the field, or take 'exact'."
             raise MapError("log_determinant", given, "'trace' of a flow, or 'exact'", fix)
@@ -193,7 +209,7 @@ class StepFormulas:
 
     def newton(self) -> tuple[Tensor, Tensor, Tensor]:
         """One Newton step for step(x) = target: new x, step(x) - target, log|det J(x)|."""
-        after = self.map.step(Formulas, self.parameters, self.x)
+        after = self.map.step(self.formulas, self.parameters, self.x)
         matrix = jacobian(after, self.x)
         feature, basis = matrix.axes
         miss = after - input_tensor("target", self.x.axes, per_sample=True)
@@ -208,7 +224,7 @@ def is_linear(flow: Map) -> bool:
     if flow.steps > 1:
         return False
     step = StepFormulas(flow)
-    after = flow.step(Formulas, step.parameters, step.x)
+    after = flow.step(step.formulas, step.parameters, step.x)
     changes = step.parameter_tensors("change_of_")
     tangents = {value: changes[name] for name, value in step.parameters.items()}
     (change,) = jvp([after], tangents)
