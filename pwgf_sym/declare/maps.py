@@ -23,7 +23,7 @@ from .tree import from_portable, from_tree, portable, to_tree
 
 if TYPE_CHECKING:
     import numpy as np
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
 
     from .law import Law, WhitenedLaw
 
@@ -52,6 +52,10 @@ class Operations(Protocol[V]):
 
     def apply(self, expression: sp.Expr, tensor: V, /) -> V:
         """A SymPy formula in one symbol, entry by entry."""
+        ...
+
+    def constant(self, values: ArrayLike, letters: str, /) -> V:
+        """Numbers over axes of the map: a mask, fixed features, a matrix that selects."""
         ...
 
     def entries(self, formulas: Sequence[tuple[int, sp.Expr]], vector: V, axis: str, /) -> V:

@@ -2,8 +2,9 @@
 
 Every tensor belongs to one part: ``table`` (sample-invariant, once before the samples; constant
 arrays that the other parts read, too), ``sample`` (for every tile of samples), ``reduction`` (sums
-over a block's samples) or ``finish`` (what is left to do with the summed reductions).  Tensors of a part that have the same axes and need each other
-entry by entry only are fused into one group, that is one loop nest.
+over a block's samples) or ``finish`` (what is left to do with the summed reductions).  Tensors of a
+part that have the same axes and need each other entry by entry only are fused into one group, that
+is one loop nest.
 """
 
 from __future__ import annotations
