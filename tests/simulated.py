@@ -7,6 +7,7 @@ ON_TARGETS = [
         "test_cancellation.py",
         "test_carried.py",
         "test_circle.py",
+        "test_constant_arrays.py",
         "test_convolutions.py",
         "test_density_pairs.py",
         "test_energy_kernels.py",

@@ -24,7 +24,7 @@ from .tree import from_portable, from_tree, portable, to_tree
 
 if TYPE_CHECKING:
     import numpy as np
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
 
     from .law import Law, WhitenedLaw
 
@@ -92,6 +92,10 @@ class Operations(Protocol[V]):
 
     def gradient(self, potential: Callable[[V], V], x: V, /) -> V:
         """The gradient at x of a function of vectors, which gives a number."""
+        ...
+
+    def constant(self, values: ArrayLike, letters: str | None = None, /) -> V:
+        """Numbers over axes of the map: a mask, fixed features, a matrix that selects."""
         ...
 
     def entries(self, formulas: Sequence[tuple[int, sp.Expr]], vector: V, axis: str, /) -> V:

@@ -32,6 +32,7 @@ from ..schedule.numpy import NumpyTiling
 from ..sharing import is_long
 from ..tensors import (
     Constant,
+    ConstantArray,
     Delta,
     Elementwise,
     Product,
@@ -127,6 +128,8 @@ def _lines(sweep: Sweep, names: Names) -> list[str]:
             check_printable(tensor.expression, "derivative of a formula")
         if tensor.operands:
             lines.append(_formula(tensor, names))
+        elif isinstance(tensor, ConstantArray):
+            lines.append(f"{_name(tensor, names)} = {tensor.text()}")
     for name, carry in sweep.carries.items():
         lines.append(f"{name} <- {_name(carry.after, names)}")
     for kind, found in (

@@ -25,7 +25,7 @@ __all__ = ["Looped", "Stage"]
 _AXES = {"e", "g", "n", "o", "p", "q", "z"}
 _RESERVED = {"acc", "block", "dx", "eta", "first", "last", "log_det", "miss", "rows", "scratch"}
 _RESERVED |= {"step", "steps", "sums", "table", "target", "theta", "tile", "turn", "weight"}
-_RESERVED |= {"width", *_AXES}
+_RESERVED |= {"constants", "width", *_AXES}
 _RESERVED |= {name for c in levels()[-1] for name in (c.name, c.start, c.cotangent)}
 
 Axes = tuple[Axis, ...]

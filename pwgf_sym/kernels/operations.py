@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import sympy as sp
+from numpy.typing import ArrayLike
 
 from ..arguments import brief, choice
 from ..declare.formula_checks import check_formula, scalar_expression
@@ -31,6 +32,7 @@ from ..tensors import (
 from ..tensors.arithmetic import concatenated, elementwise, plus, shape_text, written
 from ..tensors.differentiate import replace, vjp
 from ..tensors.scalars.stable import smooth
+from .constant_arrays import checked_constant
 
 __all__ = ["Formulas", "ReadsNumber"]
 
@@ -109,6 +111,13 @@ class Formulas:
     def concatenate(self, parts: Sequence[Tensor]) -> Tensor:
         """Vectors, and numbers, one after the other."""
         return concatenated(list(parts), [self.axes["i"]])
+
+    def constant(self, values: ArrayLike, letters: str | None = None) -> Tensor:
+        """Numbers over axes of the map: a mask, fixed features, a matrix that selects.
+
+        Without letters they have axes of their own, which operators align as NumPy does.
+        """
+        return checked_constant(values, letters, self.axes)
 
     def sum(self, tensor: Tensor) -> Tensor:
         """The sum of all entries."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Mapping
 
 from ..schedule.groups import Group
-from ..tensors import Add, Axis, Input, Product, Tensor
+from ..tensors import Add, Axis, ConstantArray, Input, Product, Tensor
 
 __all__ = ["LOWEST", "Names", "deferred_terms", "flat_terms", "read_name"]
 
@@ -14,7 +14,7 @@ LOWEST = -3e38
 
 
 class Names:
-    """Names of tensors in a kernel: v0, v1, ... in the order in which they are met."""
+    """Names of tensors in a kernel: v0, v1, ... and constant_2 in the order that they are met."""
 
     def __init__(self) -> None:
         self._found: dict[Tensor, str] = {}
@@ -22,7 +22,8 @@ class Names:
     def __call__(self, tensor: Tensor) -> str:
         if isinstance(tensor, Input):
             return tensor.name
-        return self._found.setdefault(tensor, f"v{len(self._found)}")
+        word = "constant_" if isinstance(tensor, ConstantArray) else "v"
+        return self._found.setdefault(tensor, f"{word}{len(self._found)}")
 
 
 def read_name(name: str, labels: Iterable[Axis]) -> str:

@@ -12,11 +12,11 @@ from dataclasses import dataclass, replace
 from ..kernels.kernels import Kernel, Sweep
 from ..schedule.groups import Tiling, parts_of
 from ..schedule.reductions import outer_tiles
-from ..tensors import Axes, Axis, Input, Inverse, LogDet, Tensor
+from ..tensors import Axes, Axis, ConstantArray, Input, Inverse, LogDet, Tensor, topological
 from .block import Block
 from .groups import Names
 from .kernel_arguments import gradient, inputs_of, outputs_of, parameters, rows_of, stored_of
-from .nodes import Alias, Expression, Function, Name, Statement
+from .nodes import Alias, Expression, Function, Integer, Name, Statement
 from .places import Slot, plus, row_major, size_of
 from .scalars import Spelling
 from .signature import Argument, of_step
@@ -66,6 +66,8 @@ class KernelBuilder(ABC):
     ----------
     table_size, sums_size : int
         Numbers that a step keeps in the table, and in the sums over samples.
+    constants : dict of Tensor to Slot
+        Places of constant arrays, which only the table is made of: others read them there.
     """
 
     def __init__(self, kernel: Kernel, layout: Layout, tiling: Tiling, spelling: Spelling):
@@ -79,6 +81,7 @@ class KernelBuilder(ABC):
         self.names = Names()
         self.table, self.table_size = self._table_slots()
         self.sums, self.sums_size = self._sum_slots()
+        self.constants, self._numbers = self._constant_slots()
 
     def _block_numbers(self) -> tuple[int, int]:
         """Numbers of a sample in the cache: carries and what is summed; and the hot ones of them.
@@ -129,6 +132,29 @@ class KernelBuilder(ABC):
                 at += size_of(tensor.axes)
         return slots, at
 
+    def _constant_slots(self) -> tuple[dict[Tensor, Slot], list[float]]:
+        slots: dict[Tensor, Slot] = {}
+        places: dict[bytes, int] = {}
+        numbers: list[float] = []
+        for tensor in topological(self.table):
+            if isinstance(tensor, ConstantArray):
+                if tensor.values not in places:
+                    places[tensor.values] = len(numbers)
+                    numbers += tensor.array.ravel().tolist()
+                at = Integer(places[tensor.values])
+                slots[tensor] = Slot("constants", at, row_major(tensor.axes, 1), 1)
+        return slots, numbers
+
+    def table_parts(self) -> tuple[list[ConstantArray], list[Tensor]]:
+        """What the table holds: constant arrays, and what is computed."""
+        copied = [tensor for tensor in self.table if isinstance(tensor, ConstantArray)]
+        return copied, [t for t in self.table if not isinstance(t, ConstantArray)]
+
+    def copied_line(self, tensor: ConstantArray) -> str:
+        """The comment above the copy of a constant array."""
+        labels = ",".join(axis.name for axis in tensor.axes)
+        return f"{self.names(tensor)}[{labels}] = {tensor.text()}"
+
     def gradient_slots(self, sweep: Sweep) -> dict[str, Slot]:
         """Where the derivatives by the parameters go."""
         return {
@@ -167,6 +193,12 @@ class KernelBuilder(ABC):
     def shared(self) -> list[Argument]:
         """What every sample shares, as far as there is any."""
         return [of_step("table", "workspace", "entry", self.table_size)] if self.table else []
+
+    def of_table(self) -> list[Argument]:
+        """What the table is made of, and the table."""
+        numbers = tuple(self._numbers)
+        found = Argument("constants", "constant", ("entry",), (len(numbers),), values=numbers)
+        return [*self.theta(), *([found] if numbers else []), *self.shared()]
 
     def summed(self) -> Argument:
         """Sums over samples."""

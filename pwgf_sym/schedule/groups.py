@@ -1,9 +1,10 @@
 """Where and in which order a sweep's values are computed.
 
-Every tensor belongs to one part: ``table`` (sample-invariant, once before the samples), ``sample``
-(for every tile of samples), ``reduction`` (sums over a block's samples) or ``finish`` (what is left
-to do with the summed reductions).  Tensors of a part that have the same axes and need each other
-entry by entry only are fused into one group, that is one loop nest.
+Every tensor belongs to one part: ``table`` (sample-invariant, once before the samples; constant
+arrays that the other parts read, too), ``sample`` (for every tile of samples), ``reduction`` (sums
+over a block's samples) or ``finish`` (what is left to do with the summed reductions).  Tensors of a
+part that have the same axes and need each other entry by entry only are fused into one group, that
+is one loop nest.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import sympy as sp
 from ..kernels.kernels import Sweep
 from ..tensors import (
     Axis,
+    ConstantArray,
     Elementwise,
     Inverse,
     LogDet,
@@ -85,7 +87,8 @@ def parts_of(sweep: Sweep) -> Parts:
     """Assign every tensor of a sweep to its part."""
     parts = Parts([], [], [], [])
     reduced: set[Tensor] = set()
-    for tensor in topological(sweep.outputs()):
+    order = list(topological(sweep.outputs()))
+    for tensor in order:
         if not tensor.operands:
             continue
         if tensor.per_sample:
@@ -98,6 +101,9 @@ def parts_of(sweep: Sweep) -> Parts:
             parts.finish.append(tensor)
         else:
             parts.table.append(tensor)
+    others = (*parts.sample, *parts.reduction, *parts.finish)
+    read = {operand for tensor in others for operand in tensor.operands} | set(sweep.outputs())
+    parts.table[:0] = [t for t in order if isinstance(t, ConstantArray) and t in read]
     return parts
 
 

@@ -116,6 +116,7 @@ class KernelCaller(GroupCalls):
         self._orders: dict[str, np.ndarray] = {}
         self._bound: dict[str, BoundKernel] = {}
         self._rooms = threading.local()
+        self._constants_of: dict[str, dict] = {}
         self._reads: dict[BoundKernel, tuple[str, ...]] = {}
 
     # -- kernels of the map -------------------------------------------------------------------
@@ -177,7 +178,20 @@ class KernelCaller(GroupCalls):
 
     def _fill_table(self, name: str, values: dict) -> None:
         """Compute what all samples share."""
-        self.bound(name)(values)
+        self.bound(name)(values | self._numbers(name))
+
+    def _numbers(self, name: str) -> dict:
+        """Numbers that a function needs beside its text, made arrays once."""
+        found = self._constants_of.get(name)
+        if found is None:
+            arguments = self.bound(name).signature.of("constant")
+            found = {a.name: self._constant(a.values) for a in arguments}
+            self._constants_of[name] = found
+        return found
+
+    def _constant(self, values):
+        """Numbers as an array where kernels run."""
+        return np.array(values, self.dtype)
 
     def _add_inputs(self, values: dict, kernel: BoundKernel, samples: Samples, inputs) -> None:
         """Add what a kernel of the map reads of every sample."""

@@ -18,6 +18,7 @@ from ..derive.samples import check_law
 from ..emit.module import Emission, emit_module
 from ..errors import OptionError
 from ..kernels.carried import kernel_name, level_of
+from ..kernels.constant_arrays import check_constants
 from .constants import energy_constants
 from .convolutions import ConvolutionMethods
 from .features import MomentMethods
@@ -100,6 +101,7 @@ def compile_program(
     energy = derived_form(problem).energy
     emission = emit_module(energy, problem.density, flow, how, kernels, problem.transport)
     check_law(emission.form, problem.initial)
+    check_constants(emission.kernels["push"].sweeps[0].outputs(), dtype)
     name = f"{type(flow).__name__.lower()}_d{flow.dim}_{dtype}"
     path = host.write(emission.text, name, folder)
     program = Program(problem, flow, dtype, emission, path, target, kernels, folder)

@@ -5,6 +5,7 @@ Every operation is one class, in a file of its own:
 :class:`Input`        a parameter, a state or a stored value, by name
 :class:`Delta`        the identity matrix over two axes
 :class:`Constant`     one number
+:class:`ConstantArray`  numbers over axes
 :class:`Zero`         zeros over any axes, which sums and products absorb
 :class:`Product`      an einsum: coefficient times a product of tensors, summed over the axes that
                       the result does not carry, and over the samples if ``sum_samples`` is set
@@ -23,14 +24,24 @@ from .add import Add, add
 from .elementwise import Elementwise, apply, between_jumps, placeholder
 from .inverse import Inverse
 from .largest import Largest
-from .leaves import Constant, Delta, Input, Zero, constant, input_tensor
+from .leaves import (
+    Constant,
+    ConstantArray,
+    Delta,
+    Input,
+    Zero,
+    constant,
+    constant_array,
+    input_tensor,
+)
 from .logdet import LogDet
 from .product import Product, einsum, product, scale
 from .tensor import Axes, Axis, Labelled, Tensor, count_uses, topological
 from .window import Window, window
 
-__all__ = ["Add", "Axes", "Axis", "Constant", "Delta", "Elementwise", "Input", "Inverse"]
+__all__ = ["Add", "Axes", "Axis", "Constant", "ConstantArray", "Delta", "Elementwise", "Input"]
 __all__ += [
+    "Inverse",
     "Labelled",
     "Largest",
     "LogDet",
@@ -41,6 +52,7 @@ __all__ += [
     "apply",
     "between_jumps",
     "constant",
+    "constant_array",
 ]
 __all__ += ["count_uses", "einsum", "input_tensor", "placeholder", "product", "scale"]
 __all__ += ["Window", "topological", "window"]

@@ -1,4 +1,4 @@
-"""Tensors that are computed from nothing: inputs, identity matrices, numbers and zeros."""
+"""Tensors that are computed from nothing: inputs, identity matrices, numbers, arrays, zeros."""
 
 from __future__ import annotations
 
@@ -8,11 +8,16 @@ from typing import Any, ClassVar
 
 import numpy as np
 import sympy as sp
+from numpy.typing import ArrayLike
 
 from .arrays import same
-from .tensor import Axes, Axis, Rule, Tensor, node
+from .tensor import Array, Axes, Axis, Rule, Tensor, node
 
-__all__ = ["Constant", "Delta", "Input", "Zero", "constant", "input_tensor"]
+__all__ = ["Constant", "ConstantArray", "Delta", "Input", "Zero", "constant", "constant_array"]
+__all__ += ["input_tensor"]
+
+# Numbers of an array that its text shows.
+_SHOWN = 4
 
 
 @node
@@ -86,6 +91,36 @@ class Constant(Tensor):
 
 
 @node
+class ConstantArray(Tensor):
+    """Numbers over axes that nothing changes: a mask, fixed features, a matrix that selects.
+
+    ``values`` are the float64 numbers, row by row, as bytes: arrays of equal numbers are one
+    tensor.  :func:`constant_array` makes them of an array.
+    """
+
+    varies: ClassVar[bool] = False
+    values: bytes
+    axes: Axes
+
+    def __post_init__(self) -> None:
+        self._derive(per_sample=False, operands=())
+
+    @property
+    def array(self) -> Array:
+        """The numbers, which cannot be written to."""
+        return np.frombuffer(self.values).reshape([axis.size for axis in self.axes])
+
+    def of_arrays(self, dtype: np.dtype[Any]) -> Rule:
+        """The numbers, rounded once."""
+        return partial(same, self.array.astype(dtype))
+
+    def text(self) -> str:
+        """How many numbers, and the first of them."""
+        first = [f"{value:g}" for value in self.array.flat[:_SHOWN]]
+        return f"{self.size} numbers: {', '.join([*first, *['...'] * (self.size > _SHOWN)])}"
+
+
+@node
 class Zero(Tensor):
     """Zeros: the derivative of what depends on nothing.  Sums and products absorb them."""
 
@@ -112,3 +147,14 @@ def input_tensor(name: str, axes: Iterable[Axis] = (), per_sample: bool = False)
 def constant(value: Any) -> Constant:
     """A number of Python's or SymPy's as a tensor."""
     return Constant(sp.sympify(value))
+
+
+def constant_array(values: ArrayLike, axes: Iterable[Axis]) -> Tensor:
+    """An array of numbers as a tensor; without axes that is :func:`constant`."""
+    axes, array = tuple(axes), np.array(values, dtype=np.float64) + 0.0  # a zero has no sign
+    if array.shape != tuple(axis.size for axis in axes):
+        raise ValueError(f"constant array of shape {array.shape} over {axes}")
+    if axes:
+        return ConstantArray(array.tobytes(), axes)
+    value = array.item()
+    return constant(int(value) if value.is_integer() else value)

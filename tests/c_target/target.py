@@ -75,7 +75,7 @@ class CKernels:
         for argument in signature:
             if argument.name not in values:
                 numbers = argument.length(step=self.steps, sample=count)
-                values[argument.name] = np.zeros(numbers)
+                values[argument.name] = np.array(argument.values or np.zeros(numbers))
         given = (values[argument.name] for argument in signature)
         getattr(self.library, signature.name)(*map(_as_c, given))
         return values

@@ -72,18 +72,20 @@ class TileKernelBuilder(KernelBuilder):
     def _table_function(self) -> Function:
         write = Block()
         outputs = list(self.table)
-        slots = {**self.table, **self.invariant_slots(topological(outputs))}
+        slots = {**self.table, **self.invariant_slots(topological(outputs)), **self.constants}
+        copied, computed = self.table_parts()
         scratch = scratch_size(outputs)
         if scratch:
             write(Local("scratch", Integer(scratch)))
         with write.loop("step", Name("steps")):
             sizes = (self.layout.size, self.table_size)
             write(Lets(("p", "q"), tuple(_times(Name("step"), size) for size in sizes)))
-            self._invariant_builder(write, slots, outputs).emit(fuse(outputs))
+            for tensor in copied:
+                write.comment(self.copied_line(tensor))
+                _copy_numbers(write, self.table[tensor], self.constants[tensor], tensor.size)
+            self._invariant_builder(write, slots, outputs).emit(fuse(computed))
         summary = "What every sample shares, once a step."
-        return self._function(
-            "_table", [*self.theta(), *self.shared(), count("steps")], summary, write
-        )
+        return self._function("_table", [*self.of_table(), count("steps")], summary, write)
 
     def _finish_function(self) -> Function:
         (sweep,) = [s for s in self.kernel.sweeps if s.gradients]

@@ -87,11 +87,15 @@ class ThreadKernelBuilder(KernelBuilder):
 
     def _table_function(self) -> Function:
         write, outputs = Block(), list(self.table)
-        slots = {**self.table, **self.invariant_slots(topological(outputs))}
+        slots = {**self.table, **self.invariant_slots(topological(outputs)), **self.constants}
+        copied, computed = self.table_parts()
         size = scratch_size(outputs)
         with self._step_of_block(write, SCRATCH=size):
-            self._invariant_builder(write, slots, outputs).emit(fuse(outputs))
-        arguments = [*self.theta(), *self.shared(), of_step("work", "workspace", "entry", size)]
+            for tensor in copied:
+                write.comment(self.copied_line(tensor))
+                write(_copy_of_entries(self.table[tensor], self.constants[tensor], tensor.axes))
+            self._invariant_builder(write, slots, outputs).emit(fuse(computed))
+        arguments = [*self.of_table(), of_step("work", "workspace", "entry", size)]
         summary = "What every sample shares, a step a block."
         return function(f"{self.kernel.name}_table", arguments, summary, write)
 

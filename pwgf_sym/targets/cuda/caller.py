@@ -115,7 +115,7 @@ class CudaCaller(KernelCaller):
         launch(kernel.function, blocks, threads, *kernel.arguments(values))
 
     def _fill_table(self, name: str, values: dict) -> None:
-        self._of_steps(name, values)
+        self._of_steps(name, values | self._numbers(name))
 
     def _of_steps(self, name: str, values: dict) -> None:
         """Run a part of a kernel of the map, which takes a block a step."""
