@@ -13,10 +13,23 @@ from typing import Any as _Any
 
 if _TYPE_CHECKING:  # the same names for type checkers, which do not run __getattr__
     from . import errors, exact
-    from .declare.chain import Chain, Permute
     from .declare.energies import integral
     from .declare.laws import Barenblatt, Circle, Gaussian, UniformBall, UniformBox
-    from .declare.maps import Affine, Map, NeuralFlow
+    from .declare.maps import (
+        Affine,
+        Chain,
+        Coupling,
+        GradientMap,
+        Map,
+        Monotone,
+        NeuralFlow,
+        Permute,
+        Planar,
+        RandomFeatures,
+        Residual,
+        TimeField,
+        Triangular,
+    )
     from .declare.problem import GradientFlow
     from .declare.symbols import Density, coordinates, copy_of
     from .declare.vectors import vector
@@ -47,12 +60,19 @@ _PUBLIC = {
     "UniformBox": "declare.laws",
     "Barenblatt": "declare.laws",
     "Circle": "declare.laws",
-    "Map": "declare.maps",
     "Affine": "declare.maps",
-    "Chain": "declare.chain",
-    "Permute": "declare.chain",
+    "Chain": "declare.maps",
+    "Coupling": "declare.maps",
+    "GradientMap": "declare.maps",
     "Map": "declare.maps",
+    "Monotone": "declare.maps",
     "NeuralFlow": "declare.maps",
+    "Permute": "declare.maps",
+    "Planar": "declare.maps",
+    "RandomFeatures": "declare.maps",
+    "Residual": "declare.maps",
+    "TimeField": "declare.maps",
+    "Triangular": "declare.maps",
     "first_variation": "derive.variation",
     "velocity": "derive.variation",
     "pde": "derive.variation",

@@ -25,6 +25,7 @@ __all__ = [
     "InversionWarning",
     "LawError",
     "MapError",
+    "MapWarning",
     "NumpyFunctionError",
     "OperationError",
     "OptionError",
@@ -196,6 +197,10 @@ class AccuracyWarning(PwgfWarning):
 
 class FoldedMapWarning(PwgfWarning):
     """The sign of det dT/dz changes: points have several preimages, and the log density of one."""
+
+
+class MapWarning(PwgfWarning):
+    """A map does not start at the identity, or has a parameter that nothing reads."""
 
 
 class InversionWarning(PwgfWarning):

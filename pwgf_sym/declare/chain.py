@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from ..arguments import brief, checked_call, dimension, integer
 from ..errors import MapError
 from ..memory import fitting
-from .maps import VECTORS, Affine, Map, Operations, V, parameter_count
+from .affine import Affine
+from .map import VECTORS, Family, Map, Operations, V, parameter_count
+from .registry import description, restored
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["Chain", "Permute"]
 
 
-class Permute(Map):
+class Permute(Family):
     """Coordinates in another order, T(z)_i = z_{order[i]}; it has no parameters.
 
     Parameters
@@ -35,7 +37,7 @@ class Permute(Map):
         When it is none.
     """
 
-    steps = 1
+    arguments = ("order",)
 
     @checked_call
     def __init__(self, order: Sequence[int]) -> None:
@@ -57,14 +59,11 @@ class Permute(Map):
     def initial_parameters(self, law: Law | WhitenedLaw, seed: int = 0) -> NDArray[np.float64]:
         return np.zeros(0)
 
-    def to_dict(self) -> dict[str, Any]:
-        return {"map": "Permute", "order": list(self.order)}
-
     def __repr__(self) -> str:
         return f"Permute({list(self.order)})"
 
 
-class Chain(Map):
+class Chain(Family):
     """Maps one after the other, the first of the list first.
 
     The kernels loop over the shortest run of steps that the chain repeats: a chain of four equal
@@ -86,6 +85,8 @@ class Chain(Map):
     do not cancel, the last :class:`Affine` map undoes them, so that the chain starts at the
     identity.
     """
+
+    arguments = ("maps",)
 
     @checked_call
     def __init__(self, maps: Sequence[Map]) -> None:
@@ -137,7 +138,14 @@ class Chain(Map):
         return Chain(found)
 
     def to_dict(self) -> dict[str, Any]:
-        return {"map": "Chain", "maps": [part.to_dict() for part in self.maps]}
+        return {"map": "Chain", "maps": [description(part) for part in self.maps]}
+
+    @classmethod
+    def from_entries(cls, entries: dict[str, Any]) -> Self:
+        if entries.keys() != {"maps"} or not isinstance(entries["maps"], list):
+            raise TypeError("a chain has maps")
+        maps = [restored("map", one) for one in entries["maps"]]
+        return cls([map for map in maps if isinstance(map, Map)])
 
     def __repr__(self) -> str:
         return f"Chain([{', '.join(map(repr, self.maps))}])"

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import cast
 
+import numpy as np
+
 from ..declare.maps import Map
 from ..declare.problem import GradientFlow
 from ..targets.table import TARGETS as _TABLE
 from .protocols import Program, Target
 
-__all__ = ["TARGETS", "build_program"]
+__all__ = ["TARGETS", "build_program", "displacement"]
 
 #: Targets by name; the first is the default.
 TARGETS: Mapping[str, Target] = _TABLE
@@ -22,3 +24,10 @@ def build_program(problem: GradientFlow, map: Map, target: str, dtype: str) -> P
 
     # A program takes back samples and states of its own class, which a protocol cannot say.
     return cast(Program, compile_program(problem, map, target=target, dtype=dtype))
+
+
+def displacement(program: Program, theta: np.ndarray) -> float:
+    """The largest |T(z) - z| at some samples of the initial law, over its spread."""
+    from ..targets.written_maps import displacement_at
+
+    return displacement_at(program, theta)

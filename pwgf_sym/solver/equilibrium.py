@@ -35,7 +35,7 @@ from .certificate import equilibrium_bound
 from .compiler import build_program
 from .events import Event, Watch
 from .evidence import log_weight_of
-from .flow import _collect, _start
+from .flow import _collect
 from .history import Record
 from .memory import check_memory
 from .option_fields import settled
@@ -44,6 +44,7 @@ from .options import FlowOptions
 from .partners import with_partners
 from .right_side import RightSide, Stage, drawn
 from .solution import Row, Solution
+from .start import start_of, warn_of_start
 from .steppers import Stepper, stepper_named
 from .theory import log_sobolev_of, theory_of
 from .vectors import as_double, like
@@ -160,7 +161,7 @@ def equilibrium(
     fresh = options.samples.fresh
     options = options.for_map(map, parameter_count(map)).for_times(False)
     check_memory(map, options, 2)
-    theta = _start(problem, map, theta0, options.seed)
+    theta = start_of(problem, map, theta0, options.seed)
     if callback is not None and not takes_one(callback):
         raise OptionError("callback", brief(callback), "a function of one row")
     terms = energy_terms(derived_form(problem).energy, problem.density)
@@ -176,6 +177,8 @@ def equilibrium(
         raise OptionError("problem", given, accepted, fix)
     points = drawn(problem, options, "samples", 0, options.number)
     program = build_program(problem, map, options.target, options.dtype)
+    if theta0 is None:
+        warn_of_start(program, theta)
     right = RightSide(program, options, points, Record(begin))
     march = EquilibriumMarch(right, stepper_named(options.steps.method), max_steps)
     found = _collect(march, theta, callback)

@@ -7,7 +7,7 @@ from time import perf_counter
 
 import numpy as np
 
-from ..arguments import brief, checked_call, real_array
+from ..arguments import brief, checked_call
 from ..calls import takes_one
 from ..declare.clock import check_times
 from ..declare.flow_checks import check_flow, check_storable, periodic
@@ -29,9 +29,9 @@ from .option_objects import FIELDS, RENAMED, LinearSolve, Samples, Steps
 from .options import FlowOptions
 from .partners import with_partners
 from .right_side import RightSide, drawn
-from .sampling import seed_for
 from .signals import Terminated, termination_interrupts
 from .solution import Row, Solution
+from .start import start_of, warn_of_start
 from .steppers import Stepper, stepper_named
 from .verdict import carried, ended, warn_of
 
@@ -178,7 +178,7 @@ def solve(
     fresh = options.samples.fresh
     options = options.for_map(map, parameter_count(map)).for_times(save_at is not None)
     check_memory(map, options, times.size if options.adaptive else int(np.count_nonzero(stored)))
-    theta = _start(problem, map, theta0, options.seed)
+    theta = start_of(problem, map, theta0, options.seed)
     watch = Watch(events_of(events))
     if callback is not None and not takes_one(callback):
         raise OptionError("callback", brief(callback), "a function of one row")
@@ -189,6 +189,8 @@ def solve(
         check_velocity(terms)
     points = drawn(problem, options, "samples", 0, options.number)
     program = build_program(problem, map, options.target, options.dtype)
+    if theta0 is None:
+        warn_of_start(program, theta)
     right = RightSide(program, options, points, Record(begin))
     stepper = stepper_named(options.steps.method, options.step_tol)
     stepper.begins(right)
@@ -205,21 +207,6 @@ def check_formulation(problem: GradientFlow, formulation: str) -> None:
     if formulation == "energy" and not problem.transport.plain:
         accepted = '"velocity", for a problem with a drift or a mobility'
         raise OptionError("formulation", '"energy"', accepted, 'Use formulation="velocity".')
-
-
-def _start(problem: GradientFlow, map: Map, theta0: np.ndarray | None, seed: int) -> np.ndarray:
-    """The start parameters, (p,) float64."""
-    default = map.initial_parameters(problem.initial.whitened, seed_for(seed, "map"))
-    if theta0 is None:
-        return np.asarray(default, np.float64)
-    accepted = f"an array of {default.size} numbers"
-    theta = real_array("theta0", theta0, finite=False, accepted=accepted).copy()
-    if theta.shape != default.shape:
-        raise OptionError("theta0", f"shape {theta.shape}", f"shape {default.shape} for {map}")
-    if not np.all(np.isfinite(theta)):
-        bad = int(np.flatnonzero(~np.isfinite(theta))[0])
-        raise OptionError("theta0", f"{theta[bad]} at index {bad}", "finite numbers")
-    return theta
 
 
 def _collect(

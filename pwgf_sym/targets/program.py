@@ -34,6 +34,7 @@ from .slope import Slope, slope
 from .sums import SumMethods
 from .table import TARGETS
 from .values import real_function
+from .written_maps import warn_of_unused
 
 __all__ = ["Program", "compile_program"]
 
@@ -101,6 +102,7 @@ def compile_program(
     energy = derived_form(problem).energy
     emission = emit_module(energy, problem.density, flow, how, kernels, problem.transport)
     check_law(emission.form, problem.initial)
+    warn_of_unused(emission.looped)
     check_constants(emission.kernels["push"].sweeps[0].outputs(), dtype)
     name = f"{type(flow).__name__.lower()}_d{flow.dim}_{dtype}"
     path = host.write(emission.text, name, folder)

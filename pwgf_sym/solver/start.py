@@ -1,0 +1,57 @@
+"""Where a run starts: the map's own parameters, or those that are given."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..arguments import real_array
+from ..declare.maps import Map, parameter_count
+from ..declare.problem import GradientFlow
+from ..errors import MapError, MapWarning, OptionError, warn
+from .compiler import displacement
+from .protocols import Program
+from .sampling import seed_for
+
+__all__ = ["start_of", "warn_of_start"]
+
+# Spreads of the law by which a map that starts at the identity may move samples.
+_ROUNDING = 1e-6
+
+
+def start_of(problem: GradientFlow, map: Map, theta0: np.ndarray | None, seed: int) -> np.ndarray:
+    """The start parameters, (p,) float64."""
+    default = _default_start(problem, map, seed_for(seed, "map"))
+    if theta0 is None:
+        return default
+    accepted = f"an array of {default.size} numbers"
+    theta = real_array("theta0", theta0, finite=False, accepted=accepted).copy()
+    if theta.shape != default.shape:
+        raise OptionError("theta0", f"shape {theta.shape}", f"shape {default.shape} for {map}")
+    if not np.all(np.isfinite(theta)):
+        bad = int(np.flatnonzero(~np.isfinite(theta))[0])
+        raise OptionError("theta0", f"{theta[bad]} at index {bad}", "finite numbers")
+    return theta
+
+
+def _default_start(problem: GradientFlow, map: Map, seed: int) -> np.ndarray:
+    """What the map's own initial_parameters gives, (p,) float64."""
+    given = map.initial_parameters(problem.initial.whitened, seed)
+    where = f"initial_parameters of {map}"
+    found = real_array(where, given, finite=False, error=MapError).copy()
+    count = parameter_count(map)
+    if found.shape != (count,) or not np.all(np.isfinite(found)):
+        shape = f"shape {found.shape}" if found.shape != (count,) else "numbers that are not finite"
+        raise MapError(where, shape, f"{count} finite numbers, those of all steps in order")
+    return found
+
+
+def warn_of_start(program: Program, theta: np.ndarray) -> None:
+    """Say that a map does not start at the identity: the flow begins elsewhere."""
+    moved = displacement(program, theta)
+    if not moved <= _ROUNDING:
+        warn(
+            f"{program.map} does not start at the identity: it moves samples by {moved:.2g} times "
+            "the spread of the initial law, and the flow begins at the law that it carries them "
+            "to. Give initial_parameters() at which T(z) = z, or theta0 where that is meant.",
+            MapWarning,
+        )
