@@ -168,7 +168,7 @@ def restore(
         given = f"a file of schema {named!r} version {numbered}"
         raise refused(path, given, fix)
     try:
-        map = _map(description["map"], width)
+        map = _map(description["map"], width, version)
         found: dict[str, Any] = {"map": map, "problem": _problem(description, map.dim, data)}
         found["options"] = _options(description["options"])
         found |= _ending(description, version)
@@ -180,8 +180,10 @@ def restore(
     return found
 
 
-def _map(entries: dict[str, Any], width: int) -> Map:
+def _map(entries: dict[str, Any], width: int, version: int) -> Map:
     """The map, which has so many parameters."""
+    if version == 1 and "class" in entries:  # whose parameters nobody can move to other units
+        raise StoredSolutionError("map", "one of the user's", "one of the package, in version 1")
     found = map_from_dict(entries)
     if parameter_count(found) != width:
         raise StoredSolutionError("theta", f"{width} parameters", "as many as the map has")
