@@ -123,7 +123,7 @@ def test_arguments_come_back(kind):
 @pytest.mark.parametrize("shape", [(), (0, 3), (2, 1, 3)])
 def test_arrays_come_back(dtype, shape):
     rng = np.random.default_rng(0)
-    array = (100 * rng.random(shape)).astype(dtype)
+    array = np.array(100 * rng.random(shape), dtype)
     if array.size and array.dtype.kind == "f":
         array[(..., *[0] * len(shape))] = np.nan
     found = again(Stretch(2, array)).note
@@ -137,10 +137,8 @@ def test_functions_come_back():
     assert again(Stretch(2, sp.tanh)).note is sp.tanh
     for function in (lambda v: v / (1 + sp.exp(-v)), sp.Lambda(u, u / (1 + sp.exp(-u)))):
         flow = Stretch(2, function)
-        found = again(again(flow)).note
-        assert found(u) == u / (1 + sp.exp(-u)) and float(found(2)) == pytest.approx(
-            1.7615941559557
-        )
+        found, value = again(again(flow)).note, 2 / (1 + np.exp(-2))
+        assert found(u) == u / (1 + sp.exp(-u)) and float(found(2)) == pytest.approx(value)
     assert Stretch(2, lambda v: 2 * v) == Stretch(2, lambda v: v + v) != Stretch(2, lambda v: v)
 
 
@@ -173,14 +171,14 @@ def test_a_class_derived_from_a_family_is_not_taken_for_it():
     assert law != pw.Gaussian([2.0, 2.0], 1.0) and flow != pw.NeuralFlow(2, 3)
     assert law.to_dict()["law"] == "Shifted" and law.to_dict()["arguments"] == {"where": 2.0}
     assert repr(law) == "Shifted(where=2.0)" and repr(flow).startswith("Flow(dim=2, width=3")
-    assert type(flow.on_circle((1.0, None))) is Flow and type(flow.on_circle((1.0, None))) is Flow
-    assert flow.on_circle((1.0, None)).period == (1.0, None)
+    on_circle = flow.on_circle((1.0, None))
+    assert type(on_circle) is Flow and on_circle.period == (1.0, None)
 
     class Narrow(pw.NeuralFlow):
         def __init__(self, dim):
             super().__init__(dim, 3)
 
-    with pytest.raises(MapError, match="Narrow.*periodic"):
+    with pytest.raises(MapError, match=r"Narrow.*periodic"):
         Narrow(2).on_circle((1.0, None))
 
 
@@ -197,9 +195,11 @@ class Forgetful(Stretch):
         Stretch.__init__(self, state["dim"])
 
 
-@pytest.mark.parametrize(
-    "copied", [copy.copy, copy.deepcopy, lambda v: pickle.loads(pickle.dumps(v))]
-)
+def pickled(value):
+    return pickle.loads(pickle.dumps(value))
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, pickled])
 def test_copies(copied):
     given = [Stretch(2, np.arange(3)), Deeper(2), Bump(3), Forgetful(4), Logistic([1.0], 2.0)]
     for thing in given:
@@ -217,7 +217,7 @@ def test_a_constructor_that_raises_leaves_nothing():
 
     with pytest.raises(MapError, match="at most 2"):
         Picky(3)
-    with pytest.raises(TypeError, match="unexpected|arguments"):
+    with pytest.raises(TypeError, match="unexpected"):
         Picky(2, more=1)
     assert Picky(2) == Picky(2)
     with pytest.raises(CallError, match="dim"):
@@ -274,7 +274,7 @@ def test_a_constructor_that_is_hidden():
             super().__init__(dim)
 
     assert Hidden(3) != Hidden(3) and repr(Hidden(3)) == "Hidden()"
-    with pytest.raises(StoredSolutionError, match="not known.*to_dict"):
+    with pytest.raises(StoredSolutionError, match=r"not known.*to_dict"):
         description(Hidden(3))
 
 
@@ -283,10 +283,6 @@ def test_what_is_not_made_by_its_arguments_is_not_saved():
         def __init__(self, dim):
             super().__init__(dim)
             self.weights = np.random.default_rng().random(3)
-
-    class Random2(Law):
-        dim = 1
-        mean, covariance = np.zeros(1), np.eye(1)
 
     flow, law = Random(2), pw.Gaussian([0.0], 1.0)
     with pytest.raises(StoredSolutionError, match="attribute weights"):
@@ -313,12 +309,8 @@ def test_own_entries_are_compared():
     flow = Bump(2, np.tanh, scale=3.0)
     assert flow == Bump(2, print, scale=3.0) != Bump(2, scale=4.0)
     assert repr(flow) == "Bump(dim=2, scale=3.0)"
-    found = description(flow)
-    assert found == {
-        "map": "Bump",
-        "class": f"{__name__}:Bump",
-        "entries": {"dim": 2, "scale": 3.0},
-    }
+    named = {"map": "Bump", "class": f"{__name__}:Bump"}
+    assert description(flow) == named | {"entries": {"dim": 2, "scale": 3.0}}
     assert again(Bump(2, scale=3.0)) == flow
     assert hash(local()) == hash(local()) and repr(local()) == repr(local())
     assert local() != local()  # two classes, whose formulas nobody compares
@@ -399,44 +391,14 @@ class Bystander:
     Inner = Trap
 
 
+# Objects of this module that are no maps, or are not called so.
+HERE = ["bystander", "Bystander", "Bystander.Inner", "Logistic", "Trap.__init__", "__builtins__"]
+HERE += ["pw.Map", "pw.Affine", "", "Trap()", "T rap", "Stretch.mro", "Stretch.step", "MISSING"]
 HOSTILE = ["os:system", "builtins:exec", "builtins:object", "subprocess:Popen", "os.path:join"]
-HOSTILE += [
-    f"{__name__}:{name}" for name in ("bystander", "Bystander", "Bystander.Inner", "Logistic")
-]
-HOSTILE += [
-    f"{__name__}:Trap.__init__",
-    f"{__name__}:__builtins__",
-    f"{__name__}:pw.Map",
-    "__main__",
-]
-HOSTILE += [f"{__name__}:pw.Affine", "pwgf_sym.declare.maps:Map", "pwgf_sym.declare.circle:Arc"]
-HOSTILE += [
-    "",
-    ":",
-    ":Trap",
-    f"{__name__}:",
-    f"{__name__}",
-    f"{__name__}:Trap()",
-    f"{__name__}:T rap",
-]
-HOSTILE += [
-    "sys:modules",
-    "pwgf_sym:Map",
-    f"{__name__}:Stretch.mro",
-    "planted:Trap",
-    "../planted:T",
-]
-HOSTILE += [
-    "x" * 10**7,
-    "a." * 10**6 + "b:c",
-    3,
-    None,
-    [],
-    {},
-    [f"{__name__}:Trap"],
-    "\n:\n",
-    "\0:\0",
-]
+HOSTILE += ["pwgf_sym.declare.maps:Map", "pwgf_sym.declare.circle:Arc", "pwgf_sym:Map", "__main__"]
+HOSTILE += ["", ":", ":Trap", __name__, "sys:modules", "planted:Trap", "../planted:Trap", "\0:\0"]
+HOSTILE += ["x" * 10**7, "a." * 10**6 + "b:c", 3, None, [], {}, [f"{__name__}:Trap"], "\n:\n"]
+HOSTILE += [f"{__name__}:{name}" for name in HERE]
 
 
 @pytest.mark.parametrize("name", HOSTILE, ids=lambda v: repr(v)[:30])
@@ -494,7 +456,7 @@ def test_hostile_arguments_are_refused(arguments, own):
 def test_names_without_a_class():
     with pytest.raises(StoredSolutionError, match=r"one of \['Affine', 'NeuralFlow'\].*class"):
         map_from_dict({"map": "Bump", "dim": 2})
-    with pytest.raises(LawError, match="Gaussian.*class"):
+    with pytest.raises(LawError, match=r"Gaussian.*class"):
         law_from_dict({"law": "Logistic", "mean": [0.0]})
     for nothing in (None, [], {"map": 3}, {"map": ["Affine"]}, {"map": "Affine"}):
         with pytest.raises(StoredSolutionError):
@@ -583,31 +545,30 @@ def test_other_processes(tmp_path):
     assert first[:2] == second[:2] and int(first[2]) > 0 and int(second[2]) == 0
     assert float(first[0]) == pytest.approx(MOVED, rel=1e-14)
     load = "import pwgf_sym as pw\ns = pw.load_solution('a.npz')\n"
-    load += "print(m.moved(pw.compile(s.problem, s.map)))\n"
-    load += "p = pw.compile(s.problem, s.map)\nprint(p.path, p.cache_statistics()['compiled'])\n"
+    load += "p = pw.compile(s.problem, s.map)\n"
+    load += "print(m.moved(p), p.path, p.cache_statistics()['compiled'])\n"
     third = process("import planar_module as m\n" + load, tmp_path, PYTHONHASHSEED="3")
-    assert third == [first[0], f"{first[1]} 0"]
+    assert third == [f"{first[0]} {first[1]} 0"]
     with pytest.raises(StoredSolutionError, match=r"import planar_module first, then load"):
         pw.load_solution(tmp_path / "a.npz")
     assert "planar_module" not in sys.modules
 
 
-def test_a_script_loads_its_own_class(tmp_path):
-    (tmp_path / "script.py").write_text(MODULE + SCRIPT)
-    assert process("import runpy; runpy.run_path('script.py', run_name='__main__')", tmp_path) == []
-    command = [sys.executable, "script.py"]
-    path = {"PYTHONPATH": os.path.dirname(os.path.dirname(pw.__file__))}
-    for _ in range(2):
-        done = subprocess.run(command, env=os.environ | path, capture_output=True, cwd=tmp_path)
-        assert done.returncode == 0, done.stderr
-
-
 SCRIPT = """
-import os, sys
+import os
+
 q = program("numpy")
-if not os.path.exists("b.npz"):
+if os.path.exists("b.npz"):
+    assert pw.load_solution("b.npz").map == q.map
+    print("loaded")
+else:
     s = pw.solve(q.problem, q.map, (0, 0.1), dt=0.1, samples=32, target="numpy")
     s.save("b.npz")
-elif sys.argv[0] == "script.py":
-    assert pw.load_solution("b.npz").map == q.map
 """
+
+
+def test_a_script_loads_its_own_class(tmp_path):
+    code = MODULE + SCRIPT
+    assert [process(code, tmp_path) for _ in range(2)] == [[], ["loaded"]]
+    with pytest.raises(StoredSolutionError, match="__main__:Planar, which is no map of that name"):
+        pw.load_solution(tmp_path / "b.npz")

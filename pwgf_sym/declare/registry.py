@@ -87,7 +87,7 @@ class Described:
 
     def __reduce_ex__(self, protocol: Any, /) -> Any:
         found = super().__reduce_ex__(protocol)
-        made = isinstance(found, tuple) and found[0] is copyreg.__newobj__  # type: ignore[attr-defined]
+        made = isinstance(found, tuple) and found[0] is getattr(copyreg, "__newobj__", None)
         if not made or _is_ours(type(self)) or type(self).__new__ is not Described.__new__:
             return found
         # A copy is not made by a call: it would be remembered as one without arguments.

@@ -173,10 +173,11 @@ def restore(
         found["options"] = _options(description["options"])
         found |= _ending(description, version)
     except Exception as error:  # whatever SymPy and the constructors make of nonsense
-        given = f"a description that cannot be read ({str(error)[:200]})"
+        reason, fix = str(error), ""
         if isinstance(error, StoredSolutionError) and error.fix:
-            raise refused(path, f"{error.argument} {error.given}", error.fix) from error
-        raise refused(path, given) from error
+            reason, fix = f"{error.argument}: {error.given}", error.fix
+        given = f"a description that cannot be read ({reason[:500]})"
+        raise refused(path, given, fix) from error
     return found
 
 
