@@ -168,8 +168,9 @@ def read(data: Any, restore: Callable[[dict[str, Any]], Any]) -> Any:
 def _is_function(formula: object) -> bool:
     """Whether it is a formula of a, and of nothing else that has a name."""
     named = (AppliedUndef, EnergyIntegral, sp.Derivative, sp.Sum, sp.Product, sp.Indexed)
-    plain = isinstance(formula, sp.Expr) and formula.atoms(sp.Symbol) == {_ARGUMENT}
-    return plain and not formula.has(*named)
+    if not isinstance(formula, sp.Expr) or formula.has(*named):
+        return False
+    return formula.atoms(sp.Symbol) == {_ARGUMENT}
 
 
 def _function(formula: sp.Basic) -> Callable[[Any], Any]:
