@@ -141,6 +141,9 @@ def test_functions_come_back():
         assert found(u) == u / (1 + sp.exp(-u)) and float(found(2)) == pytest.approx(value)
         z = np.linspace(-3, 3, 7)  # a law's function is one of arrays
         np.testing.assert_allclose(found(z), z / (1 + np.exp(-z)), rtol=1e-14)
+    a = sp.Symbol("a", real=True)  # not the argument
+    with pytest.raises(StoredSolutionError, match="argument note"):
+        description(Stretch(2, lambda v: a * v))
     assert Stretch(2, lambda v: 2 * v) == Stretch(2, lambda v: v + v) != Stretch(2, lambda v: v)
 
 
@@ -292,6 +295,7 @@ def test_what_is_not_made_by_its_arguments_is_not_saved():
     with pytest.raises(StoredSolutionError, match="attribute weights"):
         saved(flow)
     flow = Stretch(2)
+    flow.inner, flow._kind = [flow], "law"  # two that hold each other, and names of anybody's
     assert saved(flow) == description(flow) and saved(law) == law.to_dict()
     flow.scale = 3.0
     with pytest.raises(StoredSolutionError, match=r"attribute scale is 3\.0, and 1\.0"):

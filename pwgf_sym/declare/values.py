@@ -96,9 +96,10 @@ def _described(value: Any, describe: Callable[[Any], Any]) -> Any:
         if isinstance(value, sp.Basic) and not isinstance(value, sp.Lambda):
             return {"formula": to_tree(value)}
         if isinstance(value, _FUNCTIONS):
-            formula = value(_ARGUMENT)
-            if _is_function(formula):
-                return {"function": to_tree(formula)}
+            own = sp.Dummy("a", real=True)  # which no other symbol of the function is equal to
+            formula = value(own)
+            if _is_function(formula, own):
+                return {"function": to_tree(formula.xreplace({own: _ARGUMENT}))}
     except Exception as error:  # what a function of anybody's makes of a symbol
         reason = f" ({brief(str(error))})" if isinstance(error, PwgfError) else ""
         raise Refused(f"{type(value).__name__}{reason}") from error
@@ -165,17 +166,17 @@ def read(data: Any, restore: Callable[[dict[str, Any]], Any]) -> Any:
     raise StoredSolutionError("stored argument", brief(data)[:80], accepted)
 
 
-def _is_function(formula: object) -> bool:
-    """Whether it is a formula of a, and of nothing else that has a name."""
+def _is_function(formula: object, argument: sp.Symbol) -> bool:
+    """Whether it is a formula of the argument, and of nothing else that has a name."""
     named = (AppliedUndef, EnergyIntegral, sp.Derivative, sp.Sum, sp.Product, sp.Indexed)
     if not isinstance(formula, sp.Expr) or formula.has(*named):
         return False
-    return formula.atoms(sp.Symbol) == {_ARGUMENT}
+    return formula.atoms(sp.Symbol) == {argument}
 
 
 def _function(formula: sp.Basic) -> Callable[[Any], Any]:
     """The function of a formula in the symbol a; one of SymPy's itself, where it is one."""
-    if not (isinstance(formula, sp.Expr) and _is_function(formula)):
+    if not (isinstance(formula, sp.Expr) and _is_function(formula, _ARGUMENT)):
         raise StoredSolutionError("stored function", brief(formula)[:80], "a formula in a")
     if isinstance(formula, sp.Function) and formula.args == (_ARGUMENT,):
         return formula.func
