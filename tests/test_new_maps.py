@@ -9,8 +9,8 @@ import sympy as sp
 from sample_energies import ENERGIES
 
 import pwgf_sym as pw
-from pwgf_sym.declare.maps import Map, NeuralFlow, map_from_dict
-from pwgf_sym.errors import FormulaError, MapError, StoredSolutionError
+from pwgf_sym.declare.maps import Map, NeuralFlow
+from pwgf_sym.errors import FormulaError, MapError
 from pwgf_sym.kernels.carried import levels
 from pwgf_sym.kernels.formulas import StepFormulas
 from pwgf_sym.kernels.looped import Looped
@@ -93,11 +93,6 @@ def test_axes_without_a_length_are_refused():
     flow.parameters = lambda: {"A": "ij", "b": "k"}
     with pytest.raises(MapError, match=r"parameter b: got the axis 'k'; .*i, j.*axes\(\)"):
         compile_program(ENERGIES["mixed"].problem(), flow, target="numpy")
-
-
-def test_a_stored_map_of_ones_own_says_where_its_case_goes():
-    with pytest.raises(StoredSolutionError, match=r"map: got 'Own'; .*case.*map_from_dict"):
-        map_from_dict({"map": "Own"})
 
 
 def test_a_parameter_has_an_axis_once():

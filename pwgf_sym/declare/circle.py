@@ -155,7 +155,7 @@ class Arc(Law):
         return law_of_entries, (type(self), self.to_dict())
 
 
-def law_of_entries(cls: type[Law], entries: dict[str, Any]) -> Law:
+def law_of_entries(cls: type[Law], entries: dict[str, Any]) -> object:
     """A law whose functions are made anew, from its entries."""
     return cls.from_entries(entries)
 

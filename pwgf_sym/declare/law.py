@@ -44,7 +44,7 @@ class Law(Described):
         Where the density is positive: everywhere, or in a bounded set.
     """
 
-    _kind = "law"
+    _registered_as = "law"
     dim: int
     mean: NDArray[np.float64]
     covariance: NDArray[np.float64]

@@ -132,7 +132,7 @@ class Map(Described):
         Number of equal steps, each with parameters of its own.
     """
 
-    _kind = "map"
+    _registered_as = "map"
     dim: int
     steps: int = 1
     log_determinant: str = "exact"

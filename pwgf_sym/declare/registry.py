@@ -48,7 +48,7 @@ class Described:
     be stored, each instance equals itself only, and :meth:`to_dict` says so.
     """
 
-    _kind: ClassVar[str]
+    _registered_as: ClassVar[str]
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -87,7 +87,7 @@ class Described:
 
     def __reduce_ex__(self, protocol: Any, /) -> Any:
         found = super().__reduce_ex__(protocol)
-        made = isinstance(found, tuple) and found[0] is copyreg.__newobj__  # type: ignore[attr-defined]
+        made = isinstance(found, tuple) and found[0] is getattr(copyreg, "__newobj__", None)
         if not made or _is_ours(type(self)) or type(self).__new__ is not Described.__new__:
             return found
         # A copy is not made by a call: it would be remembered as one without arguments.
@@ -135,7 +135,9 @@ def declare_families(
     error : class
         What is raised for a name that none of them has.
     """
-    _KINDS[base._kind] = _Kind(base, {family.__name__: family for family in families}, error)
+    _KINDS[base._registered_as] = _Kind(
+        base, {family.__name__: family for family in families}, error
+    )
 
 
 def description(thing: Described) -> dict[str, Any]:
@@ -155,7 +157,7 @@ def description(thing: Described) -> dict[str, Any]:
     named = _named(thing)
     if found.keys() == {*named, "arguments"} and found["class"] == named["class"]:
         return found
-    entries = {name: _entry(value) for name, value in found.items() if name != thing._kind}
+    entries = {name: _entry(value) for name, value in found.items() if name != thing._registered_as}
     _refuse_unstorable(thing, entries, "the entry", "of to_dict")
     return named | {"entries": listed(entries)}
 
@@ -168,17 +170,26 @@ def saved(thing: Described) -> dict[str, Any]:
     StoredSolutionError
         If it cannot be stored, or if an attribute is not what the stored arguments make.
     """
-    found = description(thing)
-    for value in vars(thing).values():
-        for part in value if isinstance(value, (list, tuple)) else [value]:
-            if isinstance(part, Described):
-                saved(part)
-    if _is_ours(type(thing)):
-        return found
+    found, seen, left = description(thing), set(), [thing]
+    while left:
+        one = left.pop()
+        if id(one) in seen:
+            continue
+        seen.add(id(one))
+        if not _is_ours(type(one)):
+            _check_attributes(one)
+        for value in vars(one).values():
+            parts = value if isinstance(value, (list, tuple)) else [value]
+            left += [part for part in parts if isinstance(part, Described)]
+    return found
+
+
+def _check_attributes(thing: Described) -> None:
+    """Refuse one that its description does not make again, as far as its attributes tell."""
     try:
-        again = _made(type(thing), found)
+        again = _made(type(thing), description(thing))
     except Exception:  # a file that cannot be read says so when it is read
-        return found
+        return
     for name in (vars(thing).keys() & vars(again).keys()) - {_RECORD}:
         here, there = _entry(vars(thing)[name]), _entry(vars(again)[name])
         unknown = isinstance(here, _Unstorable) or isinstance(there, _Unstorable)
@@ -186,8 +197,8 @@ def saved(thing: Described) -> dict[str, Any]:
             given = f"{thing!r} whose attribute {name} is {shown(here)}, and {shown(there)} when "
             given += "it is made anew"
             fix = "Make a new one instead of changing it, or give it a to_dict() that says all."
-            raise StoredSolutionError(thing._kind, given, "what its arguments make", fix)
-    return found
+            accepted = "what its arguments make"
+            raise StoredSolutionError(thing._registered_as, given, accepted, fix)
 
 
 def restored(kind: str, entries: Any) -> Described:
@@ -226,7 +237,7 @@ def remade(thing: Described, **changes: Any) -> Described:
     """
     found = description(thing)
     if _is_ours(type(thing)):
-        return restored(thing._kind, found | changes)
+        return restored(thing._registered_as, found | changes)
     own = "entries" if "entries" in found else "arguments"
     changed = {name: listed(_entry(value)) for name, value in changes.items()}
     return _made(type(thing), found | {own: found[own] | changed})
@@ -291,13 +302,13 @@ def _description_of(value: Any) -> dict[str, Any] | None:
 def _named(thing: Described) -> dict[str, Any]:
     cls = type(thing)
     module = "__main__" if cls.__module__ == "__mp_main__" else cls.__module__
-    return {thing._kind: cls.__name__, "class": f"{module}:{cls.__qualname__}"}
+    return {thing._registered_as: cls.__name__, "class": f"{module}:{cls.__qualname__}"}
 
 
 def _storable(thing: Described) -> dict[str, Any]:
     record = thing.__dict__.get(_RECORD)
     if record is None:
-        given = f"a {thing._kind} whose constructor's arguments are not known"
+        given = f"a {thing._registered_as} whose constructor's arguments are not known"
         fix = f"Give {type(thing).__name__} a method to_dict that gives them as a dictionary."
         raise StoredSolutionError(type(thing).__name__, given, "arguments of __init__", fix)
     _refuse_unstorable(thing, record, "the argument", "of its constructor")
@@ -326,12 +337,12 @@ def _texts(thing: Described) -> dict[str, str]:
     """Names of arguments, or of entries, and short texts: the same in every process."""
     cls = type(thing)
     if _is_ours(cls):
-        return {n: brief(v) for n, v in thing.to_dict().items() if n != thing._kind}
+        return {n: brief(v) for n, v in thing.to_dict().items() if n != thing._registered_as}
     entries = thing.__dict__.get(_RECORD, {})
     if cls.to_dict is not Described.to_dict:
         try:
             found = thing.to_dict().items()
-            entries = {n: _entry(v) for n, v in found if n not in (thing._kind, "class")}
+            entries = {n: _entry(v) for n, v in found if n not in (thing._registered_as, "class")}
         except Exception:  # a to_dict of anybody's
             pass
     return {

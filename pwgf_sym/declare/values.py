@@ -20,9 +20,12 @@ from typing import Any
 
 import numpy as np
 import sympy as sp
+from sympy.core.function import AppliedUndef
 
 from ..arguments import brief
 from ..errors import PwgfError, StoredSolutionError
+from ..functions import host_function
+from .energies import EnergyIntegral
 from .tree import check_powers, from_tree, to_tree
 
 __all__ = ["Refused", "frozen_content", "listed", "read", "shown", "stored"]
@@ -93,9 +96,10 @@ def _described(value: Any, describe: Callable[[Any], Any]) -> Any:
         if isinstance(value, sp.Basic) and not isinstance(value, sp.Lambda):
             return {"formula": to_tree(value)}
         if isinstance(value, _FUNCTIONS):
-            formula = value(_ARGUMENT)
-            if isinstance(formula, sp.Expr) and formula.free_symbols <= {_ARGUMENT}:
-                return {"function": to_tree(formula)}
+            own = sp.Dummy("a", real=True)  # which no other symbol of the function is equal to
+            formula = value(own)
+            if _is_function(formula, own):
+                return {"function": to_tree(formula.xreplace({own: _ARGUMENT}))}
     except Exception as error:  # what a function of anybody's makes of a symbol
         reason = f" ({brief(str(error))})" if isinstance(error, PwgfError) else ""
         raise Refused(f"{type(value).__name__}{reason}") from error
@@ -162,16 +166,27 @@ def read(data: Any, restore: Callable[[dict[str, Any]], Any]) -> Any:
     raise StoredSolutionError("stored argument", brief(data)[:80], accepted)
 
 
+def _is_function(formula: object, argument: sp.Symbol) -> bool:
+    """Whether it is a formula of the argument, and of nothing else that has a name."""
+    named = (AppliedUndef, EnergyIntegral, sp.Derivative, sp.Sum, sp.Product, sp.Indexed)
+    if not isinstance(formula, sp.Expr) or formula.has(*named):
+        return False
+    return formula.atoms(sp.Symbol) == {argument}
+
+
 def _function(formula: sp.Basic) -> Callable[[Any], Any]:
     """The function of a formula in the symbol a; one of SymPy's itself, where it is one."""
-    if not (isinstance(formula, sp.Expr) and formula.free_symbols <= {_ARGUMENT}):
+    if not (isinstance(formula, sp.Expr) and _is_function(formula, _ARGUMENT)):
         raise StoredSolutionError("stored function", brief(formula)[:80], "a formula in a")
     if isinstance(formula, sp.Function) and formula.args == (_ARGUMENT,):
         return formula.func
     return functools.partial(_applied, formula)
 
 
-def _applied(formula: sp.Expr, value: Any) -> sp.Basic:
+def _applied(formula: sp.Expr, value: Any) -> Any:
+    """The function's value, of a formula or of numbers, as the function that was given has it."""
+    if isinstance(value, (np.ndarray, np.generic, float)):
+        return host_function([_ARGUMENT], formula, "numpy")(value)
     return formula.xreplace({_ARGUMENT: sp.sympify(value, strict=True)})
 
 

@@ -168,20 +168,23 @@ def restore(
         given = f"a file of schema {named!r} version {numbered}"
         raise refused(path, given, fix)
     try:
-        map = _map(description["map"], width)
+        map = _map(description["map"], width, version)
         found: dict[str, Any] = {"map": map, "problem": _problem(description, map.dim, data)}
         found["options"] = _options(description["options"])
         found |= _ending(description, version)
     except Exception as error:  # whatever SymPy and the constructors make of nonsense
-        given = f"a description that cannot be read ({str(error)[:200]})"
+        reason, fix = str(error), ""
         if isinstance(error, StoredSolutionError) and error.fix:
-            raise refused(path, f"{error.argument} {error.given}", error.fix) from error
-        raise refused(path, given) from error
+            reason, fix = f"{error.argument}: {error.given}", error.fix
+        given = f"a description that cannot be read ({reason[:500]})"
+        raise refused(path, given, fix) from error
     return found
 
 
-def _map(entries: dict[str, Any], width: int) -> Map:
+def _map(entries: dict[str, Any], width: int, version: int) -> Map:
     """The map, which has so many parameters."""
+    if version == 1 and "class" in entries:  # whose parameters nobody can move to other units
+        raise StoredSolutionError("map", "one of the user's", "one of the package, in version 1")
     found = map_from_dict(entries)
     if parameter_count(found) != width:
         raise StoredSolutionError("theta", f"{width} parameters", "as many as the map has")

@@ -85,9 +85,9 @@ def read_archive(path: str | Path) -> tuple[dict[str, Any], dict[str, np.ndarray
     return _description(path, arrays.pop(_DESCRIPTION, None)), arrays
 
 
-def refused(path: str | Path, given: str, fix: str = _FIX) -> StoredSolutionError:
+def refused(path: str | Path, given: str, fix: str = "") -> StoredSolutionError:
     """The error for a file that is none of ours."""
-    return StoredSolutionError(f"path {str(path)!r}", given, "a file of Solution.save", fix)
+    return StoredSolutionError(f"path {str(path)!r}", given, "a file of Solution.save", fix or _FIX)
 
 
 # What Python's zip reader and the readers below raise for bytes that make no sense.
