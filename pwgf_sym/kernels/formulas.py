@@ -31,7 +31,7 @@ from ..tensors import (
     topological,
     window,
 )
-from ..tensors.differentiate import jacobian, jvp
+from ..tensors.differentiate import jacobian_matrix, jvp
 from ..tensors.scalars.stable import smooth
 from .carried import ExactStep, Level, Rate, levels
 from .constant_arrays import checked_constant
@@ -210,7 +210,7 @@ class StepFormulas:
     def newton(self) -> tuple[Tensor, Tensor, Tensor]:
         """One Newton step for step(x) = target: new x, step(x) - target, log|det J(x)|."""
         after = self.map.step(self.formulas, self.parameters, self.x)
-        matrix = jacobian(after, self.x)
+        matrix = jacobian_matrix(after, self.x)
         feature, basis = matrix.axes
         miss = after - input_tensor("target", self.x.axes, per_sample=True)
         inverse = Inverse(matrix)
