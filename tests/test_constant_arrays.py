@@ -147,9 +147,19 @@ def alone():
     return Written(2, {"s": "", "b": "k"}, step, formula, {"k": 4})
 
 
+def translation():
+    """x + b + C c, whose Jacobian is the identity."""
+    C = numbers(2, 4)
+
+    def step(op, p, x):
+        return x + p["b"] + op.einsum("ik,k->i", op.constant(C, "ik"), p["c"])
+
+    return Written(2, {"b": "i", "c": "k"}, step, lambda b, c, x: x + b + C @ c, {"k": 4})
+
+
 MAPS = {"features": features, "outer features": outer_features, "coupling": coupling}
 MAPS |= {"masked weights": masked_weights, "permuted": permuted_and_moved}
-MAPS |= {"three axes": three_axes, "alone": alone}
+MAPS |= {"three axes": three_axes, "alone": alone, "translation": translation}
 
 
 @pytest.mark.parametrize("name", MAPS)
@@ -175,7 +185,7 @@ def central(function, x, h=1e-3):
     return np.stack(columns, axis=-1)
 
 
-@pytest.mark.parametrize("name", ["coupling", "outer features", "permuted"])
+@pytest.mark.parametrize("name", ["coupling", "outer features", "permuted", "translation"])
 def test_score_and_slope(name, target, tmp_path):
     """The score at T(z) is J^-T times the derivative of the density there by z."""
     flow = MAPS[name]()
@@ -263,10 +273,11 @@ def test_rows_as_products_of_factors(name, target, tmp_path):
 
 def test_back_again(target, tmp_path):
     """Newton's method inverts the map step by step."""
-    program, theta, z, samples = case(masked_weights(), target, tmp_path)
-    theta = 0.2 * theta
-    x = program.unpack(program.push(theta, samples).x, samples)
-    np.testing.assert_allclose(program.invert(theta, x)[0], z, rtol=1e-9, atol=1e-9)
+    for flow in (masked_weights(), translation()):
+        program, theta, z, samples = case(flow, target, tmp_path)
+        theta = 0.2 * theta
+        x = program.unpack(program.push(theta, samples).x, samples)
+        np.testing.assert_allclose(program.invert(theta, x)[0], z, rtol=1e-9, atol=1e-9)
 
 
 class Nameless(Written):

@@ -20,7 +20,7 @@ from ..arguments import brief
 from ..declare.law import Law
 from ..errors import OptionError
 from ..tensors import Inverse, LogDet, Tensor, add, constant, product, scale
-from ..tensors.differentiate import jacobian, trace_of_jacobian, vjp
+from ..tensors.differentiate import jacobian_matrix, trace_of_jacobian, vjp
 from ..tensors.tensor import Array
 
 __all__ = ["CARRIED", "Carried", "ExactStep", "Level", "Pullback", "Rate"]
@@ -44,7 +44,7 @@ class ExactStep:
     @cached_property
     def matrix(self) -> Tensor:
         """The step's Jacobian, (i, basis)."""
-        return jacobian(self.after, self.before["x"])
+        return jacobian_matrix(self.after, self.before["x"])
 
     @cached_property
     def volume(self) -> Tensor:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from ..declare.maps import Map
 from ..tensors import Axis, Inverse, LogDet, Tensor, add, input_tensor, product, topological
-from ..tensors.differentiate import jacobian, jvp, replace
+from ..tensors.differentiate import jacobian_matrix, jvp, replace
 from .carried import ExactStep, Level, Rate, levels
 from .looped import Looped, Stage
 
@@ -71,7 +71,7 @@ class StepFormulas:
     def newton(self, stage: Stage) -> tuple[Tensor, Tensor, Tensor]:
         """One Newton step for stage(x) = target: new x, stage(x) - target, log|det J(x)|."""
         after = stage.after(self.x)
-        matrix = jacobian(after, self.x)
+        matrix = jacobian_matrix(after, self.x)
         feature, basis = matrix.axes
         miss = after - input_tensor("target", self.x.axes, per_sample=True)
         inverse = Inverse(matrix)

@@ -56,11 +56,12 @@ class Block:
         step: int = 1,
         kind: str = "serial",
     ) -> Iterator[None]:
-        """A loop over ``range(start, stop, step)``."""
+        """A loop over ``range(start, stop, step)``; none where nothing is put into it."""
         ends = [Integer(n) if isinstance(n, int) else n for n in (stop, start)]
         with self.inside() as body:
             yield
-        self(For(variable, ends[0], tuple(body), ends[1], step, kind))
+        if body:
+            self(For(variable, ends[0], tuple(body), ends[1], step, kind))
 
     @contextmanager
     def loops(self, headers: Iterable[Header], kind: str = "serial") -> Iterator[None]:

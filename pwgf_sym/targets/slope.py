@@ -41,11 +41,17 @@ def slope(program, theta, samples: Samples, keep: bool) -> Slope:
     """See :meth:`.program.Program.slope`."""
     local = program.separable and "slopes" in program.emission.formulas and not program.form.sums
     local = local and not program.form.score_gradient
-    if local and program.kernels.by_pieces:
+    if local and program.kernels.by_pieces and _asks_for_pieces(program):
         return _by_pieces(program, theta, samples, keep)
     linearized = Linearization(program, theta, samples, program.form.energy_reads, keep)
     integrals = program.integrals(linearized.state)
     return Slope(linearized, integrals, program.gradient(linearized, integrals))
+
+
+def _asks_for_pieces(program) -> bool:
+    """Whether the backward pass reads stored values; that of a translation does not."""
+    kernel = pullbacks(level_of(program.form.energy_reads))[-1].kernel
+    return bool(program.emission.kernels[kernel].stored)
 
 
 def _by_pieces(program, theta, samples: Samples, keep: bool) -> Slope:

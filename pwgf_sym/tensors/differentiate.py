@@ -10,11 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+import numpy as np
+
 from .add import add
-from .leaves import Delta, Zero
+from .leaves import Delta, Zero, constant_array
 from .tensor import Axes, Axis, Tensor, topological
 
-__all__ = ["jacobian", "jvp", "replace", "trace_of_jacobian", "vjp"]
+__all__ = ["jacobian", "jacobian_matrix", "jvp", "replace", "trace_of_jacobian", "vjp"]
 
 
 def jvp(
@@ -70,6 +72,14 @@ def jacobian(output: Tensor, state: Tensor, basis: str = "e") -> Tensor:
     if isinstance(tangent, Zero):
         raise ValueError("the output does not depend on the state")
     return tangent
+
+
+def jacobian_matrix(output: Tensor, state: Tensor) -> Tensor:
+    """The Jacobian with entries in memory, which are factorised: also that of a translation."""
+    found = jacobian(output, state)
+    if not isinstance(found, Delta):
+        return found
+    return constant_array(np.eye(found.first.size), found.axes)
 
 
 def trace_of_jacobian(field: Tensor, state: Tensor) -> Tensor:
