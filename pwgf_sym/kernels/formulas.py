@@ -17,22 +17,20 @@ from ..derive.pieces import in_pieces
 from ..errors import FormulaError, MapError
 from ..tensors import (
     Axis,
-    Inverse,
-    LogDet,
     Tensor,
     add,
     apply,
     einsum,
     input_tensor,
     placeholder,
-    product,
     scale,
     topological,
     window,
 )
-from ..tensors.differentiate import jacobian, jvp
+from ..tensors.differentiate import jvp
 from ..tensors.scalars.stable import smooth
 from .carried import ExactStep, Level, Rate, levels
+from .structure import structure_of
 
 __all__ = ["Formulas", "StepFormulas", "is_linear"]
 
@@ -194,13 +192,9 @@ class StepFormulas:
     def newton(self) -> tuple[Tensor, Tensor, Tensor]:
         """One Newton step for step(x) = target: new x, step(x) - target, log|det J(x)|."""
         after = self.map.step(Formulas, self.parameters, self.x)
-        matrix = jacobian(after, self.x)
-        feature, basis = matrix.axes
+        structure = structure_of(after, self.x)
         miss = after - input_tensor("target", self.x.axes, per_sample=True)
-        inverse = Inverse(matrix)
-        update = product(-1, [(inverse, (basis, feature)), (miss, (feature,))], (basis,))
-        moved = product(1, [(update, (feature,))], (feature,))
-        return add(self.x, moved), miss, LogDet(matrix)
+        return add(self.x, structure.solve(scale(-1, miss))), miss, structure.volume
 
 
 def is_linear(flow: Map) -> bool:
