@@ -11,7 +11,7 @@ F_y and F_x of y = F(y, x) the Jacobian is (1 - F_y)^-1 F_x, and det(1 - F_y) = 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from graphlib import TopologicalSorter
@@ -46,9 +46,9 @@ class _Piece:
     start: int
     own: Axis
 
-    @property
-    def end(self) -> int:
-        return self.start + self.own.size
+    def meets(self, start: int, end: int) -> bool:
+        """Whether it has entries from ``start`` up to ``end``."""
+        return self.start < end and start < self.start + self.own.size
 
 
 @dataclass(frozen=True)
@@ -162,15 +162,13 @@ def _spread(vector: Tensor, pieces: list[_Piece], axis: Axis) -> Tensor:
 
 def triangular(after: Tensor, x: Tensor) -> Triangular | None:
     """The structure of a step of several blocks, or None where they cannot be put in order."""
-    cut = _cut(after, x)
-    matched = None if cut is None else _matching(cut)
-    if cut is None or matched is None:
-        return None
-    order = _in_order(cut.reads, matched)
-    if len(order) == 1:
-        return None
-    blocks, whole = _blocks(cut, matched, order)
-    return Triangular(after.axes[0], x.axes[0], blocks, whole)
+    for cut in _cuts(after, x):
+        matched = _matching(cut)
+        order = [] if matched is None else _in_order(cut.reads, matched)
+        if matched is not None and len(order) > 1:
+            blocks, whole = _blocks(cut, matched, order)
+            return Triangular(after.axes[0], x.axes[0], blocks, whole)
+    return None
 
 
 @dataclass(frozen=True)
@@ -202,42 +200,46 @@ class _Cut:
     reads: list[set[int]]
 
 
-def _cut(after: Tensor, x: Tensor) -> _Cut | None:
-    """A step cut where it is put together, and x where the blocks cut it."""
-    slices, (row,), (axis,) = Slices(x), after.axes, x.axes
+def _cuts(after: Tensor, x: Tensor) -> Iterator[_Cut]:
+    """A step cut where it is put together, and x where the blocks cut it; then ever finer.
+
+    What is computed entry by entry from a slice can be cut where the slice is.
+    """
+    slices, (row,) = Slices(x), after.axes
     inward = slices.inward(after)
     placed = [t for t in topological([inward]) if isinstance(t, Window) and t.axis == row]
     names = {t.inside: t.of for t in placed if t.of.size == t.inside[1] - t.inside[0]}
-    borders = slices.borders(inward, row)
-    while True:
-        of_y = _pieces(borders, row, names)
-        if len(of_y) > _MOST_BLOCKS:
-            return None
-        values = [slices.part(inward, row, p.own, p.start) for p in of_y]
-        y, blocks = _through_each_other(values, slices)
-        read = [slices.read(block) for block in blocks]
-        cuts = {c for own in read for _, along, start in own for c in (start, start + along.size)}
-        cuts = {min(max(c, 0), axis.size) for c in cuts}
-        # What is computed entry by entry is cut where the slice that it reads is.
-        more = {
-            piece.start + c - start
-            for piece, own in zip(of_y, read, strict=True)
-            for _, along, start in own
-            for c in cuts
-            if along.size == piece.own.size and start < c < start + along.size
-        }
-        if more <= borders:
-            break
+    borders, more = set[int](), slices.borders(inward, row) | {0, row.size}
+    while not more <= borders and len(borders | more) <= _MOST_BLOCKS + 1:
         borders |= more
-    slice_names = {(start, start + a.size): a for own in read for _, a, start in reversed(own)}
-    of_x = _pieces(cuts, axis, slice_names)
-    parts: dict[Tensor, tuple[int, list[int]]] = {}
-    for own in read:
-        for tensor, along, start in own:
-            over = [j for j, p in enumerate(of_x) if p.start < start + along.size and start < p.end]
-            parts[tensor] = start, over
+        of_y = _pieces(borders, row, names)
+        values = [slices.part(inward, row, p.own, p.start) for p in of_y]
+        cut = _cut(slices, values, of_y)
+        yield cut
+        more = {
+            piece.start + part.start - start
+            for piece, after_ in zip(of_y, cut.after, strict=True)
+            for _, along, start in slices.read(after_)
+            for part in cut.of_x
+            if along.size == piece.own.size and start < part.start < start + along.size
+        }
+
+
+def _cut(slices: Slices, values: list[Tensor], of_y: list[_Piece]) -> _Cut:
+    """Blocks of a step, and x where they cut it."""
+    (axis,) = slices.x.axes
+    y, blocks = _through_each_other(values, slices)
+    read = [slices.read(block) for block in blocks]
+    borders = {c for own in read for _, along, start in own for c in (start, start + along.size)}
+    names = {(start, start + a.size): a for own in read for _, a, start in reversed(own)}
+    of_x = _pieces({min(max(c, 0), axis.size) for c in borders}, axis, names)
+    parts = {
+        tensor: (start, [j for j, p in enumerate(of_x) if p.meets(start, start + along.size)])
+        for own in read
+        for tensor, along, start in own
+    }
     reads = [{j for tensor, _, _ in own for j in parts[tensor][1]} for own in read]
-    return _Cut(x, values, blocks, y, of_y, of_x, parts, reads)
+    return _Cut(slices.x, values, blocks, y, of_y, of_x, parts, reads)
 
 
 def _pieces(borders: set[int], axis: Axis, names: Mapping[tuple[int, int], Axis]) -> list[_Piece]:

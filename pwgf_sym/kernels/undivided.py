@@ -233,9 +233,12 @@ def diagonal_of(tensor: Tensor, row: Axis, column: Axis) -> Tensor | None:
                 place = labels.index(column)
                 inner = diagonal_of(factor, factor.axes[labels.index(row)], factor.axes[place])
                 if inner is not None:
-                    others = [f for j, f in enumerate(tensor.factors) if j != k]
-                    own = (inner, labels[:place] + labels[place + 1 :])
-                    return product(coefficient, [own, *_renamed(others, column, row)], axes)
+                    others = tensor.factors
+                    del others[k]
+                    others = _renamed(others, column, row)
+                    if not isinstance(factor, Delta):
+                        others.append((inner, labels[:place] + labels[place + 1 :]))
+                    return product(coefficient, others, axes)
     return None
 
 
@@ -251,9 +254,12 @@ def _monomial(values: Tensor) -> tuple[sp.Expr, list[Labelled]]:
             for factor, labels in values.factors:
                 if isinstance(factor, Constant):
                     coefficient *= factor.value
+                elif len(labels) == 1 and isinstance(factor, Product):
+                    number, own = _monomial(factor)
+                    coefficient *= number
+                    factors += [(t, labels if ls else ()) for t, ls in own]
                 elif len(labels) > 1:  # of a matrix the diagonal
-                    own = labels[:1]
-                    factors.append((product(1, [(factor, labels)], own), own))
+                    factors.append((product(1, [(factor, labels)], labels[:1]), labels[:1]))
                 else:
                     factors.append((factor, labels))
             return coefficient, factors
@@ -264,6 +270,8 @@ def _log_abs(tensor: Tensor) -> Tensor:
     """log|t|, entry by entry: of an exponential its argument."""
     if isinstance(tensor, Elementwise):
         plain = sp.log(tensor.expression**2) / 2
+        if plain == placeholder(0) and tensor.operands[0].axes == tensor.axes:
+            return tensor.operands[0]
         if not plain.has(sp.log) and plain.free_symbols:
             return apply(plain, *tensor.operands, axes=tensor.axes)
     return apply(sp.log(placeholder(0) ** 2) / 2, tensor)
@@ -313,10 +321,45 @@ def _split(matrix: Tensor, row: Axis, column: Axis) -> tuple[list[Tensor], _Pair
         return diagonals, pairs
     if not isinstance(matrix, Product) or matrix.sum_samples:
         return None
-    if any(row in labels and column in labels for _, labels in matrix.factors):
-        return None
+    both = [k for k, ls in enumerate(matrix.labels) if row in ls and column in ls]
+    if both:
+        return _scaled(matrix, both[0], row, column) if len(both) == 1 else None
     best = min((_cut(matrix, row, column, rest) for rest in (False, True)), key=lambda c: c[0])
     return [], [best[1:]]
+
+
+def _scaled(
+    matrix: Product, place: int, row: Axis, column: Axis
+) -> tuple[list[Tensor], _Pairs] | None:
+    """A factor that is split, times numbers and vectors along rows or columns."""
+    (factor, labels), others = matrix.factors[place], matrix.factors[:]
+    del others[place]
+    if {*labels} != {row, column} or len(labels) != 2:
+        return None
+    if any(len(ls) > 1 or not {*ls} <= {row, column} for _, ls in others):
+        return None
+    along = factor.axes if labels[0] == row else factor.axes[::-1]
+    found = _split(factor, *along)
+    if found is None:
+        return None
+    first = [f for f in others if column not in f[1]]
+    second = [f for f in others if column in f[1]]
+    diagonals = [
+        product(matrix.coefficient, [(v, (row,)), *_renamed(others, column, row)], (row,))
+        for v in found[0]
+    ]
+    pairs = [
+        (
+            product(1, [(left, (row, *left.axes[1:])), *first], (row, *left.axes[1:])),
+            product(
+                matrix.coefficient,
+                [(right, (*right.axes[:-1], column)), *second],
+                (*right.axes[:-1], column),
+            ),
+        )
+        for left, right in found[1]
+    ]
+    return diagonals, pairs
 
 
 def _cut(matrix: Product, row: Axis, column: Axis, rest: bool) -> tuple[int, Tensor, Tensor]:
