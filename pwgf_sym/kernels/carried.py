@@ -19,16 +19,17 @@ from functools import cached_property
 from ..arguments import brief
 from ..declare.law import Law
 from ..errors import OptionError
-from ..tensors import Inverse, LogDet, Tensor, add, constant, product, scale
-from ..tensors.differentiate import jacobian_matrix, trace_of_jacobian, vjp
+from ..tensors import Tensor, add, constant, scale
+from ..tensors.differentiate import trace_of_jacobian, vjp
 from ..tensors.tensor import Array
+from .structure import Structure, structure_of
 
 __all__ = ["CARRIED", "Carried", "ExactStep", "Level", "Pullback", "Rate"]
 __all__ += ["differentiable_levels", "kernel_name", "level_of", "levels", "pullbacks"]
 
 
 class ExactStep:
-    """A step of a map whose Jacobian is formed.
+    """A step of a map, with the structure of its Jacobian.
 
     Attributes
     ----------
@@ -42,14 +43,14 @@ class ExactStep:
         self.before, self.after = before, after
 
     @cached_property
-    def matrix(self) -> Tensor:
-        """The step's Jacobian, (i, basis)."""
-        return jacobian_matrix(self.after, self.before["x"])
+    def jacobian(self) -> Structure:
+        """The step's Jacobian."""
+        return structure_of(self.after, self.before["x"])
 
-    @cached_property
+    @property
     def volume(self) -> Tensor:
         """log|det| of it."""
-        return LogDet(self.matrix)
+        return self.jacobian.volume
 
 
 class Rate:
@@ -146,10 +147,7 @@ def pullbacks(level: Level) -> list[Pullback]:
 
 def _score_after(step: ExactStep) -> Tensor:
     (gradient,) = vjp({step.volume: constant(1)}, [step.before["x"]])
-    score = step.before["score"] - gradient
-    feature, basis = step.matrix.axes
-    inverse = Inverse(step.matrix)
-    return product(1, [(inverse, inverse.axes), (score, (basis,))], (feature,))
+    return step.jacobian.transposed_solve(step.before["score"] - gradient)
 
 
 def _score_rate(rate: Rate) -> Tensor:

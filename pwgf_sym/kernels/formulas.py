@@ -7,10 +7,11 @@ is derived from it (:mod:`.carried`).
 from __future__ import annotations
 
 from ..declare.maps import Map
-from ..tensors import Axis, Inverse, LogDet, Tensor, add, input_tensor, product, topological
-from ..tensors.differentiate import jacobian_matrix, jvp, replace
+from ..tensors import Axis, Tensor, add, input_tensor, scale, topological
+from ..tensors.differentiate import jvp, replace
 from .carried import ExactStep, Level, Rate, levels
 from .looped import Looped, Stage
+from .structure import structure_of
 
 __all__ = ["StepFormulas", "is_linear"]
 
@@ -71,13 +72,9 @@ class StepFormulas:
     def newton(self, stage: Stage) -> tuple[Tensor, Tensor, Tensor]:
         """One Newton step for stage(x) = target: new x, stage(x) - target, log|det J(x)|."""
         after = stage.after(self.x)
-        matrix = jacobian_matrix(after, self.x)
-        feature, basis = matrix.axes
+        structure = structure_of(after, self.x)
         miss = after - input_tensor("target", self.x.axes, per_sample=True)
-        inverse = Inverse(matrix)
-        update = product(-1, [(inverse, (basis, feature)), (miss, (feature,))], (basis,))
-        moved = product(1, [(update, (feature,))], (feature,))
-        return add(self.x, moved), miss, LogDet(matrix)
+        return add(self.x, structure.solve(scale(-1, miss))), miss, structure.volume
 
 
 def is_linear(flow: Map) -> bool:

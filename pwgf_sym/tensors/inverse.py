@@ -27,14 +27,14 @@ class Inverse(Tensor):
     def pushed(self, k: int, tangent: Tensor, extra: Axes) -> Tensor:
         """d(J^-1) = -J^-1 dJ J^-1."""
         row, column = self.matrix.axes
-        left, right = column.fresh, row.fresh
+        left, right = _apart((column, row), (row, column, *extra))
         factors = [(self, (column, right)), (tangent, (right, left, *extra)), (self, (left, row))]
         return product(-1, factors, self.axes + extra)
 
     def pulled(self, k: int, cotangent: Tensor, extra: Axes, lift: bool) -> Tensor:
         """-J^-T u J^-T."""
         row, column = self.matrix.axes
-        left, right = row.fresh, column.fresh
+        left, right = _apart((row, column), (row, column, *extra))
         inner = (cotangent, (*extra, right, left))
         factors = [(self, (right, row)), inner, (self, (column, left))]
         return pulled_through(self.matrix, -1, factors, extra, lift)
@@ -50,6 +50,17 @@ class Inverse(Tensor):
     def flops(self, dtype: str) -> int:
         """Gauss and Jordan."""
         return 2 * self.matrix.axes[0].size ** 3
+
+
+def _apart(axes: Axes, others: Axes) -> Axes:
+    """Axes of these lengths with names of their own."""
+    found: Axes = ()
+    for axis in axes:
+        free = axis.fresh
+        while free in (*others, *found):
+            free = free.fresh
+        found = (*found, free)
+    return found
 
 
 def _inverse(matrix: Array) -> Array:

@@ -7,9 +7,9 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING
 
 from ...schedule.groups import array_function, is_arithmetic
-from ...tensors import Delta, Input, Product, Tensor
+from ...tensors import Constant, Delta, Input, Product, Tensor
 from ..kernels import scratch_size
-from ..nodes import Binary, Expression, Integer, Let, Load, Name, Store, call
+from ..nodes import Binary, Expression, Integer, Let, Load, Name, Number, Store, Zeros, call
 from ..places import At, Slot, headers
 from ..sweeps import SweepBuilder
 from .groups import GroupBuilder
@@ -66,6 +66,8 @@ class TileSweepBuilder(SweepBuilder):
         if isinstance(tensor, Delta):
             apart = Binary("-", Name(loops[0].name), Name(loops[1].name))
             value: Expression = call("unit", "theta", apart, 1)
+        elif isinstance(tensor, Constant):
+            value = Binary("+", Zeros(1, 1), Number(float(tensor.value)))
         else:
             slot = slots[tensor]
             value = Load(slot.array, slot.index(tensor.axes, at), lanes=slot.lanes)

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
-from ...tensors import Delta, Tensor
+from ...tensors import Constant, Delta, Tensor
 from ..kernels import scratch_size
-from ..nodes import Assign, Binary, Entry, Expression, Integer, Name
+from ..nodes import Assign, Binary, Entry, Expression, Integer, Name, Number
 from ..nodes import Group as Parentheses
 from ..passes.declared import declared
 from ..places import At, Slot, headers
@@ -69,6 +69,8 @@ class ThreadSweepBuilder(SweepBuilder):
         at: At = {a: Name(a.name) for a in loops}
         if isinstance(tensor, Delta):
             value: Expression = equal(*at.values())
+        elif isinstance(tensor, Constant):
+            value = Number(float(tensor.value))
         else:
             slot = slots[tensor]
             value = Entry(slot.array, slot.index(tensor.axes, at))

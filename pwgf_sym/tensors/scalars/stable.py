@@ -52,6 +52,11 @@ def stable(expression: sp.Basic) -> sp.Basic:
     return smooth(expression)
 
 
+def _is_even_power(node: sp.Basic) -> bool:
+    """Whether a node is an even power of a real number, which leaves the range before that."""
+    return bool(node.is_Pow and node.args[1].is_even and node.args[0].is_real)
+
+
 class _Scaling:
     """Brings logarithms, quotients and products of exponentials to exp(m) r; remembers results."""
 
@@ -70,6 +75,9 @@ class _Scaling:
                 self._known[node] = self.of(pieces)
             elif isinstance(node, (sp.Mul, sp.Pow)) and self.moving(node):
                 self._known[node] = self._product(node)
+            elif isinstance(node, sp.log) and _is_even_power(node.args[0]):
+                base, exponent = node.args[0].args
+                self._known[node] = exponent * self.of(sp.log(sp.Abs(base)))
             elif isinstance(node, (sp.log, log1p)):
                 inside = node.args[0] + (1 if isinstance(node, log1p) else 0)
                 flipped = self._flipped(inside)
