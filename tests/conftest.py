@@ -8,6 +8,7 @@ import time
 from collections import Counter
 
 import pytest
+from amounts import ALL
 from simulated import ON_TARGETS, SIMULATOR
 
 _own_folder = None
@@ -26,7 +27,7 @@ SLOW = [
     *(r"test_parameters_may_be_called_anything\[\w+-9", "test_random_potentials"),
     *("test_random_kinks", "test_random_jumps", "test_pictures_are_shown_once"),
     "test_targets_of_this_machine",
-    *("test_the_command_in_a_process_of_its_own", "test_a_change_would_be_seen"),
+    *("test_the_command_in_a_process_of_its_own", "test_changes_would_be_seen"),
     *(
         "test_work_of_an_emission",
         r"test_blocks_padding_and_far_clusters\[(?!quartic-2|gaussian-6-)",
@@ -85,30 +86,47 @@ SLOW_IN_THE_SIMULATOR = [
     r"test_a_problem_at_a_time.*\[cuda-(?!local|drift)",
 ]
 
-
+# What only runs with PWGF_SYM_TESTS=all: the second of two long cases of one kind.
+SECOND = [
+    r"test_desai_and_zwanzig_come_to_rest\[2",
+    r"test_kernels_of_a_map_on_circles\[cuda-rk4",  # their shifts run by Euler, RK4 on the line
+]
+# Files with the longest tests, these first: a worker that began one last would keep the others.
+LONG = [
+    *(SIMULATOR, "test_gallery.py", "test_error_bounds.py", "test_flows_with_answers.py"),
+    *("test_posteriors.py", "test_benchmarks.py", "test_citizenship.py", "test_circle.py"),
+    *("test_exact_problems.py", "test_notebook.py", "test_gather.py", "test_pair_sums.py"),
+]
 # What would take minutes there, of kernels that other tests run there, too.
 NEVER_IN_THE_SIMULATOR = [r"test_kernels_of_a_map_on_circles.*trace"]
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest selects by markers
 def pytest_collection_modifyitems(config, items):
-    items.sort(key=lambda item: item.path.name != SIMULATOR)  # the first: the longest
+    places = {name: place for place, name in enumerate(LONG)}
+    items.sort(key=lambda item: places.get(item.path.name, len(LONG)))
     simulated = os.environ.get("NUMBA_ENABLE_CUDASIM") == "1"
     slow = re.compile("|".join(SLOW + SLOW_IN_THE_SIMULATOR if simulated else SLOW))
     cases = Counter((item.path, item.originalname) for item in items)
-    seen = Counter()
+    seen, others = Counter(), []
     for item in items:
         test = item.path, item.originalname
         left_out = cases[test] >= MANY and seen[test] % TAKEN
+        if simulated and not ALL and left_out == TAKEN - 1:
+            others.append(item)  # the slow tests there take another one in so many
         seen[test] += 1
         if left_out or slow.search(item.name):
             item.add_marker("slow")
+    if not ALL:
+        others += [item for item in items if re.search("|".join(SECOND), item.name)]
     if simulated:
         never = re.compile("|".join(NEVER_IN_THE_SIMULATOR))
-        others = [i for i in items if i.path.name in ON_TARGETS and "target" not in i.fixturenames]
-        others += [i for i in items if never.search(i.name) and i not in others]
-        config.hook.pytest_deselected(items=others)
-        items[:] = [item for item in items if item not in others]
+        others += [i for i in items if i.path.name in ON_TARGETS and "target" not in i.fixturenames]
+        others += [item for item in items if never.search(item.name)]
+    if others:
+        left = set(others)
+        config.hook.pytest_deselected(items=[item for item in items if item in left])
+        items[:] = [item for item in items if item not in left]
 
 
 def pytest_generate_tests(metafunc):

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import sympy as sp
+from amounts import amount
 from energy_checks import carried, check, random
 from hypothesis import given
 from hypothesis import strategies as st
@@ -148,7 +149,7 @@ def energies(draw):
 
 
 @pytest.mark.slow
-@random(30)
+@random(amount(10, 30))
 @given(energies(), st.integers(2, 5), st.integers(0, 99))
 def test_random_energies(target, tmp_path_factory, energy, count, seed):
     folder = tmp_path_factory.mktemp("random")

@@ -210,7 +210,7 @@ def test_desai_and_zwanzig_come_to_rest(theta, sigma):
     pair = theta * (x[0] - y[0]) ** 2 / 2 * rho * rho.at(y)
     energy = pw.integral(well, x) + pw.integral(pair, x, y) / 2
     problem = pw.GradientFlow(energy, rho, pw.Gaussian([1.0], 0.1))
-    solution = pw.solve(problem, pw.NeuralFlow(1, width=8), (0, 8), target="numpy")
+    solution = pw.solve(problem, pw.NeuralFlow(1, width=8), (0, 8), target="cpu")
     found = at_quantiles(solution)
     expected = rest_of_desai_and_zwanzig(theta, sigma)
     if (theta, sigma) == (1.0, 0.2):

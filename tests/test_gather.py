@@ -9,6 +9,7 @@ import pickle
 import numpy as np
 import pytest
 import sympy as sp
+from amounts import amount
 from gallery_energies import GALLERY
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -359,7 +360,7 @@ def templates(draw):
     return x, beta, count, formula
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=amount(20, 60), deadline=None)
 @given(templates(), st.data())
 def test_random_sums(case, data):
     """Any sum has the same value when it is gathered, whatever its numbers are."""

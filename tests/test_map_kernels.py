@@ -7,6 +7,7 @@ truth is flow_reference: complex steps, accurate to round-off.
 import numpy as np
 import pytest
 import sympy as sp
+from amounts import amount
 from flow_reference import complex_step
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -101,7 +102,7 @@ def test_other_vector_widths(bits, tmp_path, monkeypatch):
 
 @pytest.mark.slow
 @settings(
-    max_examples=12,
+    max_examples=amount(fewer(3, 6), 12),
     deadline=None,
     derandomize=True,
     suppress_health_check=list(HealthCheck),

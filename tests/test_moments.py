@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import sympy as sp
+from amounts import amount
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from on_targets import fewer, program_on
@@ -52,7 +53,7 @@ def kernels(draw):
 
 
 @settings(
-    max_examples=fewer(4, 30),
+    max_examples=fewer(4, amount(10, 30)),
     deadline=None,
     derandomize=True,
     suppress_health_check=list(HealthCheck),

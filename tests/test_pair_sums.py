@@ -7,9 +7,10 @@ tells whether an interaction was rightly taken for one of the distance, or of mo
 import numpy as np
 import pytest
 import sympy as sp
+from amounts import amount
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from on_targets import program_on
+from on_targets import fewer, program_on
 from tile_numpy import interpreted
 
 import pwgf_sym as pw
@@ -101,7 +102,7 @@ def interactions(draw):
 
 @pytest.mark.slow
 @settings(
-    max_examples=60,
+    max_examples=amount(fewer(6, 20), 60),
     deadline=None,
     derandomize=True,
     suppress_health_check=list(HealthCheck),

@@ -11,6 +11,7 @@ import mpmath
 import numpy as np
 import pytest
 import sympy as sp
+from amounts import amount
 from energy_checks import carried
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
@@ -128,7 +129,7 @@ def text_of(target, problem, folder, dtype="float64", **options):
 
 # ------------------------------------------------------------------------------ random formulas
 @pytest.mark.parametrize(
-    "examples", [4, pytest.param(60, marks=pytest.mark.slow)], ids=["few", "many"]
+    "examples", [4, pytest.param(amount(20, 60), marks=pytest.mark.slow)], ids=["few", "many"]
 )
 def test_random_energies(target, tmp_path_factory, examples):
     @settings(

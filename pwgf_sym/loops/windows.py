@@ -30,19 +30,29 @@ def copy_window(
         Writes to a place in the target the operand's entry at index variables or, with None, zero.
     """
     axis, (first, last) = tensor.axis, tensor.inside
-    place = Name(axis.name)
-    at: At = {a: Name(a.name) for a in tensor.axes}
-    moved: Expression = place
-    if tensor.start:
-        sign = "+" if tensor.start > 0 else "-"
-        moved = Group(Binary(sign, place, Integer(abs(tensor.start))))
-    there: At = {**{a: Name(a.name) for a in tensor.axes if a != axis}, tensor.of: moved}
-    with write.loops(headers([a for a in tensor.axes if a != axis])):
+    others: At = {a: Name(a.name) for a in tensor.axes if a != axis}
+
+    def entry(place: Expression, inside: bool) -> None:
+        source = {**others, tensor.of: _moved(place, tensor.start)} if inside else None
+        put(target.index(tensor.axes, {**others, axis: place}), source)
+
+    with write.loops(headers(list(others))):
         for start, end, inside in (
             (0, first, False),
             (first, last, True),
             (last, axis.size, False),
         ):
-            if start < end:
+            if end - start == 1:  # no loop
+                entry(Integer(start), inside)
+            elif start < end:
                 with write.loop(axis.name, end, start):
-                    put(target.index(tensor.axes, at), there if inside else None)
+                    entry(Name(axis.name), inside)
+
+
+def _moved(place: Expression, by: int) -> Expression:
+    """The place so many entries further on."""
+    if isinstance(place, Integer):
+        return Integer(place.value + by)
+    if not by:
+        return place
+    return Group(Binary("+" if by > 0 else "-", place, Integer(abs(by))))

@@ -246,8 +246,9 @@ class _Body:
         coefficient, factors, sums = tensor.coefficient, tensor.factors, tensor.summed
         scaled = [] if coefficient == 1 else [Number(float(coefficient))]
         before = [] if start is None else [start]
-        if not sums:
-            value = product_of([*scaled, *(self._value(t, ls) for t, ls in factors)])
+        if all(axis.size == 1 for axis in sums):
+            first: At = {axis: Integer(0) for axis in sums}
+            value = product_of([*scaled, *(self._value(t, ls, first) for t, ls in factors)])
             covered = self.row is None or any(self.row in ls for _, ls in factors)
             return sum_of([*before, *([] if covered else [self._zeros(tensor)]), value])
         name = Name(self.e.names(tensor))
