@@ -18,6 +18,7 @@ from .formula_checks import check_formula, scalar_expression
 from .law import Law
 from .law_checks import frozen, number_above
 from .periods import PeriodicSymbol, wrapped
+from .products import Product
 from .symbols import as_copy
 from .tree import from_tree, to_tree
 
@@ -159,7 +160,7 @@ def law_of_entries(cls: type[Law], entries: dict[str, Any]) -> Law:
     return cls.from_entries(entries)
 
 
-class Circle(Law):
+class Circle(Product):
     """A law of independent periodic coordinates, by their densities on the circle.
 
     Parameters
@@ -209,28 +210,7 @@ class Circle(Law):
         if not any(any(part.periods) for part in parts):
             fix = "Give a law of the line itself, such as Gaussian(mean, cov)."
             raise LawError("density", "no periodic one", "a formula in a periodic coordinate", fix)
-        self._parts, self.dim = parts, len(parts)
-        self.mean = frozen([part.mean[0] for part in parts])
-        self.covariance = frozen(np.diag([part.covariance[0, 0] for part in parts]))
-        self.jump = any(part.jump for part in parts)
-        self.support = "bounded" if any(p.support == "bounded" for p in parts) else "space"
-
-    @property
-    def periods(self) -> tuple[float | None, ...]:
-        return tuple(part.periods[0] for part in self._parts)
-
-    def coordinates_apart(self) -> list[Law]:
-        return list(self._parts)
-
-    def _transform(self, u: NDArray[np.float64]) -> NDArray[np.float64]:
-        columns = [part._transform(u[:, [i]])[:, 0] for i, part in enumerate(self._parts)]
-        return np.stack(columns, axis=1)
-
-    def _log_density(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
-        return _summed_logs(self._parts, points)
-
-    def _score(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
-        return _joined_scores(self._parts, points)
+        self._join(parts)
 
     def to_dict(self) -> dict[str, Any]:
         return {"law": "Circle", "parts": [part.to_dict() for part in self._parts]}
@@ -248,17 +228,6 @@ class Circle(Law):
 
     def __repr__(self) -> str:
         return f"Circle({', '.join(map(brief, self._parts))})"
-
-
-def _summed_logs(parts: Sequence[Law], points: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Log density of independent coordinates."""
-    logs = [part._log_density(points[:, [i]]) for i, part in enumerate(parts)]
-    return np.sum(logs, axis=0)
-
-
-def _joined_scores(parts: Sequence[Law], points: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Scores of independent coordinates, (n, d)."""
-    return np.hstack([part._score(points[:, [i]]) for i, part in enumerate(parts)])
 
 
 def _part(given: object, symbol: sp.Symbol | None) -> Law:
@@ -308,12 +277,12 @@ class Wrapped(Law):
         self._summed = [
             i for i, p in enumerate(self._periods) if p is not None and law.periods[i] is None
         ]
-        self._parts: list[Law] = []
+        self._apart: Product | None = None
         alone = law.coordinates_apart() if self.dim > 1 else None
         if alone is not None:
             one_each = zip(alone, self._periods, strict=True)
-            self._parts = [part if p is None else Wrapped(part, [p]) for part, p in one_each]
-            self.covariance = frozen(np.diag([part.covariance[0, 0] for part in self._parts]))
+            self._apart = Product([part if p is None else Wrapped(part, [p]) for part, p in one_each])
+            self.covariance = self._apart.covariance
             return
         lengths = np.array([self._periods[i] for i in self._summed], float)
         deviation = np.sqrt(np.diag(law.covariance))[self._summed]
@@ -332,6 +301,8 @@ class Wrapped(Law):
 
     def _covariance(self) -> NDArray[np.float64]:
         """That of the points in the period around the mean, over a Kronecker lattice."""
+        if not self.has_transform:
+            return self._estimated[1]
         root = 2.0
         for _ in range(60):  # the root of r^(d + 1) = r + 1 (M. Roberts' generalized golden ratio)
             root = (1 + root) ** (1 / (self.dim + 1))
@@ -352,6 +323,21 @@ class Wrapped(Law):
         half = [0.0 if p is None else p / 2 for p in self._periods]
         own = [p if i in self._summed else None for i, p in enumerate(self._periods)]
         return wrapped(points, own, self.mean - np.array(half))
+
+    @property
+    def has_transform(self) -> bool:
+        return self.law.has_transform
+
+    @property
+    def has_density(self) -> bool:
+        return self.law.has_density
+
+    @property
+    def made_of(self) -> Sequence[Law]:
+        return (self.law,)
+
+    def sampler(self, n: int, rng: np.random.Generator) -> NDArray[np.float64]:
+        return self._around_mean(self.law.sampler(n, rng))
 
     def _transform(self, u: NDArray[np.float64]) -> NDArray[np.float64]:
         return self._around_mean(self.law._transform(u))
@@ -380,13 +366,13 @@ class Wrapped(Law):
         return logs, scores
 
     def _log_density(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
-        if self._parts:
-            return _summed_logs(self._parts, points)
+        if self._apart is not None:
+            return self._apart._log_density(points)
         return self._of_images(points, False)[0]
 
     def _score(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
-        if self._parts:
-            return _joined_scores(self._parts, points)
+        if self._apart is not None:
+            return self._apart._score(points)
         return self._of_images(points, True)[1]
 
     def to_dict(self) -> dict[str, Any]:
