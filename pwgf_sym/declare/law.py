@@ -20,8 +20,12 @@ from .law_checks import frozen, integer_from, measurable, real_array
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["Law", "WhitenedLaw"]
+__all__ = ["ROUND_OFF", "Law", "WhitenedLaw"]
 
+#: Mass that is none.
+ROUND_OFF = 1e-18
+# Standard deviations that a Gaussian has no mass beyond.
+_DEVIATIONS = 9.0
 # Samples by which moments are estimated where a law states none: numbers of all, and their seed.
 _NUMBERS, _FEWEST, _MOST, _SEED = 1 << 24, 1 << 12, 1 << 16, 0
 
@@ -85,6 +89,11 @@ class Law:
             found = np.cov(points, rowvar=False).reshape(self.dim, self.dim)
         given = f"{self.family}, whose samples have the variances {brief(np.diag(found))}"
         return frozen(points.mean(axis=0)), frozen(measurable("sampler", given, found))
+
+    @property
+    def reach(self) -> NDArray[np.float64]:
+        """How far from the mean the law has mass, but for round-off, in every coordinate."""
+        return _DEVIATIONS * np.sqrt(np.diag(self.covariance))
 
     @property
     def has_transform(self) -> bool:

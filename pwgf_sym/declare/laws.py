@@ -13,14 +13,18 @@ from ..arguments import brief, checked_call
 from ..errors import LawError
 from .balls import Barenblatt, UniformBall
 from .circle import Arc, Circle, Wrapped
+from .custom import Custom
 from .law import Law, WhitenedLaw
 from .law_checks import checked_covariance, common_dim, frozen, measurable, real_array
+from .mixtures import Empirical, Mixture
+from .products import Product
+from .scipy_laws import OfSciPy, StudentT, from_scipy
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["Barenblatt", "Circle", "Gaussian", "Law", "UniformBall", "UniformBox", "WhitenedLaw"]
-__all__ += ["law_from_dict"]
+__all__ = ["Barenblatt", "Circle", "Custom", "Empirical", "Gaussian", "Law", "Mixture", "Product"]
+__all__ += ["UniformBall", "UniformBox", "WhitenedLaw", "from_scipy", "law_from_dict"]
 
 
 class Gaussian(Law):
@@ -146,7 +150,8 @@ class UniformBox(Law):
         return {"law": "UniformBox", "low": self.low.tolist(), "high": self.high.tolist()}
 
 
-_ALL = (Gaussian, UniformBall, UniformBox, Barenblatt, Circle, Arc, Wrapped)
+_ALL: tuple[type[Law], ...] = (Gaussian, UniformBall, UniformBox, Barenblatt, Circle, Arc, Wrapped)
+_ALL += (Mixture, Empirical, Product, Custom, OfSciPy, StudentT)
 _LAWS: dict[str, type[Law]] = {law.__name__: law for law in _ALL}
 
 

@@ -69,6 +69,10 @@ class Product(Law):
         return tuple(period for part in self._parts for period in part.periods)
 
     @property
+    def reach(self) -> NDArray[np.float64]:
+        return np.concatenate([part.reach for part in self._parts])
+
+    @property
     def has_transform(self) -> bool:
         return all(part.has_transform for part in self._parts)
 
