@@ -200,7 +200,8 @@ class Empirical(Law):
     Notes
     -----
     Points are drawn evenly: of N samples each is one point, in random order; of more each point is
-    there equally often, but for a rest.
+    there equally often, but for a rest.  Sums over pairs of n samples leave out those of a sample
+    with itself: interactions are n/(n - 1) times those of the N points, which more samples mend.
 
     Examples
     --------
