@@ -14,7 +14,19 @@ from typing import Any as _Any
 if _TYPE_CHECKING:  # the same names for type checkers, which do not run __getattr__
     from . import errors, exact
     from .declare.energies import integral
-    from .declare.laws import Barenblatt, Circle, Gaussian, UniformBall, UniformBox
+    from .declare.laws import (
+        Barenblatt,
+        Circle,
+        Custom,
+        Empirical,
+        Gaussian,
+        Law,
+        Mixture,
+        Product,
+        UniformBall,
+        UniformBox,
+        from_scipy,
+    )
     from .declare.maps import (
         Affine,
         Chain,
@@ -60,6 +72,12 @@ _PUBLIC = {
     "UniformBox": "declare.laws",
     "Barenblatt": "declare.laws",
     "Circle": "declare.laws",
+    "Mixture": "declare.laws",
+    "Product": "declare.laws",
+    "Custom": "declare.laws",
+    "Empirical": "declare.laws",
+    "from_scipy": "declare.laws",
+    "Law": "declare.laws",
     "Affine": "declare.maps",
     "Chain": "declare.maps",
     "Coupling": "declare.maps",

@@ -7,17 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import sympy as sp
-from sympy.core.function import AppliedUndef
 
 from ..arguments import brief, checked_call
-from ..errors import EnergyError, LawError
+from ..errors import LawError
 from ..functions import host_function
 from ..sharing import symbols_of
-from .energies import EnergyIntegral
-from .formula_checks import check_formula, scalar_expression
 from .law import Law
 from .law_checks import frozen, number_above
+from .law_formulas import plain_formula
 from .periods import PeriodicSymbol, wrapped
+from .products import Product
 from .registry import description, restored
 from .symbols import as_copy
 from .tree import from_tree, to_tree
@@ -31,9 +30,9 @@ __all__ = ["Arc", "Circle", "Wrapped", "on_circle"]
 _CELLS, _GAUSS, _NEWTON = 2048, np.polynomial.legendre.leggauss(5), 40
 # Cells in which a jump is looked for, how often they are halved, and what is none, as a part.
 _STEEPEST, _HALVINGS, _ROUGH = 16, 30, 1e-5
-# Standard deviations beyond which a law of the line has no mass, to round-off; points of the
-# lattice by which its moments modulo the period are found, and numbers of a block of images.
-_REACH, _LATTICE, _BLOCK, _MOST_IMAGES = 9.0, 1 << 13, 1 << 20, 100_000
+# Points of the lattice by which moments modulo the period are found, numbers of a block of images;
+# points at which images beyond the reach are looked for, and what may be in them.
+_LATTICE, _BLOCK, _MOST_IMAGES, _TRIED, _BEYOND = 1 << 13, 1 << 20, 100_000, 16, 1e-9
 
 
 class Arc(Law):
@@ -160,7 +159,7 @@ def law_of_entries(cls: type[Law], entries: dict[str, Any]) -> object:
     return cls.from_entries(entries)
 
 
-class Circle(Law):
+class Circle(Product):
     """A law of independent periodic coordinates, by their densities on the circle.
 
     Parameters
@@ -210,28 +209,7 @@ class Circle(Law):
         if not any(any(part.periods) for part in parts):
             fix = "Give a law of the line itself, such as Gaussian(mean, cov)."
             raise LawError("density", "no periodic one", "a formula in a periodic coordinate", fix)
-        self._parts, self.dim = parts, len(parts)
-        self.mean = frozen([part.mean[0] for part in parts])
-        self.covariance = frozen(np.diag([part.covariance[0, 0] for part in parts]))
-        self.jump = any(part.jump for part in parts)
-        self.support = "bounded" if any(p.support == "bounded" for p in parts) else "space"
-
-    @property
-    def periods(self) -> tuple[float | None, ...]:
-        return tuple(part.periods[0] for part in self._parts)
-
-    def coordinates_apart(self) -> list[Law]:
-        return list(self._parts)
-
-    def _transform(self, u: NDArray[np.float64]) -> NDArray[np.float64]:
-        columns = [part._transform(u[:, [i]])[:, 0] for i, part in enumerate(self._parts)]
-        return np.stack(columns, axis=1)
-
-    def _log_density(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
-        return _summed_logs(self._parts, points)
-
-    def _score(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
-        return _joined_scores(self._parts, points)
+        self._join(parts)
 
     def to_dict(self) -> dict[str, Any]:
         return {"law": "Circle", "parts": [description(part) for part in self._parts]}
@@ -249,17 +227,6 @@ class Circle(Law):
         return f"Circle({', '.join(map(brief, self._parts))})"
 
 
-def _summed_logs(parts: Sequence[Law], points: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Log density of independent coordinates."""
-    logs = [part._log_density(points[:, [i]]) for i, part in enumerate(parts)]
-    return np.sum(logs, axis=0)
-
-
-def _joined_scores(parts: Sequence[Law], points: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Scores of independent coordinates, (n, d)."""
-    return np.hstack([part._score(points[:, [i]]) for i, part in enumerate(parts)])
-
-
 def _part(given: object, symbol: sp.Symbol | None) -> Law:
     """One coordinate's density."""
     accepted = "a formula in one periodic coordinate, or a law of one dimension"
@@ -270,13 +237,8 @@ def _part(given: object, symbol: sp.Symbol | None) -> Law:
             what = what if given.dim == 1 else f"a law of dimension {given.dim}"
             raise LawError("density", what, accepted, fix)
         return given
-    try:
-        formula = scalar_expression(given, "density")
-        check_formula(formula, "density")
-    except EnergyError as error:
-        raise LawError("density", error.given, error.accepted, error.fix) from error
-    kinds = (AppliedUndef, EnergyIntegral, sp.Derivative, sp.Sum, sp.Product, sp.Indexed)
-    if formula.has(sp.I, sp.nan, sp.oo, -sp.oo, sp.zoo, *kinds):
+    formula = plain_formula(given, "density", accepted, fix)
+    if formula.has(sp.oo, -sp.oo):
         raise LawError("density", brief(given), accepted, fix)
     found = symbols_of(formula)
     if symbol is None and len(found) == 1:
@@ -307,30 +269,55 @@ class Wrapped(Law):
         self._summed = [
             i for i, p in enumerate(self._periods) if p is not None and law.periods[i] is None
         ]
-        self._parts: list[Law] = []
+        self._apart: Product | None = None
         alone = law.coordinates_apart() if self.dim > 1 else None
         if alone is not None:
             one_each = zip(alone, self._periods, strict=True)
-            self._parts = [part if p is None else Wrapped(part, [p]) for part, p in one_each]
-            self.covariance = frozen(np.diag([part.covariance[0, 0] for part in self._parts]))
+            self._apart = Product(
+                [part if p is None else Wrapped(part, [p]) for part, p in one_each]
+            )
+            self.covariance = self._apart.covariance
             return
         lengths = np.array([self._periods[i] for i in self._summed], float)
-        deviation = np.sqrt(np.diag(law.covariance))[self._summed]
-        counts = np.ceil((_REACH * deviation + lengths / 2) / lengths)
+        deviation, reach = np.sqrt(np.diag(law.covariance))[self._summed], law.reach[self._summed]
+        counts = np.ceil((reach + lengths / 2) / lengths) * law.has_density
         if np.prod(2 * counts + 1) > _MOST_IMAGES:
             wide = int(np.argmax(counts))
             given = f"a law of standard deviation {deviation[wide]:.6g}, modulo {lengths[wide]:.6g}"
             accepted = f"at most {_MOST_IMAGES} images modulo the periods"
             fix = "Use Circle(density), or a law that is narrower or has independent coordinates."
             raise LawError("initial", given, accepted, fix)
-        grids = np.meshgrid(*(np.arange(-k, k + 1) for k in counts), indexing="ij")
-        self._shifts = np.zeros((grids[0].size, self.dim))
-        self._shifts[:, self._summed] = np.stack([g.ravel() for g in grids], -1) * lengths
-        inside = np.all(_REACH * deviation <= lengths / 2)
+        self._shifts = self._images(counts)
+        if law.has_density and np.prod(4 * counts + 1) <= _MOST_IMAGES:
+            self._check_reach(counts)
+        inside = np.all(reach <= lengths / 2)
         self.covariance = law.covariance if inside else self._covariance()
+
+    def _images(self, counts: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Shifts by up to so many periods in the coordinates that are summed."""
+        grids = np.meshgrid(*(np.arange(-k, k + 1) for k in counts), indexing="ij")
+        shifts = np.zeros((grids[0].size, self.dim))
+        lengths = [self._periods[i] for i in self._summed]
+        shifts[:, self._summed] = np.stack([g.ravel() for g in grids], -1) * np.array(
+            lengths, float
+        )
+        return shifts
+
+    def _check_reach(self, counts: NDArray[np.float64]) -> None:
+        """Refuse a law that has mass beyond what it says: its images are not all summed."""
+        points = self.law.sample(_TRIED, 0)
+        near, own = self._of_images(points, False)[0], self._shifts
+        self._shifts = self._images(2 * counts)
+        far, self._shifts = self._of_images(points, False)[0], own
+        if np.any(far - near > _BEYOND):
+            given = f"{self.law.family}, which has mass beyond {self.law.reach} from its mean"
+            fix = "Define the property reach, the distances (d,) within which all mass lies."
+            raise LawError("initial", given, "a law within its reach", fix)
 
     def _covariance(self) -> NDArray[np.float64]:
         """That of the points in the period around the mean, over a Kronecker lattice."""
+        if not self.has_transform:
+            return self._estimated[1]
         root = 2.0
         for _ in range(60):  # the root of r^(d + 1) = r + 1 (M. Roberts' generalized golden ratio)
             root = (1 + root) ** (1 / (self.dim + 1))
@@ -351,6 +338,21 @@ class Wrapped(Law):
         half = [0.0 if p is None else p / 2 for p in self._periods]
         own = [p if i in self._summed else None for i, p in enumerate(self._periods)]
         return wrapped(points, own, self.mean - np.array(half))
+
+    @property
+    def has_transform(self) -> bool:
+        return self.law.has_transform
+
+    @property
+    def has_density(self) -> bool:
+        return self.law.has_density
+
+    @property
+    def made_of(self) -> Sequence[Law]:
+        return (self.law,)
+
+    def sampler(self, n: int, rng: np.random.Generator) -> NDArray[np.float64]:
+        return self._around_mean(self.law.sampler(n, rng))
 
     def _transform(self, u: NDArray[np.float64]) -> NDArray[np.float64]:
         return self._around_mean(self.law._transform(u))
@@ -379,13 +381,13 @@ class Wrapped(Law):
         return logs, scores
 
     def _log_density(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
-        if self._parts:
-            return _summed_logs(self._parts, points)
+        if self._apart is not None:
+            return self._apart._log_density(points)
         return self._of_images(points, False)[0]
 
     def _score(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
-        if self._parts:
-            return _joined_scores(self._parts, points)
+        if self._apart is not None:
+            return self._apart._score(points)
         return self._of_images(points, True)[1]
 
     def to_dict(self) -> dict[str, Any]:

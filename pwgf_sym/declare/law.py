@@ -6,27 +6,51 @@ by content, and ``to_dict`` stores it as plain JSON.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
 
-from ..arguments import checked_call, whole_seed
+from ..arguments import brief, checked_call, whole_seed
 from ..errors import LawError
 from ..memory import fitting
-from .law_checks import frozen, integer_from, real_array
+from .law_checks import frozen, integer_from, measurable, real_array
 from .registry import Described
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["Law", "WhitenedLaw"]
+__all__ = ["ROUND_OFF", "Law", "WhitenedLaw"]
+
+#: Mass that is none.
+ROUND_OFF = 1e-18
+# Standard deviations that a Gaussian has no mass beyond.
+_DEVIATIONS = 9.0
+# Samples by which moments are estimated where a law states none: numbers of all, and their seed.
+_NUMBERS, _FEWEST, _MOST, _SEED = 1 << 24, 1 << 12, 1 << 16, 0
 
 
 class Law(Described):
     """A probability density on R^d that samples can be drawn from.
 
-    Subclasses set ``dim``, ``mean`` and ``covariance`` and define ``_transform``, ``_log_density``,
-    ``_score``; the public methods here check arguments and hand on float64 arrays.
+    A law of your own is a subclass.  It sets ``dim`` and defines some of these, of which the public
+    methods check the arguments:
+
+    ``from_uniform(u)``
+        Points (n, d) of the law from points (n, d) of the open unit cube.  Sobol points need it.
+    ``sampler(n, rng)``
+        n independent points (n, d), from a generator of NumPy.  One of these two is enough; a law
+        with a sampler alone is drawn with independent points where Sobol points are asked for.
+    ``log_density_at(points)``
+        Log density (n,) at points (n, d), -inf outside the support.  A law without it has no
+        density, and serves energies that read none: potentials and interactions.
+    ``score_at(points)``
+        Its gradient, (n, d).
+    ``to_dict()``
+        What the law is stored by.
+
+    It is checked once, when a :class:`~pwgf_sym.declare.problem.GradientFlow` first begins with it.
     A subclass also says what its density carries, by ``jump`` and ``support``.
 
     Attributes
@@ -34,22 +58,59 @@ class Law(Described):
     dim : int
         Dimension d.
     mean : (d,) array
-        Exact mean.
+        Mean; estimated from samples of a fixed seed where a subclass sets none.
     covariance : (d, d) array
-        Exact covariance.
+        Covariance, likewise.
     jump : bool
         Whether the density jumps at the boundary of its support.  The score of such a law is only
         the smooth part of the gradient of the log density, so no energy may read it.
-    support : {"space", "bounded"}
-        Where the density is positive: everywhere, or in a bounded set.
+    support : {"space", "bounded", "part"}
+        Where the density is positive: everywhere, in a bounded set, or in another part of space.
     """
 
     _registered_as = "law"
     dim: int
-    mean: NDArray[np.float64]
-    covariance: NDArray[np.float64]
     jump: bool = False
     support: str = "space"
+
+    @cached_property
+    def mean(self) -> NDArray[np.float64]:
+        """Mean, estimated."""
+        return self._estimated[0]
+
+    @cached_property
+    def covariance(self) -> NDArray[np.float64]:
+        """Covariance, estimated."""
+        return self._estimated[1]
+
+    @cached_property
+    def _estimated(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        count = int(np.clip(_NUMBERS // self.dim, _FEWEST, _MOST))
+        points = self.sample(count, _SEED)
+        with np.errstate(all="ignore"):
+            found = np.cov(points, rowvar=False).reshape(self.dim, self.dim)
+        given = f"{self.family}, whose samples have the variances {brief(np.diag(found))}"
+        return frozen(points.mean(axis=0)), frozen(measurable("sampler", given, found))
+
+    @property
+    def reach(self) -> NDArray[np.float64]:
+        """How far from the mean the law has mass, but for round-off, in every coordinate."""
+        return _DEVIATIONS * np.sqrt(np.diag(self.covariance))
+
+    @property
+    def has_transform(self) -> bool:
+        """Whether points of the unit cube can be carried to the law, as Sobol points need it."""
+        return _defines(self, "_transform", "from_uniform")
+
+    @property
+    def has_density(self) -> bool:
+        """Whether there is a log density."""
+        return _defines(self, "_log_density", "log_density_at")
+
+    @property
+    def made_of(self) -> Sequence[Law]:
+        """The laws that this one is made of."""
+        return ()
 
     @property
     def periods(self) -> tuple[float | None, ...]:
@@ -93,9 +154,11 @@ class Law(Described):
         """
         n, seed = integer_from("n", n, 1), whole_seed("seed", seed, error=LawError)
         fitting("n", n, 16 * self.dim, "samples", error=LawError)
-        u = np.random.default_rng(seed).random((n, self.dim))
-        # random() is uniform on multiples of 2^-53 and may return 0, where quantiles are infinite.
-        return self._transform(np.maximum(u, 2.0**-54))
+        points = real_array("sampler", self.sampler(n, np.random.default_rng(seed)), finite=False)
+        if points.shape != (n, self.dim):
+            given = f"{self.family}'s points of shape {points.shape}"
+            raise LawError("sampler", given, f"shape ({n}, {self.dim}) for n = {n}")
+        return points
 
     @checked_call
     def transform(self, u: ArrayLike) -> NDArray[np.float64]:
@@ -113,8 +176,12 @@ class Law(Described):
         Raises
         ------
         LawError
-            If the shape is wrong or a coordinate is not strictly between 0 and 1.
+            If the shape is wrong, a coordinate is not strictly between 0 and 1, or the law has a
+            sampler alone.
         """
+        if not self.has_transform:
+            fix = "Use sample(n, seed), or define from_uniform(u)."
+            raise LawError("u", f"a call of {self.family}, which has a sampler alone", "none", fix)
         u = self._points("u", u)
         if u.size and not (u.min() > 0 and u.max() < 1):
             given, fix = f"coordinates from {u.min()} to {u.max()}", "Shift or clip the points."
@@ -134,14 +201,37 @@ class Law(Described):
         """
         return self._score(self._points("points", points))
 
+    def sampler(self, n: int, rng: np.random.Generator) -> NDArray[np.float64]:
+        """Hook: ``n`` independent points; those of uniform points unless it is redefined."""
+        # random() is uniform on multiples of 2^-53 and may return 0, where quantiles are infinite.
+        return self._transform(np.maximum(rng.random((n, self.dim)), 2.0**-54))
+
+    def from_uniform(self, u: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Hook: points of the law from points of the open unit cube."""
+        self._lacks("sampler(n, rng) or from_uniform(u)")
+
+    def log_density_at(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Hook: log density at points."""
+        self._lacks("log_density_at(points)", "density")
+
+    def score_at(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Hook: gradient of the log density at points."""
+        self._lacks("score_at(points)", "score")
+
+    # What the methods above call, so that laws of the package keep their hooks to themselves.
+
     def _transform(self, u: NDArray[np.float64]) -> NDArray[np.float64]:
-        raise NotImplementedError
+        return self.from_uniform(u)
 
     def _log_density(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
-        raise NotImplementedError
+        return self.log_density_at(points)
 
     def _score(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
-        raise NotImplementedError
+        return self.score_at(points)
+
+    def _lacks(self, hook: str, what: str = "sampler") -> NoReturn:
+        accepted, fix = f"a law that has a {what}", f"Define {hook} in {type(self).__name__}."
+        raise LawError("law", f"{self.family}, which has no {what}", accepted, fix)
 
     def _points(self, name: str, points: ArrayLike) -> NDArray[np.float64]:
         points = real_array(name, points, finite=False)
@@ -156,6 +246,11 @@ class Law(Described):
         for value in state.values():
             if isinstance(value, np.ndarray):
                 value.setflags(write=False)
+
+
+def _defines(law: Law, *hooks: str) -> bool:
+    """Whether the law's class has a hook of its own, by either name."""
+    return any(getattr(type(law), hook) is not getattr(Law, hook) for hook in hooks)
 
 
 class WhitenedLaw:

@@ -46,14 +46,12 @@ def common_dim(arrays: dict[str, NDArray[np.float64]], matrices: tuple[str, ...]
     return arguments.dimension(next(iter(dims)), next(iter(dims.values())), error=LawError)
 
 
-def checked_covariance(cov: NDArray[np.float64]) -> NDArray[np.float64]:
+def checked_covariance(cov: NDArray[np.float64], name: str = "cov") -> NDArray[np.float64]:
     """Symmetric part of a covariance matrix that is symmetric to round-off and positive."""
     skew = np.max(np.abs(cov - cov.T))
     if skew > _ASYMMETRY * np.max(np.abs(cov)):
         fix = "Use (cov + cov.T)/2 if the difference is round-off."
-        raise LawError(
-            "cov", f"a matrix with max |cov - cov'| = {skew:.6g}", "a symmetric one", fix
-        )
+        raise LawError(name, f"a matrix with max |cov - cov'| = {skew:.6g}", "a symmetric one", fix)
     cov = cov / 2 + cov.T / 2
     diagonal = np.diag(cov)
     plain = np.count_nonzero(cov) == np.count_nonzero(diagonal)
@@ -61,8 +59,8 @@ def checked_covariance(cov: NDArray[np.float64]) -> NDArray[np.float64]:
     if not values[0] > len(cov) * np.finfo(float).eps * values[-1]:
         given = f"a covariance with smallest eigenvalue {values[0]:.6g}"
         fix = "Add a small multiple of the identity, or drop the degenerate directions."
-        raise LawError("cov", given, "a positive definite covariance", fix)
-    return measurable("cov", f"variances from {values[0]:.6g} to {values[-1]:.6g}", cov)
+        raise LawError(name, given, "a positive definite covariance", fix)
+    return measurable(name, f"variances from {values[0]:.6g} to {values[-1]:.6g}", cov)
 
 
 def measurable(name: str, given: str, covariance: NDArray[np.float64]) -> NDArray[np.float64]:

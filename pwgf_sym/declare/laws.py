@@ -13,15 +13,19 @@ from ..arguments import checked_call
 from ..errors import LawError
 from .balls import Barenblatt, UniformBall
 from .circle import Arc, Circle, Wrapped
+from .custom import Custom
 from .law import Law, WhitenedLaw
 from .law_checks import checked_covariance, common_dim, frozen, measurable, real_array
+from .mixtures import Empirical, Mixture
+from .products import Product
 from .registry import declare_families, restored
+from .scipy_laws import OfSciPy, StudentT, from_scipy
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["Barenblatt", "Circle", "Gaussian", "Law", "UniformBall", "UniformBox", "WhitenedLaw"]
-__all__ += ["law_from_dict"]
+__all__ = ["Barenblatt", "Circle", "Custom", "Empirical", "Gaussian", "Law", "Mixture", "Product"]
+__all__ += ["UniformBall", "UniformBox", "WhitenedLaw", "from_scipy", "law_from_dict"]
 
 
 class Gaussian(Law):
@@ -147,7 +151,8 @@ class UniformBox(Law):
         return {"law": "UniformBox", "low": self.low.tolist(), "high": self.high.tolist()}
 
 
-_ALL = (Gaussian, UniformBall, UniformBox, Barenblatt, Circle, Arc, Wrapped)
+_ALL: tuple[type[Law], ...] = (Gaussian, UniformBall, UniformBox, Barenblatt, Circle, Arc, Wrapped)
+_ALL += (Mixture, Empirical, Product, Custom, OfSciPy, StudentT)
 declare_families(Law, *_ALL, error=LawError)
 
 

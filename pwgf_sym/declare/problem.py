@@ -15,6 +15,7 @@ from .circle import on_circle
 from .energy_checks import check_energy
 from .formula_checks import within_depth
 from .indexed import free_scalars
+from .law_protocol import check_law_of_user
 from .laws import Law
 from .matrices import without_matrices
 from .period_checks import check_law_periods, check_periods
@@ -100,6 +101,7 @@ class GradientFlow:
         if not isinstance(initial, Law):
             fix = f"Write initial=Gaussian(mean=[0]*{self.dim}, cov=1.0)."
             raise LawError("initial", brief(initial), "a law such as Gaussian(mean, cov)", fix)
+        check_law_of_user(initial)
         if initial.dim != self.dim:
             accepted = f"a law of dimension {self.dim}, that of {rho}"
             raise LawError("initial", f"a law of dimension {initial.dim}", accepted)

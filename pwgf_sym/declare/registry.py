@@ -337,7 +337,11 @@ def _texts(thing: Described) -> dict[str, str]:
     """Names of arguments, or of entries, and short texts: the same in every process."""
     cls = type(thing)
     if _is_ours(cls):
-        return {n: brief(v) for n, v in thing.to_dict().items() if n != thing._registered_as}
+        try:
+            known = thing.to_dict()
+        except PwgfError:  # one that cannot be stored
+            known = {"dim": getattr(thing, "dim", None)}
+        return {n: brief(v) for n, v in known.items() if n != thing._registered_as}
     entries = thing.__dict__.get(_RECORD, {})
     if cls.to_dict is not Described.to_dict:
         try:

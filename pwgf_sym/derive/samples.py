@@ -244,18 +244,22 @@ def check_law(form: SampleForm, law: Law) -> None:
     Raises
     ------
     LawError
-        If the density of the law jumps, and the energy reads its logarithm or its score.
+        If the law has no density, or one that jumps, and the energy reads its logarithm or its
+        score.
     """
-    if not law.jump or not (form.velocity_reads or form.energy_reads):
+    if not (form.velocity_reads or form.energy_reads) or (law.has_density and not law.jump):
         return
     label = next(
         (i.label for i in form.integrals if form.log_density in i.density.free_symbols), ""
     )
-    given = f"{law.family}, whose density jumps, while {label or 'the energy'} reads it"
+    what = "whose density jumps" if law.has_density else "which has no density"
+    given = f"{law.family}, {what}, while {label or 'the energy'} reads it"
     accepted = "a law with a continuous density: Gaussian, Barenblatt"
     fix = "Use Gaussian(law.mean, law.covariance), or leave out the terms in the density itself."
     if any(law.periods):
         accepted, fix = "a law with a continuous density: Gaussian, Circle", "Use Circle(density)."
+    if not law.has_density:
+        fix = "Use Mixture(np.ones(N), points, h**2) at N points, or energies that read no density."
     raise LawError("initial", given, accepted, fix)
 
 

@@ -35,6 +35,8 @@ _SCHEMA, _VERSION = "pwgf_sym.solution", 3
 _READ = (1, 2, 3)
 # Entries of laws that are formulas.
 _FORMULAS = ("formula", "coordinate")
+# Entries of laws that are as long as there are components; rows have the dimension.
+_ROWS = ("weights", "means", "covs", "points")
 #: How a run can have ended.
 STATUSES = ("completed", "stopped", "interrupted", "failed")
 
@@ -223,7 +225,9 @@ def _check_law(entries: dict[str, Any], dim: int) -> None:
         one = left.pop()
         if "class" in one:  # of the user's: its class knows what its lists are
             continue
-        plain = [v for k, v in one.items() if isinstance(v, list) and k not in _FORMULAS]
+        rows = [row for k in _ROWS for row in one.get(k, []) if isinstance(row, list)]
+        plain = [v for k, v in one.items() if isinstance(v, list) and k not in (*_FORMULAS, *_ROWS)]
+        plain += rows
         if max([one.get("dim", dim), *map(len, plain)]) > dim:
             raise StoredSolutionError("initial", "another dimension", f"dimension {dim}, the map's")
         for name in _FORMULAS:

@@ -38,7 +38,7 @@ def draw(
     Parameters
     ----------
     law : Law
-        Any object with ``dim``, ``transform`` and ``sample``.
+        One without ``transform`` is drawn with independent points.
     n : int
         Number of points, at least 1.  Sobol points are best balanced when it is a power of two.
     sampling : {"sobol", "random"}
@@ -63,7 +63,7 @@ def draw(
     choice("sampling", sampling, _SAMPLINGS)
     n, seed = integer("samples", n, 1), whole_seed("seed", seed)
     fitting("samples", n, 16 * law.dim, "samples", error=OptionError)
-    if sampling == "random":
+    if sampling == "random" or not law.has_transform:
         return law.sample(n, seed)
     return law.transform(_kept_sobol(n, law.dim, seed) if keep else _sobol(n, law.dim, seed))
 

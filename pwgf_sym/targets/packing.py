@@ -286,8 +286,10 @@ def _start(quantity: Carried, samples: Samples, law, units: Units, points) -> np
     """What samples carry before the map, in the map's coordinates; zero without a law."""
     if quantity.name == "x":
         return samples.pack(units.inward(points))
-    if law is None:
+    if law is None or not law.has_density:  # which nothing reads: check_law
         components = samples.dim ** len(quantity.axes)
-        return np.zeros(samples.tiles * samples.lanes * components, samples.origin.dtype)
+        fill = 0.0 if law is None else np.nan
+        shape = samples.tiles * samples.lanes * components
+        return np.full(shape, fill, samples.origin.dtype)
     values = np.asarray(quantity.initial(law, points))
     return samples.pack(values * units.scale(-quantity.length))
