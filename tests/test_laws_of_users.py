@@ -247,6 +247,16 @@ def test_points_flow_down_a_potential():
     np.testing.assert_allclose(np.sort(solution.sample(40, seed=3)[:, 0]), exact, rtol=1e-6)
 
 
+def test_points_that_agree_in_a_coordinate_flow():
+    points = np.random.default_rng(0).normal(size=(64, 2)) * [1, 0] + [0, 3.0]
+    rho = pw.Density(x2)
+    energy = pw.integral((x2[0] ** 2 + x2[1] ** 2) / 2 * rho, x2)
+    problem = pw.GradientFlow(energy, rho, pw.Empirical(points))
+    solution = pw.solve(problem, pw.NeuralFlow(2, width=4), (0, 0.5), samples=64, **RK4)
+    moved = solution.push(points)
+    np.testing.assert_allclose(moved, points * np.exp(-0.5), atol=2e-3)
+
+
 @pytest.mark.parametrize(
     ("energy", "term"),
     [

@@ -26,6 +26,7 @@ import warnings
 from fractions import Fraction
 
 import numpy as np
+import scipy.stats
 import sympy as sp
 
 import pwgf_sym as pw
@@ -137,6 +138,19 @@ class Calls:
             "UniformBall": (pw.UniformBall, {"center": [0.0], "radius": 1.0}),
             "Barenblatt": (pw.Barenblatt, {"dim": 1, "m": 2.0, "t0": 1.0, "center": [0.0]}),
             "Circle": (pw.Circle, {"density": 2 + sp.cos(2 * sp.pi * angle[0]), "x": angle}),
+            "Mixture": (
+                pw.Mixture,
+                {"weights": [1.0, 2.0], "means": [[0.0], [1.0]], "covs": [1.0, 2.0]},
+            ),
+            "Product": (pw.Product, {"laws": [law, law]}),
+            "Empirical": (pw.Empirical, {"points": flat}),
+            "Custom": (
+                pw.Custom,
+                {"log_density": -(x[0] ** 2) / 2 - sp.log(2 * sp.pi) / 2, "coordinates": x}
+                | {"sampler": lambda n, rng: rng.normal(size=(n, 1))}
+                | {"mean": [0.0], "covariance": [[1.0]], "jump": False},
+            ),
+            "from_scipy": (pw.from_scipy, {"distribution": scipy.stats.t(df=5)}),
             "law.sample": (law.sample, {"n": 3, "seed": 0}),
             "law.transform": (law.transform, {"u": [[0.5]]}),
             "law.log_density": (law.log_density, {"points": flat}),

@@ -266,9 +266,12 @@ class WhitenedLaw:
     mean : (d,) array
         Zero.
     covariance : (d, d) array
-        Of trace d.
+        Of trace d; the variance is 1 in coordinates that have none.
     """
 
     def __init__(self, law: Law) -> None:
         self.dim, self.mean = law.dim, frozen(np.zeros(law.dim))
-        self.covariance = frozen(law.covariance / law.spread**2)
+        covariance = law.covariance / law.spread**2
+        flat = np.flatnonzero(np.diag(covariance) == 0)  # where points of a set do not differ
+        covariance[flat, flat] = 1.0
+        self.covariance = frozen(covariance)
