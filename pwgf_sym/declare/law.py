@@ -25,8 +25,9 @@ __all__ = ["Law", "WhitenedLaw"]
 class Law(Described):
     """A probability density on R^d that samples can be drawn from.
 
-    Subclasses set ``dim``, ``mean`` and ``covariance`` and define ``_transform``, ``_log_density``,
-    ``_score``; the public methods here check arguments and hand on float64 arrays.
+    Subclasses set ``dim``, ``mean`` and ``covariance`` and define ``_transform``,
+    ``_log_density`` and ``_score``; the public methods here check arguments and hand on float64
+    arrays.
     A subclass also says what its density carries, by ``jump`` and ``support``.
 
     Attributes

@@ -359,7 +359,10 @@ class NeuralFlow(Map):
 
     @classmethod
     def from_entries(cls, entries: dict[str, Any]) -> Self:
-        return cls(**entries | {"activation": from_tree(entries["activation"])})
+        given = entries["activation"] if cls is NeuralFlow else entries.get("activation")
+        return cls(
+            **entries | ({"activation": from_tree(given)} if isinstance(given, list) else {})
+        )
 
     def __repr__(self) -> str:
         plain = isinstance(self.activation, sp.Function) and self.activation.args[0].is_Symbol
