@@ -4,94 +4,23 @@ Truth: the arguments themselves, closed forms of flows, and what a second proces
 """
 
 import copy
-import json
 import os
 import pickle
 import subprocess
 import sys
-import types
 from dataclasses import dataclass, field
 from fractions import Fraction
 
 import numpy as np
 import pytest
 import sympy as sp
+from own_classes import Bump, Deeper, Logistic, Stretch, X, again, problem, solution
 
 import pwgf_sym as pw
-from pwgf_sym.declare.law import Law
 from pwgf_sym.declare.laws import law_from_dict
 from pwgf_sym.declare.maps import map_from_dict
-from pwgf_sym.declare.registry import description, restored, saved
-from pwgf_sym.errors import CallError, LawError, MapError, StoredSolutionError
-
-X = pw.coordinates(2)
-RHO = pw.Density(X)
-NUMPY = {"target": "numpy"}
-
-
-class Stretch(pw.Map):
-    """A z + b, and whatever else it is told."""
-
-    steps = 1
-
-    def __init__(self, dim, note=None, *more, scale=1.0, **others):
-        self.dim, self.note, self.more, self.scale, self.others = dim, note, more, scale, others
-
-    def parameters(self):
-        return {"A": "ij", "b": "i"}
-
-    def step(self, op, p, x):
-        return self.scale * op.einsum("ij,j->i", p["A"], x) + p["b"]
-
-    def initial_parameters(self, law, seed=0):
-        return np.concatenate([np.eye(self.dim).ravel() / self.scale, np.zeros(self.dim)])
-
-
-class Deeper(Stretch):
-    """Its constructor has other arguments than the one that it calls."""
-
-    def __init__(self, double):
-        super().__init__(2 * double, note="of Deeper", scale=double)
-
-
-class Bump(Stretch):
-    def to_dict(self):
-        return {"map": "Bump", "dim": self.dim, "scale": self.scale}
-
-
-class Logistic(Law):
-    """Independent logistic coordinates with a common scale; weights are never read."""
-
-    def __init__(self, mean, scale, weights=()):
-        self.mean, self.scale, self.weights = np.array(mean, float), float(scale), weights
-        self.dim = len(self.mean)
-        self.covariance = (np.pi * self.scale) ** 2 / 3 * np.eye(self.dim)
-
-    def _transform(self, u):
-        return self.mean + self.scale * np.log(u / (1 - u))
-
-    def _log_density(self, points):
-        y = np.abs(points - self.mean) / self.scale
-        return np.sum(-y - 2 * np.log1p(np.exp(-y)) - np.log(self.scale), axis=1)
-
-    def _score(self, points):
-        return -np.tanh((points - self.mean) / (2 * self.scale)) / self.scale
-
-
-def problem(law=None):
-    energy = pw.integral((X[0] ** 2 + X[1] ** 2) / 2 * RHO, X)
-    return pw.GradientFlow(energy, RHO, initial=law or pw.Gaussian([1.0, -0.5], 0.3))
-
-
-def solution(flow, law=None):
-    return pw.solve(problem(law), flow, (0, 1), integrator="rk4", dt=0.1, samples=64, **NUMPY)
-
-
-def again(thing):
-    """By the text of a file."""
-    text = json.loads(json.dumps(description(thing), allow_nan=False))
-    return law_from_dict(text) if isinstance(thing, Law) else map_from_dict(text)
-
+from pwgf_sym.declare.registry import description, saved
+from pwgf_sym.errors import CallError, MapError, StoredSolutionError
 
 # -- arguments ----------------------------------------------------------------------------------
 
@@ -317,7 +246,7 @@ def test_own_entries_are_compared():
     flow = Bump(2, np.tanh, scale=3.0)
     assert flow == Bump(2, print, scale=3.0) != Bump(2, scale=4.0)
     assert repr(flow) == "Bump(dim=2, scale=3.0)"
-    named = {"map": "Bump", "class": f"{__name__}:Bump"}
+    named = {"map": "Bump", "class": "own_classes:Bump"}
     assert description(flow) == named | {"entries": {"dim": 2, "scale": 3.0}}
     assert again(Bump(2, scale=3.0)) == flow
     assert hash(local()) == hash(local()) and repr(local()) == repr(local())
@@ -377,121 +306,6 @@ def test_equal_things_have_equal_hashes():
     assert Stretch(2.0) == Stretch(2) and hash(Stretch(2.0)) == hash(Stretch(2))
     assert pw.Affine(1) != pw.Gaussian([0], 1) and pw.Affine(1) != 3
     assert len({pw.Affine(1), pw.Affine(1), pw.NeuralFlow(1, 2), Stretch(1), Stretch(1)}) == 3
-
-
-# -- hostile files --------------------------------------------------------------------------------
-
-CALLED = []
-
-
-class Trap(pw.Map):
-    def __init__(self, *args, **keywords):
-        CALLED.append((args, keywords))
-
-
-def bystander(*args, **keywords):
-    CALLED.append((args, keywords))
-
-
-class Bystander:
-    def __init__(self, *args, **keywords):
-        CALLED.append((args, keywords))
-
-    Inner = Trap
-
-
-# Objects of this module that are no maps, or are not called so.
-HERE = ["bystander", "Bystander", "Bystander.Inner", "Logistic", "Trap.__init__", "__builtins__"]
-HERE += ["pw.Map", "pw.Affine", "", "Trap()", "T rap", "Stretch.mro", "Stretch.step", "MISSING"]
-HOSTILE = ["os:system", "builtins:exec", "builtins:object", "subprocess:Popen", "os.path:join"]
-HOSTILE += ["pwgf_sym.declare.maps:Map", "pwgf_sym.declare.circle:Arc", "pwgf_sym:Map", "__main__"]
-HOSTILE += ["", ":", ":Trap", __name__, "sys:modules", "planted:Trap", "../planted:Trap", "\0:\0"]
-HOSTILE += ["x" * 10**7, "a." * 10**6 + "b:c", 3, None, [], {}, [f"{__name__}:Trap"], "\n:\n"]
-HOSTILE += [f"{__name__}:{name}" for name in HERE]
-
-
-@pytest.mark.parametrize("kind", ["map", "law"])
-def test_hostile_names_are_refused(kind, tmp_path, monkeypatch):
-    (tmp_path / "planted.py").write_text("import os\nos.mkdir('mark')\nclass Trap: pass\n")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(tmp_path)
-    for name in HOSTILE if kind == "map" else [*HOSTILE, f"{__name__}:Trap"]:
-        if kind == "law" and name == f"{__name__}:Logistic":
-            continue
-        with pytest.raises(StoredSolutionError) as caught:
-            restored(kind, {kind: "Trap", "class": name, "arguments": {}})
-        assert len(str(caught.value)) < 1000 and caught.value.argument == f"class of the {kind}"
-        assert not CALLED and "planted" not in sys.modules, name
-        assert not (tmp_path / "mark").exists(), name
-
-
-def test_a_trap_is_one():
-    """So what else is tried reaches what it should: the name of an imported map is taken."""
-    with pytest.raises(StoredSolutionError):
-        map_from_dict({"map": "Trap", "class": f"{__name__}:Trap", "arguments": {"a": 1}})
-    map_from_dict({"map": "Trap", "class": f"{__name__}:Trap", "arguments": {"args": [1]}})
-    assert CALLED == [((1,), {})]
-    CALLED.clear()
-
-
-ARGUMENTS = [
-    None,
-    [],
-    3,
-    "dim",
-    {},
-    {"self": 1},
-    {"dim": {"map": "Affine"}},
-    {"dim": {"eval": "1"}},
-]
-NOTES = [
-    *({"a": 1, "b": 2}, {"dict": [[[1], 2]]}, {"float": "1e3"}, {"tuple": 3}, {"law": "Gaussian"}),
-    {"array": [1], "dtype": "O", "shape": [1]},
-    {"array": [1], "dtype": "int8", "shape": [10**9]},
-    {"formula": ["__import__", ["pi"]]},
-    {"formula": ["Pow", ["Integer", "10"], ["Integer", "9" * 12]]},
-    {"function": ["Pow", ["Integer", "10"], ["Integer", "9" * 12]]},
-    {"function": ["Symbol", "b", {}]},
-    {"function": ["Integer", "1"]},
-    {"function": ["Density", "exec", ["Symbol", "a", {"real": True}]]},
-    {"function": ["Sum", ["Symbol", "n", {}], ["Tuple", ["Symbol", "n", {}], ["pi"], ["pi"]]]},
-    {"map": "Trap", "class": "os:system", "arguments": {}},
-    {"law": "Gaussian", "mean": "__import__('os')", "cov": 1},
-]
-
-
-@pytest.mark.parametrize("own", ["arguments", "entries", "other"])
-def test_hostile_arguments_are_refused(own):
-    given = [*ARGUMENTS, *({"dim": 2, "note": note} for note in NOTES)]
-    for arguments in given:
-        with pytest.raises(StoredSolutionError):
-            map_from_dict({"map": "Stretch", "class": f"{__name__}:Stretch", own: arguments})
-    with pytest.raises(StoredSolutionError, match="unknown arguments among"):
-        unknown = {"dim": 2, "nothing": 3}
-        map_from_dict({"map": "Stretch", "class": f"{__name__}:Stretch", "arguments": unknown})
-
-
-def test_names_without_a_class():
-    with pytest.raises(StoredSolutionError, match=r"one of \['Affine', 'NeuralFlow'\].*class"):
-        map_from_dict({"map": "Bump", "dim": 2})
-    with pytest.raises(LawError, match=r"Gaussian.*class"):
-        law_from_dict({"law": "Logistic", "mean": [0.0]})
-    for nothing in (None, [], {"map": 3}, {"map": ["Affine"]}, {"map": "Affine"}):
-        with pytest.raises(StoredSolutionError):
-            map_from_dict(nothing)
-
-
-def test_a_class_that_another_has_replaced(monkeypatch):
-    module = types.ModuleType("replaced_module")
-    monkeypatch.setitem(sys.modules, "replaced_module", module)
-    entries = {"map": "Stretch", "class": "replaced_module:Stretch", "arguments": {"dim": 2}}
-    with pytest.raises(StoredSolutionError, match="no map of that name"):
-        map_from_dict(entries)
-    module.Stretch = 3
-    with pytest.raises(StoredSolutionError, match="no map of that name"):
-        map_from_dict(entries)
-    module.Stretch = Stretch
-    assert map_from_dict(entries) == Stretch(2)
 
 
 # -- other processes ------------------------------------------------------------------------------

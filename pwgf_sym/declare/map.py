@@ -254,9 +254,10 @@ class Family(Map):
 
     @classmethod
     def from_entries(cls, entries: dict[str, Any]) -> Self:
-        if "activation" in entries:
-            entries = entries | {"activation": from_tree(entries["activation"])}
-        return cls(**entries)
+        given = entries.get("activation")
+        # A class derived from it, of a user's, may have an activation of another kind.
+        formula = {"activation": from_tree(given)} if isinstance(given, list) else {}
+        return cls(**entries | formula)
 
     def __getstate__(self) -> dict[str, object]:
         formulas = {n: portable(v) for n, v in self.__dict__.items() if isinstance(v, sp.Basic)}

@@ -14,22 +14,18 @@ from __future__ import annotations
 
 import copyreg
 import inspect
-import sys
-import types
 from collections import OrderedDict
 from collections.abc import Hashable
 from typing import Any, ClassVar, NamedTuple, Self
 
 from ..arguments import brief
 from ..errors import PwgfError, StoredSolutionError
+from .class_names import class_name, found_class, is_ours
 from .values import Refused, frozen_content, listed, read, shown, stored
 
 __all__ = ["Described", "declare_families", "description", "remade", "restored", "saved"]
 
-_PACKAGE = __name__.partition(".")[0]
 _RECORD = "_made_with"
-# Characters of the longest name of a class that a file may give.
-_LONGEST_NAME = 400
 # What *args and **keywords are.
 _COLLECTED = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
@@ -52,19 +48,19 @@ class Described:
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        if _is_ours(cls):
+        if is_ours(cls):
             return
         # What a family of the package says of itself does not hold for a class derived from it.
         for name in ("to_dict", "__repr__"):
             definer = next(base for base in cls.__mro__ if name in vars(base))
-            if _is_ours(definer) and definer is not Described:
+            if is_ours(definer) and definer is not Described:
                 setattr(cls, name, vars(Described)[name])
 
     def __new__(cls, *args: Any, **keywords: Any) -> Self:
         self = super().__new__(cls)
         if cls.__init__ is object.__init__ and (args or keywords):
             raise TypeError(f"{cls.__name__}() takes no arguments")
-        if not _is_ours(cls) and cls.__new__ is Described.__new__:
+        if not is_ours(cls) and cls.__new__ is Described.__new__:
             record = _arguments(cls, args, keywords)
             if record is not None:
                 self.__dict__[_RECORD] = record
@@ -88,7 +84,7 @@ class Described:
     def __reduce_ex__(self, protocol: Any, /) -> Any:
         found = super().__reduce_ex__(protocol)
         made = isinstance(found, tuple) and found[0] is getattr(copyreg, "__newobj__", None)
-        if not made or _is_ours(type(self)) or type(self).__new__ is not Described.__new__:
+        if not made or is_ours(type(self)) or type(self).__new__ is not Described.__new__:
             return found
         # A copy is not made by a call: it would be remembered as one without arguments.
         return _copied, (type(self), self.__dict__.get(_RECORD)), *found[2:]
@@ -148,7 +144,7 @@ def description(thing: Described) -> dict[str, Any]:
     StoredSolutionError
         Naming the argument, or the entry of the class's own ``to_dict``, that cannot be stored.
     """
-    if _is_ours(type(thing)):
+    if is_ours(type(thing)):
         return thing.to_dict()
     found = thing.to_dict()
     if not isinstance(found, dict):
@@ -176,7 +172,7 @@ def saved(thing: Described) -> dict[str, Any]:
         if id(one) in seen:
             continue
         seen.add(id(one))
-        if not _is_ours(type(one)):
+        if not is_ours(type(one)):
             _check_attributes(one)
         for value in vars(one).values():
             parts = value if isinstance(value, (list, tuple)) else [value]
@@ -236,16 +232,11 @@ def remade(thing: Described, **changes: Any) -> Described:
         What its constructor raises, if it has no such argument.
     """
     found = description(thing)
-    if _is_ours(type(thing)):
+    if is_ours(type(thing)):
         return restored(thing._registered_as, found | changes)
     own = "entries" if "entries" in found else "arguments"
     changed = {name: listed(_entry(value)) for name, value in changes.items()}
     return _made(type(thing), found | {own: found[own] | changed})
-
-
-def _is_ours(cls: type) -> bool:
-    """Whether a class is the package's own."""
-    return str(cls.__module__).partition(".")[0] == _PACKAGE
 
 
 def _copied(cls: type[Described], record: dict[str, Any] | None) -> Described:
@@ -300,9 +291,7 @@ def _description_of(value: Any) -> dict[str, Any] | None:
 
 
 def _named(thing: Described) -> dict[str, Any]:
-    cls = type(thing)
-    module = "__main__" if cls.__module__ == "__mp_main__" else cls.__module__
-    return {thing._registered_as: cls.__name__, "class": f"{module}:{cls.__qualname__}"}
+    return {thing._registered_as: type(thing).__name__, "class": class_name(type(thing))}
 
 
 def _storable(thing: Described) -> dict[str, Any]:
@@ -336,7 +325,7 @@ def _content(thing: Described) -> Hashable | None:
 def _texts(thing: Described) -> dict[str, str]:
     """Names of arguments, or of entries, and short texts: the same in every process."""
     cls = type(thing)
-    if _is_ours(cls):
+    if is_ours(cls):
         try:
             known = thing.to_dict()
         except PwgfError:  # one that cannot be stored
@@ -360,7 +349,7 @@ def _texts(thing: Described) -> dict[str, str]:
 
 def _of_user(kind: str, entries: dict[str, Any]) -> Described:
     """A map or law of a class that is not the package's."""
-    cls = _found(kind, entries["class"])
+    cls = found_class(kind, _KINDS[kind].base, entries["class"])
     try:
         found = _made(cls, entries)
     except Exception as error:  # constructors of anybody's, on what anybody has written
@@ -389,33 +378,3 @@ def _made(cls: type[Described], entries: dict[str, Any]) -> Described:
         raise TypeError(f"unknown arguments among {brief(sorted(arguments))}")
     bound = inspect.BoundArguments(signature, OrderedDict(arguments))
     return cls(*bound.args, **bound.kwargs)
-
-
-def _found(kind: str, name: object) -> type[Described]:
-    """The class of a name such as ``my_module:Planar``, among modules that are imported."""
-    base, accepted = _KINDS[kind].base, f"an imported subclass of {_KINDS[kind].base.__name__}"
-    if not isinstance(name, str) or len(name) > _LONGEST_NAME:
-        raise StoredSolutionError(f"class of the {kind}", brief(name)[:80], accepted)
-    module, _, path = name.partition(":")
-    parts = path.split(".")
-    if "<locals>" in parts:
-        given = f"{name!r}, which was defined within a function"
-        fix = "Define the class at the top of a module, and save again."
-        raise StoredSolutionError(f"class of the {kind}", given, accepted, fix)
-    plain = all(part.isidentifier() for part in (*module.split("."), *parts))
-    if not plain or any(part.startswith("__") for part in parts):
-        raise StoredSolutionError(f"class of the {kind}", repr(name), accepted)
-    holder: object = sys.modules.get(module)
-    if not isinstance(holder, types.ModuleType):
-        fix = f"import {module} first, then load."
-        given = f"{name}, of a module that is not imported"
-        raise StoredSolutionError(f"class of the {kind}", given, accepted, fix)
-    for part in parts:
-        known = isinstance(holder, (types.ModuleType, type))
-        holder = vars(holder).get(part) if known else None
-    mine = isinstance(holder, type) and issubclass(holder, base) and not _is_ours(holder)
-    if not mine or not isinstance(holder, type) or holder.__qualname__ != path:
-        fix = "Define the class there, under that name, then load."
-        given = f"{name}, which is no {kind} of that name"
-        raise StoredSolutionError(f"class of the {kind}", given, accepted, fix)
-    return holder
