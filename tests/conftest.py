@@ -16,6 +16,9 @@ if "PWGF_SYM_CACHE" not in os.environ:  # before anything can be compiled, also 
     _own_folder = tempfile.mkdtemp(prefix="pwgf_sym_tests_")
     os.environ["PWGF_SYM_CACHE"] = _own_folder
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # threads of BLAS that wait take the others' processors
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before NumPy is imported
+
 
 def pytest_unconfigure(config):
     if _own_folder:
@@ -88,7 +91,8 @@ SLOW_IN_THE_SIMULATOR = [
 
 # What only runs with PWGF_SYM_TESTS=all: the second of two long cases of one kind.
 SECOND = [
-    r"test_desai_and_zwanzig_come_to_rest\[2",
+    *(r"test_desai_and_zwanzig_come_to_rest\[2", r"test_flows_of_affine.*barenblatt_m2_d15"),
+    *(r"test_examples_of_the_paper\[aggregation", r"test_a_run_needs_no_streams\[2>&--"),
     r"test_kernels_of_a_map_on_circles\[cuda-rk4",  # their shifts run by Euler, RK4 on the line
 ]
 # Files with the longest tests, these first: a worker that began one last would keep the others.

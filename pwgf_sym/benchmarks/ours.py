@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from ..kernels.carried import kernel_name, levels
 from .cases import CG_ITERATIONS, SHIFT, TRIAL_ITERATIONS, Case, PairCase
 from .krylov import conjugate_gradients
@@ -12,8 +14,9 @@ __all__ = ["build", "build_pairs", "pair_program", "program_of", "solver_call"]
 SIDE = "pwgf_sym"
 
 
+@lru_cache(maxsize=4)
 def program_of(case: Case, dtype: str | None = None):
-    """The compiled program of a case."""
+    """The compiled program of a case, which variants of solvers share."""
     from ..targets.program import compile_program
 
     return compile_program(case.problem, case.map, "cpu", dtype or case.dtype)
