@@ -181,7 +181,6 @@ SYMPIFY = {
     ("declare/energies.py", "__new__"),
     ("declare/formula_checks.py", "scalar_expression"),
     ("functions.py", "__new__"),
-    ("declare/maps.py", "__init__"),
     ("declare/tree.py", "to_tree"),
     ("tensors/leaves.py", "constant"),
     ("tensors/product.py", "scale"),

@@ -26,6 +26,7 @@ from ..arguments import brief
 from ..errors import PwgfError, StoredSolutionError
 from ..functions import host_function
 from .energies import EnergyIntegral
+from .formula_checks import scalar_expression
 from .tree import check_powers, from_tree, to_tree
 
 __all__ = ["Refused", "frozen_content", "listed", "read", "shown", "stored"]
@@ -187,7 +188,7 @@ def _applied(formula: sp.Expr, value: Any) -> Any:
     """The function's value, of a formula or of numbers, as the function that was given has it."""
     if isinstance(value, (np.ndarray, np.generic, float)):
         return host_function([_ARGUMENT], formula, "numpy")(value)
-    return formula.xreplace({_ARGUMENT: sp.sympify(value, strict=True)})
+    return formula.xreplace({_ARGUMENT: scalar_expression(value, "argument")})
 
 
 def shown(data: Any) -> str:
