@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import keyword
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import NoReturn
 
 from ..arguments import brief
 from ..declare.maps import Map
 from ..errors import MapError
 from ..tensors import Axis, Tensor, input_tensor
-from ..tensors.arithmetic import shape_text, under
+from ..tensors.arithmetic import shape_text, under, written
 from .carried import levels
 from .operations import Formulas, ReadsNumber
 
@@ -70,12 +71,21 @@ class Stage:
     def _tensors(self) -> dict[str, Tensor]:
         """The parameters, by their own names."""
         found = self.parameters.items()
-        return {name: input_tensor(self.names[name], axes) for name, axes in found}
+        return _Parameters((n, input_tensor(self.names[n], axes)) for n, axes in found)
 
     @property
     def operations(self) -> Formulas:
         """What the formula is written with."""
         return Formulas(self.axes, self.map.steps, self.place)
+
+
+class _Parameters(dict[str, Tensor]):
+    """Parameters of a step by name."""
+
+    def __missing__(self, name: object) -> NoReturn:
+        known = ", ".join(self) or "none"
+        fix = "Give it in parameters() or shared()."
+        raise MapError("step", f"the parameter {brief(name)}{written()}", known, fix)
 
 
 def _checked(map: Map, after: object, x: Tensor) -> Tensor:
@@ -89,10 +99,16 @@ def _checked(map: Map, after: object, x: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class _Unit:
-    """A step, or all steps of a map where they differ or share parameters."""
+    """A step, or all steps of a map where they differ or share parameters.
 
-    map: Map
+    Units are equal where axes of parameters and formulas are: what maps say of themselves need not
+    tell, for instance of an attribute that was set later.
+    """
+
+    map: Map = field(compare=False)
     whole: bool
+    parameters: tuple[tuple[str, Axes], ...]
+    formulas: tuple[Tensor, ...]
 
 
 class Looped:
@@ -168,21 +184,22 @@ def _is_made(name: str) -> bool:
 
 def _units(part: Map) -> list[_Unit]:
     """The steps of a map; one for all of them where they share or read what is not their own."""
-    if part.shared() or _reads_number(part):
-        return [_Unit(part, True)]
-    return [_Unit(part, False)] * part.steps
-
-
-def _reads_number(part: Map) -> bool:
-    """Whether the step's formula reads the step's number."""
     axes = {letter: Axis(letter, size) for letter, size in part.axis_lengths().items()}
+    shared = _parameter_axes(part, part.shared(), axes)
     own = _parameter_axes(part, part.parameters(), axes)
-    stage = Stage(part, None, {name: name for name in own}, axes, own)
-    try:
-        stage.after(input_tensor("x", (axes["i"],), per_sample=True))
-    except ReadsNumber:
-        return True
-    return False
+    known = tuple((shared | own).items())
+    x = input_tensor("x", (axes["i"],), per_sample=True)
+
+    def formula(place: int | None) -> Tensor:
+        names = {name: name for name, _ in known}
+        return Stage(part, place, names, axes, dict(known)).after(x)
+
+    if not shared:
+        try:
+            return [_Unit(part, False, known, (formula(None),))] * part.steps
+        except ReadsNumber:
+            pass
+    return [_Unit(part, True, known, tuple(map(formula, range(part.steps))))]
 
 
 def _period(units: list[_Unit]) -> int:

@@ -26,19 +26,32 @@ from .tensor import Axes, Axis, Tensor
 from .window import Window, window
 
 __all__ = ["aligned", "concatenated", "divided", "elementwise", "item", "matrix_product", "minus"]
-__all__ += ["plus", "power", "shape_text", "times", "under", "written"]
+__all__ += ["no_formula", "plus", "power", "shape_text", "times", "under", "written"]
 
-_PACKAGE = str(Path(__file__).parent.parent)
+_PASSED = (str(Path(__file__).parent.parent), str(Path(sp.__file__).parent))
 
 
 def written() -> str:
     """Where the line stands that a user wrote, for messages."""
     frame = sys._getframe(1)
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PASSED):
         frame = frame.f_back
     file, number = frame.f_code.co_filename, frame.f_lineno
     line = linecache.getline(file, number).strip()
     return f" in {brief(line)} ({Path(file).name}, line {number})"
+
+
+class _NoFormula(MapError, sp.SympifyError):
+    """A tensor where SymPy wants a formula; SymPy's operators leave it to the tensor's."""
+
+    def __str__(self) -> str:
+        return str(self.expr)
+
+
+def no_formula() -> MapError:
+    """The error of a tensor where SymPy wants a formula."""
+    given, accepted = f"a tensor in SymPy{written()}", "SymPy's functions by op.apply"
+    return _NoFormula("step", given, accepted, "Write op.apply(sp.tanh, x).")
 
 
 def shape_text(tensor: Tensor) -> str:
@@ -57,7 +70,7 @@ def _number(value: object) -> sp.Expr | None:
         return None
     found = value if isinstance(value, sp.Expr) else constant(value).value
     plain = found.is_number and found.is_extended_real and found.is_finite
-    return found if plain else None
+    return found if plain and abs(found) <= sys.float_info.max else None
 
 
 def _operand(sign: str, value: object) -> sp.Expr:
@@ -216,9 +229,20 @@ def item(tensor: Tensor, key: Any) -> Tensor:
     if len(keys) > len(tensor.axes):
         given = f"{len(keys)} indices of a tensor of shape {shape_text(tensor)}{written()}"
         raise MapError("step", given, "at most one an axis")
+    _check_lists(keys)
     for axis, one in zip(tensor.axes, keys):
         tensor = _along(tensor, axis, one)
     return tensor
+
+
+def _check_lists(keys: Sequence[Any]) -> None:
+    """Refuse what NumPy means otherwise: lists side by side, and a number apart before a list."""
+    slices = [isinstance(key, slice) for key in keys]
+    lists = [n for n, key in enumerate(keys) if isinstance(key, (list, tuple, range, np.ndarray))]
+    apart = bool(lists) and True in slices[: lists[0]] and False in slices[: slices.index(True)]
+    if len(lists) > 1 or apart:
+        given, accepted = f"the indices {brief(keys)}{written()}", "one list of indices at a time"
+        raise MapError("step", given, accepted, "Write A[[0, 1]][:, [2, 0]], an axis at a time.")
 
 
 def _along(tensor: Tensor, axis: Axis, key: Any) -> Tensor:
@@ -281,10 +305,13 @@ def concatenated(parts: Sequence[Tensor], whole: Iterable[Axis]) -> Tensor:
 
     ``whole`` are axes by whose names the result may be called, if one has its length.
     """
-    if not parts or any(len(part.axes) > 1 for part in parts):
-        shapes = ", ".join(map(shape_text, parts)) or "nothing"
-        raise MapError("step", f"op.concatenate of {shapes}{written()}", "vectors and numbers")
-    vectors = [p if p.axes else under(p, (), (Axis("one", 1),)) for p in parts]
+    found = [part if isinstance(part, Tensor) else _number(part) for part in parts]
+    if not found or any(p is None or (isinstance(p, Tensor) and len(p.axes) > 1) for p in found):
+        shapes = [shape_text(p) if isinstance(p, Tensor) else brief(p) for p in parts]
+        given = f"op.concatenate of {', '.join(shapes) or 'nothing'}{written()}"
+        raise MapError("step", given, "vectors and numbers")
+    tensors = [part if isinstance(part, Tensor) else constant(part) for part in found]
+    vectors = [p if p.axes else under(p, (), (Axis("one", 1),)) for p in tensors]
     length = sum(part.axes[0].size for part in vectors)
     return _joined(vectors, 0, length, next((a for a in whole if a.size == length), None))
 

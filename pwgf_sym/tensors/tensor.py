@@ -11,11 +11,12 @@ that is known of the operation: its derivatives, its operations, its value in Nu
 
 from __future__ import annotations
 
+import atexit
 import math
 import weakref
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, dataclass_transform
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, TypeVar, dataclass_transform
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,6 +52,7 @@ Array = NDArray[Any]
 Rule = Callable[..., Array]
 
 _INTERNED: weakref.WeakValueDictionary[tuple[Any, ...], Any] = weakref.WeakValueDictionary()
+atexit.register(_INTERNED.clear)  # while SymPy's numbers, which keys hold, still have hashes
 
 
 class _Interning(type):
@@ -229,6 +231,12 @@ class Tensor(metaclass=_Interning):
 
     def __bool__(self) -> bool:
         return True
+
+    def _sympy_(self) -> NoReturn:
+        """SymPy asks for a formula, as in ``sp.tanh(x)``; operators with its numbers go on."""
+        from .arithmetic import no_formula
+
+        raise no_formula()
 
     @property
     def shape(self) -> tuple[int, ...]:
