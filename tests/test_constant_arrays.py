@@ -369,7 +369,11 @@ def test_many_numbers_compiled(tmp_path):
         (1.0, "i", r"got shape \(\).*; accepted: shape \(2,\)"),
         (np.ones((2, 3)), "ki", r"got shape \(2, 3\).*; accepted: shape \(3, 2\)"),
         (np.ones((2, 2)), "ii", "got axes 'ii'.*; accepted: every axis once"),
-        ([1.0, 2.0], "m", r"got the axis 'm'.*; accepted: the map's axes i, j, k\. Give its length"),
+        (
+            [1.0, 2.0],
+            "m",
+            r"got the axis 'm'.*; accepted: the map's axes i, j, k\. Give its length",
+        ),
         ([1.0, 1j], "i", "got dtype complex128.*; accepted: an array of real numbers"),
         (["1", "2"], "i", "got dtype <U1.*; accepted: an array of real numbers"),
         ([sp.pi, 1], "i", "got dtype object.*; accepted: an array of real numbers"),

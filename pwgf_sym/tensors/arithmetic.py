@@ -192,12 +192,9 @@ def elementwise(sign: str, formula: sp.Expr, *tensors: Tensor) -> Tensor:
     labels, axes = aligned(sign, *tensors)
     parts = []
     for tensor, own in zip(tensors, labels, strict=True):
-        parts.append(tensor if own == tensor.axes else under(tensor, own, _kept(own, axes)))
+        kept = tuple(axis for axis in own if axis in axes)  # not those of length 1 that repeat
+        parts.append(tensor if own == tensor.axes == kept else under(tensor, own, kept))
     return apply(formula, *parts, axes=axes)
-
-
-def _kept(labels: Axes, axes: Axes) -> Axes:
-    return tuple(axis for axis in labels if axis in axes)
 
 
 def matrix_product(first: Tensor, second: object) -> Tensor:
@@ -236,11 +233,12 @@ def item(tensor: Tensor, key: Any) -> Tensor:
 
 
 def _check_lists(keys: Sequence[Any]) -> None:
-    """Refuse what NumPy means otherwise: lists side by side, and a number apart before a list."""
+    """Refuse lists that NumPy pairs, and one whose axis NumPy brings to the front."""
     slices = [isinstance(key, slice) for key in keys]
     lists = [n for n, key in enumerate(keys) if isinstance(key, (list, tuple, range, np.ndarray))]
-    apart = bool(lists) and True in slices[: lists[0]] and False in slices[: slices.index(True)]
-    if len(lists) > 1 or apart:
+    places = [n for n, one in enumerate(slices) if not one]
+    parted = bool(lists) and places[-1] - places[0] >= len(places)
+    if len(lists) > 1 or (parted and True in slices[: lists[0]]):
         given, accepted = f"the indices {brief(keys)}{written()}", "one list of indices at a time"
         raise MapError("step", given, accepted, "Write A[[0, 1]][:, [2, 0]], an axis at a time.")
 
