@@ -37,9 +37,9 @@ CASES = {
 class Truth:
     """A map between the user's coordinates, in NumPy, and what follows by numbers."""
 
-    def __init__(self, flow, law):
+    def __init__(self, flow, law, formula=None):
         self.flow, self.law = flow, law
-        self.formula = IN_NUMPY[type(flow)]
+        self.formula = formula or IN_NUMPY[type(flow)]
         self.spread = np.sqrt(np.trace(law.covariance) / law.dim)
 
     def push(self, theta, z):
