@@ -10,7 +10,8 @@ from on_targets import program_on
 from structured_maps import STRUCTURED, concatenated
 from test_written_maps import check_values_and_derivatives
 
-from pwgf_sym.kernels.formulas import Formulas, StepFormulas
+from pwgf_sym.kernels.formulas import StepFormulas
+from pwgf_sym.kernels.operations import Formulas
 from pwgf_sym.kernels.structure import structure_of
 from pwgf_sym.tensors import (
     Axis,

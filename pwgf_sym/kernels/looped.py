@@ -11,11 +11,13 @@ import keyword
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import sympy as sp
+
 from ..arguments import brief
 from ..declare.maps import Map
 from ..errors import MapError
-from ..tensors import Axis, Tensor, input_tensor
-from ..tensors.arithmetic import shape_text, under
+from ..tensors import Axis, Elementwise, Tensor, input_tensor, topological
+from ..tensors.arithmetic import shape_text, under, written
 from .carried import levels
 from .operations import Formulas, ReadsNumber
 
@@ -29,6 +31,15 @@ _RESERVED |= {"constants", "width", *_AXES}
 _RESERVED |= {name for c in levels()[-1] for name in (c.name, c.start, c.cotangent)}
 
 Axes = tuple[Axis, ...]
+
+
+class _Parameters(dict[str, Tensor]):
+    """Parameters of a step by name; an error of ours for a name that is none."""
+
+    def __missing__(self, name: object) -> Tensor:
+        known = ", ".join(self) or "none"
+        given = f"{brief(name)}{written()}"
+        raise MapError("parameter", given, f"a name of parameters() or shared(): {known}")
 
 
 @dataclass(frozen=True)
@@ -70,7 +81,7 @@ class Stage:
     def _tensors(self) -> dict[str, Tensor]:
         """The parameters, by their own names."""
         found = self.parameters.items()
-        return {name: input_tensor(self.names[name], axes) for name, axes in found}
+        return _Parameters((n, input_tensor(self.names[n], axes)) for n, axes in found)
 
     @property
     def operations(self) -> Formulas:
@@ -84,6 +95,9 @@ def _checked(map: Map, after: object, x: Tensor) -> Tensor:
         shape = shape_text(after) if isinstance(after, Tensor) else brief(after)
         given = f"{shape} of the step of {map}"
         raise MapError("step", given, f"a tensor of shape {shape_text(x)}, as the sample")
+    if x not in topological([after]):
+        given, accepted = f"a step of {map} that does not read x", "one that is a function of x"
+        raise MapError("step", given, accepted, "Add what it computes to x, say.")
     return after if after.axes == x.axes else under(after, x.axes, x.axes)
 
 
@@ -120,6 +134,15 @@ class Looped:
         for number, (unit, own) in enumerate(zip(body, axes, strict=True)):
             stages += self._stages(unit, own, f"_{number}" if len(body) > 1 else "")
         self.stages = tuple(stages)
+
+    def functions(self) -> list[sp.Expr]:
+        """Formulas that the steps apply entry by entry, those of an activation first."""
+        found = [part.activation for part in self.map.parts() if hasattr(part, "activation")]
+        for stage in self.stages:
+            x = input_tensor("x", (stage.axes["i"],), per_sample=True)
+            after = topological([stage.after(x)])
+            found += [t.expression for t in after if isinstance(t, Elementwise)]
+        return list(dict.fromkeys(found))
 
     def _stages(self, unit: _Unit, axes: dict[str, Axis], tag: str) -> list[Stage]:
         map = unit.map
