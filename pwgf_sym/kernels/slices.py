@@ -85,7 +85,7 @@ class Slices:
             case Product() if not tensor.sum_samples:
                 found = self._of_product(tensor, axis, own, start)
                 return window(tensor, axis, own, start) if found is None else found
-            case Largest(operand, over):
+            case Largest(operand, over) if own not in over:
                 return Largest(self._number(self.part(operand, axis, own, start)), over)
         return window(tensor, axis, own, start)
 
