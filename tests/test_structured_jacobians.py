@@ -68,7 +68,9 @@ class Step:
         shapes = [t.size for t in self.formulas.parameters.values()]
         self.theta, self.ends = 0.4 * rng.normal(size=sum(shapes)), np.cumsum(shapes)[:-1]
         x = self.formulas.x
-        self.after = flow.step(Formulas(self.formulas.looped.stages[0].axes), self.formulas.parameters, x)
+        self.after = flow.step(
+            Formulas(self.formulas.looped.stages[0].axes), self.formulas.parameters, x
+        )
         self.structure = structure_of(self.after, x)
         self.r = input_tensor("r", x.axes, per_sample=True)
 
