@@ -29,7 +29,7 @@ COUNT = 4
 # Of these texts are generated; quick tests take one in three.
 KERNELS = ["permuted", "coupling", "backward", "planar", "residual", "three blocks", "permutation"]
 KERNELS += ["dense block", "a circle and a block", "elementwise", "both halves", "shifted"]
-KERNELS += ["triangle", "circle", "overlapping"]
+KERNELS += ["triangle", "circle", "overlapping", "rotated", "one scale"]
 
 
 def kind_of(structure):
