@@ -10,6 +10,7 @@ from on_targets import program_on
 from structured_maps import STRUCTURED, concatenated
 from test_written_maps import check_values_and_derivatives
 
+import pwgf_sym as pw
 from pwgf_sym.kernels.formulas import Formulas, StepFormulas
 from pwgf_sym.kernels.structure import structure_of
 from pwgf_sym.kernels.undivided import diagonal_of
@@ -193,6 +194,31 @@ def test_kernels_of_structures(name, target, tmp_path):
     directions = rng.normal(size=(3, theta.size))
     slopes = [differences(lambda s, e=e: energy(theta + s * e), np.zeros(1))[0] for e in directions]
     close(directions @ found, np.array(slopes))
+
+
+@pytest.mark.parametrize("name", ["permuted", "planar", "both halves"])
+def test_gradients_of_scores_of_structures(name, target, tmp_path):
+    """The Fisher information by the parameters: second derivatives of volumes and solves."""
+    flow = STRUCTURED[name][0]
+    x = pw.coordinates(flow.dim)
+    rho, law = pw.Density(x), pw.Gaussian(np.linspace(-0.2, 0.3, flow.dim), 0.7)
+    fisher = pw.integral(sum(rho.diff(s) ** 2 for s in x) / rho, x)
+    program = program_on(target, pw.GradientFlow(fisher, rho, law), flow, tmp_path)
+    rng = np.random.default_rng(0)
+    theta, samples = 0.2 * rng.normal(size=program.size), program.samples(law.sample(COUNT, 0))
+
+    def energy(theta):
+        return program.energy(program.integrals(program.push(theta, samples, "score"), samples))
+
+    linearized = program.linearize(theta, samples, "score")
+    integrals = program.integrals(linearized.state, samples)
+    found = np.asarray(program.gradient(linearized, integrals))
+    directions = rng.normal(size=(3, theta.size))
+    slopes = [
+        differences(lambda s, e=e: np.array(energy(theta + s * e)), np.zeros(1))[0]
+        for e in directions
+    ]
+    np.testing.assert_allclose(directions @ found, slopes, atol=1e-9 * np.abs(slopes).max())
 
 
 # ------------------------------------------------------------------------------------ single parts
