@@ -86,6 +86,7 @@ SLOW_IN_THE_SIMULATOR = [
     r"test_generated_text_in_single_precision\[cuda-flow1",
     r"test_gradient_of_the_energy\[cuda-(?!exact-mixed|trace-porous)",
     "test_kernels_of_a_map_on_circles",
+    *(r"test_kernels_of_structures\[cuda-(?!perm|planar)", "test_gradients_of_scores_of_str"),
     r"test_a_problem_at_a_time.*\[cuda-(?!local|drift)",
 ]
 

@@ -231,6 +231,36 @@ def shifted(dim):
     return Written(dim, {"c": "i"}, step, formula)
 
 
+def rotated():
+    """Slices of what is concatenated, across where that is put together."""
+
+    def step(op, p, x):
+        low = op.apply(a + sp.tanh(a) / 2, part(x, 0, 2, "f"))
+        high = op.einsum("h,h->h", part(x, 2, 5, "h"), p["b"])
+        both = concatenated(x, low, high)
+        return concatenated(x, part(both, 1, 4, "s"), part(both, 4, 5, "r"), part(both, 0, 1, "r"))
+
+    def formula(b, x):
+        both = np.concatenate([x[:, :2] + np.tanh(x[:, :2]) / 2, x[:, 2:] * b], axis=1)
+        return np.roll(both, -1, axis=1)
+
+    return Written(5, {"b": "h"}, step, formula, {"f": 2, "h": 3, "s": 3, "r": 1})
+
+
+def one_scale():
+    """(x1, x2 exp(w . x1) c): numbers that a block's entries share."""
+
+    def step(op, p, x):
+        one, two = part(x, 0, 2, "f"), part(x, 2, 5, "h")
+        scale = op.apply(EXP, op.einsum("f,f->", p["w"], one))
+        return concatenated(x, one, op.einsum("h,,->h", two, scale, p["c"]))
+
+    def formula(w, c, x):
+        return np.concatenate([x[:, :2], x[:, 2:] * np.exp(x[:, :2] @ w)[:, None] * c], axis=1)
+
+    return Written(5, {"w": "f", "c": ""}, step, formula, {"f": 2, "h": 3})
+
+
 # ------------------------------------------------------------------------------ without structure
 def circle():
     """Both blocks read the other one as it was before."""
@@ -292,6 +322,8 @@ STRUCTURED = {
     "dense block": (dense_block(), "Triangular: Diagonal, Dense"),
     "a circle and a block": (swapped_circle(), "Triangular: Dense, Diagonal"),
     "shifted": (shifted(4), "Triangular: Diagonal, Diagonal, Diagonal, Diagonal"),
+    "rotated": (rotated(), "Triangular: Diagonal, Diagonal, Diagonal, Diagonal"),
+    "one scale": (one_scale(), "Triangular: Diagonal, Diagonal"),
     "circle": (circle(), "Dense"),
     "overlapping": (overlapping(), "Dense"),
     "a diagonal and more": (mixed_by_entry(3), "Dense"),

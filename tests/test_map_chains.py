@@ -246,7 +246,7 @@ HERE = r".* in '.*' \(test_map_chains.py, line \d+\)"
 WRONG = {
     "a name": (
         lambda op, p, x: x + p["Q"],
-        "the parameter 'Q'" + HERE + r"; accepted: theta, C\. Give it in parameters\(\)",
+        "parameter: got 'Q'" + HERE + r"; accepted: a name of parameters\(\) or .*: theta, C",
     ),
     "an operation": (lambda op, p, x: op.exp(x), "op.exp" + HERE + r".*op.apply\(sp.exp, x\)"),
     "a shape": (lambda op, p, x: p["C"] + x[:1] * p["theta"][:1], r"\(2, 2\) of the step of Shear"),

@@ -10,22 +10,33 @@ from on_targets import program_on
 from structured_maps import STRUCTURED, concatenated
 from test_written_maps import check_values_and_derivatives
 
-from pwgf_sym.kernels.formulas import Formulas, StepFormulas
+import pwgf_sym as pw
+from pwgf_sym.kernels.formulas import StepFormulas
+from pwgf_sym.kernels.looped import Looped
+from pwgf_sym.kernels.operations import Formulas
 from pwgf_sym.kernels.structure import structure_of
+from pwgf_sym.kernels.undivided import diagonal_of
 from pwgf_sym.tensors import (
     Axis,
+    Delta,
     add,
     apply,
     constant,
     input_tensor,
     placeholder,
     product,
+    scale,
     window,
 )
 from pwgf_sym.tensors.differentiate import vjp
 from pwgf_sym.tensors.evaluate import evaluate
+from pwgf_sym.tensors.passes import simplify
 
 COUNT = 4
+# Of these texts are generated; quick tests take one in three.
+KERNELS = ["permuted", "coupling", "backward", "planar", "residual", "three blocks", "permutation"]
+KERNELS += ["dense block", "a circle and a block", "elementwise", "both halves", "shifted"]
+KERNELS += ["triangle", "circle", "overlapping", "rotated", "one scale"]
 
 
 def kind_of(structure):
@@ -56,13 +67,15 @@ class Step:
 
     def __init__(self, flow, seed=0):
         rng = np.random.default_rng(seed)
-        self.flow, self.formulas = flow, StepFormulas(flow)
+        self.flow, self.formulas = flow, StepFormulas(Looped(flow))
         self.x, self.right, self.pull = 0.8 * rng.normal(size=(3, COUNT, flow.dim))
         self.names = list(flow.parameters())
         shapes = [t.size for t in self.formulas.parameters.values()]
         self.theta, self.ends = 0.4 * rng.normal(size=sum(shapes)), np.cumsum(shapes)[:-1]
         x = self.formulas.x
-        self.after = flow.step(Formulas, self.formulas.parameters, x)
+        self.after = flow.step(
+            Formulas(self.formulas.looped.stages[0].axes), self.formulas.parameters, x
+        )
         self.structure = structure_of(self.after, x)
         self.r = input_tensor("r", x.axes, per_sample=True)
 
@@ -141,8 +154,8 @@ def test_derivatives_of_volumes_and_solves(name):
         np.testing.assert_allclose(found, expected, atol=1e-8 * scale)
 
 
-@pytest.mark.parametrize("name", STRUCTURED)
-def test_kernels(name, target, tmp_path):
+@pytest.mark.parametrize("name", KERNELS)
+def test_kernels_of_structures(name, target, tmp_path):
     """Values, derivatives, scores, gradients and inverses of programs."""
     flow = STRUCTURED[name][0]
     check_values_and_derivatives(flow, target, tmp_path)
@@ -181,10 +194,101 @@ def test_kernels(name, target, tmp_path):
     padded = np.zeros(np.asarray(samples.weights).size // flow.dim)
     padded[:COUNT] = scalar
     packed = samples.pack(field) * (np.asarray(samples.weights) > 0)
-    found = program.linearize(theta, samples).gradient(packed, padded)
+    found = np.asarray(program.linearize(theta, samples).gradient(packed, padded))
     directions = rng.normal(size=(3, theta.size))
     slopes = [differences(lambda s, e=e: energy(theta + s * e), np.zeros(1))[0] for e in directions]
     close(directions @ found, np.array(slopes))
+
+
+@pytest.mark.parametrize("name", ["permuted", "planar", "both halves"])
+def test_gradients_of_scores_of_structures(name, target, tmp_path):
+    """The Fisher information by the parameters: second derivatives of volumes and solves."""
+    flow = STRUCTURED[name][0]
+    x = pw.coordinates(flow.dim)
+    rho, law = pw.Density(x), pw.Gaussian(np.linspace(-0.2, 0.3, flow.dim), 0.7)
+    fisher = pw.integral(sum(rho.diff(s) ** 2 for s in x) / rho, x)
+    program = program_on(target, pw.GradientFlow(fisher, rho, law), flow, tmp_path)
+    rng = np.random.default_rng(0)
+    theta, samples = 0.2 * rng.normal(size=program.size), program.samples(law.sample(COUNT, 0))
+
+    def energy(theta):
+        return program.energy(program.integrals(program.push(theta, samples, "score"), samples))
+
+    linearized = program.linearize(theta, samples, "score")
+    integrals = program.integrals(linearized.state, samples)
+    found = np.asarray(program.gradient(linearized, integrals))
+    directions = rng.normal(size=(3, theta.size))
+    slopes = [
+        differences(lambda s, e=e: np.array(energy(theta + s * e)), np.zeros(1))[0]
+        for e in directions
+    ]
+    np.testing.assert_allclose(directions @ found, slopes, atol=1e-9 * np.abs(slopes).max())
+
+
+# ------------------------------------------------------------------------------------ single parts
+ROW, COLUMN = Axis("i", 3), Axis("e", 3)
+V, A = input_tensor("v", [ROW]), input_tensor("A", [ROW, COLUMN])
+UNIT = Delta(ROW, COLUMN)
+
+
+@pytest.mark.parametrize(
+    "factors, diagonal",
+    [
+        ([(UNIT, (ROW, COLUMN))], True),
+        ([(UNIT, (COLUMN, ROW)), (V, (COLUMN,))], True),
+        ([(UNIT, (ROW, COLUMN)), (A, (ROW, COLUMN)), (V, (ROW,))], True),
+        ([(UNIT, (ROW, COLUMN)), (A, (COLUMN, ROW))], True),
+        ([(V, (ROW,)), (V, (COLUMN,))], False),
+        ([(A, (ROW, COLUMN)), (V, (ROW,))], False),
+        ([(add(UNIT, A), (ROW, COLUMN)), (V, (ROW,))], False),
+        ([(add(UNIT, scale(2, UNIT)), (COLUMN, ROW)), (V, (COLUMN,))], True),
+    ],
+)
+def test_diagonals_are_proved(factors, diagonal):
+    matrix = product(3, factors, (ROW, COLUMN))
+    found = diagonal_of(matrix, ROW, COLUMN)
+    assert (found is not None) == diagonal
+    if found is not None:
+        rng = np.random.default_rng(0)
+        values = {"v": rng.normal(size=3), "A": rng.normal(size=(3, 3))}
+        found, matrix = evaluate([found, matrix], values)
+        np.testing.assert_allclose(np.diag(found), matrix, rtol=1e-14)
+
+
+def of_points(structure, points):
+    """log|det| there."""
+    with np.errstate(all="ignore"):
+        (found,) = evaluate([structure.volume], {"x": points})
+    return np.broadcast_to(found, len(points))
+
+
+@pytest.mark.parametrize(
+    "places, forms",
+    [([0, 0], "ss"), ([0, 1], "sz"), ([1, 0], "qs"), ([0, 1], "qq")],
+    ids=["one slice twice", "a block of zeros", "a slope of 0", "two slopes of 0"],
+)
+def test_a_singular_step_has_no_volume(places, forms):
+    """log 0, as of the dense matrix: where blocks repeat a slice, read nothing, or do not move."""
+    functions = {"s": placeholder(0), "z": 0 * placeholder(0), "q": placeholder(0) ** 2}
+    x = input_tensor("x", [Axis("i", 4)], per_sample=True)
+    parts = [window(x, x.axes[0], Axis("h", 2), 2 * place) for place in places]
+    blocks = [
+        product(0, (), one.axes) if form == "z" else apply(functions[form], one)
+        for one, form in zip(parts, forms, strict=True)
+    ]
+    structure = structure_of(concatenated(x, *blocks), x)
+    assert np.all(of_points(structure, np.zeros((3, 4))) == -np.inf)
+
+
+def test_volumes_of_small_and_large_slopes():
+    """The squares of the slopes 1e-200 and 1e200 are no numbers, and their logarithms are."""
+    x = input_tensor("x", [Axis("i", 2)], per_sample=True)
+    slopes = input_tensor("v", x.axes)
+    step = product(1, [(x, x.axes), (slopes, x.axes)], x.axes)
+    (volume,) = simplify([structure_of(step, x).volume])
+    for size in (1e-200, 1e200):
+        (found,) = evaluate([volume], {"v": np.array([size, -size])})
+        np.testing.assert_allclose(found, 2 * np.log(size), rtol=1e-15)
 
 
 # ---------------------------------------------------------------------------------- random blocks

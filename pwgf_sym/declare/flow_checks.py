@@ -78,8 +78,7 @@ def check_storable(problem: GradientFlow, map: Map) -> None:
         *([] if problem.time is None else [problem.time]),
     ):
         to_tree(formula)
-    activation = getattr(map, "activation", None)
-    if activation is not None:
+    for activation in _activations(map):
         to_tree(activation)
 
 
@@ -91,7 +90,7 @@ def check_precision(problem: GradientFlow, map: Map) -> None:
     FormulaError
         Naming the number.
     """
-    formulas = [problem.energy, getattr(map, "activation", problem.energy)]
+    formulas = [problem.energy, *_activations(map)]
     formulas += problem.transport.formulas
     numbers = {number for formula in formulas for number in formula.atoms(sp.Number)}
     for number in [*sorted(numbers, key=sp.default_sort_key), *problem.parameters.values()]:
@@ -100,3 +99,8 @@ def check_precision(problem: GradientFlow, map: Map) -> None:
             given = f"float32, which does not hold the number {brief(number)}"
             fix = 'Use dtype="float64", or scale the coordinates or the energy.'
             raise FormulaError("dtype", given, "numbers from 1.2e-38 to 3.4e38 in size", fix)
+
+
+def _activations(map: Map) -> list[sp.Expr]:
+    """Formulas that the map, or the maps of a chain, are made with."""
+    return [part.activation for part in map.parts() if hasattr(part, "activation")]

@@ -47,7 +47,7 @@ def spreads(law: Law | WhitenedLaw) -> NDArray[np.float64]:
 class Residual(Family):
     """A chain of residual steps x + W2 sigma(W1 x + c) + b; starts as the identity.
 
-    Up to a width of d/2 no d x d Jacobian is formed.  There is no linear part.
+    Up to a width of 3 d/4 no d x d Jacobian is formed.  There is no linear part.
 
     Parameters
     ----------

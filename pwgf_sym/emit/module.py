@@ -232,8 +232,9 @@ def emit_module(
         now = time.perf_counter()
         timings[name], clock = now - clock, now
 
-    if hasattr(flow, "activation"):
-        check_printable(in_pieces(flow.activation), "activation")
+    looped = Looped(flow)
+    for function in looped.functions():
+        check_printable(in_pieces(function), "activation")
     for term in energy_parts(energy):  # before SymPy is asked for derivatives
         if is_family(term):  # its terms are checked where they are lowered
             continue
@@ -255,7 +256,6 @@ def emit_module(
     check_printable(form.value, "energy, outside its integrals")
     lap("derive")
     parts = pair_parts(form, target.moments is not None)
-    looped = Looped(flow)
     kernels, formulas = (
         map_kernels(looped, level_of(form.energy_reads)),
         energy_kernels(form, parts),
@@ -359,21 +359,23 @@ def _map_functions(
             found += emitter.statements(printed)
         except FormulaError as error:
             if name in called:
-                raise _no_derivative(looped.map, error) from error
+                raise _no_derivative(looped, error) from error
             for same in [n for n, e in emitters.items() if e is emitter]:
                 del kernels[same], emitters[same]
     return found
 
 
-def _no_derivative(flow: Map, error: FormulaError) -> FormulaError:
-    """What an activation lacks where the log density or the score is carried."""
-    formula = getattr(flow, "activation", None)
-    symbols = formula.free_symbols if formula is not None else ()
-    border = jump(derivative(in_pieces(formula), *symbols)) if len(symbols) == 1 else None
-    if border is None:
-        given = f"{flow if formula is None else formula}, of whose derivatives: {error}"
-        return FormulaError("activation", given, "one with derivatives that can be printed")
-    given = f"{formula}, whose derivative jumps {border.text()}, and the density of the map with it"
-    accepted = "for an energy of the density, an activation with a continuous derivative"
-    fix = "Use tanh, a/(1 + exp(-a)), or a power of Max(a, 0) such as its cube."
-    return FormulaError("activation", given, accepted, fix)
+def _no_derivative(looped: Looped, error: FormulaError) -> FormulaError:
+    """What a function of the map lacks where the log density or the score is carried."""
+    for formula in looped.functions():
+        for symbol in sorted(formula.free_symbols, key=str):
+            border = jump(derivative(in_pieces(formula), symbol))
+            if border is not None:
+                how = f"whose derivative jumps {border.text()}, and the density of the map with it"
+                accepted = (
+                    "for an energy of the density, an activation with a continuous derivative"
+                )
+                fix = "Use tanh, a/(1 + exp(-a)), or a power of Max(a, 0) such as its cube."
+                return FormulaError("activation", f"{formula}, {how}", accepted, fix)
+    given = f"{looped.map}, of whose derivatives: {error}"
+    return FormulaError("activation", given, "one with derivatives that can be printed")

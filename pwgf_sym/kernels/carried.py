@@ -20,7 +20,7 @@ from ..arguments import brief
 from ..declare.law import Law
 from ..errors import OptionError
 from ..tensors import Tensor, add, constant, scale
-from ..tensors.differentiate import trace_of_jacobian, vjp
+from ..tensors.differentiate import jacobian, trace_of_jacobian, vjp
 from ..tensors.tensor import Array
 from .structure import Structure, structure_of
 
@@ -29,7 +29,7 @@ __all__ += ["differentiable_levels", "kernel_name", "level_of", "levels", "pullb
 
 
 class ExactStep:
-    """A step of a map, with the structure of its Jacobian.
+    """A step of a map with its Jacobian.
 
     Attributes
     ----------
@@ -43,14 +43,19 @@ class ExactStep:
         self.before, self.after = before, after
 
     @cached_property
-    def jacobian(self) -> Structure:
-        """The step's Jacobian."""
+    def matrix(self) -> Tensor:
+        """The step's Jacobian, (i, basis)."""
+        return jacobian(self.after, self.before["x"])
+
+    @cached_property
+    def structure(self) -> Structure:
+        """Its structure, by which it is inverted."""
         return structure_of(self.after, self.before["x"])
 
     @property
     def volume(self) -> Tensor:
         """log|det| of it."""
-        return self.jacobian.volume
+        return self.structure.volume
 
 
 class Rate:
@@ -147,7 +152,7 @@ def pullbacks(level: Level) -> list[Pullback]:
 
 def _score_after(step: ExactStep) -> Tensor:
     (gradient,) = vjp({step.volume: constant(1)}, [step.before["x"]])
-    return step.jacobian.transposed_solve(step.before["score"] - gradient)
+    return step.structure.transposed_solve(step.before["score"] - gradient)
 
 
 def _score_rate(rate: Rate) -> Tensor:

@@ -10,12 +10,13 @@ from __future__ import annotations
 import keyword
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import NoReturn
+
+import sympy as sp
 
 from ..arguments import brief
 from ..declare.maps import Map
 from ..errors import MapError
-from ..tensors import Axis, Tensor, input_tensor
+from ..tensors import Axis, Elementwise, Tensor, input_tensor, topological
 from ..tensors.arithmetic import shape_text, under, written
 from .carried import levels
 from .operations import Formulas, ReadsNumber
@@ -30,6 +31,15 @@ _RESERVED |= {"constants", "width", *_AXES}
 _RESERVED |= {name for c in levels()[-1] for name in (c.name, c.start, c.cotangent)}
 
 Axes = tuple[Axis, ...]
+
+
+class _Parameters(dict[str, Tensor]):
+    """Parameters of a step by name; an error of ours for a name that is none."""
+
+    def __missing__(self, name: object) -> Tensor:
+        known = ", ".join(self) or "none"
+        given = f"{brief(name)}{written()}"
+        raise MapError("parameter", given, f"a name of parameters() or shared(): {known}")
 
 
 @dataclass(frozen=True)
@@ -79,21 +89,15 @@ class Stage:
         return Formulas(self.axes, self.map.steps, self.place)
 
 
-class _Parameters(dict[str, Tensor]):
-    """Parameters of a step by name."""
-
-    def __missing__(self, name: object) -> NoReturn:
-        known = ", ".join(self) or "none"
-        fix = "Give it in parameters() or shared()."
-        raise MapError("step", f"the parameter {brief(name)}{written()}", known, fix)
-
-
 def _checked(map: Map, after: object, x: Tensor) -> Tensor:
     """What a step gave, on the axis of the sample."""
     if not isinstance(after, Tensor) or after.shape != x.shape:
         shape = shape_text(after) if isinstance(after, Tensor) else brief(after)
         given = f"{shape} of the step of {map}"
         raise MapError("step", given, f"a tensor of shape {shape_text(x)}, as the sample")
+    if x not in topological([after]):
+        given, accepted = f"a step of {map} that does not read x", "one that is a function of x"
+        raise MapError("step", given, accepted, "Add what it computes to x, say.")
     return after if after.axes == x.axes else under(after, x.axes, x.axes)
 
 
@@ -139,6 +143,15 @@ class Looped:
         if not self.parameters:
             fix = f"Chain it with a map that has some, such as Affine({flow.dim})."
             raise MapError("map", f"{flow} without parameters", "a map that a flow can move", fix)
+
+    def functions(self) -> list[sp.Expr]:
+        """Formulas that the steps apply entry by entry, those of an activation first."""
+        found = [part.activation for part in self.map.parts() if hasattr(part, "activation")]
+        for stage in self.stages:
+            x = input_tensor("x", (stage.axes["i"],), per_sample=True)
+            after = topological([stage.after(x)])
+            found += [t.expression for t in after if isinstance(t, Elementwise)]
+        return list(dict.fromkeys(found))
 
     def _stages(self, unit: _Unit, axes: dict[str, Axis], tag: str) -> list[Stage]:
         map = unit.map

@@ -85,7 +85,7 @@ class Slices:
             case Product() if not tensor.sum_samples:
                 found = self._of_product(tensor, axis, own, start)
                 return window(tensor, axis, own, start) if found is None else found
-            case Largest(operand, over):
+            case Largest(operand, over) if own not in over:
                 return Largest(self._number(self.part(operand, axis, own, start)), over)
         return window(tensor, axis, own, start)
 
@@ -95,7 +95,7 @@ class Slices:
         begin, end = max(start, first), min(start + own.size, last)
         if begin >= end:
             return Zero(tuple(own if a == tensor.axis else a for a in tensor.axes))
-        short = own if end - begin == own.size else Axis(f"{own.name}_{begin}", end - begin)
+        short = own if end - begin == own.size else Axis(f"{own.name}_{begin}_{end}", end - begin)
         inner = self.part(tensor.operand, tensor.of, short, begin + tensor.start)
         return inner if isinstance(inner, Zero) else window(inner, short, own, start - begin)
 

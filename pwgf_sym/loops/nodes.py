@@ -457,8 +457,13 @@ def sum_of(terms: Iterable[Expression]) -> Expression:
 
 
 def product_of(factors: Iterable[Expression]) -> Expression:
-    """``a*b*...``, from the left."""
-    first, *rest = factors
+    """``a*b*...``, from the left; sums among several factors in parentheses."""
+    given = list(factors)
+    first, *rest = map(_grouped, given) if len(given) > 1 else given
     for factor in rest:
         first = Binary("*", first, factor)
     return first
+
+
+def _grouped(factor: Expression) -> Expression:
+    return Group(factor) if isinstance(factor, Binary) and factor.operator in "+-" else factor

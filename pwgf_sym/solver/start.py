@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..arguments import real_array
-from ..declare.maps import Map, parameter_count
+from ..declare.maps import Map, Permute, parameter_count
 from ..declare.problem import GradientFlow
 from ..errors import MapError, MapWarning, OptionError, warn
 from .compiler import displacement
@@ -47,6 +47,8 @@ def _default_start(problem: GradientFlow, map: Map, seed: int) -> np.ndarray:
 
 def warn_of_start(program: Program, theta: np.ndarray) -> None:
     """Say that a map does not start at the identity: the flow begins elsewhere."""
+    if all(map(_starts_at_identity, program.map.parts())):
+        return
     moved = displacement(program, theta)
     if not moved <= _ROUNDING:
         warn(
@@ -55,3 +57,12 @@ def warn_of_start(program: Program, theta: np.ndarray) -> None:
             "to. Give initial_parameters() at which T(z) = z, or theta0 where that is meant.",
             MapWarning,
         )
+
+
+def _starts_at_identity(part: Map) -> bool:
+    """Whether it is known of the family, or nobody knows."""
+    if isinstance(part, Permute):
+        return False
+    package = __name__.partition(".")[0]
+    methods = type(part).initial_parameters, type(part).step
+    return all(method.__module__.partition(".")[0] == package for method in methods)

@@ -25,33 +25,74 @@ from .product import product, scale
 from .tensor import Axes, Axis, Tensor
 from .window import Window, window
 
-__all__ = ["aligned", "concatenated", "divided", "elementwise", "item", "matrix_product", "minus"]
-__all__ += ["no_formula", "plus", "power", "shape_text", "times", "under", "written"]
+__all__ = [
+    "InFormula",
+    "aligned",
+    "concatenated",
+    "divided",
+    "elementwise",
+    "item",
+    "matrix_product",
+    "minus",
+]
+__all__ += ["plus", "power", "shape_text", "times", "under", "written"]
 
-_PASSED = (str(Path(__file__).parent.parent), str(Path(sp.__file__).parent))
+# Frames that no user wrote.
+_FOREIGN = tuple(str(Path(m.__file__ or "").parent) for m in (sp, np))
+_FOREIGN += (str(Path(__file__).parent.parent),)
+# Functions of NumPy that its numbers call where they stand beside a tensor.
+_OPERATORS: dict[Any, Any] = {
+    np.add: operator.add,
+    np.subtract: operator.sub,
+    np.multiply: operator.mul,
+    np.divide: operator.truediv,
+    np.power: operator.pow,
+    np.negative: operator.neg,
+    np.matmul: operator.matmul,
+    np.absolute: abs,
+}
 
 
 def written() -> str:
     """Where the line stands that a user wrote, for messages."""
     frame = sys._getframe(1)
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PASSED):
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_FOREIGN):
         frame = frame.f_back
     file, number = frame.f_code.co_filename, frame.f_lineno
     line = linecache.getline(file, number).strip()
-    return f" in {brief(line)} ({Path(file).name}, line {number})"
+    return f" in {brief(line)} ({Path(file).name}, line {number})" if line else ""
 
 
-class _NoFormula(MapError, sp.SympifyError):
-    """A tensor where SymPy wants a formula; SymPy's operators leave it to the tensor's."""
+def refused(given: str, fix: str) -> MapError:
+    """The error for what tensors do not offer."""
+    return MapError("step", f"{given}{written()}", "operators, brackets and op's functions", fix)
+
+
+class InFormula(MapError, sp.SympifyError):
+    """A tensor in a formula of SymPy; SymPy's numbers leave operators to tensors."""
+
+    def __init__(self) -> None:
+        given = f"a tensor in a formula of SymPy{written()}"
+        accepted, fix = "operators, brackets and op's functions", "Write op.apply(sp.tanh, x)."
+        MapError.__init__(self, "step", given, accepted, fix)
+        self.args = (self.expr,)  # the message, where SympifyError keeps it
 
     def __str__(self) -> str:
-        return str(self.expr)
+        return str(self.args[0])
 
 
-def no_formula() -> MapError:
-    """The error of a tensor where SymPy wants a formula."""
-    given, accepted = f"a tensor in SymPy{written()}", "SymPy's functions by op.apply"
-    return _NoFormula("step", given, accepted, "Write op.apply(sp.tanh, x).")
+def numpy_function(function: Any, values: Sequence[Any]) -> Tensor:
+    """A function of NumPy's: those that are operators, of tensors and numbers."""
+    for value in values:
+        if isinstance(value, np.ndarray) and value.ndim:
+            fix = "Write op.constant(array) of an array."
+            raise refused(f"an array of shape {value.shape} beside a tensor", fix)
+    if function not in _OPERATORS:
+        fix = f"Write op.apply(sp.{function.__name__}, x) of a function that SymPy has."
+        raise refused(f"np.{function.__name__} of a tensor", fix)
+    plain = [v.item() if isinstance(v, (np.generic, np.ndarray)) else v for v in values]
+    found: Tensor = _OPERATORS[function](*plain)
+    return found
 
 
 def shape_text(tensor: Tensor) -> str:

@@ -16,7 +16,7 @@ import math
 import weakref
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, TypeVar, dataclass_transform
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, dataclass_transform
 
 import numpy as np
 from numpy.typing import NDArray
@@ -163,8 +163,15 @@ class Tensor(metaclass=_Interning):
 
     # -- arithmetic, as maps write it ----------------------------------------------------------
 
-    #: NumPy leaves operators with its arrays to tensors, which say what is accepted.
-    __array_ufunc__ = None
+    def __array_ufunc__(self, function: Any, method: str, *values: Any, **how: Any) -> Tensor:
+        from .arithmetic import numpy_function
+
+        return numpy_function(function, values)
+
+    def _sympy_(self) -> Any:
+        from .arithmetic import InFormula
+
+        raise InFormula
 
     def __add__(self, other: object) -> Tensor:
         from .arithmetic import plus
@@ -229,14 +236,31 @@ class Tensor(metaclass=_Interning):
     def __iter__(self) -> Iterator[Tensor]:
         return (self[k] for k in range(len(self)))
 
-    def __bool__(self) -> bool:
-        return True
+    def _compared(self, other: object = None) -> bool:
+        from .arithmetic import refused
 
-    def _sympy_(self) -> NoReturn:
-        """SymPy asks for a formula, as in ``sp.tanh(x)``; operators with its numbers go on."""
-        from .arithmetic import no_formula
+        fix = "Write op.apply(lambda a: sp.Piecewise((f, a > 0), (g, True)), x)."
+        raise refused("the truth of a tensor, which has no value yet", fix)
 
-        raise no_formula()
+    __bool__ = __lt__ = __le__ = __gt__ = __ge__ = _compared
+
+    def __setitem__(self, key: object, value: object) -> None:
+        from .arithmetic import refused
+
+        raise refused("an assignment to entries", "Write op.concatenate([x[:1], y]).")
+
+    def __abs__(self) -> Tensor:
+        from .arithmetic import elementwise
+        from .elementwise import placeholder
+
+        return elementwise("abs", abs(placeholder(0)), self)
+
+    @property
+    def T(self) -> Tensor:
+        """The axes in the opposite order."""
+        from .product import product
+
+        return product(1, [(self, self.axes)], self.axes[::-1])
 
     @property
     def shape(self) -> tuple[int, ...]:
