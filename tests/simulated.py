@@ -13,6 +13,7 @@ ON_TARGETS = [
         "test_energy_kernels.py",
         "test_map_energies.py",
         "test_map_language.py",
+        "test_random_maps.py",
         "test_map_kernels.py",
         "test_pair_sums.py",
         "test_partners.py",
