@@ -501,6 +501,8 @@ def normal(n, rng):
         (lambda: pw.from_scipy(st.dirichlet([1, 2])), "distribution", "frozen continuous"),
         (lambda: pw.from_scipy("norm"), "distribution", "frozen continuous"),
         (lambda: pw.Custom(NORMAL, x1, 3), "sampler", "a function"),
+        (lambda: pw.Custom(NORMAL, x1, len), "sampler", "raises TypeError: 'len"),
+        (lambda: pw.Product(np.array(2)), "laws", "a list of laws"),
         (lambda: pw.Custom(NORMAL + sp.Symbol("a"), x1, normal), "log_density", "in a, too"),
         (lambda: pw.Custom("-x0**2", x1, normal), "log_density", "not evaluated"),
         (lambda: pw.Custom(NORMAL, "x0", normal), "coordinates", ""),
