@@ -130,7 +130,13 @@ class Custom(Law):
     def sampler(self, n: int, rng: np.random.Generator) -> NDArray[np.float64]:
         if isinstance(self._sampler, str):
             self._sampler = _function_of(self._sampler)
-        points = real_array("sampler", self._sampler(n, rng), finite=False, error=LawError)
+        try:
+            drawn = self._sampler(n, rng)
+        except Exception as error:
+            given = f"a function that raises {type(error).__name__}: {brief(str(error))}"
+            fix = "Write sampler(n, rng), which returns an array of shape (n, d)."
+            raise LawError("sampler", given, "one that draws points", fix) from error
+        points = real_array("sampler", drawn, finite=False, error=LawError)
         if points.shape != (n, self.dim):
             fix = f"Return an array of shape (n, {self.dim})."
             given = f"points of shape {points.shape} for n = {n}"
