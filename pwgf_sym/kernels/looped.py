@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import keyword
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import sympy as sp
 
@@ -70,6 +70,13 @@ class Stage:
         """The step of x."""
         return _checked(self.map, self.map.step(self.operations, self._tensors(), x), x)
 
+    def formulas(self) -> tuple[object, ...]:
+        """What the step computes, and how its log density is carried."""
+        x = input_tensor("x", (self.axes["i"],), per_sample=True)
+        if self.map.log_determinant != "trace":
+            return (self.after(x),)
+        return self.after(x), self.field(x), self.map.substep, self.map.steps
+
     def field(self, x: Tensor) -> Tensor:
         """The field of the step at x."""
         velocity = self.map.field(self.operations, self._tensors(), x)
@@ -103,10 +110,14 @@ def _checked(map: Map, after: object, x: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class _Unit:
-    """A step, or all steps of a map where they differ or share parameters."""
+    """A step, or all steps of a map where they differ or share parameters.
 
-    map: Map
+    Steps of equal formulas are the same, of whatever maps: tensors are interned.
+    """
+
+    map: Map = field(compare=False)
     whole: bool
+    formulas: object
 
 
 class Looped:
@@ -191,21 +202,19 @@ def _is_made(name: str) -> bool:
 
 def _units(part: Map) -> list[_Unit]:
     """The steps of a map; one for all of them where they share or read what is not their own."""
-    if part.shared() or _reads_number(part):
-        return [_Unit(part, True)]
-    return [_Unit(part, False)] * part.steps
-
-
-def _reads_number(part: Map) -> bool:
-    """Whether the step's formula reads the step's number."""
     axes = {letter: Axis(letter, size) for letter, size in part.axis_lengths().items()}
-    own = _parameter_axes(part, part.parameters(), axes)
-    stage = Stage(part, None, {name: name for name in own}, axes, own)
+    shared = _parameter_axes(part, part.shared(), axes)
+    own = shared | _parameter_axes(part, part.parameters(), axes)
+    names = {name: name for name in own}
+    whole = bool(shared)
     try:
-        stage.after(input_tensor("x", (axes["i"],), per_sample=True))
+        formulas = [] if whole else Stage(part, None, names, axes, own).formulas()
     except ReadsNumber:
-        return True
-    return False
+        whole = True
+    if not whole:
+        return [_Unit(part, False, (own, formulas))] * part.steps
+    places = [Stage(part, place, names, axes, own) for place in range(part.steps)]
+    return [_Unit(part, True, (own, [stage.formulas() for stage in places]))]
 
 
 def _period(units: list[_Unit]) -> int:
