@@ -42,11 +42,11 @@ class Drift(pw.Map):
         return x + op.number * p["a"] + p["b"]
 
 
-def pushed(map, theta, z, target="numpy"):
+def pushed(map, theta, z, where="numpy"):
     """T(z) in the coordinates of the map."""
     problem = entropy_problem(map.dim)
     law = problem.initial
-    program = pw.compile(problem, map, target=target)
+    program = pw.compile(problem, map, target=where)
     assert program.size == theta.size == parameter_count(map)
     samples = program.samples(law.mean + law.spread * z)
     found = program.unpack(program.push(theta, samples).x, samples)
@@ -63,14 +63,14 @@ def test_equal_maps_that_were_changed_are_other_steps():
     np.testing.assert_allclose(found, 3 * (z + theta[:2]) + theta[2:], rtol=1e-13)
 
 
-@pytest.mark.parametrize("target", ["numpy", "cpu"])
-def test_a_chain_of_equal_maps_is_the_map_of_as_many_steps(target):
+@pytest.mark.parametrize("where", ["numpy", "cpu"])
+def test_a_chain_of_equal_maps_is_the_map_of_as_many_steps(where):
     flow = pw.Residual(2, 3, steps=1)
     chain, whole = pw.Chain([flow, flow, flow]), pw.Residual(2, 3, steps=3)
     assert Looped(chain).steps == 3 and Looped(chain).parameters == Looped(whole).parameters
     rng = np.random.default_rng(0)
     theta, z = rng.normal(size=parameter_count(whole)), rng.normal(size=(5, 2))
-    np.testing.assert_array_equal(pushed(chain, theta, z, target), pushed(whole, theta, z, target))
+    np.testing.assert_array_equal(pushed(chain, theta, z, where), pushed(whole, theta, z, where))
 
 
 def test_parameters_of_the_map_stand_before_those_of_its_steps():
