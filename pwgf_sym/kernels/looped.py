@@ -164,10 +164,6 @@ class Looped:
         shared = _parameter_axes(map, map.shared(), axes)
         common = {name: self._take(name, tag, shared[name]) for name in shared}
         own = _parameter_axes(map, map.parameters(), axes)
-        both = sorted(set(own) & set(shared))
-        if both:
-            given = f"{both[0]!r} of a step and of the map"
-            raise MapError("parameter", given, "names that differ", "Rename one of them.")
         found = []
         for place in range(map.steps):
             numbered = {name: self._take(name, f"{tag}_{place}", own[name]) for name in own}
@@ -204,7 +200,12 @@ def _units(part: Map) -> list[_Unit]:
     """The steps of a map; one for all of them where they share or read what is not their own."""
     axes = {letter: Axis(letter, size) for letter, size in part.axis_lengths().items()}
     shared = _parameter_axes(part, part.shared(), axes)
-    own = shared | _parameter_axes(part, part.parameters(), axes)
+    own = _parameter_axes(part, part.parameters(), axes)
+    both = sorted(set(own) & set(shared))
+    if both:
+        given = f"{both[0]!r} of a step and of the map"
+        raise MapError("parameter", given, "names that differ", "Rename one of them.")
+    own = shared | own
     names = {name: name for name in own}
     whole = bool(shared)
     try:
