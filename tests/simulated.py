@@ -12,6 +12,7 @@ ON_TARGETS = [
         "test_density_pairs.py",
         "test_energy_kernels.py",
         "test_map_energies.py",
+        "test_map_language.py",
         "test_map_kernels.py",
         "test_pair_sums.py",
         "test_partners.py",

@@ -17,7 +17,9 @@ import pytest
 ROOT = Path(__file__).parent.parent
 EXISTS = {page.name for page in (ROOT / "docs").glob("*.md")}
 PAGES = [
-    page for page in ("walkthrough.md", "extending.md", "data.md", "laws.md") if page in EXISTS
+    page
+    for page in ("walkthrough.md", "extending.md", "data.md", "laws.md", "maps.md")
+    if page in EXISTS
 ]
 MARK = "~ end of a block ~"
 #: Pages whose sections need the introduction only, and what begins a section.

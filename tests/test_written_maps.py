@@ -92,13 +92,13 @@ def diagonal_first(dim):
 
 
 def unused(dim):
-    """A x + b with a parameter that nothing reads, whose derivatives are zeros."""
+    """A x + b with a matrix and a number that nothing reads, whose derivatives are zeros."""
     linear = of_matrix(dim, lambda op, A, x: op.einsum("ij,j->i", A, x), lambda A, x: x @ A.T)
 
-    def formula(A, U, b, x):
+    def formula(A, U, s, b, x):
         return linear.formula(A, b, x)
 
-    return Written(dim, {"A": "ij", "U": "ij", "b": "i"}, linear.step, formula)
+    return Written(dim, {"A": "ij", "U": "ij", "s": "", "b": "i"}, linear.step, formula)
 
 
 def trace(dim):
@@ -157,6 +157,7 @@ def close(got, expected):
     np.testing.assert_allclose(got, expected, rtol=1e-11, atol=1e-11 * scale)
 
 
+@pytest.mark.filterwarnings("ignore:No step of")
 @pytest.mark.parametrize("name", MAPS)
 def test_values_and_derivatives(name, target, tmp_path, monkeypatch):
     monkeypatch.setattr(schedule, "_RESULTS", 100)  # on a GPU rows come in several turns

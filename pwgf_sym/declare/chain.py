@@ -83,7 +83,9 @@ class Chain(Family):
     -----
     Each map starts where it starts alone, as a rule at the identity.  Permutations do not: if they
     do not cancel, the last :class:`Affine` map undoes them, so that the chain starts at the
-    identity.
+    identity.  Without such a map, :func:`~pwgf_sym.solve` warns.
+
+    The log density is exact, whatever ``log_determinant`` the parts have.
     """
 
     arguments = ("maps",)

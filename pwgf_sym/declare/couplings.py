@@ -26,8 +26,9 @@ class Coupling(Family):
     """An affine coupling (RealNVP; Dinh et al., arXiv 1605.08803): half of the coordinates stay.
 
     With x = (y, z), y of d // 2 coordinates and h = tanh(W y + c) of these, T(x) is
-    (y, z exp(S h + a) + T h + b).  The log density costs O(d width) a sample.  Alone it never moves
-    y: take it in a chain with :class:`Affine`, :class:`Permute` and others of its kind.
+    (y, z exp(S h + a) + T h + b), which never folds.  The log density costs O(d width) a sample.
+    Alone it never moves y: take it in a chain with :class:`Affine`, :class:`Permute` and others of
+    its kind.
 
     Parameters
     ----------
@@ -144,8 +145,9 @@ class Monotone(Family):
 class Triangular(Family):
     """T(x)_i = x_i exp(s_i) + t_i, s_i and t_i functions of x_0, ..., x_{i-1}.
 
-    Each is linear in a hidden layer of the coordinates before.  The Jacobian is triangular, and the
-    inverse exact, one coordinate after the other.  The code grows with the dimension.
+    Each is linear in a hidden layer of the coordinates before.  The Jacobian is triangular and the
+    map never folds.  Of a Gaussian it makes laws whose conditional laws are Gaussian: chain it with
+    :class:`Permute` or :class:`Monotone` for others.  The code grows with the dimension.
 
     Parameters
     ----------

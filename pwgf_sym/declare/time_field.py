@@ -27,6 +27,7 @@ class TimeField(Family):
     """dx/dtau = A x + b + W2 sigma(W1 x + c + tau s) over the unit interval of flow time.
 
     This is the usual neural ODE (Chen et al., arXiv 1806.07366): all steps share the parameters.
+    Kernels have the steps one after the other, so that their code grows with the number of steps.
 
     Parameters
     ----------

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from ..errors import MapError
 from ..tensors import Axis, ConstantArray, Tensor, constant_array, topological
-from ..tensors.arithmetic import apart
+from ..tensors.arithmetic import apart, written
 
 __all__ = ["check_constants", "checked_constant"]
 
@@ -31,35 +31,38 @@ def checked_constant(values: ArrayLike, letters: str | None, axes: Mapping[str, 
     unknown = [letter for letter in letters if letter not in axes]
     if unknown:
         fix = "Give its length in the map's axes()."
-        raise MapError("constant", f"the axis {unknown[0]!r}", f"the map's axes {known}", fix)
+        raise MapError(
+            "constant", f"the axis {unknown[0]!r}{written()}", f"the map's axes {known}", fix
+        )
     if len(set(letters)) < len(letters):
         fix = "Give the second one a name of its own."
-        raise MapError("constant", f"axes {letters!r}", "every axis once", fix)
+        raise MapError("constant", f"axes {letters!r}{written()}", "every axis once", fix)
     array = _numbers(values)
     own = [axes[letter] for letter in letters]
     shape = tuple(axis.size for axis in own)
     if array.shape != shape:
         accepted = f"shape {shape}, that of the axes {letters!r}"
         fix = "Name the axes in the order of the array's."
-        raise MapError("constant", f"shape {array.shape}", accepted, fix)
+        raise MapError("constant", f"shape {array.shape}{written()}", accepted, fix)
     return constant_array(array, own)
 
 
 def _numbers(values: ArrayLike) -> np.ndarray:
     """Finite numbers in double precision."""
-    fix = "Give the values as a NumPy array of numbers."
+    accepted, fix = "an array of real numbers", "Give the values as a NumPy array of numbers."
     try:
         array = np.asarray(values)
     except ValueError as error:  # rows of different lengths
-        raise MapError("constant", str(error), "an array of real numbers", fix) from error
+        raise MapError("constant", f"{error}{written()}", accepted, fix) from error
     if array.dtype.kind not in "biuf":
-        raise MapError("constant", f"dtype {array.dtype}", "an array of real numbers", fix)
+        raise MapError("constant", f"dtype {array.dtype}{written()}", accepted, fix)
     with np.errstate(over="ignore"):  # of longer numbers
         array = array.astype(np.float64)
     if not np.isfinite(array).all():
         place = tuple(map(int, np.argwhere(~np.isfinite(array))[0]))
         given = f"{array[place]} at {list(place)}" if place else f"{array[place]}"
-        raise MapError("constant", given, "finite numbers", "Replace what is not finite.")
+        fix = "Replace what is not finite."
+        raise MapError("constant", f"{given}{written()}", "finite numbers", fix)
     return array
 
 

@@ -14,12 +14,14 @@ from dataclasses import dataclass, field
 from ..tensors import (
     Add,
     Axis,
+    Constant,
     Delta,
     Elementwise,
     Input,
     Product,
     Tensor,
     Zero,
+    filled,
     input_tensor,
     product,
     topological,
@@ -149,6 +151,8 @@ def map_kernels(flow: Looped, read: Level = ()) -> dict[str, Kernel]:
         if isinstance(step, FlattenProducts):
             (jacobian,) = (kernel for kernel in kernels if kernel.has_rows)
             kernels.append(factor_kernel(jacobian))
+    for kernel in kernels:
+        kernel.sweeps = [_with_numbers(sweep) for sweep in kernel.sweeps]
     return {kernel.name: kernel for kernel in kernels}
 
 
@@ -179,6 +183,15 @@ def _with_entries(sweep: Sweep) -> Sweep:
     return sweep.with_outputs(
         [product(0, (), t.axes) if isinstance(t, Zero) else t for t in sweep.outputs()]
     )
+
+
+def _with_numbers(sweep: Sweep) -> Sweep:
+    """The same for a gradient by a single number, of which passes leave the number 0."""
+    gradients = {
+        name: filled(t.value, ()) if isinstance(t, Constant) else t
+        for name, t in sweep.gradients.items()
+    }
+    return Sweep(sweep.direction, sweep.carries, sweep.saved, gradients, sweep.rows)
 
 
 def _tangent(f: StepFormulas) -> Sweep:

@@ -145,6 +145,9 @@ class Looped:
         for number, (unit, own) in enumerate(zip(body, axes, strict=True)):
             stages += self._stages(unit, own, f"_{number}" if len(body) > 1 else "")
         self.stages = tuple(stages)
+        if not self.parameters:
+            fix = f"Chain it with a map that has some, such as Affine({flow.dim})."
+            raise MapError("map", f"{flow} without parameters", "a map that a flow can move", fix)
 
     def functions(self) -> list[sp.Expr]:
         """Formulas that the steps apply entry by entry, those of an activation first."""

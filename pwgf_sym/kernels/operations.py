@@ -6,13 +6,14 @@ import functools
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 import sympy as sp
 from numpy.typing import ArrayLike
 
 from ..arguments import brief, choice
 from ..declare.formula_checks import check_formula, scalar_expression
+from ..declare.map import positive
 from ..declare.tableaus import TABLEAUS
 from ..derive.borders import jump
 from ..derive.pieces import in_pieces
@@ -80,6 +81,14 @@ class Formulas:
         """The step's part of flow time, one over the number of steps."""
         return sp.Rational(1, self.count)
 
+    def __getattr__(self, name: str) -> NoReturn:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        fields = self.__dataclass_fields__
+        known = [n for n in dir(type(self)) if not n.startswith("_") and n not in fields]
+        fix = f"Write op.apply(sp.{name}, x)." if hasattr(sp, name) else ""
+        raise MapError("step", f"op.{name}{written()}", f"op's {', '.join(known)}", fix)
+
     # -- operations -----------------------------------------------------------------------------
 
     @staticmethod
@@ -103,7 +112,8 @@ class Formulas:
         expression = in_pieces(_expression(function, len(tensors)))
         border = jump(expression)
         if border is not None:
-            given, accepted = f"{expression}, which jumps {border.text()}", "a continuous function"
+            given = f"{expression}, which jumps {border.text()},{written()}"
+            accepted = "a continuous function"
             fix = "A map moves samples continuously: use tanh, or Max(a, 0) without a log density."
             raise FormulaError("activation", given, accepted, fix)
         return elementwise("op.apply", smooth(expression), *tensors)
@@ -121,6 +131,8 @@ class Formulas:
 
     def sum(self, tensor: Tensor) -> Tensor:
         """The sum of all entries."""
+        if not isinstance(tensor, Tensor):
+            raise MapError("step", f"op.sum of {brief(tensor)}{written()}", "a tensor")
         return product(1, [(tensor, tensor.axes)], ())
 
     @staticmethod
@@ -180,7 +192,7 @@ class Formulas:
         time : number, optional
             Where the step begins, for instance ``op.time``.
         """
-        h = sp.Rational(1, self.count if steps is None else steps)
+        h = sp.Rational(1, self.count if steps is None else positive("steps", steps))
         tableau = TABLEAUS[choice("scheme", scheme, tuple(TABLEAUS), error=MapError)]
         alone = isinstance(states, Tensor)
         y = [states] if alone else list(states)
@@ -200,9 +212,19 @@ class Formulas:
             now = moved(row, slopes)
             given = (now[0] if alone else now,) + (() if time is None else (time + place * h,))
             found = field(*given)
-            slopes.append([found] if alone else list(found))
+            slopes.append(_slopes([found] if alone else found, y))
         result = moved(tableau.weights, slopes)
         return result[0] if alone else result
+
+
+def _slopes(found: object, states: list[Tensor]) -> list[Tensor]:
+    """What a field gave: a tensor of the shape of each state."""
+    given = list(found) if isinstance(found, (list, tuple)) else [found]
+    tensors = [one for one in given if isinstance(one, Tensor)]
+    if [one.shape for one in tensors] != [y.shape for y in states] or len(tensors) < len(given):
+        text = f"a field of {_shapes(given)}{written()}"
+        raise MapError("step", text, f"tensors of the states' shapes, {_shapes(states)}")
+    return tensors
 
 
 def _sum(terms: list[Tensor]) -> Tensor:

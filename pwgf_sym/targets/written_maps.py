@@ -20,7 +20,8 @@ def warn_of_unused(looped: Looped) -> None:
     for stage in looped.stages:
         x = input_tensor("x", (stage.axes["i"],), per_sample=True)
         read |= {t.name for t in topological([stage.after(x)]) if hasattr(t, "name")}
-    unused = [name for name in looped.parameters if name not in read]
+    named = [pair for stage in looped.stages for pair in stage.names.items()]
+    unused = dict.fromkeys(own for own, name in named if name not in read)
     if unused:
         names = ", ".join(unused)
         warn(f"No step of {looped.map} reads {names}: leave it out of parameters().", MapWarning)

@@ -35,7 +35,7 @@ from .leaves import (
     input_tensor,
 )
 from .logdet import LogDet
-from .product import Product, einsum, product, scale
+from .product import Product, einsum, filled, product, scale
 from .tensor import Axes, Axis, Labelled, Tensor, count_uses, topological
 from .window import Window, window
 
@@ -54,5 +54,5 @@ __all__ += [
     "constant",
     "constant_array",
 ]
-__all__ += ["count_uses", "einsum", "input_tensor", "placeholder", "product", "scale"]
+__all__ += ["count_uses", "einsum", "filled", "input_tensor", "placeholder", "product", "scale"]
 __all__ += ["Window", "topological", "window"]

@@ -111,7 +111,7 @@ def _number(value: object) -> sp.Expr | None:
         return None
     found = value if isinstance(value, sp.Expr) else constant(value).value
     plain = found.is_number and found.is_extended_real and found.is_finite
-    return found if plain else None
+    return found if plain and abs(found) <= sys.float_info.max else None
 
 
 def _operand(sign: str, value: object) -> sp.Expr:
@@ -233,12 +233,9 @@ def elementwise(sign: str, formula: sp.Expr, *tensors: Tensor) -> Tensor:
     labels, axes = aligned(sign, *tensors)
     parts = []
     for tensor, own in zip(tensors, labels, strict=True):
-        parts.append(tensor if own == tensor.axes else under(tensor, own, _kept(own, axes)))
+        kept = tuple(axis for axis in own if axis in axes)  # not those of length 1 that repeat
+        parts.append(tensor if own == tensor.axes == kept else under(tensor, own, kept))
     return apply(formula, *parts, axes=axes)
-
-
-def _kept(labels: Axes, axes: Axes) -> Axes:
-    return tuple(axis for axis in labels if axis in axes)
 
 
 def matrix_product(first: Tensor, second: object) -> Tensor:
@@ -270,9 +267,21 @@ def item(tensor: Tensor, key: Any) -> Tensor:
     if len(keys) > len(tensor.axes):
         given = f"{len(keys)} indices of a tensor of shape {shape_text(tensor)}{written()}"
         raise MapError("step", given, "at most one an axis")
+    _check_lists(keys)
     for axis, one in zip(tensor.axes, keys):
         tensor = _along(tensor, axis, one)
     return tensor
+
+
+def _check_lists(keys: Sequence[Any]) -> None:
+    """Refuse lists that NumPy pairs, and one whose axis NumPy brings to the front."""
+    slices = [isinstance(key, slice) for key in keys]
+    lists = [n for n, key in enumerate(keys) if isinstance(key, (list, tuple, range, np.ndarray))]
+    places = [n for n, one in enumerate(slices) if not one]
+    parted = bool(lists) and places[-1] - places[0] >= len(places)
+    if len(lists) > 1 or (parted and True in slices[: lists[0]]):
+        given, accepted = f"the indices {brief(keys)}{written()}", "one list of indices at a time"
+        raise MapError("step", given, accepted, "Write A[[0, 1]][:, [2, 0]], an axis at a time.")
 
 
 def _along(tensor: Tensor, axis: Axis, key: Any) -> Tensor:
@@ -335,10 +344,13 @@ def concatenated(parts: Sequence[Tensor], whole: Iterable[Axis]) -> Tensor:
 
     ``whole`` are axes by whose names the result may be called, if one has its length.
     """
-    if not parts or any(len(part.axes) > 1 for part in parts):
-        shapes = ", ".join(map(shape_text, parts)) or "nothing"
-        raise MapError("step", f"op.concatenate of {shapes}{written()}", "vectors and numbers")
-    vectors = [p if p.axes else under(p, (), (Axis("one", 1),)) for p in parts]
+    found = [part if isinstance(part, Tensor) else _number(part) for part in parts]
+    if not found or any(p is None or (isinstance(p, Tensor) and len(p.axes) > 1) for p in found):
+        shapes = [shape_text(p) if isinstance(p, Tensor) else brief(p) for p in parts]
+        given = f"op.concatenate of {', '.join(shapes) or 'nothing'}{written()}"
+        raise MapError("step", given, "vectors and numbers")
+    tensors = [part if isinstance(part, Tensor) else constant(part) for part in found]
+    vectors = [p if p.axes else under(p, (), (Axis("one", 1),)) for p in tensors]
     length = sum(part.axes[0].size for part in vectors)
     return _joined(vectors, 0, length, next((a for a in whole if a.size == length), None))
 

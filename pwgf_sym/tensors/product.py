@@ -14,7 +14,7 @@ from .leaves import Constant, Delta, Zero, constant
 from .notation import Notation
 from .tensor import Array, Axes, Axis, Labelled, Rule, Tensor, node
 
-__all__ = ["Product", "einsum", "product", "pulled_through", "scale"]
+__all__ = ["Product", "einsum", "filled", "product", "pulled_through", "scale"]
 
 # The letter of the sample axis in subscripts, and the length by which contractions are planned.
 _SAMPLES, _LENGTH = "Z", 1024
@@ -183,6 +183,11 @@ def scale(factor: Any, tensor: Tensor) -> Tensor:
     """A number times a tensor."""
     factor = sp.sympify(factor)
     return tensor if factor == 1 else product(factor, [(tensor, tensor.axes)], tensor.axes)
+
+
+def filled(number: Any, axes: Axes) -> Tensor:
+    """A number for every entry: a value that loops write, also where there is a single one."""
+    return _product(sp.S.One, [(constant(number), ())], axes)
 
 
 def product(

@@ -11,6 +11,7 @@ that is known of the operation: its derivatives, its operations, its value in Nu
 
 from __future__ import annotations
 
+import atexit
 import math
 import weakref
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
@@ -51,6 +52,7 @@ Array = NDArray[Any]
 Rule = Callable[..., Array]
 
 _INTERNED: weakref.WeakValueDictionary[tuple[Any, ...], Any] = weakref.WeakValueDictionary()
+atexit.register(_INTERNED.clear)  # while SymPy's numbers, which keys hold, still have hashes
 
 
 class _Interning(type):

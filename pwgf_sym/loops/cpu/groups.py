@@ -249,7 +249,9 @@ class _Body:
         if all(axis.size == 1 for axis in sums):
             first: At = {axis: Integer(0) for axis in sums}
             value = product_of([*scaled, *(self._value(t, ls, first) for t, ls in factors)])
-            covered = self.row is None or any(self.row in ls for _, ls in factors)
+            covered = any(self.row in ls for _, ls in factors)
+            if self.row is None:  # numbers alone are no tile
+                covered = any(not isinstance(t, Constant) for t, _ in factors)
             return sum_of([*before, *([] if covered else [self._zeros(tensor)]), value])
         name = Name(self.e.names(tensor))
         begin = start if start is not None and not scaled else self._zeros(tensor)
