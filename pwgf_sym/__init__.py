@@ -54,6 +54,7 @@ if _TYPE_CHECKING:  # the same names for type checkers, which do not run __getat
     from .solver.flow import solve
     from .solver.loading import load_solution
     from .solver.option_objects import LinearSolve, Samples, Steps
+    from .solver.push import Push
     from .solver.solution import Solution
     from .targets.program import compile_program as compile
 
@@ -78,6 +79,7 @@ _PUBLIC = {
     "Empirical": "declare.laws",
     "from_scipy": "declare.laws",
     "Law": "declare.laws",
+    "Push": "solver.push",
     "Affine": "declare.maps",
     "Chain": "declare.maps",
     "Coupling": "declare.maps",
