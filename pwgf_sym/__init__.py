@@ -51,6 +51,7 @@ if _TYPE_CHECKING:  # the same names for type checkers, which do not run __getat
     from .look.plots import plot
     from .solver.equilibrium import equilibrium
     from .solver.events import Event, until_equilibrium
+    from .solver.fit import fit
     from .solver.flow import solve
     from .solver.loading import load_solution
     from .solver.option_objects import LinearSolve, Samples, Steps
@@ -103,6 +104,7 @@ _PUBLIC = {
     "LinearSolve": "solver.option_objects",
     "Samples": "solver.option_objects",
     "equilibrium": "solver.equilibrium",
+    "fit": "solver.fit",
     "Solution": "solver.solution",
     "load_solution": "solver.loading",
     "Event": "solver.events",
