@@ -25,6 +25,8 @@ from .tree import from_portable, from_tree, portable, to_tree
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
+    from .law import Formula
+
 __all__ = ["Custom"]
 
 Sampler = Callable[[int, np.random.Generator], "ArrayLike"]
@@ -152,6 +154,11 @@ class Custom(Law):
         with np.errstate(all="ignore"):
             found = np.stack([_values(slope, points) for slope in self._slopes], axis=1)
         return np.where(np.isneginf(self._log_density(points))[:, None], np.nan, found)
+
+    def log_density_formula(self, x: Coordinates) -> Formula | None:
+        if self.formula.has(sp.oo, -sp.oo, sp.zoo, sp.nan):
+            return None
+        return self.formula.xreplace(dict(zip(self.coordinates, x, strict=True))), {}
 
     def to_dict(self) -> dict[str, Any]:
         name = self._sampler if isinstance(self._sampler, str) else _name_of(self._sampler)
