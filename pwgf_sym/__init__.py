@@ -51,9 +51,11 @@ if _TYPE_CHECKING:  # the same names for type checkers, which do not run __getat
     from .look.plots import plot
     from .solver.equilibrium import equilibrium
     from .solver.events import Event, until_equilibrium
+    from .solver.fit import fit
     from .solver.flow import solve
     from .solver.loading import load_solution
     from .solver.option_objects import LinearSolve, Samples, Steps
+    from .solver.push import Push
     from .solver.solution import Solution
     from .targets.program import compile_program as compile
 
@@ -78,6 +80,7 @@ _PUBLIC = {
     "Empirical": "declare.laws",
     "from_scipy": "declare.laws",
     "Law": "declare.laws",
+    "Push": "solver.push",
     "Affine": "declare.maps",
     "Chain": "declare.maps",
     "Coupling": "declare.maps",
@@ -101,6 +104,7 @@ _PUBLIC = {
     "LinearSolve": "solver.option_objects",
     "Samples": "solver.option_objects",
     "equilibrium": "solver.equilibrium",
+    "fit": "solver.fit",
     "Solution": "solver.solution",
     "load_solution": "solver.loading",
     "Event": "solver.events",

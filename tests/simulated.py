@@ -23,7 +23,7 @@ ON_TARGETS = [
     *(
         "test_families.py",
         "test_gradient_energies.py",
-        "test_structured_jacobians.py",
+        "test_jacobian_structure.py",
         "test_sums.py",
         "test_time.py",
         "test_triples.py",

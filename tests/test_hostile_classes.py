@@ -36,14 +36,14 @@ HERE = ["bystander", "Bystander", "Bystander.Inner", "Logistic", "Trap.__init__"
 HERE += ["pw.Map", "pw.Affine", "", "Trap()", "T rap", "Stretch.mro", "Stretch.step", "MISSING"]
 HOSTILE = ["os:system", "builtins:exec", "builtins:object", "subprocess:Popen", "os.path:join"]
 HOSTILE += ["pwgf_sym.declare.maps:Map", "pwgf_sym.declare.circle:Arc", "pwgf_sym:Map", "__main__"]
-HOSTILE += ["", ":", ":Trap", __name__, "sys:modules", "planted:Trap", "../planted:Trap", "\0:\0"]
+HOSTILE += ["", ":", ":Trap", __name__, "sys:modules", "strewn:Trap", "../strewn:Trap", "\0:\0"]
 HOSTILE += ["x" * 10**7, "a." * 10**6 + "b:c", 3, None, [], {}, [f"{__name__}:Trap"], "\n:\n"]
 HOSTILE += [f"{__name__}:{name}" for name in HERE]
 
 
 @pytest.mark.parametrize("kind", ["map", "law"])
 def test_hostile_names_are_refused(kind, tmp_path, monkeypatch):
-    (tmp_path / "planted.py").write_text("import os\nos.mkdir('mark')\nclass Trap: pass\n")
+    (tmp_path / "strewn.py").write_text("import os\nos.mkdir('mark')\nclass Trap: pass\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     for name in HOSTILE if kind == "map" else [*HOSTILE, f"{__name__}:Trap"]:
@@ -52,7 +52,7 @@ def test_hostile_names_are_refused(kind, tmp_path, monkeypatch):
         with pytest.raises(StoredSolutionError) as caught:
             restored(kind, {kind: "Trap", "class": name, "arguments": {}})
         assert len(str(caught.value)) < 1000 and caught.value.argument == f"class of the {kind}"
-        assert not CALLED and "planted" not in sys.modules, name
+        assert not CALLED and "strewn" not in sys.modules, name
         assert not (tmp_path / "mark").exists(), name
 
 

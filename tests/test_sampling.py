@@ -137,7 +137,7 @@ def test_streams_of_derived_seeds_are_uncorrelated():
         (lambda: draw(UNIT, 10, seed=-1), "seed", "at least 0"),
         (lambda: draw(UNIT, 10, seed="one"), "seed", "integer"),
         (
-            lambda: draw(SimpleNamespace(dim=21202, has_transform=True), 2, seed=0),
+            lambda: draw(SimpleNamespace(dim=21202, has_transform=True, transform=None), 2, seed=0),
             "sampling",
             "at most 21201",
         ),

@@ -25,6 +25,8 @@ from .tree import from_portable, from_tree, portable, to_tree
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
+    from .law import Formula
+
 __all__ = ["Custom"]
 
 Sampler = Callable[[int, np.random.Generator], "ArrayLike"]
@@ -130,7 +132,13 @@ class Custom(Law):
     def sampler(self, n: int, rng: np.random.Generator) -> NDArray[np.float64]:
         if isinstance(self._sampler, str):
             self._sampler = _function_of(self._sampler)
-        points = real_array("sampler", self._sampler(n, rng), finite=False, error=LawError)
+        try:
+            drawn = self._sampler(n, rng)
+        except Exception as error:
+            given = f"a function that raises {type(error).__name__}: {brief(str(error))}"
+            fix = "Write sampler(n, rng), which returns an array of shape (n, d)."
+            raise LawError("sampler", given, "one that draws points", fix) from error
+        points = real_array("sampler", drawn, finite=False, error=LawError)
         if points.shape != (n, self.dim):
             fix = f"Return an array of shape (n, {self.dim})."
             given = f"points of shape {points.shape} for n = {n}"
@@ -146,6 +154,11 @@ class Custom(Law):
         with np.errstate(all="ignore"):
             found = np.stack([_values(slope, points) for slope in self._slopes], axis=1)
         return np.where(np.isneginf(self._log_density(points))[:, None], np.nan, found)
+
+    def log_density_formula(self, x: Coordinates) -> Formula | None:
+        if self.formula.has(sp.oo, -sp.oo, sp.zoo, sp.nan):
+            return None
+        return self.formula.xreplace(dict(zip(self.coordinates, x, strict=True))), {}
 
     def to_dict(self) -> dict[str, Any]:
         name = self._sampler if isinstance(self._sampler, str) else _name_of(self._sampler)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
@@ -19,7 +19,13 @@ from .law_checks import frozen, integer_from, measurable, real_array
 from .registry import Described
 
 if TYPE_CHECKING:
+    import sympy as sp
     from numpy.typing import ArrayLike, NDArray
+
+    from .symbols import Coordinates
+
+    #: A formula, and the values of its arrays.
+    Formula = tuple[sp.Expr, dict[sp.Basic, Any]]
 
 __all__ = ["ROUND_OFF", "Law", "WhitenedLaw"]
 
@@ -47,6 +53,8 @@ class Law(Described):
         density, and serves energies that read none: potentials and interactions.
     ``score_at(points)``
         Its gradient, (n, d).
+    ``log_density_formula(x)``
+        The log density as a formula, for :func:`pwgf_sym.fit`.
     ``to_dict()``
         What the law is stored by.
 
@@ -217,6 +225,22 @@ class Law(Described):
     def score_at(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
         """Hook: gradient of the log density at points."""
         self._lacks("score_at(points)", "score")
+
+    def log_density_formula(self, x: Coordinates) -> Formula | None:
+        """Hook: the log density as a SymPy formula in coordinates, where there is one.
+
+        Parameters
+        ----------
+        x : Coordinates
+            As of ``pw.coordinates(d)``; ``x[i]`` also takes a symbolic index.
+
+        Returns
+        -------
+        (Expr, dict) or None
+            The formula, which is finite everywhere, and the values of its arrays, as
+            :class:`~pwgf_sym.GradientFlow` takes them.
+        """
+        return None
 
     # What the methods above call, so that laws of the package keep their hooks to themselves.
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import sympy as sp
 
 from ..arguments import checked_call
 from ..errors import LawError
@@ -23,6 +24,9 @@ from .scipy_laws import OfSciPy, StudentT, from_scipy
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
+
+    from .law import Formula
+    from .symbols import Coordinates
 
 __all__ = ["Barenblatt", "Circle", "Custom", "Empirical", "Gaussian", "Law", "Mixture", "Product"]
 __all__ += ["UniformBall", "UniformBox", "WhitenedLaw", "from_scipy", "law_from_dict"]
@@ -89,6 +93,21 @@ class Gaussian(Law):
 
         white = self._whiten(points)
         return -solve_triangular(self._factor, white, lower=True, trans=1, check_finite=False).T
+
+    def log_density_formula(self, x: Coordinates) -> Formula:
+        constant = float(np.sum(np.log(np.diag(self._factor))) + self.dim / 2 * np.log(2 * np.pi))
+        precision = np.linalg.inv(self.covariance)
+        precision = (precision + precision.T) / 2
+        if np.count_nonzero(self.covariance) == self.dim:
+            gaps = zip(x, self.mean, 1 / np.diag(self.covariance), strict=True)
+            square = sp.Add(*(float(p) * (s - float(m)) ** 2 for s, m, p in gaps))
+            return -square / 2 - constant, {}
+        i, j = sp.symbols("i j", integer=True)
+        m = sp.IndexedBase("fit_mean", shape=(self.dim,))
+        p = sp.IndexedBase("fit_precision", shape=(self.dim, self.dim))
+        ends = (i, 0, self.dim - 1), (j, 0, self.dim - 1)
+        square = sp.Sum(p[i, j] * (x[i] - m[i]) * (x[j] - m[j]), *ends)
+        return -square / 2 - constant, {m: self.mean, p: precision}
 
     def to_dict(self) -> dict[str, Any]:
         diagonal = np.diag(self.covariance)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import sympy as sp
 
 from ..arguments import brief, checked_call, dimension
 from ..errors import LawError
@@ -17,10 +18,13 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
+    from .law import Formula
+    from .symbols import Coordinates
+
 __all__ = ["Empirical", "Mixture"]
 
-# Numbers of a block of points times components.
-_BLOCK = 1 << 20
+# Numbers of a block of points times components, which a processor's cache holds.
+_BLOCK = 1 << 17
 
 
 class Mixture(Law):
@@ -113,7 +117,8 @@ class Mixture(Law):
             rows = slice(first, first + each)
             gap = points[None, rows] - self.means[:, None]
             white = gap @ self._inverses.transpose(0, 2, 1)
-            yield rows, white, self._logs[:, None] - 0.5 * np.sum(white**2, axis=2)
+            square = np.einsum("knd,knd->kn", white, white)
+            yield rows, white, self._logs[:, None] - 0.5 * square
 
     def _log_density(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
         from scipy.special import logsumexp
@@ -132,6 +137,24 @@ class Mixture(Law):
                 shares /= shares.sum(axis=0)
                 found[rows] = -np.einsum("kn,knd->nd", shares, white @ self._inverses)
         return found
+
+    def log_density_formula(self, x: Coordinates) -> Formula:
+        """A sum over the components, whose text does not grow with their number."""
+        count, dim = self.means.shape
+        i, j, k = sp.symbols("i j k", integer=True)
+        m = sp.IndexedBase("fit_means", shape=(count, dim))
+        c = sp.IndexedBase("fit_logs", shape=(count,))
+        precisions = self._inverses.transpose(0, 2, 1) @ self._inverses
+        if np.array_equal(self.covs, np.diagonal(self.covs, 0, 1, 2)[:, None] * np.eye(dim)):
+            precisions = np.diagonal(precisions, 0, 1, 2).copy()
+            p = sp.IndexedBase("fit_precisions", shape=(count, dim))
+            square = sp.Sum(p[k, i] * (x[i] - m[k, i]) ** 2, (i, 0, dim - 1))
+        else:
+            p = sp.IndexedBase("fit_precisions", shape=(count, dim, dim))
+            product = p[k, i, j] * (x[i] - m[k, i]) * (x[j] - m[k, j])
+            square = sp.Sum(product, (i, 0, dim - 1), (j, 0, dim - 1))
+        formula = sp.log(sp.Sum(sp.exp(c[k] - square / 2), (k, 0, count - 1)))
+        return formula, {m: self.means, c: self._logs, p: precisions}
 
     def to_dict(self) -> dict[str, Any]:
         one = self.covs[:, 0, 0]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -42,9 +42,10 @@ class Product(Law):
     @checked_call
     def __init__(self, laws: Sequence[Law]) -> None:
         accepted, fix = "a list of laws", "Write Product([Gaussian([0], 1), UniformBox([0], 1)])."
-        if not isinstance(laws, Iterable) or isinstance(laws, str | bytes | dict):
-            raise LawError("laws", brief(laws), accepted, fix)
-        parts = list(laws)
+        try:
+            parts = list(laws)
+        except TypeError:
+            raise LawError("laws", brief(laws), accepted, fix) from None
         wrong = [part for part in parts if not isinstance(part, Law)]
         if wrong or not parts:
             raise LawError("laws", brief(wrong[0]) if wrong else "no law", accepted, fix)

@@ -23,7 +23,8 @@ from ..errors import PwgfError, StoredSolutionError
 from .class_names import class_name, found_class, is_ours
 from .values import Refused, frozen_content, listed, read, shown, stored
 
-__all__ = ["Described", "declare_families", "description", "remade", "restored", "saved"]
+__all__ = ["Described", "add_family", "declare_families", "description"]
+__all__ += ["remade", "restored", "saved"]
 
 _RECORD = "_made_with"
 # What *args and **keywords are.
@@ -134,6 +135,11 @@ def declare_families(
     _KINDS[base._registered_as] = _Kind(
         base, {family.__name__: family for family in families}, error
     )
+
+
+def add_family(family: type[Described]) -> None:
+    """Name one more family, of a later stage, once its kind has been declared."""
+    _KINDS[family._registered_as].families[family.__name__] = family
 
 
 def description(thing: Described) -> dict[str, Any]:

@@ -70,6 +70,13 @@ class Stage:
         """The step of x."""
         return _checked(self.map, self.map.step(self.operations, self._tensors(), x), x)
 
+    def formulas(self) -> tuple[object, ...]:
+        """What the step computes, and how its log density is carried."""
+        x = input_tensor("x", (self.axes["i"],), per_sample=True)
+        if self.map.log_determinant != "trace":
+            return (self.after(x),)
+        return self.after(x), self.field(x), self.map.substep, self.map.steps
+
     def field(self, x: Tensor) -> Tensor:
         """The field of the step at x."""
         velocity = self.map.field(self.operations, self._tensors(), x)
@@ -105,14 +112,12 @@ def _checked(map: Map, after: object, x: Tensor) -> Tensor:
 class _Unit:
     """A step, or all steps of a map where they differ or share parameters.
 
-    Units are equal where axes of parameters and formulas are: what maps say of themselves need not
-    tell, for instance of an attribute that was set later.
+    Steps of equal formulas are the same, of whatever maps: tensors are interned.
     """
 
     map: Map = field(compare=False)
     whole: bool
-    parameters: tuple[tuple[str, Axes], ...]
-    formulas: tuple[Tensor, ...]
+    formulas: object
 
 
 class Looped:
@@ -162,10 +167,6 @@ class Looped:
         shared = _parameter_axes(map, map.shared(), axes)
         common = {name: self._take(name, tag, shared[name]) for name in shared}
         own = _parameter_axes(map, map.parameters(), axes)
-        both = sorted(set(own) & set(shared))
-        if both:
-            given = f"{both[0]!r} of a step and of the map"
-            raise MapError("parameter", given, "names that differ", "Rename one of them.")
         found = []
         for place in range(map.steps):
             numbered = {name: self._take(name, f"{tag}_{place}", own[name]) for name in own}
@@ -203,19 +204,21 @@ def _units(part: Map) -> list[_Unit]:
     axes = {letter: Axis(letter, size) for letter, size in part.axis_lengths().items()}
     shared = _parameter_axes(part, part.shared(), axes)
     own = _parameter_axes(part, part.parameters(), axes)
-    known = tuple((shared | own).items())
-    x = input_tensor("x", (axes["i"],), per_sample=True)
-
-    def formula(place: int | None) -> Tensor:
-        names = {name: name for name, _ in known}
-        return Stage(part, place, names, axes, dict(known)).after(x)
-
-    if not shared:
-        try:
-            return [_Unit(part, False, known, (formula(None),))] * part.steps
-        except ReadsNumber:
-            pass
-    return [_Unit(part, True, known, tuple(map(formula, range(part.steps))))]
+    both = sorted(set(own) & set(shared))
+    if both:
+        given = f"{both[0]!r} of a step and of the map"
+        raise MapError("parameter", given, "names that differ", "Rename one of them.")
+    own = shared | own
+    names = {name: name for name in own}
+    whole = bool(shared)
+    try:
+        formulas = [] if whole else Stage(part, None, names, axes, own).formulas()
+    except ReadsNumber:
+        whole = True
+    if not whole:
+        return [_Unit(part, False, (own, formulas))] * part.steps
+    places = [Stage(part, place, names, axes, own) for place in range(part.steps)]
+    return [_Unit(part, True, (own, [stage.formulas() for stage in places]))]
 
 
 def _period(units: list[_Unit]) -> int:

@@ -36,7 +36,7 @@ _READ = (1, 2, 3)
 # Entries of laws that are formulas.
 _FORMULAS = ("formula", "coordinate")
 # Entries of laws that are as long as there are components; rows have the dimension.
-_ROWS = ("weights", "means", "covs", "points")
+_ROWS = ("weights", "means", "covs", "points", "theta")
 #: How a run can have ended.
 STATUSES = ("completed", "stopped", "interrupted", "failed")
 
@@ -234,7 +234,9 @@ def _check_law(entries: dict[str, Any], dim: int) -> None:
             if name in one:
                 check_powers(from_tree(one[name]))
         parts = [*one.values(), *(part for value in plain for part in value)]
-        left += [part for part in parts if isinstance(part, dict)]
+        # A map is checked as the solution's own is.
+        dicts = [part for part in parts if isinstance(part, dict)]
+        left += [part for part in dicts if "law" in part or "map" not in part]
 
 
 def _options(entries: dict[str, Any]) -> dict[str, Any]:

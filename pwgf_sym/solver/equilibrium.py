@@ -49,7 +49,7 @@ from .steppers import Stepper, stepper_named
 from .theory import log_sobolev_of, theory_of
 from .vectors import as_double, like
 
-__all__ = ["equilibrium"]
+__all__ = ["DEFAULTS", "come_to_rest", "equilibrium"]
 
 # The longest time, in units of the time that points take for the spread at their first speed.
 _HORIZON = 1e6
@@ -60,8 +60,8 @@ _WINDOW, _PROGRESS = 8, 0.8
 # More samples, so many times, while those before have brought the distance below this part of what
 # it was: where it is the map's own, they bring nothing, and noise alone would be halved.
 _GROWTH, _GAIN = 4, 0.9
-# What an equilibrium takes where nothing else is given.
-_DEFAULTS = {"integrator": "rkc", "max_samples": 16384}
+#: What an equilibrium takes where nothing else is given.
+DEFAULTS = {"integrator": "rkc", "max_samples": 16384}
 
 
 @checked_call(also=FIELDS, renamed=RENAMED)
@@ -135,7 +135,7 @@ def equilibrium(
     begin = perf_counter()
     options = FlowOptions.of(
         fields,
-        _DEFAULTS,
+        DEFAULTS,
         tol=tol,
         steps=steps,
         linear=linear,
@@ -145,6 +145,27 @@ def equilibrium(
         seed=seed,
         progress=progress,
     )
+    found = come_to_rest(problem, map, options, max_steps, theta0, callback, begin)
+    _judge(found)
+    return found
+
+
+def come_to_rest(
+    problem: GradientFlow,
+    map: Map,
+    options: FlowOptions,
+    max_steps: int,
+    theta0: np.ndarray | None,
+    callback: Callable[[Row], object] | None,
+    begin: float,
+    goal: float | None = None,
+    near: Callable[[float, int], bool] | None = None,
+) -> Solution:
+    """Check what :func:`equilibrium` was asked for, and run; nothing is said of what it reached.
+
+    ``goal`` is the distance at which the run ends, if not the ``tol`` that its steps follow, and
+    ``near`` says of an energy and its number of samples whether that is enough.
+    """
     max_steps = integer("max_steps", max_steps, 1)
     if not options.adaptive:
         given, fix = options.steps.method, 'Use "rkc": steps become as long as the flow allows.'
@@ -180,10 +201,10 @@ def equilibrium(
     if theta0 is None:
         warn_of_start(program, theta)
     right = RightSide(program, options, points, Record(begin))
-    march = EquilibriumMarch(right, stepper_named(options.steps.method), max_steps)
-    found = _collect(march, theta, callback)
-    _judge(found)
-    return found
+    stepper = stepper_named(options.steps.method)
+    stepper.begins(right)
+    march = EquilibriumMarch(right, stepper, max_steps, goal, near)
+    return _collect(march, theta, callback)
 
 
 class EquilibriumMarch(AdaptiveMarch):
@@ -194,14 +215,27 @@ class EquilibriumMarch(AdaptiveMarch):
     right : RightSide
     stepper : Stepper
     max_steps : int
+    goal : float, optional
+        The distance at which it ends; ``tol`` by default.
+    near : callable, optional
+        Whether an energy of so many samples is enough.
     """
 
-    def __init__(self, right: RightSide, stepper: Stepper, max_steps: int) -> None:
+    def __init__(
+        self,
+        right: RightSide,
+        stepper: Stepper,
+        max_steps: int,
+        goal: float | None = None,
+        near: Callable[[float, int], bool] | None = None,
+    ) -> None:
         super().__init__(right, stepper, np.zeros(1), True, True, Watch(()))
         self.samples, self.max_steps = _Anew(right), max_steps
         self.forecast.error = None  # the error of a flow is not asked for
         self.distance, self.progress = _Distance(right), (max_steps, "step")
-        self.last, self.least, self.tol = np.inf, np.inf, settled(self.options.tol)
+        self.last, self.least = np.inf, np.inf
+        self.tol = settled(self.options.tol) if goal is None else goal
+        self.near, self.reached = near, False
         self.before_growth = np.inf
         self.recent: deque[float] = deque(maxlen=_WINDOW)
 
@@ -238,8 +272,11 @@ class EquilibriumMarch(AdaptiveMarch):
         self.last = self.distance(stage)
         text = f"{self.distance.kind} of {self.last:.2g}"
         name = ""
-        if self.last <= self.tol:
-            name = f"the tolerance: {text} from equilibrium"
+        enough = self.near is not None and self.near(stage.energy, stage.samples.count)
+        self.reached = self.last <= self.tol or enough
+        if self.reached:
+            ending = "samples that are near" if enough else f"{text} from equilibrium"
+            name = f"the tolerance: {ending}"
         elif self.is_stuck() and not self.grows(t):
             name = f"a floor: {text} from equilibrium, and no nearer with more steps"
         elif self.record.steps >= self.max_steps:
@@ -278,7 +315,7 @@ class EquilibriumMarch(AdaptiveMarch):
     def statistics(self) -> dict[str, Any]:
         """What the run chose, and where it came to."""
         found = {"kind": self.distance.kind, "distance": self.last, "tol": self.tol}
-        found["reached"] = bool(self.last <= self.tol)
+        found["reached"] = bool(self.reached)
         return super().statistics() | {"equilibrium": found}
 
 

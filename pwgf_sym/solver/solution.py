@@ -18,6 +18,7 @@ from .described import describe
 from .folds import fold_text, folded_part
 from .history import Counts, History
 from .path import Path
+from .push import Push
 from .sampling import draw, seed_for
 from .stored import write_archive
 from .summary import summary
@@ -267,6 +268,29 @@ class Solution(Assured):
             fix = "Points far from the samples may have none; leave them out, or use sample()."
             warn(f"{where}{nan}.  {fix}", InversionWarning)
         return values
+
+    @checked_call
+    def law(self, t: float | None = None) -> Push:
+        """The law rho_t, which another flow can begin with.
+
+        Parameters
+        ----------
+        t : float, optional
+            A time of the run; the last by default.
+
+        Returns
+        -------
+        Push
+            Its density is exact: that of the initial law, through the map.
+
+        Raises
+        ------
+        OptionError
+            If ``t`` is no time of the run.
+        LawError
+            If the problem has periodic coordinates.
+        """
+        return Push(self.problem.initial, self.map, self._at(t)[1])
 
     def _log_density(self, points: np.ndarray, theta: np.ndarray) -> np.ndarray:
         """The values, NaN where no preimage was found, and not a word."""

@@ -30,7 +30,15 @@ from test_vectors import (  # noqa: F401 - the simulator's tests of vectors run 
 )
 from tile_numpy import interpreted
 
-from pwgf_sym.declare.maps import Affine, NeuralFlow
+from pwgf_sym.declare.maps import (
+    Affine,
+    Chain,
+    Coupling,
+    NeuralFlow,
+    Permute,
+    RandomFeatures,
+    TimeField,
+)
 from pwgf_sym.kernels.carried import level_of, levels
 from pwgf_sym.schedule import cuda as schedule
 from pwgf_sym.solver.lsmr import lsmr
@@ -48,6 +56,8 @@ MAPS = {
     "affine": Affine,
     "wide": lambda d: NeuralFlow(d, 37, steps=2, log_determinant="trace"),
     "wide exact": lambda d: NeuralFlow(d, 80, steps=2),
+    "chain": lambda d: Chain([Coupling(d, 4), Permute(range(d)[::-1]), RandomFeatures(d, 3)]),
+    "shared": lambda d: TimeField(d, 3, steps=2),
 }
 # Energy, map, precision, threads of a block, samples: they do not fill the last tile.
 CASES = [
@@ -57,6 +67,8 @@ CASES = [
     ("newtonian", "sigmoid", "float64", 32, 70),
     ("aggregation", "affine", "float32", 128, 300),
     ("mixed", "wide", "float64", 32, 70),
+    ("mixed", "chain", "float64", 32, 70),
+    ("mixed", "shared", "float64", 32, 70),
     ("double well", "wide exact", "float32", 128, 130),
 ]
 
