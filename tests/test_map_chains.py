@@ -148,6 +148,48 @@ def test_parts_that_differ_in_what_they_do_are_no_turns_of_a_loop(kind):
     np.testing.assert_allclose(found, law.mean + 3 * (z - law.mean), rtol=1e-14)
 
 
+class Laid(pw.Map):
+    """x + a + tanh(b x), whose parameters stand in theta in any order."""
+
+    dim, steps = 2, 2
+
+    def __init__(self, shared, own):
+        self.common, self.own = shared, own
+
+    def shared(self):
+        return dict.fromkeys(self.common, "i")
+
+    def parameters(self):
+        return dict.fromkeys(self.own, "i")
+
+    def step(self, op, p, x):
+        return x + p["a"] + op.apply(sp.tanh, p["b"] * x)
+
+
+def laid_in_numpy(flow, theta, x):
+    common, rest = theta[: 2 * len(flow.common)], theta[2 * len(flow.common) :]
+    for part in rest.reshape(2, -1):
+        both = [*common.reshape(-1, 2), *part.reshape(-1, 2)]
+        p = dict(zip(flow.common + flow.own, both, strict=True))
+        x = x + p["a"] + np.tanh(p["b"] * x)
+    return x
+
+
+@pytest.mark.parametrize("layouts", [[("", "ab"), ("", "ba")], [("a", "b"), ("b", "a")]])
+def test_parts_of_one_formula_whose_parameters_stand_otherwise(layouts):
+    parts = [Laid(*layout) for layout in layouts]
+    program = compile_program(entropy_problem(2), pw.Chain(parts), target="numpy")
+    law, size = program.problem.initial, program.size // 2
+    theta = np.random.default_rng(0).normal(size=program.size)
+    z = np.random.default_rng(1).normal(size=(5, 2))
+    samples = program.samples(z)
+    x = (z - law.mean) / law.spread
+    for part, own in zip(parts, (theta[:size], theta[size:]), strict=True):
+        x = laid_in_numpy(part, own, x)
+    found = program.unpack(program.push(theta, samples).x, samples)
+    np.testing.assert_allclose(found, law.mean + law.spread * x, rtol=1e-12)
+
+
 def test_at_reads_as_mathematics_does():
     """(A @ B @ C)(z) = A(B(C(z)))."""
     inner, outer = pw.Permute([1, 2, 0]), pw.Permute([0, 2, 1])

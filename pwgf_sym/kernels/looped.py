@@ -208,6 +208,7 @@ def _units(part: Map) -> list[_Unit]:
     if both:
         given = f"{both[0]!r} of a step and of the map"
         raise MapError("parameter", given, "names that differ", "Rename one of them.")
+    places = tuple(shared.items()), tuple(own.items())  # in theta: the order counts
     own = shared | own
     names = {name: name for name in own}
     whole = bool(shared)
@@ -216,9 +217,9 @@ def _units(part: Map) -> list[_Unit]:
     except ReadsNumber:
         whole = True
     if not whole:
-        return [_Unit(part, False, (own, formulas))] * part.steps
-    places = [Stage(part, place, names, axes, own) for place in range(part.steps)]
-    return [_Unit(part, True, (own, [stage.formulas() for stage in places]))]
+        return [_Unit(part, False, (places, formulas))] * part.steps
+    stages = [Stage(part, place, names, axes, own) for place in range(part.steps)]
+    return [_Unit(part, True, (places, [stage.formulas() for stage in stages]))]
 
 
 def _period(units: list[_Unit]) -> int:
