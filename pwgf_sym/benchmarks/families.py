@@ -28,10 +28,11 @@ __all__ = ["FAMILIES", "TABLE", "Families", "FamilyRow", "families", "named_map"
 _NOTE = 60
 
 
-def _coupled(dim: int, width: int, pairs: int = 1, before: Sequence[Map] = ()) -> Map:
-    """Pairs of couplings that move all coordinates, between affine maps."""
+def _coupled(dim: int, width: int, pairs: int = 1) -> Map:
+    """Pairs of couplings, which move all coordinates, in halves that change; an affine map last."""
     both = [maps.Coupling(dim, width), maps.Coupling(dim, width, reverse=True)]
-    return maps.Chain([*before, maps.Affine(dim), *both * pairs, maps.Affine(dim)])
+    mixed = [maps.Permute([*range(0, dim, 2), *range(1, dim, 2)])] * (dim > 2)
+    return maps.Chain([maps.Affine(dim), *[*both, *mixed] * pairs, maps.Affine(dim)])
 
 
 def _bent(dim: int, bends: int, width: int) -> Map:
@@ -67,7 +68,7 @@ TABLE: Mapping[str, Sequence[str]] = {
     "double_well": _PLANE,
     "styblinski_tang_10": ("affine", "flow 64 2", "monotone 16", "monotone 24", "features 200"),
     "banana": _PLANE,
-    "banana_10": ("affine", "flow 32 2", "triangular 16", "coupled 32", "gradient 32"),
+    "banana_10": ("affine", "flow 32 2", "triangular 16", "coupled 16 2", "gradient 32"),
     "aggregation": _PLANE,
 }
 

@@ -43,7 +43,7 @@ def add_families(commands) -> None:
     parser.add_argument("--maps", help="such as 'monotone 24,flow 16 4'; by default the table's")
     parser.add_argument("--seeds", default="1", help="runs of every map")
     parser.add_argument("--points", default="16384", help="points an error is measured on")
-    for option in ("--tol", "--samples", "--max-samples"):
+    for option in ("--tol", "--samples", "--max-samples", "--target"):
         parser.add_argument(option, help="of all runs, as in pwgf_sym.solve")
     parser.add_argument("--json", help="file for all rows")
     parser.set_defaults(run=run_families)
@@ -55,7 +55,7 @@ def run_families(given) -> None:
 
     if given.json:
         _check_file("--json", given.json)
-    kinds = {"tol": float, "samples": int, "max_samples": int}
+    kinds = {"tol": float, "samples": int, "max_samples": int, "target": str}
     options = {
         name: _number(f"--{name.replace('_', '-')}", getattr(given, name), kind)
         for name, kind in kinds.items()
