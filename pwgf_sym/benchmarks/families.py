@@ -36,9 +36,8 @@ def _coupled(dim: int, width: int, pairs: int = 1) -> Map:
 
 
 def _bent(dim: int, bends: int, width: int) -> Map:
-    """Each coordinate by itself, then one coupling behind an affine map."""
-    inner = [maps.Monotone(dim, bends), maps.Affine(dim), maps.Coupling(dim, width)]
-    return maps.Chain([*inner, maps.Affine(dim)])
+    """Each coordinate by itself, then couplings."""
+    return maps.Chain([maps.Monotone(dim, bends), _coupled(dim, width)])
 
 
 #: Families by name: a map of a dimension and of what its size is.

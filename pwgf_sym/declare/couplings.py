@@ -159,7 +159,9 @@ class Triangular(Family):
     """T(x)_i = x_i exp(s_i) + t_i, s_i and t_i functions of x_0, ..., x_{i-1}.
 
     Each is linear in a hidden layer of the coordinates before.  The Jacobian is triangular, and the
-    inverse exact, one coordinate after the other.  The code grows with the dimension.
+    inverse exact, one coordinate after the other.  The code grows with the dimension.  Of its own
+    coordinate each is affine, so the first one is only scaled and moved: ``Monotone(d, 16) @
+    Triangular(d, width)`` bends all of them.
 
     Parameters
     ----------
