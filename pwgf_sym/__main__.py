@@ -42,7 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     from . import __version__
     from .benchmarks.command import add_benchmark, add_profile
-    from .benchmarks.study_command import add_compare, add_study
+    from .benchmarks.study_command import add_compare, add_families, add_study
     from .look.cache import add_cache
 
     as_module = os.path.basename(sys.argv[0]) == "__main__.py"
@@ -60,6 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     add_benchmark(commands)
     add_profile(commands)
     add_study(commands)
+    add_families(commands)
     add_compare(commands)
     return parser
 

@@ -254,16 +254,27 @@ def _banana_potential(x, y):
     return x**2 / 2 + 2 * (y - (x**2 - 1) / 2**0.5) ** 2
 
 
-def _banana() -> ExactProblem:
-    box = ((-5.0, 5.0), (-5.0, 11.0))
+def _banana(beside: int = 0) -> ExactProblem:
+    """The bent valley, and so many coordinates of a standard normal beside it."""
+    dim, box = 2 + beside, ((-5.0, 5.0), (-5.0, 11.0))
+    formula = "bent valley x0^2/2 + 2 (x1 - (x0^2 - 1)/sqrt(2))^2"
+    truth = truths.Plane(_banana_potential, 0.5, box, (200, 320), 200)
+    if beside:
+        formula += f" + (x2^2 + ... + x{dim - 1}^2)/2"
+        rest = truths.Affine(np.eye(beside), 1.0, np.zeros(beside), 0.25 * np.eye(beside))
+        truth = truths.Beside(truth, rest)
     return _row(
-        "bent valley x0^2/2 + 2 (x1 - (x0^2 - 1)/sqrt(2))^2 + log rho, from N(0, I/4)",
-        Gaussian([0, 0], 0.25),
-        _fokker_planck(_banana_potential),
+        f"{formula} + log rho, from N(0, I/4)",
+        Gaussian(np.zeros(dim), 0.25),
+        _fokker_planck(lambda x, y, *others: _banana_potential(x, y) + _half_square(others)),
         3,
-        truths.Plane(_banana_potential, 0.5, box, (200, 320), 200),
+        truth,
         sigma=1.0,
     )
+
+
+def _half_square(x):
+    return sum(a**2 for a in x) / 2
 
 
 def _affine(build: Callable) -> Callable:
@@ -315,6 +326,7 @@ EXACT_PROBLEMS: dict[str, Callable[[], ExactProblem]] = {
     "aggregation": _aggregation,
     "gaussian_mixture": _mixture,
     "banana": _banana,
+    "banana_10": lambda: _banana(8),
     "styblinski_tang_10": lambda: _styblinski_tang_row(10, 1, NeuralFlow(10, 64, 2)),
     "styblinski_tang_30": lambda: _styblinski_tang_row(30, 0.5, NeuralFlow(30, 32, 1)),
     **{f"{name}_affine": _affine(build) for name, build in _FLOWS_OF_AFFINE_MAPS.items()},

@@ -1,4 +1,4 @@
-"""``pwgf-sym study`` and ``compare``: errors on problems with exact answers."""
+"""``pwgf-sym study``, ``compare`` and ``families``: errors on problems with exact answers."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 
 from ..errors import OptionError
 
-__all__ = ["add_compare", "add_study", "run_compare", "run_study"]
+__all__ = ["add_compare", "add_families", "add_study", "run_compare", "run_families", "run_study"]
 
 
 def add_study(commands) -> None:
@@ -34,6 +34,49 @@ def add_compare(commands) -> None:
     parser.add_argument("--seed", default="0", help="of all runs")
     parser.add_argument("--json", help="file for all rows")
     parser.set_defaults(run=run_compare)
+
+
+def add_families(commands) -> None:
+    """Add the subcommand ``families``."""
+    parser = commands.add_parser("families", help="families of maps side by side")
+    parser.add_argument("--problems", help="names; by default those of the table")
+    parser.add_argument("--maps", help="such as 'monotone 24,flow 16 4'; by default the table's")
+    parser.add_argument("--seeds", default="1", help="runs of every map")
+    parser.add_argument("--points", default="16384", help="points an error is measured on")
+    for option in ("--tol", "--samples", "--max-samples", "--target"):
+        parser.add_argument(option, help="of all runs, as in pwgf_sym.solve")
+    parser.add_argument("--json", help="file for all rows")
+    parser.set_defaults(run=run_families)
+
+
+def run_families(given) -> None:
+    """Run the families that the command line asked for, print the table, write the file."""
+    from .families import TABLE, families
+
+    if given.json:
+        _check_file("--json", given.json)
+    kinds = {"tol": float, "samples": int, "max_samples": int, "target": str}
+    options = {
+        name: _number(f"--{name.replace('_', '-')}", getattr(given, name), kind)
+        for name, kind in kinds.items()
+        if getattr(given, name) is not None
+    }
+
+    def say(row) -> None:
+        errors = f"error {row.error:.2e}, W2 {row.marginal:.2e}, {row.seconds:.1f} s"
+        print(f"{row.problem}  {row.family}  {errors}  {row.note}".rstrip(), flush=True)
+
+    found = families(
+        _parts(given.problems) if given.problems else tuple(TABLE),
+        _parts(given.maps) if given.maps else None,
+        seeds=_number("--seeds", given.seeds, int),
+        points=_number("--points", given.points, int),
+        show=say,
+        **options,
+    )
+    print("", found, sep="\n")
+    if given.json:
+        found.save(given.json)
 
 
 def run_compare(given) -> None:

@@ -16,7 +16,8 @@ import numpy as np
 
 from .. import exact
 
-__all__ = ["Affine", "Deterministic", "Gathering", "Linear", "Plane", "Separable", "Wells"]
+__all__ = ["Affine", "Beside", "Deterministic", "Gathering", "Linear", "Plane", "Separable"]
+__all__ += ["Wells"]
 
 
 @dataclass(frozen=True)
@@ -199,6 +200,23 @@ class Plane:
         if t not in self.kept:
             self.run(np.zeros((0, 2)), t)
         return self.kept[t]
+
+
+@dataclass(frozen=True)
+class Beside:
+    """A flow in the plane, and one of the other coordinates that does not see it."""
+
+    plane: Plane
+    others: Affine
+
+    def positions(self, z, t):
+        """Exact positions at time t of points (N, d)."""
+        return np.hstack([self.plane.positions(z[:, :2], t), self.others.positions(z[:, 2:], t)])
+
+    def spread(self, t) -> float:
+        """Root mean variance of a coordinate at time t."""
+        both = [self.plane.spread(t) ** 2, self.others.spread(t) ** 2]
+        return float(np.sqrt(np.average(both, weights=[2, len(self.others.mean)])))
 
 
 def _spread(found) -> float:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import sympy as sp
 
-from ..arguments import checked_call, dimension, flag
+from ..arguments import checked_call, dimension, flag, integer
 from ..errors import MapError
 from ..memory import fitting
 from .map import VECTORS, Family, Operations, V, parameter_count, positive
@@ -86,21 +86,31 @@ class Coupling(Family):
         return np.concatenate([weights.ravel(), shifts, np.zeros(2 * move * (self.width + 1))])
 
 
-_ROOM = 0.99  # slopes of Monotone stay above 1 - _ROOM, in units of exp(a)
+_REACH = 2.5  # spreads of a coordinate up to which Monotone has knots in the beginning
+
+
+def _bend(u: sp.Expr) -> sp.Expr:
+    """A smooth turn from the slope 0 to the slope 1."""
+    return (u + sp.sqrt(1 + u**2)) / 2
 
 
 class Monotone(Family):
     """Each coordinate by an increasing function of its own: monotone by construction.
 
-    T(x)_i = b_i + exp(a_i) (x_i + (0.99/m) sum_k tanh(v_ik) tanh(w_ik x_i + c_ik)/w_ik) with
-    w = exp(o) > 0, whose slope is between 0.01 and 1.99 times exp(a_i).
+    The slope of T_i goes from exp(a_i0) over exp(a_i1), ..., exp(a_im), and turns from one to the
+    next at the knots q_i1 < ... < q_im of the coordinate, all of them smoothly over 1/w_i:
+
+        T(x)_i = b_i + exp(a_i0) x_i + sum_k (exp(a_ik) - exp(a_i,k-1)) h(w_i (x_i - q_ik))/w_i
+
+    with h(u) = (u + sqrt(1 + u^2))/2.  With one width the slopes are means of the exp(a_ik), which
+    have no bound.
 
     Parameters
     ----------
     dim : int
         Dimension d.
     width : int
-        Number m of bends of each function; a step has 2 d + 3 d m parameters.
+        Number m of knots of each function, at least 2; a step has (2 m + 3) d parameters.
     steps : int
         Number of steps.
 
@@ -115,39 +125,44 @@ class Monotone(Family):
     @checked_call
     def __init__(self, dim: int, width: int, steps: int = 1) -> None:
         self.dim = dimension("dim", dim, error=MapError)
-        self.width, self.steps = positive("width", width), positive("steps", steps)
+        self.width = integer("width", width, least=2, error=MapError)
+        self.steps = positive("steps", steps)
         fitting("width", parameter_count(self), 8 * VECTORS, "parameters", error=MapError)
 
     def axes(self) -> dict[str, int]:
-        return {"k": self.width}
+        return {"k": self.width, "l": self.width + 1, "m": self.width - 1}
 
     def parameters(self) -> dict[str, str]:
-        return {"a": "i", "b": "i", "v": "ik", "o": "ik", "c": "ik"}
+        # The first knot and the logarithms of the gaps between knots, and that of the width.
+        return {"a": "il", "b": "i", "q": "i", "g": "im", "o": "i"}
 
     def step(self, op: Operations[V], p: dict[str, V], x: V) -> V:
-        bend = op.apply(sp.tanh, op.einsum("ik,i->ik", op.apply(sp.exp, p["o"]), x) + p["c"])
-        size = op.apply(lambda v, o: sp.tanh(v) * sp.exp(-o), p["v"], p["o"])
-        bent = op.einsum("ik,ik->i", size, bend) * (sp.Float(_ROOM) / self.width)
-        return p["b"] + op.apply(sp.exp, p["a"]) * (x + bent)
+        after, before = np.eye(self.width + 1)[:, 1:], np.eye(self.width + 1)[:, :-1]
+        slopes, width = op.apply(sp.exp, p["a"]), op.apply(sp.exp, p["o"])
+        turns = op.einsum("il,lk->ik", slopes, op.constant(after - before, "lk"))
+        earlier = np.triu(np.ones((self.width, self.width)), 1)[:-1]
+        gaps = op.einsum("im,mk->ik", op.apply(sp.exp, p["g"]), op.constant(earlier, "mk"))
+        every = op.constant(np.ones(self.width), "k")
+        away = op.einsum("i,k->ik", width * (x - p["q"]), every)
+        bends = op.apply(_bend, away - op.einsum("i,ik->ik", width, gaps))
+        bent = op.einsum("ik,ik->i", turns, bends)
+        return p["b"] + slopes[:, 0] * x + bent / width
 
     def initial_parameters(self, law: Law | WhitenedLaw, seed: int = 0) -> NDArray[np.float64]:
-        random, theta = np.random.default_rng([seed, 20240419]), []
-        spread = spreads(law)[:, None]
-        shape = (self.dim, self.width)
-        for _ in range(self.steps):
-            weights = random.uniform(0.5, 2.5, shape) / spread
-            places = spread * random.standard_normal(shape)
-            theta += [np.zeros(2 * self.dim + self.dim * self.width), np.log(weights).ravel()]
-            theta += [-(weights * places).ravel()]
-        return np.concatenate(theta)
+        spread, m = spreads(law), self.width
+        gap = 2 * _REACH * spread / (m - 1)
+        gaps = np.repeat(np.log(gap), m - 1)
+        rows = [np.zeros((m + 2) * self.dim), -_REACH * spread, gaps, -np.log(gap)]
+        return np.tile(np.concatenate(rows), self.steps)
 
 
 class Triangular(Family):
     """T(x)_i = x_i exp(s_i) + t_i, s_i and t_i functions of x_0, ..., x_{i-1}.
 
-    Each is linear in a hidden layer of the coordinates before.  The Jacobian is triangular and the
-    map never folds.  Of a Gaussian it makes laws whose conditional laws are Gaussian: chain it with
-    :class:`Permute` or :class:`Monotone` for others.  The code grows with the dimension.
+    Each is linear in a hidden layer of the coordinates before.  The Jacobian is triangular, the
+    inverse exact, and the map never folds.  Of its own coordinate each is affine, so that the first
+    one is only scaled and moved: ``Monotone(d, 16) @ Triangular(d, width)`` bends all of them.  The
+    code grows with the dimension.
 
     Parameters
     ----------
