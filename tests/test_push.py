@@ -150,6 +150,18 @@ def test_laws_without_a_density():
     assert pw.solve(flow, pw.Affine(2), (0, 0.1), target="numpy", samples=64).success
 
 
+def test_points_anywhere():
+    """Outside of the support, at infinity, no number, none at all: as of other laws."""
+    law = Push(pw.UniformBox([0, 0], 1.0), pw.Affine(2), [2.0, 0, 0, 1, 0, 0])
+    assert law.jump and law.support == "bounded"
+    points = np.array([[1.4, 0.5], [5, 5], [np.inf, 0], [np.nan, 0], [-0.45, 0.1]])
+    exact = [-np.log(2), -np.inf, -np.inf, np.nan, -np.log(2)]
+    np.testing.assert_allclose(law.log_density(points), exact, rtol=1e-14)
+    assert np.array_equal(law.score(points)[[0, 4]], np.zeros((2, 2)))
+    assert np.isnan(law.score(points)[1:4]).all()
+    assert law.log_density(np.empty((0, 2))).shape == (0,)
+
+
 def test_a_folded_map_says_so():
     """Where it turns on the line, and only there."""
     map, folds = pw.Residual(1, 2), []

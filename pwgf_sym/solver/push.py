@@ -175,9 +175,11 @@ class Push(Law):
         for origin in self._origins:
             if np.array_equal(origin.x, points):
                 return origin
-        z, _ = self._program(len(points)).invert(self.theta, points)
+        z, finite = np.full(points.shape, np.nan), np.isfinite(points).all(axis=1)
+        if finite.any():
+            z[finite], _ = self._program(len(points)).invert(self.theta, points[finite])
         found = _Origin(points.copy(), z)
-        lost = int(np.sum(np.isnan(z).any(axis=1) & np.isfinite(points).all(axis=1)))
+        lost = int(np.sum(np.isnan(z[finite]).any(axis=1)))
         if lost:
             text = f"Push has no density at {lost} of {len(points)} points: no preimage was found"
             warn(f"{text}.  They may be beyond what the map reaches.", InversionWarning)
@@ -195,6 +197,7 @@ class Push(Law):
         origin = self._origin_of(points)
         if origin.carried is None:
             log_density, score = np.full(len(points), np.nan), np.full(points.shape, np.nan)
+            log_density[np.isinf(points).any(axis=1) & ~np.isnan(points).any(axis=1)] = -np.inf
             good = np.isfinite(origin.z).all(axis=1)
             if good.any():
                 program = self._program(len(points))
