@@ -1,114 +1,71 @@
-"""Chains of maps: what one loop repeats, where chains start, and parameters that steps share."""
+"""Sums over neighbours that are written out in Python: found, and what they were."""
 
 import numpy as np
 import pytest
-from map_cases import entropy_problem
+import sympy as sp
+from sympy.core.function import AppliedUndef
 
 import pwgf_sym as pw
-from pwgf_sym.declare.maps import parameter_count
-from pwgf_sym.errors import MapError
-from pwgf_sym.kernels.looped import Looped
+from pwgf_sym.derive.gather import derived_form
+from pwgf_sym.solver.theory import theory_of
+from pwgf_sym.targets.program import compile_program
+
+DIM = 50
+x = pw.coordinates(DIM)
+RHO = pw.Density(x)
+b = sp.Symbol("b", positive=True)
+STEP = 1e-30
 
 
-class Scaled(pw.Map):
-    """c x + b, where c is no parameter and may be set after the map is made."""
-
-    def __init__(self, dim=2, steps=1):
-        self.dim, self.steps, self.scale = dim, steps, 1.0
-
-    def parameters(self):
-        return {"b": "i"}
-
-    def step(self, op, p, x):
-        return self.scale * x + p["b"]
-
-    def initial_parameters(self, law, seed=0):
-        return np.zeros(self.dim * self.steps)
+def _triples(x, module, b):
+    """Of three neighbours each, a ring of two, and a well with its own number at every place."""
+    around = range(len(x))
+    threes = [(x[k + 1] - x[k]) ** 2 * x[k + 2] for k in around[:-2]]
+    ring = [module.cos(x[k] - 2 * x[k - 1]) for k in around]
+    wells = [(k + 1) * x[k] ** 2 for k in around]
+    return b * sum(threes) + sum(ring) + sum(wells)
 
 
-class Drift(pw.Map):
-    """x + number a + b_number, a shared by all steps."""
-
-    def __init__(self, dim=2, steps=3):
-        self.dim, self.steps = dim, steps
-
-    def shared(self):
-        return {"a": "i"}
-
-    def parameters(self):
-        return {"b": "i"}
-
-    def step(self, op, p, x):
-        return x + op.number * p["a"] + p["b"]
+def _bonds(x, module, b):
+    """A chain with one place left out, beside functions of its ends."""
+    bonds = [module.exp((x[k + 1] - x[k]) / 3) for k in range(len(x) - 1) if k != 40]
+    return sum(bonds) * b + module.sin(x[0] * x[-1])
 
 
-def pushed(map, theta, z, where="numpy"):
-    """T(z) in the coordinates of the map."""
-    problem = entropy_problem(map.dim)
-    law = problem.initial
-    program = pw.compile(problem, map, target=where)
-    assert program.size == theta.size == parameter_count(map)
-    samples = program.samples(law.mean + law.spread * z)
-    found = program.unpack(program.push(theta, samples).x, samples)
-    return (found - law.mean) / law.spread
+@pytest.mark.parametrize("formula", [_triples, _bonds])
+def test_a_chain_is_a_sum_over_an_index(formula):
+    energy = pw.integral(formula(list(x), sp, b) * RHO, x)
+    flow = pw.GradientFlow(energy, RHO, pw.Gaussian([0.0] * DIM, 1.0), {b: 0.7})
+    assert derived_form(flow).energy.has(sp.Sum)
+    program = compile_program(flow, pw.Affine(DIM), "numpy")
+    points = np.random.default_rng(0).normal(size=(7, DIM))
+
+    def value(points):
+        return formula(list(points.T), np, 0.7)
+
+    slopes = [value(points + 1j * STEP * e).imag / STEP for e in np.eye(DIM)]
+    truth = np.stack(slopes, axis=-1)
+    gap = np.abs(program.velocity_at(points) + truth).max() / np.abs(truth).max()
+    assert gap < 1e-13
+    assert abs(program.energy_at(points) / value(points).mean() - 1) < 1e-13
 
 
-def test_equal_maps_that_were_changed_are_other_steps():
-    first, second = Scaled(), Scaled()
-    assert len(Looped(pw.Chain([first, second])).stages) == 1
-    second.scale = 3.0
-    assert first == second  # by the arguments they were made with
-    theta, z = np.array([0.1, 0.2, -0.4, 0.3]), np.array([[0.5, -1.0], [2.0, 0.0]])
-    found = pushed(pw.Chain([first, second]), theta, z)
-    np.testing.assert_allclose(found, 3 * (z + theta[:2]) + theta[2:], rtol=1e-13)
+def test_short_chains_and_wide_links_stay():
+    for links in (
+        [(x[k + 1] - x[k]) ** 2 for k in range(20)],
+        [(x[k + 9] - x[k]) ** 2 for k in range(DIM - 9)],
+        [s**4 for s in x],
+    ):
+        energy = pw.integral(sum(links) * RHO, x)
+        flow = pw.GradientFlow(energy, RHO, pw.Gaussian([0.0] * DIM, 1.0))
+        assert derived_form(flow).energy == energy
 
 
-@pytest.mark.parametrize("where", ["numpy", "cpu"])
-def test_a_chain_of_equal_maps_is_the_map_of_as_many_steps(where):
-    flow = pw.Residual(2, 3, steps=1)
-    chain, whole = pw.Chain([flow, flow, flow]), pw.Residual(2, 3, steps=3)
-    assert Looped(chain).steps == 3 and Looped(chain).parameters == Looped(whole).parameters
-    rng = np.random.default_rng(0)
-    theta, z = rng.normal(size=parameter_count(whole)), rng.normal(size=(5, 2))
-    np.testing.assert_array_equal(pushed(chain, theta, z, where), pushed(whole, theta, z, where))
-
-
-def test_parameters_of_the_map_stand_before_those_of_its_steps():
-    chain = pw.Chain([Drift(), pw.Permute([1, 0]), Scaled()])
-    theta, z = np.arange(10.0), np.array([[0.5, -1.0]])
-    a, b, last = theta[:2], theta[2:8].reshape(3, 2), theta[8:]
-    expected = (z + 3 * a + b.sum(axis=0))[:, ::-1] + last
-    np.testing.assert_allclose(pushed(chain, theta, z), expected, rtol=1e-13)
-
-
-@pytest.mark.parametrize("before, behind", [([1, 2, 0], [0, 1, 2]), ([2, 0, 1], [1, 0, 2])])
-def test_an_affine_map_undoes_permutations_at_the_start(before, behind):
-    parts = [pw.Permute(before), pw.Affine(3), pw.Coupling(3, 2), pw.Permute(behind)]
-    chain, z = pw.Chain(parts), np.random.default_rng(0).normal(size=(4, 3))
-    theta = chain.initial_parameters(entropy_problem(3).initial.whitened)
-    np.testing.assert_allclose(pushed(chain, theta, z), z, atol=1e-13)
-
-
-def test_the_right_one_of_two_maps_acts_first():
-    chain, z = pw.Permute([1, 2, 0]) @ Scaled(3), np.array([[1.0, 2.0, 3.0]])
-    theta = np.array([10.0, 20.0, 30.0])
-    np.testing.assert_allclose(pushed(chain, theta, z), (z + theta)[:, [1, 2, 0]], rtol=1e-13)
-
-
-@pytest.mark.parametrize("order", [[0, 0], [1, 2], [], "01", [0.5, 1], None, [0, 1, -1]])
-def test_orders_that_are_no_permutations_are_refused(order):
-    with pytest.raises(MapError, match="order: got"):
-        pw.Permute(order)
-
-
-@pytest.mark.parametrize("maps", [[], None, [1], pw.Affine(2), [pw.Affine(2), pw.Affine(3)]])
-def test_chains_of_what_is_no_map_are_refused(maps):
-    with pytest.raises(MapError, match="maps: got"):
-        pw.Chain(maps)
-
-
-def test_a_parameter_is_of_a_step_or_of_the_map():
-    flow = Drift()
-    flow.shared = lambda: {"b": "i"}
-    with pytest.raises(MapError, match="'b' of a step and of the map"):
-        Looped(flow)
+def test_a_chain_keeps_its_modulus():
+    """A ring of springs in a trap |x|^2 is 2-convex, however it is written."""
+    springs = sum((x[k] - x[k - 1]) ** 2 for k in range(DIM)) * 3 + sum(s**2 for s in x)
+    energy = pw.integral(springs * RHO + RHO * sp.log(RHO), x)
+    assert energy.atoms(AppliedUndef)
+    flow = pw.GradientFlow(energy, RHO, pw.Gaussian([0.0] * DIM, 1.0))
+    assert derived_form(flow).energy.has(sp.Sum)
+    assert theory_of(flow).modulus.value == pytest.approx(2.0, abs=1e-9)
