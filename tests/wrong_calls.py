@@ -181,6 +181,13 @@ class Calls:
                 pw.equilibrium,
                 {"problem": problem, "map": flow, "tol": 0.5, "max_steps": 3, "samples": 16},
             ),
+            "fit": (
+                pw.fit,
+                {"map": flow, "law": law, "to": law, "tol": 0.5, "max_steps": 3, "samples": 16}
+                | {"target": "numpy"},
+            ),
+            "Push": (pw.Push, {"law": law, "map": flow, "theta": solution.theta[-1]}),
+            "solution.law": (solution.law, {"t": 0.1}),
             "solution.error_bound": (
                 solution.error_bound,
                 {"t": 0.1, "distance": "W2", "seed": 1, "evaluations": 1 << 12},
