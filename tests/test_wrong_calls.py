@@ -35,6 +35,7 @@ def test_every_public_name_is_called(tmp_path):
     public = {n for n in wrong_calls.pw.__all__ if not n.startswith("_")}
     other = {
         "Law",
+        "Map",
         "PwgfError",
         "PwgfWarning",
         "errors",

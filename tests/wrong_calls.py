@@ -159,7 +159,23 @@ class Calls:
             "NeuralFlow": (
                 pw.NeuralFlow,
                 {"dim": 1, "width": 2, "steps": 1, "activation": sp.tanh, "substep": "euler"}
-                | {"log_determinant": "exact", "period": [1.0]},
+                | {"log_determinant": "exact", "period": [1.0], "depth": 2, "skip": True},
+            ),
+            "Chain": (pw.Chain, {"maps": [pw.Affine(1), pw.Monotone(1, 2)]}),
+            "Permute": (pw.Permute, {"order": [1, 0]}),
+            "Coupling": (pw.Coupling, {"dim": 2, "width": 2, "reverse": True}),
+            "Triangular": (pw.Triangular, {"dim": 2, "width": 2}),
+            "Monotone": (pw.Monotone, {"dim": 1, "width": 2, "steps": 1}),
+            "GradientMap": (pw.GradientMap, {"dim": 1, "width": 2, "steps": 1}),
+            "Planar": (pw.Planar, {"dim": 1, "steps": 1}),
+            "RandomFeatures": (pw.RandomFeatures, {"dim": 1, "count": 2, "seed": 0}),
+            "Residual": (
+                pw.Residual,
+                {"dim": 1, "width": 2, "steps": 1, "activation": sp.tanh},
+            ),
+            "TimeField": (
+                pw.TimeField,
+                {"dim": 1, "width": 2, "steps": 1, "activation": sp.tanh, "substep": "euler"},
             ),
             "logaddexp": (pw.logaddexp, {"a": x[0], "b": 1}),
             "first_variation": (pw.first_variation, {"energy": energy, "rho": rho}),

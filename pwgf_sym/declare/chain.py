@@ -42,7 +42,8 @@ class Permute(Family):
     @checked_call
     def __init__(self, order: Sequence[int]) -> None:
         accepted = "a permutation of 0, ..., d - 1, such as [1, 0]"
-        if not isinstance(order, (Sequence, np.ndarray, range)) or isinstance(order, str):
+        order = order.tolist() if isinstance(order, np.ndarray) else order
+        if not isinstance(order, Sequence) or isinstance(order, str):
             raise MapError("order", brief(order), accepted)
         found = [integer("order", one, least=0, error=MapError) for one in order]
         if not found or sorted(found) != list(range(len(found))):
