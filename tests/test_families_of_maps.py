@@ -63,13 +63,13 @@ def test_a_monotone_map_is_its_formula(bends):
             u = np.exp(log_width[i]) * (z[:, i] - knot)
             turn = np.exp(a[i, k + 1]) - np.exp(a[i, k])
             wanted[:, i] += turn * (u + np.sqrt(1 + u**2)) / 2 / np.exp(log_width[i])
-    found = pushing(pw.Monotone(dim, bends))(theta, z)
+    found = pushing(pw.Monotone1D(dim, bends))(theta, z)
     np.testing.assert_allclose(found, wanted, rtol=1e-11, atol=1e-11)
 
 
 def test_a_monotone_map_increases_whatever_its_parameters_are():
     """Slopes are means of exp(a), so they lie between the least and the largest of them."""
-    map, rng = pw.Monotone(1, 6), np.random.default_rng(2)
+    map, rng = pw.Monotone1D(1, 6), np.random.default_rng(2)
     z, push = np.linspace(-30, 30, 20001)[:, None], pushing(map)
     for _ in range(5):
         theta = 2 * rng.standard_normal(parameter_count(map))
@@ -80,7 +80,7 @@ def test_a_monotone_map_increases_whatever_its_parameters_are():
 
 def test_one_knot_is_refused():
     with pytest.raises(MapError, match="width: got 1"):
-        pw.Monotone(2, 1)
+        pw.Monotone1D(2, 1)
 
 
 def test_the_command_measures_what_solve_finds(tmp_path, capsys):

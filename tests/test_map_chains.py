@@ -219,7 +219,7 @@ FAMILIES = [
     pw.Residual(3, 2, steps=1),
     pw.Coupling(3, 2, reverse=True),
     pw.Triangular(3, 2),
-    pw.Monotone(3, 2),
+    pw.Monotone1D(3, 2),
     pw.GradientMap(3, 2),
     pw.RandomFeatures(3, 2),
 ]

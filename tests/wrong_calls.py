@@ -161,11 +161,11 @@ class Calls:
                 {"dim": 1, "width": 2, "steps": 1, "activation": sp.tanh, "substep": "euler"}
                 | {"log_determinant": "exact", "period": [1.0], "depth": 2, "skip": True},
             ),
-            "Chain": (pw.Chain, {"maps": [pw.Affine(1), pw.Monotone(1, 2)]}),
+            "Chain": (pw.Chain, {"maps": [pw.Affine(1), pw.Monotone1D(1, 2)]}),
             "Permute": (pw.Permute, {"order": [1, 0]}),
             "Coupling": (pw.Coupling, {"dim": 2, "width": 2, "reverse": True}),
             "Triangular": (pw.Triangular, {"dim": 2, "width": 2}),
-            "Monotone": (pw.Monotone, {"dim": 1, "width": 2, "steps": 1}),
+            "Monotone1D": (pw.Monotone1D, {"dim": 1, "width": 2, "steps": 1}),
             "GradientMap": (pw.GradientMap, {"dim": 1, "width": 2, "steps": 1}),
             "Planar": (pw.Planar, {"dim": 1, "steps": 1}),
             "RandomFeatures": (pw.RandomFeatures, {"dim": 1, "count": 2, "seed": 0}),

@@ -37,7 +37,7 @@ def _coupled(dim: int, width: int, pairs: int = 1) -> Map:
 
 def _bent(dim: int, bends: int, width: int) -> Map:
     """Each coordinate by itself, then couplings."""
-    return maps.Chain([maps.Monotone(dim, bends), _coupled(dim, width)])
+    return maps.Chain([maps.Monotone1D(dim, bends), _coupled(dim, width)])
 
 
 #: Families by name: a map of a dimension and of what its size is.
@@ -51,7 +51,7 @@ FAMILIES: Mapping[str, Callable[..., Map]] = {
     "planar": maps.Planar,
     "coupled": _coupled,
     "triangular": maps.Triangular,
-    "monotone": maps.Monotone,
+    "monotone": maps.Monotone1D,
     "gradient": maps.GradientMap,
     "features": maps.RandomFeatures,
     "bent": _bent,

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from .law import Law, WhitenedLaw
 
-__all__ = ["Coupling", "Monotone", "Triangular"]
+__all__ = ["Coupling", "Monotone1D", "Triangular"]
 
 
 class Coupling(Family):
@@ -51,7 +51,7 @@ class Coupling(Family):
     def __init__(self, dim: int, width: int, reverse: bool = False) -> None:
         self.dim = dimension("dim", dim, error=MapError)
         if self.dim < 2:
-            raise MapError("dim", 1, "at least 2", "Use Monotone(1, width) in one dimension.")
+            raise MapError("dim", 1, "at least 2", "Use Monotone1D(1, width) in one dimension.")
         self.width = positive("width", width)
         self.reverse = flag("reverse", reverse, error=MapError)
         fitting("width", parameter_count(self), 8 * VECTORS, "parameters", error=MapError)
@@ -86,7 +86,7 @@ class Coupling(Family):
         return np.concatenate([weights.ravel(), shifts, np.zeros(2 * move * (self.width + 1))])
 
 
-_REACH = 2.5  # spreads of a coordinate up to which Monotone has knots in the beginning
+_REACH = 2.5  # spreads of a coordinate up to which Monotone1D has knots in the beginning
 
 
 def _bend(u: sp.Expr) -> sp.Expr:
@@ -94,7 +94,7 @@ def _bend(u: sp.Expr) -> sp.Expr:
     return (u + sp.sqrt(1 + u**2)) / 2
 
 
-class Monotone(Family):
+class Monotone1D(Family):
     """Each coordinate by an increasing function of its own: monotone by construction.
 
     The slope of T_i goes from exp(a_i0) over exp(a_i1), ..., exp(a_im), and turns from one to the
@@ -161,8 +161,8 @@ class Triangular(Family):
 
     Each is linear in a hidden layer of the coordinates before.  The Jacobian is triangular, the
     inverse exact, and the map never folds.  Of its own coordinate each is affine, so that the first
-    one is only scaled and moved: ``Monotone(d, 16) @ Triangular(d, width)`` bends all of them.  The
-    code grows with the dimension.
+    one is only scaled and moved: ``Monotone1D(d, 16) @ Triangular(d, width)`` bends all of them.
+    The code grows with the dimension.
 
     Parameters
     ----------

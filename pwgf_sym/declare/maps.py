@@ -10,14 +10,23 @@ from typing import Any
 from ..errors import StoredSolutionError
 from .affine import Affine
 from .chain import Chain, Permute
-from .couplings import Coupling, Monotone, Triangular
+from .couplings import Coupling, Monotone1D, Triangular
 from .map import VECTORS, Map, Operations, parameter_count
 from .neural_flow import NeuralFlow
 from .registry import declare_families, restored
 from .residual import GradientMap, Planar, RandomFeatures, Residual
 from .time_field import TimeField
 
-__all__ = ["VECTORS", "Affine", "Chain", "Coupling", "GradientMap", "Map", "Monotone", "NeuralFlow"]
+__all__ = [
+    "VECTORS",
+    "Affine",
+    "Chain",
+    "Coupling",
+    "GradientMap",
+    "Map",
+    "Monotone1D",
+    "NeuralFlow",
+]
 __all__ += ["Operations", "Permute", "Planar", "RandomFeatures", "Residual", "TimeField"]
 __all__ += ["Triangular", "map_from_dict", "parameter_count"]
 
@@ -26,7 +35,7 @@ _FAMILIES: tuple[type[Map], ...] = (
     Chain,
     Coupling,
     GradientMap,
-    Monotone,
+    Monotone1D,
     NeuralFlow,
     Permute,
     Planar,
