@@ -186,9 +186,9 @@ class Looped:
 
     def _take(self, name: str, tag: str, axes: Axes) -> str:
         """A name in kernels that nothing else has."""
-        found = name + tag
+        found = f"own_{name}{tag}" if _is_made(name + tag) else name + tag
         free = _RESERVED | set(self.parameters) | set(self._axis_names)
-        while found in free or keyword.iskeyword(found) or _is_made(found):
+        while found in free or keyword.iskeyword(found):
             found += "_"
         self.parameters[found] = axes
         return found
