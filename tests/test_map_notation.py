@@ -299,7 +299,7 @@ REFUSED = {
     "matrices": (lambda: A @ A[:2], "'@' of shapes" + HERE),
     "numbers": (lambda: OP.sum(A) @ X, "'@' of shapes" + HERE),
     "an array": (lambda: X + np.ones(3), r"\[1.0, 1.0, 1.0\] beside '\+'" + HERE),
-    "an array first": (lambda: np.ones(3) * X, r"beside '\*'" + HERE),
+    "an array first": (lambda: np.ones(3) * X, r"an array of shape \(3,\) beside a tensor" + HERE),
     "not finite": (lambda: X * float("nan"), r"nan beside '\*'" + HERE),
     "too large": (lambda: X * 10**400, r"beside '\*'" + HERE),
     "complex": (lambda: X - 1j, "beside '-'" + HERE),
