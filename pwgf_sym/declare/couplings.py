@@ -159,8 +159,8 @@ class Monotone1D(Family):
 class Triangular(Family):
     """T(x)_i = x_i exp(s_i) + t_i, s_i and t_i functions of x_0, ..., x_{i-1}.
 
-    Each is linear in a hidden layer of the coordinates before.  The Jacobian is triangular, the
-    inverse exact, and the map never folds.  Of its own coordinate each is affine, so that the first
+    Each is linear in a hidden layer of the coordinates before.  The Jacobian is triangular, and the
+    map never folds.  Of its own coordinate each is affine, so that the first
     one is only scaled and moved: ``Monotone1D(d, 16) @ Triangular(d, width)`` bends all of them.
     The code grows with the dimension.
 
