@@ -141,6 +141,9 @@ class AffineProgram:
     def at(self, time: float, /) -> "AffineProgram":
         return self
 
+    def beginning_with(self, initial: Law) -> "AffineProgram":
+        raise NotImplementedError("no run on it restarts")
+
     @property
     def local_jacobian(self) -> None:
         raise EnergyError("energy", "the stand-in", "a compiled energy")

@@ -121,6 +121,15 @@ class Law(Described):
         return ()
 
     @property
+    def _source(self) -> Law:
+        """The law whose points are carried to those of this one."""
+        return self
+
+    def _from_source(self, z: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Where points of that law go, (n, d)."""
+        return z
+
+    @property
     def periods(self) -> tuple[float | None, ...]:
         """Periods of the density; None for coordinates of the line, which most laws are on."""
         return (None,) * self.dim
@@ -162,7 +171,11 @@ class Law(Described):
         """
         n, seed = integer_from("n", n, 1), whole_seed("seed", seed, error=LawError)
         fitting("n", n, 16 * self.dim, "samples", error=LawError)
-        points = real_array("sampler", self.sampler(n, np.random.default_rng(seed)), finite=False)
+        return self._drawn(n, np.random.default_rng(seed))
+
+    def _drawn(self, n: int, rng: np.random.Generator) -> NDArray[np.float64]:
+        """What the sampler gives, checked."""
+        points = real_array("sampler", self.sampler(n, rng), finite=False)
         if points.shape != (n, self.dim):
             given = f"{self.family}'s points of shape {points.shape}"
             raise LawError("sampler", given, f"shape ({n}, {self.dim}) for n = {n}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
@@ -95,18 +96,10 @@ class GradientFlow:
         check_energy(energy, rho)
         self.transport = transport_of(energy, rho, drift, mobility, time)
         _check_names((energy, *self.transport.formulas), rho)
-        self.energy, self.density, self.initial = energy, rho, initial
+        self.energy, self.density = energy, rho
         self.coordinates: Coordinates = rho.coordinates
         self.dim = len(self.coordinates)
-        if not isinstance(initial, Law):
-            fix = f"Write initial=Gaussian(mean=[0]*{self.dim}, cov=1.0)."
-            raise LawError("initial", brief(initial), "a law such as Gaussian(mean, cov)", fix)
-        check_law_of_user(initial)
-        if initial.dim != self.dim:
-            accepted = f"a law of dimension {self.dim}, that of {rho}"
-            raise LawError("initial", f"a law of dimension {initial.dim}", accepted)
-        check_law_periods(initial, self.periods)
-        self.initial = on_circle(initial, self.periods)
+        self.initial = self._checked(initial)
         given = {} if parameters is None else parameters
         if not isinstance(given, dict):
             raise ParameterError("parameters", brief(given), "a dict of Symbol to number")
@@ -121,6 +114,40 @@ class GradientFlow:
         self.parameters = _parameter_values(wanted, self.coordinates, values, self.time)
         _check_lengths(lengths, self.parameters)
         check_periods(energy, rho, self.transport.drift, self.parameters)
+
+    def _checked(self, initial: Law) -> Law:
+        """A law as the problem's initial one."""
+        if not isinstance(initial, Law):
+            fix = f"Write initial=Gaussian(mean=[0]*{self.dim}, cov=1.0)."
+            raise LawError("initial", brief(initial), "a law such as Gaussian(mean, cov)", fix)
+        check_law_of_user(initial)
+        if initial.dim != self.dim:
+            accepted = f"a law of dimension {self.dim}, that of {self.density}"
+            raise LawError("initial", f"a law of dimension {initial.dim}", accepted)
+        check_law_periods(initial, self.periods)
+        return on_circle(initial, self.periods)
+
+    @checked_call
+    def beginning_with(self, initial: Law) -> GradientFlow:
+        """The same flow from another initial law, such as the one that a solution has reached.
+
+        Parameters
+        ----------
+        initial : Law
+            Of the problem's dimension.
+
+        Returns
+        -------
+        GradientFlow
+
+        Raises
+        ------
+        LawError
+            If it is no law, or has another dimension or other periods.
+        """
+        found = copy.copy(self)
+        found.initial = self._checked(initial)
+        return found
 
     @property
     def periods(self) -> tuple[float | None, ...]:

@@ -197,7 +197,7 @@ def _densities(solution, times, grid: np.ndarray, wanted, notes) -> list[np.ndar
     rows = [solution._at(t) for t in times]
     try:
         with np.errstate(all="ignore"):
-            found = [np.exp(solution._log_density(grid, theta)) for _, theta in rows]
+            found = [np.exp(solution._log_density(grid, *row)) for row in rows]
         folded = [t for t, row in zip(times, rows, strict=True) if solution._folded(*row)]
     except (PwgfError, NotImplementedError, ArithmeticError):
         if wanted:

@@ -15,6 +15,7 @@ from .forecast import Forecast
 from .march import energy_allowance
 from .option_fields import settled
 from .path import polynomial, shortened
+from .restarts import Restarts
 from .right_side import RightSide, Stage
 from .samples_control import Renewal, SamplesControl
 from .solution import Row
@@ -87,6 +88,7 @@ class AdaptiveMarch:
         self.samples: Renewal = SamplesControl(right, self.options, self.times)
         self.forecast, self.estimate, self.share = Forecast(right), 0.0, _SHARE
         self.before, self.rejections, self.seen = 1.0, 0, self.times[0]
+        self.restarts = Restarts(right, self.times[-1])
         self.can_regularize = "shift" in self.options.chosen
 
     def rows(self, theta: np.ndarray, bar: Bar) -> Iterator[Row]:
@@ -110,15 +112,15 @@ class AdaptiveMarch:
                 after = stop if stop - t <= length else t + length
                 step = self.next_step(length, error, taken, step)
                 start, slope = stage.theta, settled(taken.stage).eta
-                zero = self.watch.passed(t, after, start, taken, slope, right)
+                zero = self.watch.passed(t, after, start, taken, slope, self.right)
                 stage = self.finish(t, after, zero, start, taken, error)
                 before, t = t, after if zero is None else zero
                 bar.update(t, stage.energy, stage.linear.residual, t - before)
                 if self.every or t == stop or zero is not None:
-                    yield right.row(t, stage)
+                    yield self.right.row(t, stage)
                 if zero is not None:
                     return
-                self.look_back(t)
+                stage = self.restarted(t, stage, self.look_back(t))
 
     def first_step(self, t: float, stage: Stage) -> float:
         """A first step from the speed and its change (Hairer, Norsett, Wanner I, II.4)."""
@@ -277,13 +279,30 @@ class AdaptiveMarch:
             return end
         return self.samples.renewed(after, length, end, self.estimate)
 
-    def look_back(self, t: float) -> None:
-        """Raise the shift when the last steps have led nowhere."""
+    def look_back(self, t: float) -> bool:
+        """Raise the shift when the last steps have led nowhere; whether they have not."""
         if self.record.steps % _LOOK:
-            return
+            return False
         left, self.seen = self.times[-1] - self.seen, t
-        if self.times[-1] - t > (1 - _PROGRESS) * left:
+        stalls = self.times[-1] - t > (1 - _PROGRESS) * left
+        if stalls:
             self.raise_shift(t, f"{_LOOK} steps took a part of less than {_PROGRESS:g} of the rest")
+        return stalls
+
+    def restarted(self, t: float, stage: Stage, stalls: bool) -> Stage:
+        """The stage, or that of a fresh map where one is due and better."""
+        why = self.restarts.due(t, stage, stalls)
+        found = self.restarts.tried(t, stage, self.samples.step) if why else None
+        if found is None:
+            return stage
+        new, defect = found
+        self.right = new.right
+        self.forecast.right = self.samples.right = self.right
+        if self.dense:
+            self.record.path_restarts(new.theta)
+        value = "its start, from the law reached"
+        self.record.changed(t, "map", value, f"{why}, that of a fresh map {defect:.2g}")
+        return new
 
     def raise_shift(self, t: float, why: str) -> None:
         shift = 10 * self.right.shift

@@ -44,6 +44,12 @@ class Assured(Columns):
         @property
         def program(self) -> Program: ...
 
+        def _piece(self, time: float) -> int: ...
+
+        def _program_of(self, piece: int) -> Program: ...
+
+        def _program_at(self, time: float) -> Program: ...
+
         def _at(self, t: float | None) -> tuple[float, np.ndarray]: ...
 
         def _folded(self, time: float, theta: np.ndarray) -> float | None: ...
@@ -124,7 +130,10 @@ class Assured(Columns):
         if folded:
             fix = "Use a wider map, a smaller tol or a larger shift."
             raise OptionError("error_bound", fold_text(folded), "maps without folds", fix)
-        return bounds_along(self.path, self.program, [t for t, _ in places], distance, **options)
+        wanted = [t for t, _ in places]
+        pieces = self.path.pieces()[: self._piece(max(wanted)) + 1]
+        paths = [(path, self._program_of(k)) for k, path in enumerate(pieces)]
+        return bounds_along(*paths[-1], wanted, distance, before=paths[:-1], **options)
 
     @checked_call
     def diagnostics(
@@ -161,7 +170,7 @@ class Assured(Columns):
             If the map is folded: weights then know one preimage of each point.
         """
         time, theta = self._at(t)
-        found = diagnostics(self.program, theta, n=n, seed=seed)
+        found = diagnostics(self._program_at(time), theta, n=n, seed=seed)
         folded = self._folded(time, theta)
         if folded:
             warn(f"diagnostics at t = {time:.6g}: {fold_text(folded)}", FoldedMapWarning)

@@ -15,7 +15,7 @@ import numpy as np
 
 from ..arguments import choice, integer, number
 from ..errors import OptionError
-from .gaps import Gaps, measure, points_of, velocity_at
+from .gaps import Gaps, joined, measure, points_of, velocity_at
 from .sampling import seed_for
 from .theory import Theory, formulas_of, log_sobolev_of, theory_of
 
@@ -122,6 +122,7 @@ def bounds_along(
     program: Program,
     times: Sequence[float],
     distance: str | None = None,
+    before: Sequence[tuple[Curve, Program]] = (),
     **options: Unpack[Effort],
 ) -> list[ErrorBound]:
     """:func:`error_bound` at several times, all of one distance: by default the last one's.
@@ -131,8 +132,10 @@ def bounds_along(
     path, program, distance
         As of :func:`error_bound`.
     times : sequence of float
+    before
+        As of :func:`bounds_over_time`.
     **options
-        Those of :func:`bounds_over_time`.
+        Its other ones.
 
     Returns
     -------
@@ -145,7 +148,7 @@ def bounds_along(
     """
     if distance is not None:
         choice("distance", distance, DISTANCES)
-    found = bounds_over_time(path, program, times, **options)
+    found = bounds_over_time(path, program, times, before, **options)
     if distance is None:
         distance = _chosen(found[-1], program.problem.initial.spread)
     return [_of_distance(bounds, distance) for bounds in found]
@@ -207,6 +210,7 @@ def bounds_over_time(
     path: Curve,
     program: Program,
     times: Sequence[float],
+    before: Sequence[tuple[Curve, Program]] = (),
     *,
     seed: int = 0,
     accuracy: float = 0.1,
@@ -217,6 +221,9 @@ def bounds_over_time(
     Parameters
     ----------
     times : sequence of float
+        Of the path, or of those before it.
+    before : sequence of (Curve, Program)
+        Of the maps before a restart: the law that each of them ends with begins the next.
 
     Raises
     ------
@@ -224,7 +231,8 @@ def bounds_over_time(
         If an option is out of range, or there is no velocity: the first variation jumps, or the
         integrand holds derivatives of the density.
     """
-    first, last = float(path.t[0]), float(path.t[-1])
+    pieces = [*before, (path, program)]
+    first, last = float(pieces[0][0].t[0]), float(path.t[-1])
     times = [_within(t, first, last) for t in times]
     seed, evaluations = integer("seed", seed, 0), integer("evaluations", evaluations, 1)
     accuracy = number("accuracy", accuracy, above=0.0)
@@ -235,12 +243,18 @@ def bounds_over_time(
         )
     theory = theory_of(program.problem, (first, max([first, *times])))
     moduli = None if isinstance(theory.one_sided, str) else theory.one_sided
-    gaps = measure(
-        *(path, program, times, moduli),
-        seed=seed,
-        accuracy=accuracy,
-        evaluations=evaluations,
-    )
+    found = []
+    for curve, kernels in pieces:
+        within = [min(t, float(curve.t[-1])) for t in times if t >= curve.t[0]]
+        found.append(
+            measure(
+                *(curve, kernels, within, moduli),
+                seed=seed,
+                accuracy=accuracy,
+                evaluations=max(evaluations // len(pieces), 1),
+            )
+        )
+    gaps = joined(found)
     return [_at(theory, gaps, first, t) for t in times]
 
 

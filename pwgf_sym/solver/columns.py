@@ -12,8 +12,9 @@ if TYPE_CHECKING:
     from .history import History
     from .path import Path
     from .protocols import Program
+    from .push import Push
 
-__all__ = ["COLUMNS", "STEPS", "Columns", "Row"]
+__all__ = ["COLUMNS", "STEPS", "Columns", "Restart", "Row"]
 
 
 class Row(NamedTuple):
@@ -38,6 +39,21 @@ class Row(NamedTuple):
 COLUMNS = dict.fromkeys(Row._fields, np.float64) | {"iterations": np.int64, "converged": bool}
 #: What names of the history, and of the dense output, begin with in a file.
 STEPS = "history_"
+
+
+class Restart(NamedTuple):
+    """A fresh map that took over.
+
+    Attributes
+    ----------
+    t : float
+        The time; at this time itself the solution is that of the map before.
+    law : Push
+        The law that the maps before it have carried the initial law to.
+    """
+
+    t: float
+    law: Push
 
 
 class Columns:
@@ -73,6 +89,7 @@ class Columns:
     path: Path | None
     t_events: list[np.ndarray]
     statistics: dict[str, Any]
+    restarts: tuple[Restart, ...]
 
     _folds: dict[float, float | None]
-    _program: Program | None
+    _programs: dict[int, Program]

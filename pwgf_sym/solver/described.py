@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     #: Arrays of a file by name; None where it has none.
     Arrays = Mapping[str, np.ndarray | None]
 
-__all__ = ["STATUSES", "check_columns", "check_path", "describe", "restore"]
+__all__ = ["STATUSES", "check_columns", "check_path", "check_starts", "describe", "restore"]
 
 _SCHEMA, _VERSION = "pwgf_sym.solution", 3
 # Version 1 has no history, no counts and no word on folds, and maps of the user's coordinates;
@@ -92,6 +92,25 @@ def check_path(path: str, dense: Arrays, width: int) -> dict[str, np.ndarray]:
         raise refused(path, "a dense output of arrays that do not fit each other")
     if not np.all(np.diff(found["t"]) > 0):
         raise refused(path, "a dense output whose times do not increase")
+    return found
+
+
+def check_starts(path: str, fresh: Arrays, width: int) -> dict[str, np.ndarray]:
+    """Check the arrays of a dense output's restarts, which may lack.
+
+    Raises
+    ------
+    StoredSolutionError
+    """
+    found = {name: array for name, array in fresh.items() if array is not None}
+    if not found:
+        return {}
+    kinds = {name: (array.dtype.str[1:], array.ndim) for name, array in found.items()}
+    fits = kinds == {"restarts": ("i8", 1), "starts": ("f8", 2)}
+    if not fits or found["starts"].shape != (found["restarts"].size, width):
+        raise refused(path, "a dense output whose restarts do not fit each other")
+    if not np.all(np.isfinite(found["starts"])):
+        raise refused(path, "a dense output with a start that is not finite")
     return found
 
 

@@ -28,6 +28,7 @@ from .memory import check_memory
 from .option_objects import FIELDS, RENAMED, LinearSolve, Samples, Steps
 from .options import FlowOptions
 from .partners import with_partners
+from .restarts import check_restarts
 from .right_side import RightSide, drawn
 from .signals import Terminated, termination_interrupts
 from .solution import Row, Solution
@@ -58,6 +59,7 @@ def solve(
     theta0: np.ndarray | None = None,
     callback: Callable[[Row], object] | None = None,
     dense_output: bool | None = None,
+    restart: str | None = None,
     **fields: object,
 ) -> Solution:
     """Solve a Wasserstein gradient flow with a parameterized map.
@@ -119,6 +121,11 @@ def solve(
     dense_output : bool, optional
         Whether the polynomials of the steps are kept, so that the solution is there at any time;
         by default unless fixed steps have ``save_at``.  They take some 4 p numbers a step.
+    restart : {"auto"}, optional
+        Whether a fresh map may take the place of one that can follow the flow no longer, with the
+        law reached as its initial law.  Where the defect has doubled, or steps lead nowhere, one is
+        tried, and takes over if its defect is at most half.  Each map before it is evaluated with
+        every sample from then on.  Such times are in ``solution.restarts``.
     **fields
         Single fields of the three objects: ``solve(..., dt=0.01)`` is
         ``solve(..., steps=Steps(dt=0.01))``.  Keywords are the fields' names, but for
@@ -168,8 +175,10 @@ def solve(
         seed=seed,
         progress=progress,
         dense_output=dense_output,
+        restart=restart,
     )
     check_flow(problem, map)
+    check_restarts(problem, options.restart)
     map = periodic(problem, map)
     check_storable(problem, map)
     dt = options.steps.dt
@@ -215,37 +224,38 @@ def _collect(
     callback: Callable[[Row], object] | None,
 ) -> Solution:
     """Drive the march, gather its rows and say how it ended."""
-    right, record = march.right, march.right.record
+    record, options = march.right.record, march.options.to_dict()
     rows: list[Row] = []
     folded = None
 
     def solution(status: str, how: str) -> Solution:
-        counts, options = record.counts(), right.options.to_dict()
-        statistics = march.statistics()
+        counts, statistics = record.counts(), march.statistics()
         message = ended(how, counts, folded, statistics.get("estimate"), options["tol"])
-        ending = message, record.history(), counts, folded, bool(right.carry)
+        ending = message, record.history(), counts, folded, bool(march.right.carry)
         return Solution(
             rows,
-            right.program,
+            march.restarts.first,
             options,
             status,
             *ending,
             path=record.path(),
             t_events=march.watch.times,
             statistics=statistics,
+            restarts=march.restarts.found,
         )
 
     try:
-        with termination_interrupts(), Bar(right.options.progress, *march.progress) as bar:
+        with termination_interrupts(), Bar(march.options.progress, *march.progress) as bar:
             stopped = _march(march, theta, callback, rows, bar)
-            folded = folded_part(right.program, rows[-1].theta, right.carry)
+            folded = folded_part(march.right.program, rows[-1].theta, march.right.carry)
         how = f"stopped by {stopped} at" if stopped else "reached"
         found = solution("stopped" if stopped else "completed", f"{how} t = {rows[-1].t:.6g}")
     except KeyboardInterrupt as error:
         if not rows:
             raise
         by = "ended by SIGTERM" if isinstance(error, Terminated) else "interrupted"
-        found = solution("interrupted", f"{by} in step {right.step} (t = {right.time:.6g})")
+        where = f"step {march.right.step} (t = {march.right.time:.6g})"
+        found = solution("interrupted", f"{by} in {where}")
     except BaseException as error:
         how = str(error) if isinstance(error, FlowError) else f"{type(error).__name__}: {error}"
         carried(error, lambda: solution("failed", how) if rows else None)

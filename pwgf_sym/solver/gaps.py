@@ -10,7 +10,7 @@ the other points.  Independently scrambled Sobol points give the error of every 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from .path import Curve
     from .protocols import Program, Samples
 
-__all__ = ["Gaps", "Points", "measure", "points_of"]
+__all__ = ["Gaps", "Points", "joined", "measure", "points_of"]
 
 # Independent sets of points, and points a set to begin with and for choosing time steps.
 _SETS, _FIRST, _COARSE = 8, 256, 256
@@ -119,6 +119,24 @@ class Gaps:
         mean = whole.mean()
         error = whole.std(ddof=1) / np.sqrt(len(whole))
         return max(float(error / mean), 10 * self.largest) if mean > 0 else 0.0
+
+
+def joined(gaps: Sequence[Gaps]) -> Gaps:
+    """The gaps of paths that follow each other, as those of one."""
+    if len(gaps) == 1:
+        return gaps[0]
+    whole = [float((g.square @ g.steps).mean()) for g in gaps]
+    total = sum(whole)
+    parts = [w / total for w in whole] if 0 < total < np.inf else [1.0] * len(gaps)
+    along = {"times": 0, "steps": 0, "square": 1, "size": 1, "parts": 1, "own": 1, "damped": 1}
+    return replace(
+        gaps[0],
+        **{name: np.concatenate([getattr(g, name) for g in gaps], k) for name, k in along.items()},
+        # The root of E|g|^2 is no sum over pieces: the largest change of one is taken for it.
+        time_error=max(g.time_error for g in gaps),
+        points=sum(g.points for g in gaps),
+        largest=max(part * g.largest for part, g in zip(parts, gaps, strict=True)),
+    )
 
 
 def points_of(

@@ -143,6 +143,7 @@ class Record:
         self._solves = self._missed = self._iterations = self._rejected = 0
         self._ends: list[tuple[float, np.ndarray]] = []
         self._polynomials: list[np.ndarray] = []
+        self._restarts: list[tuple[int, np.ndarray]] = []
         self.changes: list[dict[str, Any]] = []
 
     def solved(self, linear: LinearSolution) -> None:
@@ -175,9 +176,13 @@ class Record:
         self._ends.append((float(t), np.array(theta, np.float64)))
         self._polynomials.append(np.asarray(coefficients))
 
+    def path_restarts(self, theta: ArrayLike) -> None:
+        """Keep the parameters of a fresh map, with which the next step begins."""
+        self._restarts.append((len(self._polynomials), np.array(theta, np.float64)))
+
     def path(self) -> Path | None:
         """Dense output, where it was kept."""
-        return Path.of_steps(self._ends, self._polynomials)
+        return Path.of_steps(self._ends, self._polynomials, self._restarts)
 
     def stepped(
         self,

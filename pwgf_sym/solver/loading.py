@@ -6,18 +6,23 @@ from functools import partial
 from itertools import count, takewhile
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from ..arguments import checked_call, file_path
 from ..errors import StoredSolutionError
-from .described import check_columns, check_path, restore
+from .described import check_columns, check_path, check_starts, restore
 from .history import History
 from .older import in_units, with_columns
 from .path import Path
 from .solution import COLUMNS, STEPS, Row, Solution
 from .stored import read_archive, refused
+from .stored_restarts import RESTARTS, from_arrays
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from os import PathLike
 
+    from .columns import Restart
     from .described import Arrays
 
 __all__ = ["load_solution"]
@@ -57,6 +62,7 @@ def load_solution(path: str | PathLike[str]) -> Solution:
     stored = {name: arrays.pop(name, None) for name in Row._fields}
     steps = {name: arrays.pop(f"{STEPS}{name}", None) for name in History._fields}
     dense = {name: arrays.pop(f"path_{name}", None) for name in Path.__slots__}
+    restarts = {name: arrays.pop(name, None) for name in RESTARTS}
     steps = with_columns(steps, description)
     named = takewhile(arrays.__contains__, (f"data_{number}" for number in count()))
     data = [arrays.pop(name) for name in list(named)]
@@ -67,16 +73,27 @@ def load_solution(path: str | PathLike[str]) -> Solution:
     history = check(file, steps, History.dtypes(), empty=True)
     found = restore(file, description, columns["theta"].shape[1], data)
     solution = Solution.__new__(Solution)
-    solution.__dict__.update(columns, **found, _program=None, _folds={})
+    solution.__dict__.update(columns, **found, _programs={}, _folds={})
     solution.history = History(**history)
-    solution.path = _path(file, dense, columns["theta"].shape[1])
+    initial = solution.problem.initial
+    solution.restarts = from_arrays(file, restarts, initial, solution.map, solution.t)
+    solution.path = _path(file, dense, columns["theta"].shape[1], solution.restarts)
     if description["version"] == 1:
         solution.theta = in_units(solution.theta, solution.map, solution.problem.initial)
     return solution
 
 
-def _path(path: str, dense: Arrays, width: int) -> Path | None:
+def _path(path: str, dense: Arrays, width: int, restarts: Sequence[Restart]) -> Path | None:
     """The dense output, if there is one."""
     if all(array is None for array in dense.values()):
         return None
-    return Path(**check_path(path, dense, width))
+    fresh = {name: dense[name] for name in ("restarts", "starts") if dense[name] is not None}
+    smooth = {name: array for name, array in dense.items() if name not in ("restarts", "starts")}
+    found = Path(**check_path(path, smooth, width), **check_starts(path, fresh, width))
+    # After the last one there may be no step.
+    times, steps = [restart.t for restart in restarts], found.restarts
+    known = steps.size in (len(times), len(times) - 1) and np.all(np.diff(steps) > 0)
+    known = known and np.all((steps > 0) & (steps < len(found.coefficients)))
+    if not (known and np.array_equal(found.t[steps], times[: steps.size])):
+        raise refused(path, "a dense output that does not fit its restarts")
+    return found

@@ -11,6 +11,7 @@ from ..errors import FlowError
 from .bar import Bar
 from .events import Watch
 from .path import polynomial, shortened
+from .restarts import Restarts
 from .right_side import RightSide, Stage
 from .solution import Row
 from .steppers import Stepper, take_step
@@ -57,6 +58,7 @@ class FixedMarch:
         self.times, self.stored, self.watch = times, stored, watch
         self.options, self.record, self.scale = right.options, right.record, 0.0
         self.dense = self.options.dense_output
+        self.restarts = Restarts(right, float(times[-1]))
         self.progress = len(times) - 1, "step"
 
     def rows(self, theta: np.ndarray, bar: Bar) -> Iterator[Row]:

@@ -93,6 +93,7 @@ class FlowOptions(OptionObject):
     seed: int = option(0, whole_seed)
     progress: bool = option(False, flag)
     dense_output: bool | None = option(None, flag)
+    restart: str | None = option(None, partial(choice, names=("auto",)))
     tol: float | None = option(None, _positive)
     step_tol: float | None = option(None, _positive)
     chosen: tuple[str, ...] = option((), lambda name, value: tuple(value))
@@ -136,7 +137,8 @@ class FlowOptions(OptionObject):
         stepper = stepper_named(steps.method)
         if steps.dt is None and stepper.controlled:
             return steps
-        for name, value in (("tol", self.tol), ("max_step", steps.max_step)):
+        needing = {"tol": self.tol, "max_step": steps.max_step, "restart": self.restart}
+        for name, value in needing.items():
             if value is not None:
                 how = "dt" if steps.dt is not None else f'integrator="{stepper.name}"'
                 given = f"{value!r} together with {how}"

@@ -75,19 +75,37 @@ class Path:
         Parameters there.
     coefficients : (K, m, p) array
         Polynomials of the steps.
+    restarts : (R,) array of int
+        Steps that begin with other parameters than the step before them has ended with: those of a
+        fresh map.  At the time between the two the path has those of the step before.
+    starts : (R, p) array
+        The parameters that they begin with.
     """
 
-    __slots__ = ("coefficients", "t", "theta")
+    __slots__ = ("coefficients", "restarts", "starts", "t", "theta")
 
-    def __init__(self, t: ArrayLike, theta: ArrayLike, coefficients: ArrayLike) -> None:
+    def __init__(
+        self,
+        t: ArrayLike,
+        theta: ArrayLike,
+        coefficients: ArrayLike,
+        restarts: ArrayLike = (),
+        starts: ArrayLike | None = None,
+    ) -> None:
         self.t, self.theta = np.asarray(t, float), np.asarray(theta, float)
         self.coefficients = np.asarray(coefficients, float)
+        self.restarts = np.asarray(restarts, np.int64)
+        none = np.empty((0, self.theta.shape[1]))
+        self.starts = none if starts is None else np.asarray(starts, float)
 
     @classmethod
     def of_steps(
-        cls, starts: list[tuple[float, np.ndarray]], steps: list[np.ndarray]
+        cls,
+        starts: list[tuple[float, np.ndarray]],
+        steps: list[np.ndarray],
+        restarts: list[tuple[int, np.ndarray]],
     ) -> Path | None:
-        """The path of a run: (t, theta) at the ends, coefficients of the steps.
+        """The path of a run: (t, theta) at the ends, coefficients of the steps, fresh maps.
 
         None where there is no start.  An interruption may come between an end and its step.
         """
@@ -100,7 +118,14 @@ class Path:
         coefficients = np.zeros((len(steps), degree, size))
         for row, step in zip(coefficients, steps, strict=True):
             row[: len(step)] = step
-        return cls(t, np.array(theta), coefficients)
+        found = [(k, theta) for k, theta in restarts if k < len(steps)]
+        fresh = np.array([theta for _, theta in found]).reshape(len(found), size)
+        return cls(t, np.array(theta), coefficients, [k for k, _ in found], fresh)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """By the names of the constructor's arguments; those of restarts where there are any."""
+        names = self.__slots__ if self.restarts.size else ("coefficients", "t", "theta")
+        return {name: getattr(self, name) for name in names}
 
     def covers(self, t: float) -> bool:
         """Whether a time lies between the first and the last."""
@@ -110,10 +135,16 @@ class Path:
         """Parameters (p,) at a time within the path."""
         k, s, step = self._place(t)
         if s == 0 or step == 0:
-            return self.theta[k].copy()
+            return self._start(k).copy()
         if s == 1:
             return self.theta[k + 1].copy()
-        return polynomial(self.coefficients[k], self.theta[k], step, s)
+        return polynomial(self.coefficients[k], self._start(k), step, s)
+
+    def _start(self, k: int) -> np.ndarray:
+        """Parameters at the start of a step."""
+        fresh = np.flatnonzero(self.restarts == k)
+        start: np.ndarray = self.starts[fresh[0]] if fresh.size else self.theta[k]
+        return start
 
     def rate(self, t: float) -> np.ndarray:
         """d theta/dt, (p,), at a time within the path; at an end of two steps that of the first."""
@@ -143,4 +174,16 @@ class Path:
         cut = self.coefficients[: k + 1].copy()
         cut[k] = shortened(cut[k], s)
         theta = np.concatenate([self.theta[: k + 1], self(t)[None]])
-        return Path(np.append(self.t[: k + 1], t), theta, cut)
+        known = self.restarts <= k
+        fresh = self.restarts[known], self.starts[known]
+        return Path(np.append(self.t[: k + 1], t), theta, cut, *fresh)
+
+    def pieces(self) -> list[Path]:
+        """The path between restarts, one without any for each map."""
+        edges = [0, *map(int, self.restarts), len(self.coefficients)]
+        found = []
+        for first, last in zip(edges[:-1], edges[1:], strict=True):
+            theta = self.theta[first : last + 1].copy()
+            theta[0] = self._start(first)
+            found.append(Path(self.t[first : last + 1], theta, self.coefficients[first:last]))
+        return found

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 if TYPE_CHECKING:
+    from ..declare.law import Law
     from ..declare.maps import Map
     from ..declare.problem import GradientFlow
     from ..derive.sums import IndexedSum
@@ -353,6 +354,9 @@ class Program(Protocol):
 
     def at(self, time: float, /) -> Program:
         """The program at a time; itself where nothing depends on the time."""
+
+    def beginning_with(self, initial: Law) -> Program:
+        """The same kernels for the same flow from another initial law."""
 
     @property
     def local_jacobian(self) -> Any:

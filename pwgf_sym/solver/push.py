@@ -97,6 +97,7 @@ class Push(Law):
 
     def _begin(self) -> None:
         self._programs: dict[str, Program] = {}
+        self._own: Program | None = None
         self._origins: deque[_Origin] = deque(maxlen=_SETS)
 
     @property
@@ -123,8 +124,21 @@ class Push(Law):
         given = f"parameters at which the points have the variances {brief(np.diag(found))}"
         return frozen(points.mean(axis=0)), frozen(measurable("theta", given, found))
 
+    @property
+    def _source(self) -> Law:
+        return self.law._source
+
+    def _from_source(self, z: NDArray[np.float64]) -> NDArray[np.float64]:
+        return self._remembered(self.law._from_source(z))
+
+    def _from_source_of(self, law: Law, z: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Where points of a law go that this one is pushed from, in one step or in several."""
+        if self.law is not law and isinstance(self.law, Push):
+            z = self.law._from_source_of(law, z)
+        return self._push(z)
+
     def sampler(self, n: int, rng: np.random.Generator) -> NDArray[np.float64]:
-        return self._remembered(self.law.sample(n, rng))
+        return self._remembered(self.law._drawn(n, rng))
 
     def _transform(self, u: NDArray[np.float64]) -> NDArray[np.float64]:
         return self._remembered(self.law.transform(u))
@@ -137,8 +151,16 @@ class Push(Law):
 
     # -- the map --------------------------------------------------------------------------------
 
+    def pushed_by(self, program: Program) -> Push:
+        """The same law, whose points are pushed by kernels that are there, of a run that ended."""
+        if program.dtype == np.float64 and program.map == self.map:
+            self._own = program
+        return self
+
     def _program(self, count: int) -> Program:
-        """The map's kernels: interpreted for few points, else compiled."""
+        """The map's kernels: a run's, else interpreted for few points and compiled for many."""
+        if self._own is not None:
+            return self._own
         target = "cpu" if count * self.theta.size >= _COMPILED else "numpy"
         if target not in self._programs:
             x = coordinates(self.dim)
@@ -226,21 +248,29 @@ class Push(Law):
         known = {"pushed", "map", "theta", "mean", "covariance"}
         if set(entries) != known:
             raise LawError("law", brief(sorted(map(str, entries))), f"the entries {sorted(known)}")
-        law = cls(pushed, carrier, entries["theta"])
-        mean, covariance = (real_array(name, entries[name]) for name in ("mean", "covariance"))
+        moments = entries["mean"], entries["covariance"]
+        return cls.with_moments(pushed, carrier, entries["theta"], *moments)
+
+    @classmethod
+    def with_moments(
+        cls, law: Law, map: Map, theta: ArrayLike, mean: ArrayLike, covariance: ArrayLike
+    ) -> Push:
+        """The law, with moments that are known."""
+        found = cls(law, map, theta)
+        mean, covariance = real_array("mean", mean), real_array("covariance", covariance)
         if mean.shape != (law.dim,) or covariance.shape != (law.dim, law.dim):
             given = f"mean and covariance of shapes {mean.shape} and {covariance.shape}"
             raise LawError("law", given, f"those of dimension {law.dim}")
-        law.mean = frozen(mean)
-        law.covariance = frozen(checked_covariance(covariance, "covariance"))
-        return law
+        found.mean = frozen(mean)
+        found.covariance = frozen(checked_covariance(covariance, "covariance"))
+        return found
 
     def __repr__(self) -> str:
         return f"Push({self.law!r}, {self.map!r}, theta of {self.theta.size} numbers)"
 
     def __getstate__(self) -> dict[str, object]:
         # Programs are made anew where they are needed.
-        return self.__dict__ | {"_programs": {}, "_origins": deque(maxlen=_SETS)}
+        return self.__dict__ | {"_programs": {}, "_own": None, "_origins": deque(maxlen=_SETS)}
 
 
 class _Origin:

@@ -176,6 +176,14 @@ class RightSide:
         self._last: tuple[Vector, Linearized] | None = None
         self._gap: Gap | None = None
 
+    def follows(self, before: RightSide, step: int) -> RightSide:
+        """Take over what a run has chosen before a fresh map, and the samples of a step."""
+        self.count, self.linear = before.count, before.linear
+        self.step, self.time = before.step, before.time
+        if self.renews:
+            self.draw(step)
+        return self
+
     @property
     def shift(self) -> float:
         """The shift of linear solves."""

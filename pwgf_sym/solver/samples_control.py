@@ -29,7 +29,18 @@ _LOST = 10.0
 
 
 class Renewal(Protocol):
-    """When a run whose steps choose their length draws new samples."""
+    """When a run whose steps choose their length draws new samples.
+
+    Attributes
+    ----------
+    right : RightSide
+        Which draws them.
+    step : int
+        Number of the draw.
+    """
+
+    right: RightSide
+    step: int
 
     def renewed(self, t: float, length: float, stage: Stage, estimate: float) -> Stage:
         """The stage at the end of a step, on new samples where the run draws them.

@@ -70,7 +70,7 @@ def draw(
 
 def has_tails(law: Law) -> bool:
     """Whether :func:`draw_with_tails` knows a wider law."""
-    return isinstance(law, Gaussian)
+    return isinstance(law._source, Gaussian)
 
 
 def draw_with_tails(
@@ -84,7 +84,7 @@ def draw_with_tails(
 
     Parameters
     ----------
-    law : Gaussian
+    law : Gaussian, or one that points of a Gaussian are carried to
     n : int
     every : int
         One point in so many is drawn from the wider law; at least 2.
@@ -97,6 +97,7 @@ def draw_with_tails(
     weights : (n,) array
         Their sums with a function of the points are means over the law, on average.
     """
+    whole, law = law, law._source
     # In many dimensions the radius is concentrated: the wider law must still reach where it is.
     factor = 1.0 + 1.3 / np.sqrt(law.dim)
     wide = Gaussian(law.mean, factor**2 * law.covariance)
@@ -108,7 +109,7 @@ def draw_with_tails(
             points[part] = draw(own, int(part.sum()), sampling=sampling, seed=own_seed)
     share = of_tails.mean()
     ratio = np.exp(np.minimum(wide.log_density(points) - law.log_density(points), 700.0))
-    return points, 1.0 / ((1.0 - share) + share * ratio) / n
+    return whole._from_source(points), 1.0 / ((1.0 - share) + share * ratio) / n
 
 
 def seed_for(seed: int, purpose: str, step: int = 0) -> int:

@@ -12,7 +12,7 @@ from ..arguments import brief, checked_call, file_path, number, real_array
 from ..declare.periods import wrapped
 from ..errors import FoldedMapWarning, InversionWarning, OptionError, warn
 from .assured import Assured
-from .columns import COLUMNS, STEPS, Row
+from .columns import COLUMNS, STEPS, Restart, Row
 from .compiler import build_program
 from .described import describe
 from .folds import fold_text, folded_part
@@ -21,6 +21,7 @@ from .path import Path
 from .push import Push
 from .sampling import draw, seed_for
 from .stored import write_archive
+from .stored_restarts import as_arrays
 from .summary import summary
 
 if TYPE_CHECKING:
@@ -92,6 +93,9 @@ class Solution(Assured):
         ``changes``: what the run chose anew on its way, each with time and reason; ``estimate``:
         the error at the end; ``noise`` and ``missed``: how far noise of the samples and limits of
         the map have moved the samples from the flow, if it forgot nothing.
+    restarts : tuple of Restart
+        Times ``t`` at which a fresh map took over, and the laws ``law`` that it began with:
+        parameters of later times are those of maps that act on these.
     problem, map, options
         What was solved: the problem, the map, and a dict of the options.
     """
@@ -111,6 +115,7 @@ class Solution(Assured):
         path: Path | None = None,
         t_events: list[list[float]] | None = None,
         statistics: dict[str, Any] | None = None,
+        restarts: Sequence[Restart] = (),
     ) -> None:
         columns = zip(*rows, strict=True)
         for name, column in zip(Row._fields, columns, strict=True):
@@ -123,11 +128,12 @@ class Solution(Assured):
         self.unknown_constant = program.unknown_constant
         self.path, self.statistics = path, statistics or {}
         self.t_events = [np.array(times, float) for times in t_events or []]
-        self._folds, self._program = {}, program
+        self.restarts = tuple(restarts)
+        self._folds, self._programs = {}, {0: program}
 
     def __getstate__(self) -> dict[str, Any]:
         # Machine code does not travel: it is found in the cache, or made again, when it is needed.
-        return self.__dict__ | {"_program": None, "options": dict(self.options)}
+        return self.__dict__ | {"_programs": {}, "options": dict(self.options)}
 
     @property
     def success(self) -> bool:
@@ -157,11 +163,30 @@ class Solution(Assured):
 
     @property
     def program(self) -> Program:
-        """The compiled program; a loaded solution compiles it when it is first needed."""
-        if self._program is None:
-            target, dtype = self.options["target"], self.options["dtype"]
-            self._program = build_program(self.problem, self.map, target, dtype)
-        return self._program
+        """The compiled program; a loaded solution compiles it when it is first needed.
+
+        It is that of the initial law, before any restart.
+        """
+        return self._program_of(0)
+
+    def _program_of(self, piece: int) -> Program:
+        """The program of the map after so many restarts."""
+        if piece not in self._programs:
+            if piece:
+                found = self.program.beginning_with(self.restarts[piece - 1].law)
+            else:
+                target, dtype = self.options["target"], self.options["dtype"]
+                found = build_program(self.problem, self.map, target, dtype)
+            self._programs[piece] = found
+        return self._programs[piece]
+
+    def _piece(self, time: float) -> int:
+        """Restarts before a time."""
+        return sum(restart.t < time for restart in self.restarts)
+
+    def _program_at(self, time: float) -> Program:
+        """The program of the map that the solution has at a time."""
+        return self._program_of(self._piece(time))
 
     @checked_call
     def sample(
@@ -195,9 +220,9 @@ class Solution(Assured):
         OptionError
             If ``t`` is no time of the run, or another argument is not accepted.
         """
-        _, theta = self._at(t)
-        problem = self.problem
-        x = self._push(draw(problem.initial, n, sampling=sampling, seed=seed), theta)
+        time, theta = self._at(t)
+        problem = self._program_at(time).problem
+        x = self._push(draw(problem.initial, n, sampling=sampling, seed=seed), time, theta)
         return wrapped(x, problem.periods)
 
     @checked_call
@@ -221,7 +246,11 @@ class Solution(Assured):
         OptionError
             If ``t`` is no time of the run or ``z`` has another shape.
         """
-        return self._push(self._points("z", z), self._at(t)[1])
+        points, (time, theta) = self._points("z", z), self._at(t)
+        piece = self._piece(time)
+        if piece:
+            points = self.restarts[piece - 1].law._from_source_of(self.problem.initial, points)
+        return self._push(points, time, theta)
 
     @checked_call
     def log_density(self, points: ArrayLike, t: float | None = None) -> np.ndarray:
@@ -256,7 +285,7 @@ class Solution(Assured):
             If Newton's iteration found no z for some points, though no fold was found.
         """
         time, theta = self._at(t)
-        values = self._log_density(self._points("points", points), theta)
+        values = self._log_density(self._points("points", points), time, theta)
         lost, folded = int(np.sum(np.isnan(values))), self._folded(time, theta)
         where = f"log_density at t = {time:.6g}: "
         nan = f"it is NaN at {lost} of {len(values)} points, of which no preimage was found"
@@ -290,11 +319,13 @@ class Solution(Assured):
         LawError
             If the problem has periodic coordinates.
         """
-        return Push(self.problem.initial, self.map, self._at(t)[1])
+        time, theta = self._at(t)
+        return Push(self._program_at(time).problem.initial, self.map, theta)
 
-    def _log_density(self, points: np.ndarray, theta: np.ndarray) -> np.ndarray:
+    def _log_density(self, points: np.ndarray, time: float, theta: np.ndarray) -> np.ndarray:
         """The values, NaN where no preimage was found, and not a word."""
-        program, law, periods = self.program, self.problem.initial, self.problem.periods
+        program = self._program_at(time)
+        law, periods = program.problem.initial, self.problem.periods
         # The image that is near the law: rounding grows with the distance from it.
         half = np.array([0.0 if p is None else p / 2 for p in periods])
         points = wrapped(points, periods, law.mean - half)
@@ -304,7 +335,7 @@ class Solution(Assured):
     def _folded(self, time: float, theta: np.ndarray) -> float | None:
         """Part of the initial law on which the map is folded at a time."""
         if time not in self._folds:
-            self._folds[time] = folded_part(self.program, theta)
+            self._folds[time] = folded_part(self._program_at(time), theta)
         return self._folds[time]
 
     @checked_call
@@ -328,9 +359,9 @@ class Solution(Assured):
             If ``t`` is no time of the run.
         """
         time, theta = self._at(t)
-        program, options = self.program.at(time), self.options
+        program, options = self._program_at(time).at(time), self.options
         points = draw(
-            self.problem.initial,
+            program.problem.initial,
             options["samples"],
             sampling=options["sampling"],
             seed=seed_for(options["seed"], "samples"),
@@ -360,9 +391,10 @@ class Solution(Assured):
         arrays = {name: getattr(self, name) for name in Row._fields}
         arrays |= {f"{STEPS}{name}": array for name, array in self.history._asdict().items()}
         if self.path is not None:
-            arrays |= {f"path_{name}": getattr(self.path, name) for name in Path.__slots__}
+            arrays |= {f"path_{name}": array for name, array in self.path.arrays().items()}
         data = self.problem.arrays.values()
         arrays |= {f"data_{number}": array for number, array in enumerate(data)}
+        arrays |= as_arrays(self.restarts)
         write_archive(path, describe(self), arrays)
 
     @checked_call
@@ -382,8 +414,8 @@ class Solution(Assured):
     def __repr__(self) -> str:
         return summary(self)
 
-    def _push(self, z: np.ndarray, theta: np.ndarray) -> np.ndarray:
-        program = self.program
+    def _push(self, z: np.ndarray, time: float, theta: np.ndarray) -> np.ndarray:
+        program = self._program_at(time)
         samples = program.samples(z)
         state = program.push(theta.astype(program.dtype), samples)
         return np.array(samples.unpack(state.x), np.float64)

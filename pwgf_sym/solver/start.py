@@ -14,8 +14,8 @@ from .sampling import seed_for
 
 __all__ = ["start_of", "warn_of_start"]
 
-# Spreads of the law by which a map that starts at the identity may move samples.
-_ROUNDING = 1e-6
+#: Spreads of the law by which a map that starts at the identity may move samples.
+ROUNDING = 1e-6
 
 
 def start_of(problem: GradientFlow, map: Map, theta0: np.ndarray | None, seed: int) -> np.ndarray:
@@ -50,7 +50,7 @@ def warn_of_start(program: Program, theta: np.ndarray) -> None:
     if all(map(_starts_at_identity, program.map.parts())):
         return
     moved = displacement(program, theta)
-    if not moved <= _ROUNDING:
+    if not moved <= ROUNDING:
         warn(
             f"{program.map} does not start at the identity: it moves samples by {moved:.2g} times "
             "the spread of the initial law, and the flow begins at the law that it carries them "

@@ -38,6 +38,10 @@ def summary(solution: Solution) -> str:
     if solution.error_estimate is not None:
         lines["error"] = f"about {solution.error_estimate:.2g} of the spread at the end, "
         lines["error"] += f"tol = {solution.options['tol']:g}"
+    if solution.restarts:
+        times = ", ".join(f"{restart.t:.4g}" for restart in solution.restarts[:8])
+        more = ", ..." if len(solution.restarts) > 8 else ""
+        lines["restarts"] = f"{len(solution.restarts)}, at t = {times}{more}"
     if solution.nfev is not None:
         rejected = f" and {solution.nrejected} rejected" if solution.nrejected else ""
         lines["work"] = f"{solution.nsteps} steps{rejected}, {solution.nfev} right-hand sides, "

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
@@ -262,7 +264,7 @@ def pack_samples(points, law, units: Units, dtype, lanes: int, shares=None) -> S
     OptionError
         When points have the wrong shape or are not finite.
     """
-    points = np.asarray(points, dtype=float)
+    points = np.array(points, dtype=float)  # a copy: what is read of it later are these points
     dim = units.origin.size
     if points.ndim != 2 or len(points) < 1 or points.shape[1] != dim:
         raise OptionError("points", f"shape {points.shape}", f"shape (N, {dim}) with N >= 1")
@@ -277,9 +279,20 @@ def pack_samples(points, law, units: Units, dtype, lanes: int, shares=None) -> S
     weights.reshape(tiles, dim, lanes)[:] = weight.reshape(tiles, 1, lanes)
     origin.reshape(tiles, dim, lanes)[:] = units.origin[:, None]
     samples = Samples(count, dim, tiles, lanes, weight, weights, origin)
-    for quantity in levels()[-1]:
-        samples.starts[quantity.start] = _start(quantity, samples, law, units, points)
+    samples.starts = _Starts(partial(_start, samples=samples, law=law, units=units, points=points))
     return samples
+
+
+class _Starts(dict):
+    """What samples carry before the map; what no kernel reads is not computed."""
+
+    def __init__(self, start: Callable[[Carried], np.ndarray]):
+        self.start = start
+
+    def __missing__(self, name: str) -> np.ndarray:
+        quantity = next(q for q in levels()[-1] if q.start == name)
+        self[name] = self.start(quantity)
+        return self[name]
 
 
 def _start(quantity: Carried, samples: Samples, law, units: Units, points) -> np.ndarray:

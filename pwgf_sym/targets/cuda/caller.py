@@ -11,6 +11,7 @@ from functools import cached_property
 import numpy as np
 
 from ...errors import OptionError
+from ...kernels.carried import levels
 from ...runtime.cuda.shared import TEAM
 from ..bound import BoundKernel
 from ..kernels import KernelCaller, Storage, require_state
@@ -68,8 +69,9 @@ class CudaCaller(KernelCaller):
 
     def resident(self, samples: Samples) -> Samples:
         """Move the arrays of samples to the device, where they stay."""
-        for name, values in samples.starts.items():
-            samples.starts[name] = self.vectors.of(values, self.dtype)
+        for quantity in levels()[-1]:
+            values = samples.starts[quantity.start]
+            samples.starts[quantity.start] = self.vectors.of(values, self.dtype)
         for name in ("weight", "weights", "origin"):
             setattr(samples, name, self.vectors.of(getattr(samples, name), self.dtype))
         return samples

@@ -1,0 +1,134 @@
+"""Restarts: the law that a run has reached becomes the initial law of a fresh map.
+
+A map that has moved far may be worn: what its parameters still change is not where the flow goes.
+The flow's law at that time is then taken as the reference of the same map at its own start, the
+identity, and log densities stay exact through all maps.  Whether that pays is not guessed: where
+the defect has grown, or steps lead nowhere, a fresh map is tried on the same samples, and it takes
+over if the velocity that it is able to follow is nearer to the flow's.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..declare.problem import GradientFlow
+from ..errors import FlowError, LawError, OptionError
+from .columns import Restart
+from .compiler import displacement
+from .folds import folded_part
+from .option_fields import settled
+from .push import Push
+from .right_side import RightSide, Stage, drawn
+from .start import ROUNDING, start_of
+from .vectors import like
+
+if TYPE_CHECKING:
+    from .protocols import Program
+
+__all__ = ["Restarts", "check_restarts"]
+
+# A fresh map is tried where the defect, if it stayed, would move samples until the end by more than
+# this part of the tolerance; after so many steps, and twice as many after each one in vain.
+_MATTERS, _PATIENCE = 0.3, 8
+# It takes over where its defect is at most this part of the worn map's.
+_BETTER = 0.5
+
+
+def check_restarts(problem: GradientFlow, restart: str | None) -> None:
+    """Refuse restarts of a flow on circles; before anything is compiled.
+
+    Raises
+    ------
+    OptionError
+    """
+    if restart is not None and any(problem.periods):
+        given = f'"{restart}" for a problem with periodic coordinates'
+        raise OptionError("restart", given, "None: laws on circles cannot be pushed on")
+
+
+class Restarts:
+    """Restarts of a run.
+
+    Parameters
+    ----------
+    right : RightSide
+        That of the first map.
+    end : float
+        Where the run ends.
+
+    Attributes
+    ----------
+    found : list of Restart
+    first : Program
+        Of the first map.
+    """
+
+    def __init__(self, right: RightSide, end: float) -> None:
+        self.right, self.end, self.options = right, end, right.options
+        self.first: Program = right.program
+        self.found: list[Restart] = []
+        self.active = self.options.restart is not None
+        if self.active:
+            self._check_start(right.program)
+        self.steps, self.patience = 0, _PATIENCE
+
+    def _check_start(self, program: Program) -> None:
+        """Refuse a map that does not start at the identity: the law would jump."""
+        theta = start_of(program.problem, program.map, None, self.options.seed)
+        moved = displacement(program, theta)
+        if not moved <= ROUNDING:
+            given = f'"auto" for a map that at its start moves samples by {moved:.2g} spreads'
+            fix = "Give initial_parameters() at which T(z) = z."
+            raise OptionError("restart", given, "None, or a map that starts at the identity", fix)
+
+    def due(self, t: float, stage: Stage, stalls: bool) -> str:
+        """Why a fresh map should be tried after a step, if it should."""
+        if not self.active or t >= self.end:
+            return ""
+        self.steps += 1
+        if stalls:
+            return "steps led nowhere"
+        defect = self.defect(stage)
+        matters = defect * (self.end - t) > _MATTERS * settled(self.options.tol) * stage.spread
+        if self.steps < self.patience or not matters:
+            return ""
+        return f"the defect was {defect:.2g}"
+
+    def defect(self, stage: Stage) -> float:
+        """On samples that the flow does not use; NaN where there is no target velocity."""
+        return stage.right.defect(stage.t, stage.theta, stage.eta)[0]
+
+    def tried(self, t: float, stage: Stage, step: int) -> tuple[Stage, float] | None:
+        """A fresh map at the law of a stage, and its defect; None where it would not be better."""
+        worn = self.defect(stage)
+        self.steps, self.patience = 0, 2 * self.patience
+        try:
+            found = self._fresh(t, stage, step)
+        except (FlowError, LawError):
+            return None
+        if found is None:
+            return None
+        law, new = found
+        better = self.defect(new)
+        if not better <= _BETTER * worn:
+            return None
+        self.found.append(Restart(t, law))
+        self.right, self.patience = new.right, _PATIENCE
+        return new, better
+
+    def _fresh(self, t: float, stage: Stage, step: int) -> tuple[Push, Stage] | None:
+        """The law of a stage, and a map at its start that acts on it."""
+        right, options = self.right, self.options
+        program = right.program
+        if folded_part(program, np.asarray(stage.theta), right.carry) and right.carry:
+            return None  # log densities would be wrong from here on
+        law = Push(program.problem.initial, program.map, np.asarray(stage.theta, np.float64))
+        law.pushed_by(program)
+        fresh = program.beginning_with(law)
+        problem = fresh.problem
+        points = drawn(problem, options, "samples", 0, options.number)
+        new = RightSide(fresh, options, points, right.record).follows(right, step)
+        theta = start_of(problem, program.map, None, options.seed)
+        return law, new(t, like(theta, new.samples.weights))
