@@ -28,8 +28,8 @@ def moments(t):
 
 
 def make_eager(patch):
-    """Restarts every third step, whether they are better or not."""
-    patch.setattr(restarts, "_PATIENCE", 3)
+    """Restarts every sixth step, whether they are better or not."""
+    patch.setattr(restarts, "_PATIENCE", 6)
     patch.setattr(restarts, "_MATTERS", -1.0)
     patch.setattr(restarts, "_BETTER", np.inf)
 
@@ -62,6 +62,9 @@ class Shifted(pw.Map):
 
     def parameters(self):
         return {"b": "i"}
+
+    def initial_parameters(self, law, seed=0):
+        return np.zeros(self.dim)
 
     def step(self, op, p, x):
         return x + p["b"] + 1
