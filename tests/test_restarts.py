@@ -202,7 +202,7 @@ def test_random_features_follow_a_stirred_flow_three_times_nearer():
     for restart in (None, "auto"):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", AccuracyWarning)
-            run = pw.solve(problem, pw.RandomFeatures(2, 64), (0, 4), tol=1e-2, restart=restart)
+            run = pw.solve(problem, pw.RandomFeatures(2, 128), (0, 4), tol=1e-2, restart=restart)
         errors[restart] = np.sqrt(np.mean(np.sum((run.push(z) - true) ** 2, axis=1)))
     assert run.restarts
     assert errors["auto"] < errors[None] / 3

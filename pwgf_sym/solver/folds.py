@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .sampling import draw_with_tails, has_tails
+
 if TYPE_CHECKING:
     from .protocols import Program
 
-__all__ = ["folded_part", "fold_text"]
+__all__ = ["fold_text", "folded_part", "worst_condition"]
 
 _POINTS = 256
 # Beyond this dimension the Jacobians of all points take too long.
@@ -57,10 +59,9 @@ def folded_part(program: Program, theta: np.ndarray, carry: Sequence[str] = ()) 
     step = np.sqrt(rounding) * _spread(points)
 
     def signs(z: np.ndarray, h: np.ndarray) -> np.ndarray:
-        base = _push(program, theta, z, carry)
-        rows = [_push(program, theta, z + shift, carry) - base for shift in np.diag(h)]
-        jacobians = np.stack(rows, axis=1) / h[:, None]
-        return np.where(np.isfinite(base).all(axis=1), np.linalg.slogdet(jacobians)[0], 0)
+        jacobians = _jacobians(program, theta, z, h, carry)
+        finite = np.isfinite(jacobians).all(axis=(1, 2))
+        return np.where(finite, np.linalg.slogdet(jacobians)[0], 0)
 
     with np.errstate(all="ignore"):
         found = signs(points, step)
@@ -70,6 +71,37 @@ def folded_part(program: Program, theta: np.ndarray, carry: Sequence[str] = ()) 
             return 0.0
         # A determinant near 0 has no sign in round-off: it counts where both sides agree.
         return float(np.sum(signs(doubtful, -step) == rarer)) / len(points)
+
+
+def worst_condition(program: Program, theta: np.ndarray, carry: Sequence[str] = ()) -> float:
+    """The largest condition number of dT/dz on points of the initial law and of its tails.
+
+    Infinite where it is no number; arguments are those of :func:`folded_part`.
+    """
+    law = program.problem.initial
+    count = int(np.clip((1 << 22) // law.dim**2, 64, _POINTS))
+    if has_tails(law):
+        points, _ = draw_with_tails(law, count, 2, sampling="random", seed=_SEED)
+    else:
+        points = law.sample(count, _SEED)
+    theta = np.asarray(theta).astype(program.dtype)
+    step = np.sqrt(np.finfo(program.dtype).eps * _size_in_spreads(points)) * _spread(points)
+    with np.errstate(all="ignore"):
+        jacobians = _jacobians(program, theta, points, step, carry)
+        if not np.isfinite(jacobians).all():
+            return np.inf
+        values = np.linalg.svd(jacobians, compute_uv=False)
+        found = float(np.max(values[:, 0] / values[:, -1]))
+    return found if np.isfinite(found) else np.inf
+
+
+def _jacobians(
+    program: Program, theta: np.ndarray, z: np.ndarray, h: np.ndarray, carry: Sequence[str]
+) -> np.ndarray:
+    """dT/dz at points by differences of length h, transposed: (n, d, d)."""
+    base = _push(program, theta, z, carry)
+    rows = [_push(program, theta, z + shift, carry) - base for shift in np.diag(h)]
+    return np.stack(rows, axis=1) / h[:, None]
 
 
 def _push(

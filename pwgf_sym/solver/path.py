@@ -11,6 +11,7 @@ own polynomial (E. Hairer, S. P. Norsett, G. Wanner, Solving Ordinary Differenti
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -103,7 +104,7 @@ class Path:
         cls,
         starts: list[tuple[float, np.ndarray]],
         steps: list[np.ndarray],
-        restarts: list[tuple[int, np.ndarray]],
+        restarts: Sequence[tuple[int, np.ndarray]] = (),
     ) -> Path | None:
         """The path of a run: (t, theta) at the ends, coefficients of the steps, fresh maps.
 

@@ -17,7 +17,7 @@ from ..declare.problem import GradientFlow
 from ..errors import FlowError, LawError, OptionError
 from .columns import Restart
 from .compiler import displacement
-from .folds import folded_part
+from .folds import folded_part, worst_condition
 from .option_fields import settled
 from .push import Push
 from .right_side import RightSide, Stage, drawn
@@ -30,10 +30,11 @@ if TYPE_CHECKING:
 __all__ = ["Restarts", "check_restarts"]
 
 # A fresh map is tried where the defect, if it stayed, would move samples until the end by more than
-# this part of the tolerance; after so many steps, and twice as many after each one in vain.
-_MATTERS, _PATIENCE = 0.3, 8
-# It takes over where its defect is at most this part of the worn map's.
-_BETTER = 0.5
+# this part of the tolerance; after so many steps, and twice as many after one in vain, up to these.
+_MATTERS, _PATIENCE, _LONGEST = 0.3, 8, 64
+# It takes over where its defect is at most this part of the worn map's, or not larger where dT/dz
+# has such a condition: a map near a fold is followed by ever shorter steps.
+_BETTER, _CONDITION = 0.5, 30.0
 
 
 def check_restarts(problem: GradientFlow, restart: str | None) -> None:
@@ -103,7 +104,7 @@ class Restarts:
     def tried(self, t: float, stage: Stage, step: int) -> tuple[Stage, float] | None:
         """A fresh map at the law of a stage, and its defect; None where it would not be better."""
         worn = self.defect(stage)
-        self.steps, self.patience = 0, 2 * self.patience
+        self.steps, self.patience = 0, min(2 * self.patience, _LONGEST)
         try:
             found = self._fresh(t, stage, step)
         except (FlowError, LawError):
@@ -112,11 +113,15 @@ class Restarts:
             return None
         law, new = found
         better = self.defect(new)
-        if not better <= _BETTER * worn:
+        if not (better <= _BETTER * worn or (better <= worn and self._nearly_folds(stage))):
             return None
         self.found.append(Restart(t, law))
         self.right, self.patience = new.right, _PATIENCE
         return new, better
+
+    def _nearly_folds(self, stage: Stage) -> bool:
+        right, theta = self.right, np.asarray(stage.theta)
+        return worst_condition(right.program, theta, right.carry) >= _CONDITION
 
     def _fresh(self, t: float, stage: Stage, step: int) -> tuple[Push, Stage] | None:
         """The law of a stage, and a map at its start that acts on it."""

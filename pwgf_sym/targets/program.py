@@ -197,20 +197,13 @@ class Program(
         return ProgramAtTime(self, time) if self._clock else self
 
     def beginning_with(self, initial) -> Program:
-        """The same kernels for the same flow from another initial law.
-
-        Raises
-        ------
-        LawError, EnergyError, OptionError
-            If the law does not fit the problem, or has not what the energy reads.
-        """
+        """The same kernels for the same flow from another initial law, which is checked."""
         problem = self.problem.beginning_with(initial)
         Units.of(problem.initial).check(self.dtype)
         check_law(self.form, problem.initial)
         how = self.target, self._wanted, self.folder
         found = Program(problem, self.map, self.dtype.name, self.emission, self.path, *how)
         found.__dict__["kernels"] = self.kernels
-        found.check_value()
         return found
 
     @cached_property
