@@ -53,6 +53,8 @@ class TileSweepBuilder(SweepBuilder):
 
     def emit_body(self) -> None:
         slots, k, tiling = self.slots(), self.k, self.k.tiling
+        if k.forgets and self.sweep.saved:
+            k.emit_places(self.write)
         scratch = scratch_size(self.parts.sample)
         if scratch:
             k.buffers["scratch"] = Integer(scratch * tiling.samples)
