@@ -29,7 +29,7 @@ kernels, of N samples and p parameters:
 
 Per-sample arrays are flat: tile by tile, component by component, sample innermost.
 values[] holds 0: I_0, 1: center0, 2: center1, 3: moment0, 4: moment1, 5: moment2, 6: moment3, 7: moment4, 8: moment5, 9: moment6, 10: moment7, 11: share0, 12: share1.
-content: 0b454d451084ba9a
+content: 58d4df2a4440cf55
 """
 
 from numba import njit
@@ -449,9 +449,10 @@ def push_score(theta, table, x_path, hidden_0_path, z, log_density_0, score_0, x
                     v24_1 = fma(load(V3, (e + 1)*16, 8, 2, 8), load(V1, (e + 1)*8, 0, 1, 8), v24_1)
                 v24 = v24 + v24_1
                 store(SCORE, (((step + 1) % 2)*16 + tile)*24, 8, v24)
-                prefetch(x_path, (step*extent + ahead)*24, 16)
-                for n in range(0, 16, 8):
-                    store(x_path, (step*extent + place)*24 + n, 0, load(X, (((step) % 2)*16 + tile)*24 + n, 0, 1, 8))
+                if extent > 0:
+                    prefetch(x_path, (step*extent + ahead)*24, 16)
+                    for n in range(0, 16, 8):
+                        store(x_path, (step*extent + place)*24 + n, 0, load(X, (((step) % 2)*16 + tile)*24 + n, 0, 1, 8))
         for tile in range(count):
             for n in range(0, 16, 8):
                 store(x_out, (block + tile)*16 + n, 0, load(X, (((steps) % 2)*16 + tile)*24 + n, 0, 1, 8))
@@ -504,9 +505,10 @@ def linearize(theta, x_path, hidden_0_path, z, x_out, first, last, origin, exten
                 v7 = 0.25*v6
                 v3 = load(X, (((step) % 2)*16 + tile)*24, 8, 2, 8) + v7
                 store(X, (((step + 1) % 2)*16 + tile)*24, 8, v3)
-                prefetch(x_path, (step*extent + ahead)*24, 16)
-                for n in range(0, 16, 8):
-                    store(x_path, (step*extent + place)*24 + n, 0, load(X, (((step) % 2)*16 + tile)*24 + n, 0, 1, 8))
+                if extent > 0:
+                    prefetch(x_path, (step*extent + ahead)*24, 16)
+                    for n in range(0, 16, 8):
+                        store(x_path, (step*extent + place)*24 + n, 0, load(X, (((step) % 2)*16 + tile)*24 + n, 0, 1, 8))
         for tile in range(count):
             for n in range(0, 16, 8):
                 store(x_out, (block + tile)*16 + n, 0, load(X, (((steps) % 2)*16 + tile)*24 + n, 0, 1, 8))
@@ -590,9 +592,10 @@ def linearize_log_density(theta, table, x_path, hidden_0_path, z, log_density_0,
                 v17 = -1.0*load(V1, 0, 0, 1, 8)
                 v16 = load(LOG_DENSITY, (((step) % 2)*16 + tile)*8, 0, 1, 8) + v17
                 store(LOG_DENSITY, (((step + 1) % 2)*16 + tile)*8, 0, v16)
-                prefetch(x_path, (step*extent + ahead)*24, 16)
-                for n in range(0, 16, 8):
-                    store(x_path, (step*extent + place)*24 + n, 0, load(X, (((step) % 2)*16 + tile)*24 + n, 0, 1, 8))
+                if extent > 0:
+                    prefetch(x_path, (step*extent + ahead)*24, 16)
+                    for n in range(0, 16, 8):
+                        store(x_path, (step*extent + place)*24 + n, 0, load(X, (((step) % 2)*16 + tile)*24 + n, 0, 1, 8))
         for tile in range(count):
             for n in range(0, 16, 8):
                 store(x_out, (block + tile)*16 + n, 0, load(X, (((steps) % 2)*16 + tile)*24 + n, 0, 1, 8))

@@ -30,7 +30,7 @@ kernels, of N samples and p parameters:
 
 Per-sample arrays are flat: tile by tile, component by component, sample innermost.
 values[] holds 0: beta, 1: I_0, 2: I_1, 3: center0, 4: center1, 5: moment0, 6: moment1, 7: moment2, 8: share0, 9: share1.
-content: d47b3844ca47ded0
+content: 2dadab5e0e694dd3
 """
 
 from numba import njit
@@ -426,9 +426,10 @@ def push_score(theta, table, x_path, hidden_0_path, z, log_density_0, score_0, x
                     v24_1 = fma(load(V3, (e + 1)*16, 8, 2, 8), load(V1, (e + 1)*8, 0, 1, 8), v24_1)
                 v24 = v24 + v24_1
                 store(SCORE, (((step + 1) % 2)*16 + tile)*24, 8, v24)
-                prefetch(x_path, (step*extent + ahead)*24, 16)
-                for n in range(0, 16, 8):
-                    store(x_path, (step*extent + place)*24 + n, 0, load(X, (((step) % 2)*16 + tile)*24 + n, 0, 1, 8))
+                if extent > 0:
+                    prefetch(x_path, (step*extent + ahead)*24, 16)
+                    for n in range(0, 16, 8):
+                        store(x_path, (step*extent + place)*24 + n, 0, load(X, (((step) % 2)*16 + tile)*24 + n, 0, 1, 8))
         for tile in range(count):
             for n in range(0, 16, 8):
                 store(x_out, (block + tile)*16 + n, 0, load(X, (((steps) % 2)*16 + tile)*24 + n, 0, 1, 8))
@@ -481,9 +482,10 @@ def linearize(theta, x_path, hidden_0_path, z, x_out, first, last, origin, exten
                 v7 = 0.25*v6
                 v3 = load(X, (((step) % 2)*16 + tile)*24, 8, 2, 8) + v7
                 store(X, (((step + 1) % 2)*16 + tile)*24, 8, v3)
-                prefetch(x_path, (step*extent + ahead)*24, 16)
-                for n in range(0, 16, 8):
-                    store(x_path, (step*extent + place)*24 + n, 0, load(X, (((step) % 2)*16 + tile)*24 + n, 0, 1, 8))
+                if extent > 0:
+                    prefetch(x_path, (step*extent + ahead)*24, 16)
+                    for n in range(0, 16, 8):
+                        store(x_path, (step*extent + place)*24 + n, 0, load(X, (((step) % 2)*16 + tile)*24 + n, 0, 1, 8))
         for tile in range(count):
             for n in range(0, 16, 8):
                 store(x_out, (block + tile)*16 + n, 0, load(X, (((steps) % 2)*16 + tile)*24 + n, 0, 1, 8))
@@ -567,9 +569,10 @@ def linearize_log_density(theta, table, x_path, hidden_0_path, z, log_density_0,
                 v17 = -1.0*load(V1, 0, 0, 1, 8)
                 v16 = load(LOG_DENSITY, (((step) % 2)*16 + tile)*8, 0, 1, 8) + v17
                 store(LOG_DENSITY, (((step + 1) % 2)*16 + tile)*8, 0, v16)
-                prefetch(x_path, (step*extent + ahead)*24, 16)
-                for n in range(0, 16, 8):
-                    store(x_path, (step*extent + place)*24 + n, 0, load(X, (((step) % 2)*16 + tile)*24 + n, 0, 1, 8))
+                if extent > 0:
+                    prefetch(x_path, (step*extent + ahead)*24, 16)
+                    for n in range(0, 16, 8):
+                        store(x_path, (step*extent + place)*24 + n, 0, load(X, (((step) % 2)*16 + tile)*24 + n, 0, 1, 8))
         for tile in range(count):
             for n in range(0, 16, 8):
                 store(x_out, (block + tile)*16 + n, 0, load(X, (((steps) % 2)*16 + tile)*24 + n, 0, 1, 8))

@@ -58,7 +58,7 @@ kernels, of N samples and p parameters:
 
 Per-sample arrays are flat: tile by tile, component by component, sample innermost.
 values[] holds 0: I_0.
-content: 6c7a502c1617bcee
+content: 5d96261bb63b90cc
 """
 
 import numpy as np
@@ -411,9 +411,10 @@ def push_score(theta, table, x_path, z, log_density_0, score_0, x_out, log_densi
                 # v6 = log_density + v2
                 v6 = load(LOG_DENSITY, (((step) % 2)*16 + tile)*8, 0, 1, 8) + load(table, q + 1, 0, 1, 1)
                 store(LOG_DENSITY, (((step + 1) % 2)*16 + tile)*8, 0, v6)
-                prefetch(x_path, (step*extent + ahead)*248, 240)
-                for n in range(0, 240, 8):
-                    store(x_path, (step*extent + place)*248 + n, 0, load(X, (((step) % 2)*16 + tile)*248 + n, 0, 1, 8))
+                if extent > 0:
+                    prefetch(x_path, (step*extent + ahead)*248, 240)
+                    for n in range(0, 240, 8):
+                        store(x_path, (step*extent + place)*248 + n, 0, load(X, (((step) % 2)*16 + tile)*248 + n, 0, 1, 8))
         for tile in range(count):
             for n in range(0, 240, 8):
                 store(x_out, (block + tile)*240 + n, 0, load(X, (((steps) % 2)*16 + tile)*248 + n, 0, 1, 8))
@@ -446,9 +447,10 @@ def linearize(theta, x_path, z, x_out, first, last, origin, extent, steps):
                         v1 = fma(load(theta, p + i*30 + j, 30, 5, 1), load(X, (((step) % 2)*16 + tile)*248 + j*8, 0, 1, 8), v1)
                     v0 = v1
                     store(X, (((step + 1) % 2)*16 + tile)*248 + i*8, 8, v0)
-                prefetch(x_path, (step*extent + ahead)*248, 240)
-                for n in range(0, 240, 8):
-                    store(x_path, (step*extent + place)*248 + n, 0, load(X, (((step) % 2)*16 + tile)*248 + n, 0, 1, 8))
+                if extent > 0:
+                    prefetch(x_path, (step*extent + ahead)*248, 240)
+                    for n in range(0, 240, 8):
+                        store(x_path, (step*extent + place)*248 + n, 0, load(X, (((step) % 2)*16 + tile)*248 + n, 0, 1, 8))
         for tile in range(count):
             for n in range(0, 240, 8):
                 store(x_out, (block + tile)*240 + n, 0, load(X, (((steps) % 2)*16 + tile)*248 + n, 0, 1, 8))
@@ -487,9 +489,10 @@ def linearize_log_density(theta, table, x_path, z, log_density_0, x_out, log_den
                 # v4 = log_density + v1
                 v4 = load(LOG_DENSITY, (((step) % 2)*16 + tile)*8, 0, 1, 8) + load(table, q + 1, 0, 1, 1)
                 store(LOG_DENSITY, (((step + 1) % 2)*16 + tile)*8, 0, v4)
-                prefetch(x_path, (step*extent + ahead)*248, 240)
-                for n in range(0, 240, 8):
-                    store(x_path, (step*extent + place)*248 + n, 0, load(X, (((step) % 2)*16 + tile)*248 + n, 0, 1, 8))
+                if extent > 0:
+                    prefetch(x_path, (step*extent + ahead)*248, 240)
+                    for n in range(0, 240, 8):
+                        store(x_path, (step*extent + place)*248 + n, 0, load(X, (((step) % 2)*16 + tile)*248 + n, 0, 1, 8))
         for tile in range(count):
             for n in range(0, 240, 8):
                 store(x_out, (block + tile)*240 + n, 0, load(X, (((steps) % 2)*16 + tile)*248 + n, 0, 1, 8))

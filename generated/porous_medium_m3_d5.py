@@ -26,7 +26,7 @@ kernels, of N samples and p parameters:
 
 Per-sample arrays are flat: tile by tile, component by component, sample innermost.
 values[] holds 0: I_0.
-content: 9f79fd3ef1df0f3e
+content: dbe95f4c955fa094
 """
 
 from numba import njit
@@ -357,9 +357,10 @@ def push_score(theta, table, x_path, hidden_0_path, z, log_density_0, score_0, x
                 for e in range(5):
                     v24 = fma(load(V3, e*40, 8, 5, 8), load(V1, e*8, 0, 1, 8), v24)
                 store(SCORE, (((step + 1) % 2)*16 + tile)*40, 8, v24)
-                prefetch(x_path, (step*extent + ahead)*40, 40)
-                for n in range(0, 40, 8):
-                    store(x_path, (step*extent + place)*40 + n, 0, load(X, (((step) % 2)*16 + tile)*40 + n, 0, 1, 8))
+                if extent > 0:
+                    prefetch(x_path, (step*extent + ahead)*40, 40)
+                    for n in range(0, 40, 8):
+                        store(x_path, (step*extent + place)*40 + n, 0, load(X, (((step) % 2)*16 + tile)*40 + n, 0, 1, 8))
         for tile in range(count):
             for n in range(0, 40, 8):
                 store(x_out, (block + tile)*40 + n, 0, load(X, (((steps) % 2)*16 + tile)*40 + n, 0, 1, 8))
@@ -406,9 +407,10 @@ def linearize(theta, x_path, hidden_0_path, z, x_out, first, last, origin, exten
                 v7 = 0.5*v6
                 v3 = load(X, (((step) % 2)*16 + tile)*40, 8, 5, 8) + v7
                 store(X, (((step + 1) % 2)*16 + tile)*40, 8, v3)
-                prefetch(x_path, (step*extent + ahead)*40, 40)
-                for n in range(0, 40, 8):
-                    store(x_path, (step*extent + place)*40 + n, 0, load(X, (((step) % 2)*16 + tile)*40 + n, 0, 1, 8))
+                if extent > 0:
+                    prefetch(x_path, (step*extent + ahead)*40, 40)
+                    for n in range(0, 40, 8):
+                        store(x_path, (step*extent + place)*40 + n, 0, load(X, (((step) % 2)*16 + tile)*40 + n, 0, 1, 8))
         for tile in range(count):
             for n in range(0, 40, 8):
                 store(x_out, (block + tile)*40 + n, 0, load(X, (((steps) % 2)*16 + tile)*40 + n, 0, 1, 8))
@@ -483,9 +485,10 @@ def linearize_log_density(theta, table, x_path, hidden_0_path, z, log_density_0,
                 v17 = -1.0*load(V1, 0, 0, 1, 8)
                 v16 = load(LOG_DENSITY, (((step) % 2)*16 + tile)*8, 0, 1, 8) + v17
                 store(LOG_DENSITY, (((step + 1) % 2)*16 + tile)*8, 0, v16)
-                prefetch(x_path, (step*extent + ahead)*40, 40)
-                for n in range(0, 40, 8):
-                    store(x_path, (step*extent + place)*40 + n, 0, load(X, (((step) % 2)*16 + tile)*40 + n, 0, 1, 8))
+                if extent > 0:
+                    prefetch(x_path, (step*extent + ahead)*40, 40)
+                    for n in range(0, 40, 8):
+                        store(x_path, (step*extent + place)*40 + n, 0, load(X, (((step) % 2)*16 + tile)*40 + n, 0, 1, 8))
         for tile in range(count):
             for n in range(0, 40, 8):
                 store(x_out, (block + tile)*40 + n, 0, load(X, (((steps) % 2)*16 + tile)*40 + n, 0, 1, 8))

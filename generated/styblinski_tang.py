@@ -29,7 +29,7 @@ kernels, of N samples and p parameters:
 
 Per-sample arrays are flat: tile by tile, component by component, sample innermost.
 values[] holds 0: I_0.
-content: 8478c18a092b3c54
+content: 0899f4a436052819
 """
 
 from numba import njit
@@ -364,9 +364,10 @@ def push_score(theta, table, x_path, hidden_0_path, z, log_density_0, score_0, x
                     for e in range(10):
                         v24 = fma(load(V3, e*80 + i*8, 8, 5, 8), load(V1, e*8, 0, 1, 8), v24)
                     store(SCORE, (((step + 1) % 2)*16 + tile)*88 + i*8, 8, v24)
-                prefetch(x_path, (step*extent + ahead)*88, 80)
-                for n in range(0, 80, 8):
-                    store(x_path, (step*extent + place)*88 + n, 0, load(X, (((step) % 2)*16 + tile)*88 + n, 0, 1, 8))
+                if extent > 0:
+                    prefetch(x_path, (step*extent + ahead)*88, 80)
+                    for n in range(0, 80, 8):
+                        store(x_path, (step*extent + place)*88 + n, 0, load(X, (((step) % 2)*16 + tile)*88 + n, 0, 1, 8))
         for tile in range(count):
             for n in range(0, 80, 8):
                 store(x_out, (block + tile)*80 + n, 0, load(X, (((steps) % 2)*16 + tile)*88 + n, 0, 1, 8))
@@ -414,9 +415,10 @@ def linearize(theta, x_path, hidden_0_path, z, x_out, first, last, origin, exten
                     v7 = 0.5*v6
                     v3 = load(X, (((step) % 2)*16 + tile)*88 + i*8, 8, 5, 8) + v7
                     store(X, (((step + 1) % 2)*16 + tile)*88 + i*8, 8, v3)
-                prefetch(x_path, (step*extent + ahead)*88, 80)
-                for n in range(0, 80, 8):
-                    store(x_path, (step*extent + place)*88 + n, 0, load(X, (((step) % 2)*16 + tile)*88 + n, 0, 1, 8))
+                if extent > 0:
+                    prefetch(x_path, (step*extent + ahead)*88, 80)
+                    for n in range(0, 80, 8):
+                        store(x_path, (step*extent + place)*88 + n, 0, load(X, (((step) % 2)*16 + tile)*88 + n, 0, 1, 8))
         for tile in range(count):
             for n in range(0, 80, 8):
                 store(x_out, (block + tile)*80 + n, 0, load(X, (((steps) % 2)*16 + tile)*88 + n, 0, 1, 8))
@@ -493,9 +495,10 @@ def linearize_log_density(theta, table, x_path, hidden_0_path, z, log_density_0,
                 v17 = -1.0*load(V1, 0, 0, 1, 8)
                 v16 = load(LOG_DENSITY, (((step) % 2)*16 + tile)*8, 0, 1, 8) + v17
                 store(LOG_DENSITY, (((step + 1) % 2)*16 + tile)*8, 0, v16)
-                prefetch(x_path, (step*extent + ahead)*88, 80)
-                for n in range(0, 80, 8):
-                    store(x_path, (step*extent + place)*88 + n, 0, load(X, (((step) % 2)*16 + tile)*88 + n, 0, 1, 8))
+                if extent > 0:
+                    prefetch(x_path, (step*extent + ahead)*88, 80)
+                    for n in range(0, 80, 8):
+                        store(x_path, (step*extent + place)*88 + n, 0, load(X, (((step) % 2)*16 + tile)*88 + n, 0, 1, 8))
         for tile in range(count):
             for n in range(0, 80, 8):
                 store(x_out, (block + tile)*80 + n, 0, load(X, (((steps) % 2)*16 + tile)*88 + n, 0, 1, 8))

@@ -62,6 +62,13 @@ class TileSweepBuilder(SweepBuilder):
         GroupBuilder(self.write, slots, self.uses(), *how).emit(self.groups)
         self.emit_copies(slots)
 
+    def emit_saved(self, slots: dict[Tensor, Slot]) -> None:
+        if not self.k.forgets:
+            super().emit_saved(slots)
+            return
+        with self.write.when(Binary(">", Name("extent"), Integer(0))):
+            super().emit_saved(slots)
+
     def emit_entries(self, target: Slot, tensor: Tensor, slots: dict[Tensor, Slot]) -> None:
         lanes, loops = self.k.tiling.samples, list(tensor.axes)
         at: At = {a: Name(a.name) for a in loops}
