@@ -26,7 +26,7 @@ kernels, of N samples and p parameters:
 
 Per-sample arrays are flat: tile by tile, component by component, sample innermost.
 values[] holds 0: I_0.
-content: f16906707d734335
+content: c922c9d2ebc277bb
 """
 
 from numba import njit
@@ -296,16 +296,18 @@ def push_score(theta, table, x_path, hidden_0_path, z, log_density_0, score_0, x
             p = step*86
             q = step*64
             for tile in range(count):
+                place = min((block + tile) - origin, extent)
+                ahead = min((block + tile) + 4 - origin, extent)
                 # v7[k] = W1[k,j] x[j] + c[k]
                 for k in range(0, 16, 4):
                     v8 = spread(load(theta, p + 38 + k, 1, 4, 1), 8)
                     for j in range(2):
                         v8 = fma(load(theta, p + 6 + k*2 + j, 2, 4, 1), load(X, (((step) % 2)*16 + tile)*24 + j*8, 0, 1, 8), v8)
                     v7 = v8
-                    store(hidden_0_path, (step*extent + (block + tile) - origin)*136 + k*8, 8, v7)
-                    prefetch(hidden_0_path, (step*extent + (block + tile) + 4 - origin)*136 + k*8, 32)
+                    store(hidden_0_path, (step*extent + place)*136 + k*8, 8, v7)
+                    prefetch(hidden_0_path, (step*extent + ahead)*136 + k*8, 32)
                 # v9[k] = tanh(v7[k])
-                tanh_array(hidden_0_path, (step*extent + (block + tile) - origin)*136, hidden_0_path, (step*extent + (block + tile) - origin)*136, 128, 16)
+                tanh_array(hidden_0_path, (step*extent + place)*136, hidden_0_path, (step*extent + place)*136, 128, 16)
                 # v10[i] = x[i] + 1/4 (b[i] + A[i,j] x[j] + W2[i,k] v9[k])
                 v11 = spread(load(theta, p + 4, 1, 2, 1), 8)
                 v11_1 = zeros(theta, 2, 8)
@@ -316,8 +318,8 @@ def push_score(theta, table, x_path, hidden_0_path, z, log_density_0, score_0, x
                 v12 = v11
                 v12_1 = zeros(theta, 2, 8)
                 for k in range(0, 16, 2):
-                    v12 = fma(load(theta, p + 54 + k, 16, 2, 1), load(hidden_0_path, (step*extent + (block + tile) - origin)*136 + k*8, 0, 1, 8), v12)
-                    v12_1 = fma(load(theta, p + 54 + (k + 1), 16, 2, 1), load(hidden_0_path, (step*extent + (block + tile) - origin)*136 + (k + 1)*8, 0, 1, 8), v12_1)
+                    v12 = fma(load(theta, p + 54 + k, 16, 2, 1), load(hidden_0_path, (step*extent + place)*136 + k*8, 0, 1, 8), v12)
+                    v12_1 = fma(load(theta, p + 54 + (k + 1), 16, 2, 1), load(hidden_0_path, (step*extent + place)*136 + (k + 1)*8, 0, 1, 8), v12_1)
                 v12 = v12 + v12_1
                 v13 = v12
                 v14 = 0.25*v13
@@ -325,8 +327,8 @@ def push_score(theta, table, x_path, hidden_0_path, z, log_density_0, score_0, x
                 store(X, (((step + 1) % 2)*16 + tile)*24, 8, v10)
                 # v6[k] = 1 - v9[k]**2
                 for k in range(0, 16, 4):
-                    prefetch(hidden_0_path, (step*extent + (block + tile) + 4 - origin)*136 + k*8, 32)
-                    v9 = load(hidden_0_path, (step*extent + (block + tile) - origin)*136 + k*8, 8, 4, 8)
+                    prefetch(hidden_0_path, (step*extent + ahead)*136 + k*8, 32)
+                    v9 = load(hidden_0_path, (step*extent + place)*136 + k*8, 8, 4, 8)
                     v6 = -(v9*v9) + 1.0
                     store(V6, k*8, 8, v6)
                 # v5[i,e] = delta[i,e] + 1/4 (A[i,e] + v6[k] v0[i,k,e])
@@ -350,8 +352,8 @@ def push_score(theta, table, x_path, hidden_0_path, z, log_density_0, score_0, x
                 store(LOG_DENSITY, (((step + 1) % 2)*16 + tile)*8, 0, v19)
                 # v2[k] = (-2*v6[k]*v9[k]) v3[e,i] v0[i,k,e]
                 for k in range(0, 16, 4):
-                    prefetch(hidden_0_path, (step*extent + (block + tile) + 4 - origin)*136 + k*8, 32)
-                    v9 = load(hidden_0_path, (step*extent + (block + tile) - origin)*136 + k*8, 8, 4, 8)
+                    prefetch(hidden_0_path, (step*extent + ahead)*136 + k*8, 32)
+                    v9 = load(hidden_0_path, (step*extent + place)*136 + k*8, 8, 4, 8)
                     v6 = load(V6, k*8, 8, 4, 8)
                     v21 = (-2.0)*v9*v6
                     v22 = zeros(theta, 4, 8)
@@ -378,9 +380,10 @@ def push_score(theta, table, x_path, hidden_0_path, z, log_density_0, score_0, x
                     v24_1 = fma(load(V3, (e + 1)*16, 8, 2, 8), load(V1, (e + 1)*8, 0, 1, 8), v24_1)
                 v24 = v24 + v24_1
                 store(SCORE, (((step + 1) % 2)*16 + tile)*24, 8, v24)
-                prefetch(x_path, (step*extent + (block + tile) + 4 - origin)*24, 16)
-                for n in range(0, 16, 8):
-                    store(x_path, (step*extent + (block + tile) - origin)*24 + n, 0, load(X, (((step) % 2)*16 + tile)*24 + n, 0, 1, 8))
+                if extent > 0:
+                    prefetch(x_path, (step*extent + ahead)*24, 16)
+                    for n in range(0, 16, 8):
+                        store(x_path, (step*extent + place)*24 + n, 0, load(X, (((step) % 2)*16 + tile)*24 + n, 0, 1, 8))
         for tile in range(count):
             for n in range(0, 16, 8):
                 store(x_out, (block + tile)*16 + n, 0, load(X, (((steps) % 2)*16 + tile)*24 + n, 0, 1, 8))
@@ -404,16 +407,18 @@ def linearize(theta, x_path, hidden_0_path, z, x_out, first, last, origin, exten
         for step in range(steps):
             p = step*86
             for tile in range(count):
+                place = min((block + tile) - origin, extent)
+                ahead = min((block + tile) + 4 - origin, extent)
                 # v0[k] = W1[k,j] x[j] + c[k]
                 for k in range(0, 16, 4):
                     v1 = spread(load(theta, p + 38 + k, 1, 4, 1), 8)
                     for j in range(2):
                         v1 = fma(load(theta, p + 6 + k*2 + j, 2, 4, 1), load(X, (((step) % 2)*16 + tile)*24 + j*8, 0, 1, 8), v1)
                     v0 = v1
-                    store(hidden_0_path, (step*extent + (block + tile) - origin)*136 + k*8, 8, v0)
-                    prefetch(hidden_0_path, (step*extent + (block + tile) + 4 - origin)*136 + k*8, 32)
+                    store(hidden_0_path, (step*extent + place)*136 + k*8, 8, v0)
+                    prefetch(hidden_0_path, (step*extent + ahead)*136 + k*8, 32)
                 # v2[k] = tanh(v0[k])
-                tanh_array(hidden_0_path, (step*extent + (block + tile) - origin)*136, hidden_0_path, (step*extent + (block + tile) - origin)*136, 128, 16)
+                tanh_array(hidden_0_path, (step*extent + place)*136, hidden_0_path, (step*extent + place)*136, 128, 16)
                 # v3[i] = x[i] + 1/4 (b[i] + A[i,j] x[j] + W2[i,k] v2[k])
                 v4 = spread(load(theta, p + 4, 1, 2, 1), 8)
                 v4_1 = zeros(theta, 2, 8)
@@ -424,16 +429,17 @@ def linearize(theta, x_path, hidden_0_path, z, x_out, first, last, origin, exten
                 v5 = v4
                 v5_1 = zeros(theta, 2, 8)
                 for k in range(0, 16, 2):
-                    v5 = fma(load(theta, p + 54 + k, 16, 2, 1), load(hidden_0_path, (step*extent + (block + tile) - origin)*136 + k*8, 0, 1, 8), v5)
-                    v5_1 = fma(load(theta, p + 54 + (k + 1), 16, 2, 1), load(hidden_0_path, (step*extent + (block + tile) - origin)*136 + (k + 1)*8, 0, 1, 8), v5_1)
+                    v5 = fma(load(theta, p + 54 + k, 16, 2, 1), load(hidden_0_path, (step*extent + place)*136 + k*8, 0, 1, 8), v5)
+                    v5_1 = fma(load(theta, p + 54 + (k + 1), 16, 2, 1), load(hidden_0_path, (step*extent + place)*136 + (k + 1)*8, 0, 1, 8), v5_1)
                 v5 = v5 + v5_1
                 v6 = v5
                 v7 = 0.25*v6
                 v3 = load(X, (((step) % 2)*16 + tile)*24, 8, 2, 8) + v7
                 store(X, (((step + 1) % 2)*16 + tile)*24, 8, v3)
-                prefetch(x_path, (step*extent + (block + tile) + 4 - origin)*24, 16)
-                for n in range(0, 16, 8):
-                    store(x_path, (step*extent + (block + tile) - origin)*24 + n, 0, load(X, (((step) % 2)*16 + tile)*24 + n, 0, 1, 8))
+                if extent > 0:
+                    prefetch(x_path, (step*extent + ahead)*24, 16)
+                    for n in range(0, 16, 8):
+                        store(x_path, (step*extent + place)*24 + n, 0, load(X, (((step) % 2)*16 + tile)*24 + n, 0, 1, 8))
         for tile in range(count):
             for n in range(0, 16, 8):
                 store(x_out, (block + tile)*16 + n, 0, load(X, (((steps) % 2)*16 + tile)*24 + n, 0, 1, 8))
@@ -464,16 +470,18 @@ def linearize_log_density(theta, table, x_path, hidden_0_path, z, log_density_0,
             p = step*86
             q = step*64
             for tile in range(count):
+                place = min((block + tile) - origin, extent)
+                ahead = min((block + tile) + 4 - origin, extent)
                 # v4[k] = W1[k,j] x[j] + c[k]
                 for k in range(0, 16, 4):
                     v5 = spread(load(theta, p + 38 + k, 1, 4, 1), 8)
                     for j in range(2):
                         v5 = fma(load(theta, p + 6 + k*2 + j, 2, 4, 1), load(X, (((step) % 2)*16 + tile)*24 + j*8, 0, 1, 8), v5)
                     v4 = v5
-                    store(hidden_0_path, (step*extent + (block + tile) - origin)*136 + k*8, 8, v4)
-                    prefetch(hidden_0_path, (step*extent + (block + tile) + 4 - origin)*136 + k*8, 32)
+                    store(hidden_0_path, (step*extent + place)*136 + k*8, 8, v4)
+                    prefetch(hidden_0_path, (step*extent + ahead)*136 + k*8, 32)
                 # v6[k] = tanh(v4[k])
-                tanh_array(hidden_0_path, (step*extent + (block + tile) - origin)*136, hidden_0_path, (step*extent + (block + tile) - origin)*136, 128, 16)
+                tanh_array(hidden_0_path, (step*extent + place)*136, hidden_0_path, (step*extent + place)*136, 128, 16)
                 # v7[i] = x[i] + 1/4 (b[i] + A[i,j] x[j] + W2[i,k] v6[k])
                 v8 = spread(load(theta, p + 4, 1, 2, 1), 8)
                 v8_1 = zeros(theta, 2, 8)
@@ -484,8 +492,8 @@ def linearize_log_density(theta, table, x_path, hidden_0_path, z, log_density_0,
                 v9 = v8
                 v9_1 = zeros(theta, 2, 8)
                 for k in range(0, 16, 2):
-                    v9 = fma(load(theta, p + 54 + k, 16, 2, 1), load(hidden_0_path, (step*extent + (block + tile) - origin)*136 + k*8, 0, 1, 8), v9)
-                    v9_1 = fma(load(theta, p + 54 + (k + 1), 16, 2, 1), load(hidden_0_path, (step*extent + (block + tile) - origin)*136 + (k + 1)*8, 0, 1, 8), v9_1)
+                    v9 = fma(load(theta, p + 54 + k, 16, 2, 1), load(hidden_0_path, (step*extent + place)*136 + k*8, 0, 1, 8), v9)
+                    v9_1 = fma(load(theta, p + 54 + (k + 1), 16, 2, 1), load(hidden_0_path, (step*extent + place)*136 + (k + 1)*8, 0, 1, 8), v9_1)
                 v9 = v9 + v9_1
                 v10 = v9
                 v11 = 0.25*v10
@@ -493,8 +501,8 @@ def linearize_log_density(theta, table, x_path, hidden_0_path, z, log_density_0,
                 store(X, (((step + 1) % 2)*16 + tile)*24, 8, v7)
                 # v3[k] = 1 - v6[k]**2
                 for k in range(0, 16, 4):
-                    prefetch(hidden_0_path, (step*extent + (block + tile) + 4 - origin)*136 + k*8, 32)
-                    v6 = load(hidden_0_path, (step*extent + (block + tile) - origin)*136 + k*8, 8, 4, 8)
+                    prefetch(hidden_0_path, (step*extent + ahead)*136 + k*8, 32)
+                    v6 = load(hidden_0_path, (step*extent + place)*136 + k*8, 8, 4, 8)
                     v3 = -(v6*v6) + 1.0
                     store(V3, k*8, 8, v3)
                 # v2[i,e] = delta[i,e] + 1/4 (A[i,e] + v3[k] v0[i,k,e])
@@ -515,9 +523,10 @@ def linearize_log_density(theta, table, x_path, hidden_0_path, z, log_density_0,
                 v17 = -1.0*load(V1, 0, 0, 1, 8)
                 v16 = load(LOG_DENSITY, (((step) % 2)*16 + tile)*8, 0, 1, 8) + v17
                 store(LOG_DENSITY, (((step + 1) % 2)*16 + tile)*8, 0, v16)
-                prefetch(x_path, (step*extent + (block + tile) + 4 - origin)*24, 16)
-                for n in range(0, 16, 8):
-                    store(x_path, (step*extent + (block + tile) - origin)*24 + n, 0, load(X, (((step) % 2)*16 + tile)*24 + n, 0, 1, 8))
+                if extent > 0:
+                    prefetch(x_path, (step*extent + ahead)*24, 16)
+                    for n in range(0, 16, 8):
+                        store(x_path, (step*extent + place)*24 + n, 0, load(X, (((step) % 2)*16 + tile)*24 + n, 0, 1, 8))
         for tile in range(count):
             for n in range(0, 16, 8):
                 store(x_out, (block + tile)*16 + n, 0, load(X, (((steps) % 2)*16 + tile)*24 + n, 0, 1, 8))

@@ -58,7 +58,7 @@ kernels, of N samples and p parameters:
 
 Per-sample arrays are flat: tile by tile, component by component, sample innermost.
 values[] holds 0: I_0.
-content: 5ad1d1d726f047ae
+content: 5d96261bb63b90cc
 """
 
 import numpy as np
@@ -394,6 +394,8 @@ def push_score(theta, table, x_path, z, log_density_0, score_0, x_out, log_densi
             p = step*930
             q = step*902
             for tile in range(count):
+                place = min((block + tile) - origin, extent)
+                ahead = min((block + tile) + 4 - origin, extent)
                 # v3[i] = A[i,j] x[j] + b[i]
                 # v4[i] = v1[e,i] score[e]
                 for i in range(0, 30, 5):
@@ -409,9 +411,10 @@ def push_score(theta, table, x_path, z, log_density_0, score_0, x_out, log_densi
                 # v6 = log_density + v2
                 v6 = load(LOG_DENSITY, (((step) % 2)*16 + tile)*8, 0, 1, 8) + load(table, q + 1, 0, 1, 1)
                 store(LOG_DENSITY, (((step + 1) % 2)*16 + tile)*8, 0, v6)
-                prefetch(x_path, (step*extent + (block + tile) + 4 - origin)*248, 240)
-                for n in range(0, 240, 8):
-                    store(x_path, (step*extent + (block + tile) - origin)*248 + n, 0, load(X, (((step) % 2)*16 + tile)*248 + n, 0, 1, 8))
+                if extent > 0:
+                    prefetch(x_path, (step*extent + ahead)*248, 240)
+                    for n in range(0, 240, 8):
+                        store(x_path, (step*extent + place)*248 + n, 0, load(X, (((step) % 2)*16 + tile)*248 + n, 0, 1, 8))
         for tile in range(count):
             for n in range(0, 240, 8):
                 store(x_out, (block + tile)*240 + n, 0, load(X, (((steps) % 2)*16 + tile)*248 + n, 0, 1, 8))
@@ -435,6 +438,8 @@ def linearize(theta, x_path, z, x_out, first, last, origin, extent, steps):
         for step in range(steps):
             p = step*930
             for tile in range(count):
+                place = min((block + tile) - origin, extent)
+                ahead = min((block + tile) + 4 - origin, extent)
                 # v0[i] = A[i,j] x[j] + b[i]
                 for i in range(0, 30, 5):
                     v1 = spread(load(theta, p + 900 + i, 1, 5, 1), 8)
@@ -442,9 +447,10 @@ def linearize(theta, x_path, z, x_out, first, last, origin, extent, steps):
                         v1 = fma(load(theta, p + i*30 + j, 30, 5, 1), load(X, (((step) % 2)*16 + tile)*248 + j*8, 0, 1, 8), v1)
                     v0 = v1
                     store(X, (((step + 1) % 2)*16 + tile)*248 + i*8, 8, v0)
-                prefetch(x_path, (step*extent + (block + tile) + 4 - origin)*248, 240)
-                for n in range(0, 240, 8):
-                    store(x_path, (step*extent + (block + tile) - origin)*248 + n, 0, load(X, (((step) % 2)*16 + tile)*248 + n, 0, 1, 8))
+                if extent > 0:
+                    prefetch(x_path, (step*extent + ahead)*248, 240)
+                    for n in range(0, 240, 8):
+                        store(x_path, (step*extent + place)*248 + n, 0, load(X, (((step) % 2)*16 + tile)*248 + n, 0, 1, 8))
         for tile in range(count):
             for n in range(0, 240, 8):
                 store(x_out, (block + tile)*240 + n, 0, load(X, (((steps) % 2)*16 + tile)*248 + n, 0, 1, 8))
@@ -471,6 +477,8 @@ def linearize_log_density(theta, table, x_path, z, log_density_0, x_out, log_den
             p = step*930
             q = step*2
             for tile in range(count):
+                place = min((block + tile) - origin, extent)
+                ahead = min((block + tile) + 4 - origin, extent)
                 # v2[i] = A[i,j] x[j] + b[i]
                 for i in range(0, 30, 5):
                     v3 = spread(load(theta, p + 900 + i, 1, 5, 1), 8)
@@ -481,9 +489,10 @@ def linearize_log_density(theta, table, x_path, z, log_density_0, x_out, log_den
                 # v4 = log_density + v1
                 v4 = load(LOG_DENSITY, (((step) % 2)*16 + tile)*8, 0, 1, 8) + load(table, q + 1, 0, 1, 1)
                 store(LOG_DENSITY, (((step + 1) % 2)*16 + tile)*8, 0, v4)
-                prefetch(x_path, (step*extent + (block + tile) + 4 - origin)*248, 240)
-                for n in range(0, 240, 8):
-                    store(x_path, (step*extent + (block + tile) - origin)*248 + n, 0, load(X, (((step) % 2)*16 + tile)*248 + n, 0, 1, 8))
+                if extent > 0:
+                    prefetch(x_path, (step*extent + ahead)*248, 240)
+                    for n in range(0, 240, 8):
+                        store(x_path, (step*extent + place)*248 + n, 0, load(X, (((step) % 2)*16 + tile)*248 + n, 0, 1, 8))
         for tile in range(count):
             for n in range(0, 240, 8):
                 store(x_out, (block + tile)*240 + n, 0, load(X, (((steps) % 2)*16 + tile)*248 + n, 0, 1, 8))

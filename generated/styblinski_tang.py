@@ -29,7 +29,7 @@ kernels, of N samples and p parameters:
 
 Per-sample arrays are flat: tile by tile, component by component, sample innermost.
 values[] holds 0: I_0.
-content: fa97f70c8fb21966
+content: 0899f4a436052819
 """
 
 from numba import njit
@@ -291,16 +291,18 @@ def push_score(theta, table, x_path, hidden_0_path, z, log_density_0, score_0, x
             p = step*950
             q = step*4000
             for tile in range(count):
+                place = min((block + tile) - origin, extent)
+                ahead = min((block + tile) + 4 - origin, extent)
                 # v7[k] = W1[k,j] x[j] + c[k]
                 for k in range(0, 40, 4):
                     v8 = spread(load(theta, p + 510 + k, 1, 4, 1), 8)
                     for j in range(10):
                         v8 = fma(load(theta, p + 110 + k*10 + j, 10, 4, 1), load(X, (((step) % 2)*16 + tile)*88 + j*8, 0, 1, 8), v8)
                     v7 = v8
-                    store(hidden_0_path, (step*extent + (block + tile) - origin)*328 + k*8, 8, v7)
-                    prefetch(hidden_0_path, (step*extent + (block + tile) + 4 - origin)*328 + k*8, 32)
+                    store(hidden_0_path, (step*extent + place)*328 + k*8, 8, v7)
+                    prefetch(hidden_0_path, (step*extent + ahead)*328 + k*8, 32)
                 # v9[k] = tanh(v7[k])
-                tanh_array(hidden_0_path, (step*extent + (block + tile) - origin)*328, hidden_0_path, (step*extent + (block + tile) - origin)*328, 320, 16)
+                tanh_array(hidden_0_path, (step*extent + place)*328, hidden_0_path, (step*extent + place)*328, 320, 16)
                 # v10[i] = x[i] + 1/2 (b[i] + A[i,j] x[j] + W2[i,k] v9[k])
                 for i in range(0, 10, 5):
                     v11 = spread(load(theta, p + 100 + i, 1, 5, 1), 8)
@@ -308,15 +310,15 @@ def push_score(theta, table, x_path, hidden_0_path, z, log_density_0, score_0, x
                         v11 = fma(load(theta, p + i*10 + j, 10, 5, 1), load(X, (((step) % 2)*16 + tile)*88 + j*8, 0, 1, 8), v11)
                     v12 = v11
                     for k in range(40):
-                        v12 = fma(load(theta, p + 550 + i*40 + k, 40, 5, 1), load(hidden_0_path, (step*extent + (block + tile) - origin)*328 + k*8, 0, 1, 8), v12)
+                        v12 = fma(load(theta, p + 550 + i*40 + k, 40, 5, 1), load(hidden_0_path, (step*extent + place)*328 + k*8, 0, 1, 8), v12)
                     v13 = v12
                     v14 = 0.5*v13
                     v10 = load(X, (((step) % 2)*16 + tile)*88 + i*8, 8, 5, 8) + v14
                     store(X, (((step + 1) % 2)*16 + tile)*88 + i*8, 8, v10)
                 # v6[k] = 1 - v9[k]**2
                 for k in range(0, 40, 4):
-                    prefetch(hidden_0_path, (step*extent + (block + tile) + 4 - origin)*328 + k*8, 32)
-                    v9 = load(hidden_0_path, (step*extent + (block + tile) - origin)*328 + k*8, 8, 4, 8)
+                    prefetch(hidden_0_path, (step*extent + ahead)*328 + k*8, 32)
+                    v9 = load(hidden_0_path, (step*extent + place)*328 + k*8, 8, 4, 8)
                     v6 = -(v9*v9) + 1.0
                     store(V6, k*8, 8, v6)
                 # v5[i,e] = delta[i,e] + 1/2 (A[i,e] + v6[k] v0[i,k,e])
@@ -338,8 +340,8 @@ def push_score(theta, table, x_path, hidden_0_path, z, log_density_0, score_0, x
                 store(LOG_DENSITY, (((step + 1) % 2)*16 + tile)*8, 0, v19)
                 # v2[k] = (-2*v6[k]*v9[k]) v3[e,i] v0[i,k,e]
                 for k in range(0, 40, 4):
-                    prefetch(hidden_0_path, (step*extent + (block + tile) + 4 - origin)*328 + k*8, 32)
-                    v9 = load(hidden_0_path, (step*extent + (block + tile) - origin)*328 + k*8, 8, 4, 8)
+                    prefetch(hidden_0_path, (step*extent + ahead)*328 + k*8, 32)
+                    v9 = load(hidden_0_path, (step*extent + place)*328 + k*8, 8, 4, 8)
                     v6 = load(V6, k*8, 8, 4, 8)
                     v21 = (-2.0)*v9*v6
                     v22 = zeros(theta, 4, 8)
@@ -362,9 +364,10 @@ def push_score(theta, table, x_path, hidden_0_path, z, log_density_0, score_0, x
                     for e in range(10):
                         v24 = fma(load(V3, e*80 + i*8, 8, 5, 8), load(V1, e*8, 0, 1, 8), v24)
                     store(SCORE, (((step + 1) % 2)*16 + tile)*88 + i*8, 8, v24)
-                prefetch(x_path, (step*extent + (block + tile) + 4 - origin)*88, 80)
-                for n in range(0, 80, 8):
-                    store(x_path, (step*extent + (block + tile) - origin)*88 + n, 0, load(X, (((step) % 2)*16 + tile)*88 + n, 0, 1, 8))
+                if extent > 0:
+                    prefetch(x_path, (step*extent + ahead)*88, 80)
+                    for n in range(0, 80, 8):
+                        store(x_path, (step*extent + place)*88 + n, 0, load(X, (((step) % 2)*16 + tile)*88 + n, 0, 1, 8))
         for tile in range(count):
             for n in range(0, 80, 8):
                 store(x_out, (block + tile)*80 + n, 0, load(X, (((steps) % 2)*16 + tile)*88 + n, 0, 1, 8))
@@ -388,16 +391,18 @@ def linearize(theta, x_path, hidden_0_path, z, x_out, first, last, origin, exten
         for step in range(steps):
             p = step*950
             for tile in range(count):
+                place = min((block + tile) - origin, extent)
+                ahead = min((block + tile) + 4 - origin, extent)
                 # v0[k] = W1[k,j] x[j] + c[k]
                 for k in range(0, 40, 4):
                     v1 = spread(load(theta, p + 510 + k, 1, 4, 1), 8)
                     for j in range(10):
                         v1 = fma(load(theta, p + 110 + k*10 + j, 10, 4, 1), load(X, (((step) % 2)*16 + tile)*88 + j*8, 0, 1, 8), v1)
                     v0 = v1
-                    store(hidden_0_path, (step*extent + (block + tile) - origin)*328 + k*8, 8, v0)
-                    prefetch(hidden_0_path, (step*extent + (block + tile) + 4 - origin)*328 + k*8, 32)
+                    store(hidden_0_path, (step*extent + place)*328 + k*8, 8, v0)
+                    prefetch(hidden_0_path, (step*extent + ahead)*328 + k*8, 32)
                 # v2[k] = tanh(v0[k])
-                tanh_array(hidden_0_path, (step*extent + (block + tile) - origin)*328, hidden_0_path, (step*extent + (block + tile) - origin)*328, 320, 16)
+                tanh_array(hidden_0_path, (step*extent + place)*328, hidden_0_path, (step*extent + place)*328, 320, 16)
                 # v3[i] = x[i] + 1/2 (b[i] + A[i,j] x[j] + W2[i,k] v2[k])
                 for i in range(0, 10, 5):
                     v4 = spread(load(theta, p + 100 + i, 1, 5, 1), 8)
@@ -405,14 +410,15 @@ def linearize(theta, x_path, hidden_0_path, z, x_out, first, last, origin, exten
                         v4 = fma(load(theta, p + i*10 + j, 10, 5, 1), load(X, (((step) % 2)*16 + tile)*88 + j*8, 0, 1, 8), v4)
                     v5 = v4
                     for k in range(40):
-                        v5 = fma(load(theta, p + 550 + i*40 + k, 40, 5, 1), load(hidden_0_path, (step*extent + (block + tile) - origin)*328 + k*8, 0, 1, 8), v5)
+                        v5 = fma(load(theta, p + 550 + i*40 + k, 40, 5, 1), load(hidden_0_path, (step*extent + place)*328 + k*8, 0, 1, 8), v5)
                     v6 = v5
                     v7 = 0.5*v6
                     v3 = load(X, (((step) % 2)*16 + tile)*88 + i*8, 8, 5, 8) + v7
                     store(X, (((step + 1) % 2)*16 + tile)*88 + i*8, 8, v3)
-                prefetch(x_path, (step*extent + (block + tile) + 4 - origin)*88, 80)
-                for n in range(0, 80, 8):
-                    store(x_path, (step*extent + (block + tile) - origin)*88 + n, 0, load(X, (((step) % 2)*16 + tile)*88 + n, 0, 1, 8))
+                if extent > 0:
+                    prefetch(x_path, (step*extent + ahead)*88, 80)
+                    for n in range(0, 80, 8):
+                        store(x_path, (step*extent + place)*88 + n, 0, load(X, (((step) % 2)*16 + tile)*88 + n, 0, 1, 8))
         for tile in range(count):
             for n in range(0, 80, 8):
                 store(x_out, (block + tile)*80 + n, 0, load(X, (((steps) % 2)*16 + tile)*88 + n, 0, 1, 8))
@@ -443,16 +449,18 @@ def linearize_log_density(theta, table, x_path, hidden_0_path, z, log_density_0,
             p = step*950
             q = step*4000
             for tile in range(count):
+                place = min((block + tile) - origin, extent)
+                ahead = min((block + tile) + 4 - origin, extent)
                 # v4[k] = W1[k,j] x[j] + c[k]
                 for k in range(0, 40, 4):
                     v5 = spread(load(theta, p + 510 + k, 1, 4, 1), 8)
                     for j in range(10):
                         v5 = fma(load(theta, p + 110 + k*10 + j, 10, 4, 1), load(X, (((step) % 2)*16 + tile)*88 + j*8, 0, 1, 8), v5)
                     v4 = v5
-                    store(hidden_0_path, (step*extent + (block + tile) - origin)*328 + k*8, 8, v4)
-                    prefetch(hidden_0_path, (step*extent + (block + tile) + 4 - origin)*328 + k*8, 32)
+                    store(hidden_0_path, (step*extent + place)*328 + k*8, 8, v4)
+                    prefetch(hidden_0_path, (step*extent + ahead)*328 + k*8, 32)
                 # v6[k] = tanh(v4[k])
-                tanh_array(hidden_0_path, (step*extent + (block + tile) - origin)*328, hidden_0_path, (step*extent + (block + tile) - origin)*328, 320, 16)
+                tanh_array(hidden_0_path, (step*extent + place)*328, hidden_0_path, (step*extent + place)*328, 320, 16)
                 # v7[i] = x[i] + 1/2 (b[i] + A[i,j] x[j] + W2[i,k] v6[k])
                 for i in range(0, 10, 5):
                     v8 = spread(load(theta, p + 100 + i, 1, 5, 1), 8)
@@ -460,15 +468,15 @@ def linearize_log_density(theta, table, x_path, hidden_0_path, z, log_density_0,
                         v8 = fma(load(theta, p + i*10 + j, 10, 5, 1), load(X, (((step) % 2)*16 + tile)*88 + j*8, 0, 1, 8), v8)
                     v9 = v8
                     for k in range(40):
-                        v9 = fma(load(theta, p + 550 + i*40 + k, 40, 5, 1), load(hidden_0_path, (step*extent + (block + tile) - origin)*328 + k*8, 0, 1, 8), v9)
+                        v9 = fma(load(theta, p + 550 + i*40 + k, 40, 5, 1), load(hidden_0_path, (step*extent + place)*328 + k*8, 0, 1, 8), v9)
                     v10 = v9
                     v11 = 0.5*v10
                     v7 = load(X, (((step) % 2)*16 + tile)*88 + i*8, 8, 5, 8) + v11
                     store(X, (((step + 1) % 2)*16 + tile)*88 + i*8, 8, v7)
                 # v3[k] = 1 - v6[k]**2
                 for k in range(0, 40, 4):
-                    prefetch(hidden_0_path, (step*extent + (block + tile) + 4 - origin)*328 + k*8, 32)
-                    v6 = load(hidden_0_path, (step*extent + (block + tile) - origin)*328 + k*8, 8, 4, 8)
+                    prefetch(hidden_0_path, (step*extent + ahead)*328 + k*8, 32)
+                    v6 = load(hidden_0_path, (step*extent + place)*328 + k*8, 8, 4, 8)
                     v3 = -(v6*v6) + 1.0
                     store(V3, k*8, 8, v3)
                 # v2[i,e] = delta[i,e] + 1/2 (A[i,e] + v3[k] v0[i,k,e])
@@ -487,9 +495,10 @@ def linearize_log_density(theta, table, x_path, hidden_0_path, z, log_density_0,
                 v17 = -1.0*load(V1, 0, 0, 1, 8)
                 v16 = load(LOG_DENSITY, (((step) % 2)*16 + tile)*8, 0, 1, 8) + v17
                 store(LOG_DENSITY, (((step + 1) % 2)*16 + tile)*8, 0, v16)
-                prefetch(x_path, (step*extent + (block + tile) + 4 - origin)*88, 80)
-                for n in range(0, 80, 8):
-                    store(x_path, (step*extent + (block + tile) - origin)*88 + n, 0, load(X, (((step) % 2)*16 + tile)*88 + n, 0, 1, 8))
+                if extent > 0:
+                    prefetch(x_path, (step*extent + ahead)*88, 80)
+                    for n in range(0, 80, 8):
+                        store(x_path, (step*extent + place)*88 + n, 0, load(X, (((step) % 2)*16 + tile)*88 + n, 0, 1, 8))
         for tile in range(count):
             for n in range(0, 80, 8):
                 store(x_out, (block + tile)*80 + n, 0, load(X, (((steps) % 2)*16 + tile)*88 + n, 0, 1, 8))

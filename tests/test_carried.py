@@ -81,18 +81,22 @@ def test_a_linearized_map_carries_what_is_asked_for(target, tmp_path):
 
 
 def test_a_push_keeps_nothing_of_what_it_stores(tmp_path):
-    """Room for a piece of the samples, however many there are; all of them are pushed."""
+    """Room for one tile, however many there are; nothing beside it is written."""
     case = Case(EXACT, 5000)
     program = program_on("cpu", case.problem, EXACT, tmp_path)
-    kernels, room, end = program.kernels, [], 7
-    for stored, start, stop in kernels._forgotten("push_score", 7, 1000):
-        assert (stored.origin, stored.extent) == (start, 0) and start == end
-        assert stop - start <= kernels.piece_tiles
-        room.append(sum(array.nbytes for array in stored.arrays.values()))
-        end = stop
-    assert end == 1000 and max(room) <= kernels.piece_tiles * kernels.tile_bytes
-    samples = program.samples(case.z)
+    kernels, samples = program.kernels, program.samples(case.z)
+    ((stored, first, last),) = kernels._forgotten("push_score", 7, 1000)
+    assert (first, last, stored.extent) == (7, 1000, 0)
+    assert sum(array.nbytes for array in stored.arrays.values()) == kernels.tile_bytes
+    around = {}
+    for name, array in stored.arrays.items():
+        around[name] = whole = np.full(3 * array.size, 7.0)
+        stored.arrays[name] = whole[array.size : 2 * array.size]
     pushed = program.push(case.theta, samples, "score")
+    for whole in around.values():
+        before, _, after = np.split(whole, 3)
+        assert np.all(before == 7) and np.all(after == 7)
+    assert not np.all(around["hidden_0"] == 7)  # it is the room that was used
     whole = program.linearize(case.theta, samples, "score").state
     for name, values in whole.carried.items():
         np.testing.assert_array_equal(values, pushed.carried[name])

@@ -101,6 +101,23 @@ def unused(dim):
     return Written(dim, {"A": "ij", "U": "ij", "s": "", "b": "i"}, linear.step, formula)
 
 
+def named(*names):
+    """x + sin(a x) + a/3 for every parameter a, called as what kernels read or call."""
+
+    def step(op, p, x):
+        for name in names:
+            x = x + op.apply(lambda b, c: sp.sin(b * c) + b / 3, p[name], x) / len(names)
+        return x
+
+    def formula(*values):
+        *parameters, x = values
+        for b in parameters:
+            x = x + (np.sin(b * x) + b / 3) / len(names)
+        return x
+
+    return Written(2, dict.fromkeys(names, "i"), step, formula)
+
+
 def trace(dim):
     def step(op, A, x):
         return op.einsum(",i->i", op.einsum("ii->", A), x)
@@ -149,6 +166,7 @@ MAPS |= {"diagonal 2": lambda: diagonal(2), "diagonal 7": lambda: diagonal(7)}
 MAPS |= {"gates": lambda: gates(2, 3, 5), "quadratic": lambda: quadratic(2, 5)}
 MAPS |= {"diagonal first": lambda: diagonal_first(7), "trace": lambda: trace(3)}
 MAPS |= {"unused": lambda: unused(2)}
+MAPS |= {"named": lambda: named("X", "count", "extent", "fma", "load", "place", "range", "x_out")}
 
 
 def close(got, expected):

@@ -82,10 +82,11 @@ class Block:
 
     @contextmanager
     def when(self, condition: Expression) -> Iterator[None]:
-        """Statements where a condition holds."""
+        """Statements where a condition holds; no condition where nothing is put into it."""
         with self.inside() as body:
             yield
-        self(If(condition, tuple(body)))
+        if body:
+            self(If(condition, tuple(body)))
 
     @property
     def statements(self) -> tuple[Statement, ...]:

@@ -64,6 +64,8 @@ class KernelBuilder(ABC):
 
     Attributes
     ----------
+    forgets : bool
+        Whether the kernel keeps the values that it stores only if it is told to, by ``extent``.
     table_size, sums_size : int
         Numbers that a step keeps in the table, and in the sums over samples.
     constants : dict of Tensor to Slot
@@ -78,6 +80,8 @@ class KernelBuilder(ABC):
         self.outer_tiles = outer_tiles(reductions, tiling)
         blocked = kernel.has_gradient or kernel.stored
         self.tiles = tiling.block(*self._block_numbers()) if blocked else 1
+        saved = {name for sweep in kernel.sweeps for name in sweep.saved}
+        self.forgets = bool(saved) and saved == set(kernel.stored)
         self.names = Names()
         self.table, self.table_size = self._table_slots()
         self.sums, self.sums_size = self._sum_slots()

@@ -184,12 +184,16 @@ class SweepBuilder(ABC):
                 self.k.copy(self.write, target, slots[carry.after], carry.after.axes)
             else:
                 self.emit_entries(target, carry.after, slots)
+        self.emit_saved(slots)
+        for name, row in self.sweep.rows.items():
+            if slots[row].array != "rows":  # the cotangent itself, handed through
+                self.emit_entries(self.k.row_slot(name, row), row, slots)
+
+    def emit_saved(self, slots: dict[Tensor, Slot]) -> None:
+        """What is stored and stands elsewhere is copied to its place."""
         for name, saved in self.sweep.saved.items():
             target = self.k.stored_slot(name, saved.axes)
             if not saved.per_sample:
                 self.emit_entries(target, saved, slots)
             elif slots[saved] != target:  # it is a carry as well, and stands there
                 self.k.copy(self.write, target, slots[saved], saved.axes)
-        for name, row in self.sweep.rows.items():
-            if slots[row].array != "rows":  # the cotangent itself, handed through
-                self.emit_entries(self.k.row_slot(name, row), row, slots)

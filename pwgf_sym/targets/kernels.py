@@ -178,7 +178,8 @@ class KernelCaller(GroupCalls):
 
     def _fill_table(self, name: str, values: dict) -> None:
         """Compute what all samples share."""
-        self.bound(name)(values | self._numbers(name))
+        numbers = self._numbers(name)
+        self.bound(name)(values | numbers if numbers else values)
 
     def _numbers(self, name: str) -> dict:
         """Numbers that a function needs beside its text, made arrays once."""
@@ -290,16 +291,13 @@ class KernelCaller(GroupCalls):
         return Storage(arrays, origin, extent)
 
     def _forgotten(self, name: str, first: int, last: int):
-        """Pieces of a chunk whose stored values nobody reads: all steps write to one place."""
-        tiles = min(self.piece_tiles, last - first)
+        """A chunk whose stored values nobody reads: all tiles and steps write to one place."""
         rooms = self._rooms.__dict__  # of this thread: fresh arrays take longer than small kernels
-        if rooms.get(name, (0, None))[0] < tiles:
-            rooms[name] = tiles, self.storage(0, tiles, name)
-        stored = rooms[name][1]
-        stored.extent = 0
-        for start in range(first, last, tiles):
-            stored.origin = start
-            yield stored, start, min(start + tiles, last)
+        stored = rooms.get(name)
+        if stored is None:
+            stored = rooms[name] = self.storage(0, 1, name)
+            stored.extent = 0
+        return ((stored, first, last),)
 
     def forward(self, name: str, theta, state: State):
         """A function of (stored values, first tile, last tile): the forward pass of these tiles.

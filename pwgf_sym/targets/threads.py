@@ -134,7 +134,7 @@ def run_chunks(work: Callable[[int, int, int], None], bounds: Sequence[tuple[int
     The calling thread works, too: the others take chunks from the same list as they wake up, so a
     kernel of less than a millisecond does not wait for a thread that the system has put aside.
     """
-    threads = min(thread_count(), len(bounds))
+    threads = min(thread_count(), len(bounds)) if len(bounds) > 1 else 1
     if threads == 1:
         for chunk, (first, last) in enumerate(bounds):
             work(chunk, first, last)

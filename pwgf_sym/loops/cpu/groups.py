@@ -18,6 +18,7 @@ from ...tensors import (
     Constant,
     Delta,
     Elementwise,
+    Input,
     Inverse,
     Labelled,
     Largest,
@@ -329,6 +330,8 @@ class _Body:
             value = self._value(operand, operand.axes)
             if not isinstance(value, Name) and not isinstance(operand, Constant):
                 name = self.e.names(operand).replace("eta.", "eta_")
+                if isinstance(operand, Input) and not operand.per_sample:  # any name of a user's
+                    name = read_name(name, operand.axes)
                 slot = self.e.slots.get(operand)
                 if slot is not None and slot.array == name:  # the array itself is read again
                     name = read_name(name, (*operand.axes, Axis("n", 1)))

@@ -179,13 +179,24 @@ class TileKernelBuilder(KernelBuilder):
         """A value of the forward pass at the current step, in an array of tiles from origin on."""
         lanes = self.tiling.samples
         size = self.tiling.padded(size_of(axes)) * lanes
-        tile = Binary("+", Binary("*", Name("step"), Name("extent")), self.tile)
+        row = Binary("*", Name("step"), Name("extent"))
 
-        def place(number: Expression) -> Expression:
-            return _times(Group(Binary("-", number, Name("origin"))), size)
+        def place(tile: Expression) -> Expression:
+            return _times(Group(Binary("+", row, tile)), size)
 
-        now, ahead = place(tile), place(Binary("+", tile, Integer(_AHEAD)))
+        if self.forgets:
+            now, ahead = place(Name("place")), place(Name("ahead"))
+        else:
+            tile, origin = self.tile, Name("origin")
+            now = place(Binary("-", tile, origin))
+            ahead = place(Binary("-", Binary("+", tile, Integer(_AHEAD)), origin))
         return Slot(f"{name}_path", now, row_major(axes, lanes), lanes, ahead)
+
+    def emit_places(self, write: Block) -> None:
+        """The tile's place among stored ones: the only one there is where none are kept."""
+        for name, ahead in (("place", 0), ("ahead", _AHEAD)):
+            tile = plus(self.tile, ahead)
+            write.let(name, call("min", Binary("-", tile, Name("origin")), Name("extent")))
 
     def local_slot(self, name: str, axes: Axes, block: bool) -> Slot:
         return self._buffer(name, axes, block, None)

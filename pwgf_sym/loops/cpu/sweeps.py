@@ -53,12 +53,21 @@ class TileSweepBuilder(SweepBuilder):
 
     def emit_body(self) -> None:
         slots, k, tiling = self.slots(), self.k, self.k.tiling
+        if k.forgets and self.sweep.saved:
+            k.emit_places(self.write)
         scratch = scratch_size(self.parts.sample)
         if scratch:
             k.buffers["scratch"] = Integer(scratch * tiling.samples)
         how = tiling, tiling.samples, k.names, k.spelling
         GroupBuilder(self.write, slots, self.uses(), *how).emit(self.groups)
         self.emit_copies(slots)
+
+    def emit_saved(self, slots: dict[Tensor, Slot]) -> None:
+        if not self.k.forgets:
+            super().emit_saved(slots)
+            return
+        with self.write.when(Binary(">", Name("extent"), Integer(0))):
+            super().emit_saved(slots)
 
     def emit_entries(self, target: Slot, tensor: Tensor, slots: dict[Tensor, Slot]) -> None:
         lanes, loops = self.k.tiling.samples, list(tensor.axes)

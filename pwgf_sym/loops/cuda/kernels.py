@@ -59,8 +59,6 @@ class ThreadKernelBuilder(KernelBuilder):
 
     Attributes
     ----------
-    forgets : bool
-        Whether the kernel keeps the values that it stores only if it is told to, by ``extent``.
     places : dict of str to Expression
         First places of a step's values, by the names under which they are declared.
     """
@@ -74,8 +72,6 @@ class ThreadKernelBuilder(KernelBuilder):
         self.registers = Registers()
         self.buffers: dict[str, int] = {}
         self.places: dict[str, Expression] = {}
-        saved = {name for sweep in kernel.sweeps for name in sweep.saved}
-        self.forgets = bool(saved) and saved == set(kernel.stored)
 
     # -- functions -----------------------------------------------------------------------------
 
