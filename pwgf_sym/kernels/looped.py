@@ -18,7 +18,7 @@ from ..declare.maps import Map
 from ..errors import MapError
 from ..tensors import Axis, Elementwise, Tensor, input_tensor, topological
 from ..tensors.arithmetic import shape_text, under, written
-from .carried import levels
+from .carried import levels, pullbacks
 from .operations import Formulas, ReadsNumber
 
 __all__ = ["Looped", "Stage"]
@@ -29,6 +29,7 @@ _RESERVED = {"acc", "block", "dx", "eta", "first", "last", "log_det", "miss", "r
 _RESERVED |= {"step", "steps", "sums", "table", "target", "theta", "tile", "turn", "weight"}
 _RESERVED |= {"constants", "width", *_AXES}
 _RESERVED |= {name for c in levels()[-1] for name in (c.name, c.start, c.cotangent)}
+_RESERVED |= {pullback.cotangent for pullback in pullbacks(levels()[-1])}
 
 Axes = tuple[Axis, ...]
 
