@@ -83,7 +83,7 @@ class NeuralODE(pw.Map):
 
 
 class Bends(pw.Map):
-    """x + C tanh(b x) + s sin(a x)/2: parameters inside of functions, b, a and s by any names."""
+    """x + C tanh(n b x) + s sin(a x)/2 in the step n: parameters, by any names, in functions."""
 
     def __init__(self, dim, steps=2, names=("b", "b_i", "X")):
         self.dim, self.steps, self.names = dim, steps, names
@@ -93,7 +93,7 @@ class Bends(pw.Map):
 
     def step(self, op, p, x):
         b, a, s = [p[name] for name in self.names]
-        bent = op.apply(lambda u, v: sp.tanh(u * v), b, x)
+        bent = op.apply(lambda u, v: sp.tanh(u * v * (1 + op.number)), b, x)
         waves = op.apply(lambda u, v, w: v * sp.sin(u * w) / 2, a, s, x)
         return x + p["C"] @ bent + waves
 
@@ -186,9 +186,9 @@ def neural_ode(flow, theta, x):
 
 def bends(flow, theta, x):
     d = flow.dim
-    for part in theta.reshape(flow.steps, -1):
+    for number, part in enumerate(theta.reshape(flow.steps, -1)):
         C, b, a, s = cut(part, (d, d), (d,), (d,), ())
-        x = x + np.tanh(b * x) @ C.T + s * np.sin(a * x) / 2
+        x = x + np.tanh((1 + number) * b * x) @ C.T + s * np.sin(a * x) / 2
     return x
 
 

@@ -24,7 +24,7 @@ from map_cases import entropy_problem
 from on_targets import program_on
 
 #: What is small enough that every map is one to one, beside parameters of the size 1.
-SIZES = {Polynomial: 0.06, TwoLayers: 0.3, Features: 0.15, Bends: 0.4}
+SIZES = {Polynomial: 0.06, TwoLayers: 0.3, Features: 0.15, Bends: 0.2}
 CASES = {
     "bends": (Bends, 3),
     "planes": (Planes, 3),

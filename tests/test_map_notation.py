@@ -326,6 +326,13 @@ REFUSED = {
     "a sum": (lambda: OP.sum(3), "op.sum of 3" + HERE),
     "no number": (lambda: OP.gradient(lambda y: 2 * y, X), r"op.gradient of \(3,\)" + HERE),
     "a field": (lambda: OP.integrate(lambda y: y[:2], X), r"a field of \(2,\)" + HERE),
+    "a field without time": (
+        lambda: OP.integrate(lambda y: y, X, time=OP.time),
+        r"field: got <lambda>\(y\); accepted: field\(x, t\) where time is given",
+    ),
+    "a field that is none": (lambda: OP.integrate(X, X), "field: got .*; accepted: field"),
+    "states": (lambda: OP.integrate(lambda y: y, 3), "op.integrate of 3" + HERE),
+    "a gradient at a list": (lambda: OP.gradient(OP.sum, [1, 2]), "op.gradient" + HERE),
     "a field's number": (lambda: OP.integrate(lambda y: 2, X), "a field of 2" + HERE),
     "two fields": (lambda: OP.integrate(lambda y: [y[0]] * 2, [X]), "a field of" + HERE),
     "a method": (lambda: OP.integrate(lambda y: y, X, "rk5"), "'rk5'; accepted: \"euler\""),
