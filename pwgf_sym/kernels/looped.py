@@ -95,8 +95,8 @@ class Stage:
             raise MapError("step", given, "one formula, since kernels are written one by one", fix)
         if not self.traced:
             return (after,)
-        field, substep = self.field(x), getattr(self.map, "substep", None)
-        choice("substep", substep, tuple(TABLEAUS), error=MapError)
+        field, named = self.field(x), getattr(self.map, "substep", None)
+        substep = choice("substep", named, tuple(TABLEAUS), error=MapError)
         if self.operations.integrate(self.field, x, substep) is not after:
             given = f"'trace' of {self.map}, whose step is not substep={substep!r} along its field"
             accepted = "a step by op.integrate(field, x, substep), and no time in the field"

@@ -127,7 +127,7 @@ class Formulas:
 
     def concatenate(self, parts: Sequence[Tensor]) -> Tensor:
         """Vectors, and numbers, one after the other."""
-        return concatenated(list(parts), [self.axes["i"]])
+        return concatenated(parts, [self.axes["i"]])
 
     def constant(self, values: ArrayLike, letters: str | None = None) -> Tensor:
         """Numbers over axes of the map: a mask, fixed features, a matrix that selects.
@@ -208,8 +208,8 @@ class Formulas:
         alone = isinstance(states, Tensor)
         y = [states] if alone else list(states) if isinstance(states, (list, tuple)) else []
         if not y or not all(isinstance(one, Tensor) for one in y):
-            given = f"op.integrate of {brief(states)}{written()}"
-            raise MapError("step", given, "a tensor, or a list of tensors")
+            text = f"op.integrate of {brief(states)}{written()}"
+            raise MapError("step", text, "a tensor, or a list of tensors")
         fitting_call(field, (y,) if time is None else (y, time), _FIELDS[time is not None])
 
         def moved(weights: Sequence[sp.Rational], slopes: list[list[Tensor]]) -> list[Tensor]:
