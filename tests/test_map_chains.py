@@ -359,6 +359,28 @@ def test_a_trace_is_that_of_the_step():
             pw.compile(WELL, other, target="numpy")
 
 
+def test_many_matrices_are_multiplied_one_after_the_other():
+    """Orders of twelve factors are too many to compare all of them."""
+    parts = [pw.Affine(2)] * 12 + [pw.Planar(2, steps=1)]
+    program = pw.compile(WELL, pw.Chain(parts), target="numpy")
+    theta = np.random.default_rng(0).normal(size=program.size) / 2
+    z = np.array([[0.3, -0.5], [1.0, 0.2]])
+    samples, volume = program.samples(z), 0
+    x = z / WELL.initial.spread
+    for A, b in ((row[:4].reshape(2, 2), row[4:]) for row in theta[:72].reshape(12, 6)):
+        x, volume = x @ A.T + b, volume + np.linalg.slogdet(A)[1]
+    u, w, b = theta[72:74], theta[74:76], theta[76]
+    bend = np.tanh(x @ w + b)
+    x = x + bend[:, None] * u
+    volume = volume + np.log(np.abs(1 + (1 - bend**2) * (u @ w)))
+    state = program.push(theta, samples, "log_density")
+    np.testing.assert_allclose(
+        program.unpack(state.x, samples), x * WELL.initial.spread, rtol=1e-11, atol=1e-13
+    )
+    found = program.unpack_scalar(state.log_density, samples)
+    np.testing.assert_allclose(found, WELL.initial.log_density(z) - volume, rtol=1e-11)
+
+
 def test_a_chain_has_the_exact_density_whatever_its_parts_have():
     parts = [pw.NeuralFlow(2, 3, steps=2, log_determinant="trace"), pw.Affine(2)]
     program = pw.compile(WELL, pw.Chain(parts), target="numpy")
