@@ -19,7 +19,7 @@ from test_map_language import SIZES, Truth
 
 import pwgf_sym as pw
 from pwgf_sym.declare.maps import parameter_count
-from pwgf_sym.errors import FormulaError, MapError, MapWarning
+from pwgf_sym.errors import FormulaError, MapError, MapWarning, OptionError
 from pwgf_sym.kernels.looped import Looped
 from pwgf_sym.solver.compiler import displacement
 from pwgf_sym.targets.program import compile_program
@@ -397,6 +397,15 @@ def test_a_chain_has_the_exact_density_whatever_its_parts_have():
     samples = program.samples(z)
     found = program.unpack_scalar(program.push(theta, samples, "log_density").log_density, samples)
     np.testing.assert_allclose(found, WELL.initial.log_density(z) - volume, rtol=1e-8)
+
+
+@pytest.mark.parametrize("dim", [None, 2.0, "2", 3, "missing"])
+def test_a_dimension_is_that_of_the_problem(dim):
+    flow = pw.Map() if dim == "missing" else Shear()
+    if dim != "missing":
+        flow.dim = dim
+    with pytest.raises(OptionError, match="a map of dimension .*; accepted: dimension 2"):
+        pw.compile(WELL, flow, target="numpy")
 
 
 @pytest.mark.parametrize("steps", [0, -1, 2.0, "2", None])
