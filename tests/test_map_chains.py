@@ -404,7 +404,7 @@ def test_a_dimension_is_that_of_the_problem(dim):
     flow = pw.Map() if dim == "missing" else Shear()
     if dim != "missing":
         flow.dim = dim
-    with pytest.raises(OptionError, match="a map of dimension .*; accepted: dimension 2"):
+    with pytest.raises(OptionError, match=r"a map of dimension .*; accepted: dimension 2"):
         pw.compile(WELL, flow, target="numpy")
 
 
