@@ -1,4 +1,4 @@
-"""Six maps as a user writes them, each in at most 20 lines, and the same maps in NumPy."""
+"""Seven maps as a user writes them, each in at most 20 lines, and the same maps in NumPy."""
 
 import numpy as np
 import sympy as sp
@@ -80,6 +80,22 @@ class NeuralODE(pw.Map):
             return p["B"] @ op.apply(sp.tanh, p["A"] @ y + time * p["s"])
 
         return op.integrate(field, x, "ralston", time=op.time)
+
+
+class Bends(pw.Map):
+    """x + C tanh(n b x) + s sin(a x)/2 in the step n: parameters, by any names, in functions."""
+
+    def __init__(self, dim, steps=2, names=("b", "b_i", "X")):
+        self.dim, self.steps, self.names = dim, steps, names
+
+    def parameters(self):
+        return {"C": "ij"} | dict(zip(self.names, ("i", "i", ""), strict=True))
+
+    def step(self, op, p, x):
+        b, a, s = [p[name] for name in self.names]
+        bent = op.apply(lambda u, v: sp.tanh(u * v * (1 + op.number)), b, x)
+        waves = op.apply(lambda u, v, w: v * sp.sin(u * w) / 2, a, s, x)
+        return x + p["C"] @ bent + waves
 
 
 class Features(pw.Map):
@@ -168,6 +184,14 @@ def neural_ode(flow, theta, x):
     return x
 
 
+def bends(flow, theta, x):
+    d = flow.dim
+    for number, part in enumerate(theta.reshape(flow.steps, -1)):
+        C, b, a, s = cut(part, (d, d), (d,), (d,), ())
+        x = x + np.tanh((1 + number) * b * x) @ C.T + s * np.sin(a * x) / 2
+    return x
+
+
 def with_features(flow, theta, x):
     random = np.random.default_rng(flow.seed)
     W = random.normal(size=(flow.count, flow.dim))
@@ -190,6 +214,7 @@ IN_NUMPY = {
     TwoLayers: two_layers,
     RealNVP: real_nvp,
     NeuralODE: neural_ode,
+    Bends: bends,
     Features: with_features,
     Polynomial: polynomial,
 }

@@ -428,6 +428,17 @@ def test_jacobian_of_a_step(substep):
         np.testing.assert_allclose(got[:, :, k], expected, rtol=1e-13, atol=1e-14)
 
 
+def test_a_polynomial_that_is_repeated_divides_none_of_fewer_axes():
+    a, (i, k) = placeholder(0), (Axis("i", 2), Axis("k", 3))
+    x = ir.input_tensor("x", (i,), per_sample=True)
+    low = ir.apply(1 - a**2, x, axes=(i, k))
+    high = ir.apply(sp.expand(-2 * a * (1 - a**2)), x)
+    (shared,) = simplify([ir.einsum("ik,i->i", low, high)])
+    values = np.array([[0.3, -0.5], [1.5, 0.25]])
+    expected = -2 * values * (1 - values**2) * 3 * (1 - values**2)
+    np.testing.assert_allclose(evaluate([shared], {"x": values})[0], expected, rtol=1e-13)
+
+
 def test_functions_are_computed_once():
     """The backward sweep reads tanh(a) back; tanh' and tanh'' are written in tanh."""
     kernels = map_kernels(Looped(NeuralFlow(3, 5, 2)))

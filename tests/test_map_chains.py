@@ -19,7 +19,7 @@ from test_map_language import SIZES, Truth
 
 import pwgf_sym as pw
 from pwgf_sym.declare.maps import parameter_count
-from pwgf_sym.errors import FormulaError, MapError, MapWarning
+from pwgf_sym.errors import FormulaError, MapError, MapWarning, OptionError
 from pwgf_sym.kernels.looped import Looped
 from pwgf_sym.solver.compiler import displacement
 from pwgf_sym.targets.program import compile_program
@@ -312,6 +312,110 @@ def test_a_jump_is_named_with_its_line():
         pw.compile(WELL, flow, target="numpy")
 
 
+KINKS = {
+    "abs": lambda op, p, y: op.sum(abs(y) * p["theta"]),
+    "Max": lambda op, p, y: op.apply(lambda a: sp.Max(a, 0), p["theta"] @ y),
+}
+
+
+@pytest.mark.parametrize("potential", KINKS.values(), ids=KINKS)
+def test_a_gradient_that_jumps_is_refused(potential):
+    flow = Shear(step=lambda op, p, x: x + op.gradient(lambda y: potential(op, p, y), x))
+    with pytest.raises(FormulaError, match="a gradient that jumps at _0 = 0," + HERE):
+        pw.compile(WELL, flow, target="numpy")
+
+
+def test_a_step_that_is_never_the_same_is_refused():
+    random = np.random.default_rng(0)
+
+    def step(op, p, x):
+        return p["C"] @ x + p["theta"] + op.constant(random.normal(size=2))
+
+    for flow in (Shear(step=step), pw.Chain([pw.Affine(2), Shear(step=step)])):
+        with pytest.raises(MapError, match=r"another formula each time.*from a seed"):
+            pw.compile(WELL, flow, target="numpy")
+
+
+def along(scheme, factor=1):
+    """A step along C x + theta, and that field times a factor."""
+
+    def field(op, p, x):
+        return factor * (p["C"] @ x + p["theta"])
+
+    flow = Shear(step=lambda op, p, x: op.integrate(lambda y: p["C"] @ y + p["theta"], x, scheme))
+    flow.log_determinant, flow.substep, flow.field = "trace", "rk4", field
+    return flow
+
+
+def test_a_trace_is_that_of_the_step():
+    """Else samples that carry a density would move otherwise than those that carry none."""
+    flow = along("rk4")
+    program, theta = pw.compile(WELL, flow, target="numpy"), np.linspace(-0.3, 0.5, 6)
+    samples = program.samples(np.array([[0.3, -0.2]]))
+    alone, carrying = (program.push(theta, samples, c).x for c in ("x", "log_density"))
+    np.testing.assert_allclose(alone, carrying, rtol=1e-14)
+    for other in (along("midpoint"), along("rk4", factor=2)):
+        with pytest.raises(MapError, match="whose step is not substep='rk4' along its field"):
+            pw.compile(WELL, other, target="numpy")
+
+
+def test_many_matrices_are_multiplied_one_after_the_other():
+    """Orders of twelve factors are too many to compare all of them."""
+    parts = [pw.Affine(2)] * 12 + [pw.Planar(2, steps=1)]
+    program = pw.compile(WELL, pw.Chain(parts), target="numpy")
+    theta = np.random.default_rng(0).normal(size=program.size) / 2
+    z = np.array([[0.3, -0.5], [1.0, 0.2]])
+    samples, volume = program.samples(z), 0
+    x = z / WELL.initial.spread
+    for A, b in ((row[:4].reshape(2, 2), row[4:]) for row in theta[:72].reshape(12, 6)):
+        x, volume = x @ A.T + b, volume + np.linalg.slogdet(A)[1]
+    u, w, b = theta[72:74], theta[74:76], theta[76]
+    bend = np.tanh(x @ w + b)
+    x = x + bend[:, None] * u
+    volume = volume + np.log(np.abs(1 + (1 - bend**2) * (u @ w)))
+    state = program.push(theta, samples, "log_density")
+    np.testing.assert_allclose(
+        program.unpack(state.x, samples), x * WELL.initial.spread, rtol=1e-11, atol=1e-13
+    )
+    found = program.unpack_scalar(state.log_density, samples)
+    np.testing.assert_allclose(found, WELL.initial.log_density(z) - volume, rtol=1e-11)
+
+
+def test_a_chain_has_the_exact_density_whatever_its_parts_have():
+    parts = [pw.NeuralFlow(2, 3, steps=2, log_determinant="trace"), pw.Affine(2)]
+    program = pw.compile(WELL, pw.Chain(parts), target="numpy")
+    theta = np.random.default_rng(0).normal(size=program.size) / 3
+    z = np.array([[0.3, -0.5], [1.0, 0.2]])
+
+    def push(points):
+        samples = program.samples(points)
+        return program.unpack(program.push(theta, samples).x, samples)
+
+    steps = 1e-5 * np.eye(2)
+    columns = [(push(z + e) - push(z - e)) / 2e-5 for e in steps]
+    volume = np.linalg.slogdet(np.stack(columns, axis=-1))[1]
+    samples = program.samples(z)
+    found = program.unpack_scalar(program.push(theta, samples, "log_density").log_density, samples)
+    np.testing.assert_allclose(found, WELL.initial.log_density(z) - volume, rtol=1e-8)
+
+
+@pytest.mark.parametrize("dim", [None, 2.0, "2", 3, "missing"])
+def test_a_dimension_is_that_of_the_problem(dim):
+    flow = pw.Map() if dim == "missing" else Shear()
+    if dim != "missing":
+        flow.dim = dim
+    with pytest.raises(OptionError, match=r"a map of dimension .*; accepted: dimension 2"):
+        pw.compile(WELL, flow, target="numpy")
+
+
+@pytest.mark.parametrize("steps", [0, -1, 2.0, "2", None])
+def test_steps_are_a_whole_number(steps):
+    flow = Shear()
+    flow.steps = steps
+    with pytest.raises(MapError, match="steps: got"):
+        pw.compile(WELL, flow, target="numpy")
+
+
 def test_names_of_a_step_and_of_the_map_differ():
     flow = Shear(own={"A": "i"}, shared={"A": "i"}, step=lambda op, p, x: x + p["A"])
     with pytest.raises(MapError, match="'A' of a step and of the map"):
@@ -322,6 +426,45 @@ def test_names_of_a_step_and_of_the_map_differ():
 def test_starts_that_do_not_fit(start):
     flow = Shear(step=lambda op, p, x: p["C"] @ x + p["theta"], start=start)
     with pytest.raises(MapError, match="initial_parameters of Shear"):
+        pw.solve(WELL, flow, (0, 0.1), **QUICK)
+
+
+@pytest.mark.parametrize("sizes", [(5, 7), (7, 5)])
+def test_starts_of_parts_that_do_not_fit(sizes):
+    """Their sum does."""
+    starts = [np.zeros(size) for size in sizes]
+    chain = pw.Chain(
+        [Shear(step=lambda op, p, x: p["C"] @ x + p["theta"], start=start) for start in starts]
+    )
+    with pytest.raises(MapError, match=f"initial_parameters of Shear.*shape .{sizes[0]},."):
+        pw.solve(WELL, chain, (0, 0.1), **QUICK)
+
+
+class Unstarted(Shear):
+    """A map that leaves its start to the call."""
+
+    initial_parameters = pw.Map.initial_parameters
+
+
+def test_a_start_of_the_call_needs_no_other():
+    flow = Unstarted(step=lambda op, p, x: p["C"] @ x + p["theta"])
+    start = np.array([0, 0, 1, 0, 0, 1.0])
+    assert np.array_equal(pw.solve(WELL, flow, (0, 0.1), theta0=start, **QUICK).theta[0], start)
+    with pytest.raises(MapError, match=r"without the method initial_parameters.*np.zeros\(6\)"):
+        pw.solve(WELL, flow, (0, 0.1), **QUICK)
+
+
+CALLED = {
+    "step": lambda p, x: x,
+    "initial_parameters": lambda law: np.zeros(6),
+}
+
+
+@pytest.mark.parametrize("name", CALLED)
+def test_methods_that_take_other_arguments(name):
+    flow = Shear(step=lambda op, p, x: p["C"] @ x + p["theta"])
+    setattr(flow, name, CALLED[name])
+    with pytest.raises(MapError, match=rf"{name}: got .*; accepted: {name}\(self, "):
         pw.solve(WELL, flow, (0, 0.1), **QUICK)
 
 

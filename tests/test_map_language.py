@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from language_maps import (
     IN_NUMPY,
+    Bends,
     Features,
     NeuralODE,
     Planes,
@@ -23,8 +24,9 @@ from map_cases import entropy_problem
 from on_targets import program_on
 
 #: What is small enough that every map is one to one, beside parameters of the size 1.
-SIZES = {Polynomial: 0.06, TwoLayers: 0.3, Features: 0.15}
+SIZES = {Polynomial: 0.06, TwoLayers: 0.3, Features: 0.15, Bends: 0.2}
 CASES = {
+    "bends": (Bends, 3),
     "planes": (Planes, 3),
     "two layers": (TwoLayers, 2, 3),
     "RealNVP": (RealNVP, 3),
@@ -61,6 +63,16 @@ class Truth:
         before = self.law.score(z) - np.stack(slopes, axis=-1) / 2e-5
         transposed = np.swapaxes(self.by_z(theta, z), 1, 2)
         return np.linalg.solve(transposed, before[..., None])[..., 0]
+
+    def volume_by_theta(self, theta, z, weights):
+        """The gradient of the sum of weighted volumes, by central differences of fourth order."""
+
+        def slope(h):
+            steps = h * np.eye(len(theta))
+            sums = [(self.volume(theta + e, z), self.volume(theta - e, z)) for e in steps]
+            return np.array([(a - b) @ weights / (2 * h) for a, b in sums])
+
+        return (4 * slope(1e-4) - slope(2e-4)) / 3
 
     def by_theta(self, theta, z):
         """dT/dtheta, (p, n, d)."""
@@ -107,12 +119,26 @@ def check(flow, target, folder, seed=0, count=5):
     close(program.unpack(linearized.jvp(eta), samples), np.tensordot(eta, rows, 1), 1e-10)
     field = samples.pack(u) * (np.asarray(samples.weights) > 0)
     close(linearized.vjp(field), np.einsum("pni,ni->p", rows, u), 1e-10)
+    weights = np.zeros(samples.weight.size)
+    weights[:count] = u[:, 0]
+    slopes = truth.volume_by_theta(theta, z, u[:, 0])
+    close(linearized.gradient(0 * field, weights), -slopes, 1e-7)
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_a_map_of_few_lines(name, target, tmp_path):
     kind, *arguments = CASES[name]
     check(kind(*arguments), target, tmp_path)
+
+
+# What kernels call arrays, inputs, functions and variables of their own.
+NAMES = [("field", "scalar", "pull"), ("spread", "U", "range"), ("unit", "exp", "count")]
+NAMES += [("b_i", "V1", "fma"), ("eta_b", "b", "x_out"), ("own_b", "b", "__debug__")]
+
+
+@pytest.mark.parametrize("names", NAMES, ids="-".join)
+def test_parameters_have_any_names(names, target, tmp_path):
+    check(Bends(2, steps=1, names=names), target, tmp_path)
 
 
 def test_the_maps_are_short():

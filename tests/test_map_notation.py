@@ -3,7 +3,9 @@
 Truth: NumPy itself, sample by sample, with the same operators; derivatives by complex steps.
 """
 
+import math
 import operator
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -79,7 +81,7 @@ SIGNS |= {"**": operator.pow, "@": operator.matmul}
 
 @st.composite
 def keys(draw, shape):
-    """What stands in brackets: integers, slices, one list, Ellipsis."""
+    """What stands in brackets: integers, slices, one list, Ellipsis, None."""
     first = draw(st.integers(0, len(shape)))
     last = draw(st.integers(0, len(shape) - first)) if draw(st.booleans()) else None
     listed = draw(st.booleans())
@@ -98,6 +100,9 @@ def keys(draw, shape):
     found = [one(size) for size in shape[:first]]
     if last is not None:
         found += [Ellipsis, *[one(size) for size in shape[len(shape) - last :]]]
+    if all(isinstance(key, (slice, int, type(Ellipsis))) for key in found):
+        for _ in range(draw(st.sampled_from([0, 0, 1, 2]))):
+            found.insert(draw(st.integers(0, len(found))), None)
     return found[0] if len(found) == 1 else tuple(found)
 
 
@@ -132,8 +137,6 @@ def turn(pool, kind, which, sign, number, left, data):
             with pytest.raises(MapError, match=r"of shapes .*\(test_map_notation.py, line \d+\)"):
                 function(first.tensor, second.tensor)
             return None
-        if len(first.shape) > 2 or len(second.shape) > 2:
-            return None if sign == "@" else first.then(function, second)
         return first.then(function, second)
     if kind == "number":
         if sign == "@":
@@ -222,6 +225,21 @@ def test_parts_one_after_the_other():
     np.testing.assert_allclose(evaluate([found], VALUES)[0], expected, rtol=1e-13)
 
 
+SAME = {
+    "arrays without axes": lambda x: np.array(3) * x + x * np.array(0.5) - x[np.array(-1)],
+    "fractions": lambda x: Fraction(1, 3) * x - Fraction(1, 7),
+    "signs": lambda x: -(+x),
+    "outer": lambda x: (x[:, None] * x[None])[..., 1],
+    "stacks": lambda x: x[None, None] @ (x[:, None] * x),
+}
+
+
+@pytest.mark.parametrize("formula", SAME.values(), ids=SAME)
+def test_what_numpy_writes(formula):
+    expected = np.array([formula(row) for row in VALUES["x"]], dtype=float)
+    np.testing.assert_allclose(evaluate([formula(X)], VALUES)[0], expected, rtol=1e-13)
+
+
 def test_constant_arrays_broadcast():
     numbers = np.arange(6.0).reshape(2, 3)
     found = OP.constant(numbers) * X + OP.constant([1.0, 2.0], "k") @ OP.constant(numbers)
@@ -307,6 +325,20 @@ REFUSED = {
     "zero": (lambda: X / 0, "a division by 0" + HERE),
     "a negative base": (lambda: (-2) ** X, "a power of -2" + HERE),
     "a place": (lambda: X[3], "the index 3 of an axis of length 3" + HERE),
+    "a sum of NumPy": (lambda: np.sum(X), r"np.sum of a tensor" + HERE + r".*op\.sum\(x\)"),
+    "a row of NumPy": (lambda: np.concatenate([X, X]), "np.concatenate of a tensor" + HERE),
+    "an array of tensors": (lambda: np.array([X[0], X[1]]), "an array made of tensors" + HERE),
+    "a constant of tensors": (lambda: OP.constant([X[0], 1]), "an array made of tensors" + HERE),
+    "a reduction": (lambda: np.add.reduce(X), r"np.add.reduce\(x\) of a tensor" + HERE),
+    "a place for results": (lambda: np.add(X, 1, where=[True]), r"np.add\(x, where=...\)" + HERE),
+    "a method": (lambda: X.sum(), r"'sum' of a tensor" + HERE + r".*op\.sum\(x\)"),
+    "an attribute": (lambda: X.exp, r"'exp' of a tensor" + HERE + r".*op.apply\(sp.exp, x\)"),
+    "a function of numbers": (lambda: math.exp(X[0]), "a tensor as a number" + HERE),
+    "a remainder": (lambda: X % 1, "a tensor as a number" + HERE),
+    "a slice of floats": (lambda: X[0.5:], r"slice\(0.5, None, None\): .*" + HERE),
+    "a slice without steps": (lambda: X[::0], "slice step cannot be zero" + HERE),
+    "a number alone": (lambda: OP.concatenate(5), "op.concatenate of 5" + HERE),
+    "letters that are none": (lambda: OP.constant([1, 2], 3), "constant: got axes 3" + HERE),
     "a float": (lambda: X[1.0], "the index 1.0" + HERE),
     "booleans": (lambda: X[[True, False, True]], "the index True" + HERE),
     "many": (lambda: X[0, 0], "2 indices of a tensor" + HERE),
@@ -326,9 +358,16 @@ REFUSED = {
     "a sum": (lambda: OP.sum(3), "op.sum of 3" + HERE),
     "no number": (lambda: OP.gradient(lambda y: 2 * y, X), r"op.gradient of \(3,\)" + HERE),
     "a field": (lambda: OP.integrate(lambda y: y[:2], X), r"a field of \(2,\)" + HERE),
+    "a field without time": (
+        lambda: OP.integrate(lambda y: y, X, time=OP.time),
+        r"field: got <lambda>\(y\); accepted: field\(x, t\) where time is given",
+    ),
+    "a field that is none": (lambda: OP.integrate(X, X), "field: got .*; accepted: field"),
+    "states": (lambda: OP.integrate(lambda y: y, 3), "op.integrate of 3" + HERE),
+    "a gradient at a list": (lambda: OP.gradient(OP.sum, [1, 2]), "op.gradient" + HERE),
     "a field's number": (lambda: OP.integrate(lambda y: 2, X), "a field of 2" + HERE),
     "two fields": (lambda: OP.integrate(lambda y: [y[0]] * 2, [X]), "a field of" + HERE),
-    "a method": (lambda: OP.integrate(lambda y: y, X, "rk5"), "'rk5'; accepted: \"euler\""),
+    "a scheme": (lambda: OP.integrate(lambda y: y, X, "rk5"), "'rk5'; accepted: \"euler\""),
     "no steps": (lambda: OP.integrate(lambda y: y, X, steps=0), "steps: got 0"),
     "constants": (lambda: OP.constant([1, np.inf]), r"got inf at \[1\]" + HERE),
 }

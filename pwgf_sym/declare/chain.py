@@ -11,7 +11,7 @@ from ..arguments import brief, checked_call, dimension, integer
 from ..errors import MapError
 from ..memory import fitting
 from .affine import Affine
-from .map import VECTORS, Family, Map, Operations, V, parameter_count
+from .map import VECTORS, Family, Map, Operations, V, parameter_count, start_parameters
 from .registry import description, restored
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ class Chain(Family):
 
     def initial_parameters(self, law: Law | WhitenedLaw, seed: int = 0) -> NDArray[np.float64]:
         starts = [
-            part.initial_parameters(law, seed + number) for number, part in enumerate(self.maps)
+            start_parameters(part, law, seed + number) for number, part in enumerate(self.maps)
         ]
         affine = [n for n, part in enumerate(self.maps) if type(part) is Affine]
         if affine:

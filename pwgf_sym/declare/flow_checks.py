@@ -43,8 +43,10 @@ def check_flow(problem: object, map: object, argument: str = "map") -> None:
         fix = f"Write Affine({problem.dim}) or NeuralFlow({problem.dim}, width=32)."
         accepted = "a map such as NeuralFlow(dim=2, width=32)"
         raise OptionError(argument, brief(map), accepted, fix)
-    if map.dim != problem.dim:
-        given = f"a map of dimension {brief(map.dim)}"
+    dim = getattr(map, "dim", None)  # a class of the user's may have forgotten it
+    whole = isinstance(dim, (int, np.integer)) and not isinstance(dim, bool)
+    if not whole or dim != problem.dim:
+        given = f"a map of dimension {brief(dim)}"
         raise OptionError(argument, given, f"dimension {problem.dim}, the problem's")
 
 

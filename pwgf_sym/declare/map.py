@@ -8,13 +8,14 @@ scores, derivatives by the parameters) is the compiler's.
 from __future__ import annotations
 
 import functools
+import inspect
 import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, TypeAlias, TypeVar
 
 import sympy as sp
 
-from ..arguments import brief, integer
+from ..arguments import brief, integer, real_array
 from ..errors import EnergyError, MapError
 from .formula_checks import check_formula, scalar_expression
 from .periods import Periods
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from .law import Law, WhitenedLaw
 
 __all__ = ["VECTORS", "Family", "Map", "Operations", "Value", "checked_activation"]
-__all__ += ["parameter_count", "positive"]
+__all__ += ["fitting_call", "parameter_count", "positive", "start_parameters"]
 
 
 Number: TypeAlias = "sp.Expr | float"
@@ -189,7 +190,7 @@ class Map(Described):
         ``law`` has the attributes ``mean`` and ``covariance``, those of the initial law in the
         coordinates that the map sees: mean 0, and covariance of trace d.
         """
-        raise _unwritten(self, "initial_parameters", "np.zeros(self.dim)")
+        raise _unwritten(self, "initial_parameters", f"np.zeros({parameter_count(self)})")
 
     def on_circle(self, periods: Periods) -> Map:
         """The map that commutes with the periods, T(z + P e_i) = T(z) + P e_i.
@@ -235,8 +236,51 @@ def parameter_count(map: Map) -> int:
     found = 0
     for part in map.parts():
         axes = part.axis_lengths()
-        found += count(part.shared()) + count(part.parameters()) * part.steps
+        steps = positive("steps", part.steps)
+        found += count(part.shared()) + count(part.parameters()) * steps
     return found
+
+
+def start_parameters(map: Map, law: Law | WhitenedLaw, seed: int) -> NDArray[np.float64]:
+    """What a map's own ``initial_parameters`` gives, (p,), checked.
+
+    Raises
+    ------
+    MapError
+        If it is no array of as many finite numbers as the map has parameters.
+    """
+    import numpy as np
+
+    fitting_call(map.initial_parameters, (law, seed), "initial_parameters(self, law, seed=0)")
+    where = f"initial_parameters of {map}"
+    found = real_array(where, map.initial_parameters(law, seed), finite=False, error=MapError)
+    count = parameter_count(map)
+    if found.shape != (count,) or not np.all(np.isfinite(found)):
+        shape = f"shape {found.shape}" if found.shape != (count,) else "numbers that are not finite"
+        raise MapError(where, shape, f"{count} finite numbers, those of all steps in order")
+    return found.copy()
+
+
+def fitting_call(method: Callable[..., object], arguments: Sequence[object], written: str) -> None:
+    """Refuse a method of a user's, or a field, that does not take what it is called with.
+
+    Raises
+    ------
+    MapError
+        That says how it is ``written``.
+    """
+    name = written.partition("(")[0]
+    if not callable(method):
+        raise MapError(name, brief(method), written)
+    try:
+        signature = inspect.signature(method)
+    except (TypeError, ValueError):  # one that is not written in Python
+        return
+    try:
+        signature.bind(*arguments)
+    except TypeError as error:
+        given = f"{getattr(method, '__name__', name)}{signature}"
+        raise MapError(name, given, written) from error
 
 
 class Family(Map):

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ..arguments import brief
 from ..errors import MapError
 from ..tensors import Axis, ConstantArray, Tensor, constant_array, topological
 from ..tensors.arithmetic import apart, written
@@ -28,6 +29,8 @@ def checked_constant(values: ArrayLike, letters: str | None, axes: Mapping[str, 
             own.append(apart(axes["i"] if size == axes["i"].size else Axis(f"c{size}", size), own))
         return constant_array(array, own)
     known = ", ".join(axes)
+    if isinstance(letters, Tensor) or not isinstance(letters, Iterable):
+        raise MapError("constant", f"axes {brief(letters)}{written()}", f"the map's axes {known}")
     unknown = [letter for letter in letters if letter not in axes]
     if unknown:
         fix = "Give its length in the map's axes()."
@@ -52,6 +55,8 @@ def _numbers(values: ArrayLike) -> np.ndarray:
     accepted, fix = "an array of real numbers", "Give the values as a NumPy array of numbers."
     try:
         array = np.asarray(values)
+    except MapError:  # of tensors, which says so
+        raise
     except ValueError as error:  # rows of different lengths
         raise MapError("constant", f"{error}{written()}", accepted, fix) from error
     if array.dtype.kind not in "biuf":

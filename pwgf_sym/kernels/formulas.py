@@ -56,7 +56,7 @@ class StepFormulas:
         return current
 
     def _after_stage(self, stage: Stage, level: Level) -> list[Tensor]:
-        if stage.map.log_determinant == "trace" and len(level) > 1:
+        if stage.traced and len(level) > 1:
 
             def field(now: list[Tensor]) -> list[Tensor]:
                 named = dict(zip((c.name for c in level), now, strict=True))

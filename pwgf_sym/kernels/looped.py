@@ -13,12 +13,15 @@ from dataclasses import dataclass, field
 
 import sympy as sp
 
-from ..arguments import brief
+from ..arguments import brief, choice
+from ..declare.class_names import is_ours
+from ..declare.map import fitting_call, positive
 from ..declare.maps import Map
+from ..declare.tableaus import TABLEAUS
 from ..errors import MapError
 from ..tensors import Axis, Elementwise, Tensor, input_tensor, topological
 from ..tensors.arithmetic import shape_text, under, written
-from .carried import levels
+from .carried import levels, pullbacks
 from .operations import Formulas, ReadsNumber
 
 __all__ = ["Looped", "Stage"]
@@ -29,6 +32,7 @@ _RESERVED = {"acc", "block", "dx", "eta", "first", "last", "log_det", "miss", "r
 _RESERVED |= {"step", "steps", "sums", "table", "target", "theta", "tile", "turn", "weight"}
 _RESERVED |= {"constants", "width", *_AXES}
 _RESERVED |= {name for c in levels()[-1] for name in (c.name, c.start, c.cotangent)}
+_RESERVED |= {pullback.cotangent for pullback in pullbacks(levels()[-1])}
 
 Axes = tuple[Axis, ...]
 
@@ -58,6 +62,8 @@ class Stage:
         The map's axes by their letters.
     parameters : mapping of str to tuple of Axis
         Axes of its parameters, by their own names.
+    traced : bool
+        Whether its log density is integrated along its field: that of a chain never is.
     """
 
     map: Map
@@ -65,21 +71,43 @@ class Stage:
     names: Mapping[str, str]
     axes: Mapping[str, Axis]
     parameters: Mapping[str, Axes]
+    traced: bool = False
 
     def after(self, x: Tensor) -> Tensor:
         """The step of x."""
-        return _checked(self.map, self.map.step(self.operations, self._tensors(), x), x)
+        arguments = self.operations, self._tensors(), x
+        fitting_call(self.map.step, arguments, "step(self, op, p, x)")
+        return _checked(self.map, self.map.step(*arguments), x)
 
     def formulas(self) -> tuple[object, ...]:
-        """What the step computes, and how its log density is carried."""
+        """What the step computes, and how its log density is carried.
+
+        Raises
+        ------
+        MapError
+            If the step is another one when it is written again, or not that of its field.
+        """
         x = input_tensor("x", (self.axes["i"],), per_sample=True)
-        if self.map.log_determinant != "trace":
-            return (self.after(x),)
-        return self.after(x), self.field(x), self.map.substep, self.map.steps
+        after = self.after(x)
+        if not is_ours(type(self.map)) and self.after(x) is not after:
+            given = f"a step of {self.map} with another formula each time that it is written"
+            fix = "Draw random numbers in __init__, from a seed, and let step change nothing."
+            raise MapError("step", given, "one formula, since kernels are written one by one", fix)
+        if not self.traced:
+            return (after,)
+        field, named = self.field(x), getattr(self.map, "substep", None)
+        substep = choice("substep", named, tuple(TABLEAUS), error=MapError)
+        if self.operations.integrate(self.field, x, substep) is not after:
+            given = f"'trace' of {self.map}, whose step is not substep={substep!r} along its field"
+            accepted = "a step by op.integrate(field, x, substep), and no time in the field"
+            raise MapError("log_determinant", given, accepted, "Take 'exact'.")
+        return after, field, substep, self.map.steps
 
     def field(self, x: Tensor) -> Tensor:
         """The field of the step at x."""
-        velocity = self.map.field(self.operations, self._tensors(), x)
+        arguments = self.operations, self._tensors(), x
+        fitting_call(self.map.field, arguments, "field(self, op, p, x)")
+        velocity = self.map.field(*arguments)
         if velocity is None:
             given, fix = "'trace' of a map without a field", "Write the field, or take 'exact'."
             raise MapError("log_determinant", given, "'trace' of a flow, or 'exact'", fix)
@@ -135,7 +163,9 @@ class Looped:
 
     def __init__(self, flow: Map) -> None:
         self.map = flow
-        units = [unit for part in flow.parts() for unit in _units(part)]
+        kind = choice("log_determinant", flow.log_determinant, ("exact", "trace"), error=MapError)
+        self._traced = kind == "trace"
+        units = [unit for part in flow.parts() for unit in _units(part, self._traced)]
         body = units[: _period(units)]
         self.steps = len(units) // len(body)
         self.parameters: dict[str, Axes] = {}
@@ -163,14 +193,15 @@ class Looped:
         if not unit.whole:
             own = _parameter_axes(map, map.parameters(), axes)
             names = {name: self._take(name, tag, own[name]) for name in own}
-            return [Stage(map, None, names, axes, own)]
+            return [Stage(map, None, names, axes, own, self._traced)]
         shared = _parameter_axes(map, map.shared(), axes)
         common = {name: self._take(name, tag, shared[name]) for name in shared}
         own = _parameter_axes(map, map.parameters(), axes)
         found = []
         for place in range(map.steps):
             numbered = {name: self._take(name, f"{tag}_{place}", own[name]) for name in own}
-            found.append(Stage(map, place, common | numbered, axes, shared | own))
+            names = common | numbered
+            found.append(Stage(map, place, names, axes, shared | own, self._traced))
         return found
 
     def _axes(self, map: Map) -> dict[str, Axis]:
@@ -199,7 +230,7 @@ def _is_made(name: str) -> bool:
     return (name[:1] == "v" and name[1:].isdigit()) or name.startswith(("hidden_", "constant_"))
 
 
-def _units(part: Map) -> list[_Unit]:
+def _units(part: Map, traced: bool) -> list[_Unit]:
     """The steps of a map; one for all of them where they share or read what is not their own."""
     axes = {letter: Axis(letter, size) for letter, size in part.axis_lengths().items()}
     shared = _parameter_axes(part, part.shared(), axes)
@@ -211,14 +242,15 @@ def _units(part: Map) -> list[_Unit]:
     places = tuple(shared.items()), tuple(own.items())  # in theta: the order counts
     own = shared | own
     names = {name: name for name in own}
+    count = positive("steps", part.steps)
     whole = bool(shared)
     try:
-        formulas = [] if whole else Stage(part, None, names, axes, own).formulas()
+        formulas = [] if whole else Stage(part, None, names, axes, own, traced).formulas()
     except ReadsNumber:
         whole = True
     if not whole:
-        return [_Unit(part, False, (places, formulas))] * part.steps
-    stages = [Stage(part, place, names, axes, own) for place in range(part.steps)]
+        return [_Unit(part, False, (places, formulas))] * count
+    stages = [Stage(part, place, names, axes, own, traced) for place in range(count)]
     return [_Unit(part, True, (places, [stage.formulas() for stage in stages]))]
 
 

@@ -13,13 +13,14 @@ from numpy.typing import ArrayLike
 
 from ..arguments import brief, choice
 from ..declare.formula_checks import check_formula, scalar_expression
-from ..declare.map import positive
+from ..declare.map import fitting_call, positive
 from ..declare.tableaus import TABLEAUS
 from ..derive.borders import jump
 from ..derive.pieces import in_pieces
 from ..errors import EnergyError, FormulaError, MapError
 from ..tensors import (
     Axis,
+    Elementwise,
     Tensor,
     add,
     constant,
@@ -28,6 +29,7 @@ from ..tensors import (
     placeholder,
     product,
     scale,
+    topological,
     window,
 )
 from ..tensors.arithmetic import concatenated, elementwise, plus, shape_text, written
@@ -38,10 +40,15 @@ from .constant_arrays import checked_constant
 __all__ = ["Formulas", "ReadsNumber"]
 
 _NAMES = itertools.count()
+# How fields are written without and with the time.
+_FIELDS = "field(x)", "field(x, t) where time is given"
 
 
-class ReadsNumber(Exception):
-    """A step's formula reads the step's number, where it has none: the steps differ."""
+class ReadsNumber(BaseException):
+    """A step's formula reads the step's number, where it has none: the steps differ.
+
+    No ``except Exception`` on the way, of a user's or of ours, takes it for an error.
+    """
 
 
 @dataclass(frozen=True)
@@ -120,7 +127,7 @@ class Formulas:
 
     def concatenate(self, parts: Sequence[Tensor]) -> Tensor:
         """Vectors, and numbers, one after the other."""
-        return concatenated(list(parts), [self.axes["i"]])
+        return concatenated(parts, [self.axes["i"]])
 
     def constant(self, values: ArrayLike, letters: str | None = None) -> Tensor:
         """Numbers over axes of the map: a mask, fixed features, a matrix that selects.
@@ -138,6 +145,9 @@ class Formulas:
     @staticmethod
     def gradient(potential: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
         """The gradient at x of a function of vectors, which gives a number."""
+        if not isinstance(x, Tensor) or not callable(potential):
+            given = f"op.gradient({brief(potential)}, {_shapes([x])}){written()}"
+            raise MapError("step", given, "a function, and the tensor where its gradient is taken")
         at = input_tensor(f"at_{next(_NAMES)}", x.axes, per_sample=True)
         value = potential(at)
         if not isinstance(value, Tensor) or value.axes:
@@ -145,6 +155,7 @@ class Formulas:
             given = f"op.gradient of {shape}{written()}"
             raise MapError("step", given, "a function whose value is a tensor of shape ()")
         (slope,) = vjp({value: constant(1)}, [at])
+        _check_continuous(slope)
         return replace([slope], {at: x})[0]
 
     @staticmethod
@@ -195,7 +206,11 @@ class Formulas:
         h = sp.Rational(1, self.count if steps is None else positive("steps", steps))
         tableau = TABLEAUS[choice("scheme", scheme, tuple(TABLEAUS), error=MapError)]
         alone = isinstance(states, Tensor)
-        y = [states] if alone else list(states)
+        y = [states] if alone else list(states) if isinstance(states, (list, tuple)) else []
+        if not y or not all(isinstance(one, Tensor) for one in y):
+            text = f"op.integrate of {brief(states)}{written()}"
+            raise MapError("step", text, "a tensor, or a list of tensors")
+        fitting_call(field, (y,) if time is None else (y, time), _FIELDS[time is not None])
 
         def moved(weights: Sequence[sp.Rational], slopes: list[list[Tensor]]) -> list[Tensor]:
             """The states, moved along earlier slopes."""
@@ -215,6 +230,16 @@ class Formulas:
             slopes.append(_slopes([found] if alone else found, y))
         result = moved(tableau.weights, slopes)
         return result[0] if alone else result
+
+
+def _check_continuous(slope: Tensor) -> None:
+    """Refuse a gradient that jumps: samples would."""
+    for one in topological([slope]):
+        border = jump(in_pieces(one.expression)) if isinstance(one, Elementwise) else None
+        if border is not None:
+            given = f"a gradient that jumps {border.text()},{written()}"
+            fix = "Use sqrt(1 + a**2) in the place of abs(a), or a power of Max(a, 0)."
+            raise FormulaError("step", given, "a function with a continuous gradient", fix)
 
 
 def _slopes(found: object, states: list[Tensor]) -> list[Tensor]:

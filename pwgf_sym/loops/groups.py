@@ -7,7 +7,7 @@ from collections.abc import Container, Iterable, Mapping
 from ..schedule.groups import Group
 from ..tensors import Add, Axis, ConstantArray, Input, Product, Tensor
 
-__all__ = ["LOWEST", "Names", "deferred_terms", "flat_terms", "read_name"]
+__all__ = ["LOWEST", "Names", "deferred_terms", "flat_terms"]
 
 #: Smaller than any number in a formula, in both precisions: where a largest one is looked for.
 LOWEST = -3e38
@@ -25,10 +25,17 @@ class Names:
         word = "constant_" if isinstance(tensor, ConstantArray) else "v"
         return self._found.setdefault(tensor, f"{word}{len(self._found)}")
 
+    def variable(self, tensor: Tensor, labels: Iterable[Axis] | None = None) -> str:
+        """Variable for entries that are read; labels are given where they are read under others.
 
-def read_name(name: str, labels: Iterable[Axis]) -> str:
-    """Variable for an entry that is read under these labels."""
-    return f"{name.replace('eta.', 'eta_')}_{''.join(a.name for a in labels)}"
+        Those of parameters, which users name, begin as no other variable does.
+        """
+        name, under = self(tensor), "" if labels is None else "".join(a.name for a in labels)
+        if not isinstance(tensor, Input) or tensor.per_sample:
+            return name if labels is None else f"{name}_{under}"
+        of, _, own = name.rpartition(".")
+        count = "" if labels is None else str(len(tensor.axes))
+        return f"{of or 'own'}{count}_{own}" + ("" if labels is None else f"_{under}")
 
 
 def deferred_terms(

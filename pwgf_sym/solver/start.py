@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from ..arguments import real_array
+from ..declare.map import start_parameters
 from ..declare.maps import Map, Permute, parameter_count
 from ..declare.problem import GradientFlow
-from ..errors import MapError, MapWarning, OptionError, warn
+from ..errors import MapWarning, OptionError, warn
 from .compiler import displacement
 from .protocols import Program
 from .sampling import seed_for
@@ -20,29 +21,17 @@ ROUNDING = 1e-6
 
 def start_of(problem: GradientFlow, map: Map, theta0: np.ndarray | None, seed: int) -> np.ndarray:
     """The start parameters, (p,) float64."""
-    default = _default_start(problem, map, seed_for(seed, "map"))
     if theta0 is None:
-        return default
-    accepted = f"an array of {default.size} numbers"
+        return start_parameters(map, problem.initial.whitened, seed_for(seed, "map"))
+    count = parameter_count(map)
+    accepted = f"an array of {count} numbers"
     theta = real_array("theta0", theta0, finite=False, accepted=accepted).copy()
-    if theta.shape != default.shape:
-        raise OptionError("theta0", f"shape {theta.shape}", f"shape {default.shape} for {map}")
+    if theta.shape != (count,):
+        raise OptionError("theta0", f"shape {theta.shape}", f"shape {(count,)} for {map}")
     if not np.all(np.isfinite(theta)):
         bad = int(np.flatnonzero(~np.isfinite(theta))[0])
         raise OptionError("theta0", f"{theta[bad]} at index {bad}", "finite numbers")
     return theta
-
-
-def _default_start(problem: GradientFlow, map: Map, seed: int) -> np.ndarray:
-    """What the map's own initial_parameters gives, (p,) float64."""
-    given = map.initial_parameters(problem.initial.whitened, seed)
-    where = f"initial_parameters of {map}"
-    found = real_array(where, given, finite=False, error=MapError).copy()
-    count = parameter_count(map)
-    if found.shape != (count,) or not np.all(np.isfinite(found)):
-        shape = f"shape {found.shape}" if found.shape != (count,) else "numbers that are not finite"
-        raise MapError(where, shape, f"{count} finite numbers, those of all steps in order")
-    return found
 
 
 def warn_of_start(program: Program, theta: np.ndarray) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..declare.map import start_parameters
 from ..declare.maps import NeuralFlow
 from ..errors import MapError
 
@@ -26,7 +27,7 @@ def check_displacement(program) -> None:
     if isinstance(map, NeuralFlow):
         return
     random = np.random.default_rng(0)
-    theta = np.asarray(map.initial_parameters(problem.initial.whitened), float)
+    theta = start_parameters(map, problem.initial.whitened, seed=0)
     theta = (theta + _NOISE * random.normal(size=theta.size)).astype(program.dtype)
     points = problem.initial.sample(_POINTS, 0)
     for i, period in enumerate(problem.periods):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..arguments import checked_call, number, real_array
+from ..declare.map import start_parameters
 from ..errors import OptionError
 from .packing import State
 
@@ -88,6 +89,6 @@ class PointMethods:
 
     def _pushed(self, points: ArrayLike, theta: ArrayLike | None, carry: tuple[str, ...]) -> State:
         if theta is None:
-            theta = self.map.initial_parameters(self.problem.initial.whitened)
+            theta = start_parameters(self.map, self.problem.initial.whitened, seed=0)
         samples = self.samples(real_array("points", points))
         return self.push(real_array("theta", theta, finite=False), samples, carry)

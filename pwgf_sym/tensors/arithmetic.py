@@ -10,6 +10,7 @@ import linecache
 import operator
 import sys
 from collections.abc import Iterable, Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -81,8 +82,40 @@ class InFormula(MapError, sp.SympifyError):
         return str(self.args[0])
 
 
-def numpy_function(function: Any, values: Sequence[Any]) -> Tensor:
+class NoAttribute(MapError, AttributeError):
+    """What NumPy's arrays have and tensors have not."""
+
+
+# Where NumPy's functions and attributes are, which have other names here.
+_ELSEWHERE = {
+    **dict.fromkeys(("concatenate", "stack", "hstack", "append"), "Write op.concatenate([x, y])."),
+    **dict.fromkeys(("dot", "matmul", "vdot", "inner"), "Write A @ x."),
+    **dict.fromkeys(("sum", "mean"), "Write op.sum(x) for the sum of all entries."),
+    **dict.fromkeys(("einsum", "outer", "trace"), 'Write op.einsum("ij,j->i", A, x).'),
+    **dict.fromkeys(("ndim", "size"), "Write len(x.shape), or x.shape."),
+    **dict.fromkeys(("transpose", "swapaxes"), "Write A.T."),
+}
+
+
+def numpy_attribute(name: str) -> NoAttribute:
+    """The error for an attribute that tensors do not have."""
+    fix = _ELSEWHERE.get(name, f"Write op.apply(sp.{name}, x)." if hasattr(sp, name) else "")
+    given = f"{brief(name)} of a tensor{written()}"
+    return NoAttribute("step", given, "shape, T, operators, brackets and op's functions", fix)
+
+
+def numpy_call(function: Any) -> MapError:
+    """The error for a function of NumPy's that is none of entries."""
+    name = function.__name__
+    return refused(f"np.{name} of a tensor", _ELSEWHERE.get(name, "Write it with op's functions."))
+
+
+def numpy_function(function: Any, method: str, values: Sequence[Any], how: Any) -> Tensor:
     """A function of NumPy's: those that are operators, of tensors and numbers."""
+    if method != "__call__" or how:
+        options = "".join(f", {name}=..." for name in how)
+        text = f"np.{function.__name__}" + ("" if method == "__call__" else f".{method}")
+        raise refused(f"{text}(x{options}) of a tensor", "Write it with op's functions.")
     for value in values:
         if isinstance(value, np.ndarray) and value.ndim:
             fix = "Write op.constant(array) of an array."
@@ -102,8 +135,9 @@ def shape_text(tensor: Tensor) -> str:
 
 def _number(value: object) -> sp.Expr | None:
     """A finite real number of Python's, NumPy's or SymPy's; None of anything else."""
+    value = value[()] if isinstance(value, np.ndarray) and not value.ndim else value
     if isinstance(value, (bool, np.bool_)) or not isinstance(
-        value, (int, float, np.number, sp.Expr)
+        value, (int, float, Fraction, np.number, sp.Expr)
     ):
         return None
     value = value.item() if isinstance(value, np.number) else value
@@ -135,20 +169,22 @@ def apart(axis: Axis, taken: Iterable[Axis]) -> Axis:
     return axis
 
 
-def aligned(sign: str, *tensors: Tensor) -> tuple[list[Axes], Axes]:
+def aligned(sign: str, *tensors: Tensor, inner: int = 0) -> tuple[list[Axes], Axes]:
     """Labels of every tensor, last axis to last axis, and the axes of the result.
 
-    An axis of length 1 is repeated where another one is longer.
+    An axis of length 1 is repeated where another one is longer.  The last axes, as many as
+    ``inner``, are left out.
 
     Raises
     ------
     MapError
         Naming the shapes and the line.
     """
-    rank = max(len(tensor.axes) for tensor in tensors)
+    outer = [tensor.axes[: max(len(tensor.axes) - inner, 0)] for tensor in tensors]
+    rank = max(map(len, outer))
     whole: list[Axis] = []
     for place in range(rank, 0, -1):
-        given = [tensor.axes[-place] for tensor in tensors if len(tensor.axes) >= place]
+        given = [axes[-place] for axes in outer if len(axes) >= place]
         if len({axis.size for axis in given} - {1}) > 1:
             shapes = " and ".join(map(shape_text, tensors))
             given_text = f"{sign!r} of shapes {shapes}{written()}"
@@ -156,9 +192,9 @@ def aligned(sign: str, *tensors: Tensor) -> tuple[list[Axes], Axes]:
         long = max(given, key=lambda axis: axis.size)
         whole.append(apart(long, whole))
     labels = []
-    for tensor in tensors:
+    for axes in outer:
         own: list[Axis] = []
-        for axis, other in zip(tensor.axes, whole[rank - len(tensor.axes) :], strict=True):
+        for axis, other in zip(axes, whole[rank - len(axes) :], strict=True):
             own.append(other if axis.size == other.size else apart(axis, [*whole, *own]))
         labels.append(tuple(own))
     return labels, tuple(whole)
@@ -239,43 +275,64 @@ def elementwise(sign: str, formula: sp.Expr, *tensors: Tensor) -> Tensor:
 
 
 def matrix_product(first: Tensor, second: object) -> Tensor:
-    """What ``@`` is of vectors and matrices."""
+    """What ``@`` is of vectors, matrices and stacks of them."""
     if not isinstance(second, Tensor):
         given = f"{brief(second)} beside '@'{written()}"
         raise MapError("step", given, "two tensors", "Write op.constant(array) of an array.")
-    ranks = len(first.axes), len(second.axes)
-    if not all(1 <= rank <= 2 for rank in ranks) or first.axes[-1].size != second.axes[0].size:
+    summed = second.axes[-2:][:1]  # the rows of a matrix, the entries of a vector
+    if not first.axes or not summed or first.axes[-1].size != summed[0].size:
         given = f"'@' of shapes {shape_text(first)} and {shape_text(second)}{written()}"
         raise MapError("step", given, "vectors or matrices that fit, as NumPy multiplies them")
-    labels = [first.axes[-1]]
-    labels += [apart(axis, first.axes) for axis in second.axes[1:]]
-    axes = (*first.axes[:-1], *labels[1:])
-    return product(1, [(first, first.axes), (second, tuple(labels))], axes)
+    (left, right), whole = aligned("@", first, second, inner=2)
+    row = tuple(apart(axis, (*whole, *left, *right)) for axis in first.axes[-2:-1])
+    inside = apart(first.axes[-1], (*whole, *left, *right, *row))
+    taken = (*whole, *left, *right, *row, inside)
+    column = tuple(apart(axis, taken) for axis in second.axes[-2:][1:])
+    factors = [(first, (*left, *row, inside)), (second, (*right, inside, *column))]
+    return product(1, factors, (*whole, *row, *column))
 
 
 # -- parts ----------------------------------------------------------------------------------------
 
 
 def item(tensor: Tensor, key: Any) -> Tensor:
-    """What NumPy's brackets give: integers, slices and lists of integers, axis by axis."""
-    keys = list(key) if isinstance(key, tuple) else [key]
-    ellipses = [n for n, k in enumerate(keys) if k is Ellipsis]
+    """What NumPy's brackets give: integers, slices, lists of integers and None, axis by axis."""
+    every = [_plain_key(k) for k in (key if isinstance(key, tuple) else [key])]
+    new = sum(k is None for k in every)
+    ellipses = [n for n, k in enumerate(every) if k is Ellipsis]
     if ellipses:
         place = ellipses[0]
-        missing = len(tensor.axes) - len(keys) + 1
-        keys[place : place + 1] = [slice(None)] * missing
+        missing = len(tensor.axes) - len(every) + new + 1
+        every[place : place + 1] = [slice(None)] * missing
+    keys = [k for k in every if k is not None]
     if len(keys) > len(tensor.axes):
         given = f"{len(keys)} indices of a tensor of shape {shape_text(tensor)}{written()}"
         raise MapError("step", given, "at most one an axis")
-    _check_lists(keys)
+    _check_lists(every if new else keys)
     for axis, one in zip(tensor.axes, keys):
         tensor = _along(tensor, axis, one)
-    return tensor
+    return _with_new_axes(tensor, every) if new else tensor
+
+
+def _plain_key(key: Any) -> Any:
+    """A key, that of an array without axes being its number."""
+    return key[()] if isinstance(key, np.ndarray) and not key.ndim else key
+
+
+def _with_new_axes(tensor: Tensor, keys: Sequence[Any]) -> Tensor:
+    """Axes of length 1 where None stands among keys; those of integers are gone."""
+    axes, left = list[Axis](), list(tensor.axes)
+    for key in keys:
+        if key is None:
+            axes.append(apart(Axis("one", 1), (*tensor.axes, *axes)))
+        elif isinstance(key, (slice, list, tuple, range, np.ndarray)):
+            axes.append(left.pop(0))
+    return under(tensor, tensor.axes, (*axes, *left))
 
 
 def _check_lists(keys: Sequence[Any]) -> None:
     """Refuse lists that NumPy pairs, and one whose axis NumPy brings to the front."""
-    slices = [isinstance(key, slice) for key in keys]
+    slices = [isinstance(key, slice) or key is None for key in keys]
     lists = [n for n, key in enumerate(keys) if isinstance(key, (list, tuple, range, np.ndarray))]
     places = [n for n, one in enumerate(slices) if not one]
     parted = bool(lists) and places[-1] - places[0] >= len(places)
@@ -287,7 +344,10 @@ def _check_lists(keys: Sequence[Any]) -> None:
 def _along(tensor: Tensor, axis: Axis, key: Any) -> Tensor:
     """Entries along one axis."""
     if isinstance(key, slice):
-        places = range(axis.size)[key]
+        try:
+            places = range(axis.size)[key]
+        except (TypeError, ValueError) as error:
+            raise MapError("step", f"{key}: {error}{written()}", "a slice of integers") from error
         if places.step == 1 and len(places):
             return _slice(tensor, axis, places.start, places.stop)
         return _chosen(tensor, axis, places)
@@ -339,11 +399,15 @@ def _chosen(tensor: Tensor, axis: Axis, places: Sequence[int]) -> Tensor:
     return _joined(parts, where, len(places), axis if len(places) == axis.size else None)
 
 
-def concatenated(parts: Sequence[Tensor], whole: Iterable[Axis]) -> Tensor:
+def concatenated(parts: object, whole: Iterable[Axis]) -> Tensor:
     """Vectors one after the other; a number is a vector of length 1.
 
     ``whole`` are axes by whose names the result may be called, if one has its length.
     """
+    if not isinstance(parts, Iterable):
+        given = f"op.concatenate of {brief(parts)}{written()}"
+        raise MapError("step", given, "a list of vectors and numbers")
+    parts = list(parts)
     found = [part if isinstance(part, Tensor) else _number(part) for part in parts]
     if not found or any(p is None or (isinstance(p, Tensor) and len(p.axes) > 1) for p in found):
         shapes = [shape_text(p) if isinstance(p, Tensor) else brief(p) for p in parts]

@@ -166,7 +166,22 @@ class Tensor(metaclass=_Interning):
     def __array_ufunc__(self, function: Any, method: str, *values: Any, **how: Any) -> Tensor:
         from .arithmetic import numpy_function
 
-        return numpy_function(function, values)
+        return numpy_function(function, method, values, how)
+
+    def __array_function__(self, function: Any, *how: Any) -> Any:
+        from .arithmetic import numpy_call
+
+        raise numpy_call(function)
+
+    def __array__(self, *how: Any, **named: Any) -> Any:
+        from .arithmetic import refused
+
+        raise refused("an array made of tensors", "Write op.concatenate([x[:1], y]).")
+
+    def __getattr__(self, name: str) -> Any:
+        from .arithmetic import numpy_attribute
+
+        raise AttributeError(name) if name.startswith("_") else numpy_attribute(name)
 
     def _sympy_(self) -> Any:
         from .arithmetic import InFormula
@@ -190,6 +205,9 @@ class Tensor(metaclass=_Interning):
 
     def __neg__(self) -> Tensor:
         return self * -1
+
+    def __pos__(self) -> Tensor:
+        return self
 
     def __mul__(self, factor: object) -> Tensor:
         from .arithmetic import times
@@ -243,6 +261,15 @@ class Tensor(metaclass=_Interning):
         raise refused("the truth of a tensor, which has no value yet", fix)
 
     __bool__ = __lt__ = __le__ = __gt__ = __ge__ = _compared
+
+    def _is_no_number(self, *other: object) -> Any:
+        from .arithmetic import refused
+
+        fix = "Write op.apply(sp.exp, x) of a continuous function."
+        raise refused("a tensor as a number, which it is not yet", fix)
+
+    __float__ = __int__ = __complex__ = __round__ = _is_no_number
+    __mod__ = __rmod__ = __floordiv__ = __rfloordiv__ = __divmod__ = _is_no_number
 
     def __setitem__(self, key: object, value: object) -> None:
         from .arithmetic import refused

@@ -18,7 +18,6 @@ from ...tensors import (
     Constant,
     Delta,
     Elementwise,
-    Input,
     Inverse,
     Labelled,
     Largest,
@@ -31,7 +30,7 @@ from ...tensors import (
 from ...tensors.scalars.scaled import largest
 from ..block import Block, Header
 from ..comments import comments
-from ..groups import LOWEST, Names, deferred_terms, flat_terms, read_name
+from ..groups import LOWEST, Names, deferred_terms, flat_terms
 from ..nodes import (
     Binary,
     Do,
@@ -226,7 +225,7 @@ class _Body:
         names = {}
         for k, operand in enumerate(tensor.operands):
             own = tuple(renamed[a] for a in operand.axes)
-            name = read_name(self.e.names(operand), own)
+            name = self.e.names.variable(operand, own)
             value = self._value(operand, own, at)
             names[placeholder(k)] = self.write.let(name, value)
         prefix = f"{self.e.names(tensor)}_t"
@@ -329,12 +328,10 @@ class _Body:
         for k, operand in enumerate(tensor.operands):
             value = self._value(operand, operand.axes)
             if not isinstance(value, Name) and not isinstance(operand, Constant):
-                name = self.e.names(operand).replace("eta.", "eta_")
-                if isinstance(operand, Input) and not operand.per_sample:  # any name of a user's
-                    name = read_name(name, operand.axes)
+                name = self.e.names.variable(operand)
                 slot = self.e.slots.get(operand)
                 if slot is not None and slot.array == name:  # the array itself is read again
-                    name = read_name(name, (*operand.axes, Axis("n", 1)))
+                    name = self.e.names.variable(operand, (*operand.axes, Axis("n", 1)))
                 value = self.registers[operand, operand.axes] = self.write.let(name, value)
             names[placeholder(k)] = value
         prefix = f"{self.e.names(tensor)}_t"

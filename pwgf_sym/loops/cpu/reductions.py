@@ -180,6 +180,8 @@ class Reduction:
         axis = next((a for a in (tiles.row, tiles.column) if a in labels), None)
         stride, index = slot.stride(labels, axis), slot.index(labels, at)
         rows = counts[axis] if axis is not None else 1
+        if slot.lanes == 1:  # a number that all samples share, beside what they have
+            return Load(slot.array, index, stride, rows, 1)
         if lanes != self.tiling.samples:
             index = Binary("+", index, Name("n"))
         return Load(slot.array, index, stride, rows, lanes)
@@ -192,6 +194,6 @@ class Reduction:
         for k, operand in enumerate(tensor.operands):
             own = tuple(renamed[a] for a in operand.axes)
             value = self._load(operand, own, at, counts, lanes)
-            names[placeholder(k)] = self.write.let(self.s.k.names(operand), value)
+            names[placeholder(k)] = self.write.let(self.s.k.names.variable(operand, own), value)
         prefix = f"{self.s.k.names(tensor)}_t"
         return written(self.write, tensor.expression, names, prefix, self.s.k.spelling)

@@ -20,7 +20,7 @@ from ...tensors import (
 )
 from ..block import Block
 from ..comments import comments
-from ..groups import Names, read_name
+from ..groups import Names
 from ..nodes import (
     Assign,
     Binary,
@@ -160,7 +160,7 @@ class Entries:
         names = {}
         for k, operand in enumerate(tensor.operands):
             own = tuple(renamed[a] for a in operand.axes)
-            name = names[placeholder(k)] = Name(read_name(self.e.names(operand), own))
+            name = names[placeholder(k)] = Name(self.e.names.variable(operand, own))
             self.fetch(Let(name.name, self.memory(operand, own, at)), own)
 
         def write(line: Let) -> None:

@@ -20,7 +20,7 @@ from ...tensors import Add, Axis, Elementwise, Largest, Product, Tensor, Window,
 from ...tensors.scalars.scaled import largest
 from ..block import Block, Header
 from ..comments import comments
-from ..groups import LOWEST, Names, deferred_terms, flat_terms, read_name
+from ..groups import LOWEST, Names, deferred_terms, flat_terms
 from ..nodes import (
     Accumulate,
     Assign,
@@ -253,7 +253,7 @@ class _ThreadBody(Entries):
             again = formula.count(placeholder(k)) > 1 or formula.has(sp.Pow)
             here = operand in self.known or operand in self.loaded
             if again and operand in self.g.slots and not here:
-                own = Name(read_name(self.g.names(operand), operand.axes))
+                own = Name(self.g.names.variable(operand, operand.axes))
                 self._later(Let(own.name, value))
                 self.loaded[operand] = value = own
             names[placeholder(k)] = value

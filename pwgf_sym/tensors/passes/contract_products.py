@@ -18,6 +18,8 @@ __all__ = ["ContractProducts"]
 # Length that stands for the sample axis when contraction orders are compared: any number far
 # above the feature axes makes sample-invariant products hoist wherever that saves operations.
 _SAMPLES = 4096
+# Factors of which all orders are compared; there are n! (n - 1)!/2^(n - 1) of them.
+_TRIED = 6
 
 
 class ContractProducts(Rewriting):
@@ -77,7 +79,7 @@ def _pairwise(coefficient: sp.Expr, factors: list[Labelled], axes: Axes) -> Tens
 
 
 def _contract_pair(factors: list[Labelled], axes: Axes) -> list[Labelled]:
-    """Contract the pair of factors that the optimal path takes first."""
+    """Contract the pair of factors that the best path takes first, of many a good one."""
     symbol: dict[Axis, str] = {}
     for axis in [a for _, ls in factors for a in ls] + list(axes):
         symbol.setdefault(axis, opt_einsum.get_symbol(len(symbol) + 1))
@@ -89,9 +91,9 @@ def _contract_pair(factors: list[Labelled], axes: Axes) -> list[Labelled]:
         symbol[a] for a in axes if a in carried
     )
     shapes = [tuple(sizes[s] for s in term) for term in terms]
-    path, _ = opt_einsum.contract_path(
-        ",".join(terms) + "->" + output, *shapes, shapes=True, optimize="optimal"
-    )
+    subscripts = f"{','.join(terms)}->{output}"
+    how = "optimal" if len(factors) <= _TRIED else "auto"
+    path, _ = opt_einsum.contract_path(subscripts, *shapes, shapes=True, optimize=how)
     chosen = sorted(path[0])
     rest = [f for k, f in enumerate(factors) if k not in chosen]
     needed = set(axes) | {a for _, ls in rest for a in ls}

@@ -33,7 +33,8 @@ class ShareFactors(Pass):
         for operand, readers in _polynomials(outputs).items():
             readers.sort(key=lambda t: sp.degree(t.expression, placeholder(0)))
             for k, reader in enumerate(readers):
-                for factor in readers[:k]:
+                own = set(reader.axes)  # a function may be repeated along axes of its own
+                for factor in [one for one in readers[:k] if own.issuperset(one.axes)]:
                     quotient, rest = sp.div(reader.expression, factor.expression, placeholder(0))
                     if rest == 0:
                         product_of = quotient * placeholder(1)
