@@ -119,7 +119,8 @@ class OperationError(PwgfError, TypeError):
         """An operation that is written ``word``, and where the target's ``rule`` is to be added."""
         given = f'{word}, for which target="{target}" has no loops'
         accepted = "sums, products, scalar functions, inverses and log-determinants"
-        fix = f'Add a case to {rule}, or use target="numpy".'
+        fix = "Write the method lowered, which says it by these, or add a case to "
+        fix += f'{rule}, or use target="numpy".'
         return cls("tensor operation", given, accepted, fix)
 
 

@@ -27,6 +27,7 @@ ON_TARGETS = [
         "test_sums.py",
         "test_time.py",
         "test_triples.py",
+        "test_new_operation.py",
         "test_pairs.py",
         "test_rolled.py",
         "test_velocity_jacobian.py",

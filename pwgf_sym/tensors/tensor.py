@@ -133,6 +133,13 @@ class Tensor(metaclass=_Interning):
         """Operations to compute it from its operands, of one sample if it is per sample."""
         return 0
 
+    def lowered(self) -> Tensor | None:
+        """The same value by other operations, with the same axes; None where it has loops.
+
+        Kernels are made of these: derivatives are the operation's own all the same.
+        """
+        return None
+
     def of_arrays(self, dtype: np.dtype[Any]) -> Rule:
         """Its value in NumPy as a function of the operands' values.
 

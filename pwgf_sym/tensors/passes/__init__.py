@@ -7,16 +7,18 @@ from .base import Pass, Rewriting
 from .contract_products import ContractProducts
 from .flatten_products import FlattenProducts
 from .gather_coefficients import GatherCoefficients
+from .lower import Lower
 from .read_renamed import ReadRenamed
 from .share_factors import ShareFactors
 from .share_functions import ShareFunctions
 from .stabilize import Stabilize
 
-__all__ = ["PASSES", "ContractProducts", "FlattenProducts", "GatherCoefficients", "Pass"]
+__all__ = ["PASSES", "ContractProducts", "FlattenProducts", "GatherCoefficients", "Lower", "Pass"]
 __all__ += ["ReadRenamed", "Rewriting", "ShareFactors", "ShareFunctions", "Stabilize", "simplify"]
 
 #: The passes in their order.
 PASSES: tuple[Pass, ...] = (
+    Lower(),
     Stabilize(),
     ShareFunctions(),
     ShareFactors(),
