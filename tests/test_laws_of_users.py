@@ -91,6 +91,13 @@ UNIFORM = {
     "log_density_at": lambda self, points: np.zeros(len(points)),
     "score_at": lambda self, points: np.zeros_like(points),
 }
+# Exponential, with a density that knows no border.
+HALF = {
+    "jump": True,
+    "from_uniform": lambda self, u: -np.log(u),
+    "log_density_at": lambda self, points: -points[:, 0],
+    "score_at": lambda self, points: -np.ones_like(points),
+}
 NORMAL = {"sampler": lambda self, n, rng: rng.normal(size=(n, 1))}
 
 
@@ -123,6 +130,11 @@ NORMAL = {"sampler": lambda self, n, rng: rng.normal(size=(n, 1))}
             "sampler",
             "from rng",
         ),
+        (of(Sampled, from_uniform=lambda self, u: 3 + u), "transform", "as of its sampler"),
+        (of(Sampled, from_uniform=lambda self, u: np.log(u > 0.001)), "transform", "finite"),
+        (of(jump="yes"), "jump", "True or False"),
+        (of(support="half"), "support", "part"),
+        (of(**HALF), "log density", "the mass inf beyond all its points"),
         (of(transform=lambda self, u: u), "transform", "Rename it from_uniform"),
         (of(score=lambda self, u: u), "score", "Rename it score_at"),
         (of(__init__=lambda self: None), "dim", "integer"),
@@ -142,6 +154,62 @@ def test_wrong_correlations_are_refused():
     law.covariance = np.eye(2)
     with pytest.raises(LawError, match="other correlations of the coordinates 0 and 1"):
         check_protocol(law)
+
+
+def test_a_border_that_a_plane_does_not_know_is_found():
+    """|N(0, 1)| and N(0, 1), with twice the density of the plane on all of it."""
+    formula = -(x2[0] ** 2) / 2 - x2[1] ** 2 / 2 - sp.log(sp.pi)
+
+    def draw(n, rng):
+        return np.abs(rng.normal(size=(n, 2))) * [1, 0] + rng.normal(size=(n, 2)) * [0, 1]
+
+    with pytest.raises(LawError, match=r"the mass (0\.9[89]|1\.)"):
+        pw.Custom(formula, x2, draw, jump=True)
+    pw.Custom(sp.Piecewise((formula, x2[0] > 0), (-sp.oo, True)), x2, draw, jump=True)
+
+
+def test_scores_of_many_coordinates_are_looked_at():
+    class Many(pw.Law):
+        dim = 200
+
+        def sampler(self, n, rng):
+            return rng.normal(size=(n, 200))
+
+        def log_density_at(self, points):
+            return -np.sum(points**2, axis=1) / 2 - 100 * np.log(2 * np.pi)
+
+        def score_at(self, points):
+            return -points * np.append(np.ones(199), self.factor)
+
+    law = Many()
+    law.factor = 1.0
+    check_protocol(law)
+    law.factor = 1.1
+    with pytest.raises(LawError, match="the gradient of its log density"):
+        check_protocol(law)
+
+
+def test_hooks_that_compute_in_place_move_nobodys_points():
+    class Moving(Sampled):
+        def log_density_at(self, points):
+            points -= 1
+            points *= 2
+            return np.log(2) - points[:, 0] - 2 * np.log1p(np.exp(-points[:, 0]))
+
+        def score_at(self, points):
+            points -= 1
+            return -2 * np.tanh(points)
+
+    law, points = Moving(), np.array([[0.5], [2.0]])
+    flow(law)
+    np.testing.assert_allclose(law.log_density(points), st.logistic(1, 0.5).logpdf([0.5, 2.0]))
+    assert np.array_equal(points, [[0.5], [2.0]])
+
+
+def test_moments_that_are_lists_serve():
+    law = of(mean=[1.0], covariance=[[0.82]])
+    solution = pw.solve(flow(law, POTENTIAL), pw.Affine(1), (0, 0.1), samples=64, **RK4)
+    assert solution.success
 
 
 RIGHT = {

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     #: A formula, and the values of its arrays.
     Formula = tuple[sp.Expr, dict[sp.Basic, Any]]
 
-__all__ = ["ROUND_OFF", "Law", "WhitenedLaw"]
+__all__ = ["ROUND_OFF", "Law", "WhitenedLaw", "defines"]
 
 #: Mass that is none.
 ROUND_OFF = 1e-18
@@ -108,12 +108,12 @@ class Law(Described):
     @property
     def has_transform(self) -> bool:
         """Whether points of the unit cube can be carried to the law, as Sobol points need it."""
-        return _defines(self, "_transform", "from_uniform")
+        return defines(self, "_transform", "from_uniform")
 
     @property
     def has_density(self) -> bool:
         """Whether there is a log density."""
-        return _defines(self, "_log_density", "log_density_at")
+        return defines(self, "_log_density", "log_density_at")
 
     @property
     def made_of(self) -> Sequence[Law]:
@@ -244,14 +244,16 @@ class Law(Described):
 
     # What the methods above call, so that laws of the package keep their hooks to themselves.
 
+    # They hand over copies: a hook that computes in place must not move anybody's points.
+
     def _transform(self, u: NDArray[np.float64]) -> NDArray[np.float64]:
-        return self.from_uniform(u)
+        return self.from_uniform(u.copy())
 
     def _log_density(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
-        return self.log_density_at(points)
+        return self.log_density_at(points.copy())
 
     def _score(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
-        return self.score_at(points)
+        return self.score_at(points.copy())
 
     def _lacks(self, hook: str, what: str = "sampler") -> NoReturn:
         accepted, fix = f"a law that has a {what}", f"Define {hook} in {type(self).__name__}."
@@ -272,7 +274,7 @@ class Law(Described):
                 value.setflags(write=False)
 
 
-def _defines(law: Law, *hooks: str) -> bool:
+def defines(law: Law, *hooks: str) -> bool:
     """Whether the law's class has a hook of its own, by either name."""
     return any(getattr(type(law), hook) is not getattr(Law, hook) for hook in hooks)
 

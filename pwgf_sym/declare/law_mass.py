@@ -33,7 +33,7 @@ _CORNERS = np.array(
 _WEIGHTS = np.array([9 / 40] + [(155 - _ROOT) / 1200] * 3 + [(155 + _ROOT) / 1200] * 3)
 
 
-def check_mass(law: Law, points: NDArray[np.float64]) -> None:
+def check_mass(law: Law, points: NDArray[np.float64], hook: str = "sampler") -> None:
     """Check the mass of a density and, on the line, that points are shared as it says.
 
     Laws of more dimensions are not checked.
@@ -49,7 +49,11 @@ def check_mass(law: Law, points: NDArray[np.float64]) -> None:
     if found is None or found[1] > _HOLLOW:
         return
     mass, hollow = found
-    total = float(mass.sum())
+    total, beyond = float(mass.sum()), _beyond(law, points)
+    if not beyond <= _TOLERANCE[law.dim] + hollow:
+        given = f"{law.family}, whose density has the mass {beyond:.6g} beyond all its points"
+        fix = "Let it be -inf outside of the support: -sp.oo in a piece of a formula."
+        raise LawError("log density", given, "a density that is 0 where there are none", fix)
     if not abs(total - 1) <= _TOLERANCE[law.dim] + hollow:
         fix = f"Subtract {np.log(total):.6g} from it." if 0 < total < np.inf else ""
         given = f"{law.family}, whose density has the mass {total:.6g}"
@@ -62,12 +66,33 @@ def check_mass(law: Law, points: NDArray[np.float64]) -> None:
             share = (int(np.argmax(off)) + 2) / len(points)
             given = f"{law.family}, of whose points the part {share:.3g} is below {at:.6g}"
             accepted = f"{below[np.argmax(off)]:.3g}, as its density says"
-            raise LawError("sampler", given, accepted)
+            raise LawError(hook, given, accepted)
 
 
 def _density(law: Law, points: NDArray[np.float64]) -> NDArray[np.float64]:
     with np.errstate(all="ignore"):
         return np.exp(law.log_density(points))
+
+
+def _beyond(law: Law, points: NDArray[np.float64]) -> float:
+    """The mass outside of a box around the points: of a right law about one part in their number.
+
+    Cells grow with their distance from the box, up to a thousand times its sides.
+    """
+    nodes, weights = np.polynomial.legendre.leggauss(5 if law.dim == 1 else 3)
+    grids, shares = [], []
+    for low, high in zip(points.min(axis=0), points.max(axis=0), strict=True):
+        far = (high - low) * np.concatenate([[0.0], 2.0 ** np.arange(-12, 11)])
+        inner = np.linspace(low, high, 25 if law.dim == 2 else 2)
+        ends = np.concatenate([low - far[:0:-1], inner, high + far[1:]])
+        half = np.diff(ends)[:, None] / 2
+        grids.append((ends[:-1, None] + half * (1 + nodes)).ravel())
+        shares.append((half * weights).ravel())
+    places = np.stack(np.meshgrid(*grids, indexing="ij"), axis=-1).reshape(-1, law.dim)
+    area = np.prod(np.stack(np.meshgrid(*shares, indexing="ij"), axis=-1), axis=-1).ravel()
+    outside = np.any((places < points.min(axis=0)) | (places > points.max(axis=0)), axis=1)
+    with np.errstate(all="ignore"):
+        return float(np.sum(_density(law, places[outside]) * area[outside]))
 
 
 def _of_line(law: Law, points: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
