@@ -131,7 +131,11 @@ NORMAL = {"sampler": lambda self, n, rng: rng.normal(size=(n, 1))}
             "from rng",
         ),
         (of(Sampled, from_uniform=lambda self, u: 3 + u), "transform", "as of its sampler"),
-        (of(Sampled, from_uniform=lambda self, u: np.log(u > 0.001)), "transform", "finite"),
+        (
+            of(Sampled, from_uniform=lambda self, u: np.where(u < 0.999, u, np.nan)),
+            "transform",
+            "finite",
+        ),
         (of(jump="yes"), "jump", "True or False"),
         (of(support="half"), "support", "part"),
         (of(**HALF), "log density", "the mass inf beyond all its points"),
