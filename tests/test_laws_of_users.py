@@ -91,6 +91,12 @@ UNIFORM = {
     "log_density_at": lambda self, points: np.zeros(len(points)),
     "score_at": lambda self, points: np.zeros_like(points),
 }
+# Normal, of which each half has another mass: the score does not see the jump.
+STEP = {
+    "from_uniform": lambda self, u: st.norm.ppf(np.where(u < 0.75, u / 1.5, 2 * u - 1)),
+    "log_density_at": lambda self, p: st.norm.logpdf(p[:, 0]) + np.log(1 - np.sign(p[:, 0]) / 2),
+    "score_at": lambda self, points: -points,
+}
 # Exponential, with a density that knows no border.
 HALF = {
     "jump": True,
@@ -138,6 +144,7 @@ NORMAL = {"sampler": lambda self, n, rng: rng.normal(size=(n, 1))}
         ),
         (of(jump="yes"), "jump", "True or False"),
         (of(support="half"), "support", "part"),
+        (of(**STEP), "log density", "changes by -1"),
         (of(**HALF), "log density", "the mass inf beyond all its points"),
         (of(transform=lambda self, u: u), "transform", "Rename it from_uniform"),
         (of(score=lambda self, u: u), "score", "Rename it score_at"),

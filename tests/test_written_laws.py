@@ -259,6 +259,59 @@ def test_extreme_uniform_numbers_are_points_with_a_density(name):
     assert np.isfinite(law.score(points)).all()
 
 
+def test_extreme_quantiles_of_scipy_are_points_with_a_density():
+    """Also where SciPy's are infinite, or the place of an end is 0 and rounding is on it."""
+    ends = [[2.0**-53], [1 - 2.0**-53]]
+    for frozen in (st.halfnorm(), st.burr(10, 4.3), st.powernorm(4.4), st.pearson3(-2)):
+        law = pw.from_scipy(frozen)
+        points = law.transform(ends)
+        assert np.isfinite(points).all() and np.isfinite(law.log_density(points)).all()
+    law = pw.from_scipy(st.beta(2.3, 0.6, loc=-1e4, scale=1e4))
+    points = law.transform([[1 - 1e-12], [1 - 2.0**-53]])
+    assert np.isfinite(law.log_density(points)).all() and np.isfinite(law.score(points)).all()
+
+
+class Own(st.rv_continuous):
+    """A distribution that has a density alone."""
+
+    def __init__(self, density, **options):
+        super().__init__(**options)
+        self.density = density
+
+    def _updated_ctor_param(self):
+        return super()._updated_ctor_param() | {"density": self.density}
+
+    def _pdf(self, x):
+        return self.density(x)
+
+
+def test_distributions_of_users_are_laws():
+    frozen = Own(lambda x: st.gamma.pdf(x, 3), a=0.0)(loc=sp.Rational(1, 2), scale=2)
+    law, exact = pw.from_scipy(frozen), st.gamma(3, loc=0.5, scale=2)
+    assert law.mean == pytest.approx(6.5) and law.covariance == pytest.approx(12)
+    u = np.array([[0.01], [0.3], [0.9]])
+    np.testing.assert_allclose(law.transform(u), exact.ppf(u), rtol=1e-8)
+    points = exact.ppf(u)
+    np.testing.assert_allclose(law.log_density(points), exact.logpdf(points[:, 0]), rtol=1e-10)
+    slopes = 2 / (points - 0.5) - 0.5
+    np.testing.assert_allclose(law.score(points), slopes, rtol=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("frozen", "argument", "message"),
+    [
+        (st.vonmises(2), "distribution", "vonmises_line"),
+        (Own(lambda x: np.exp(-(x**2) / 2))(), "distribution", "mass 2.5"),
+        (Own(lambda x: 1 / 0)(), "distribution", "ZeroDivisionError"),
+        (Own(lambda x: np.where(x < 0, 1.5, 0.5) * st.norm.pdf(x))(), "distribution", "_cdf"),
+    ],
+)
+def test_distributions_that_are_none_of_the_line_are_refused(frozen, argument, message):
+    with pytest.raises(LawError, match=message) as caught:
+        pw.from_scipy(frozen)
+    assert caught.value.argument == argument
+
+
 def test_points_at_the_borders_of_strata_are_finite():
     law = pw.Mixture([1, 1, 2], [[0.0], [5.0], [9.0]], 1.0)
     u = np.array([[0.25], [0.5], [np.nextafter(0.25, 0)], [np.nextafter(0.5, 0)]])
@@ -297,6 +350,14 @@ def test_jumps_and_supports_of_scipys_laws_are_seen():
         (st.beta(3, 1), True, "bounded"),
         (st.truncnorm(-1, 2), True, "bounded"),
         (st.lognorm(1), False, "part"),
+        # SciPy says that these are positive everywhere.
+        (st.pearson3(-2, loc=3, scale=2), True, "part"),
+        (st.pearson3(1), False, "part"),
+        (st.pearson3(0), False, "space"),
+        (st.exponnorm(1.5), False, "space"),
+        # With a pole inside.
+        (st.dgamma(0.5, loc=1), True, "space"),
+        (st.dgamma(2), False, "space"),
         (st.rv_histogram(np.histogram([1, 2, 2, 3, 3, 4], 3))(), True, "bounded"),
     ]:
         law = pw.from_scipy(frozen)

@@ -24,6 +24,9 @@ _TOLERANCE, _NOISE = {1: 0.03, 2: 0.15}, 4.0
 # The part of the cells in whose middle there is less than half of what is at each corner: where it
 # is larger, there are more modes than points tell; a smaller one adds to what is allowed.
 _HOLLOW = 0.1
+# Where the score allows a log density less than the first number between neighbours, a change that
+# is off by more than the second is a jump.
+_STEEP, _RISE = 0.05, 0.2
 # Degree 5 rule on triangles (J. Radon, Monatsh. Math. 52 (1948) 286-300): barycentric, weights.
 _ROOT = np.sqrt(15)
 _A, _B = (6 - _ROOT) / 21, (6 + _ROOT) / 21
@@ -58,6 +61,8 @@ def check_mass(law: Law, points: NDArray[np.float64], hook: str = "sampler") -> 
         fix = f"Subtract {np.log(total):.6g} from it." if 0 < total < np.inf else ""
         given = f"{law.family}, whose density has the mass {total:.6g}"
         raise LawError("log density", given, "a normalized one, of mass 1", fix)
+    if law.dim == 1 and not law.jump:
+        _check_jumps(law, np.sort(points, axis=0))
     if law.dim == 1:
         below = (1 + np.cumsum(mass) * len(points)) / len(points)
         off = np.abs(below - np.arange(2, len(mass) + 2) / len(points))
@@ -72,6 +77,23 @@ def check_mass(law: Law, points: NDArray[np.float64], hook: str = "sampler") -> 
 def _density(law: Law, points: NDArray[np.float64]) -> NDArray[np.float64]:
     with np.errstate(all="ignore"):
         return np.exp(law.log_density(points))
+
+
+def _check_jumps(law: Law, points: NDArray[np.float64]) -> None:
+    """Refuse a log density that changes more between near neighbours than its score allows."""
+    logs, scores = law.log_density(points), law.score(points)[:, 0]
+    near = np.diff(points[:, 0])
+    with np.errstate(all="ignore"):
+        steep = np.maximum(np.abs(scores[1:]), np.abs(scores[:-1])) * near
+        rise = np.diff(logs)
+        off = np.abs(rise - near * (scores[1:] + scores[:-1]) / 2)
+        jumps = np.flatnonzero((steep < _STEEP) & (off > _RISE))
+    if jumps.size:
+        k = int(jumps[0])
+        given = f"{law.family}, whose log density changes by {rise[k]:.3g} from {points[k, 0]:.9g} "
+        fix = "Set jump = True if the density jumps."
+        accepted = f"about {near[k] * scores[k]:.3g}, as its score says"
+        raise LawError("log density", f"{given}to {points[k + 1, 0]:.9g}", accepted, fix)
 
 
 def _beyond(law: Law, points: NDArray[np.float64]) -> float:
