@@ -124,7 +124,7 @@ NORMAL = {"sampler": lambda self, n, rng: rng.normal(size=(n, 1))}
         (of(covariance=20 * np.eye(1)), "covariance", "about 20, as its covariance"),
         (of(covariance=-np.eye(1)), "covariance", "one of a law"),
         (of(covariance=np.ones(1)), "covariance", "shape"),
-        (of(from_uniform=lambda self, u: u[:, 0]), "sampler", "shape"),
+        (of(from_uniform=lambda self, u: u[:, 0]), "transform", "shape"),
         (of(from_uniform=lambda self, u: 1 + np.log(u / (1 - u)) * 1.5), "sampler", "-3.9"),
         (of(from_uniform=lambda self, u: 1.4 + np.log(u / (1 - u)) / 2), "sampler", "is below"),
         (of(Sampled, from_uniform=lambda self, u: u[:4]), "transform", "shape"),
@@ -215,6 +215,39 @@ def test_hooks_that_compute_in_place_move_nobodys_points():
     flow(law)
     np.testing.assert_allclose(law.log_density(points), st.logistic(1, 0.5).logpdf([0.5, 2.0]))
     assert np.array_equal(points, [[0.5], [2.0]])
+
+
+@pytest.mark.parametrize(
+    ("changed", "argument"),
+    [
+        ({"log_density_at": lambda self, p: p}, "log density"),
+        ({"score_at": lambda self, p: p[:, 0]}, "score"),
+        ({"from_uniform": lambda self, u: u[:, 0]}, "transform"),
+        ({"mean": [0.0, 1.0]}, "mean"),
+        ({"covariance": np.eye(3)}, "covariance"),
+        ({"__init__": lambda self: None}, "dim"),
+    ],
+)
+def test_parts_of_products_are_looked_at(changed, argument):
+    """Before a flow begins, too: what is wrong is named, and nothing is broadcast."""
+    points = np.full((3, 2), 0.4)
+    with pytest.raises(LawError) as caught:
+        law = pw.Product([of(**{"mean": np.ones(1), **changed}), pw.Gaussian([0.0], 1.0)])
+        law.transform(points), law.log_density(points), law.score(points)
+    assert caught.value.argument == argument
+    with pytest.raises(LawError, match="sampler") as caught:
+        parts = [of(Sampled, mean=np.ones(1), sampler=lambda self, n, rng: rng.normal(size=n))]
+        pw.Product([parts[0], pw.Empirical([[0.0], [1.0]])]).sample(4, 0)
+
+
+@pytest.mark.parametrize(
+    "law",
+    [pw.UniformBox([0.0], 1.0), pw.UniformBall([0.0], 1.0), pw.Barenblatt(1, 2, 1.0)]
+    + [pw.from_scipy(st.gamma(2)), pw.Gaussian([0.0], 1.0), pw.Mixture([1], [[0.0]], 1.0)],
+    ids=lambda law: law.family,
+)
+def test_points_that_are_no_numbers_have_no_log_density(law):
+    assert np.array_equal(np.isnan(law.log_density([[np.nan], [0.5]])), [True, False])
 
 
 def test_moments_that_are_lists_serve():

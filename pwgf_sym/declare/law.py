@@ -77,7 +77,7 @@ class Law(Described):
     """
 
     _registered_as = "law"
-    dim: int
+    dim: int = 0
     jump: bool = False
     support: str = "space"
 
@@ -162,11 +162,7 @@ class Law(Described):
         """
         n, seed = integer_from("n", n, 1), whole_seed("seed", seed, error=LawError)
         fitting("n", n, 16 * self.dim, "samples", error=LawError)
-        points = real_array("sampler", self.sampler(n, np.random.default_rng(seed)), finite=False)
-        if points.shape != (n, self.dim):
-            given = f"{self.family}'s points of shape {points.shape}"
-            raise LawError("sampler", given, f"shape ({n}, {self.dim}) for n = {n}")
-        return points
+        return self._drawn(n, np.random.default_rng(seed))
 
     @checked_call
     def transform(self, u: ArrayLike) -> NDArray[np.float64]:
@@ -199,7 +195,10 @@ class Law(Described):
     @checked_call
     def log_density(self, points: ArrayLike) -> NDArray[np.float64]:
         """Log density at (n, d) points, an (n,) array; -inf outside the support."""
-        return self._log_density(self._points("points", points))
+        points = self._points("points", points)
+        found = self._log_density(points)
+        lost = np.isnan(points).any(axis=1)  # which is not known to be outside of the support
+        return np.where(lost, np.nan, found) if lost.any() else found
 
     @checked_call
     def score(self, points: ArrayLike) -> NDArray[np.float64]:
@@ -244,16 +243,53 @@ class Law(Described):
 
     # What the methods above call, so that laws of the package keep their hooks to themselves.
 
-    # They hand over copies: a hook that computes in place must not move anybody's points.
+    # They hand over copies: a hook that computes in place must not move anybody's points.  What
+    # comes back is looked at: a column in place of a vector would be broadcast.
 
     def _transform(self, u: NDArray[np.float64]) -> NDArray[np.float64]:
-        return self.from_uniform(u.copy())
+        return self._returned("transform", self.from_uniform(u.copy()), u.shape)
 
     def _log_density(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
-        return self.log_density_at(points.copy())
+        return self._returned("log density", self.log_density_at(points.copy()), points.shape[:1])
 
     def _score(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
-        return self.score_at(points.copy())
+        return self._returned("score", self.score_at(points.copy()), points.shape)
+
+    def _drawn(self, n: int, rng: np.random.Generator) -> NDArray[np.float64]:
+        points = real_array("sampler", self.sampler(n, rng), finite=False)
+        if points.shape != (n, self.dim):
+            given = f"{self.family}'s points of shape {points.shape}"
+            raise LawError("sampler", given, f"shape ({n}, {self.dim}) for n = {n}")
+        return points
+
+    def _returned(self, what: str, values: object, shape: tuple[int, ...]) -> NDArray[np.float64]:
+        """What a hook has given, as an array of its shape.
+
+        Raises
+        ------
+        LawError
+            If it is none.
+        """
+        found = real_array(what, values, finite=False)
+        if found.shape != shape:
+            given = f"{self.family}, whose {what} has the shape {found.shape} at {shape[0]} points"
+            raise LawError(what, given, f"shape {shape}")
+        return found
+
+    def _stated(self, what: str) -> NDArray[np.float64]:
+        """``"mean"`` or ``"covariance"``, which a subclass may have set to anything.
+
+        Raises
+        ------
+        LawError
+            If it is no finite array of its shape.
+        """
+        found = real_array(what, getattr(self, what))
+        shape = (self.dim,) * (1 if what == "mean" else 2)
+        if found.shape != shape:
+            given = f"{self.family}, whose {what} has the shape {found.shape}"
+            raise LawError(what, given, f"shape {shape}")
+        return found
 
     def _lacks(self, hook: str, what: str = "sampler") -> NoReturn:
         accepted, fix = f"a law that has a {what}", f"Define {hook} in {type(self).__name__}."

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
 
-from ..arguments import brief, choice, dimension, flag, real_array
+from ..arguments import brief, choice, dimension, flag
 from ..errors import LawError
 from .law import Law, defines
 from .law_checks import frozen
@@ -102,11 +102,7 @@ def _points(law: Law) -> dict[str, NDArray[np.float64]]:
         _refuse(law, "sampler", "whose points differ for the same rng", "points of rng alone", fix)
     if law.has_transform and defines(law, "sampler"):
         u = np.maximum(np.random.default_rng(_SEED).random((count, law.dim)), 2.0**-54)
-        moved = real_array("transform", law.transform(u), finite=False, error=LawError)
-        if moved.shape != u.shape:
-            given = f"whose transform has the shape {moved.shape} of {count} points"
-            _refuse(law, "transform", given, f"shape {u.shape}")
-        sets["transform"] = moved
+        sets["transform"] = law._returned("transform", law.transform(u), u.shape)
     for hook, points in sets.items():
         if not np.all(np.isfinite(points)):
             bad = points[np.argmin(np.isfinite(points).all(axis=1))]
@@ -134,24 +130,14 @@ def _check_likeness(law: Law, drawn: NDArray[np.float64], moved: NDArray[np.floa
 def _array(
     law: Law, what: str, method: Callable[..., NDArray[np.float64]], points: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    values = real_array(what, method(points), finite=False, error=LawError)
     shape = (len(points),) if what == "log density" else points.shape
-    if values.shape != shape:
-        given = f"whose {what} has the shape {values.shape} at {len(points)} points"
-        _refuse(law, what, given, f"shape {shape}")
-    return values
+    return law._returned(what, method(points), shape)
 
 
 def _check_moments(law: Law, points: NDArray[np.float64]) -> None:
     """Shapes of mean and covariance, and their values beside those of the points."""
-    mean = real_array("mean", law.mean, error=LawError)
-    covariance = real_array("covariance", law.covariance, error=LawError)
-    for what, array, shape in (
-        ("mean", mean, (law.dim,)),
-        ("covariance", covariance, (law.dim, law.dim)),
-    ):
-        if array.shape != shape:
-            _refuse(law, what, f"whose {what} has the shape {array.shape}", f"shape {shape}")
+    mean, covariance = law._stated("mean"), law._stated("covariance")
+    for what, array in (("mean", mean), ("covariance", covariance)):
         if not isinstance(getattr(law, what), np.ndarray):  # a list, which others calculate with
             try:
                 setattr(law, what, frozen(array))

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 __all__ = ["seen_ends"]
 
 # Spreads from the median at which a density is looked for, and steps of a search for its end.
-_FAR, _STEPS = 2.0 ** np.arange(-3, 41), 1100
+# Farther out there is a millionth of the mass, and tails of formulas that lose their digits.
+_FAR, _STEPS = np.asarray(2.0 ** np.arange(-3, 11), np.float64), 1100
 # A log density below this has vanished by underflow and not at an end.
 _UNDERFLOW = -300.0
 

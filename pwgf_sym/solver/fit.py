@@ -211,13 +211,12 @@ def _check(law: object, to: object) -> None:
         if not isinstance(one, Law):
             accepted = "a law such as Gaussian(mean, cov)"
             raise LawError(name, brief(one), accepted, "The order is fit(map, law, to=other).")
+        check_law_of_user(one)
         if any(one.periods):
             raise LawError(name, f"{one.family}, which has periods", "a law of the line")
     assert isinstance(law, Law) and isinstance(to, Law)
     if law.dim != to.dim:
         raise LawError("to", f"dimension {to.dim}", f"{law.dim}, that of the law")
-    for one in (law, to):
-        check_law_of_user(one)
 
 
 def _goal(law: Law, to: Law, seed: int) -> _Entropy | _Points:
