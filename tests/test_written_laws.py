@@ -182,6 +182,21 @@ def test_scores_outside_of_the_support_are_nan():
         np.testing.assert_allclose(law.log_density([[2.0]]), np.log(2) - 2, rtol=1e-14)
 
 
+def test_a_formula_has_values_where_its_parts_leave_the_range_of_doubles():
+    """exp(800) is none; the logistic law has the log density -|x| there, and the score -+1."""
+    points = np.array([[-800.0], [-720.5], [3.0], [900.0]])
+    exact = np.array([-800.0, -720.5, st.logistic.logpdf(3.0), -900.0])
+    np.testing.assert_allclose(CUSTOM.log_density(points), exact, rtol=1e-14)
+    slopes = np.array([1.0, 1.0, -np.tanh(1.5), -1.0])
+    np.testing.assert_allclose(CUSTOM.score(points)[:, 0], slopes, rtol=1e-14)
+    below = pw.Custom(
+        sp.Piecewise((-x1[0] - sp.exp(-x1[0]), x1[0] > -1e6), (-sp.oo, True)),
+        x1,
+        lambda n, rng: rng.gumbel(size=(n, 1)),
+    )
+    assert np.array_equal(below.log_density([[-800.0], [-2e6]]), [-np.inf, -np.inf])
+
+
 # Points.
 
 
