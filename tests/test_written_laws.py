@@ -128,6 +128,31 @@ def test_student_has_its_density_and_score():
     check(LAWS["student"], points, logs)
 
 
+@pytest.mark.parametrize("df", [2.5, 90.0, 250.0, 3e5, 1e8, 1e15])
+@pytest.mark.parametrize("dim", [1, 20])
+def test_student_of_any_degrees_has_its_density(dim, df):
+    """Also where it is the Gaussian, and logarithms of gamma functions cancel."""
+    law = pw.from_scipy(st.multivariate_t(np.zeros(dim), np.eye(dim), df))
+    with mpmath.workdps(60):
+        f, point = mpmath.mpf(df), np.linspace(0.1, 2, dim)
+        square = sum(mpmath.mpf(float(v)) ** 2 for v in point)
+        norm = mpmath.loggamma((f + dim) / 2) - mpmath.loggamma(f / 2)
+        norm -= mpmath.mpf(dim) / 2 * mpmath.log(f * mpmath.pi)
+        exact = float(norm - (f + dim) / 2 * mpmath.log1p(square / f))
+    assert law.log_density(point[None])[0] == pytest.approx(exact, rel=1e-13, abs=1e-13)
+
+
+@pytest.mark.parametrize("power", [50.0, 3e5, 1e9])
+@pytest.mark.parametrize("dim", [1, 20])
+def test_profiles_of_any_power_have_their_mass(dim, power):
+    law = pw.Barenblatt(dim, 1 + 1 / power, 1.0)
+    with mpmath.workdps(60):
+        p, d = mpmath.mpf(law._power), mpmath.mpf(dim)
+        exact = d * mpmath.log(law.radius) + d / 2 * mpmath.log(mpmath.pi)
+        exact += mpmath.loggamma(p + 1) - mpmath.loggamma(p + 1 + d / 2)
+        assert -law.log_density(np.zeros((1, dim)))[0] == pytest.approx(float(exact), abs=1e-12)
+
+
 def of_distribution(name):
     """Densities of SciPy's distributions at place 0 and scale 1, in mpmath."""
     m, phi = mpmath, mpmath.npdf

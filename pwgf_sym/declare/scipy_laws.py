@@ -14,6 +14,7 @@ from ..arguments import brief, checked_call, real_array
 from ..errors import LawError
 from .law import ROUND_OFF, Law
 from .law_checks import checked_covariance, common_dim, frozen, measurable, number_above
+from .law_formulas import log_gamma_ratio
 from .law_protocol import check_protocol
 from .scipy_ends import seen_ends
 from .scipy_scores import SCORES, score_by_differences
@@ -276,11 +277,10 @@ class StudentT(Law):
         return solve_triangular(self._factor, gap, lower=True, check_finite=False)
 
     def _log_density(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
-        from scipy.special import gammaln
-
         half, square = (self.df + self.dim) / 2, np.sum(self._whiten(points) ** 2, axis=0)
         log_det = np.sum(np.log(np.diag(self._factor)))
-        constant = gammaln(half) - gammaln(self.df / 2) - self.dim / 2 * np.log(self.df * np.pi)
+        constant = log_gamma_ratio(self.df / 2, self.dim / 2)
+        constant -= self.dim / 2 * np.log(self.df * np.pi)
         return np.asarray(constant - log_det - half * np.log1p(square / self.df))
 
     def _score(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
