@@ -64,6 +64,70 @@ def test_what_is_not_reached_is_said():
     assert not found.reached and abs(found.divergence - np.log(2)) < 1e-2
 
 
+def gaussian_kl(theta, variance, dim):
+    """Of the N(0, 1)^d that an affine map carries, from N(0, variance)^d."""
+    matrix, mean = theta[: dim * dim].reshape(dim, dim), theta[dim * dim :]
+    trace = (np.sum(matrix**2) + mean @ mean) / variance
+    return (trace - dim + dim * np.log(variance)) / 2 - np.linalg.slogdet(matrix)[1]
+
+
+@pytest.mark.parametrize("variance", [4.0, 0.3])
+def test_divergences_from_wide_and_narrow_laws(variance):
+    """Weights other/rho without a variance must not enter: KL in closed form."""
+    law, to = pw.Gaussian([0.0] * 5, 1.0), pw.Gaussian([0.0] * 5, variance)
+    goal = _Entropy(law, to, to.log_density_formula(pw.coordinates(5)))
+    options = {"target": "numpy", "steps": "rk4", "dt": 1e-4, "samples": 64}
+    solution = pw.solve(goal.problem, pw.Affine(5), (0, 1e-4), **options)
+    found, error = goal.measured(solution, 0)
+    exact = gaussian_kl(solution.theta[-1], variance, 5)
+    assert abs(found - exact) < 4 * error + 1e-6 and error < 5e-3 * exact
+
+
+class Unnormalized(pw.Law):
+    """exp(-|x|^2/2), of the mass (2 pi)^(d/2)."""
+
+    def __init__(self, dim):
+        self.dim = dim
+
+    def sampler(self, n, rng):
+        return rng.normal(size=(n, self.dim))
+
+    def log_density_at(self, points):
+        return -np.sum(points**2, axis=1) / 2
+
+    def score_at(self, points):
+        return -points
+
+    def log_density_formula(self, x):
+        return -sum(one**2 for one in x) / 2
+
+
+@pytest.mark.parametrize(
+    ("dim", "message"), [(1, r"the mass 2\.5"), (3, r"at least the mass 15\.7")]
+)
+def test_densities_that_are_not_normalized_are_refused(dim, message):
+    """Where the check of the law sees it, and where only the weights do."""
+    with pytest.raises(pw.errors.LawError, match=message):
+        pw.fit(pw.Affine(dim), pw.Gaussian([0.0] * dim, 1.0), to=Unnormalized(dim), target="numpy")
+
+
+def test_laws_with_borders_are_points():
+    """The formula of a density on a half line is none that a flow may read everywhere."""
+    x = pw.coordinates(1)
+    gamma = pw.Custom(
+        2 * sp.log(x[0]) - x[0] - sp.log(2), x, lambda n, rng: rng.gamma(3, size=(n, 1))
+    )
+    found = pw.fit(pw.Affine(1), LINE, to=gamma, tol=0.1, target="numpy")
+    assert found.kind == "MMD^2" and found.reached
+
+
+def test_a_formula_that_is_a_text_is_refused():
+    law = type("Text", (Unnormalized,), {"log_density_formula": lambda self, x: "-x0**2/2"})(3)
+    with pytest.raises(pw.errors.LawError, match="'-x0") as caught:
+        pw.fit(pw.Affine(3), pw.Gaussian([0.0] * 3, 1.0), to=law, target="numpy")
+    assert caught.value.argument == "to"
+
+
 def squared_mmd(mean, covariance, points, width):
     """Of a Gaussian and points, in closed form."""
     d, h = len(mean), width**2

@@ -91,6 +91,19 @@ UNIFORM = {
     "log_density_at": lambda self, points: np.zeros(len(points)),
     "score_at": lambda self, points: np.zeros_like(points),
 }
+# Normal, of which each half has another mass: the score does not see the jump.
+STEP = {
+    "from_uniform": lambda self, u: st.norm.ppf(np.where(u < 0.75, u / 1.5, 2 * u - 1)),
+    "log_density_at": lambda self, p: st.norm.logpdf(p[:, 0]) + np.log(1 - np.sign(p[:, 0]) / 2),
+    "score_at": lambda self, points: -points,
+}
+# Exponential, with a density that knows no border.
+HALF = {
+    "jump": True,
+    "from_uniform": lambda self, u: -np.log(u),
+    "log_density_at": lambda self, points: -points[:, 0],
+    "score_at": lambda self, points: -np.ones_like(points),
+}
 NORMAL = {"sampler": lambda self, n, rng: rng.normal(size=(n, 1))}
 
 
@@ -111,7 +124,7 @@ NORMAL = {"sampler": lambda self, n, rng: rng.normal(size=(n, 1))}
         (of(covariance=20 * np.eye(1)), "covariance", "about 20, as its covariance"),
         (of(covariance=-np.eye(1)), "covariance", "one of a law"),
         (of(covariance=np.ones(1)), "covariance", "shape"),
-        (of(from_uniform=lambda self, u: u[:, 0]), "sampler", "shape"),
+        (of(from_uniform=lambda self, u: u[:, 0]), "transform", "shape"),
         (of(from_uniform=lambda self, u: 1 + np.log(u / (1 - u)) * 1.5), "sampler", "-3.9"),
         (of(from_uniform=lambda self, u: 1.4 + np.log(u / (1 - u)) / 2), "sampler", "is below"),
         (of(Sampled, from_uniform=lambda self, u: u[:4]), "transform", "shape"),
@@ -123,6 +136,16 @@ NORMAL = {"sampler": lambda self, n, rng: rng.normal(size=(n, 1))}
             "sampler",
             "from rng",
         ),
+        (of(Sampled, from_uniform=lambda self, u: 3 + u), "transform", "as of its sampler"),
+        (
+            of(Sampled, from_uniform=lambda self, u: np.where(u < 0.999, u, np.nan)),
+            "transform",
+            "finite",
+        ),
+        (of(jump="yes"), "jump", "True or False"),
+        (of(support="half"), "support", "part"),
+        (of(**STEP), "log density", "changes by -1"),
+        (of(**HALF), "log density", "the mass inf beyond all its points"),
         (of(transform=lambda self, u: u), "transform", "Rename it from_uniform"),
         (of(score=lambda self, u: u), "score", "Rename it score_at"),
         (of(__init__=lambda self: None), "dim", "integer"),
@@ -142,6 +165,95 @@ def test_wrong_correlations_are_refused():
     law.covariance = np.eye(2)
     with pytest.raises(LawError, match="other correlations of the coordinates 0 and 1"):
         check_protocol(law)
+
+
+def test_a_border_that_a_plane_does_not_know_is_found():
+    """|N(0, 1)| and N(0, 1), with twice the density of the plane on all of it."""
+    formula = -(x2[0] ** 2) / 2 - x2[1] ** 2 / 2 - sp.log(sp.pi)
+
+    def draw(n, rng):
+        return np.abs(rng.normal(size=(n, 2))) * [1, 0] + rng.normal(size=(n, 2)) * [0, 1]
+
+    with pytest.raises(LawError, match=r"the mass (0\.9[89]|1\.)"):
+        pw.Custom(formula, x2, draw, jump=True)
+    pw.Custom(sp.Piecewise((formula, x2[0] > 0), (-sp.oo, True)), x2, draw, jump=True)
+
+
+def test_scores_of_many_coordinates_are_looked_at():
+    class Many(pw.Law):
+        dim = 200
+
+        def sampler(self, n, rng):
+            return rng.normal(size=(n, 200))
+
+        def log_density_at(self, points):
+            return -np.sum(points**2, axis=1) / 2 - 100 * np.log(2 * np.pi)
+
+        def score_at(self, points):
+            return -points * np.append(np.ones(199), self.factor)
+
+    law = Many()
+    law.factor = 1.0
+    check_protocol(law)
+    law.factor = 1.1
+    with pytest.raises(LawError, match="the gradient of its log density"):
+        check_protocol(law)
+
+
+def test_hooks_that_compute_in_place_move_nobodys_points():
+    class Moving(Sampled):
+        def log_density_at(self, points):
+            points -= 1
+            points *= 2
+            return np.log(2) - points[:, 0] - 2 * np.log1p(np.exp(-points[:, 0]))
+
+        def score_at(self, points):
+            points -= 1
+            return -2 * np.tanh(points)
+
+    law, points = Moving(), np.array([[0.5], [2.0]])
+    flow(law)
+    np.testing.assert_allclose(law.log_density(points), st.logistic(1, 0.5).logpdf([0.5, 2.0]))
+    assert np.array_equal(points, [[0.5], [2.0]])
+
+
+@pytest.mark.parametrize(
+    ("changed", "argument"),
+    [
+        ({"log_density_at": lambda self, p: p}, "log density"),
+        ({"score_at": lambda self, p: p[:, 0]}, "score"),
+        ({"from_uniform": lambda self, u: u[:, 0]}, "transform"),
+        ({"mean": [0.0, 1.0]}, "mean"),
+        ({"covariance": np.eye(3)}, "covariance"),
+        ({"__init__": lambda self: None}, "dim"),
+    ],
+)
+def test_parts_of_products_are_looked_at(changed, argument):
+    """Before a flow begins, too: what is wrong is named, and nothing is broadcast."""
+    points = np.full((3, 2), 0.4)
+    with pytest.raises(LawError) as caught:
+        law = pw.Product([of(**{"mean": np.ones(1), **changed}), pw.Gaussian([0.0], 1.0)])
+        law.transform(points), law.log_density(points), law.score(points)
+    assert caught.value.argument == argument
+    with pytest.raises(LawError, match="sampler") as caught:
+        parts = [of(Sampled, mean=np.ones(1), sampler=lambda self, n, rng: rng.normal(size=n))]
+        pw.Product([parts[0], pw.Empirical([[0.0], [1.0]])]).sample(4, 0)
+
+
+@pytest.mark.parametrize(
+    "law",
+    [pw.UniformBox([0.0], 1.0), pw.UniformBall([0.0], 1.0), pw.Barenblatt(1, 2, 1.0)]
+    + [pw.from_scipy(st.gamma(2)), pw.Gaussian([0.0], 1.0), pw.Mixture([1], [[0.0]], 1.0)],
+    ids=lambda law: law.family,
+)
+def test_points_that_are_no_numbers_have_no_log_density(law):
+    assert np.array_equal(np.isnan(law.log_density([[np.nan], [0.5]])), [True, False])
+
+
+def test_moments_that_are_lists_serve():
+    law = of(mean=[1.0], covariance=[[0.82]])
+    solution = pw.solve(flow(law, POTENTIAL), pw.Affine(1), (0, 0.1), samples=64, **RK4)
+    assert solution.success
 
 
 RIGHT = {

@@ -128,6 +128,31 @@ def test_student_has_its_density_and_score():
     check(LAWS["student"], points, logs)
 
 
+@pytest.mark.parametrize("df", [2.5, 90.0, 250.0, 3e5, 1e8, 1e15])
+@pytest.mark.parametrize("dim", [1, 20])
+def test_student_of_any_degrees_has_its_density(dim, df):
+    """Also where it is the Gaussian, and logarithms of gamma functions cancel."""
+    law = pw.from_scipy(st.multivariate_t(np.zeros(dim), np.eye(dim), df))
+    with mpmath.workdps(60):
+        f, point = mpmath.mpf(df), np.linspace(0.1, 2, dim)
+        square = sum(mpmath.mpf(float(v)) ** 2 for v in point)
+        norm = mpmath.loggamma((f + dim) / 2) - mpmath.loggamma(f / 2)
+        norm -= mpmath.mpf(dim) / 2 * mpmath.log(f * mpmath.pi)
+        exact = float(norm - (f + dim) / 2 * mpmath.log1p(square / f))
+    assert law.log_density(point[None])[0] == pytest.approx(exact, rel=1e-13, abs=1e-13)
+
+
+@pytest.mark.parametrize("power", [50.0, 3e5, 1e9])
+@pytest.mark.parametrize("dim", [1, 20])
+def test_profiles_of_any_power_have_their_mass(dim, power):
+    law = pw.Barenblatt(dim, 1 + 1 / power, 1.0)
+    with mpmath.workdps(60):
+        p, d = mpmath.mpf(law._power), mpmath.mpf(dim)
+        exact = d * mpmath.log(law.radius) + d / 2 * mpmath.log(mpmath.pi)
+        exact += mpmath.loggamma(p + 1) - mpmath.loggamma(p + 1 + d / 2)
+        assert -law.log_density(np.zeros((1, dim)))[0] == pytest.approx(float(exact), abs=1e-12)
+
+
 def of_distribution(name):
     """Densities of SciPy's distributions at place 0 and scale 1, in mpmath."""
     m, phi = mpmath, mpmath.npdf
@@ -180,6 +205,21 @@ def test_scores_outside_of_the_support_are_nan():
         law = pw.Custom(formula, x1, lambda n, rng: rng.gamma(2, size=(n, 1)))
         assert law.log_density([[-1.0]])[0] == -np.inf and np.isnan(law.score([[-1.0]])[0, 0])
         np.testing.assert_allclose(law.log_density([[2.0]]), np.log(2) - 2, rtol=1e-14)
+
+
+def test_a_formula_has_values_where_its_parts_leave_the_range_of_doubles():
+    """exp(800) is none; the logistic law has the log density -|x| there, and the score -+1."""
+    points = np.array([[-800.0], [-720.5], [3.0], [900.0]])
+    exact = np.array([-800.0, -720.5, st.logistic.logpdf(3.0), -900.0])
+    np.testing.assert_allclose(CUSTOM.log_density(points), exact, rtol=1e-14)
+    slopes = np.array([1.0, 1.0, -np.tanh(1.5), -1.0])
+    np.testing.assert_allclose(CUSTOM.score(points)[:, 0], slopes, rtol=1e-14)
+    below = pw.Custom(
+        sp.Piecewise((-x1[0] - sp.exp(-x1[0]), x1[0] > -1e6), (-sp.oo, True)),
+        x1,
+        lambda n, rng: rng.gumbel(size=(n, 1)),
+    )
+    assert np.array_equal(below.log_density([[-800.0], [-2e6]]), [-np.inf, -np.inf])
 
 
 # Points.
@@ -259,6 +299,59 @@ def test_extreme_uniform_numbers_are_points_with_a_density(name):
     assert np.isfinite(law.score(points)).all()
 
 
+def test_extreme_quantiles_of_scipy_are_points_with_a_density():
+    """Also where SciPy's are infinite, or the place of an end is 0 and rounding is on it."""
+    ends = [[2.0**-53], [1 - 2.0**-53]]
+    for frozen in (st.halfnorm(), st.burr(10, 4.3), st.powernorm(4.4), st.pearson3(-2)):
+        law = pw.from_scipy(frozen)
+        points = law.transform(ends)
+        assert np.isfinite(points).all() and np.isfinite(law.log_density(points)).all()
+    law = pw.from_scipy(st.beta(2.3, 0.6, loc=-1e4, scale=1e4))
+    points = law.transform([[1 - 1e-12], [1 - 2.0**-53]])
+    assert np.isfinite(law.log_density(points)).all() and np.isfinite(law.score(points)).all()
+
+
+class Own(st.rv_continuous):
+    """A distribution that has a density alone."""
+
+    def __init__(self, density, **options):
+        super().__init__(**options)
+        self.density = density
+
+    def _updated_ctor_param(self):
+        return super()._updated_ctor_param() | {"density": self.density}
+
+    def _pdf(self, x):
+        return self.density(x)
+
+
+def test_distributions_of_users_are_laws():
+    frozen = Own(lambda x: st.gamma.pdf(x, 3), a=0.0)(loc=sp.Rational(1, 2), scale=2)
+    law, exact = pw.from_scipy(frozen), st.gamma(3, loc=0.5, scale=2)
+    assert law.mean == pytest.approx(6.5) and law.covariance == pytest.approx(12)
+    u = np.array([[0.01], [0.3], [0.9]])
+    np.testing.assert_allclose(law.transform(u), exact.ppf(u), rtol=1e-8)
+    points = exact.ppf(u)
+    np.testing.assert_allclose(law.log_density(points), exact.logpdf(points[:, 0]), rtol=1e-10)
+    slopes = 2 / (points - 0.5) - 0.5
+    np.testing.assert_allclose(law.score(points), slopes, rtol=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("frozen", "argument", "message"),
+    [
+        (st.vonmises(2), "distribution", "vonmises_line"),
+        (Own(lambda x: np.exp(-(x**2) / 2))(), "distribution", "mass 2.5"),
+        (Own(lambda x: 1 / 0)(), "distribution", "ZeroDivisionError"),
+        (Own(lambda x: np.where(x < 0, 1.5, 0.5) * st.norm.pdf(x))(), "distribution", "_cdf"),
+    ],
+)
+def test_distributions_that_are_none_of_the_line_are_refused(frozen, argument, message):
+    with pytest.raises(LawError, match=message) as caught:
+        pw.from_scipy(frozen)
+    assert caught.value.argument == argument
+
+
 def test_points_at_the_borders_of_strata_are_finite():
     law = pw.Mixture([1, 1, 2], [[0.0], [5.0], [9.0]], 1.0)
     u = np.array([[0.25], [0.5], [np.nextafter(0.25, 0)], [np.nextafter(0.5, 0)]])
@@ -297,6 +390,15 @@ def test_jumps_and_supports_of_scipys_laws_are_seen():
         (st.beta(3, 1), True, "bounded"),
         (st.truncnorm(-1, 2), True, "bounded"),
         (st.lognorm(1), False, "part"),
+        # SciPy says that these are positive everywhere.
+        (st.pearson3(-2, loc=3, scale=2), True, "part"),
+        (st.pearson3(1), False, "part"),
+        (st.pearson3(0), False, "space"),
+        (st.exponnorm(1.5), False, "space"),
+        (st.jf_skew_t(8, 4), False, "space"),  # whose logarithm is lost at 1e8 deviations
+        # With a pole inside.
+        (st.dgamma(0.5, loc=1), True, "space"),
+        (st.dgamma(2), False, "space"),
         (st.rv_histogram(np.histogram([1, 2, 2, 3, 3, 4], 3))(), True, "bounded"),
     ]:
         law = pw.from_scipy(frozen)

@@ -10,6 +10,7 @@ from ..arguments import checked_call, dimension
 from ..errors import LawError
 from .law import Law
 from .law_checks import common_dim, frozen, measurable, number_above, real_array
+from .law_formulas import log_gamma_ratio
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -62,11 +63,8 @@ class _PowerBall(Law):
 
     def _log_mass(self) -> float:
         """Log of the integral of (1 - |x|^2 / radius^2)_+^power over R^d."""
-        from scipy.special import betaln, gammaln
-
         half, area = self.dim / 2, self.dim * np.log(self.radius) + self.dim / 2 * np.log(np.pi)
-        # betaln and not two gammaln: exact to round-off for large powers, that is m close to 1.
-        return float(area - gammaln(half) + betaln(half, self._power + 1))
+        return float(area - log_gamma_ratio(self._power + 1, half))
 
     def _log_density(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
         from scipy.special import xlogy
@@ -148,8 +146,6 @@ class Barenblatt(_PowerBall):
 
     @checked_call
     def __init__(self, dim: int, m: float, t0: float, center: ArrayLike | None = None) -> None:
-        from scipy.special import betaln, gammaln
-
         dim = dimension("dim", dim, error=LawError)
         self.m, self.t0 = number_above("m", m, 1.0), number_above("t0", t0, 0.0)
         center = real_array("center", 0.0 if center is None else center)
@@ -158,7 +154,7 @@ class Barenblatt(_PowerBall):
         half, power = dim / 2, 1 / (self.m - 1)
         self.beta = 1 / (dim * (self.m - 1) + 2)
         self.alpha, self.k = dim * self.beta, self.beta * (self.m - 1) / (2 * self.m)
-        log_ratio = gammaln(half) - betaln(half, power + 1)
+        log_ratio = log_gamma_ratio(power + 1, half)
         log_constant = (half * np.log(self.k / np.pi) + log_ratio) / (power + half)
         self.constant = float(np.exp(log_constant))
         radius = np.sqrt(self.constant / self.k) * self.t0**self.beta

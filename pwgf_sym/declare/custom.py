@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Custom"]
 
+# Digits in which what overflows is evaluated: differences of exponents of 700 keep all of a double.
+_DIGITS = 40
+
 Sampler = Callable[[int, np.random.Generator], "ArrayLike"]
 
 
@@ -121,10 +124,9 @@ class Custom(Law):
     def _compile(self) -> None:
         """Functions of NumPy's arrays for the formula and its derivatives."""
         formula = before_derivatives(self.formula)
-        self._value = host_function(self.coordinates, self.formula, "numpy")
+        self._functions: dict[sp.Expr, Callable[..., Any]] = {}
         try:
-            slopes = [sp.diff(formula, symbol) for symbol in self.coordinates]
-            self._slopes = [host_function(self.coordinates, slope, "numpy") for slope in slopes]
+            self._slopes = [sp.diff(formula, symbol) for symbol in self.coordinates]
         except ValueError:
             accepted = "a formula whose derivatives SymPy finds"
             raise LawError("log_density", brief(self.formula), accepted) from None
@@ -146,14 +148,28 @@ class Custom(Law):
         return points
 
     def _log_density(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
-        with np.errstate(all="ignore"):
-            values = _values(self._value, points)
+        values = self._evaluated(self.formula, points)
         return np.where(np.isnan(values), -np.inf, values)
 
     def _score(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
-        with np.errstate(all="ignore"):
-            found = np.stack([_values(slope, points) for slope in self._slopes], axis=1)
+        found = np.stack([self._evaluated(slope, points) for slope in self._slopes], axis=1)
         return np.where(np.isneginf(self._log_density(points))[:, None], np.nan, found)
+
+    def _evaluated(self, formula: sp.Expr, points: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Values of a formula; in many digits where a part of it leaves the range of doubles."""
+        if formula not in self._functions:
+            self._functions[formula] = host_function(self.coordinates, formula, "numpy")
+        function = self._functions[formula]
+        try:
+            with np.errstate(all="ignore", over="raise"):
+                return _values(function, points)
+        except FloatingPointError:
+            with np.errstate(all="ignore"):
+                values = _values(function, points).copy()
+        lost = np.flatnonzero(~np.isfinite(values) & np.isfinite(points).all(axis=1))
+        exact = host_function(self.coordinates, formula, "mpmath")
+        values[lost] = [_in_digits(exact, point) for point in points[lost]]
+        return values
 
     def log_density_formula(self, x: Coordinates) -> Formula | None:
         if self.formula.has(sp.oo, -sp.oo, sp.zoo, sp.nan):
@@ -185,7 +201,7 @@ class Custom(Law):
 
     def __getstate__(self) -> dict[str, object]:
         # Functions are made anew, and formulas travel as trees.
-        state = {k: v for k, v in self.__dict__.items() if k not in ("_value", "_slopes")}
+        state = {k: v for k, v in self.__dict__.items() if k not in ("_functions", "_slopes")}
         return state | {"formula": portable(self.formula)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -217,6 +233,18 @@ def _values(function: Callable[..., Any], points: NDArray[np.float64]) -> NDArra
     values = np.asarray(function(*points.T))
     values = np.where(np.imag(values) == 0, np.real(values), np.nan).astype(np.float64)
     return np.broadcast_to(values, (len(points),))
+
+
+def _in_digits(function: Callable[..., Any], point: NDArray[np.float64]) -> float:
+    """A function's value, in mpmath's numbers; NaN where it is not real."""
+    import mpmath
+
+    try:
+        with mpmath.workdps(_DIGITS):
+            value = mpmath.mpmathify(function(*map(mpmath.mpf, point.tolist())))
+            return float(mpmath.re(value)) if mpmath.im(value) == 0 else np.nan
+    except (ArithmeticError, ValueError, TypeError):  # a pole, a piece that has no value
+        return np.nan
 
 
 def _name_of(sampler: object) -> str:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     #: A formula, and the values of its arrays.
     Formula = tuple[sp.Expr, dict[sp.Basic, Any]]
 
-__all__ = ["ROUND_OFF", "Law", "WhitenedLaw"]
+__all__ = ["ROUND_OFF", "Law", "WhitenedLaw", "defines"]
 
 #: Mass that is none.
 ROUND_OFF = 1e-18
@@ -77,7 +77,7 @@ class Law(Described):
     """
 
     _registered_as = "law"
-    dim: int
+    dim: int = 0
     jump: bool = False
     support: str = "space"
 
@@ -108,12 +108,12 @@ class Law(Described):
     @property
     def has_transform(self) -> bool:
         """Whether points of the unit cube can be carried to the law, as Sobol points need it."""
-        return _defines(self, "_transform", "from_uniform")
+        return defines(self, "_transform", "from_uniform")
 
     @property
     def has_density(self) -> bool:
         """Whether there is a log density."""
-        return _defines(self, "_log_density", "log_density_at")
+        return defines(self, "_log_density", "log_density_at")
 
     @property
     def made_of(self) -> Sequence[Law]:
@@ -173,14 +173,6 @@ class Law(Described):
         fitting("n", n, 16 * self.dim, "samples", error=LawError)
         return self._drawn(n, np.random.default_rng(seed))
 
-    def _drawn(self, n: int, rng: np.random.Generator) -> NDArray[np.float64]:
-        """What the sampler gives, checked."""
-        points = real_array("sampler", self.sampler(n, rng), finite=False)
-        if points.shape != (n, self.dim):
-            given = f"{self.family}'s points of shape {points.shape}"
-            raise LawError("sampler", given, f"shape ({n}, {self.dim}) for n = {n}")
-        return points
-
     @checked_call
     def transform(self, u: ArrayLike) -> NDArray[np.float64]:
         """Map points of the open unit cube to the law; uniform points become points of the law.
@@ -212,7 +204,10 @@ class Law(Described):
     @checked_call
     def log_density(self, points: ArrayLike) -> NDArray[np.float64]:
         """Log density at (n, d) points, an (n,) array; -inf outside the support."""
-        return self._log_density(self._points("points", points))
+        points = self._points("points", points)
+        found = self._log_density(points)
+        lost = np.isnan(points).any(axis=1)  # which is not known to be outside of the support
+        return np.where(lost, np.nan, found) if lost.any() else found
 
     @checked_call
     def score(self, points: ArrayLike) -> NDArray[np.float64]:
@@ -257,14 +252,53 @@ class Law(Described):
 
     # What the methods above call, so that laws of the package keep their hooks to themselves.
 
+    # They hand over copies: a hook that computes in place must not move anybody's points.  What
+    # comes back is looked at: a column in place of a vector would be broadcast.
+
     def _transform(self, u: NDArray[np.float64]) -> NDArray[np.float64]:
-        return self.from_uniform(u)
+        return self._returned("transform", self.from_uniform(u.copy()), u.shape)
 
     def _log_density(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
-        return self.log_density_at(points)
+        return self._returned("log density", self.log_density_at(points.copy()), points.shape[:1])
 
     def _score(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
-        return self.score_at(points)
+        return self._returned("score", self.score_at(points.copy()), points.shape)
+
+    def _drawn(self, n: int, rng: np.random.Generator) -> NDArray[np.float64]:
+        points = real_array("sampler", self.sampler(n, rng), finite=False)
+        if points.shape != (n, self.dim):
+            given = f"{self.family}'s points of shape {points.shape}"
+            raise LawError("sampler", given, f"shape ({n}, {self.dim}) for n = {n}")
+        return points
+
+    def _returned(self, what: str, values: object, shape: tuple[int, ...]) -> NDArray[np.float64]:
+        """What a hook has given, as an array of its shape.
+
+        Raises
+        ------
+        LawError
+            If it is none.
+        """
+        found = real_array(what, values, finite=False)
+        if found.shape != shape:
+            given = f"{self.family}, whose {what} has the shape {found.shape} at {shape[0]} points"
+            raise LawError(what, given, f"shape {shape}")
+        return found
+
+    def _stated(self, what: str) -> NDArray[np.float64]:
+        """``"mean"`` or ``"covariance"``, which a subclass may have set to anything.
+
+        Raises
+        ------
+        LawError
+            If it is no finite array of its shape.
+        """
+        found = real_array(what, getattr(self, what))
+        shape = (self.dim,) * (1 if what == "mean" else 2)
+        if found.shape != shape:
+            given = f"{self.family}, whose {what} has the shape {found.shape}"
+            raise LawError(what, given, f"shape {shape}")
+        return found
 
     def _lacks(self, hook: str, what: str = "sampler") -> NoReturn:
         accepted, fix = f"a law that has a {what}", f"Define {hook} in {type(self).__name__}."
@@ -285,7 +319,7 @@ class Law(Described):
                 value.setflags(write=False)
 
 
-def _defines(law: Law, *hooks: str) -> bool:
+def defines(law: Law, *hooks: str) -> bool:
     """Whether the law's class has a hook of its own, by either name."""
     return any(getattr(type(law), hook) is not getattr(Law, hook) for hook in hooks)
 

@@ -54,13 +54,15 @@ class Product(Law):
     def _join(self, parts: Sequence[Law]) -> None:
         """Take over what the parts say of themselves."""
         self._parts = list(parts)
+        for part in parts:
+            dimension("dim", part.dim, error=LawError)
         ends = np.cumsum([part.dim for part in parts])
         self.dim = dimension("laws", int(ends[-1]), error=LawError)
         self._places = [slice(e - p.dim, e) for e, p in zip(ends.tolist(), parts, strict=True)]
-        self.mean = frozen(np.concatenate([part.mean for part in parts]))
+        self.mean = frozen(np.concatenate([part._stated("mean") for part in parts]))
         covariance = np.zeros((self.dim, self.dim))
         for part, own in zip(parts, self._places, strict=True):
-            covariance[own, own] = part.covariance
+            covariance[own, own] = part._stated("covariance")
         self.covariance = frozen(covariance)
         self.jump = any(part.jump for part in parts)
         kinds = {part.support for part in parts}
@@ -98,7 +100,7 @@ class Product(Law):
     def sampler(self, n: int, rng: np.random.Generator) -> NDArray[np.float64]:
         if self.has_transform:
             return super().sampler(n, rng)
-        return np.hstack([part.sampler(n, rng) for part in self._parts])
+        return np.hstack([part._drawn(n, rng) for part in self._parts])
 
     def _transform(self, u: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.hstack([part._transform(u[:, own]) for part, own in self._each])

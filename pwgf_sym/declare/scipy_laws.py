@@ -14,6 +14,9 @@ from ..arguments import brief, checked_call, real_array
 from ..errors import LawError
 from .law import ROUND_OFF, Law
 from .law_checks import checked_covariance, common_dim, frozen, measurable, number_above
+from .law_formulas import log_gamma_ratio
+from .law_protocol import check_protocol
+from .scipy_ends import seen_ends
 from .scipy_scores import SCORES, score_by_differences
 
 if TYPE_CHECKING:
@@ -23,6 +26,12 @@ __all__ = ["OfSciPy", "StudentT", "from_scipy"]
 
 # A density vanishes at an end where it falls with a power of the distance larger than this.
 _POWER = 0.01
+# Spreads from the median beyond which there is nothing, and round-off of a distribution function.
+_BEYOND, _OFF = 1e6, 1e-6
+# How far the mass of a density may be from 1.
+_MASS = 1e-4
+# Uniform numbers whose quantiles are finite, where those of the nearest ones to 0 and 1 are not.
+_LEVELS = 2.0**-50, 1 - 2.0**-50
 _WRITE = "Write from_scipy(scipy.stats.t(df=5))."
 
 
@@ -34,11 +43,12 @@ class OfSciPy(Law):
     def __init__(self, frozen_one: Any) -> None:
         import scipy.stats
 
-        self.frozen, self.dist = frozen_one, frozen_one.dist
+        self.dist = frozen_one.dist
         self._shapes, self.loc, self.scale = _parameters(frozen_one)
-        self._ends = np.array(self.dist.support(*self._shapes), float)
+        self.frozen = self.dist(*self._shapes, loc=self.loc, scale=self.scale)
+        self._known = type(self.dist) is type(getattr(scipy.stats, self.dist.name, None))
         with np.errstate(all="ignore"):
-            mean, variance = float(frozen_one.mean()), float(frozen_one.var())
+            mean, variance = self._moments()
         if not np.all(np.isfinite([mean, variance])):
             given = f"{self.family}, of mean {mean:g} and variance {variance:g}"
             accepted = "laws of finite variance, between which the flow's distance is finite"
@@ -47,11 +57,51 @@ class OfSciPy(Law):
         self.mean = frozen([mean])
         given = f"{self.family} of variance {variance:g}"
         self.covariance = frozen(measurable("distribution", given, np.array([[variance]])))
+        self._spread = float(np.sqrt(variance) / self.scale)
+        self._ends = np.array(self.dist.support(*self._shapes), float)
         inner = isinstance(self.dist, scipy.stats.rv_histogram)
+        if not (inner or (self._known and self.dist.name in SCORES)):
+            inner = self._look()
         self.jump = inner or any(self._jumps(end) for end in (0, 1))
         finite = np.isfinite(self._ends).sum()
         self.support = ("space", "part", "bounded")[finite]
-        self._known = type(self.dist) is type(getattr(scipy.stats, self.dist.name, None))
+
+    def _moments(self) -> tuple[float, float]:
+        """Mean and variance."""
+        from scipy.stats import rv_continuous
+
+        kind = type(self.dist)
+        if self._known or kind._munp is not rv_continuous._munp:
+            return float(self.frozen.mean()), float(self.frozen.var())
+        # SciPy integrates quantiles, each of which it searches for: half a minute for a density.
+        mass = self.dist.expect(lambda y: 1.0, self._shapes)
+        if not abs(mass - 1) <= _MASS:
+            given, fix = f"{self.family}, whose density has the mass {mass:.6g}", "Normalize it."
+            raise LawError("distribution", given, "one of mass 1", fix)
+        mean = self.dist.expect(lambda y: y, self._shapes)
+        variance = self.dist.expect(lambda y: (y - mean) ** 2, self._shapes)
+        return float(self.loc + self.scale * mean), float(self.scale**2 * variance)
+
+    def _look(self) -> bool:
+        """Take over the ends where the density is seen to stop; whether it has a pole inside."""
+        with np.errstate(all="ignore"), warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)
+            median = float(self.dist.median(*self._shapes))
+            if not np.isfinite(median):
+                given = f"{self.family}, whose median is {median:g}"
+                fix = "Look at its density and support."
+                raise LawError("distribution", given, "a distribution of mass 1", fix)
+            far = median + _BEYOND * self._spread * np.array([-1.0, 1.0])
+            below = np.asarray(self.dist.cdf(far, *self._shapes), float)
+            if np.any((below < -_OFF) | (below > 1 + _OFF)):
+                k = int(np.argmax(np.abs(below - 0.5)))
+                given = (
+                    f"{self.family}, whose distribution function is {below[k]:.6g} at {far[k]:g}"
+                )
+                fix = "Use Circle(density) for a law of angles, or vonmises_line for one period."
+                raise LawError("distribution", given, "one between 0 and 1", fix)
+            self._ends = seen_ends(self._logs, self._ends, median, self._spread)
+            return bool(np.any(self._logs(np.array([0.0, median])) == np.inf))
 
     @property
     def family(self) -> str:
@@ -62,7 +112,7 @@ class OfSciPy(Law):
         end = self._ends[k]
         if not np.isfinite(end):
             return False
-        width = min(1.0, float(np.ptp(self._ends)), float(self.dist.std(*self._shapes)))
+        width = min(1.0, float(np.ptp(self._ends)), self._spread)
         steps = width * np.array([1e-8, 1e-5])
         with np.errstate(all="ignore"):
             near, far = self.dist.logpdf(end + (1, -1)[k] * steps, *self._shapes)
@@ -78,10 +128,15 @@ class OfSciPy(Law):
 
     def _transform(self, u: NDArray[np.float64]) -> NDArray[np.float64]:
         with np.errstate(all="ignore"):
-            found = self.loc + self.scale * np.asarray(self._quantiles(u[:, 0]), float)
+            found = np.asarray(self._quantiles(u[:, 0]), float)
+            lost = ~np.isfinite(found)
+            if lost.any():
+                found[lost] = self._quantiles(np.clip(u[lost, 0], *_LEVELS))
+            found = self.loc + self.scale * found
         # Not on an end, by rounding: there the density may have no logarithm.
         ends = self.loc + self.scale * self._ends
-        inward = np.where(np.isfinite(ends), 4 * np.spacing(np.abs(ends)), 0.0)
+        off = 4 * (np.spacing(np.abs(ends)) + self.scale * np.spacing(np.abs(self._ends)))
+        inward = np.where(np.isfinite(ends), off, 0.0)
         return np.clip(found, ends[0] + inward[0], ends[1] - inward[1])[:, None]
 
     @cached_property
@@ -100,8 +155,14 @@ class OfSciPy(Law):
                 table = NumericalInversePolynomial(plain, domain=self._ends, u_resolution=1e-12)
                 missed = np.abs(plain.cdf(table.ppf(levels)) - levels).max()
         except (UNURANError, ValueError, ArithmeticError):
-            return plain.ppf
-        return table.ppf if missed < 1e-10 else plain.ppf
+            missed = np.inf
+        if missed < 1e-10:
+            return table.ppf
+        if not self._known and type(self.dist)._cdf is scipy.stats.rv_continuous._cdf:
+            given = f"{self.family}, whose quantiles are searched with an integral at each step"
+            fix = "State its support by a and b, define _cdf or _ppf in its class, or use Custom."
+            raise LawError("distribution", given, "one that is drawn in good time", fix)
+        return plain.ppf
 
     def coordinates_apart(self) -> list[Law]:
         return [self]
@@ -119,8 +180,7 @@ class OfSciPy(Law):
             if self._known and self.dist.name in SCORES:
                 found = SCORES[self.dist.name](y, *self._shapes)
             else:
-                spread = float(self.dist.std(*self._shapes))
-                found = score_by_differences(self._logs, y, self._ends, spread)
+                found = score_by_differences(self._logs, y, self._ends, self._spread)
             inside = (y >= self._ends[0]) & (y <= self._ends[1])
         return np.where(inside, found, np.nan)[:, None] / self.scale
 
@@ -217,11 +277,10 @@ class StudentT(Law):
         return solve_triangular(self._factor, gap, lower=True, check_finite=False)
 
     def _log_density(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
-        from scipy.special import gammaln
-
         half, square = (self.df + self.dim) / 2, np.sum(self._whiten(points) ** 2, axis=0)
         log_det = np.sum(np.log(np.diag(self._factor)))
-        constant = gammaln(half) - gammaln(self.df / 2) - self.dim / 2 * np.log(self.df * np.pi)
+        constant = log_gamma_ratio(self.df / 2, self.dim / 2)
+        constant -= self.dim / 2 * np.log(self.df * np.pi)
         return np.asarray(constant - log_det - half * np.log1p(square / self.df))
 
     def _score(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -250,7 +309,8 @@ def from_scipy(distribution: object) -> Law:
     ----------
     distribution : frozen distribution
         Such as ``scipy.stats.t(df=5)``; ``multivariate_normal`` and ``multivariate_t`` of more
-        dimensions, which become a :class:`Gaussian` and a law of closed form.
+        dimensions, which become a :class:`Gaussian` and a law of closed form.  One of a class of
+        your own is checked as a law of your own is.
 
     Returns
     -------
@@ -276,11 +336,13 @@ def from_scipy(distribution: object) -> Law:
         if isinstance(distribution, stats.rv_discrete):
             raise LawError("distribution", f"the discrete {distribution.name}", accepted, _WRITE)
         names = distribution.shapes or ""
-        fix = f"Freeze it: scipy.stats.{distribution.name}({names})."
+        known = type(getattr(stats, str(distribution.name), None)) is type(distribution)
+        name = f"scipy.stats.{distribution.name}" if known else "distribution"
+        fix = f"Freeze it: {name}({names})."
         raise LawError("distribution", f"{distribution.name}, which is not frozen", accepted, fix)
     dist = getattr(distribution, "dist", None)
     if isinstance(dist, stats.rv_continuous):
-        return OfSciPy(distribution)
+        return _of_line(distribution)
     if isinstance(dist, stats.rv_discrete):
         raise LawError("distribution", f"the discrete {dist.name}", accepted, _WRITE)
     given: Any = distribution
@@ -298,6 +360,23 @@ def from_scipy(distribution: object) -> Law:
     if hasattr(distribution, "logpdf") and hasattr(distribution, "rvs"):
         fix = "Use Custom(log_density, coordinates, sampler), with its rvs as the sampler."
     raise LawError("distribution", brief(distribution), accepted, fix)
+
+
+def _of_line(distribution: Any) -> Law:
+    """A law of the line; of a class that is not SciPy's it is checked."""
+    try:
+        law = OfSciPy(distribution)
+        if not law._known:
+            check_protocol(law)
+    except LawError:
+        raise
+    except (RuntimeError, ValueError, ArithmeticError, TypeError) as error:
+        given = (
+            f"{distribution.dist.name}, which raises {type(error).__name__}: {brief(str(error))}"
+        )
+        fix = "Look at its density and its support, a and b."
+        raise LawError("distribution", given, "one that SciPy can work with", fix) from error
+    return law
 
 
 def _parameters(given: Any) -> tuple[tuple[float, ...], float, float]:

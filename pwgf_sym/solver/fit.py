@@ -23,6 +23,7 @@ import sympy as sp
 
 from ..arguments import brief, checked_call, integer, number
 from ..declare.energies import integral
+from ..declare.law_protocol import check_law_of_user
 from ..declare.laws import Empirical, Law
 from ..declare.maps import Map
 from ..declare.problem import GradientFlow
@@ -51,8 +52,11 @@ _MARGIN = 0.5
 _FINEST = 1e-3
 # Rest of the flow of an MMD: its velocity over the largest one.
 _REST = 1e-3
-# Standard errors by which the mean weight may be off 1 before it is taken for a missing part.
-_NOISE = 4.0
+# Standard errors by which the mean weight may be off 1 before it is taken for a missing part, and
+# what it may be above 1 by the rounding of single precision.
+_NOISE, _ROUNDING = 4.0, 1e-3
+# Points at which a log density has to be finite where KL is to fall, and how far they are spread.
+_TRIED, _WIDE = 256, 4.0
 
 
 @dataclass(frozen=True)
@@ -133,9 +137,10 @@ def fit(
         What the map pushes, the initial law of the flow to come.
     to : Law
         Where to.  If it has a formula of its log density, as :class:`~pwgf_sym.Gaussian`,
-        :class:`~pwgf_sym.Mixture` and :class:`~pwgf_sym.Custom` have, KL(rho | to) falls along the
-        flow of int rho log rho - int rho log to; else, or where ``law`` has no density that can be
-        read, the squared MMD between rho and points of ``to`` falls along its own flow.
+        :class:`~pwgf_sym.Mixture` and :class:`~pwgf_sym.Custom` have, and is positive everywhere,
+        KL(rho | to) falls along the flow of int rho log rho - int rho log to; else, or where
+        ``law`` has no density that can be read, the squared MMD between rho and points of ``to``
+        falls along its own flow.
     tol : float
         The divergence that is enough, of either kind.
     max_steps, steps, linear, samples, target, dtype, seed, progress, theta0, callback, **fields
@@ -156,7 +161,8 @@ def fit(
     OptionError
         When an option is not accepted.
     LawError
-        When a law is none, has periods, or has another dimension.
+        When a law is none, has periods, or has another dimension; when a law of your own, or the
+        density of ``to``, does not fit together.
     FlowError
         When a state of the flow is not finite.
 
@@ -205,6 +211,7 @@ def _check(law: object, to: object) -> None:
         if not isinstance(one, Law):
             accepted = "a law such as Gaussian(mean, cov)"
             raise LawError(name, brief(one), accepted, "The order is fit(map, law, to=other).")
+        check_law_of_user(one)
         if any(one.periods):
             raise LawError(name, f"{one.family}, which has periods", "a law of the line")
     assert isinstance(law, Law) and isinstance(to, Law)
@@ -216,11 +223,23 @@ def _goal(law: Law, to: Law, seed: int) -> _Entropy | _Points:
     """The divergence that these laws allow."""
     x = coordinates(law.dim)
     found = to.log_density_formula(x) if law.has_density and not law.jump else None
-    if found is None:
+    if found is None or to.jump or not _positive(law, to):
         return _Points(law, to, seed)
-    if isinstance(found, tuple) and len(found) == 2:
-        return _Entropy(law, to, found)
-    return _Entropy(law, to, (found, {}))
+    formula, arrays = found if isinstance(found, tuple) and len(found) == 2 else (found, {})
+    if not isinstance(formula, sp.Expr):
+        given = f"{to.family}, whose log_density_formula(x) is {brief(formula)}"
+        raise LawError("to", given, "a SymPy formula, or it and the values of its arrays")
+    return _Entropy(law, to, (formula, arrays))
+
+
+def _positive(law: Law, to: Law) -> bool:
+    """Whether a density has no border near either law, which a flow of KL would step over."""
+    points = law.sample(_TRIED, 0)
+    white = (points - law.mean) / law.spread
+    wide = [one.mean + _WIDE * one.spread * white for one in (law, to)]
+    tried = np.concatenate([points, to.mean + to.spread * white, *wide])
+    with np.errstate(all="ignore"):
+        return bool(np.all(np.isfinite(to.log_density(tried))))
 
 
 class _Entropy:
@@ -245,8 +264,8 @@ class _Entropy:
         """KL(rho | other) and its standard error.
 
         With the weights r = other/rho it is the mean of -log r, and that of r - 1 - log r, which
-        has far less noise, where the mean of r is 1: where it is not, the map does not reach a part
-        of the other law, and the mean of -log r knows of it.
+        has far less noise where r is near 1 and the mean of r is 1: where it is below, the map does
+        not reach a part of the other law, and the mean of -log r knows of it.  It is not above.
         """
         logs, weights = np.empty(_SETS), np.empty(_SETS)
         law = self.problem.initial
@@ -259,8 +278,13 @@ class _Entropy:
         if not np.all(np.isfinite(logs)):
             return np.inf, np.nan
         mean, noise = _mean(weights)
+        if mean > max(_NOISE * noise, _ROUNDING) and not solution.folded:
+            given = f"{self.to.family}, whose density has at least the mass {1 + mean:.6g}"
+            fix = "Subtract the logarithm of its mass from its log density."
+            raise LawError("to", given, "a normalized density, of mass 1", fix)
+        plain, less = _mean(logs), _mean(logs + weights)
         whole = np.isfinite(mean) and abs(mean) <= _NOISE * noise
-        return _mean(logs + weights) if whole else _mean(logs)
+        return less if whole and less[1] < plain[1] else plain
 
 
 class _Points:

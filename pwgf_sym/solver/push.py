@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..arguments import brief, checked_call
+from ..arguments import brief, checked_call, dimension
 from ..declare.energies import integral
 from ..declare.law import Law
 from ..declare.law_checks import checked_covariance, frozen, measurable, real_array
@@ -80,6 +80,7 @@ class Push(Law):
     def __init__(self, law: Law, map: Map, theta: ArrayLike) -> None:
         if not isinstance(law, Law):
             raise LawError("law", brief(law), "a law such as Gaussian(mean, cov)")
+        dimension("dim", law.dim, error=LawError)
         if any(law.periods):
             fix = "Begin with the law at the start, and run over the whole time."
             raise LawError("law", f"{law.family}, which has periods", "a law of the line", fix)
