@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cached_property
 
 import numpy as np
 
+from ..kernels.carried import levels
 from .packing import State
 
 __all__ = ["ConvolutionMethods"]
@@ -31,11 +33,35 @@ class ConvolutionMethods:
 
     def _carry_read(self, state: State, kernel: str, integrals) -> None:
         """Compute what a kernel of the energy reads of samples, where the state has it not yet."""
-        self._at_own_time(state)
+        if state.time != self.time:
+            self._at_own_time(state)
+        if kernel not in self._reading_more:
+            return
         self._carry_sums(state, kernel, integrals)
-        formulas = self.emission.formulas.get(kernel)
-        if formulas is not None and "convolutions" in formulas.reads:
+        if "convolutions" in self.emission.formulas[kernel].reads:
             self._carry_convolutions(state)
+
+    @cached_property
+    def _reading_more(self) -> frozenset[str]:
+        """Kernels of the energy that read more of samples than what the map carries."""
+        of_map = {quantity.name for quantity in levels()[-1]}
+        kernels = self.emission.formulas.items()
+        return frozenset(name for name, kernel in kernels if not of_map.issuperset(kernel.reads))
+
+    @cached_property
+    def _moved_by_pairs(self) -> bool:
+        """Whether the velocity is more than formulas of single samples."""
+        pairs = {f"{of}_velocity" for of in ("convolution", "pair", "triple", "density_pair")}
+        return not pairs.isdisjoint(self.emission.formulas) or self.polynomials is not None
+
+    def _pair_velocity(self, out, state: State, integrals) -> None:
+        """Add the velocity of double and triple integrals, and of convolutions at partners."""
+        self._convolution_velocity(out, state, integrals)
+        for kernel in ("pair_velocity", "triple_velocity"):
+            if kernel in self.emission.formulas:
+                self.kernels.fields(kernel, state, self.values(integrals), {"velocity": out})
+        if self.polynomials is not None:
+            self.polynomials.add_velocity(out, state, self.values(integrals).tolist())
 
     def _carry_convolutions(self, state: State) -> None:
         """Add the convolutions and their gradients to what the samples carry."""

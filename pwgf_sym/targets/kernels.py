@@ -18,7 +18,7 @@ from .algebra import HostAlgebra
 from .bound import BoundKernel
 from .packing import Samples, State, aligned_empty
 from .partners import GroupCalls
-from .threads import CHUNKS, chunk_bounds, chunk_count, run_chunks
+from .threads import CHUNKS, chunk_bounds, run_chunks, work_bounds
 
 __all__ = [
     "KernelCaller",
@@ -217,8 +217,7 @@ class KernelCaller(GroupCalls):
 
     def _bounds(self, samples: Samples, block: int = 1):
         """Chunks of the samples for a kernel of the map: a sample meets every parameter."""
-        most = chunk_count(samples.tiles * samples.lanes * self.size)
-        return chunk_bounds(samples.tiles, block, most)
+        return work_bounds(samples.tiles, block, samples.tiles * samples.lanes * self.size)
 
     def run(
         self, name: str, samples: Samples, theta, inputs: dict, eta=None, stored=None
@@ -321,8 +320,10 @@ class KernelCaller(GroupCalls):
 
     def _formula_values(self, kernel: BoundKernel, state: State, values) -> dict:
         """What a kernel of the energy reads, and perhaps more."""
-        samples = state.samples
-        require_state(kernel.signature.name, self._carried(kernel), state)
+        samples, read = state.samples, self._carried(kernel)
+        for key in read:
+            if key not in state.carried:
+                require_state(kernel.signature.name, read, state)
         found = {**state.carried, "values": values, "weight": samples.weight}
         if "partners" in kernel.names:
             found["partners"] = self._partners(kernel, state)
@@ -356,10 +357,9 @@ class KernelCaller(GroupCalls):
     @staticmethod
     def _formula_bounds(kernel: BoundKernel, samples: Samples):
         """Chunks of the samples for a kernel of the energy."""
-        most = CHUNKS
-        if "partners" not in kernel.names:
-            most = chunk_count(_FORMULA * samples.width)
-        return chunk_bounds(samples.tiles, 1, most)
+        if "partners" in kernel.names:
+            return chunk_bounds(samples.tiles, 1, CHUNKS)
+        return work_bounds(samples.tiles, 1, _FORMULA * samples.width)
 
     def means(self, name: str, state: State, values) -> np.ndarray:
         """Run a kernel that averages formulas; (K,) float64."""

@@ -365,15 +365,6 @@ class Program(
         symbols = [*self.form.parameters, *(i.symbol for i in self.form.integrals)]
         return real_function(symbols, self.form.value)
 
-    def _pair_velocity(self, out, state: State, integrals) -> None:
-        """Add the velocity of double and triple integrals, and of convolutions at partners."""
-        self._convolution_velocity(out, state, integrals)
-        for kernel in ("pair_velocity", "triple_velocity"):
-            if kernel in self.emission.formulas:
-                self.kernels.fields(kernel, state, self.values(integrals), {"velocity": out})
-        if self.polynomials is not None:
-            self.polynomials.add_velocity(out, state, self.values(integrals).tolist())
-
     def velocity(self, state: State, integrals: np.ndarray | None = None) -> np.ndarray:
         """w = -grad dE/drho at the pushed samples, packed (M,).
 
@@ -393,8 +384,9 @@ class Program(
             self._carry_read(state, "velocity", integrals)
             values = self.values(integrals, state)
             self.kernels.fields("velocity", state, values, {"velocity": out})
-        self._pair_velocity(out, state, integrals)
-        self._density_pairs("velocity", state, integrals, {"velocity": out})
+        if self._moved_by_pairs:
+            self._pair_velocity(out, state, integrals)
+            self._density_pairs("velocity", state, integrals, {"velocity": out})
         return out
 
     def gradient(self, linearization: Linearization, integrals: np.ndarray) -> np.ndarray:

@@ -9,6 +9,7 @@ from queue import SimpleQueue
 from threading import Lock, Thread
 
 __all__ = ["CHUNKS", "LEAST_WORK", "chunk_bounds", "chunk_count", "run_chunks"]
+__all__ += ["work_bounds"]
 
 # Number of pieces that the samples are cut into at most: partial sums are kept one a piece and
 # added in the order of the pieces, so results are the same to the bit for any number of threads.
@@ -32,6 +33,12 @@ def chunk_bounds(tiles: int, tiles_a_block: int, most: int = CHUNKS) -> tuple[tu
     count = min(most, blocks)
     edges = [min(k * blocks // count * tiles_a_block, tiles) for k in range(count + 1)]
     return tuple(zip(edges[:-1], edges[1:], strict=True))
+
+
+@lru_cache(maxsize=256)
+def work_bounds(tiles: int, tiles_a_block: int, work: float) -> tuple[tuple[int, int], ...]:
+    """The chunks of so many multiplications in all."""
+    return chunk_bounds(tiles, tiles_a_block, chunk_count(work))
 
 
 def thread_count() -> int:
