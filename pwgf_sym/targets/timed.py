@@ -36,6 +36,7 @@ class ProgramAtTime(Program):
     polynomials, value_symbols = map(_of_whole, ("polynomials", "value_symbols"))
     separable, _places, _constants = map(_of_whole, ("separable", "_places", "_constants"))
     _energy_of = _of_whole("_energy_of")
+    _reading_more, _moved_by_pairs = map(_of_whole, ("_reading_more", "_moved_by_pairs"))
 
     @cached_property
     def sums(self) -> dict[str, SampleSum]:
