@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .sampling import draw_with_tails, has_tails
+from .vectors import as_double
 
 if TYPE_CHECKING:
     from .protocols import Program
@@ -107,9 +108,11 @@ def _jacobians(
 def _push(
     program: Program, theta: np.ndarray, points: np.ndarray, carry: Sequence[str]
 ) -> np.ndarray:
-    samples = program.samples(points)
+    # Without the law's density, which would be found at every point by inverting maps before.
+    law = program.problem.initial
+    samples = program.packed((points - law.mean) / law.spread)
     state = program.push(theta, samples, carry)
-    return np.array(samples.unpack(state.x), np.float64)
+    return np.asarray(law.mean + samples.unpack(as_double(state.x)), np.float64)
 
 
 def _spread(points: np.ndarray) -> np.ndarray:
