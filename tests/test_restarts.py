@@ -16,6 +16,7 @@ import pwgf_sym as pw
 from pwgf_sym.errors import AccuracyWarning, MapWarning, OptionError, StoredSolutionError
 from pwgf_sym.solver import restarts
 from pwgf_sym.solver.steppers import Step, Stepper
+from pwgf_sym.targets import packing
 from pwgf_sym.targets.program import compile_program
 
 SIGMA, MEAN, VARIANCE = 0.5, np.array([1.0, -2.0]), 0.3
@@ -210,13 +211,14 @@ def test_no_map_takes_over_that_starts_elsewhere(eager):
     assert np.abs(run.push(z) - z * np.exp([-0.3, -1.2])).max() < 1e-2
 
 
-def test_a_law_that_is_too_narrow_for_a_restart_ends_no_run(eager):
+def test_a_law_that_is_too_narrow_for_a_restart_ends_no_run(eager, monkeypatch):
+    # As in single precision 8,000 spreads from the origin: here 51 of them are too many.
+    monkeypatch.setattr(packing, "_COARSEST", 51 * np.finfo(float).eps)
     energy = pw.integral(2 * ((X[0] - 5) ** 2 + (X[1] - 5) ** 2) * RHO, X)
-    problem = pw.GradientFlow(energy, RHO, initial=pw.Gaussian([50.0, 50.0], 3.7e-5))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", AccuracyWarning)
-        options = RUN | {"dtype": "float32", "tol": 0.1, "max_step": 0.02}
-        run = pw.solve(problem, pw.RandomFeatures(2, 4), (0, 0.3), **options)
+    problem = pw.GradientFlow(energy, RHO, initial=pw.Gaussian([50.0, 50.0], 1.0))
+    with pytest.raises(OptionError, match="spreads"):
+        pw.solve(problem.beginning_with(pw.Gaussian([52.0, 50.0], 1.0)), pw.Affine(2), (0, 1))
+    run = pw.solve(problem, pw.RandomFeatures(2, 4), (0, 0.3), max_step=0.02, **RUN)
     assert run.status == "completed" and run.nsteps > 12
 
 

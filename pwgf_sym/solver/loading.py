@@ -75,9 +75,9 @@ def load_solution(path: str | PathLike[str]) -> Solution:
     solution = Solution.__new__(Solution)
     solution.__dict__.update(columns, **found, _programs={}, _folds={})
     solution.history = History(**history)
-    initial, steps = solution.problem.initial, solution.history.t
+    initial, taken = solution.problem.initial, solution.history.t
     # A run that was interrupted has steps after its last row.
-    span = float(solution.t[0]), float(max(solution.t[-1], *steps[-1:]))
+    span = float(solution.t[0]), float(max(solution.t[-1], *taken[-1:]))
     solution.restarts = from_arrays(file, restarts, initial, solution.map, span)
     solution.path = _path(file, dense, columns["theta"].shape[1], solution.restarts)
     if description["version"] == 1:
