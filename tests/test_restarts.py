@@ -13,8 +13,14 @@ from scipy.integrate import solve_ivp
 from scipy.stats import norm
 
 import pwgf_sym as pw
-from pwgf_sym.errors import AccuracyWarning, MapWarning, OptionError, StoredSolutionError
-from pwgf_sym.solver import restarts
+from pwgf_sym.errors import (
+    AccuracyWarning,
+    FoldedMapWarning,
+    MapWarning,
+    OptionError,
+    StoredSolutionError,
+)
+from pwgf_sym.solver import push, restarts
 from pwgf_sym.solver.steppers import Step, Stepper
 from pwgf_sym.targets import packing
 from pwgf_sym.targets.program import compile_program
@@ -236,6 +242,24 @@ def test_a_map_that_is_tried_in_vain_is_no_part_of_the_run(eager, monkeypatch):
     run = pw.solve(OU, pw.Affine(2), (0, 1), **RUN)
     assert run.success and run.nmissed == 0 and not run.restarts
     assert np.array_equal(run.iterations, plain.iterations) and run.nsolves > plain.nsolves
+
+
+def test_folds_of_maps_before_are_told(eager, monkeypatch):
+    energy = pw.integral(X[0] ** 2 * RHO, X)
+    problem = pw.GradientFlow(energy, RHO, initial=pw.Gaussian(MEAN, VARIANCE))
+    options = RUN | {"tol": 1e-2, "max_step": 0.02}
+    monkeypatch.setattr(push, "folded_part", lambda *_: 0.25)
+    run = pw.solve(problem, pw.Affine(2), (0, 0.2), **options)
+    assert run.restarts and run.folded == 0.25 and "folded" in run.message
+    first = run.restarts[0].t
+    with pytest.warns(FoldedMapWarning, match="the map is folded"):
+        run.log_density(MEAN[None], run.restarts[0].t + 1e-3)
+    assert run._folded(first / 2, run._at(first / 2)[1]) == 0
+
+
+def test_there_is_an_end_to_restarts(eager, monkeypatch):
+    monkeypatch.setattr(restarts, "_MOST", 2)
+    assert len(pw.solve(OU, pw.Affine(2), (0, 1), **RUN).restarts) == 2
 
 
 def test_no_map_takes_over_whose_defect_is_infinite(eager, monkeypatch):

@@ -18,7 +18,7 @@ from .vectors import as_double
 if TYPE_CHECKING:
     from .protocols import Program
 
-__all__ = ["fold_text", "folded_part", "worst_condition"]
+__all__ = ["fold_text", "folded_part", "largest_part", "worst_condition"]
 
 _POINTS = 256
 # Beyond this dimension the Jacobians of all points take too long.
@@ -72,6 +72,12 @@ def folded_part(program: Program, theta: np.ndarray, carry: Sequence[str] = ()) 
             return 0.0
         # A determinant near 0 has no sign in round-off: it counts where both sides agree.
         return float(np.sum(signs(doubtful, -step) == rarer)) / len(points)
+
+
+def largest_part(*parts: float | None) -> float | None:
+    """Of maps one after the other: the largest, and None where one is not known and none folded."""
+    largest = max((part for part in parts if part is not None), default=0.0)
+    return None if None in parts and not largest else largest
 
 
 def worst_condition(program: Program, theta: np.ndarray, carry: Sequence[str] = ()) -> float:

@@ -17,7 +17,7 @@ from ..declare.problem import GradientFlow
 from ..errors import FlowError, LawError, OptionError
 from .columns import Restart
 from .compiler import displacement
-from .folds import folded_part, worst_condition
+from .folds import folded_part, largest_part, worst_condition
 from .history import Record
 from .option_fields import settled
 from .push import Push
@@ -33,6 +33,8 @@ __all__ = ["Restarts", "check_restarts"]
 # A fresh map is tried where the defect, if it stayed, would move samples until the end by more than
 # this part of the tolerance; after so many steps, and twice as many after one in vain, up to these.
 _MATTERS, _PATIENCE, _LONGEST = 0.3, 8, 64
+# So many restarts at most: every sample passes all maps, and a law calls the one before it.
+_MOST = 32
 # It takes over where its defect is at most this part of the worn map's, or not larger where dT/dz
 # has such a condition: a map near a fold is followed by ever shorter steps.
 _BETTER, _CONDITION = 0.5, 30.0
@@ -90,7 +92,7 @@ class Restarts:
 
     def due(self, t: float, stage: Stage, stalls: bool) -> str:
         """Why a fresh map should be tried after a step, if it should."""
-        if not self.active or t >= self.end:
+        if not self.active or t >= self.end or len(self.found) >= _MOST:
             return ""
         self.steps += 1
         if stalls:
@@ -128,6 +130,12 @@ class Restarts:
         self.right, self.patience = new.right, _PATIENCE
         return new, better
 
+    def folded(self, last: float | None) -> float | None:
+        """Part on which maps are folded, the largest of all; that of the last one is given."""
+        if not self.found or self.right.carry:  # then none before it is
+            return last
+        return largest_part(last, self.found[-1].law.folded_from(self.first.problem.initial))
+
     def _nearly_folds(self, stage: Stage) -> bool:
         right, theta = self.right, np.asarray(stage.theta)
         return worst_condition(right.program, theta, right.carry) >= _CONDITION
@@ -136,7 +144,7 @@ class Restarts:
         """The law of a stage, and a map at its start that acts on it."""
         right, options = self.right, self.options
         program = right.program
-        if folded_part(program, np.asarray(stage.theta), right.carry) and right.carry:
+        if right.carry and folded_part(program, np.asarray(stage.theta), right.carry):
             return None  # log densities would be wrong from here on
         law = Push(program.problem.initial, program.map, np.asarray(stage.theta, np.float64))
         law.pushed_by(program)
