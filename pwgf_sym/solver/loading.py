@@ -77,7 +77,7 @@ def load_solution(path: str | PathLike[str]) -> Solution:
     solution.history = History(**history)
     initial, taken = solution.problem.initial, solution.history.t
     # A run that was interrupted has steps after its last row.
-    span = float(solution.t[0]), float(max(solution.t[-1], *taken[-1:]))
+    span = float(solution.t[0]), float(np.append(taken[-1:], solution.t[-1]).max())
     solution.restarts = from_arrays(file, restarts, initial, solution.map, span)
     solution.path = _path(file, dense, columns["theta"].shape[1], solution.restarts)
     if description["version"] == 1:
