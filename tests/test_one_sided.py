@@ -149,3 +149,14 @@ def test_a_sum_over_coordinates_keeps_them():
     found = separation(X[0] ** 4 + X[1] ** 2, X)
     np.testing.assert_array_equal(found.frame, np.eye(2))
     assert found.slopes == ((0, 0, 0, 4), (0, 2))
+
+
+def test_a_bound_at_the_start_has_no_gap_in_it():
+    potential = (X[0] ** 4 + X[1] ** 4) / 4
+    flow = pw.GradientFlow(
+        pw.integral(potential * RHO + RHO * sp.log(RHO), X), RHO, pw.Gaussian([0.0, 0.0], 1.0)
+    )
+    run = pw.solve(flow, pw.Affine(2), (0, 0.05), target="numpy", samples=64, tol=0.1)
+    assert [float(run.error_bound(0.0, d, evaluations=1)) for d in ("KL", "TV", "W1", "W2")] == [
+        0
+    ] * 4

@@ -1,7 +1,10 @@
 """Restarts: a fresh map takes over from the law reached, and densities stay exact through all."""
 
+import gc
 import pickle
 import warnings
+import weakref
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,8 +13,17 @@ from scipy.integrate import solve_ivp
 from scipy.stats import norm
 
 import pwgf_sym as pw
-from pwgf_sym.errors import AccuracyWarning, MapWarning, OptionError, StoredSolutionError
-from pwgf_sym.solver import restarts
+from pwgf_sym.errors import (
+    AccuracyWarning,
+    FoldedMapWarning,
+    MapWarning,
+    OptionError,
+    StoredSolutionError,
+)
+from pwgf_sym.solver import push, restarts
+from pwgf_sym.solver.steppers import Step, Stepper
+from pwgf_sym.targets import packing
+from pwgf_sym.targets.program import compile_program
 
 SIGMA, MEAN, VARIANCE = 0.5, np.array([1.0, -2.0]), 0.3
 X = pw.coordinates(2)
@@ -157,6 +169,149 @@ def test_damaged_files_are_refused(stored, tmp_path, damage):
     np.savez(path, **arrays)
     with pytest.raises(StoredSolutionError, match=r"restart|start"):
         pw.load_solution(path)
+
+
+@pytest.mark.parametrize("dense", [True, False])
+def test_an_interrupted_run_is_stored_with_restarts_after_its_last_row(eager, tmp_path, dense):
+    def stops(moment):
+        if moment.t > 0.4:
+            raise KeyboardInterrupt
+        return 1.0
+
+    run = pw.solve(
+        *(OU, pw.Affine(2), (0, 1)),
+        **(RUN | {"events": stops, "save_at": [0.0, 0.05, 1.0], "dense_output": dense}),
+    )
+    assert run.status == "interrupted" and run.restarts[-1].t > run.t[-1] == 0.05
+    run.save(tmp_path / "run.npz")
+    again = pw.load_solution(tmp_path / "run.npz")
+    assert [r.t for r in again.restarts] == [r.t for r in run.restarts]
+    z = np.random.default_rng(3).normal(size=(20, 2))
+    for t in (0.05, *([0.3] if dense else [])):
+        assert np.array_equal(again.push(z, t), run.push(z, t))
+
+
+class Whitened(pw.Map):
+    """C x + b: the identity for laws of covariance 1 alone, as it begins with their covariance."""
+
+    def __init__(self, dim):
+        self.dim = dim
+
+    def parameters(self):
+        return {"C": "ij", "b": "i"}
+
+    def initial_parameters(self, law, seed=0):
+        return np.concatenate([np.ravel(law.covariance), np.zeros(self.dim)])
+
+    def step(self, op, p, x):
+        return p["C"] @ x + p["b"]
+
+
+def test_no_map_takes_over_that_starts_elsewhere(eager):
+    # Variances become different, so that the map would move the law where it takes over.
+    energy = pw.integral((X[0] ** 2 + 4 * X[1] ** 2) / 2 * RHO, X)
+    problem = pw.GradientFlow(energy, RHO, initial=pw.Gaussian(MEAN, VARIANCE))
+    run = pw.solve(problem, Whitened(2), (0, 0.3), tol=1e-2, **RUN)
+    assert run.restarts == () and run.nsteps > 6
+    z = np.random.default_rng(3).normal(size=(50, 2))
+    assert np.abs(run.push(z) - z * np.exp([-0.3, -1.2])).max() < 1e-2
+
+
+def test_a_law_that_is_too_narrow_for_a_restart_ends_no_run(eager, monkeypatch):
+    # As in single precision 8,000 spreads from the origin: here 51 of them are too many.
+    monkeypatch.setattr(packing, "_COARSEST", 51 * np.finfo(float).eps)
+    energy = pw.integral(2 * ((X[0] - 5) ** 2 + (X[1] - 5) ** 2) * RHO, X)
+    problem = pw.GradientFlow(energy, RHO, initial=pw.Gaussian([50.0, 50.0], 1.0))
+    with pytest.raises(OptionError, match="spreads"):
+        pw.solve(problem.beginning_with(pw.Gaussian([52.0, 50.0], 1.0)), pw.Affine(2), (0, 1))
+    run = pw.solve(problem, pw.RandomFeatures(2, 4), (0, 0.3), max_step=0.02, **RUN)
+    assert run.status == "completed" and run.nsteps > 12
+
+
+def test_a_map_that_is_tried_in_vain_is_no_part_of_the_run(eager, monkeypatch):
+    plain = pw.solve(OU, pw.Affine(2), (0, 1), **RUN | {"restart": None})
+    monkeypatch.setattr(restarts, "_BETTER", -1.0)
+    missed = lambda linear: linear.__class__(**vars(linear) | {"converged": False})  # noqa: E731
+    fresh = restarts.Restarts._fresh
+
+    def tried(self, t, stage, step):
+        law, new = fresh(self, t, stage, step)
+        return law, replace(new, linear=missed(new.linear))
+
+    monkeypatch.setattr(restarts.Restarts, "_fresh", tried)
+    run = pw.solve(OU, pw.Affine(2), (0, 1), **RUN)
+    assert run.success and run.nmissed == 0 and not run.restarts
+    assert np.array_equal(run.iterations, plain.iterations) and run.nsolves > plain.nsolves
+
+
+def test_folds_of_maps_before_are_told(eager, monkeypatch):
+    energy = pw.integral(X[0] ** 2 * RHO, X)
+    problem = pw.GradientFlow(energy, RHO, initial=pw.Gaussian(MEAN, VARIANCE))
+    options = RUN | {"tol": 1e-2, "max_step": 0.02}
+    monkeypatch.setattr(push, "folded_part", lambda *_: 0.25)
+    run = pw.solve(problem, pw.Affine(2), (0, 0.2), **options)
+    assert run.restarts and run.folded == 0.25 and "folded" in run.message
+    first = run.restarts[0].t
+    with pytest.warns(FoldedMapWarning, match="the map is folded"):
+        run.log_density(MEAN[None], run.restarts[0].t + 1e-3)
+    assert run._folded(first / 2, run._at(first / 2)[1]) == 0
+
+
+def test_there_is_an_end_to_restarts(eager, monkeypatch):
+    monkeypatch.setattr(restarts, "_MOST", 2)
+    assert len(pw.solve(OU, pw.Affine(2), (0, 1), **RUN).restarts) == 2
+
+
+def test_no_map_takes_over_whose_defect_is_infinite(eager, monkeypatch):
+    monkeypatch.setattr(restarts.Restarts, "defect", lambda self, stage: np.inf)
+    assert pw.solve(OU, pw.Affine(2), (0, 1), **RUN).restarts == ()
+
+
+class TwoSteps(Stepper):
+    """Adams-Bashforth of order 2: it goes on with the slope of the step before."""
+
+    name, order, controlled, error_order = "two steps", 2, True, 1
+
+    def __init__(self):
+        self.size, self.before, self.now = 0, None, None
+
+    def fresh(self, tol=None):
+        return TwoSteps()
+
+    def step(self, right, t, stage, h):
+        theta, slope, (length, last) = stage.theta, stage.eta, self.before or (h, stage.eta)
+        after = theta + h * (slope + h / (2 * length) * (slope - last))
+        end = right(t + h, after)
+        self.now = h, slope, theta
+        return Step(after, end, h * (end.eta - slope) / 2, lambda s: s[None], 1)
+
+    def accepted(self, step):
+        if self.before:
+            # A slope of another map would not be that at the start of the step before.
+            seen.append(np.abs(self.now[2] - self.end).max())
+        self.before, self.end = self.now[:2], step.theta
+
+
+seen = []
+
+
+def test_a_method_of_several_steps_begins_anew(eager):
+    seen.clear()
+    run = pw.solve(OU, pw.Affine(2), (0, 0.2), steps=TwoSteps(), tol=1e-2, **RUN)
+    assert len(run.restarts) >= 2 and max(seen) == 0
+
+
+def test_samples_are_gone_when_nobody_has_them():
+    program = compile_program(OU, pw.Affine(2), target="numpy")
+    samples = program.samples(OU.initial.sample(64, 0))
+    gone = weakref.ref(samples.starts)
+    assert samples.z.size and samples.score.size
+    gc.disable()
+    try:
+        del samples
+        assert gone() is None
+    finally:
+        gc.enable()
 
 
 def test_a_run_that_does_not_need_them_has_none():

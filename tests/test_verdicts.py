@@ -158,7 +158,9 @@ def stand_in(law, transport):
     return SimpleNamespace(
         problem=SimpleNamespace(initial=law),
         dtype=np.dtype(np.float64),
-        samples=lambda points: SimpleNamespace(points=points, unpack=lambda x: x),
+        packed=lambda z: SimpleNamespace(
+            points=law.mean + law.spread * z, unpack=lambda x: x - law.mean
+        ),
         push=lambda theta, samples, carry: SimpleNamespace(x=transport(samples.points)),
     )
 

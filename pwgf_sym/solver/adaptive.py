@@ -298,6 +298,7 @@ class AdaptiveMarch:
         new, defect = found
         self.right = new.right
         self.forecast.right = self.samples.right = self.right
+        self.stepper = self.stepper.restarted(self.right, self.options.step_tol)
         if self.dense:
             self.record.path_restarts(new.theta)
         value = "its start, from the law reached"

@@ -150,7 +150,8 @@ def bounds_along(
         choice("distance", distance, DISTANCES)
     found = bounds_over_time(path, program, times, before, **options)
     if distance is None:
-        distance = _chosen(found[-1], program.problem.initial.spread)
+        _, first = [*before, (path, program)][0]
+        distance = _chosen(found[-1], first.problem.initial.spread)
     return [_of_distance(bounds, distance) for bounds in found]
 
 

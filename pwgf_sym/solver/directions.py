@@ -67,7 +67,7 @@ def entropy_by_directions(
         start, sizes = float(np.sqrt(mean["start_own"][k])), np.sqrt(mean["own"][:, k])
         cost = shift_cost(start, sizes, gaps.steps, modulus.least)
         tried = np.linspace(1, sizes.size - 1, _TRIED if k in apart else 0).astype(int)
-        for n in np.unique(tried[tried > 0]):
+        for n in np.unique(tried[(tried > 0) & (tried < sizes.size)]):  # none at the start
             later = shift_cost(float(apart[k][n]), sizes[n:], gaps.steps[n:], modulus.least)
             cost = min(cost, later)
         total += cost

@@ -248,6 +248,7 @@ def _collect(
         with termination_interrupts(), Bar(march.options.progress, *march.progress) as bar:
             stopped = _march(march, theta, callback, rows, bar)
             folded = folded_part(march.right.program, rows[-1].theta, march.right.carry)
+            folded = march.restarts.folded(folded)
         how = f"stopped by {stopped} at" if stopped else "reached"
         found = solution("stopped" if stopped else "completed", f"{how} t = {rows[-1].t:.6g}")
     except KeyboardInterrupt as error:

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .sampling import draw_with_tails, has_tails
+from .vectors import as_double
 
 if TYPE_CHECKING:
     from .protocols import Program
 
-__all__ = ["fold_text", "folded_part", "worst_condition"]
+__all__ = ["fold_text", "folded_part", "largest_part", "worst_condition"]
 
 _POINTS = 256
 # Beyond this dimension the Jacobians of all points take too long.
@@ -73,6 +74,12 @@ def folded_part(program: Program, theta: np.ndarray, carry: Sequence[str] = ()) 
         return float(np.sum(signs(doubtful, -step) == rarer)) / len(points)
 
 
+def largest_part(*parts: float | None) -> float | None:
+    """Of maps one after the other: the largest, and None where one is not known and none folded."""
+    largest = max((part for part in parts if part is not None), default=0.0)
+    return None if None in parts and not largest else largest
+
+
 def worst_condition(program: Program, theta: np.ndarray, carry: Sequence[str] = ()) -> float:
     """The largest condition number of dT/dz on points of the initial law and of its tails.
 
@@ -107,9 +114,11 @@ def _jacobians(
 def _push(
     program: Program, theta: np.ndarray, points: np.ndarray, carry: Sequence[str]
 ) -> np.ndarray:
-    samples = program.samples(points)
+    # Without the law's density, which would be found at every point by inverting maps before.
+    law = program.problem.initial
+    samples = program.packed((points - law.mean) / law.spread)
     state = program.push(theta, samples, carry)
-    return np.array(samples.unpack(state.x), np.float64)
+    return np.asarray(law.mean + samples.unpack(as_double(state.x)), np.float64)
 
 
 def _spread(points: np.ndarray) -> np.ndarray:

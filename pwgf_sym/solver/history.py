@@ -154,6 +154,11 @@ class Record:
         self._of_row.add(linear)
         self._of_step.add(linear)
 
+    def tried(self, linear: LinearSolution) -> None:
+        """Count the work of a linear solve that nothing of the run depends on."""
+        self._solves += 1
+        self._iterations += linear.iterations
+
     @property
     def steps(self) -> int:
         """Steps so far."""

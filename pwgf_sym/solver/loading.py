@@ -75,8 +75,10 @@ def load_solution(path: str | PathLike[str]) -> Solution:
     solution = Solution.__new__(Solution)
     solution.__dict__.update(columns, **found, _programs={}, _folds={})
     solution.history = History(**history)
-    initial = solution.problem.initial
-    solution.restarts = from_arrays(file, restarts, initial, solution.map, solution.t)
+    initial, taken = solution.problem.initial, solution.history.t
+    # A run that was interrupted has steps after its last row.
+    span = float(solution.t[0]), float(np.append(taken[-1:], solution.t[-1]).max())
+    solution.restarts = from_arrays(file, restarts, initial, solution.map, span)
     solution.path = _path(file, dense, columns["theta"].shape[1], solution.restarts)
     if description["version"] == 1:
         solution.theta = in_units(solution.theta, solution.map, solution.problem.initial)

@@ -20,7 +20,7 @@ from ..declare.registry import add_family, description
 from ..declare.symbols import Density, coordinates
 from ..errors import FoldedMapWarning, InversionWarning, LawError, TargetError, warn
 from .compiler import build_program
-from .folds import fold_text, folded_part
+from .folds import fold_text, folded_part, largest_part
 from .option_fields import settled
 from .sampling import draw
 from .vectors import as_double
@@ -235,6 +235,12 @@ class Push(Law):
     def _folded(self) -> float | None:
         """Part of the law on which the map is folded."""
         return folded_part(self._program(1), self.theta)
+
+    def folded_from(self, law: Law) -> float | None:
+        """The largest part on which a map is folded, of those that carry ``law`` to this one."""
+        if self.law is law or not isinstance(self.law, Push):
+            return self._folded
+        return largest_part(self._folded, self.law.folded_from(law))
 
     # -- the stored form ------------------------------------------------------------------------
 

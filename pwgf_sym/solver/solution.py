@@ -15,7 +15,7 @@ from .assured import Assured
 from .columns import COLUMNS, STEPS, Restart, Row
 from .compiler import build_program
 from .described import describe
-from .folds import fold_text, folded_part
+from .folds import fold_text, folded_part, largest_part
 from .history import Counts, History
 from .path import Path
 from .push import Push
@@ -335,7 +335,11 @@ class Solution(Assured):
     def _folded(self, time: float, theta: np.ndarray) -> float | None:
         """Part of the initial law on which the map is folded at a time."""
         if time not in self._folds:
-            self._folds[time] = folded_part(self._program_at(time), theta)
+            found, piece = folded_part(self._program_at(time), theta), self._piece(time)
+            if piece and not self.reads_density:  # else no map was folded where the next took over
+                law = self.restarts[piece - 1].law
+                found = largest_part(found, law.folded_from(self.problem.initial))
+            self._folds[time] = found
         return self._folds[time]
 
     @checked_call

@@ -34,7 +34,7 @@ def as_arrays(restarts: Sequence[Restart]) -> dict[str, np.ndarray]:
 
 
 def from_arrays(
-    path: str, arrays: Arrays, initial: Law, map: Map, t: np.ndarray
+    path: str, arrays: Arrays, initial: Law, map: Map, span: tuple[float, float]
 ) -> tuple[Restart, ...]:
     """The restarts of a file.
 
@@ -47,8 +47,8 @@ def from_arrays(
     initial : Law
         That the first map acts on.
     map : Map
-    t : (K,) array
-        The solution's times.
+    span : (float, float)
+        The run's first and last time.
 
     Raises
     ------
@@ -65,7 +65,7 @@ def from_arrays(
     if not (fits and count and all(array.dtype == np.float64 for array in found)):
         raise refused(path, "restarts whose arrays do not fit each other")
     times, *columns = found
-    if not (np.all(np.diff(times) > 0) and t[0] <= times[0] and times[-1] <= t[-1]):
+    if not (np.all(np.diff(times) > 0) and span[0] <= times[0] and times[-1] <= span[1]):
         raise refused(path, "restarts at times that do not increase, or are none of the run's")
     laws: list[Push] = []
     for row in zip(*columns, strict=True):

@@ -7,7 +7,7 @@ from ctypes import addressof, c_char
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import accumulate
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -210,11 +210,7 @@ class Samples:
 
     def pack(self, values: np.ndarray) -> np.ndarray:
         """(N, d) -> (M,), or (N,) -> (tiles * lanes,); padding repeats the first samples."""
-        rows = np.asarray(values)[np.arange(self.tiles * self.lanes) % self.count]
-        grid = rows.reshape(self.tiles, self.lanes, -1).transpose(0, 2, 1)
-        packed = aligned_empty(grid.size, self.origin.dtype)
-        packed.reshape(grid.shape)[:] = grid
-        return packed
+        return _in_tiles(values, self.tiles, self.lanes, self.origin.dtype)
 
 
 class State:
@@ -280,12 +276,24 @@ def pack_samples(points, law, units: Units, dtype, lanes: int, shares=None) -> S
     weight[:count], weight[count:] = 1.0 / count if shares is None else shares, 0.0
     weights.reshape(tiles, dim, lanes)[:] = weight.reshape(tiles, 1, lanes)
     origin.reshape(tiles, dim, lanes)[:] = units.origin[:, None]
-    samples = Samples(count, dim, tiles, lanes, weight, weights, origin)
-    samples.starts = _Starts(partial(_start, samples=samples, law=law, units=units, points=points))
-    return samples
+    # They know no samples, which know them: a cycle would keep the arrays of every step in memory
+    # until the garbage collector comes by, which counts objects and not their bytes.
+    pack = partial(_in_tiles, tiles=tiles, lanes=lanes, dtype=np.dtype(dtype))
+    starts = Starts(partial(_start, law=law, units=units, points=points, pack=pack))
+    return Samples(count, dim, tiles, lanes, weight, weights, origin, starts)
 
 
-class _Starts(dict):
+def _in_tiles(values, tiles: int, lanes: int, dtype: np.dtype) -> np.ndarray:
+    """(N, d) -> (tiles * d * lanes,), or (N,) -> (tiles * lanes,); padding repeats the first."""
+    rows = np.asarray(values)
+    rows = rows[np.arange(tiles * lanes) % len(rows)]
+    grid = rows.reshape(tiles, lanes, -1).transpose(0, 2, 1)
+    packed = aligned_empty(grid.size, dtype)
+    packed.reshape(grid.shape)[:] = grid
+    return packed
+
+
+class Starts(dict):
     """What samples carry before the map; what no kernel reads is not computed."""
 
     def __init__(self, start: Callable[[Carried], np.ndarray]):
@@ -296,15 +304,17 @@ class _Starts(dict):
         self[name] = self.start(quantity)
         return self[name]
 
+    def moved(self, move: Callable[[np.ndarray], Any]) -> Starts:
+        """The same, each moved to where kernels run when it is first read."""
+        start = self.start
+        return Starts(lambda quantity: move(start(quantity)))
 
-def _start(quantity: Carried, samples: Samples, law, units: Units, points) -> np.ndarray:
+
+def _start(quantity: Carried, law, units: Units, points, pack) -> np.ndarray:
     """What samples carry before the map, in the map's coordinates; zero without a law."""
     if quantity.name == "x":
-        return samples.pack(units.inward(points))
+        return pack(units.inward(points))
     if law is None or not law.has_density:  # which nothing reads: check_law
-        components = samples.dim ** len(quantity.axes)
         fill = 0.0 if law is None else np.nan
-        shape = samples.tiles * samples.lanes * components
-        return np.full(shape, fill, samples.origin.dtype)
-    values = np.asarray(quantity.initial(law, points))
-    return samples.pack(values * units.scale(-quantity.length))
+        return pack(np.full((len(points), units.origin.size ** len(quantity.axes)), fill))
+    return pack(np.asarray(quantity.initial(law, points)) * units.scale(-quantity.length))

@@ -73,6 +73,12 @@ class Automatic(Stepper):
             return
         self.implicit = Rosenbrock()
 
+    def restarted(self, right: RightSide, tol: float | None = None) -> Automatic:
+        """It goes on with its choice, and looks anew how stiff the flow is."""
+        self.stabilized.restarted(right, tol)
+        self._last = None
+        return self
+
     @property
     def chosen(self) -> str:
         return self.method.name

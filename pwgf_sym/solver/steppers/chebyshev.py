@@ -78,6 +78,10 @@ class Chebyshev(Stepper):
     def fresh(self, tol: float | None = None) -> Chebyshev:
         return Chebyshev(self.most_stages)
 
+    def restarted(self, right: RightSide, tol: float | None = None) -> Chebyshev:
+        self._rate, self._vector, self._age = None, None, 0
+        return self
+
     def allowed(self, right: RightSide, t: float, stage: Stage, step: float) -> float:
         """Estimate the rate where that is due, and cut the step to the reach of most stages."""
         if self._rate is None or self._age >= _AGE:

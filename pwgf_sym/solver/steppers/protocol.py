@@ -93,6 +93,12 @@ class Stepper:
         OptionError
         """
 
+    def restarted(self, right: RightSide, tol: float | None = None) -> Stepper:
+        """The method once a fresh map has taken over: what it learned was of other parameters."""
+        found = self.fresh(tol)
+        found.begins(right)
+        return found
+
     def allowed(self, right: RightSide, t: float, stage: Stage, step: float) -> float:
         """The longest step, at most ``step``, that the method can take from a stage."""
         return step

@@ -6,12 +6,11 @@ parameters, directions, fields.  Kernels take and give :class:`.vectors.Vector`.
 
 from __future__ import annotations
 
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 
 from ...errors import OptionError
-from ...kernels.carried import levels
 from ...runtime.cuda.shared import TEAM
 from ..bound import BoundKernel
 from ..kernels import KernelCaller, Storage, require_state
@@ -69,9 +68,7 @@ class CudaCaller(KernelCaller):
 
     def resident(self, samples: Samples) -> Samples:
         """Move the arrays of samples to the device, where they stay."""
-        for quantity in levels()[-1]:
-            values = samples.starts[quantity.start]
-            samples.starts[quantity.start] = self.vectors.of(values, self.dtype)
+        samples.starts = samples.starts.moved(partial(self.vectors.of, dtype=self.dtype))
         for name in ("weight", "weights", "origin"):
             setattr(samples, name, self.vectors.of(getattr(samples, name), self.dtype))
         return samples
