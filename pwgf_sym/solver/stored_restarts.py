@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..errors import PwgfError
 from .columns import Restart
 from .push import Push
 from .stored import refused
@@ -71,6 +72,6 @@ def from_arrays(
     for row in zip(*columns, strict=True):
         try:
             laws.append(Push.with_moments(laws[-1] if laws else initial, map, *row))
-        except Exception as error:  # whatever the law makes of nonsense
+        except PwgfError as error:
             raise refused(path, f"restarts that cannot be read ({str(error)[:500]})") from error
     return tuple(Restart(float(time), law) for time, law in zip(times, laws, strict=True))
