@@ -1,6 +1,7 @@
 """The study and its command: errors of other runs of the package, slopes of known powers."""
 
 import json
+from functools import partial
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import pwgf_sym as pw
 from pwgf_sym.__main__ import main
 from pwgf_sym.benchmarks import study as study_module
 from pwgf_sym.benchmarks.exact_problems import EXACT_PROBLEMS, exact_problem
+from pwgf_sym.benchmarks.families import families
 from pwgf_sym.benchmarks.study import Study, StudyRow, study
 from pwgf_sym.errors import BenchmarkError, FlowError, OptionError
 
@@ -59,6 +61,19 @@ def test_runs_that_fail_are_rows_with_a_note(tmp_path, monkeypatch):
     data = json.loads((tmp_path / "a.json").read_text())
     assert data["rows"][0]["error"] is None and data["slopes"] == {row.problem: None}
     assert "quadratic_1e4_affine" in str(found) and "nan" in str(found)
+
+
+@pytest.mark.parametrize("table", [partial(study, vary="width", values=[4]), families])
+def test_an_interruption_ends_the_table_and_is_no_row(table):
+    seen, options = [], {"dt": 0.02, "integrator": "rk4", "samples": 64, "points": 64}
+
+    def interrupted(row):
+        if row.t > 0.5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt, match=r"t = 0\.[5-9]"):
+        table(["double_well"], show=seen.append, callback=interrupted, **options)
+    assert not seen
 
 
 @pytest.mark.slow

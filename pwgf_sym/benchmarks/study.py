@@ -16,6 +16,7 @@ from ..declare.maps import parameter_count
 from ..errors import FlowError, OptionError, PwgfWarning
 from ..files import write_atomically
 from ..solver.flow import solve
+from ..solver.solution import Solution
 from .exact_problems import exact_problem
 from .exact_row import ExactProblem
 
@@ -225,21 +226,32 @@ def _run(row: ExactProblem, vary: str, value, seed: int, points: int, options: d
 
 
 def timed_run(row: ExactProblem, options: dict) -> tuple:
-    """A run after one of a moment that compiles: (solution or None, seconds, cpu seconds, note)."""
+    """A run after one of a moment that compiles: (solution or None, seconds, cpu seconds, note).
+
+    A run that is interrupted raises KeyboardInterrupt: its last row is no answer at the end, and
+    who interrupts one run of a table wants the rest no more.
+    """
     start, end = row.t_span
     brief_run = {k: v for k, v in options.items() if k != "save_at"}
     clocks, note = (perf_counter(), process_time()), ""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", PwgfWarning)  # the message says it
         try:
-            solve(row.problem, row.map, (start, start + _WARM * (end - start)), **brief_run)
+            _uninterrupted(row, (start, start + _WARM * (end - start)), brief_run)
             clocks = perf_counter(), process_time()
-            found = solve(row.problem, row.map, row.t_span, **options)
+            found = _uninterrupted(row, row.t_span, options)
         except FlowError as error:
             found, note = None, str(error)
     if found is not None and not found.success:
         note = found.message
     return found, perf_counter() - clocks[0], process_time() - clocks[1], note
+
+
+def _uninterrupted(row: ExactProblem, t_span: tuple[float, float], options: dict) -> Solution:
+    found = solve(row.problem, row.map, t_span, **options)
+    if found.status == "interrupted":
+        raise KeyboardInterrupt(found.message)
+    return found
 
 
 def _values(vary: str, values) -> list:

@@ -61,6 +61,8 @@ def run_demo(picture: str | Path, say: Callable[[str], None] = print, progress: 
         say(f"{label}:\n{sp.pretty(formula, wrap_line=False)}\n")
     say(f"generated code: {program.path}\n")
     solution = solve(problem, flow, (0, 1), save_at=_TIMES, progress=progress)
+    if solution.status == "interrupted":  # there is nothing to measure at t = 1
+        raise KeyboardInterrupt(solution.message)
     grid, density, cdf = exact.fokker_planck_1d(
         lambda q: (q**2 - 1) ** 2, 1.0, _start_density, _TIMES[1:], -5, 5
     )
