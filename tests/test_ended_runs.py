@@ -50,6 +50,22 @@ def test_any_exception_of_a_callback_carries_the_rows(compiled, error):
     assert found.history.t.size == 4 and found.nfev == 13
 
 
+def test_an_interruption_between_stored_times_says_what_is_there(compiled):
+    def stop(moment):
+        if moment.t > 0.32:
+            raise KeyboardInterrupt
+        return 1.0
+
+    found = run(save_at=[0, 0.2, 0.5], events=[stop], dense_output=True)
+    assert found.status == "interrupted" and list(found.t) == [0, 0.2]
+    assert "last row is at t = 0.2; methods take t = 0.3, too" in found.message
+    whole = run()
+    points = [[0.5, 1.0]]
+    assert found.push(points, t=0.3) == pytest.approx(whole.push(points, t=0.3), rel=1e-12)
+    found = run(save_at=[0, 0.2, 0.5], events=[stop], dense_output=False)
+    assert found.status == "interrupted" and "last row" not in found.message
+
+
 def test_an_exception_that_takes_no_attributes_is_passed_on(compiled):
     def stop(row):
         raise Stubborn("as it is")

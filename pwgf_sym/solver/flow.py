@@ -28,6 +28,7 @@ from .memory import check_memory
 from .option_objects import FIELDS, RENAMED, LinearSolve, Samples, Steps
 from .options import FlowOptions
 from .partners import with_partners
+from .path import Path
 from .restarts import check_restarts
 from .right_side import RightSide, drawn
 from .signals import Terminated, termination_interrupts
@@ -256,13 +257,20 @@ def _collect(
             raise
         by = "ended by SIGTERM" if isinstance(error, Terminated) else "interrupted"
         where = f"step {march.right.step} (t = {march.right.time:.6g})"
-        found = solution("interrupted", f"{by} in {where}")
+        found = solution("interrupted", f"{by} in {where}{_beyond(record.path(), rows[-1].t)}")
     except BaseException as error:
         how = str(error) if isinstance(error, FlowError) else f"{type(error).__name__}: {error}"
         carried(error, lambda: solution("failed", how) if rows else None)
         raise
     warn_of(found)
     return found
+
+
+def _beyond(path: Path | None, last: float) -> str:
+    """Where an interrupted run is kept after its last row."""
+    if path is None or not path.t[-1] > last:
+        return ""
+    return f", its last row is at t = {last:.6g}; methods take t = {path.t[-1]:.6g}, too"
 
 
 def _march(
