@@ -140,13 +140,15 @@ class Solution(Assured):
         """Whether the run ended as it was asked to, and its numbers can be relied on.
 
         That is: it reached its end or was stopped by the callback or an event, the estimated error
-        is within ``tol``, every linear solve met its tolerance, no defect is infinite, and the map
-        is not folded at the end of a flow that reads densities.
+        is within ``tol``, or the distance to equilibrium where that was asked for, every linear
+        solve met its tolerance, no defect is infinite, and the map is not folded at the end of a
+        flow that reads densities.
         """
         ended = self.status in ("completed", "stopped")
         solved = not self.nmissed and bool(np.all(self.converged))
         sound = not (self.folded and self.reads_density) and not np.any(np.isinf(self.defect))
-        return ended and solved and sound and not self.inaccurate
+        arrived = self.statistics.get("equilibrium", {}).get("reached", True)
+        return ended and solved and sound and arrived and not self.inaccurate
 
     @property
     def misfit(self) -> np.ndarray:
