@@ -10,7 +10,7 @@ from typing import ParamSpec, TypeVar, overload
 
 from .errors import CallError
 
-__all__ = ["checked_call"]
+__all__ = ["checked_call", "nearest", "takes_one"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -184,6 +184,13 @@ def _suggestion(key: str, names: list[str], renamed: Mapping[str, str]) -> str:
     here = renamed.get(here, here)
     if here in names:
         return f"Use {here}: {note}." if note else f"Use {here}."
+    return nearest(key, names, 0.5)
+
+
+def nearest(key: str, names: Collection[str], cutoff: float = 0.7) -> str:
+    """The question whether the nearest name was meant, where one is near."""
+    if len(key) > 80:  # a text, whose comparison would take its time
+        return ""
     lower = {n.lower(): n for n in names}
-    near = difflib.get_close_matches(key.lower(), lower, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(key.lower(), lower, n=1, cutoff=cutoff)
     return f"Did you mean {lower[near[0]]}?" if near else ""

@@ -38,7 +38,7 @@ __all__ = ["Diagnostics", "diagnostics", "log_weights"]
 _SETS = 16
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Diagnostics:
     """A map's law beside the equilibrium of a Fokker-Planck energy.
 
@@ -72,7 +72,7 @@ class Diagnostics:
     covariance_errors: np.ndarray
     samples: int
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         part = self.effective_sample_size / self.samples
         return "\n".join(
             [

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..arguments import brief, checked_call, file_path, number, real_array
+from ..arguments import brief, checked_call, file_path, integer, number, real_array
 from ..declare.periods import wrapped
 from ..errors import FoldedMapWarning, InversionWarning, OptionError, warn
+from ..memory import fitting
 from .assured import Assured
 from .columns import COLUMNS, STEPS, Restart, Row
 from .compiler import build_program
@@ -222,6 +223,8 @@ class Solution(Assured):
         OptionError
             If ``t`` is no time of the run, or another argument is not accepted.
         """
+        n = integer("n", n, 1)
+        fitting("n", n, 16 * self.problem.dim, "samples", error=OptionError)
         time, theta = self._at(t)
         problem = self._program_at(time).problem
         x = self._push(draw(problem.initial, n, sampling=sampling, seed=seed), time, theta)
