@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import scipy.stats
 import sympy as sp
 
 import pwgf_sym as pw
@@ -150,3 +151,64 @@ def test_a_chain_has_no_step_of_its_own():
     for call in (STARTS[-1].parameters, lambda: STARTS[-1].step(None, {}, None)):
         with pytest.raises(MapError, match=r"chain.parts\(\)"):
             call()
+
+
+class Own(pw.Map):
+    """x + u, or what a test puts in the place of it."""
+
+    dim = 2
+
+    def __init__(self, terms, shared=(), step=None):
+        self.given, self.common, self.formula = terms, {} if shared == () else shared, step
+
+    def parameters(self):
+        return self.given
+
+    def shared(self):
+        return self.common
+
+    def step(self, op, p, x):
+        return x + p["u"] if self.formula is None else self.formula(p, x)
+
+    def initial_parameters(self, law, seed=0):
+        return [0.0, 0.0]
+
+
+@pytest.mark.parametrize("wrong", [["u"], None, 3, {"u": 2}, {"u": None}, {"u": "ik"}, {"u": "I"}])
+def test_parameters_that_are_no_names_of_axes(wrong):
+    """They are counted before the formula is looked at."""
+    for map in (Own(wrong), Own({"u": "i"}, wrong)):
+        with pytest.raises(MapError, match=r"parameter.*accepted: (a dictionary|the map's axes)"):
+            pw.solve(PROBLEM, map, (0, 1))
+        with pytest.raises(MapError):
+            pw.Chain([map, pw.Affine(2)])
+
+
+def test_a_parameter_as_an_attribute():
+    with pytest.raises(MapError, match=r'p\.u in .*Write p\["u"\]'):
+        pw.compile(PROBLEM, Own({"u": "i"}, step=lambda p, x: x + p.u), target="numpy")
+    Own({"u": "i"}, step=lambda p, x: x + p["u"])
+
+
+def test_the_class_of_the_object_is_named():
+    solution = pw.solve(PROBLEM, pw.Affine(2), (0, 0.1), samples=64, dt=0.02, target="numpy")
+    for call, name in [
+        (lambda: solution.diagnostics(0.1, 100), "Solution.diagnostics"),
+        (lambda: solution.program.velocity_at(), "Program.velocity_at"),
+        (lambda: PROBLEM.initial.sample(3), "Gaussian.sample"),
+        (lambda: pw.Push(PROBLEM.initial), r"Push\(law, map, theta\)"),
+    ]:
+        with pytest.raises(pw.errors.CallError, match=name):
+            call()
+
+
+def test_what_is_no_law_of_ours():
+    energy = PROBLEM.energy
+    for wrong, fix in [
+        (scipy.stats.norm(), "from_scipy"),
+        (scipy.stats.multivariate_normal([0.0, 1.0]), "from_scipy"),
+        (np.zeros((7, 2)), "Empirical"),
+        ("normal", "Gaussian"),
+    ]:
+        with pytest.raises(pw.errors.LawError, match=f"Write initial={fix}"):
+            pw.GradientFlow(energy, RHO, wrong)
