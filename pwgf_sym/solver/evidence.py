@@ -43,7 +43,9 @@ class Diagnostics:
     """A map's law beside the equilibrium of a Fokker-Planck energy.
 
     All errors are standard errors.  Weights know only of places that the map's law reaches: a mode
-    that it misses is missing in all of these numbers.
+    that it misses is missing in all of these numbers.  Where few of them carry the sum, with less
+    than about half of the samples effective, the errors are too small as well: tails that the
+    samples seldom reach have the largest weights.
 
     Attributes
     ----------
