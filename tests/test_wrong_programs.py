@@ -212,3 +212,18 @@ def test_what_is_no_law_of_ours():
     ]:
         with pytest.raises(pw.errors.LawError, match=f"Write initial={fix}"):
             pw.GradientFlow(energy, RHO, wrong)
+
+
+def test_a_program_at_what_is_no_time():
+    t = sp.Symbol("t")
+    moving = pw.GradientFlow(pw.integral((X[1] - t) ** 2 * RHO, X), RHO, PROBLEM.initial, time=t)
+    timed = pw.compile(moving, pw.Affine(2), target="numpy")
+    for wrong in ("0.5", None, np.nan, [0.5], 1j):
+        with pytest.raises(OptionError, match="time: got"):
+            timed.at(wrong)
+    assert timed.at(np.float32(0.5)).time == 0.5
+
+
+def test_compile_calls_the_map_flow():
+    with pytest.raises(pw.errors.CallError, match=r"map: got .* Use flow\."):
+        pw.compile(PROBLEM, map=MAP)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..arguments import brief, checked_call, choice, file_path, flag
+from ..arguments import brief, checked_call, choice, file_path, flag, number
 from ..declare.flow_checks import check_flow, check_precision, periodic
 from ..declare.formula_checks import within_depth
 from ..derive.gather import derived_form
@@ -43,7 +43,7 @@ __all__ = ["Program", "compile_program"]
 Carry = str | Collection[str]
 
 
-@checked_call
+@checked_call(renamed={"map": "flow"})
 @within_depth
 def compile_program(
     problem,
@@ -201,7 +201,7 @@ class Program(
         """
         from .timed import ProgramAtTime
 
-        return ProgramAtTime(self, time) if self._clock else self
+        return ProgramAtTime(self, number("time", time)) if self._clock else self
 
     def beginning_with(self, initial) -> Program:
         """The same kernels for the same flow from another initial law, which is checked."""
