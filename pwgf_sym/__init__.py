@@ -118,12 +118,25 @@ _PUBLIC = {
 
 _RENAMED = {"compile": "compile_program"}
 
-__all__ = [*_PUBLIC, "__version__"]
+# Written out: type checkers take these names, and no computed ones, for exported.
+__all__ = ["coordinates", "copy_of", "Density", "vector", "integral", "GradientFlow"]
+__all__ += ["Gaussian", "UniformBall", "UniformBox", "Barenblatt", "Circle", "Mixture"]
+__all__ += ["Product", "Custom", "Empirical", "from_scipy", "Law", "Push", "Affine", "Chain"]
+__all__ += ["Coupling", "GradientMap", "Map", "Monotone1D", "NeuralFlow", "Permute", "Planar"]
+__all__ += ["RandomFeatures", "Residual", "TimeField", "Triangular", "first_variation"]
+__all__ += ["velocity", "pde", "logaddexp", "compile", "solve", "Steps", "LinearSolve"]
+__all__ += ["Samples", "equilibrium", "fit", "Solution", "load_solution", "Event"]
+__all__ += ["until_equilibrium", "plot", "PwgfError", "PwgfWarning", "exact", "errors"]
+__all__ += ["__version__"]
 
 
 def __getattr__(name: str) -> _Any:
     if name not in _PUBLIC:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from .calls import nearest
+
+        near = "" if name.startswith("_") else nearest(name, _PUBLIC)
+        text = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(f"{text}. {near}" if near else text)
     module = _import_module(f".{_PUBLIC[name]}", __name__)
     if name in ("exact", "errors"):
         return module  # the import system has made it an attribute

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, SupportsFloat
 
 import numpy as np
 
-from .calls import checked_call
+from .calls import checked_call, nearest
 from .errors import OptionError, PwgfError
 
 if TYPE_CHECKING:
@@ -200,7 +200,8 @@ def choice(
 ) -> str:
     """One of several names, or an error with all of them."""
     if not isinstance(value, str) or value not in names:
-        raise error(name, brief(value), " or ".join(f'"{known}"' for known in names))
+        fix = nearest(value, names) if isinstance(value, str) else ""
+        raise error(name, brief(value), " or ".join(f'"{known}"' for known in names), fix)
     return str(value)
 
 

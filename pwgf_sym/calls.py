@@ -10,7 +10,7 @@ from typing import ParamSpec, TypeVar, overload
 
 from .errors import CallError
 
-__all__ = ["checked_call"]
+__all__ = ["checked_call", "nearest", "takes_one"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -128,7 +128,8 @@ def _checked(
             if also and not kwargs.keys() <= set(names()):
                 raise TypeError("an unknown keyword")
         except TypeError as error:
-            raise _misfit(function, names(), kwargs, error, renamed) from None
+            owner = type(args[0]).__name__ if args and "self" in signature().parameters else ""
+            raise _misfit(function, owner, names(), kwargs, error, renamed) from None
         return function(*args, **kwargs)
 
     return wrapper
@@ -155,13 +156,14 @@ def _names(signature: inspect.Signature, also: Collection[str]) -> list[str]:
 
 def _misfit(
     function: Callable[..., object],
+    of: str,
     names: list[str],
     keywords: Mapping[str, object],
     error: TypeError,
     renamed: Mapping[str, str],
 ) -> CallError:
     """What is wrong with a call: an unknown name, or the number of its arguments."""
-    name = _public_name(function)
+    name = _public_name(function, of)
     accepted = ", ".join(names) or "no arguments"
     unknown = [key for key in keywords if key not in names]
     if unknown:
@@ -170,8 +172,10 @@ def _misfit(
     return CallError(name, f"a wrong call ({error})", f"{name}({accepted})")
 
 
-def _public_name(function: Callable[..., object]) -> str:
+def _public_name(function: Callable[..., object], of: str) -> str:
+    """A function's name; of a method with the class of the object, not a base that defines it."""
     owner, _, name = function.__qualname__.rpartition(".")
+    owner = of if of and not name.startswith("__") else owner
     name = name.replace("compile_program", "compile")
     return owner if name in ("__init__", "__new__") else f"{owner}.{name}" if owner else name
 
@@ -184,6 +188,13 @@ def _suggestion(key: str, names: list[str], renamed: Mapping[str, str]) -> str:
     here = renamed.get(here, here)
     if here in names:
         return f"Use {here}: {note}." if note else f"Use {here}."
+    return nearest(key, names, 0.5)
+
+
+def nearest(key: str, names: Collection[str], cutoff: float = 0.7) -> str:
+    """The question whether the nearest name was meant, where one is near."""
+    if len(key) > 80:  # a text, whose comparison would take its time
+        return ""
     lower = {n.lower(): n for n in names}
-    near = difflib.get_close_matches(key.lower(), lower, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(key.lower(), lower, n=1, cutoff=cutoff)
     return f"Did you mean {lower[near[0]]}?" if near else ""

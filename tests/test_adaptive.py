@@ -1,5 +1,8 @@
 """Steps that follow a tolerance, on the affine stand-in program whose flow is known."""
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 import sympy as sp
@@ -291,3 +294,11 @@ def test_what_the_run_chose_travels_with_the_solution(compiled, tmp_path):
         np.testing.assert_array_equal(again.path(t), solution.path(t))
     for ours, theirs in zip(solution.history, again.history, strict=True):
         np.testing.assert_array_equal(ours, theirs)
+
+
+def test_until_equilibrium_goes_to_another_process():
+    event = pickle.loads(pickle.dumps(pw.until_equilibrium(3e-4)))
+    moment = type("Moment", (), {"dissipation": 5e-4})
+    assert event.at_once and event.terminal and event.direction == -1
+    assert repr(event) == "until_equilibrium(0.0003)"
+    assert event(moment) == pytest.approx(2e-4) and copy.deepcopy(event)(moment) == event(moment)

@@ -1,11 +1,13 @@
 """Equilibria against Gibbs laws by quadrature, closed forms, and a long flow."""
 
+import json
+
 import numpy as np
 import pytest
 import sympy as sp
 
 import pwgf_sym as pw
-from pwgf_sym.errors import OptionError, ToleranceWarning
+from pwgf_sym.errors import OptionError, StoredSolutionError, ToleranceWarning
 
 X = pw.coordinates(1)
 RHO = pw.Density(X)
@@ -106,3 +108,65 @@ def test_refusals():
     for wrong in ({"integrator": "euler"}, {"max_steps": 0}, {"tol": -1}, {"dt": 0.1}):
         with pytest.raises(OptionError):
             pw.equilibrium(PROBLEM, MAP, **wrong)
+
+
+def quadratic(width, start, map, **options):
+    """An equilibrium of x^2/(2 width) with entropy."""
+    energy = pw.integral(X[0] ** 2 / (2 * width) * RHO + RHO * sp.log(RHO), X)
+    problem = pw.GradientFlow(energy, RHO, pw.Gaussian([start], 0.7))
+    return pw.equilibrium(problem, map, target="numpy", samples=256, **options)
+
+
+def test_an_equilibrium_is_saved_with_its_bound(tmp_path):
+    run = quadratic(1.5, 0.4, pw.Affine(1), tol=2e-3)
+    run.save(tmp_path / "rest.npz")
+    loaded = pw.load_solution(tmp_path / "rest.npz")
+    before, after = run.statistics["equilibrium"], loaded.statistics["equilibrium"]
+    assert before["bound"].status == "proven" and str(before["bound"]) == str(after["bound"])
+    assert type(after["bound"]) is type(before["bound"]) and np.isnan(after["bound"].t)
+    assert {**before, "bound": 0} == {**after, "bound": 0}
+    assert loaded.success is run.success is True and repr(loaded) == repr(run)
+    again = tmp_path / "again.npz"
+    loaded.save(again)
+    assert str(pw.load_solution(again).statistics) == str(run.statistics)
+
+
+def test_numbers_without_end_are_saved(tmp_path):
+    run = quadratic(0.6, 0.1, pw.Affine(1), tol=2e-2)
+    run.statistics["equilibrium"]["distance"] = float("inf")
+    run.statistics["changes"] = [{"t": 0.5, "value": np.float64("-inf"), "reason": "a test"}]
+    run.save(tmp_path / "rest.npz")
+    loaded = pw.load_solution(tmp_path / "rest.npz")
+    assert str(loaded.statistics) == str(run.statistics).replace("np.float64(-inf)", "-inf")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda found: found["bound"]["error_bound"].update(value="0"),
+        lambda found: found["bound"]["error_bound"].update(distance="W3"),
+        lambda found: found["bound"]["error_bound"].pop("reason"),
+        lambda found: found.update(bound={"error_bound": 3}),
+        lambda found: found.update(reached=1),
+    ],
+)
+def test_damaged_bounds_are_refused(tmp_path, change):
+    path = tmp_path / "rest.npz"
+    quadratic(1.2, 0.3, pw.Affine(1), tol=1e-2).save(path)
+    with np.load(path) as file:
+        arrays = dict(file)
+    description = json.loads(str(arrays["description"]))
+    change(description["statistics"]["equilibrium"])
+    np.savez(path, **arrays | {"description": np.array(json.dumps(description))})
+    with pytest.raises(StoredSolutionError):
+        pw.load_solution(path)
+
+
+def test_no_success_without_the_tolerance():
+    """A map that cannot be the equilibrium's: the run ends at a floor, and does not succeed."""
+    energy = pw.integral((X[0] ** 2 - 2) ** 2 / 3 * RHO + RHO * sp.log(RHO), X)
+    problem = pw.GradientFlow(energy, RHO, pw.Gaussian([0.1], 0.9))
+    with pytest.warns(ToleranceWarning):
+        run = pw.equilibrium(problem, pw.Affine(1), target="numpy", samples=256)
+    assert run.success is False and not run.statistics["equilibrium"]["reached"]
+    assert "success   False" in repr(run)

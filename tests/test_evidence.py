@@ -142,3 +142,15 @@ def test_refusals(well):
     for wrong in ({"potential": sp.Symbol("q")}, {"potential": 3}, {"sigma": -1}, {"n": 3}):
         with pytest.raises(OptionError):
             diagnostics(program, theta, **wrong)
+
+
+def test_diagnostics_are_compared_and_shown():
+    """Arrays have no truth value: two diagnostics are equal where they are the same one."""
+    x = pw.coordinates(1)
+    rho = pw.Density(x)
+    energy = pw.integral(x[0] ** 2 / 3 * rho + rho * sp.log(rho), x)
+    problem = pw.GradientFlow(energy, rho, pw.Gaussian([0.2], 1.4))
+    program = pw.compile(problem, pw.Affine(1), target="numpy")
+    one, two = (diagnostics(program, np.array([1.1, 0.0]), n=64) for _ in range(2))
+    assert one == one and one != two and hash(one) == hash(one)
+    assert repr(one) == str(one) and "log Z" in repr(one)

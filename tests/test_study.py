@@ -13,6 +13,7 @@ from pwgf_sym.benchmarks.exact_problems import EXACT_PROBLEMS, exact_problem
 from pwgf_sym.benchmarks.families import families
 from pwgf_sym.benchmarks.study import Study, StudyRow, study
 from pwgf_sym.errors import BenchmarkError, FlowError, OptionError
+from pwgf_sym.look import demo
 
 
 def made(values, errors, name="double_well", vary="samples"):
@@ -148,3 +149,26 @@ def test_the_command(tmp_path, capsys):
 def test_the_command_names_what_is_wrong(given, named, capsys):
     assert main(["study", *given]) == 2
     assert named in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("module", "arguments"),
+    [
+        (study_module, ["study", "--problems", "quartic", "--vary", "samples", "--values", "64"]),
+        (study_module, ["compare", "--problems", "ornstein_uhlenbeck_2"]),
+        (demo, ["demo"]),
+    ],
+    ids=["study", "compare", "demo"],
+)
+def test_ctrl_c_in_a_run_ends_the_command(module, arguments, monkeypatch, tmp_path, capsys):
+    """`solve` returns the rows so far; a command that needs all of them ends, too."""
+
+    def stop(row):
+        if row.t > 0:
+            raise KeyboardInterrupt
+
+    own = module.solve
+    monkeypatch.setattr(module, "solve", lambda *a, **k: own(*a, **k, callback=stop))
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 130
+    assert capsys.readouterr().err.splitlines()[-1] == "interrupted"

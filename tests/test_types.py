@@ -1,5 +1,6 @@
 """What mypy leaves out: a list of modules that only shrinks, and no line without a reason."""
 
+import ast
 import io
 import re
 import tokenize
@@ -90,3 +91,55 @@ def test_comments_that_switch_the_check_off_say_why():
     assert not without_reason("x = f()  # type: ignore[misc]  # SymPy's own class\n")
     found = {p: without_reason(p.read_text(encoding="utf-8")) for p in PACKAGE.rglob("*.py")}
     assert not {name: comments for name, comments in found.items() if comments}
+
+
+def exported(text):
+    """Names of ``__all__`` that a type checker sees: those that are written out."""
+    found = []
+    for line in ast.parse(text).body:
+        target = getattr(line, "targets", [getattr(line, "target", None)])[0]
+        if isinstance(target, ast.Name) and target.id == "__all__":
+            found += ast.literal_eval(line.value)
+    return found
+
+
+def test_public_names_are_exported_for_type_checkers():
+    """A strict checker takes no other import in a package for an export: without, every
+    ``pw.solve`` of a user is an error."""
+    found = exported(Path(pwgf_sym.__file__).read_text(encoding="utf-8"))
+    assert found == pwgf_sym.__all__ == [*pwgf_sym._PUBLIC, "__version__"]
+
+
+USER = """
+import numpy as np
+import pwgf_sym as pw
+
+
+class Shift(pw.Map):
+    dim, steps = 1, 1
+
+
+def run(problem: pw.GradientFlow, map: pw.Map) -> tuple[float, np.ndarray]:
+    solution: pw.Solution = pw.solve(problem, map, (0, 1), steps=pw.Steps("rk4", dt=0.1))
+    program = pw.compile(problem, Shift() @ map)
+    try:
+        print(float(solution.error_bound()), program, pw.exact.aggregation_minimum(2))
+    except pw.PwgfError as error:
+        print(error.fix)
+    return solution.energy_at(0.5), solution.sample(3, seed=1)
+
+
+run(3, pw.Affine(1))
+"""
+
+
+@pytest.mark.slow
+def test_a_strict_check_of_a_script(tmp_path, monkeypatch):
+    api = pytest.importorskip("mypy.api")
+    monkeypatch.setenv("MYPYPATH", str(PACKAGE.parent))
+    (tmp_path / "user.py").write_text(USER, encoding="utf-8")
+    options = ["--strict", "--config-file=", f"--cache-dir={tmp_path}", "--ignore-missing-imports"]
+    text, errors, _ = api.run([*options, str(tmp_path / "user.py")])
+    assert not errors
+    found = [line for line in text.splitlines() if "user.py" in line]
+    assert len(found) == 1 and '"run" has incompatible type "int"' in found[0], text

@@ -46,6 +46,9 @@ SINGLE = {"Density.at", "Density()", "Coordinates[]", "Coordinates+", "Coordinat
 # Calls whose arguments are given by their places.
 PLACES = {"integral", "logaddexp"}
 SINGLE |= {"Coordinates**", "outer", "potential", "parameters"}
+# Calls of methods that Python itself compares with their signatures.
+PLAIN = {"program.samples", "program.push", "program.unpack", "program.jvp", "program.invert"}
+PLAIN |= {"initial_parameters", "Chain.initial_parameters"}
 
 
 def values(rng):
@@ -114,6 +117,8 @@ class Calls:
         profile = (lambda s: s**2, 1.0, lambda s: np.exp(-(s**2) / 2) / math.sqrt(2 * math.pi))
         plane = lambda a, b: profile[2](a) * profile[2](b)  # noqa: E731
         program = pw.compile(problem, flow)
+        theta, packed = solution.theta[-1], program.samples(flat)
+        neural, chain = pw.NeuralFlow(1, 2, 1), pw.Chain([pw.Planar(1, 2), pw.Triangular(1, 2)])
         self.calls = {
             "coordinates": (pw.coordinates, {"dim": 2, "name": "x", "period": [1.0, None]}),
             "copy_of": (pw.copy_of, {"x": x}),
@@ -216,6 +221,34 @@ class Calls:
             "Event": (pw.Event, {"function": abs, "terminal": True, "direction": 1, "name": "e"}),
             "load_solution": (pw.load_solution, {"path": path}),
             "code_native": (program.code_native, {"kernel": "push"}),
+            "code_symbolic": (program.code_symbolic, {"kernel": "push"}),
+            "program.samples": (program.samples, {"points": flat}),
+            "program.push": (
+                program.push,
+                {"theta": theta, "samples": packed, "carry": "x"},
+            ),
+            "program.unpack": (
+                program.unpack,
+                {"values": packed.z, "samples": packed},
+            ),
+            "program.jvp": (
+                program.jvp,
+                {"theta": theta, "samples": packed, "eta": theta},
+            ),
+            "program.invert": (
+                lambda theta, points: len(program.invert(theta, points)),
+                {"theta": theta, "points": flat},
+            ),
+            "program.velocity_at": (program.velocity_at, {"points": flat, "theta": theta}),
+            "program.energy_at": (program.energy_at, {"points": flat}),
+            "initial_parameters": (
+                neural.initial_parameters,
+                {"law": law, "seed": 0},
+            ),
+            "Chain.initial_parameters": (
+                chain.initial_parameters,
+                {"law": law, "seed": 0},
+            ),
             "ornstein_uhlenbeck": (
                 exact.ornstein_uhlenbeck,
                 {"A": 1.0, "eps": 0.5, "mean0": [0.0], "cov0": 1.0, "t": 1.0, "b": 0.0},
@@ -286,6 +319,7 @@ def wrong_call(calls: Calls, rng: random.Random):
         return name, function, (rng.choice(pool),), {}
     for _ in range(rng.choice([1, 1, 1, 2])):
         kind = rng.choice(["value"] * 6 + ["option"] * 3 + ["missing", "unknown", "swap"])
+        kind = rng.choice(["value", "swap"]) if name in PLAIN else kind
         key = rng.choice(list(given)) if given else "x"
         if kind == "value" and given:
             given[key] = rng.choice(pool)

@@ -16,7 +16,7 @@ from ..declare.maps import parameter_count
 from ..errors import FlowError, OptionError, PwgfWarning
 from ..files import write_atomically
 from ..solver.flow import solve
-from ..solver.solution import Solution
+from ..solver.verdict import to_its_end
 from .exact_problems import exact_problem
 from .exact_row import ExactProblem
 
@@ -237,21 +237,15 @@ def timed_run(row: ExactProblem, options: dict) -> tuple:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", PwgfWarning)  # the message says it
         try:
-            _uninterrupted(row, (start, start + _WARM * (end - start)), brief_run)
+            span = start, start + _WARM * (end - start)
+            to_its_end(solve(row.problem, row.map, span, **brief_run))
             clocks = perf_counter(), process_time()
-            found = _uninterrupted(row, row.t_span, options)
+            found = to_its_end(solve(row.problem, row.map, row.t_span, **options))
         except FlowError as error:
             found, note = None, str(error)
     if found is not None and not found.success:
         note = found.message
     return found, perf_counter() - clocks[0], process_time() - clocks[1], note
-
-
-def _uninterrupted(row: ExactProblem, t_span: tuple[float, float], options: dict) -> Solution:
-    found = solve(row.problem, row.map, t_span, **options)
-    if found.status == "interrupted":
-        raise KeyboardInterrupt(found.message)
-    return found
 
 
 def _values(vary: str, values) -> list:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from ..arguments import brief, checked_call, dimension, integer
+from ..arguments import brief, checked_call, dimension, integer, whole_seed
 from ..errors import MapError
 from ..memory import fitting
 from .affine import Affine
@@ -107,12 +107,17 @@ class Chain(Family):
         return list(self.maps)
 
     def parameters(self) -> dict[str, str]:
-        raise TypeError("each map of a chain has parameters of its own")
+        raise self._of_parts("parameters")
 
     def step(self, op: Operations[V], p: dict[str, V], x: V) -> V:
-        raise TypeError("each map of a chain has steps of its own")
+        raise self._of_parts("step")
+
+    def _of_parts(self, method: str) -> MapError:
+        given, fix = f"{method} of a chain", f"Ask each map of chain.parts() for its {method}."
+        return MapError("map", given, "a map that is no chain", fix)
 
     def initial_parameters(self, law: Law | WhitenedLaw, seed: int = 0) -> NDArray[np.float64]:
+        seed = whole_seed("seed", seed, error=MapError)
         starts = [
             start_parameters(part, law, seed + number) for number, part in enumerate(self.maps)
         ]

@@ -12,7 +12,7 @@ from ..arguments import checked_call, dimension, flag, integer
 from ..errors import MapError
 from ..memory import fitting
 from .map import VECTORS, Family, Operations, V, parameter_count, positive
-from .residual import features, spreads
+from .residual import features, random_of, spreads
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -79,8 +79,8 @@ class Coupling(Family):
 
     def initial_parameters(self, law: Law | WhitenedLaw, seed: int = 0) -> NDArray[np.float64]:
         (stay, move), half = self._sizes, self.dim // 2
-        random = np.random.default_rng([seed, 20240419])
-        spread = spreads(law)
+        random = random_of(seed)
+        spread = spreads(law, self.dim)
         seen = spread[half:] if self.reverse else spread[:half]
         weights, shifts = features(stay, self.width, seen, random)
         return np.concatenate([weights.ravel(), shifts, np.zeros(2 * move * (self.width + 1))])
@@ -149,7 +149,7 @@ class Monotone1D(Family):
         return p["b"] + slopes[:, 0] * x + bent / width
 
     def initial_parameters(self, law: Law | WhitenedLaw, seed: int = 0) -> NDArray[np.float64]:
-        spread, m = spreads(law), self.width
+        spread, m = spreads(law, self.dim), self.width
         gap = 2 * _REACH * spread / (m - 1)
         gaps = np.repeat(np.log(gap), m - 1)
         rows = [np.zeros((m + 2) * self.dim), -_REACH * spread, gaps, -np.log(gap)]
@@ -211,8 +211,8 @@ class Triangular(Family):
         return op.concatenate(parts)
 
     def initial_parameters(self, law: Law | WhitenedLaw, seed: int = 0) -> NDArray[np.float64]:
-        random, theta = np.random.default_rng([seed, 20240419]), [np.zeros(2)]
-        spread = spreads(law)
+        random, theta = random_of(seed), [np.zeros(2)]
+        spread = spreads(law, self.dim)
         for n in range(1, self.dim):
             weights, shifts = features(n, self.width, spread[:n], random)
             theta += [weights.ravel(), shifts, np.zeros(2 * self.width + 2)]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import inspect
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, TypeAlias, TypeVar
 
 import sympy as sp
@@ -230,7 +230,8 @@ def _unwritten(map: Map, method: str, example: str) -> MapError:
 def parameter_count(map: Map) -> int:
     """Number p of parameters ``theta`` of a map, without making any of them."""
 
-    def count(terms: dict[str, str]) -> int:
+    def count(given: object) -> int:
+        terms = checked_terms(part, given, axes)
         return sum(math.prod(axes[axis] for axis in term) for term in terms.values())
 
     found = 0
@@ -239,6 +240,33 @@ def parameter_count(map: Map) -> int:
         steps = positive("steps", part.steps)
         found += count(part.shared()) + count(part.parameters()) * steps
     return found
+
+
+def checked_terms(map: Map, given: object, axes: Collection[str]) -> dict[str, str]:
+    """What ``parameters()`` or ``shared()`` of a map gives, name -> letters of axes.
+
+    Raises
+    ------
+    MapError
+        If it is none of that.
+    """
+    accepted = "a dictionary from names to letters of axes, such as {'A': 'ij', 'b': 'i'}"
+    if not isinstance(given, dict):
+        raise MapError("parameters", brief(given), accepted)
+    for name, letters in given.items():
+        if not isinstance(name, str) or not name.isidentifier() or not name.isascii():
+            raise MapError("parameter", brief(name), "a Python name of plain letters", "Rename it.")
+        if not isinstance(letters, str):
+            raise MapError(f"parameter {name}", brief(letters), accepted)
+        if len(set(letters)) < len(letters):
+            given_text, fix = f"axes {letters!r}", "Give the second one a letter of its own."
+            raise MapError(f"parameter {name}", given_text, "every axis once", fix)
+        unknown = [letter for letter in letters if letter not in axes]
+        if unknown:
+            given_text, known = f"the axis {unknown[0]!r}", ", ".join(axes)
+            fix = f"Give its length in axes() of {type(map).__name__}."
+            raise MapError(f"parameter {name}", given_text, f"the map's axes {known}", fix)
+    return given
 
 
 def start_parameters(map: Map, law: Law | WhitenedLaw, seed: int) -> NDArray[np.float64]:

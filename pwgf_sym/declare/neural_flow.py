@@ -14,7 +14,7 @@ from ..memory import fitting
 from .map import VECTORS, Family, Map, Operations, V, checked_activation, parameter_count, positive
 from .periods import Periods, same_period
 from .registry import remade
-from .residual import spreads
+from .residual import random_of, spreads
 
 if TYPE_CHECKING:
     import numpy as np
@@ -162,8 +162,8 @@ class NeuralFlow(Family):
     def initial_parameters(self, law: Law | WhitenedLaw, seed: int = 0) -> NDArray[np.float64]:
         import numpy as np
 
-        rng = np.random.default_rng([seed, 20240419])
-        spread = spreads(law)
+        rng = random_of(seed)
+        spread = spreads(law, self.dim)
         angles = self._angles
         waves = np.array([float(_wave(p)) for p in self.period if p is not None])
         theta = []

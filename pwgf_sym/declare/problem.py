@@ -119,6 +119,10 @@ class GradientFlow:
         """A law as the problem's initial one."""
         if not isinstance(initial, Law):
             fix = f"Write initial=Gaussian(mean=[0]*{self.dim}, cov=1.0)."
+            if hasattr(initial, "rvs"):
+                fix = "Write initial=from_scipy(...) of a distribution of SciPy."
+            elif getattr(initial, "ndim", 0) == 2:
+                fix = "Write initial=Empirical(points) of given points."
             raise LawError("initial", brief(initial), "a law such as Gaussian(mean, cov)", fix)
         check_law_of_user(initial)
         if initial.dim != self.dim:

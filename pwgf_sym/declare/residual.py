@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 import sympy as sp
 
-from ..arguments import checked_call, dimension, integer
+from ..arguments import brief, checked_call, dimension, integer, real_array, whole_seed
 from ..errors import MapError
 from ..memory import fitting
 from .map import VECTORS, Family, Operations, V, checked_activation, parameter_count, positive
@@ -18,7 +18,15 @@ if TYPE_CHECKING:
 
     from .law import Law, WhitenedLaw
 
-__all__ = ["GradientMap", "Planar", "RandomFeatures", "Residual", "features", "spreads"]
+__all__ = [
+    "GradientMap",
+    "Planar",
+    "RandomFeatures",
+    "Residual",
+    "features",
+    "random_of",
+    "spreads",
+]
 
 Activation: TypeAlias = "Callable[[sp.Symbol], sp.Expr] | sp.Expr"
 
@@ -38,10 +46,29 @@ def features(
     return weights, -np.sum(weights * places, axis=1)
 
 
-def spreads(law: Law | WhitenedLaw) -> NDArray[np.float64]:
-    """Standard deviations of the coordinates, of mean square 1."""
-    variance = np.diag(law.covariance)
+def spreads(law: Law | WhitenedLaw, dim: int) -> NDArray[np.float64]:
+    """Standard deviations of the coordinates, of mean square 1.
+
+    Raises
+    ------
+    MapError
+        If ``law`` has no covariance of this dimension.
+    """
+    accepted = f"a law of dimension {dim}"
+    fix = "Give the initial law in the map's coordinates, problem.initial.whitened."
+    try:
+        covariance = real_array("law", getattr(law, "covariance", None), error=MapError)
+    except MapError as error:
+        raise MapError("law", brief(law), accepted, fix) from error
+    if covariance.shape != (dim, dim):
+        raise MapError("law", brief(law), accepted, fix)
+    variance = np.diag(covariance)
     return np.sqrt(variance / variance.mean())
+
+
+def random_of(seed: int) -> np.random.Generator:
+    """The random numbers of a map's start."""
+    return np.random.default_rng([whole_seed("seed", seed, error=MapError), 20240419])
 
 
 class Residual(Family):
@@ -87,9 +114,9 @@ class Residual(Family):
         return x + p["b"] + p["W2"] @ op.apply(self.activation, p["W1"] @ x + p["c"])
 
     def initial_parameters(self, law: Law | WhitenedLaw, seed: int = 0) -> NDArray[np.float64]:
-        random, theta = np.random.default_rng([seed, 20240419]), []
+        random, theta = random_of(seed), []
         for _ in range(self.steps):
-            weights, shifts = features(self.dim, self.width, spreads(law), random)
+            weights, shifts = features(self.dim, self.width, spreads(law, self.dim), random)
             theta += [np.zeros(self.dim), weights.ravel(), shifts, np.zeros(self.dim * self.width)]
         return np.concatenate(theta)
 
@@ -128,8 +155,8 @@ class Planar(Family):
         return x + p["u"] * op.apply(sp.tanh, p["w"] @ x + p["b"])
 
     def initial_parameters(self, law: Law | WhitenedLaw, seed: int = 0) -> NDArray[np.float64]:
-        random = np.random.default_rng([seed, 20240419])
-        weights, shifts = features(self.dim, self.steps, spreads(law), random)
+        random = random_of(seed)
+        weights, shifts = features(self.dim, self.steps, spreads(law, self.dim), random)
         rows = [np.zeros((self.steps, self.dim)), weights, shifts[:, None]]
         return np.concatenate(rows, axis=1).ravel()
 
@@ -176,9 +203,9 @@ class GradientMap(Family):
         return x + p["b"] + linear / 2 + op.einsum("ki,k->i", p["W"], bent)
 
     def initial_parameters(self, law: Law | WhitenedLaw, seed: int = 0) -> NDArray[np.float64]:
-        random, theta = np.random.default_rng([seed, 20240419]), []
+        random, theta = random_of(seed), []
         for _ in range(self.steps):
-            weights, shifts = features(self.dim, self.width, spreads(law), random)
+            weights, shifts = features(self.dim, self.width, spreads(law, self.dim), random)
             theta += [np.zeros(self.dim**2 + self.dim), weights.ravel(), shifts]
             theta += [np.zeros(self.width)]
         return np.concatenate(theta)

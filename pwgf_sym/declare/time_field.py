@@ -12,7 +12,7 @@ from ..arguments import checked_call, choice, dimension
 from ..errors import MapError
 from ..memory import fitting
 from .map import VECTORS, Family, Operations, V, checked_activation, parameter_count, positive
-from .residual import features, spreads
+from .residual import features, random_of, spreads
 from .tableaus import TABLEAUS
 
 if TYPE_CHECKING:
@@ -84,8 +84,8 @@ class TimeField(Family):
         return moved
 
     def initial_parameters(self, law: Law | WhitenedLaw, seed: int = 0) -> NDArray[np.float64]:
-        random = np.random.default_rng([seed, 20240419])
-        spread = spreads(law)
+        random = random_of(seed)
+        spread = spreads(law, self.dim)
         weights, shifts = features(self.dim, self.width, spread, random)
         linear, last = np.zeros(self.dim**2 + self.dim), np.zeros(self.dim * self.width)
         return np.concatenate(

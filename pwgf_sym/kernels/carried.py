@@ -227,13 +227,17 @@ def level_of(names: str | Collection[str]) -> Level:
     OptionError
         If a name is no quantity's.
     """
-    left = {names} if isinstance(names, str) else set(names)
+    try:
+        left: set[object] = {names} if isinstance(names, str) else set(names)
+    except (TypeError, ValueError):  # no collection of names
+        left = {None}
     for count, quantity in enumerate(CARRIED, 1):
         left.discard(quantity.name)
         if not left:
             return CARRIED[:count]
     known = ", ".join(f'"{quantity.name}"' for quantity in CARRIED)
-    raise OptionError("carry", brief(min(left, key=str)), known)
+    given = names if None in left else min(left, key=str)
+    raise OptionError("carry", brief(given), known)
 
 
 def kernel_name(stem: str, level: Level) -> str:

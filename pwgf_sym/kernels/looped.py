@@ -15,7 +15,7 @@ import sympy as sp
 
 from ..arguments import brief, choice
 from ..declare.class_names import is_ours
-from ..declare.map import fitting_call, positive
+from ..declare.map import checked_terms, fitting_call, positive
 from ..declare.maps import Map
 from ..declare.tableaus import TABLEAUS
 from ..errors import MapError
@@ -39,6 +39,12 @@ Axes = tuple[Axis, ...]
 
 class _Parameters(dict[str, Tensor]):
     """Parameters of a step by name; an error of ours for a name that is none."""
+
+    def __getattr__(self, name: str) -> Tensor:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        fix = f'Write p["{name}"].'
+        raise MapError("step", f"p.{name}{written()}", "parameters in brackets", fix)
 
     def __missing__(self, name: object) -> Tensor:
         known = ", ".join(self) or "none"
@@ -265,22 +271,5 @@ def _period(units: list[_Unit]) -> int:
 
 def _parameter_axes(map: Map, given: object, axes: Mapping[str, Axis]) -> dict[str, Axes]:
     """Axes of a map's parameters by name, checked."""
-    accepted = "a dictionary from names to letters of axes, such as {'A': 'ij', 'b': 'i'}"
-    if not isinstance(given, dict):
-        raise MapError("parameters", brief(given), accepted)
-    found = {}
-    for name, letters in given.items():
-        if not isinstance(name, str) or not name.isidentifier() or not name.isascii():
-            raise MapError("parameter", brief(name), "a Python name of plain letters", "Rename it.")
-        if not isinstance(letters, str):
-            raise MapError(f"parameter {name}", brief(letters), accepted)
-        if len(set(letters)) < len(letters):
-            given_text, fix = f"axes {letters!r}", "Give the second one a letter of its own."
-            raise MapError(f"parameter {name}", given_text, "every axis once", fix)
-        unknown = [letter for letter in letters if letter not in axes]
-        if unknown:
-            given_text, known = f"the axis {unknown[0]!r}", ", ".join(axes)
-            fix = f"Give its length in axes() of {type(map).__name__}."
-            raise MapError(f"parameter {name}", given_text, f"the map's axes {known}", fix)
-        found[name] = tuple(axes[letter] for letter in letters)
-    return found
+    terms = checked_terms(map, given, axes)
+    return {name: tuple(axes[letter] for letter in term) for name, term in terms.items()}

@@ -17,6 +17,7 @@ from ..declare.problem import GradientFlow
 from ..declare.symbols import Density, coordinates
 from ..derive.variation import first_variation, pde
 from ..solver.flow import solve
+from ..solver.verdict import to_its_end
 from ..targets.program import compile_program
 from .figures import check_path, save
 
@@ -60,9 +61,7 @@ def run_demo(picture: str | Path, say: Callable[[str], None] = print, progress: 
     ):
         say(f"{label}:\n{sp.pretty(formula, wrap_line=False)}\n")
     say(f"generated code: {program.path}\n")
-    solution = solve(problem, flow, (0, 1), save_at=_TIMES, progress=progress)
-    if solution.status == "interrupted":  # there is nothing to measure at t = 1
-        raise KeyboardInterrupt(solution.message)
+    solution = to_its_end(solve(problem, flow, (0, 1), save_at=_TIMES, progress=progress))
     grid, density, cdf = exact.fokker_planck_1d(
         lambda q: (q**2 - 1) ** 2, 1.0, _start_density, _TIMES[1:], -5, 5
     )

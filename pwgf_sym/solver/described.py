@@ -17,6 +17,7 @@ from ..declare.tree import check_powers, from_tree, to_tree
 from ..errors import StoredSolutionError
 from .history import Counts
 from .options import NAMES, FlowOptions
+from .plain import from_plain, to_plain
 from .steppers import METHODS
 from .stored import refused
 
@@ -65,7 +66,7 @@ def describe(solution: Solution) -> dict[str, Any]:
         "reads_density": solution.reads_density,
         "unknown_constant": solution.unknown_constant,
         "t_events": [[float(t) for t in times] for times in solution.t_events],
-        "statistics": solution.statistics,
+        "statistics": to_plain(solution.statistics),
     }
 
 
@@ -305,9 +306,13 @@ def _choices(description: dict[str, Any]) -> dict[str, Any]:
         raise StoredSolutionError("t_events", brief(times), "lists of times")
     if not all(type(time) is float for entry in times for time in entry):
         raise StoredSolutionError("t_events", brief(times), "lists of times")
-    statistics = description.get("statistics", {})
-    if not isinstance(statistics, dict):
-        raise StoredSolutionError("statistics", brief(statistics), "a JSON object")
+    entries = description.get("statistics", {})
+    if not isinstance(entries, dict):
+        raise StoredSolutionError("statistics", brief(entries), "a JSON object")
+    statistics = {name: from_plain(value) for name, value in entries.items()}
+    rest = statistics.get("equilibrium", {"reached": True})
+    if not (isinstance(rest, dict) and isinstance(rest.get("reached"), bool)):
+        raise StoredSolutionError("equilibrium", brief(rest), "what a run to equilibrium found")
     estimate = statistics.get("estimate")
     if estimate is not None and not (type(estimate) is float and estimate >= 0):
         raise StoredSolutionError("estimate", brief(estimate), "a number of at least 0")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -150,7 +150,12 @@ def until_equilibrium(dissipation: float = 1e-6) -> Event:
     """
     level = number("dissipation", dissipation, above=0.0)
     name = f"until_equilibrium({level:g})"
-    return _Equilibrium(lambda moment: moment.dissipation - level, True, -1, name)
+    return _Equilibrium(partial(_dissipation_above, level), True, -1, name)
+
+
+def _dissipation_above(level: float, moment: Moment) -> float:
+    """A function of the module, so that the event can go to another process."""
+    return moment.dissipation - level
 
 
 def events_of(given: Any) -> tuple[Event, ...]:

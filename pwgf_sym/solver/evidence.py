@@ -38,12 +38,14 @@ __all__ = ["Diagnostics", "diagnostics", "log_weights"]
 _SETS = 16
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Diagnostics:
     """A map's law beside the equilibrium of a Fokker-Planck energy.
 
     All errors are standard errors.  Weights know only of places that the map's law reaches: a mode
-    that it misses is missing in all of these numbers.
+    that it misses is missing in all of these numbers.  Where few of them carry the sum, with less
+    than about half of the samples effective, the errors are too small as well: tails that the
+    samples seldom reach have the largest weights.
 
     Attributes
     ----------
@@ -72,7 +74,7 @@ class Diagnostics:
     covariance_errors: np.ndarray
     samples: int
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         part = self.effective_sample_size / self.samples
         return "\n".join(
             [

@@ -59,7 +59,7 @@ _NOISE, _ROUNDING = 4.0, 1e-3
 _TRIED, _WIDE = 256, 4.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Fit:
     """What :func:`fit` has found.
 

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..arguments import brief, checked_call, file_path, number, real_array
+from ..arguments import brief, checked_call, file_path, integer, number, real_array
 from ..declare.periods import wrapped
 from ..errors import FoldedMapWarning, InversionWarning, OptionError, warn
+from ..memory import fitting
 from .assured import Assured
 from .columns import COLUMNS, STEPS, Restart, Row
 from .compiler import build_program
@@ -140,13 +141,15 @@ class Solution(Assured):
         """Whether the run ended as it was asked to, and its numbers can be relied on.
 
         That is: it reached its end or was stopped by the callback or an event, the estimated error
-        is within ``tol``, every linear solve met its tolerance, no defect is infinite, and the map
-        is not folded at the end of a flow that reads densities.
+        is within ``tol``, or the distance to equilibrium where that was asked for, every linear
+        solve met its tolerance, no defect is infinite, and the map is not folded at the end of a
+        flow that reads densities.
         """
         ended = self.status in ("completed", "stopped")
         solved = not self.nmissed and bool(np.all(self.converged))
         sound = not (self.folded and self.reads_density) and not np.any(np.isinf(self.defect))
-        return ended and solved and sound and not self.inaccurate
+        arrived = self.statistics.get("equilibrium", {}).get("reached", True)
+        return ended and solved and sound and arrived and not self.inaccurate
 
     @property
     def misfit(self) -> np.ndarray:
@@ -220,6 +223,8 @@ class Solution(Assured):
         OptionError
             If ``t`` is no time of the run, or another argument is not accepted.
         """
+        n = integer("n", n, 1)
+        fitting("n", n, 16 * self.problem.dim, "samples", error=OptionError)
         time, theta = self._at(t)
         problem = self._program_at(time).problem
         x = self._push(draw(problem.initial, n, sampling=sampling, seed=seed), time, theta)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from .history import Counts
     from .solution import Solution
 
-__all__ = ["carried", "ended", "warn_of"]
+__all__ = ["carried", "ended", "to_its_end", "warn_of"]
 
 
 def ended(
@@ -77,6 +77,18 @@ def warn_of(solution: Solution) -> None:
     except PwgfWarning as error:
         carried(error, lambda: solution)
         raise
+
+
+def to_its_end(solution: Solution) -> Solution:
+    """The solution, where its run was not interrupted: what needs all of it ends there, too.
+
+    Raises
+    ------
+    KeyboardInterrupt
+    """
+    if solution.status == "interrupted":
+        raise KeyboardInterrupt(solution.message)
+    return solution
 
 
 def carried(error: BaseException, solution: Callable[[], object]) -> None:

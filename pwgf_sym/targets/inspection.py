@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from ..arguments import brief, checked_call
+from ..calls import nearest
 from ..declare.energies import SIGN, integral_sign
 from ..emit.listing import formula_lines, kernel_lines
 from ..emit.notation import energy_text, equation, transport_texts, variation_text
@@ -15,6 +18,12 @@ from .shown import Code
 from .store import seal
 
 __all__ = ["Inspection"]
+
+
+def _no_kernel(kernel: object, names: Collection[str]) -> OptionError:
+    """The error of a name that no kernel has."""
+    fix = nearest(kernel, names) if isinstance(kernel, str) else ""
+    return OptionError("kernel", brief(kernel), ", ".join(names), fix)
 
 
 class Inspection:
@@ -73,7 +82,7 @@ class Inspection:
         """
         names = [*self._formulas, *self._kernels]
         if not isinstance(kernel, str) or kernel not in names:
-            raise OptionError("kernel", brief(kernel), ", ".join(names))
+            raise _no_kernel(kernel, names)
         return self.rest if kernel in self.emission.left_out else self
 
     @checked_call
@@ -158,7 +167,7 @@ class Inspection:
             functions |= kernel_functions(self.rest.module)
             signatures = signatures | self.rest.emission.signatures
         if kernel not in functions:
-            raise OptionError("kernel", brief(kernel), ", ".join(functions))
+            raise _no_kernel(kernel, functions)
         taken = signatures.get(kernel)
         return compile_ptx(functions[kernel], self.dtype.name, capability, taken)
 
@@ -177,7 +186,7 @@ class Inspection:
         signatures = self.emission.signatures
         names = [n for n in self.kernel_names() if n in signatures]
         if not isinstance(kernel, str) or kernel not in names:
-            raise OptionError("kernel", brief(kernel), ", ".join(names))
+            raise _no_kernel(kernel, names)
         dispatcher = getattr(self.module, kernel)
         signature = tuple(numba_type(argument, self.dtype) for argument in signatures[kernel])
         # A function that came from the disk cache has no IR: compile it anew, without the cache.

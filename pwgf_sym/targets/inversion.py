@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..kernels.kernels import newton_names
+from .kernels import checked_vector
 from .packing import Samples, pack_samples
 
 __all__ = ["invert"]
@@ -16,7 +17,7 @@ def invert(program, theta, points, tolerance, iterations):
     samples = pack_samples(points, None, units, program.dtype, lanes)
     if tolerance is None:
         tolerance = 64 * float(np.finfo(program.dtype).eps)
-    theta = np.asarray(theta, program.dtype)
+    theta = checked_vector("theta", theta, program.size, program.dtype)
     size = program.emission.layout.size
     target, total = samples.z, np.zeros(samples.tiles * samples.lanes)
     good = np.ones(samples.tiles * samples.lanes, bool)

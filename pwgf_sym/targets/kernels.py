@@ -9,6 +9,7 @@ from functools import cached_property, partial
 
 import numpy as np
 
+from ..arguments import real_array
 from ..emit.module import Emission
 from ..errors import FormulaError, OptionError
 from ..kernels.carried import levels
@@ -58,6 +59,8 @@ class Storage:
 
 def checked_vector(argument: str, values, size: int, dtype: np.dtype) -> np.ndarray:
     """A contiguous vector; kernels do not check bounds, so its length is checked here."""
+    if not isinstance(values, np.ndarray) or values.dtype.kind != "f":
+        values = real_array(argument, values, finite=False, accepted=f"shape ({size},)")
     found = np.ascontiguousarray(values, dtype=dtype)
     if found.shape != (size,):
         raise OptionError(argument, f"shape {found.shape}", f"shape ({size},)")

@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..arguments import brief, real_array
 from ..errors import OptionError
 from ..kernels.carried import Carried, level_of, levels
 
 if TYPE_CHECKING:
     from .partners import Batch
 
-__all__ = ["Samples", "State", "Units", "aligned_arrays", "aligned_empty", "pack_samples"]
+__all__ = ["Samples", "State", "Units", "aligned_arrays", "aligned_empty", "check_packed"]
+__all__ += ["pack_samples"]
 
 
 def aligned_empty(size: int, dtype) -> np.ndarray:
@@ -262,7 +264,8 @@ def pack_samples(points, law, units: Units, dtype, lanes: int, shares=None) -> S
     OptionError
         When points have the wrong shape or are not finite.
     """
-    points = np.array(points, dtype=float)  # a copy: what is read of it later are these points
+    # A copy: what is read of it later are these points.
+    points = real_array("points", points, finite=False, accepted="points, (N, d)").copy()
     dim = units.origin.size
     if points.ndim != 2 or len(points) < 1 or points.shape[1] != dim:
         raise OptionError("points", f"shape {points.shape}", f"shape (N, {dim}) with N >= 1")
@@ -270,6 +273,11 @@ def pack_samples(points, law, units: Units, dtype, lanes: int, shares=None) -> S
         bad = int(np.flatnonzero(~np.isfinite(points).all(axis=1))[0])
         raise OptionError("points", f"{points[bad]} as sample {bad}", "finite numbers")
     count = len(points)
+    if shares is not None:
+        accepted = f"{count} parts of a mean, of sum 1"
+        shares = real_array("shares", shares, accepted=accepted)
+        if shares.shape != (count,):
+            raise OptionError("shares", f"shape {shares.shape}", accepted)
     tiles = -(-count // lanes)
     total = tiles * lanes
     weight, weights, origin = aligned_arrays([total, total * dim, total * dim], dtype)
@@ -281,6 +289,22 @@ def pack_samples(points, law, units: Units, dtype, lanes: int, shares=None) -> S
     pack = partial(_in_tiles, tiles=tiles, lanes=lanes, dtype=np.dtype(dtype))
     starts = Starts(partial(_start, law=law, units=units, points=points, pack=pack))
     return Samples(count, dim, tiles, lanes, weight, weights, origin, starts)
+
+
+def check_packed(samples, dim: int, lanes: int | None = None) -> None:
+    """Refuse what is no packed samples of this dimension, and of so many lanes.
+
+    Raises
+    ------
+    OptionError
+    """
+    fix = "Pack points with program.samples(points)."
+    if not isinstance(samples, Samples):
+        raise OptionError("samples", brief(samples), "samples that this program has packed", fix)
+    if samples.dim != dim or samples.lanes != (lanes or samples.lanes):
+        given = f"samples of dimension {samples.dim} in tiles of {samples.lanes}"
+        accepted = f"dimension {dim}, tiles of {lanes or samples.lanes}"
+        raise OptionError("samples", given, accepted, fix)
 
 
 def _in_tiles(values, tiles: int, lanes: int, dtype: np.dtype) -> np.ndarray:

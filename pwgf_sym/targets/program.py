@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..arguments import brief, checked_call, choice, file_path, flag
+from ..arguments import brief, checked_call, choice, file_path, flag, number
 from ..declare.flow_checks import check_flow, check_precision, periodic
 from ..declare.formula_checks import within_depth
 from ..derive.gather import derived_form
@@ -26,10 +26,11 @@ from .inspection import Inspection
 from .jacobian import JacobianMethods
 from .kernels import KernelCaller
 from .linearization import Linearization
-from .packing import Samples, State, Units, pack_samples
+from .packing import Samples, State, Units
 from .partners import random_groups
 from .periods import check_displacement
 from .points import PointMethods
+from .sample_methods import SampleMethods
 from .slope import Slope, slope
 from .sums import SumMethods
 from .table import TARGETS
@@ -42,7 +43,7 @@ __all__ = ["Program", "compile_program"]
 Carry = str | Collection[str]
 
 
-@checked_call
+@checked_call(renamed={"map": "flow"})
 @within_depth
 def compile_program(
     problem,
@@ -119,7 +120,13 @@ def _are_names(kernels) -> bool:
 
 
 class Program(
-    Inspection, JacobianMethods, PointMethods, ConvolutionMethods, SumMethods, MomentMethods
+    Inspection,
+    SampleMethods,
+    JacobianMethods,
+    PointMethods,
+    ConvolutionMethods,
+    SumMethods,
+    MomentMethods,
 ):
     """Kernels of one problem and one map.
 
@@ -194,7 +201,7 @@ class Program(
         """
         from .timed import ProgramAtTime
 
-        return ProgramAtTime(self, time) if self._clock else self
+        return ProgramAtTime(self, number("time", time)) if self._clock else self
 
     def beginning_with(self, initial) -> Program:
         """The same kernels for the same flow from another initial law, which is checked."""
@@ -228,6 +235,11 @@ class Program(
         missing = self.emission.left_out
         return self._again(self.dtype.name, missing) if missing else None
 
+    def __repr__(self) -> str:
+        start = f", {self.problem.initial}" if self.time is None else f", t = {self.time:g}"
+        size = f"{self.size} parameters, {self.dtype.name}"
+        return f'Program({self.map}{start}, {size}, target="{self.target}")'
+
     def __reduce__(self):
         # A copy, or the program in another process, finds its machine code in the cache: that of
         # the process, unless a folder was given.
@@ -241,45 +253,13 @@ class Program(
         moments = self.uses_moments
         return self.problem, self.map, self.target, dtype, self.folder, moments, kernels
 
-    # -- samples ------------------------------------------------------------------------------
-
-    def samples(self, points: np.ndarray, shares: np.ndarray | None = None) -> Samples:
-        """Pack points (N, d) of the initial law, with its log density and score.
-
-        ``shares`` (N,) are their parts of a mean, of sum 1, where they are not equal.  Sums over
-        pairs and the energy form's slope want equal ones.
-        """
-        return self._packed(points, self.problem.initial, self.units, shares)
-
     def in_groups(self, samples: Samples, partners: int, seed: int) -> Samples:
         """The same samples, whose partners in sums over pairs are those of a random group.
 
         ``partners`` is from 1 to N - 1; see :func:`.partners.random_groups`.
         """
+        self._check_packed(samples)
         return replace(samples, groups=random_groups(samples.count, partners, seed), scratch={})
-
-    def again(self, samples: Samples, count: int | None = None) -> Samples:
-        """The first samples of any program for this map, packed for this one: points only."""
-        shares = samples.unpack_scalar(samples.weight)[:count].astype(np.float64)
-        return self.packed(samples.unpack(samples.z)[:count], shares / shares.sum())
-
-    def packed(self, points: np.ndarray, shares: np.ndarray | None = None) -> Samples:
-        """Pack points (N, d) in the map's coordinates, without the law's density at them."""
-        return self._packed(points, None, Units.none(self.dim), shares)
-
-    def _packed(self, points, law, units: Units, shares=None) -> Samples:
-        lanes = self.emission.tiling.samples
-        return self.kernels.resident(pack_samples(points, law, units, self.dtype, lanes, shares))
-
-    @staticmethod
-    def unpack(values: np.ndarray, samples: Samples) -> np.ndarray:
-        """A packed vector field (M,) as an array (N, d)."""
-        return samples.unpack(values)
-
-    @staticmethod
-    def unpack_scalar(values: np.ndarray, samples: Samples) -> np.ndarray:
-        """A packed scalar as an array (N,)."""
-        return samples.unpack_scalar(values)
 
     def push(self, theta: np.ndarray, samples: Samples, carry: Carry = "x") -> State:
         """x = T(z), and what else the samples carry.
@@ -297,6 +277,7 @@ class Program(
         OptionError
             If there is no such quantity, or theta has not p entries.
         """
+        self._check_packed(samples)
         kernel = kernel_name("push", level_of(carry))
         found = self.kernels.run(kernel, samples, theta, samples.starts)
         return self.units.bring_out(State(samples, **found))
@@ -445,6 +426,7 @@ class Program(
         Slope
             With ``linearization``, ``integrals`` (K,) float64 and ``gradient`` (p,).
         """
+        self._check_packed(samples)
         return slope(self, theta, samples, keep)
 
     # -- the map's derivative -----------------------------------------------------------------
@@ -454,6 +436,7 @@ class Program(
 
         Its ``state`` is that of :meth:`push` with this ``carry``, from the same forward pass.
         """
+        self._check_packed(samples)
         return Linearization(self, theta, samples, carry)
 
     def jvp(self, theta, samples: Samples, eta) -> np.ndarray:

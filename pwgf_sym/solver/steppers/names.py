@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import partial
 
 from ...arguments import brief
+from ...calls import nearest
 from ...errors import OptionError
 from .automatic import Automatic
 from .chebyshev import Chebyshev
@@ -41,5 +42,6 @@ def stepper_named(given: object, tol: float | None = None, argument: str = "inte
         accepted = ", ".join(f'"{name}"' for name in METHODS) + ", or a Stepper"
         fix = f"Write {given.__name__}(...)." if isinstance(given, type) else ""
         fix = "Write RungeKutta(tableau)." if isinstance(given, Tableau) else fix
+        fix = nearest(given, METHODS) if isinstance(given, str) else fix
         raise OptionError(argument, brief(given), accepted, fix)
     return METHODS[given]().fresh(tol)
