@@ -46,8 +46,8 @@ _MOST_OF_ONE, _SHARES_OF_ONE = 0.05, 20
 class Diagnostics:
     """A map's law beside the equilibrium of a Fokker-Planck energy.
 
-    All errors are standard errors, and infinite where one sample brings more than a twentieth of all
-    weights: the law is too far from equilibrium for them.  Weights know only of places that the
+    All errors are standard errors, and infinite where one sample brings more than a twentieth of
+    all weights: the law is too far from equilibrium for them.  Weights know only of places that the
     map's law reaches: a mode that it misses is missing in all of these numbers.
 
     Attributes
