@@ -6,9 +6,10 @@ first order the distance e of a sample from where the flow would have taken it o
     e' = A e + (u - w),    A = dw/dx at the sample,
 
 so that what the map missed early is forgotten where the flow contracts, and noise of one step,
-which the next does not share, cancels in part.  Only the decaying part of A is taken: where A
-grows, the spreading of the density, which it does not know of, holds against it.  That makes it an
-estimate, and no bound: see :mod:`.certificate` for these.
+which the next does not share, cancels in part.  In a potential alone A is all there is, and is
+taken as it is: errors at the top of a hill grow.  Where w depends on the density, too, only the
+decaying part of A is taken: where A grows, the spreading of the density, which it does not know of,
+holds against it.  That makes it an estimate, and no bound: see :mod:`.certificate` for these.
 """
 
 from __future__ import annotations
@@ -52,6 +53,9 @@ class Forecast:
         self.of_steps = self.error
         self._jacobian = right.program.dim <= _MOST_DIM and not rough
         self._before: np.ndarray | None = None
+        program = right.program
+        alone = program.separable and not program.form.velocity_reads
+        self._whole = bool(alone and program.problem.transport.plain)
 
     def begins(self, stage: Stage) -> None:
         """Take the slope at the start of a step."""
@@ -83,7 +87,7 @@ class Forecast:
             self.error, self.of_steps = self.error + moved, self.of_steps + moved
 
     def _rates(self, gap: Gap) -> DecayingPart | None:
-        """The decaying part of dw/dx, where the package can derive it."""
+        """dw/dx or its decaying part, where the package can derive it."""
         if not self._jacobian:
             return None
         try:
@@ -91,7 +95,7 @@ class Forecast:
         except (EnergyError, FormulaError):
             self._jacobian = False
             return None
-        return DecayingPart(found)
+        return DecayingPart(found, self._whole)
 
     @property
     def distance(self) -> float:
