@@ -8,6 +8,7 @@ import sympy as sp
 from scipy.integrate import solve_ivp
 
 import pwgf_sym as pw
+from pwgf_sym.solver.forecast import _growth, _mean_decay
 
 X = pw.coordinates(1)
 RHO = pw.Density(X)
@@ -41,3 +42,12 @@ def test_errors_in_a_potential_grow_as_the_flow_has_it(name):
     exact = path.y[:, -1]
     error = np.sqrt(np.mean((found.push(z)[:, 0] - exact) ** 2)) / exact.std()
     assert 0.4 * error < found.error_estimate < 3 * error
+
+
+def test_growth_has_an_end():
+    """An estimate that is no number would say nothing: a hill parts samples by exp(2000)."""
+    rates = np.array([-1e4, -1.0, 0.0, 1.0, 2e3])
+    for function, at_one in ((_growth, np.e), (_mean_decay, np.e - 1)):
+        found = function(rates)
+        assert np.isfinite(found).all() and np.all(np.diff(found) > 0)
+        assert found[3] == pytest.approx(at_one) and found[2] == 1 and found[4] > 1e40

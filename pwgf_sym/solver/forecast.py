@@ -28,6 +28,8 @@ __all__ = ["Forecast"]
 
 # Derivatives of w are not asked for in more dimensions: eigenvalues of every sample's matrix.
 _MOST_DIM = 32
+# Errors that grow end here, far beyond any tolerance: an estimate that is no number says nothing.
+_MOST_GROWTH, _MOST_ERROR = 100.0, 1e100
 
 
 class Forecast:
@@ -80,11 +82,13 @@ class Forecast:
             self.error = self.error + length * missed
         else:
             added = rates.function(lambda a: length * _mean_decay(length * a), missed)
-            self.error = rates.function(lambda a: np.exp(length * a), self.error) + added
-            self.of_steps = rates.function(lambda a: np.exp(length * a), self.of_steps)
+            self.error = rates.function(lambda a: _growth(length * a), self.error) + added
+            self.of_steps = rates.function(lambda a: _growth(length * a), self.of_steps)
         if local is not None:
             moved = gap.moved(local)
             self.error, self.of_steps = self.error + moved, self.of_steps + moved
+        self.error = np.clip(self.error, -_MOST_ERROR, _MOST_ERROR)
+        self.of_steps = np.clip(self.of_steps, -_MOST_ERROR, _MOST_ERROR)
 
     def _rates(self, gap: Gap) -> DecayingPart | None:
         """dw/dx or its decaying part, where the package can derive it."""
@@ -121,7 +125,14 @@ def _size(vectors: np.ndarray | None) -> float:
     return float(np.sqrt(np.mean(np.sum(vectors**2, axis=1))))
 
 
+def _growth(z: np.ndarray) -> np.ndarray:
+    """exp(z), up to a limit."""
+    found: np.ndarray = np.exp(np.minimum(z, _MOST_GROWTH))
+    return found
+
+
 def _mean_decay(z: np.ndarray) -> np.ndarray:
-    """(exp(z) - 1)/z, 1 at 0."""
+    """(exp(z) - 1)/z, 1 at 0; up to a limit."""
+    z = np.minimum(z, _MOST_GROWTH)
     safe = np.where(np.abs(z) < 1e-8, 1.0, z)
     return np.where(np.abs(z) < 1e-8, 1.0 + z / 2, np.expm1(safe) / safe)
