@@ -224,7 +224,9 @@ class AffineProgram:
         matrix, shift = self._parts(eta)
         return samples.pack(samples.points @ matrix.T + shift)
 
-    def invert(self, theta: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def invert(
+        self, theta: np.ndarray, points: np.ndarray, *, near: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
         matrix, shift = self._parts(theta)
         z = np.linalg.solve(matrix, (np.asarray(points) - shift).T).T
         return z, np.full(len(z), np.linalg.slogdet(matrix)[1])

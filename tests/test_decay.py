@@ -120,3 +120,18 @@ def test_other_shapes_are_refused(shape):
 def test_a_field_of_another_shape_is_refused():
     with pytest.raises(OptionError, match=r"field: got shape \(3, 3\)"):
         DecayingPart(np.zeros((3, 2))).solve(1.0, np.zeros((3, 3)))
+
+
+@pytest.mark.parametrize("name", ["line", "plane", "blocks", "the same everywhere"])
+def test_the_growing_part_too_where_it_is_asked_for(name):
+    """exp(A) of indefinite matrices, by SciPy sample by sample."""
+    from scipy.linalg import expm
+
+    matrices = CASES[name]
+    matrices = matrices / np.abs(matrices).max(axis=(1, 2), keepdims=True)
+    field = RNG.normal(size=matrices.shape[:2])
+    found = DecayingPart(matrices, whole=True).function(np.exp, field)
+    exact = [expm(matrix) @ own for matrix, own in zip(matrices, field, strict=True)]
+    np.testing.assert_allclose(found, exact, rtol=1e-12, atol=1e-12)
+    decaying = DecayingPart(matrices).function(np.exp, field)
+    assert np.abs(decaying - exact).max() > 1e-3

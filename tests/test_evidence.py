@@ -154,3 +154,25 @@ def test_diagnostics_are_compared_and_shown():
     one, two = (diagnostics(program, np.array([1.1, 0.0]), n=64) for _ in range(2))
     assert one == one and one != two and hash(one) == hash(one)
     assert repr(one) == str(one) and "log Z" in repr(one)
+
+
+@pytest.mark.parametrize(("wide", "dim"), [(60.0, 5), (20.0, 9)])
+def test_errors_are_infinite_where_few_samples_have_all_weights(wide, dim):
+    """N(0, 1) beside N(0, wide): log Z is off by 10 times the scatter of the sets and more."""
+    x = pw.coordinates(dim)
+    potential = sum(s**2 for s in x) / (2 * wide)
+    problem = pw.GradientFlow(*energy(x, potential), pw.Gaussian([0.0] * dim, 1.0))
+    program = pw.compile(problem, pw.Affine(dim), target="numpy")
+    theta = problem_start(problem, program)
+    exact = dim / 2 * np.log(2 * np.pi * wide)
+    found = diagnostics(program, theta, n=4096, seed=1)
+    assert abs(found.log_z - exact) > 2 and np.isinf(found.log_z_error)
+    errors = found.kl_error, *found.standard_errors, *found.covariance_errors.ravel()
+    assert np.isinf(errors).all() and "inf" in str(found)
+
+
+def test_errors_of_few_samples_are_finite(gaussian):
+    """Of 64 samples each brings more than a hundredth of the weights."""
+    program, _ = gaussian
+    theta = problem_start(program.problem, program)
+    assert np.isfinite(diagnostics(program, theta, n=64).log_z_error)

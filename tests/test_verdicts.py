@@ -247,8 +247,8 @@ def test_a_fold_under_an_energy_of_the_density_is_no_success(compiled, monkeypat
 def test_points_without_preimage_are_said(compiled, monkeypatch, tmp_path):
     invert = AffineProgram.invert
 
-    def some(self, theta, points):
-        z, logdet = invert(self, theta, points)
+    def some(self, theta, points, **near):
+        z, logdet = invert(self, theta, points, **near)
         return np.where(points > 3.0, np.nan, z), logdet
 
     solution = run()

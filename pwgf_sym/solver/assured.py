@@ -27,8 +27,10 @@ class Assured(Columns):
     def error_estimate(self) -> float | None:
         """Estimate of the root mean square error of the map at the end, over the spread.
 
-        Of a run that follows a tolerance; None of others.  It is followed on samples that the run
-        does not use, to first order (:mod:`pwgf_sym.solver.forecast`): an estimate, no bound.
+        Of a run that follows a tolerance; None of others, and where nothing is known of the error:
+        of energies of the density's gradient, which have no velocity at a sample, and where that
+        was not finite.  It is followed on samples that the run does not use, to first order
+        (:mod:`pwgf_sym.solver.forecast`): an estimate, no bound.
         """
         found: float | None = self.statistics.get("estimate")
         return found

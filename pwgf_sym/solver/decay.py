@@ -30,6 +30,8 @@ class DecayingPart:
     ----------
     jacobian : (N, d) or (N, d, d) array
         Diagonals, or symmetric matrices.  The matrix of a sample that is not finite counts as zero.
+    whole : bool
+        Whether ``function`` takes all of A, its growing part, too.
 
     Attributes
     ----------
@@ -42,8 +44,8 @@ class DecayingPart:
         If ``jacobian`` has another shape.
     """
 
-    def __init__(self, jacobian: np.ndarray) -> None:
-        jacobian = np.asarray(jacobian, float)
+    def __init__(self, jacobian: np.ndarray, whole: bool = False) -> None:
+        jacobian, self.whole = np.asarray(jacobian, float), whole
         if jacobian.ndim not in (2, 3) or len({*jacobian.shape[1:]}) != 1:
             accepted = "(N, d), diagonals, or (N, d, d), symmetric matrices"
             raise OptionError("jacobian", f"shape {jacobian.shape}", accepted)
@@ -70,14 +72,18 @@ class DecayingPart:
     def function(
         self, function: Callable[[np.ndarray], np.ndarray], field: np.ndarray
     ) -> np.ndarray:
-        """f(A_) field at every sample, (N, d), for a function f of arrays of eigenvalues <= 0."""
+        """f(A_) field at every sample, (N, d), for a function f of arrays of eigenvalues.
+
+        These are at most 0, or those of all of A where ``whole`` is set.
+        """
         field = np.asarray(field, float)
         if field.shape != (self.count, self.dim):
             accepted = f"shape {(self.count, self.dim)}, a vector for each sample"
             raise OptionError("field", f"shape {field.shape}", accepted)
 
         def of_block(block: Block, own: Own) -> np.ndarray:
-            return block.times(function(np.minimum(block.values, 0.0)), field[:, own])
+            values = block.values if self.whole else np.minimum(block.values, 0.0)
+            return block.times(function(values), field[:, own])
 
         return self._gathered(of_block)
 

@@ -36,16 +36,21 @@ __all__ = ["Diagnostics", "diagnostics", "log_weights"]
 
 # Independently scrambled sets of points, whose scatter gives the errors.
 _SETS = 16
+# Where one sample brings more than this part of all weights, and so many times its share, larger
+# ones were missed and sets agree by chance: errors by their scatter are then far too small
+# (S. Chatterjee, P. Diaconis, Ann. Appl. Probab. 28 (2018) 1099-1135, take the same sign).
+_MOST_OF_ONE, _SHARES_OF_ONE = 0.05, 20
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Diagnostics:
     """A map's law beside the equilibrium of a Fokker-Planck energy.
 
-    All errors are standard errors.  Weights know only of places that the map's law reaches: a mode
-    that it misses is missing in all of these numbers.  Where few of them carry the sum, with less
-    than about half of the samples effective, the errors are too small as well: tails that the
-    samples seldom reach have the largest weights.
+    All errors are standard errors, and infinite where one sample brings more than a twentieth of
+    all weights: the law is too far from equilibrium for them.  Weights know only of places that the
+    map's law reaches: a mode that it misses is missing in all of these numbers.  With less than
+    about half of the samples effective the errors are too small as well: tails that the samples
+    seldom reach have the largest weights.
 
     Attributes
     ----------
@@ -235,8 +240,11 @@ def _summary(x: np.ndarray, logs: np.ndarray) -> Diagnostics:
     sums = w.mean(axis=1)  # one number a set, whose scatter is the error of their mean
     z = sums.mean()
 
+    few = w.max() > max(_MOST_OF_ONE, _SHARES_OF_ONE / w.size) * w.sum()
+
     def error(values: np.ndarray) -> np.ndarray:
-        return values.std(axis=0, ddof=1) / np.sqrt(sets)
+        found = values.std(axis=0, ddof=1) / np.sqrt(sets)
+        return np.full_like(found, np.inf) if few else found
 
     mean = np.einsum("rn,rnd->d", w, x) / (sets * count * z)
     gap = x - mean

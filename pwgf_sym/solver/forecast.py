@@ -6,9 +6,10 @@ first order the distance e of a sample from where the flow would have taken it o
     e' = A e + (u - w),    A = dw/dx at the sample,
 
 so that what the map missed early is forgotten where the flow contracts, and noise of one step,
-which the next does not share, cancels in part.  Only the decaying part of A is taken: where A
-grows, the spreading of the density, which it does not know of, holds against it.  That makes it an
-estimate, and no bound: see :mod:`.certificate` for these.
+which the next does not share, cancels in part.  In a potential alone A is all there is, and is
+taken as it is: errors at the top of a hill grow.  Where w depends on the density, too, only the
+decaying part of A is taken: where A grows, the spreading of the density, which it does not know of,
+holds against it.  That makes it an estimate, and no bound: see :mod:`.certificate` for these.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ __all__ = ["Forecast"]
 
 # Derivatives of w are not asked for in more dimensions: eigenvalues of every sample's matrix.
 _MOST_DIM = 32
+# Errors that grow end here, far beyond any tolerance: an estimate that is no number says nothing.
+_MOST_GROWTH, _MOST_ERROR = 100.0, 1e100
 
 
 class Forecast:
@@ -52,6 +55,9 @@ class Forecast:
         self.of_steps = self.error
         self._jacobian = right.program.dim <= _MOST_DIM and not rough
         self._before: np.ndarray | None = None
+        program = right.program
+        alone = program.separable and not program.form.velocity_reads
+        self._whole = bool(alone and program.problem.transport.plain)
 
     def begins(self, stage: Stage) -> None:
         """Take the slope at the start of a step."""
@@ -76,14 +82,16 @@ class Forecast:
             self.error = self.error + length * missed
         else:
             added = rates.function(lambda a: length * _mean_decay(length * a), missed)
-            self.error = rates.function(lambda a: np.exp(length * a), self.error) + added
-            self.of_steps = rates.function(lambda a: np.exp(length * a), self.of_steps)
+            self.error = rates.function(lambda a: _growth(length * a), self.error) + added
+            self.of_steps = rates.function(lambda a: _growth(length * a), self.of_steps)
         if local is not None:
             moved = gap.moved(local)
             self.error, self.of_steps = self.error + moved, self.of_steps + moved
+        self.error = np.clip(self.error, -_MOST_ERROR, _MOST_ERROR)
+        self.of_steps = np.clip(self.of_steps, -_MOST_ERROR, _MOST_ERROR)
 
     def _rates(self, gap: Gap) -> DecayingPart | None:
-        """The decaying part of dw/dx, where the package can derive it."""
+        """dw/dx or its decaying part, where the package can derive it."""
         if not self._jacobian:
             return None
         try:
@@ -91,7 +99,7 @@ class Forecast:
         except (EnergyError, FormulaError):
             self._jacobian = False
             return None
-        return DecayingPart(found)
+        return DecayingPart(found, self._whole)
 
     @property
     def distance(self) -> float:
@@ -117,7 +125,14 @@ def _size(vectors: np.ndarray | None) -> float:
     return float(np.sqrt(np.mean(np.sum(vectors**2, axis=1))))
 
 
+def _growth(z: np.ndarray) -> np.ndarray:
+    """exp(z), up to a limit."""
+    found: np.ndarray = np.exp(np.minimum(z, _MOST_GROWTH))
+    return found
+
+
 def _mean_decay(z: np.ndarray) -> np.ndarray:
-    """(exp(z) - 1)/z, 1 at 0."""
+    """(exp(z) - 1)/z, 1 at 0; up to a limit."""
+    z = np.minimum(z, _MOST_GROWTH)
     safe = np.where(np.abs(z) < 1e-8, 1.0, z)
     return np.where(np.abs(z) < 1e-8, 1.0 + z / 2, np.expm1(safe) / safe)

@@ -397,5 +397,10 @@ class Program(Protocol):
     ) -> Linearized:
         """The map at theta, for products with J; its state is that of ``push``."""
 
-    def invert(self, theta: Vector, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """z (N, d) with T(z) = points, and log|det dT/dz|, (N,); NaN where it is not found."""
+    def invert(
+        self, theta: Vector, points: np.ndarray, *, near: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """z (N, d) with T(z) = points, and log|det dT/dz|, (N,); NaN where it is not found.
+
+        It is looked for from ``near`` on, where that is given.
+        """

@@ -22,6 +22,7 @@ from ..errors import FoldedMapWarning, InversionWarning, LawError, TargetError, 
 from .compiler import build_program
 from .folds import fold_text, folded_part, largest_part
 from .option_fields import settled
+from .preimages import preimages
 from .sampling import draw
 from .vectors import as_double
 
@@ -200,7 +201,8 @@ class Push(Law):
                 return origin
         z, finite = np.full(points.shape, np.nan), np.isfinite(points).all(axis=1)
         if finite.any():
-            z[finite], _ = self._program(len(points)).invert(self.theta, points[finite])
+            program = self._program(len(points))
+            z[finite], _ = preimages(program, self.theta, points[finite], self.law)
         found = _Origin(points.copy(), z)
         lost = int(np.sum(np.isnan(z[finite]).any(axis=1)))
         if lost:

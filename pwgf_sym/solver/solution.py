@@ -19,6 +19,7 @@ from .described import describe
 from .folds import fold_text, folded_part, largest_part
 from .history import Counts, History
 from .path import Path
+from .preimages import preimages
 from .push import Push
 from .sampling import draw, seed_for
 from .stored import write_archive
@@ -334,7 +335,7 @@ class Solution(Assured):
         # The image that is near the law: rounding grows with the distance from it.
         half = np.array([0.0 if p is None else p / 2 for p in periods])
         points = wrapped(points, periods, law.mean - half)
-        z, logdet = program.invert(theta.astype(program.dtype), points)
+        z, logdet = preimages(program, theta.astype(program.dtype), points, law)
         return law.log_density(z) - np.asarray(logdet, np.float64)
 
     def _folded(self, time: float, theta: np.ndarray) -> float | None:

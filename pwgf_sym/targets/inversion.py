@@ -11,7 +11,7 @@ from .packing import Samples, pack_samples
 __all__ = ["invert"]
 
 
-def invert(program, theta, points, tolerance, iterations):
+def invert(program, theta, points, near, tolerance, iterations):
     """z with T(z) = points and log|det dT/dz|; see :meth:`Program.invert`."""
     lanes, units = program.emission.tiling.samples, program.units
     samples = pack_samples(points, None, units, program.dtype, lanes)
@@ -21,18 +21,31 @@ def invert(program, theta, points, tolerance, iterations):
     size = program.emission.layout.size
     target, total = samples.z, np.zeros(samples.tiles * samples.lanes)
     good = np.ones(samples.tiles * samples.lanes, bool)
-    stages = newton_names(program.emission.looped)
-    for step in reversed(range(program.emission.looped.steps)):
-        own = theta[step * size : (step + 1) * size]
-        for name in reversed(stages):
-            found = _invert_step(program, name, own, samples, target, tolerance, iterations)
-            target, volume, done = found
-            total += volume
-            good &= done
+    names = newton_names(program.emission.looped)
+    steps = [theta[k * size : (k + 1) * size] for k in range(program.emission.looped.steps)]
+    stages = [(name, own) for own in steps for name in names]
+    starts = [None] * len(stages)
+    if near is not None:
+        starts = _on_the_way(program, stages, pack_samples(near, None, units, program.dtype, lanes))
+    for (name, own), start in zip(reversed(stages), reversed(starts), strict=True):
+        found = _invert_step(program, name, own, samples, target, start, tolerance, iterations)
+        target, volume, done = found
+        total += volume
+        good &= done
     z, log_det = units.outward(samples.unpack(target).astype(float)), total[: samples.count]
     bad = ~good[: samples.count]
     z[bad], log_det[bad] = np.nan, np.nan
     return z, log_det
+
+
+def _on_the_way(program, stages, samples):
+    """Where the map has points before each of its stages."""
+    found, x, nowhere = [], samples.z, np.zeros_like(samples.z)
+    for name, theta in stages:
+        found.append(x)
+        moved = program.kernels.run(name, samples, theta, {"z": x, "target": nowhere})
+        x = np.asarray(moved["miss"])  # of the place 0
+    return found
 
 
 def _norms(values: np.ndarray, samples: Samples) -> np.ndarray:
@@ -40,7 +53,7 @@ def _norms(values: np.ndarray, samples: Samples) -> np.ndarray:
     return np.abs(values.reshape(samples.tiles, samples.dim, samples.lanes)).max(axis=1)
 
 
-def _invert_step(program, name, theta, samples, target, tolerance, iterations):
+def _invert_step(program, name, theta, samples, target, start, tolerance, iterations):
     """Newton's steps of a stage, halved where the miss does not shrink."""
 
     def newton(x):
@@ -49,7 +62,8 @@ def _invert_step(program, name, theta, samples, target, tolerance, iterations):
         return [np.asarray(found[key]) for key in ("x", "miss", "log_det")]
 
     scale = 1.0 + _norms(target, samples)
-    x = target - newton(target)[1]  # the step taken backward, to first order
+    # The step taken backward, to first order.
+    x = target - newton(target)[1] if start is None else start
     proposed, miss, volume = newton(x)
     size = _norms(miss, samples)
     damping = np.ones_like(size)

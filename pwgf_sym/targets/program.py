@@ -457,12 +457,17 @@ class Program(
         return linearized.algebra.host(linearized.jacobian())
 
     def invert(
-        self, theta, points: np.ndarray, tolerance: float | None = None, iterations: int = 60
+        self,
+        theta,
+        points: np.ndarray,
+        tolerance: float | None = None,
+        iterations: int = 60,
+        near: np.ndarray | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
         """z with T(z) = points, and log|det dT/dz| there.
 
         Steps are undone from the last to the first, each by a damped Newton iteration that
-        starts from the step taken backward.
+        starts from the step taken backward, or from where points ``near`` z, (N, d), are then.
 
         Returns
         -------
@@ -472,4 +477,4 @@ class Program(
         """
         from .inversion import invert
 
-        return invert(self, theta, points, tolerance, iterations)
+        return invert(self, theta, points, near, tolerance, iterations)
