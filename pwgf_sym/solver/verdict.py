@@ -25,7 +25,9 @@ def ended(
 ) -> str:
     """The message of a solution: how the run ended, and what is wrong with it."""
     parts = [how]
-    if estimate is not None and tol is not None and estimate > tol:
+    if estimate is None and tol is not None:
+        parts.append("its error is not estimated")
+    elif estimate is not None and tol is not None and estimate > tol:
         parts.append(f"the estimated error, {estimate:.2g} of the spread, is above tol = {tol:g}")
     if counts.nmissed:
         parts.append(f"{_missed(counts)} missed the tolerance")
