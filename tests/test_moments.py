@@ -92,6 +92,8 @@ SEPARABLE = {
     "cos k.(x - y)": (sp.cos(2 * (X[0] - Y[0]) + K * (X[1] - Y[1])), 2),
     "waves": (sp.cos(X[0] - Y[0]) + K * sp.cos(X[1] - Y[1]) ** 2, 5),
     "exp of a sum": (sp.exp(K * X[0] - Y[1] / 2), 3),
+    "decimal numbers": (sp.cos(X[1]) - 0.7 * sp.tanh(X[0]), 1),
+    "a decimal parameter": (K * (sp.cos(X[1]) - 0.3 * sp.tanh(X[0])) * sp.sin(Y[0]), 3),
     "a projection": ((X[0] - Y[0] + 2 * (X[1] - Y[1])) ** 4, 4),
 }
 

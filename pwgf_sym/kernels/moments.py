@@ -252,7 +252,8 @@ class _Features:
         for whole, own in sorted(self._sums.items(), key=lambda item: -len(item[1])):
             first = next(iter(own))
             ratio = left.get(first, sp.S.Zero) / own[first]
-            if ratio != 0 and all(left.get(part) == ratio * n for part, n in own.items()):
+            # By differences: a decimal number 1.0 is no integer 1 to ``==``.
+            if ratio != 0 and all(left.get(p, 0) - ratio * n == 0 for p, n in own.items()):
                 known[whole] = ratio
                 left = {part: number for part, number in left.items() if part not in own}
         singles = {p: n for p, n in left.items() if p == 1 or p in self._symbols}
