@@ -110,9 +110,8 @@ CASES = {
     "far from all of a quotient": Case(
         sp.log((1 + x[1] ** 2) / sp.Sum(w[n] * sp.exp(b[n] - 2 * FAR), ROWS) ** 3) / 2,
         lambda x, p: (
-            np.log(1 + x[..., 1] ** 2) - 3 * _log_sum(np.log(p[w]) + p[b] - 2 * _far(x, p))
-        )
-        / 2,
+            (np.log(1 + x[..., 1] ** 2) - 3 * _log_sum(np.log(p[w]) + p[b] - 2 * _far(x, p))) / 2
+        ),
         30.0,
     ),
     "classes": Case(
