@@ -70,6 +70,14 @@ def test_values_are_kept(formula, form):
         assert mpmath.almosteq(before(*point), after(*point), 1e-13)
 
 
+def test_sums_that_cancel_are_zero():
+    """As in the gradient of int rho log(2 + |grad rho|^2/rho^2), rho = exp(x)."""
+    inside = (y**2 * sp.exp(2 * x) + 3 * sp.exp(2 * x)) * sp.exp(-2 * x)
+    zero = (3 * y**2 * sp.exp(x) + sp.exp(x)) * sp.exp(-2 * x)
+    zero += (-3 * y**2 * sp.exp(2 * x) - sp.exp(2 * x)) * sp.exp(-3 * x)
+    test_values_are_kept(y + zero * sp.exp(x) / (inside + 2) * sp.exp(y), stable)
+
+
 TAILS = [
     sp.erfc(y) / (1 + sp.exp(x)) - sp.erfc(y) / (1 + sp.exp(x)) ** 2,
     y * sp.erfc(x) * sp.exp(2 * x) / (2 + sp.exp(x)) ** 3 + sp.exp(y) / 3,
