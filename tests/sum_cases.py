@@ -107,6 +107,13 @@ CASES = {
         lambda x, p: np.log(p[beta]) + _log_sum(-np.sqrt(1 + _far(x, p)) - np.log(1 + _far(x, p))),
         300.0,
     ),
+    "far from all of a quotient": Case(
+        sp.log((1 + x[1] ** 2) / sp.Sum(w[n] * sp.exp(b[n] - 2 * FAR), ROWS) ** 3) / 2,
+        lambda x, p: (
+            (np.log(1 + x[..., 1] ** 2) - 3 * _log_sum(np.log(p[w]) + p[b] - 2 * _far(x, p))) / 2
+        ),
+        30.0,
+    ),
     "classes": Case(
         sp.Sum(w[n] * sp.log(sp.Sum(sp.exp(PART + t[n] * v[k]), PARTS)), ROWS),
         lambda x, p: (p[w] * _parts(x, p)).sum(-1),

@@ -73,6 +73,10 @@ CASES = {
         ),
         _two,
     ),
+    "mass": (
+        sp.Sum((mean(b[n] / 2) - 3) ** 2, ROWS) / (9 * N) + mean(x[1] ** 2),
+        lambda p, v: ((v[b] / 2 - 3) ** 2).mean() / 9 + (p[:, 1] ** 2).mean(),
+    ),
     "waves": (
         sp.Sum((mean(sp.cos(WAVE)) ** 2 + mean(sp.sin(WAVE)) ** 2) / n**2, (n, 1, 5)),
         _waves,

@@ -266,6 +266,28 @@ def test_logaddexp_where_exponentials_overflow(dtype):
                 assert abs(mpmath.mpf(float(value)) - truth) <= 4 * eps * max(1, abs(truth))
 
 
+@BOTH
+def test_beta_where_gamma_overflows(dtype):
+    """1/(a (a + 1)) of beta(a, 2), and its sign where an argument is negative."""
+    eps = np.finfo(dtype).eps
+
+    def values(formula, *columns):
+        columns = [np.array(column, dtype) for column in columns]
+        with np.errstate(all="ignore"):  # of the branch that is not taken
+            how = ArrayFormulas([functions.written_out(formula)], [a, b], np.dtype(dtype))
+            return how(*columns)[0]
+
+    large = np.array([29.0, 31.0, 180.0, 400.0, 1500.0])
+    truth = 1 / (large * (large + 1))
+    twos = np.full(5, 2.0)
+    assert np.abs(values(sp.beta(a, b), large, twos) / truth - 1).max() < 1e4 * eps
+    slopes = -truth * (1 / large + 1 / (large + 1))
+    assert np.abs(values(sp.beta(b, a).diff(a), large, twos) / slopes - 1).max() < 1e6 * eps
+    negative, beside = [-0.5, -1.5], [32.0, 33.0]
+    truth = [float(mpmath.beta(u, v)) for u, v in zip(negative, beside, strict=True)]
+    assert np.allclose(values(sp.beta(a, b), negative, beside), truth, rtol=1e3 * eps)
+
+
 def test_numbers_are_worked_out():
     third, truth = sp.Rational(1, 3), sp.Float("0.255395676310505743865088580909", 30)
     assert abs(functions.erfcx(sp.Integer(2)).n(30) - truth) < 1e-28

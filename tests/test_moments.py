@@ -92,6 +92,18 @@ SEPARABLE = {
     "cos k.(x - y)": (sp.cos(2 * (X[0] - Y[0]) + K * (X[1] - Y[1])), 2),
     "waves": (sp.cos(X[0] - Y[0]) + K * sp.cos(X[1] - Y[1]) ** 2, 5),
     "exp of a sum": (sp.exp(K * X[0] - Y[1] / 2), 3),
+    "decimal numbers": (sp.cos(X[1]) - 0.7 * sp.tanh(X[0]), 1),
+    "a decimal parameter": (K * (sp.cos(X[1]) - 0.3 * sp.tanh(X[0])) * sp.sin(Y[0]), 3),
+    "decimal products": (
+        K * X[0] ** 2 * (1.9 * (X[1] - Y[1]) ** 2 - 2.1 * K * (X[0] - Y[0]) ** 2) * dot(X, Y),
+        40,
+    ),
+    "decimal factors": (
+        (0.7 * (X[0] - Y[0]) ** 4 - 4.83 * K * (X[1] - Y[1]) ** 4)
+        * (2.2 * X[0] * Y[0] + 1.1 * X[1] * Y[1])
+        * sp.exp(-(X[1] ** 2)),
+        40,
+    ),
     "a projection": ((X[0] - Y[0] + 2 * (X[1] - Y[1])) ** 4, 4),
 }
 

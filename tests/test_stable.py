@@ -62,11 +62,34 @@ def test_recognized(formula):
 @pytest.mark.parametrize("formula", [*CASES, *UNCHANGED], ids=str)
 def test_values_are_kept(formula, form):
     functions = {"sigmoid": lambda u: 1 / (1 + mpmath.exp(-u)), "Max": max}
+    functions["erfcx"] = lambda u: mpmath.exp(u * u) * mpmath.erfc(u)
     before, after = (
         sp.lambdify((x, y), e, [functions, "mpmath"]) for e in (formula, form(formula))
     )
     for point in [(0.3, 0.7), (-1.2, 0.4), (2.5, 3.1)]:
         assert mpmath.almosteq(before(*point), after(*point), 1e-13)
+
+
+def test_sums_that_cancel_are_zero():
+    """As in the gradient of int rho log(2 + |grad rho|^2/rho^2), rho = exp(x)."""
+    inside = (y**2 * sp.exp(2 * x) + 3 * sp.exp(2 * x)) * sp.exp(-2 * x)
+    zero = (3 * y**2 * sp.exp(x) + sp.exp(x)) * sp.exp(-2 * x)
+    zero += (-3 * y**2 * sp.exp(2 * x) - sp.exp(2 * x)) * sp.exp(-3 * x)
+    test_values_are_kept(y + zero * sp.exp(x) / (inside + 2) * sp.exp(y), stable)
+
+
+TAILS = [
+    sp.erfc(y) / (1 + sp.exp(x)) - sp.erfc(y) / (1 + sp.exp(x)) ** 2,
+    y * sp.erfc(x) * sp.exp(2 * x) / (2 + sp.exp(x)) ** 3 + sp.exp(y) / 3,
+    sp.erfc(x - y) * (sp.exp(x) - sp.exp(y)) / (sp.exp(x) + sp.exp(y)),
+    sp.log(3 + sp.erfc(x) * (2 + sp.exp(y)) / 5),
+    1 / (1 + (1 + sp.erf(y)) * (1 + sp.exp(x))),
+]
+
+
+@pytest.mark.parametrize("formula", TAILS, ids=str)
+def test_tails_of_erfc_are_kept(formula):
+    test_values_are_kept(formula, stable)
 
 
 @pytest.mark.parametrize("form", [smooth, stable])

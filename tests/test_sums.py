@@ -9,7 +9,7 @@ import sympy as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from on_targets import fewer
-from sum_cases import CASES, PRODUCT, A, N, b, beta, i, n, numbers, x
+from sum_cases import CASES, PRODUCT, ROWS, A, N, b, beta, i, n, numbers, x
 from tile_numpy import interpret
 
 import pwgf_sym as pw
@@ -343,3 +343,12 @@ def test_the_evidence_of_a_linear_model():
     assert abs(found.log_z - log_z) < 1e-3
     assert np.abs(found.mean - mean).max() < 1e-3
     assert np.abs(found.covariance - covariance).max() < 1e-3
+
+
+def test_a_continuous_term_whose_parts_jump_is_refused():
+    """By an error of the package, for the second derivative, too."""
+    part = sp.frac(x[0] + b[n])
+    formula = sp.Sum(1 / (2 + (1 - part) ** 2 * part**2), ROWS)
+    program = compile_program(problem(formula, numbers(3)), pw.Affine(3), "numpy")
+    with pytest.raises(FormulaError, match="derivative of a formula"):
+        program.velocity_at([[0.1, 0.2, 0.3]])

@@ -98,6 +98,11 @@ class SumTable:
                 return self.without_sums(_logarithm_of_product(formula.args[0]))
             if formula.args[0].is_Add:
                 return sp.log(sp.Add(*map(self._as_exponential, formula.args[0].args)))
+            powers = [f for f in sp.Mul.make_args(formula.args[0]) if self._is_power(f)]
+            if powers:  # of log(rho/S)
+                logs = [f.exp * self.without_sums(sp.log(f.base)) for f in powers]
+                rest = sp.Mul(formula.args[0], *(f**-1 for f in powers))
+                return sp.Add(self.without_sums(sp.log(rest)), *logs)
             found = self._logarithm(formula.args[0])
             if found is not None and _least(found[0]) == "positive":
                 return sp.log(found[0]) + found[1]
@@ -152,6 +157,13 @@ class SumTable:
             return None
         factor *= sp.Mul(*(f for f in sp.Mul.make_args(term) if f not in sums))
         return self.without_sums(factor), self._symbol(sp.log(rest))
+
+    def _is_power(self, factor: sp.Expr) -> bool:
+        """Whether a factor in a logarithm is a power of a sum that has a logarithm of its own."""
+        if not (factor.is_Pow and factor.exp.is_number and holds(factor.base, (sp.Sum,))):
+            return False
+        found = self._logarithm(factor.base)
+        return found is not None and _least(found[0]) == "positive"
 
     def _of_sum(self, node: sp.Sum) -> sp.Expr:
         if isinstance(node.function, sp.Add) and node.function.has(RHO):

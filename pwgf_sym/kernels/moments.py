@@ -194,6 +194,7 @@ class _Features:
         self._x = x
         self._symbols: dict[sp.Expr, sp.Symbol] = {}
         self._sums: dict[sp.Expr, dict[sp.Expr, sp.Expr]] = {}
+        self._written: dict[sp.Expr, dict[sp.Expr, sp.Expr]] = {}
 
     @property
     def found(self) -> tuple[sp.Expr, ...]:
@@ -202,23 +203,25 @@ class _Features:
 
     def need(self, functions: Iterable[sp.Expr]) -> None:
         """Take the means of functions, of the shorter ones first."""
-        given = map(self._terms, dict.fromkeys(functions))
-        for terms in sorted(given, key=len):
-            left = self._apart(terms)[1]
+        given = {function: self._terms(function) for function in functions}
+        for function, terms in sorted(given.items(), key=lambda item: len(item[1])):
+            known, left = self._apart(terms)
             if len(left) == 1:
                 self._symbols |= dict.fromkeys(left, sp.S.NaN)
             elif left:
                 whole = sp.Add(*(number * part for part, number in left.items()))
                 self._symbols[whole], self._sums[whole] = sp.S.NaN, left
+                left = {whole: sp.S.One}
+            self._written[function] = known | left
 
     def named(self, means: Iterable[sp.Symbol]) -> None:
         """Give the means their symbols."""
         self._symbols = dict(zip(self._symbols, means, strict=True))
 
     def mean(self, function: sp.Expr) -> sp.Expr:
-        """The mean of a function, in the symbols."""
-        known, _ = self._apart(self._terms(function))
-        return sp.Add(*(number * self._symbols.get(part, part) for part, number in known.items()))
+        """The mean of a function that was needed, in the symbols."""
+        known = self._written[function].items()
+        return sp.Add(*(number * self._symbols.get(part, part) for part, number in known))
 
     def collected(self, products: Products) -> sp.Expr:
         """sum_a E q_a p_a(x) + E p_a q_a(x): what no sample changes is before each function."""
@@ -252,7 +255,8 @@ class _Features:
         for whole, own in sorted(self._sums.items(), key=lambda item: -len(item[1])):
             first = next(iter(own))
             ratio = left.get(first, sp.S.Zero) / own[first]
-            if ratio != 0 and all(left.get(part) == ratio * n for part, n in own.items()):
+            # By differences: a decimal number 1.0 is no integer 1 to ``==``.
+            if ratio != 0 and all(left.get(p, 0) - ratio * n == 0 for p, n in own.items()):
                 known[whole] = ratio
                 left = {part: number for part, number in left.items() if part not in own}
         singles = {p: n for p, n in left.items() if p == 1 or p in self._symbols}

@@ -191,6 +191,8 @@ class SampleSum:
     def means(self, state: State) -> np.ndarray:
         """Means of the integrands over the samples, one after the other, float64."""
         self._check_time()
+        if not self.number_of_means:  # of the mass alone
+            return np.zeros(0)
         name, module = f"{self.kernels.name}_means", self.first
         inputs = {"x": state.x, "weight": state.samples.weight}
         calls = module.calls(self.data.size)

@@ -53,6 +53,9 @@ class Elementwise(Tensor):
 
     def _partial(self, k: int) -> Tensor:
         """The derivative by operand ``k``: SymPy's, in smooth functions."""
+        if isinstance(self.expression, JumpSlope):  # once more, between the jumps
+            slope = smooth(derivative(*self.expression.args))
+            return apply(JumpSlope(slope, placeholder(k)), *self.operands)
         if jump(self.expression) is not None:
             return apply(JumpSlope(self.expression, placeholder(k)), *self.operands)
         slope = smooth(derivative(self.expression, placeholder(k)))

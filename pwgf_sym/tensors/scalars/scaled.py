@@ -242,6 +242,9 @@ class Product:
 
     def multiply(self, found: ExponentialSum, power: sp.Expr, written: sp.Expr) -> None:
         """Multiply by a power of a sum."""
+        if not found.exponents:  # all weights are zero
+            self.plain.append(sp.S.Zero**power)
+            return
         if len(found.exponents) == 1:
             self.exponent += power * found.exponents[0]
             self.plain.append(found.weights[0] ** power)

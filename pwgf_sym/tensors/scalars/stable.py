@@ -137,6 +137,7 @@ class _Scaling:
                 found = _logistic(parts) or sp.exp(m) * r
             else:
                 powers = [self._generic(parts.written[s]) ** p for s, p in parts.sums.items()]
+                powers += [sp.erfc(u) ** p for u, p in parts.tails.items()]
                 found = sp.Mul(*parts.plain, sp.exp(parts.exponent), *powers)
         return self._generic(node) if found is None else found
 
@@ -286,6 +287,7 @@ class _Scaling:
             return found
         parts = self.parts(node)
         if list(parts.sums.values()) == [1]:
+            parts.with_tails()
             (inner,) = parts.sums
             pairs = zip(inner.exponents, inner.weights, strict=True)
             plain = sp.Mul(*parts.plain)
@@ -297,7 +299,7 @@ class _Scaling:
 
 def _logistic(parts: Product) -> sp.Expr | None:
     """The product in sigmoid, where it is exp(k u)/(1 + exp(u))**p with 0 <= k <= p."""
-    if len(parts.sums) != 1:
+    if len(parts.sums) != 1 or parts.tails:
         return None
     ((found, power),) = parts.sums.items()
     if not (power.is_number and power.is_negative):
