@@ -92,3 +92,10 @@ def test_lines_are_short(name):
     lines = (ROOT / "docs" / name).read_text(encoding="utf-8").splitlines()
     long = [n for n, line in enumerate(lines, 1) if len(line) >= WIDTH and line[0] != "|"]
     assert not [n for n in long if "](" not in lines[n - 1]], f"long lines of docs/{name}: {long}"
+
+
+@pytest.mark.parametrize("path", sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]), ids=str)
+def test_no_merge_is_half_done(path):
+    marks = ("<<<<<<< ", "=======", ">>>>>>> ")
+    lines = path.read_text(encoding="utf-8").splitlines()
+    assert not [line for line in lines if line.startswith(marks)]
