@@ -2,14 +2,16 @@
 
 Far from the initial law a map is whatever its formula makes of it: it may fold there and carry
 points back among those of the law.  Newton's iteration, which knows no law, then finds a preimage
-far away, or none, of points that the law itself is carried to.  Preimages that are farther from
-points of the law than these are from each other are looked for once more, from the point of the law
-whose image is nearest, and the one that is nearer to the law's points stays.
+far away, or none, of points that the law itself is carried to.  Where it does not lead images of
+the law's own points back to them, preimages that are farther from points of the law than these are
+from each other are looked for once more, from the point of the law whose image is nearest, and the
+one that is nearer to the law's points stays.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -27,6 +29,10 @@ __all__ = ["preimages"]
 _POINTS, _SEED, _LONELY = 4096, 20240611, 0.1
 # Images that are tried, from the nearest on.
 _TRIALS = 3
+# A point of the law is led back where it is missed by no more than this part of the law's spread.
+_SAME = 1e-3
+# Of a program the last parameters and law, and whether the law's points were led back.
+_LED_BACK: WeakKeyDictionary[Program, tuple[bytes, Law, bool]] = WeakKeyDictionary()
 
 
 def preimages(
@@ -50,7 +56,8 @@ def preimages(
         NaN in both where no preimage was found.
     """
     z, log_det = program.invert(theta, points)
-    if any(law.periods):  # any of the images of a point is as good as the others
+    # On circles any of the images of a point is as good as the others.
+    if any(law.periods) or _leads_back(program, theta, law):
         return z, log_det
     from scipy.spatial import KDTree
 
@@ -63,10 +70,7 @@ def preimages(
     doubtful = np.flatnonzero(~(away <= usual))
     if not doubtful.size:
         return z, log_det
-    samples = program.packed((own - law.mean) / law.spread)
-    moved = program.push(theta, samples).x
-    images = np.asarray(law.mean + samples.unpack(as_double(moved)), np.float64)
-    own, images = _finite(own, images)
+    own, images = _images(program, theta, law, own)
     if len(images) < _TRIALS:
         return z, log_det
     unit_of_images = _unit(images)
@@ -87,9 +91,28 @@ def _unit(points: np.ndarray) -> np.ndarray:
     return np.where(np.isfinite(spread) & (spread > 0), spread, 1.0)
 
 
-def _finite(own: np.ndarray, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _images(
+    program: Program, theta: Vector, law: Law, own: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Points of the law and where the map takes them, those that are taken somewhere."""
+    samples = program.packed((own - law.mean) / law.spread)
+    moved = program.push(theta, samples).x
+    images = np.asarray(law.mean + samples.unpack(as_double(moved)), np.float64)
     good = np.isfinite(images).all(axis=1)
     return own[good], images[good]
+
+
+def _leads_back(program: Program, theta: Vector, law: Law) -> bool:
+    """Whether Newton's iteration leads images of all of the law's points back to these."""
+    key, known = np.asarray(theta).tobytes(), _LED_BACK.get(program)
+    if known is None or known[0] != key or known[1] is not law:
+        own, images = _images(program, theta, law, law.sample(_POINTS, _SEED))
+        found = len(own) == _POINTS
+        if found:
+            back, _ = program.invert(theta, images)
+            found = bool(np.all(np.abs(back - own) <= _SAME * _unit(own)))
+        known = _LED_BACK[program] = key, law, found
+    return known[2]
 
 
 def _distances(tree: KDTree, z: np.ndarray, unit: np.ndarray) -> np.ndarray:
