@@ -98,6 +98,14 @@ def test_energy_form_inconsistent_singular_system(rng, method):
         assert found.rank == 7
 
 
+@pytest.mark.parametrize("method", ["cg", "minres"])
+@pytest.mark.parametrize("right", [[0.0, 0.0, 2.0], [0.5, 0.0, 2.0], [0.0, 3.0, 1e-3]])
+def test_a_breakdown_of_the_iteration_is_no_answer(method, right):
+    """G b is orthogonal to b, or zero: the first steps divide by nothing."""
+    found = solve(np.diag([8.0, 0.0, 0.0]), None, method, right=np.array(right), tolerance=1e-8)
+    assert not found.converged and np.isfinite(found.eta).all() and found.residual > 0.1
+
+
 @pytest.mark.parametrize("method", ["lsmr", "cg", "minres"])
 @pytest.mark.parametrize("form", ["velocity", "energy"])
 def test_a_solver_stopped_early_says_so_and_reports_the_true_residual(rng, method, form):

@@ -69,7 +69,8 @@ def refined(system: System, options: LinearSolve, method: str) -> tuple[Vector, 
     while watch.go_on():
         before = watch.lowest
         start = watch.best
-        with suppress(_Enough):
+        # Iterates of a singular system may leave the range of numbers: they are not kept.
+        with suppress(_Enough), np.errstate(divide="ignore", over="ignore", invalid="ignore"):
             step = _KRYLOV[method](inner, watch.gap, watch.within(start), precondition)
             watch.check(step)
         if not watch.lowest < _PROGRESS * before:
