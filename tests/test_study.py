@@ -1,7 +1,6 @@
 """The study and its command: errors of other runs of the package, slopes of known powers."""
 
 import json
-from functools import partial
 
 import numpy as np
 import pytest
@@ -64,16 +63,16 @@ def test_runs_that_fail_are_rows_with_a_note(tmp_path, monkeypatch):
     assert "quadratic_1e4_affine" in str(found) and "nan" in str(found)
 
 
-@pytest.mark.parametrize("table", [partial(study, vary="width", values=[4]), families])
-def test_an_interruption_ends_the_table_and_is_no_row(table):
-    seen, options = [], {"dt": 0.02, "integrator": "rk4", "samples": 64, "points": 64}
+def test_an_interruption_ends_a_table_and_is_no_row():
+    """Its last row, that of the start, was compared with the answer at the end."""
+    seen, options = [], {"dt": 0.1, "integrator": "euler", "samples": 64, "points": 64}
 
     def interrupted(row):
         if row.t > 0.5:
             raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt, match=r"t = 0\.[5-9]"):
-        table(["double_well"], show=seen.append, callback=interrupted, **options)
+    with pytest.raises(KeyboardInterrupt, match="interrupted in step"):
+        families(["double_well"], ["affine"], show=seen.append, callback=interrupted, **options)
     assert not seen
 
 
